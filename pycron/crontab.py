@@ -1,0 +1,402 @@
+"""The text of a table to Jobs and problems: crontab(5) of Vixie cron and cronie, and `CRON_…`.
+
+Nothing here opens a file. A line is one of
+
+    blank, or a comment (its first character is `#`)
+    NAME = VALUE                                   a variable of the commands below
+    CRON_X=VALUE … [entry]                         settings: of that entry, or of all below
+    [-] (five fields | @nickname) [USER] [-nqs] COMMAND[%stdin]
+
+A table with an error still yields the Jobs of its good lines; what to do with them is not decided
+here.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pycron.fields import FIELDS, FieldError, Pick
+from pycron.model import Environment, Job, Problem, Severity, Source, Table
+from pycron.schedule import Schedule, ScheduleError, parse_cron, parse_nickname
+from pycron.settings import SETTINGS, Setting, intern
+
+LONGEST_LINE = 131_072  # characters; cronie's limit of a command
+MOST_PROBLEMS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What the parser has to be told, because it looks at nothing but the text.
+
+    `host`: what `~` and `H` depend on beside the entry. `user_exists` is None where nobody can
+    know yet.
+    """
+
+    host: str = ""
+    zone_exists: Callable[[str], bool] = lambda _: True
+    user_exists: Callable[[str], bool] | None = None
+    most_entries: int = 1_000_000
+
+
+def parse(text: str, source: Source, judge: Judge) -> Table:
+    """The table that a text stands for. Never raises for what the text says."""
+    reader = _Reader(source, judge)
+    reader.read(text)
+    return Table(source, tuple(reader.jobs), tuple(reader.problems))
+
+
+class _Complaint(Exception):
+    """A line that can't be taken: why, and where in it (a column from 0)."""
+
+    def __init__(self, code: str, message: str, column: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.column = column
+
+
+_BLANKS = " \t"
+_NAME_AND_VALUE = re.compile(
+    r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^ \t="']?[^ \t=]*))[ \t]*=[ \t]*(.*)""", re.DOTALL
+)
+_SETTING = re.compile(
+    r"""[ \t]*(CRON_[A-Za-z0-9_]*)[ \t]*=[ \t]*("[^"]*"|'[^']*'|[^ \t"'][^ \t]*|)(?=[ \t]|$)"""
+)
+_SETTING_START = re.compile(r"[ \t]*CRON_[A-Za-z0-9_]*[ \t]*=")
+_WORD = re.compile(r"[ \t]*([^ \t]*)")
+_FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
+# What useradd, LDAP and Active Directory give out; a path or an option is no user.
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
+_UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
+
+
+class _Reader:
+    """Goes through the lines of one table with what holds at each of them."""
+
+    def __init__(self, source: Source, judge: Judge) -> None:
+        self.source = source
+        self.judge = judge
+        self.jobs: list[Job] = []
+        self.problems: list[Problem] = []
+        self._line = 0
+        self._environment: dict[str, str] = {}
+        self._snapshot: Environment | None = ()
+        self._values: dict[str, Any] = {}
+        self._settings = intern(frozenset())
+        self._twins: dict[str, int] = {}
+        self._names: dict[str, int] = {}
+
+    def read(self, text: str) -> None:
+        lines = text.split("\n")
+        if lines[-1]:
+            self._line = len(lines)
+            self._warn("unterminated", "the last line has no newline at its end; taken as it is")
+        for number, line in enumerate(lines, 1):
+            self._line = number
+            try:
+                self._take(line)
+            except _Complaint as complaint:
+                self._error(complaint.code, str(complaint), complaint.column)
+            if len(self.problems) > MOST_PROBLEMS:
+                self._error("too-many-problems", "too many problems; the rest was not read")
+                return
+
+    def _take(self, line: str) -> None:
+        start = len(line) - len(line.lstrip(_BLANKS))
+        if start == len(line) or line[start] == "#":
+            return
+        if len(line) > LONGEST_LINE:
+            raise _Complaint("long-line", f"longer than {LONGEST_LINE} characters", LONGEST_LINE)
+        if "\0" in line:
+            raise _Complaint("binary", "a NUL byte: this is no text", line.index("\0"))
+        if line.endswith("\r"):
+            self._warn("carriage-return", "ends with a carriage return, which cron takes as part "
+                       "of the line: write Unix line ends")  # fmt: skip
+        if _SETTING_START.match(line):
+            self._take_settings(line)
+        elif not self._take_variable(line):
+            self._take_entry(line, start, self._values)
+
+    # ---- variables and settings
+
+    def _take_variable(self, line: str) -> bool:
+        """A NAME=VALUE line by cronie's env.c; False when it isn't one."""
+        match = _NAME_AND_VALUE.fullmatch(line)
+        if not match:
+            return False
+        value = match[4].rstrip(_BLANKS)
+        if value[:1] in ("'", '"'):
+            if len(value) < 2 or value.find(value[0], 1) != len(value) - 1:
+                return False  # text after the closing quote, or no closing quote
+            value = value[1:-1]
+        name = next(group for group in match.groups()[:3] if group is not None)
+        if not name:
+            raise _Complaint("bad-variable", "bad variable: no name before the =", 0)
+        if name == "RANDOM_DELAY":
+            self._take_random_delay(value, match.start(4))
+        self._set_variable(name, value)
+        return True
+
+    def _take_random_delay(self, value: str, column: int) -> None:
+        if not re.fullmatch("[0-9]{1,4}", value, re.ASCII) or int(value) > 1440:
+            message = f'bad RANDOM_DELAY: "{value}" (minutes, 0-1440)'
+            raise _Complaint("bad-setting", message, column)
+        self._set_value("jitter", int(value) * 60)
+
+    def _set_variable(self, name: str, value: str) -> None:
+        self._environment[name] = value
+        self._snapshot = None
+
+    def _set_value(self, attribute: str, value: Any) -> None:
+        self._values = {**self._values, attribute: value}
+        self._settings = intern(frozenset(self._values.items()))
+
+    def _take_settings(self, line: str) -> None:
+        """Settings alone on their line hold from here on, in front of an entry for it alone."""
+        found: list[tuple[Setting, Any, int]] = []
+        position = 0
+        while _SETTING_START.match(line, position):
+            match = _SETTING.match(line, position)
+            if not match:
+                column = position + line[position:].index("=") + 1
+                raise _Complaint("bad-setting", "bad value: a quote has no partner", column)
+            setting = self._known_setting(match[1], match.start(1))
+            found.append((setting, self._setting_value(setting, match[2], match.start(2)),
+                          match.start(1)))  # fmt: skip
+            position = match.end()
+        rest = len(line) - len(line[position:].lstrip(_BLANKS))
+        if rest < len(line):
+            values = {**self._values, **{s.attribute: value for s, value, _ in found}}
+            self._take_entry(line, rest, values)
+            return
+        for setting, value, column in found:
+            if setting.attribute == "name":
+                raise _Complaint("bad-setting", "CRON_NAME belongs in front of its entry", column)
+            self._set_value(setting.attribute, value)
+            if setting.name == "CRON_TZ":  # cronie leaves it in the command's environment
+                self._set_variable(setting.name, value or "")
+
+    def _known_setting(self, name: str, column: int) -> Setting:
+        if name not in SETTINGS:
+            close = difflib.get_close_matches(name, SETTINGS, 1)
+            hint = f"did you mean {close[0]}?" if close else "see pycrontab(5)"
+            raise _Complaint("unknown-setting", f'unknown setting: "{name}" ({hint})', column)
+        setting = SETTINGS[name]
+        if not setting.works:
+            self._warn("no-effect", f"{name} has no effect in this version", column)
+        return setting
+
+    def _setting_value(self, setting: Setting, text: str, column: int) -> Any:
+        if not text:
+            return setting.default
+        if text[0] in ("'", '"'):
+            text = text[1:-1]
+        try:
+            value = setting.parse(text)
+        except ValueError:
+            message = f'bad {setting.name}: "{text}" ({setting.form})'
+            raise _Complaint("bad-setting", message, column) from None
+        if setting.name == "CRON_TZ" and not self.judge.zone_exists(text):
+            message = f'bad CRON_TZ: "{text}" (no such time zone; {setting.form})'
+            raise _Complaint("unknown-zone", message, column)
+        return value
+
+    # ---- entries
+
+    def _take_entry(self, line: str, start: int, values: dict[str, Any]) -> None:
+        if len(self.jobs) >= self.judge.most_entries:
+            message = f"more than {self.judge.most_entries} entries; this one was not taken"
+            raise _Complaint("too-many-entries", message, start)
+        flags = ""
+        if line[start] == "-" and self.source.owner in (None, "root"):
+            flags, start = "q", start + 1  # cronie: don't log
+        words = _Words(line, start)
+        first = words.next()
+        fields = self._schedule_words(first, words)
+        if words.rest().startswith("*"):  # Vixie's entry.c: somebody meant a sixth field
+            message = 'bad command: "*" (an entry has five fields, then the command)'
+            raise _Complaint("bad-command", message, words.position + 1)
+        user = self.source.owner
+        if user is None:
+            flags += self._flags(words)
+            user = self._user(words)
+        flags += self._flags(words)
+        command, stdin = _split_command(words.rest())
+        if not command:
+            raise _Complaint("bad-command", 'bad command: "" (no command)', len(line))
+        name = values.get("name")
+        identity = self._identity(user, " ".join(fields), command, stdin or "")
+        schedule = self._schedule(fields, identity, start, line)
+        if name is not None:
+            self._claim_name(name, start)
+        job_id = _digest(self.source.name, name or identity)
+        self.jobs.append(
+            Job(
+                id=job_id,
+                name=name or _derived_name(command, job_id),
+                source=self.source,
+                line=self._line,
+                user=user,
+                schedule=schedule,
+                command=command,
+                stdin=stdin,
+                environment=self._environment_now(),
+                settings=self._settings
+                if values is self._values
+                else intern(frozenset(values.items())),
+                flags=flags,
+            )
+        )
+
+    def _schedule_words(self, first: str, words: "_Words") -> tuple[str, ...]:
+        """The words that make the schedule: one, two for @every, or five."""
+        if first == "@every":
+            return first, words.next()
+        if first.startswith("@"):
+            return (first,)
+        fields = [first]
+        for field in FIELDS[1:]:
+            fields.append(words.next())
+            if not fields[-1]:
+                message = f'bad {field.name}: "" (an entry has five fields and a command)'
+                raise _Complaint(f"bad-{field.name}", message, words.column)
+        return tuple(fields)
+
+    def _schedule(self, fields: tuple[str, ...], identity: str, start: int, line: str) -> Schedule:
+        try:
+            if fields[0].startswith("@"):
+                return parse_nickname(*fields)
+            return parse_cron(fields, _picker(self.judge.host, identity))
+        except FieldError as error:
+            column = _word_start(line, start, FIELDS.index(error.field)) + error.offset
+            raise _Complaint(f"bad-{error.field.name}", str(error), column) from None
+        except ScheduleError as error:
+            code = "never-fires" if "never" in str(error) else "bad-time-specifier"
+            index = 2 if code == "never-fires" else 0
+            raise _Complaint(code, str(error), _word_start(line, start, index)) from None
+
+    def _user(self, words: "_Words") -> str:
+        user = words.next()
+        if not _USER.fullmatch(user):
+            reason = "a system table has a user before the command"
+            raise _Complaint("bad-username", f'bad username: "{user}" ({reason})', words.column)
+        if self.judge.user_exists and not self.judge.user_exists(user):
+            message = f'bad username: "{user}" (no such user)'
+            raise _Complaint("unknown-user", message, words.column)
+        return user
+
+    def _flags(self, words: "_Words") -> str:
+        """OpenBSD's -n (mail only on failure), -q (don't log), -s (one at a time)."""
+        flags = ""
+        while match := _FLAGS.match(words.line, words.position):
+            if not match[1] or set(match[1]) - set("nqs"):
+                message = f'bad option: "-{match[1]}" (-n, -q, -s)'
+                raise _Complaint("bad-option", message, match.start(1) - 1)
+            flags += match[1]
+            words.position = match.end()
+        return flags
+
+    def _identity(self, user: str, *entry: str) -> str:
+        """What tells an entry from all others of its table: equal ones go by their order."""
+        base = _digest(user, *entry)
+        twin = self._twins.get(base, 0)
+        self._twins[base] = twin + 1
+        return f"{base}.{twin}"
+
+    def _claim_name(self, name: str, column: int) -> None:
+        if name in self._names:
+            message = f'bad CRON_NAME: "{name}" (line {self._names[name]} has it, too)'
+            raise _Complaint("bad-setting", message, column)
+        self._names[name] = self._line
+
+    def _environment_now(self) -> Environment:
+        if self._snapshot is None:
+            self._snapshot = tuple(self._environment.items())
+        return self._snapshot
+
+    # ---- problems
+
+    def _warn(self, code: str, message: str, column: int = 0) -> None:
+        self._report(Severity.WARNING, code, message, column)
+
+    def _error(self, code: str, message: str, column: int = 0) -> None:
+        self._report(Severity.ERROR, code, message, column)
+
+    def _report(self, severity: Severity, code: str, message: str, column: int) -> None:
+        self.problems.append(
+            Problem(self.source.name, self._line, column + 1, severity, code, printable(message))
+        )
+
+
+class _Words:
+    """The words of a line, one after the other; `column` is where the last one began."""
+
+    def __init__(self, line: str, position: int) -> None:
+        self.line = line
+        self.position = position
+        self.column = position
+
+    def next(self) -> str:
+        match = _WORD.match(self.line, self.position)
+        assert match
+        self.column, self.position = match.span(1)
+        return match[1]
+
+    def rest(self) -> str:
+        return self.line[self.position :].lstrip(_BLANKS)
+
+
+def _word_start(line: str, start: int, index: int) -> int:
+    words = _Words(line, start)
+    for _ in range(index + 1):
+        words.next()
+    return words.column
+
+
+def _split_command(text: str) -> tuple[str, str | None]:
+    """The command, and what follows its first `%`: its standard input, a `%` being a newline.
+
+    `\\%` is a plain percent sign on both sides; a newline is added at the end when missing.
+    """
+    command, *lines = _UNESCAPED_PERCENT.split(text)
+    command = command.replace("\\%", "%")
+    if not lines:
+        return command, None
+    stdin = "\n".join(lines).replace("\\%", "%")
+    return command, stdin if stdin.endswith("\n") else stdin + "\n"
+
+
+def _derived_name(command: str, job_id: str) -> str:
+    word = command.split(maxsplit=1)[0].rpartition("/")[2]
+    word = re.sub(r"[^A-Za-z0-9._+-]", "", word)[:32].lstrip(".-+_")
+    return f"{word or 'job'}-{job_id[:6]}"
+
+
+def _digest(*parts: str) -> str:
+    text = "\0".join(parts).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def _picker(host: str, identity: str) -> Pick:
+    """What `~` and `H` stand for: fixed for this entry on this host, without anything stored."""
+    turns: Iterator[int] = iter(range(1_000_000))
+
+    def pick(field: str) -> int:
+        return int(_digest(host, identity, field, str(next(turns))), 16)
+
+    return pick
+
+
+def printable(text: str) -> str:
+    """The text with control characters and bytes that are no UTF-8 escaped: safe on a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

@@ -1,0 +1,221 @@
+"""The five fields of an entry: text to bit masks, strictly.
+
+The grammar is crontab(5) of Vixie cron and cronie, with OpenBSD's `~`:
+
+    field   = element *("," element)
+    element = ("*" | value "-" value) ["/" step] | value | [value] "~" [value] ["/" step] | hashed
+    hashed  = "H" ["(" value "-" value ")"] ["/" step]
+
+Bit n of a mask stands for the value n. What the classic parsers cut off, wrap or never match (junk
+after a number, a reversed range, a step larger than the field) is an error here.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# Gives a stable number for a text such as "minute 0": what `~` and `H` stand for in one entry.
+Pick = Callable[[str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One of the five columns: its name in error messages, its bounds, the names of its values."""
+
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+MINUTE = Field("minute", 0, 59)
+HOUR = Field("hour", 0, 23)
+DAY_OF_MONTH = Field("day-of-month", 1, 31)
+MONTH = Field(
+    "month", 1, 12,
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+)  # fmt: skip
+DAY_OF_WEEK = Field("day-of-week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat"))
+FIELDS = (MINUTE, HOUR, DAY_OF_MONTH, MONTH, DAY_OF_WEEK)
+
+
+class FieldError(ValueError):
+    """A field that can't be read: `field`, the offending `text`, its `offset` in the field, why."""
+
+    def __init__(self, field: Field, text: str, reason: str, offset: int = 0) -> None:
+        super().__init__(f'bad {field.name}: "{text}" ({reason})')
+        self.field = field
+        self.text = text
+        self.offset = offset
+
+
+_VALUE = r"[0-9]+|[A-Za-z]+"
+_ELEMENT = re.compile(
+    rf"""(?: (?P<star>\*)
+        | (?P<hash>H) (?: \( (?P<hash_low>{_VALUE}) - (?P<hash_high>{_VALUE}) \) )?
+        | (?P<low>{_VALUE})? (?P<random>~) (?P<high>{_VALUE})?
+        | (?P<first>{_VALUE}) (?: - (?P<last>{_VALUE}) )?
+    ) (?: / (?P<step>[0-9]+) )?""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+def is_star(text: str) -> bool:
+    """Whether this is a star field: one whose first character is `*` (Vixie's entry.c)."""
+    return text.startswith("*")
+
+
+def parse_field(text: str, field: Field) -> int:
+    """The mask of a field's values. FieldError says what is wrong with it."""
+    mask = 0
+    offset = 0
+    for element in text.split(","):
+        try:
+            mask |= _element_mask(element, field)
+        except FieldError as error:
+            error.offset += offset
+            raise
+        offset += len(element) + 1
+    if field is DAY_OF_WEEK and mask >> 7:
+        mask = mask & 0x7F | 1  # 7 is Sunday, too
+    return mask
+
+
+def resolve(text: str, field: Field, pick: Pick) -> str:
+    """The field with a list of values in place of each `~` and `H`. Raises FieldError.
+
+    `pick` is asked once for each of them.
+    """
+    return ",".join(_resolve_element(element, field, pick) for element in text.split(","))
+
+
+def _element_mask(text: str, field: Field) -> int:
+    match = _ELEMENT.fullmatch(text)
+    if not match or match["random"] or match["hash"]:
+        raise FieldError(field, text, _guess(text, field))
+    step = _step(match["step"], text, field)
+    if match["star"]:
+        return _range_mask(field.low, field.high, step)
+    first = _value(match["first"], text, field)
+    if match["last"] is None:
+        if match["step"] is not None:
+            hint = f"a step needs a range: {match['first']}-{field.high}/{match['step']}"
+            raise FieldError(field, text, hint)
+        return 1 << first
+    last = _value(match["last"], text, field)
+    if field is DAY_OF_WEEK and last == 0 and first > 0:
+        last = 7  # fri-sun, as cronie reads it
+    if first > last:
+        raise FieldError(field, text, _reversed(first, last, field))
+    return _range_mask(first, last, step)
+
+
+def _resolve_element(text: str, field: Field, pick: Pick) -> str:
+    match = _ELEMENT.fullmatch(text)
+    if not match or not (match["random"] or match["hash"]):
+        return text
+    kind = "hash_" if match["hash"] else ""
+    low = _value(match[f"{kind}low"], text, field, default=field.low)
+    high = _value(match[f"{kind}high"], text, field, default=_highest(field))
+    if low > high:
+        raise FieldError(field, text, _reversed(low, high, field))
+    step = _step(match["step"], text, field)
+    span = high - low + 1
+    if step == 1:
+        return str(low + pick(field.name) % span)
+    first = low + pick(field.name) % min(step, span)
+    return ",".join(str(value) for value in range(first, high + 1, step))
+
+
+def _range_mask(first: int, last: int, step: int) -> int:
+    if step == 1:
+        return (1 << last + 1) - (1 << first)
+    return sum(1 << value for value in range(first, last + 1, step))
+
+
+def _highest(field: Field) -> int:
+    return 6 if field is DAY_OF_WEEK else field.high
+
+
+def _value(text: str | None, element: str, field: Field, default: int = 0) -> int:
+    if text is None:
+        return default
+    if text.isdigit():
+        if len(text) > 4 or not field.low <= int(text) <= field.high:
+            raise FieldError(field, element, f"{field.low}-{field.high}")
+        return int(text)
+    if text.lower() not in field.names:
+        raise FieldError(field, element, _guess(text, field))
+    return field.names.index(text.lower()) + field.low
+
+
+def _step(text: str | None, element: str, field: Field) -> int:
+    if text is None:
+        return 1
+    most = field.high - field.low + 1
+    if len(text) > 4 or not 1 <= int(text) <= most:
+        raise FieldError(field, element, f"a step is 1-{most}")
+    return int(text)
+
+
+def _reversed(first: int, last: int, field: Field) -> str:
+    return (
+        f"the range runs backwards; cron would never run it: "
+        f"write {first}-{_highest(field)},{field.low}-{last}"
+    )
+
+
+def _guess(text: str, field: Field) -> str:
+    """What to say about an element that is no value, range or step of this field."""
+    if not text:
+        return "empty: a comma too many"
+    word = text.lower()
+    short = [name for name in field.names if word.startswith(name)]
+    if short and word.isalpha():
+        return f"names have three letters: {short[0]}"
+    bounds = f"{field.low}-{field.high}"
+    return f"{bounds} or {field.names[0]}-{field.names[-1]}" if field.names else bounds
+
+
+# Day elements that cron doesn't have; none of them means anything to Vixie cron or cronie.
+_EXTENDED = {
+    DAY_OF_MONTH: re.compile(r"L|LW|W?([0-9]{1,2})|([0-9]{1,2})W?", re.ASCII),
+    DAY_OF_WEEK: re.compile(r"(?:L([0-7]|[A-Za-z]{3}))|([0-7]|[A-Za-z]{3})(?:L|\#[1-5])", re.ASCII),
+}
+
+
+def parse_day_field(text: str, field: Field) -> tuple[int, tuple[str, ...]]:
+    """The mask of a day field and its extended elements, as croniter writes them.
+
+    Of the month: `L` (its last day), `LW` (its last weekday), `15W` (the weekday nearest to the
+    15th). Of the week: `5L` (the last Friday of the month), `5#2` (its second Friday).
+    """
+    if field not in _EXTENDED or not re.search(r"[LW#]", text):
+        return parse_field(text, field), ()
+    plain, extended = [], []
+    for element in text.split(","):
+        token = _extended(element, field)
+        if token is None:
+            plain.append(element)
+        else:
+            extended.append(token)
+    mask = parse_field(",".join(plain), field) if plain else 0
+    return mask, tuple(extended)
+
+
+def _extended(element: str, field: Field) -> str | None:
+    """The element in croniter's spelling; None when it is an ordinary one."""
+    match = _EXTENDED[field].fullmatch(element)
+    if not match or not re.search(r"[LW#]", element) or element.lower() in field.names:
+        return None
+    day = match[1] or match[2]
+    if day is None:
+        return element
+    value = _value(day, element, field)
+    if field is DAY_OF_MONTH:
+        return f"{value}W"
+    weekday = value % 7
+    return f"{weekday}#{element[-1]}" if "#" in element else f"L{weekday}"

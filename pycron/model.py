@@ -1,0 +1,182 @@
+"""The words of pycron as values: Job, Run, Attempt, Outcome.
+
+Instants are UTC seconds since 1970-01-01T00:00Z: whole ones for fire times, fractions for what was
+measured. Durations are seconds, sizes are bytes.
+"""
+
+import datetime
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pycron.schedule import Schedule
+from pycron.settings import Settings
+
+Environment = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a table comes from.
+
+    `name` is what messages call it: a path, or the name of the user whose table it is. `owner` is
+    the user all its Jobs run as; None for a system table, which has a user column.
+    """
+
+    name: str
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an entry defines. `id` lasts as long as its schedule, user and command stay the same.
+
+    `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q).
+    """
+
+    id: str
+    name: str
+    source: Source
+    line: int
+    user: str
+    schedule: Schedule
+    command: str
+    stdin: str | None
+    environment: Environment
+    settings: Settings
+    flags: str = ""
+
+    @property
+    def zone(self) -> str | None:
+        """The zone that the table names; None stands for the machine's."""
+        return self.settings.zone
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a table. Lines and columns count from 1; line 0 is the whole file."""
+
+    file: str
+    line: int
+    column: int
+    severity: Severity
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        mark = "warning: " if self.severity is Severity.WARNING else ""
+        return f"{place}: {mark}{self.message}"
+
+
+def problem_row(problem: Problem) -> dict[str, str | int]:
+    """A Problem as --json shows it."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "severity": problem.severity.value,
+        "code": problem.code,
+        "message": problem.message,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One crontab file, parsed: its Jobs in order, and what is wrong with it."""
+
+    source: Source
+    jobs: tuple[Job, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(p for p in self.problems if p.severity is Severity.ERROR)
+
+
+class Outcome(StrEnum):
+    """How a Run or an Attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    KILLED = "killed"
+    OUT_OF_MEMORY = "out_of_memory"
+    MISSED = "missed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """The identity of a Run: no fire time of a Job runs twice.
+
+    `turn` counts the times that a stepped-back clock has passed the fire time, from 0 (the `pass`
+    of design and store; that word is Python's).
+    """
+
+    job_id: str
+    fire_time: int
+    turn: int = 0
+
+    def __str__(self) -> str:
+        """The run_id: also what the command sees as CRON_RUN_ID, and safe as a file name."""
+        stamp = rfc3339(self.fire_time).replace("-", "").replace(":", "")
+        return f"{self.job_id}-{stamp}" + (f"-{self.turn + 1}" if self.turn else "")
+
+    @classmethod
+    def parse(cls, text: str) -> "RunKey":
+        """The key that a run_id stands for. Raises ValueError."""
+        match = re.fullmatch(r"([0-9a-f]{16})-(\d{8}T\d{6}Z)(?:-(\d{1,6}))?", text, re.ASCII)
+        if not match:
+            raise ValueError(f'bad run: "{text}" (a run_id, as pycron runs prints it)')
+        moment = datetime.datetime.strptime(match[2], "%Y%m%dT%H%M%SZ")
+        fire_time = int(moment.replace(tzinfo=datetime.UTC).timestamp())
+        return cls(match[1], fire_time, int(match[3] or 1) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptKey:
+    """The identity of an Attempt: its Run and its number, from 1."""
+
+    run: RunKey
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.run}.{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> "AttemptKey":
+        """The key that a text from str() stands for. Raises ValueError."""
+        run, _, number = text.rpartition(".")
+        return cls(RunKey.parse(run), int(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the kernel said about an ended process.
+
+    `exit_status` or `signal`, the other is None. `memory_peak` is the largest resident set of any
+    one process of the Attempt (getrusage's ru_maxrss, which starts at the runner's own size).
+    `error` is why the command could not be run, where the process never came to it.
+    """
+
+    ended: float
+    exit_status: int | None
+    signal: int | None
+    cpu_seconds: float
+    memory_peak: int
+    output_bytes: int
+    error: str | None = None
+
+
+def rfc3339(instant: float) -> str:
+    """A UTC second as text: `2026-03-08T07:00:00Z`."""
+    moment = datetime.datetime.fromtimestamp(int(instant), datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

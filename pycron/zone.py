@@ -1,0 +1,114 @@
+"""A time zone as stretches of constant offset from UTC.
+
+All times are whole seconds: UTC seconds since 1970-01-01T00:00Z, and *wall seconds*, which are the
+same count read off a clock on the wall (UTC plus the offset).
+"""
+
+import datetime
+from bisect import bisect_right
+from dataclasses import dataclass
+
+# A change of the offset by more than this is not made up for; Vixie's cron.c has it as 3 hours.
+LONGEST_SHIFT = 3 * 3600
+
+END_OF_TIME = 253_402_300_800 - 86_400  # a day short of the year 10000, where datetime ends
+_DAY = 86_400
+_AHEAD = 500 * _DAY
+_UTC = datetime.UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time [start, end) of one offset, in UTC seconds.
+
+    `skipped`: how many wall seconds the clock jumped over at its start (a gap).
+    `repeated_until`: the wall second up to which its wall times had come before (a fold); where
+    there was no fold, its own first wall second. Both are as if nothing had happened when the
+    clock was shifted by more than LONGEST_SHIFT.
+    """
+
+    start: int
+    end: int
+    offset: int
+    skipped: int
+    repeated_until: int
+
+
+class Zone:
+    """A named zone over `tzinfo`, which alone knows the rules; this finds where they change."""
+
+    def __init__(self, name: str, tzinfo: datetime.tzinfo) -> None:
+        self.name = name
+        self.tzinfo = tzinfo
+        self._starts: list[int] = []
+        self._stretches: list[Stretch] = []
+
+    def stretch_at(self, instant: int) -> Stretch:
+        """The stretch that holds a UTC second. The offset changes no earlier than its end."""
+        if not self._starts or instant < self._starts[0]:
+            self._begin(instant)
+        while instant >= self._stretches[-1].end:
+            self._append()
+        return self._stretches[bisect_right(self._starts, instant) - 1]
+
+    def offset_at(self, instant: int) -> int:
+        """Seconds east of UTC at a UTC second."""
+        moment = datetime.datetime.fromtimestamp(instant, _UTC).astimezone(self.tzinfo)
+        offset = moment.utcoffset()
+        assert offset is not None
+        return round(offset.total_seconds())
+
+    def local(self, instant: int) -> datetime.datetime:
+        """The aware local time of a UTC second."""
+        return datetime.datetime.fromtimestamp(instant, _UTC).astimezone(self.tzinfo)
+
+    def _begin(self, instant: int) -> None:
+        """Start the list a little earlier, so that a fold just before is seen."""
+        start = instant - 2 * _DAY
+        offset = self.offset_at(start)
+        end = self._next_change(start, offset)
+        self._starts = [start]
+        self._stretches = [Stretch(start, end, offset, 0, start + offset)]
+
+    def _append(self) -> None:
+        last = self._stretches[-1]
+        start = last.end
+        offset = self.offset_at(start)
+        shift = offset - last.offset
+        wall = start + offset
+        highest = max(start + last.offset, last.repeated_until)
+        stretch = Stretch(
+            start,
+            self._next_change(start, offset),
+            offset,
+            skipped=shift if 0 < shift <= LONGEST_SHIFT else 0,
+            repeated_until=highest if 0 <= highest - wall <= LONGEST_SHIFT else wall,
+        )
+        self._starts.append(start)
+        self._stretches.append(stretch)
+
+    def _next_change(self, start: int, offset: int) -> int:
+        """The first second after `start` with another offset, or where this search gives up.
+
+        A zone without further changes gets long stretches of equal offset, joined by nothing.
+        """
+        low = start
+        limit = min(start + _AHEAD, END_OF_TIME)
+        while low < limit:
+            high = low + _DAY
+            if self.offset_at(high) != offset:
+                return self._bisect(low, high, offset)
+            low = high
+        return low
+
+    def _bisect(self, low: int, high: int, offset: int) -> int:
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.offset_at(middle) == offset:
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+UTC = Zone("UTC", _UTC)
