@@ -1,0 +1,31 @@
+"""The log events of pycron: stable names, each explained in pycrond(8)."""
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    DAEMON_STARTED = "daemon_started"
+    DAEMON_STOPPING = "daemon_stopping"
+    DAEMON_STOPPED = "daemon_stopped"
+    RUNNER_STARTED = "runner_started"
+    RUNNER_FOUND = "runner_found"
+    RUNNER_LOST = "runner_lost"
+    TABLE_LOADED = "table_loaded"
+    TABLE_REMOVED = "table_removed"
+    TABLE_BAD = "table_bad"
+    TABLE_PROBLEM = "table_problem"
+    TABLE_IGNORED = "table_ignored"
+    TABLE_INSTALLED = "table_installed"
+    TABLE_DELETED = "table_deleted"
+    ATTEMPT_STARTED = "attempt_started"
+    ATTEMPT_ENDED = "attempt_ended"
+    ATTEMPT_LOST = "attempt_lost"
+    OUTPUT = "output"
+    FIRE_TIME_SKIPPED = "fire_time_skipped"
+    CLOCK_STEPPED = "clock_stepped"
+    ACCESS_DENIED = "access_denied"
+    RELOADED = "reloaded"
+    STORE_FAILED = "store_failed"
+    STORE_RECOVERED = "store_recovered"
+    RUNNING_COMMANDS_SIGNALLED = "running_commands_signalled"
+    ZONES_RELOADED = "zones_reloaded"

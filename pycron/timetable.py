@@ -1,0 +1,216 @@
+"""Who is due next: the Jobs of all tables, ordered by their next fire time.
+
+Jobs of the same schedule and zone share one entry of a heap, so a minute in which nothing is due
+costs nothing, however many Jobs there are.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+
+from pycron.firetime import fire_times, follows_the_wall, next_fire
+from pycron.model import Job, Table
+from pycron.schedule import Reboot, Schedule
+from pycron.zone import Zone
+
+FireTime = tuple[int, Job]
+
+
+@dataclass(slots=True)
+class _Group:
+    """The Jobs of one schedule in one zone, by the name of their table."""
+
+    schedule: Schedule
+    zone: str | None
+    jobs: dict[str, list[Job]] = field(default_factory=dict)
+
+
+class _Queue:
+    """Groups by next fire time. `done` is the instant up to which fire times were handed out."""
+
+    def __init__(self, zone_of: Callable[[str | None], Zone], done: int) -> None:
+        self.done = done
+        self._zone_of = zone_of
+        self._groups: dict[tuple[Schedule, str | None], _Group] = {}
+        self._heap: list[tuple[int, int, _Group]] = []
+        self._serial = count()
+
+    def add(self, job: Job) -> None:
+        key = job.schedule, job.zone
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(*key)
+            self._push(group)
+        group.jobs.setdefault(job.source.name, []).append(job)
+
+    def remove(self, job: Job) -> None:
+        key = job.schedule, job.zone
+        group = self._groups.get(key)
+        if group:
+            group.jobs.pop(job.source.name, None)
+            if not group.jobs:
+                del self._groups[key]  # its place in the heap is passed over when it comes up
+
+    def next_fire_time(self) -> int | None:
+        while self._heap and not self._heap[0][2].jobs:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, until: int) -> list[FireTime]:
+        """The fire times after `done` up to and including `until`, which is `done` from now on."""
+        due: list[FireTime] = []
+        while self._heap and self._heap[0][0] <= until:
+            first, _, group = heapq.heappop(self._heap)
+            if not group.jobs:
+                continue
+            zone = self._zone_of(group.zone)
+            jobs = [job for jobs in group.jobs.values() for job in jobs]
+            for fire in fire_times(group.schedule, zone, first, until + 1):
+                due += [(fire, job) for job in jobs]
+            self._push(group, until)
+        self.done = max(self.done, until)
+        return due
+
+    def restart(self, done: int) -> None:
+        """Hand out what comes after `done`, whatever was handed out before."""
+        self.done = done
+        self._heap.clear()
+        for group in self._groups.values():
+            self._push(group)
+
+    def _push(self, group: _Group, after: int | None = None) -> None:
+        after = self.done if after is None else after
+        fire = next_fire(group.schedule, self._zone_of(group.zone), after)
+        if fire is not None:
+            heapq.heappush(self._heap, (fire, next(self._serial), group))
+
+
+# A wake-up up to this late is only late; any other difference is a step of the clock.
+LATE = 300
+# A step by more than this is a new start (Vixie's cron.c).
+LONGEST_STEP = 3 * 3600
+_MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the timetable has come, in UTC seconds; what a new daemon takes up.
+
+    `fixed` and `wall`: fire times up to here were handed out, of fixed Jobs and of those that
+    follow the wall clock. `stepped`: where the clock stood each time it was set back.
+    """
+
+    fixed: int
+    wall: int
+    stepped: tuple[int, ...] = ()
+
+
+def starting_cursor(record: Cursor | None, now: int) -> Cursor:
+    """Where a daemon begins: where the last one stopped, if that was not long ago.
+
+    One that starts anew begins with what comes next: the next minute, but for intervals.
+    """
+    if record is None:
+        return Cursor(now, now)
+    if 0 <= now - record.wall <= LATE:
+        return record
+    set_back = 0 < record.fixed - now <= LONGEST_STEP
+    stepped = (*record.stepped, record.wall) if record.wall > now else record.stepped
+    return Cursor(record.fixed if set_back else now, now, stepped[-100:])
+
+
+class Timetable:
+    """All Jobs, and what the clock makes of their fire times: late wake-ups and steps.
+
+    * On time or up to LATE seconds late: every fire time in between.
+    * Stepped forward by up to LONGEST_STEP: every skipped fire time of a fixed Job; of those that
+      follow the wall only what is due now.
+    * Stepped back by up to LONGEST_STEP: fixed Jobs wait until the clock has caught up; the others
+      follow it, and a fire time that they pass again is a further turn.
+    * A larger step is a new start.
+    """
+
+    def __init__(self, zone_of: Callable[[str | None], Zone], cursor: Cursor) -> None:
+        self._fixed = _Queue(zone_of, cursor.fixed)
+        self._wall = _Queue(zone_of, cursor.wall)
+        self._stepped = list(cursor.stepped)
+        self._reboot: dict[str, list[Job]] = {}
+        self._jobs: dict[str, tuple[Job, ...]] = {}
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self._fixed.done, self._wall.done, tuple(self._stepped[-100:]))
+
+    def put(self, table: Table) -> None:
+        """Take up a table, in place of the one that had its name."""
+        self.drop(table.source.name)
+        self._jobs[table.source.name] = table.jobs
+        for job in table.jobs:
+            if isinstance(job.schedule, Reboot):
+                self._reboot.setdefault(table.source.name, []).append(job)
+            else:
+                self._queue_of(job).add(job)
+
+    def drop(self, name: str) -> None:
+        self._reboot.pop(name, None)
+        for job in self._jobs.pop(name, ()):
+            if not isinstance(job.schedule, Reboot):
+                self._queue_of(job).remove(job)
+
+    def jobs(self) -> Iterable[Job]:
+        return (job for jobs in self._jobs.values() for job in jobs)
+
+    def reboot_jobs(self) -> list[Job]:
+        return [job for jobs in self._reboot.values() for job in jobs]
+
+    def next_fire_time(self) -> int | None:
+        times = [self._fixed.next_fire_time(), self._wall.next_fire_time()]
+        return min((time for time in times if time is not None), default=None)
+
+    def zones_changed(self) -> None:
+        """The rules of a zone are others now: every next fire time is found anew."""
+        self._fixed.restart(self._fixed.done)
+        self._wall.restart(self._wall.done)
+
+    def take_due(self, now: int, awake: float) -> list[tuple[int, int, Job]]:
+        """What is due: (fire time, turn, Job), in the order of time, table and line.
+
+        `now` is the clock's UTC second; `awake` the real seconds that passed since the last call,
+        by a clock that nobody sets.
+        """
+        late = now - self._wall.done
+        # Early, or set back by less than anybody would notice: nothing yet.
+        due = [] if -_MINUTE < late <= 0 else self._take_wall(now, late, awake)
+        due += self._take_fixed(now, awake)
+        due.sort(key=lambda item: (item[0], item[1].source.name, item[1].line))
+        return [(fire, self._turn(fire), job) for fire, job in due]
+
+    def _take_wall(self, now: int, late: int, awake: float) -> list[FireTime]:
+        if late > LATE:
+            self._wall.restart(_just_before(now, awake))
+        elif late < 0:
+            self._stepped.append(self._wall.done)
+            self._wall.restart(_just_before(now, awake))
+        return self._wall.take(now)
+
+    def _take_fixed(self, now: int, awake: float) -> list[FireTime]:
+        late = now - self._fixed.done
+        if abs(late) > LONGEST_STEP:
+            self._fixed.restart(_just_before(now, awake))
+        elif late <= 0:
+            return []
+        return self._fixed.take(now)
+
+    def _turn(self, fire: int) -> int:
+        """How often a clock that was set back has passed this fire time before."""
+        return sum(1 for reached in self._stepped if reached >= fire)
+
+    def _queue_of(self, job: Job) -> _Queue:
+        return self._wall if follows_the_wall(job.schedule) else self._fixed
+
+
+def _just_before(now: int, awake: float) -> int:
+    """After a step: what is due in the minute of `now`, if the stepped clock passed its start."""
+    start_of_minute = now - now % _MINUTE
+    return max(start_of_minute, now - int(awake)) - 1
