@@ -1,0 +1,60 @@
+"""Who a user is: the passwd and group databases, remembered for a minute."""
+
+import os
+import pwd
+import time
+from dataclasses import dataclass
+
+_REMEMBERED = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+
+class Accounts:
+    """Looks users up as initgroups(3) would, once a minute at the most for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, Account | None]] = {}
+
+    def find(self, name: str) -> Account | None:
+        """The account of this name; None when there is no such user."""
+        now = time.monotonic()
+        found = self._known.get(name)
+        if found is None or now - found[0] > _REMEMBERED:
+            found = self._known[name] = now, _look_up(name)
+        return found[1]
+
+    def exists(self, name: str) -> bool:
+        return self.find(name) is not None
+
+    def forget(self) -> None:
+        self._known.clear()
+
+
+def _look_up(name: str) -> Account | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except (KeyError, ValueError):  # a NUL in the name is a ValueError
+        return None
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def own_account() -> Account:
+    """Who this process is. A container may run as a uid that no database knows."""
+    uid = os.geteuid()
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        home = os.environ.get("HOME", "/")
+        return Account(str(uid), uid, os.getegid(), tuple(os.getgroups()), home)
+    account = _look_up(entry.pw_name)
+    assert account is not None
+    return account

@@ -1,0 +1,195 @@
+"""The control socket: how pycrontab and pycron speak to pycrond.
+
+A request is one JSON object on a line, with its `verb`; so is the answer, with `ok` and, when that
+is false, `error`. Who asks is what the kernel says (SO_PEERCRED), never what the request says.
+"""
+
+import contextlib
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pycron import sockets
+from pycron.wire import Decoder, Message, encode
+
+_IDLE = 60.0  # seconds after which a silent client is let go
+_CHUNK = 65_536
+_LARGEST_ANSWER = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+Handler = Callable[[Peer, Message], Message]
+
+
+def refusal(error: str, **more: object) -> Message:
+    """An answer that says no, and why."""
+    return {"ok": False, "error": error, **more}
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    connection: socket.socket
+    peer: Peer
+    decoder: Decoder
+    outgoing: bytearray = field(default_factory=bytearray)
+    heard: float = field(default_factory=time.monotonic)
+
+
+class ControlServer:
+    """Answers requests on a Unix socket, without ever waiting for a client."""
+
+    def __init__(
+        self,
+        path: Path,
+        mode: int,
+        selector: selectors.BaseSelector,
+        handler: Handler,
+        most_clients: int,
+        most_bytes: int,
+    ) -> None:
+        """`mode`: permissions of the socket. `most_bytes`: of one request."""
+        self._path = path
+        self._selector = selector
+        self._handler = handler
+        self._most_clients = most_clients
+        self._most_bytes = most_bytes
+        self._clients: set[_Client] = set()
+        self._listener = sockets.listen(str(path), mode, most_clients)
+        self._listener.setblocking(False)
+        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+    def close(self) -> None:
+        for client in list(self._clients):
+            self._drop(client)
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+    def drop_idle(self) -> None:
+        """Let go of clients that have been silent for long."""
+        now = time.monotonic()
+        for client in [c for c in self._clients if now - c.heard > _IDLE]:
+            self._drop(client)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # it has gone already
+        connection.setblocking(False)
+        peer = Peer(*sockets.credentials(connection))
+        if not self._has_room(peer):
+            with contextlib.suppress(OSError):
+                connection.send(encode([refusal("too many clients; try again")]))
+            connection.close()
+            return
+        client = _Client(connection, peer, Decoder(self._most_bytes))
+        self._clients.add(client)
+        self._selector.register(
+            connection, selectors.EVENT_READ, lambda events: self._serve(client, events)
+        )
+
+    def _has_room(self, peer: Peer) -> bool:
+        """One user never takes all the places; root can always get in."""
+        if peer.uid == 0:
+            return len(self._clients) < 2 * self._most_clients
+        own = sum(1 for client in self._clients if client.peer.uid == peer.uid)
+        return len(self._clients) < self._most_clients and own < max(4, self._most_clients // 4)
+
+    def _serve(self, client: _Client, events: int) -> None:
+        client.heard = time.monotonic()
+        try:
+            if events & selectors.EVENT_WRITE:
+                self._send(client)
+            elif events & selectors.EVENT_READ:
+                self._read(client)
+        except (OSError, ValueError):
+            self._drop(client)
+
+    def _read(self, client: _Client) -> None:
+        data = client.connection.recv(_CHUNK)
+        if not data:
+            self._drop(client)
+            return
+        for request in client.decoder.feed(data):
+            client.outgoing += encode([self._handler(client.peer, request)])
+        self._send(client)
+
+    def _send(self, client: _Client) -> None:
+        """Send what is due; nothing more is read from a client that doesn't take its answer."""
+        try:
+            while client.outgoing:
+                del client.outgoing[: client.connection.send(client.outgoing)]
+        except BlockingIOError:
+            pass
+        wanted = selectors.EVENT_WRITE if client.outgoing else selectors.EVENT_READ
+        key = self._selector.get_key(client.connection)
+        if key.events != wanted:
+            self._selector.modify(client.connection, wanted, key.data)
+
+    def _drop(self, client: _Client) -> None:
+        self._clients.discard(client)
+        self._selector.unregister(client.connection)
+        client.connection.close()
+
+
+class ControlError(Exception):
+    """No answer, or one that says no. `answer` is what came, where something came."""
+
+    def __init__(self, message: str, answer: Message | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer or {}
+
+
+class ControlClient:
+    """A connection to the daemon of a run directory."""
+
+    def __init__(self, path: Path, patience: float = 30.0) -> None:
+        """Raises ControlError when nobody answers there."""
+        self._path = path
+        self._decoder = Decoder(_LARGEST_ANSWER)
+        try:
+            self._connection = sockets.connect(str(path), patience)
+        except OSError as error:
+            raise ControlError(
+                f"no pycron daemon answers at {path}: {error.strerror}; is pycrond running?"
+            ) from error
+
+    def ask(self, verb: str, **arguments: object) -> Message:
+        """The answer to a request. Raises ControlError when there is none, or it is a no."""
+        try:
+            self._connection.sendall(encode([{"verb": verb, **arguments}]))
+            answer = self._receive()
+        except (OSError, ValueError) as error:
+            raise ControlError(f"no answer from the pycron daemon at {self._path}: {error}") from (
+                error
+            )
+        if not answer.get("ok"):
+            raise ControlError(str(answer.get("error")), answer)
+        return answer
+
+    def _receive(self) -> Message:
+        while True:
+            data = self._connection.recv(2**20)
+            if not data:
+                raise OSError("it closed the connection")
+            for message in self._decoder.feed(data):
+                return message
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def again(self) -> "ControlClient":
+        """A new connection to the same daemon. Raises ControlError."""
+        return ControlClient(self._path)

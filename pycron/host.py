@@ -1,0 +1,16 @@
+"""Which machine this is, and which of its boots."""
+
+import socket
+from pathlib import Path
+
+
+def host_id() -> str:
+    """What stays the same for this installation: machine-id(5), else its name."""
+    try:
+        return Path("/etc/machine-id").read_text().strip() or socket.gethostname()
+    except OSError:
+        return socket.gethostname()
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

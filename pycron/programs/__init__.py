@@ -1,0 +1,1 @@
+"""The programs: parse the command line, call, print."""

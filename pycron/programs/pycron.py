@@ -1,0 +1,91 @@
+"""pycron: look at a daemon and at what it did."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pycron import __version__
+from pycron.control import ControlError
+from pycron.programs import verbs
+from pycron.programs.choose import add_daemon_options
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pycron", description="Shows what a pycron daemon does, did and will do."
+    )
+    add_daemon_options(parser)
+    parser.add_argument("--version", action="version", version=f"pycron {__version__}")
+    commands = parser.add_subparsers(metavar="VERB", required=True)
+
+    def add(name: str, verb: Verb, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(verb=verb)
+        command.add_argument("--json", action="store_true", help="one JSON object a line")
+        return command
+
+    add("status", verbs.status, "How the daemon is.")
+    add("list", verbs.list_jobs, "The Jobs of all tables that you may see.")
+    _add_next(add("next", verbs.next_fire_times, "Fire times to come, in order."))
+    _add_runs(add("runs", verbs.runs, "What ran, newest first."))
+    show = add("show", verbs.show, "One Run and its Attempts.")
+    show.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for its last Run")
+    log = add("log", verbs.log, "What a Run printed.")
+    log.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for its last Run")
+    log.add_argument("-f", action="store_true", dest="follow", help="until the Run has ended")
+    log.add_argument("--attempt", type=int, metavar="N", help="of this Attempt; default: the last")
+    check = add("check", verbs.check, "What is wrong with tables; without any, with the daemon's.")
+    _add_tables(check)
+    return parser
+
+
+def _add_tables(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--table", metavar="FILE", type=Path, action="append", default=[],
+                         help="a table without a user column")  # fmt: skip
+    command.add_argument("--system-table", metavar="FILE", type=Path, action="append", default=[],
+                         help="a table with a user column")  # fmt: skip
+
+
+def _add_next(command: argparse.ArgumentParser) -> None:
+    _add_tables(command)
+    command.add_argument("expression", nargs="?", metavar="EXPR",
+                         help='a schedule such as "0 9 * * 1-5"')  # fmt: skip
+    command.add_argument("--from", dest="start", metavar="T", default="now", help="default: now")
+    end = command.add_mutually_exclusive_group()
+    end.add_argument("--until", metavar="T", help="fire times before this")
+    end.add_argument("--count", type=int, metavar="N", help="so many of them; default: 10")
+    command.add_argument("--tz", metavar="ZONE", help="stands for the machine's zone")
+
+
+def _add_runs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--job", metavar="JOB", help="of this Job: its name or id")
+    command.add_argument("--owner", metavar="USER", help="of this user")
+    command.add_argument("--outcome", metavar="OUTCOME", help="that ended so")
+    command.add_argument("--since", metavar="T", help="due at this time or later")
+    command.add_argument("--until", metavar="T", help="due before this time")
+    command.add_argument("--limit", type=int, metavar="N", default=20, help="default: 20")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.verb(options))
+    except argparse.ArgumentTypeError as error:
+        print(f"pycron: {error}", file=sys.stderr)
+        return 2
+    except (ControlError, verbs.Failed) as error:
+        print(f"pycron: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""pycrond: the daemon's command line."""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pycron import __version__, host, places
+from pycron.accounts import Accounts, own_account
+from pycron.checking import check_file
+from pycron.config import Config, ConfigError, read_config
+from pycron.daemon import Daemon, Mode, Setup, Startup
+from pycron.logs import FORMATS, configure, default_format
+from pycron.model import Problem, Severity, Source
+from pycron.places import Places
+from pycron.service import UserTables
+from pycron.spool import Place, Spool
+from pycron.store import StoreError
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pycrond",
+        description="A cron daemon. As root it serves all users; as any other user that user's "
+        "own table; with --foreground the tables that are named.",
+    )
+    parser.add_argument("--foreground", action="store_true",
+                        help="run the tables that are named and print what they do")  # fmt: skip
+    parser.add_argument("--config", metavar="F", type=Path, help="the configuration file")
+    parser.add_argument("--table", metavar="F", type=Path, action="append", default=[],
+                        help="a table without a user column")  # fmt: skip
+    parser.add_argument("--system-table", metavar="F", type=Path, action="append", default=[],
+                        help="a table with a user column")  # fmt: skip
+    parser.add_argument("--state-dir", metavar="D", type=Path,
+                        help="where history, output and sockets are kept")  # fmt: skip
+    parser.add_argument("--log-format", choices=FORMATS,
+                        help="default: console on a terminal, else json")  # fmt: skip
+    parser.add_argument("--check", action="store_true",
+                        help="say what is wrong with configuration and tables, and exit")  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    mode = _mode(options)
+    try:
+        config = _config(options, mode)
+        if options.check:
+            return _check(options, mode, config)
+        log = configure(options.log_format or default_format())
+        with _places(options, mode) as where, _lock(where):
+            Daemon(_setup(options, mode, config, where), log).run()
+    except (ConfigError, Startup, StoreError, OSError) as error:
+        print(f"pycrond: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _mode(options: argparse.Namespace) -> Mode:
+    named = bool(options.table or options.system_table)
+    if options.foreground:
+        if not named:
+            parser().error("--foreground needs --table or --system-table")
+        return Mode.FOREGROUND
+    if named and not options.check:
+        parser().error("--table and --system-table need --foreground")
+    return Mode.SYSTEM if os.geteuid() == 0 else Mode.USER
+
+
+def _config(options: argparse.Namespace, mode: Mode) -> Config:
+    if options.config:
+        return read_config(options.config, required=True)
+    if mode is Mode.FOREGROUND:
+        return Config()
+    path = places.SYSTEM_CONFIG if mode is Mode.SYSTEM else places.user_config()
+    return read_config(path, required=False)
+
+
+@contextlib.contextmanager
+def _places(options: argparse.Namespace, mode: Mode) -> Iterator[Places]:
+    """The directories, made when missing; for a foreground daemon without one, in memory."""
+    if options.state_dir:
+        where = places.places_in(options.state_dir.absolute())
+    elif mode is Mode.SYSTEM:
+        where = places.system_places()
+    elif mode is Mode.USER:
+        where = places.user_places()
+    else:
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+        directory = tempfile.mkdtemp(prefix="pycron-", dir=memory)
+        try:
+            yield places.places_in(Path(directory))
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        return
+    where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    where.run.mkdir(mode=0o755 if mode is Mode.SYSTEM else 0o700, parents=True, exist_ok=True)
+    yield where
+
+
+@contextlib.contextmanager
+def _lock(where: Places) -> Iterator[None]:
+    """One daemon for a state directory."""
+    with where.lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            pid = file.read().strip()
+            raise Startup(f"another pycrond (pid {pid}) runs on {where.state}") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Places) -> Setup:
+    account = own_account()
+    user_tables = None
+    if mode is Mode.SYSTEM:
+        places.SPOOL.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places.DROP_INS.mkdir(mode=0o755, parents=True, exist_ok=True)
+        user_tables = UserTables(places.SPOOL)
+    elif mode is Mode.USER:
+        table = places.user_table()
+        table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        user_tables = UserTables(table.parent, only=(account.name, table))
+    tables = _tables(options, mode, account.name)
+    return Setup(mode, where, tables, user_tables, config, account, host.host_id())
+
+
+def _tables(options: argparse.Namespace, mode: Mode, user: str) -> list[Place]:
+    accounts = Accounts()
+
+    def user_or_root(name: str) -> set[int]:
+        account = accounts.find(name)
+        return {0, account.uid} if account else {0}
+
+    if mode is Mode.SYSTEM:
+        return [
+            Place(places.SPOOL, users=True, directory=True, owners=user_or_root),
+            Place(places.DROP_INS, directory=True, owners=lambda _: {0}),
+        ]
+    if mode is Mode.USER:
+        return [Place(places.user_table(), owner=user, owners=lambda _: {os.geteuid()})]
+    return [Place(path.absolute(), owner=user, trusted=True) for path in options.table] + [
+        Place(path.absolute(), trusted=True) for path in options.system_table
+    ]
+
+
+def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
+    problems: list[Problem] = []
+    if options.table or options.system_table:
+        named = [(path, own_account().name) for path in options.table]
+        for path, owner in [*named, *((path, None) for path in options.system_table)]:
+            problems += check_file(Source(str(path), owner), config.table_bytes)
+    else:
+        problems = _check_spool(mode, config)
+    for problem in problems:
+        print(problem)
+    return 1 if any(problem.severity is Severity.ERROR for problem in problems) else 0
+
+
+def _check_spool(mode: Mode, config: Config) -> list[Problem]:
+    from pycron.checking import check_found
+
+    spool = Spool(_tables(argparse.Namespace(), mode, own_account().name), config.table_bytes)
+    return [problem for change in spool.scan() for problem in check_found(change)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

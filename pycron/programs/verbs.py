@@ -1,0 +1,275 @@
+"""The verbs of pycron(1): each asks, or computes, and prints. They return the exit status."""
+
+import argparse
+import base64
+import heapq
+import os
+import pwd
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from pycron import crontab
+from pycron.checking import local_judge, read_and_parse
+from pycron.config import Config
+from pycron.control import ControlClient
+from pycron.firetime import fire_times
+from pycron.model import Job, Problem, Severity, Source, problem_row, rfc3339
+from pycron.programs.choose import chosen_places
+from pycron.programs.instants import local_text, parse_instant
+from pycron.programs.printing import Row, print_columns, print_fields, print_json
+from pycron.schedule import Schedule, parse_resolved
+from pycron.zone import END_OF_TIME
+from pycron.zonedata import UnknownZone, ZoneData
+
+_POLL = 0.25  # seconds between looks at a growing output
+
+
+class Failed(Exception):
+    """It did not work: what to tell the user."""
+
+
+def _client(options: argparse.Namespace) -> ControlClient:
+    return ControlClient(chosen_places(options).socket)
+
+
+# ---- status, list
+
+
+def status(options: argparse.Namespace) -> int:
+    answer = _client(options).ask("status")
+    answer.pop("ok")
+    answer["since"] = rfc3339(answer["since"])
+    wakeup = answer["next_fire_time"]
+    answer["next_fire_time"] = None if wakeup is None else rfc3339(wakeup)
+    if options.json:
+        print_json([answer])
+        return 0
+    processes = answer.pop("processes")
+    for name, process in processes.items():
+        megabytes = process["memory_bytes"] / 1e6
+        answer[name] = (
+            f"pid {process['pid']}, {megabytes:.1f} MB, {process['cpu_seconds']:.2f} CPU seconds"
+        )
+    print_fields(answer)
+    return 0
+
+
+def list_jobs(options: argparse.Namespace) -> int:
+    rows = list(_all_jobs(_client(options)))
+    if options.json:
+        print_json(rows)
+        return 0
+    columns = [("job", "job"), ("user", "user"), ("schedule", "schedule"), ("zone", "zone"),
+               ("table", "table"), ("line", "line"), ("command", "command")]  # fmt: skip
+    print_columns(columns, rows, "no jobs")
+    return 0
+
+
+def _all_jobs(client: ControlClient) -> Iterator[Row]:
+    first, more = 0, True
+    while more:
+        answer = client.ask("jobs", first=first)
+        yield from answer["rows"]
+        first += len(answer["rows"])
+        more = answer["more"]
+
+
+# ---- next
+
+
+def next_fire_times(options: argparse.Namespace) -> int:
+    zones = _zones(options.tz)
+    start = parse_instant(options.start, zones.machine)
+    end = parse_instant(options.until, zones.machine) if options.until else END_OF_TIME
+    count = options.count if options.count or options.until else 10
+    merged = heapq.merge(*(_fire_times_of(job, zones, start, end) for job in _jobs(options, zones)),
+                         key=lambda row: row["_order"])  # fmt: skip
+    rows = (_without_order(row) for row in islice(merged, count))
+    if options.json:
+        print_json(rows)
+        return 0
+    print_columns([("local", "local"), ("fire_time", "utc"), ("job", "job")],
+                  list(rows), "nothing is due")  # fmt: skip
+    return 0
+
+
+def _zones(machine: str | None) -> ZoneData:
+    try:
+        return ZoneData(machine)
+    except UnknownZone as error:
+        raise argparse.ArgumentTypeError(f'bad --tz: "{error}" (no such time zone)') from None
+
+
+def _fire_times_of(
+    job: tuple[str, int, Schedule, str | None], zones: ZoneData, start: int, end: int
+) -> Iterator[Row]:
+    name, line, schedule, zone_name = job
+    zone = zones.zone(zone_name)
+    for fire in fire_times(schedule, zone, start, end):
+        yield {
+            "line": line,
+            "job": name,
+            "fire_time": rfc3339(fire),
+            "local": local_text(fire, zone),
+            "_order": (fire, line),
+        }
+
+
+def _without_order(row: Row) -> Row:
+    del row["_order"]
+    return row
+
+
+def _jobs(
+    options: argparse.Namespace, zones: ZoneData
+) -> list[tuple[str, int, Schedule, str | None]]:
+    """Name, line, schedule and zone of what was named: an expression, tables, or the daemon's."""
+    if options.expression is not None:
+        source = Source("expression", _own_name())
+        table = crontab.parse(f"{options.expression} :\n", source, local_judge(zones))
+        return _good_jobs(table.jobs, table.problems)
+    sources = _named_sources(options)
+    if not sources:
+        return [_schedule_of_row(row) for row in _all_jobs(_client(options))]
+    jobs: list[tuple[str, int, Schedule, str | None]] = []
+    for source in sources:
+        table = read_and_parse(source, Config().table_bytes, zones)
+        jobs += _good_jobs(table.jobs, table.problems)
+    return jobs
+
+
+def _good_jobs(
+    jobs: Iterable[Job], problems: Iterable[Problem]
+) -> list[tuple[str, int, Schedule, str | None]]:
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if errors:
+        raise Failed("\npycron: ".join(str(error) for error in errors))
+    return [(job.name, job.line, job.schedule, job.zone) for job in jobs]
+
+
+def _schedule_of_row(row: Row) -> tuple[str, int, Schedule, str | None]:
+    return row["job"], row["line"], parse_resolved(row["resolved"]), row["zone"]
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _named_sources(options: argparse.Namespace) -> list[Source]:
+    own = [Source(str(path), _own_name()) for path in options.table]
+    return own + [Source(str(path), None) for path in options.system_table]
+
+
+# ---- runs, show, log
+
+
+def runs(options: argparse.Namespace) -> int:
+    zone = ZoneData().machine
+    client = _client(options)
+    wanted: dict[str, Any] = {
+        "job": options.job,
+        "user": options.owner,
+        "outcome": options.outcome,
+        "since": parse_instant(options.since, zone) if options.since else None,
+        "until": parse_instant(options.until, zone) if options.until else None,
+    }
+    rows = _pages(client, wanted, options.limit)
+    if options.json:
+        print_json(rows)
+        return 0
+    columns = [("run_id", "run"), ("job", "job"), ("user", "user"), ("fire_time", "fire time"),
+               ("lateness_ms", "late ms"), ("attempts", "attempts"), ("outcome", "outcome"),
+               ("exit_status", "status"), ("signal", "signal"), ("reason", "reason")]  # fmt: skip
+    print_columns(columns, list(rows), "no runs")
+    return 0
+
+
+def _pages(client: ControlClient, wanted: dict[str, Any], limit: int) -> Iterator[Row]:
+    before = None
+    while limit > 0:
+        answer = client.ask("runs", limit=limit, before=before, **wanted)
+        yield from answer["rows"]
+        limit -= len(answer["rows"])
+        before = answer["before"]
+        if before is None:
+            return
+
+
+def show(options: argparse.Namespace) -> int:
+    client = _client(options)
+    answer = client.ask("run", run_id=_run_id(client, options.run))
+    if options.json:
+        print_json([answer["row"] | {"attempt": answer["attempts"]}])
+        return 0
+    print_fields(answer["row"])
+    print()
+    columns = [(key, key.replace("_", " ")) for key in (
+        "attempt", "pid", "started", "ended", "outcome", "exit_status", "signal", "cpu_seconds",
+        "memory_peak_bytes", "output_bytes", "reason")]  # fmt: skip
+    print_columns(columns, answer["attempts"], "no attempts")
+    return 0
+
+
+def _run_id(client: ControlClient, text: str) -> str:
+    """A run_id as it is; a Job's name or id stands for its last Run."""
+    rows = client.ask("runs", job=text, limit=1)["rows"]
+    return str(rows[0]["run_id"]) if rows else text
+
+
+def log(options: argparse.Namespace) -> int:
+    client = _client(options)
+    run_id = _run_id(client, options.run)
+    offset = 0
+    while True:
+        answer = client.ask("output", run_id=run_id, attempt=options.attempt, offset=offset)
+        data = base64.b64decode(answer["data"])
+        offset += len(data)
+        _print_output(options, run_id, answer["attempt"], data)
+        if answer["more"]:
+            continue
+        if answer["ended"] or not options.follow:
+            break
+        time.sleep(_POLL)
+    printed = answer["output_bytes"]
+    if printed is not None and printed > offset:
+        print(f"pycron: {printed - offset} more bytes were not kept", file=sys.stderr)
+    return 0
+
+
+def _print_output(options: argparse.Namespace, run_id: str, attempt: int, data: bytes) -> None:
+    if not data:
+        return
+    if options.json:
+        text = data.decode("utf-8", "backslashreplace")
+        print_json([{"run_id": run_id, "attempt": attempt, "output": text}])
+    else:
+        sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+# ---- check
+
+
+def check(options: argparse.Namespace) -> int:
+    sources = _named_sources(options)
+    if sources:
+        zones = ZoneData()
+        most = Config().table_bytes
+        tables = [read_and_parse(source, most, zones) for source in sources]
+        rows = [problem_row(problem) for table in tables for problem in table.problems]
+    else:
+        rows = _client(options).ask("problems")["rows"]
+    if options.json:
+        print_json(rows)
+    else:
+        for row in rows:
+            mark = "warning: " if row["severity"] == "warning" else ""
+            place = f"{row['file']}:{row['line']}" if row["line"] else row["file"]
+            print(f"{place}: {mark}{row['message']}")
+    return 1 if any(row["severity"] == "error" for row in rows) else 0

@@ -1,0 +1,380 @@
+"""What pycrond answers on its control socket: one method for each verb.
+
+Root, the daemon's own user and members of the operators' group see everything; any other user sees
+what is theirs.
+"""
+
+import base64
+import grp
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pycron import __version__, crontab, places
+from pycron.config import Config
+from pycron.control import Peer, refusal
+from pycron.crontab import Judge
+from pycron.engine import Engine, Log, lateness_ms
+from pycron.events import Event
+from pycron.model import (
+    AttemptKey,
+    Job,
+    Outcome,
+    Problem,
+    RunKey,
+    Source,
+    problem_row,
+    rfc3339,
+)
+from pycron.runner_client import output_path
+from pycron.schedule import resolved_text
+from pycron.spool import Unreadable, install, read_table
+from pycron.store import Filter, Row, Store
+from pycron.wire import Message
+
+_PAGE = 500
+_OUTPUT_CHUNK = 256 * 1024
+
+
+class Reader(Protocol):
+    """What the service needs of the daemon's tables."""
+
+    def problems(self) -> list[Problem]: ...
+    def tables(self) -> int: ...
+    def rescan(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UserTables:
+    """Where users' tables are installed: the spool, or the one table of a user's own daemon."""
+
+    directory: Path
+    only: tuple[str, Path] | None = None
+
+    def path_of(self, user: str) -> Path | None:
+        if self.only:
+            return self.only[1] if user == self.only[0] else None
+        return self.directory / user
+
+
+@dataclass(slots=True)
+class Service:
+    """Answers requests. `user_tables` is None where no table can be installed (foreground)."""
+
+    engine: Engine
+    store: Store
+    reader: Reader
+    config: Config
+    where: places.Places
+    user_tables: UserTables | None
+    judge: Callable[[], Judge]
+    status: Callable[[], Message]
+    log: Callable[[Log], None]
+
+    def answer(self, peer: Peer, request: Message) -> Message:
+        """The answer to a request; never raises for what the request says."""
+        verbs: dict[str, Callable[[Peer, Message], Message]] = {
+            "status": self._status,
+            "jobs": self._jobs,
+            "runs": self._runs,
+            "run": self._run,
+            "output": self._output,
+            "problems": self._problems,
+            "table": self._table,
+            "install": self._install,
+            "delete": self._delete,
+        }
+        verb = verbs.get(str(request.get("verb")))
+        if verb is None:
+            return refusal(f'unknown verb: "{request.get("verb")}" (pycron {__version__})')
+        try:
+            return {"ok": True} | verb(peer, request)
+        except _Refused as error:
+            return refusal(str(error), **error.more)
+
+    # ---- who may do what
+
+    def _sees_all(self, peer: Peer) -> bool:
+        if peer.uid in (0, os.geteuid()):
+            return True
+        try:
+            group = grp.getgrnam(self.config.operators)
+        except KeyError:
+            return False
+        return group.gr_gid in _groups_of(peer)
+
+    def _may_see(self, peer: Peer, user: str) -> bool:
+        return self._sees_all(peer) or user == _user_of(peer)
+
+    def _table_owner(self, peer: Peer, request: Message) -> str:
+        """Whose table a request is about, when the peer may handle it."""
+        own = _user_of(peer)
+        user = request.get("user")
+        if user is None:
+            user = own
+        elif user != own and peer.uid != 0:
+            raise _Refused("only root may use -u")
+        try:
+            pwd.getpwnam(str(user))
+        except (KeyError, ValueError):
+            raise _Refused(f'unknown user: "{user}"') from None
+        if peer.uid != 0 and not _is_allowed(own, places.ALLOW, places.DENY):
+            self.log(Log(Event.ACCESS_DENIED, {"user": own, "pid": peer.pid}, bad=True))
+            raise _Refused(f"you ({own}) are not allowed to use this program (pycrontab)")
+        return str(user)
+
+    # ---- what there is
+
+    def _status(self, peer: Peer, _request: Message) -> Message:
+        running = [r for r in self.engine.running if self._may_see(peer, r.job.user)]
+        return {
+            **self.status(),
+            "tables": self.reader.tables(),
+            "problems": len(self._visible_problems(peer)),
+            "jobs": sum(1 for job in self.engine.jobs() if self._may_see(peer, job.user)),
+            "running": len(running),
+        }
+
+    def _jobs(self, peer: Peer, request: Message) -> Message:
+        sees_all, own = self._sees_all(peer), _user_of(peer)
+        jobs = [job for job in self.engine.jobs() if sees_all or job.user == own]
+        jobs.sort(key=lambda job: (job.source.name, job.line))
+        first = _number(request, "first", 0)
+        page = jobs[first : first + _PAGE]
+        return {"rows": [job_row(job) for job in page], "more": len(jobs) > first + _PAGE}
+
+    def _runs(self, peer: Peer, request: Message) -> Message:
+        user = request.get("user")
+        if not self._sees_all(peer):
+            if user not in (None, _user_of(peer)):
+                raise _Refused("you may see your own runs only")
+            user = _user_of(peer)
+        limit = min(_number(request, "limit", 20), _PAGE)
+        outcome = request.get("outcome")
+        if outcome is not None and outcome not in list(Outcome):
+            raise _Refused(f'unknown outcome: "{outcome}" ({", ".join(Outcome)})')
+        rows = self.store.runs(
+            Filter(
+                limit,
+                request.get("job"),
+                user,
+                outcome,
+                request.get("since"),
+                request.get("until"),
+                request.get("before"),
+            )
+        )
+        before = rows[-1]["number"] if rows else None
+        return {"rows": [run_row(row, row["last"]) for row in rows], "before": before}
+
+    def _run(self, peer: Peer, request: Message) -> Message:
+        row, attempts = self._visible_run(peer, str(request.get("run_id")))
+        return {
+            "row": run_row(row, attempts[-1] if attempts else None)
+            | {"schedule": row["schedule"], "zone": row["zone"], "command": row["command"]},
+            "attempts": [attempt_row(attempt) for attempt in attempts],
+        }
+
+    def _output(self, peer: Peer, request: Message) -> Message:
+        """A part of an Attempt's output, and whether more can come."""
+        row, attempts = self._visible_run(peer, str(request.get("run_id")))
+        key = RunKey.parse(row["run_id"])
+        number = _number(request, "attempt", len(attempts))
+        if not 1 <= number <= len(attempts):
+            raise _Refused(f"{row['run_id']} has {len(attempts)} attempts")
+        data = _read_output(
+            output_path(self.where, AttemptKey(key, number)), _number(request, "offset", 0)
+        )
+        ended = attempts[number - 1]["outcome"] is not None
+        return {
+            "data": base64.b64encode(data).decode(),
+            "attempt": number,
+            "ended": ended and len(data) < _OUTPUT_CHUNK,
+            "more": len(data) == _OUTPUT_CHUNK,
+            "output_bytes": attempts[number - 1]["output_bytes"],
+        }
+
+    def _problems(self, peer: Peer, _request: Message) -> Message:
+        return {"rows": [problem_row(problem) for problem in self._visible_problems(peer)]}
+
+    def _visible_problems(self, peer: Peer) -> list[Problem]:
+        problems = self.reader.problems()
+        return problems if self._sees_all(peer) else [
+            problem for problem in problems if problem.file == _user_of(peer)
+        ]  # fmt: skip
+
+    def _visible_run(self, peer: Peer, text: str) -> tuple[Row, list[Row]]:
+        try:
+            found = self.store.run(RunKey.parse(text))
+        except ValueError as error:
+            raise _Refused(str(error)) from None
+        if found is None or not self._may_see(peer, found[0]["user"]):
+            raise _Refused(f'no such run: "{text}"')
+        return found
+
+    # ---- users' tables
+
+    def _table_path(self, peer: Peer, request: Message) -> tuple[str, Path]:
+        user = self._table_owner(peer, request)
+        if self.user_tables is None:
+            raise _Refused("this daemon runs the tables that it was given; edit those files")
+        path = self.user_tables.path_of(user)
+        if path is None:
+            raise _Refused(f"this is the daemon of another user than {user}")
+        return user, path
+
+    def _table(self, peer: Peer, request: Message) -> Message:
+        user, path = self._table_path(peer, request)
+        try:
+            text, _ = read_table(str(path), None, self.config.table_bytes)
+        except FileNotFoundError:
+            return {"user": user, "text": None}
+        except Unreadable as error:
+            raise _Refused(f"{path}: {error}") from None
+        return {"user": user, "text": text}
+
+    def _install(self, peer: Peer, request: Message) -> Message:
+        user, path = self._table_path(peer, request)
+        text = request.get("text")
+        if not isinstance(text, str):
+            raise _Refused("install: no text")
+        most = self.config.user_table_bytes
+        if len(text.encode("utf-8", "surrogateescape")) > most:
+            raise _Refused(f"the table is larger than {most} bytes (limits.user_table_bytes)")
+        table = crontab.parse(text, Source(user, user), self.judge())
+        problems = [problem_row(problem) for problem in table.problems]
+        if table.errors:
+            raise _Refused("the table has errors; nothing was installed", problems=problems)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            install(path, text, None)
+        except OSError as error:
+            raise _Refused(f"{path}: cannot be written: {error.strerror}") from None
+        fields = {"table": user, "by": _user_of(peer), "jobs": len(table.jobs)}
+        self.log(Log(Event.TABLE_INSTALLED, fields))
+        self.reader.rescan()
+        return {"user": user, "problems": problems, "jobs": len(table.jobs)}
+
+    def _delete(self, peer: Peer, request: Message) -> Message:
+        user, path = self._table_path(peer, request)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return {"user": user, "deleted": False}
+        except OSError as error:
+            raise _Refused(f"{path}: cannot be deleted: {error.strerror}") from None
+        self.log(Log(Event.TABLE_DELETED, {"table": user, "by": _user_of(peer)}))
+        self.reader.rescan()
+        return {"user": user, "deleted": True}
+
+
+class _Refused(Exception):
+    def __init__(self, message: str, **more: object) -> None:
+        super().__init__(message)
+        self.more = more
+
+
+def _number(request: Message, key: str, default: int) -> int:
+    value = request.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, int) or value < 0:
+        raise _Refused(f"bad {key}: {value!r} (a whole number)")
+    return value
+
+
+def _user_of(peer: Peer) -> str:
+    try:
+        return pwd.getpwuid(peer.uid).pw_name
+    except KeyError:
+        return str(peer.uid)
+
+
+def _groups_of(peer: Peer) -> list[int]:
+    try:
+        return os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid)
+    except KeyError:
+        return [peer.gid]
+
+
+def _is_allowed(user: str, allow: Path, deny: Path) -> bool:
+    """As crontab(1) of Debian: in the allow file if there is one, else not in the deny file."""
+    if allow.exists():
+        return user in allow.read_text().split()
+    return not deny.exists() or user not in deny.read_text().split()
+
+
+def _read_output(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(_OUTPUT_CHUNK)
+    except FileNotFoundError:
+        return b""  # it has printed nothing
+
+
+# ---- rows: the keys that --json shows
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    return {
+        "job": job.name,
+        "id": job.id,
+        "table": job.source.name,
+        "line": job.line,
+        "user": job.user,
+        "schedule": job.schedule.text,
+        "resolved": resolved_text(job.schedule),
+        "zone": job.zone,
+        "command": job.command,
+    }
+
+
+def run_row(row: Row, last: Row | None) -> dict[str, Any]:
+    last = last or {}
+    started = last.get("started")
+    key = RunKey(row["job_id"], row["fire_time"], row["pass"])
+    return {
+        "run_id": row["run_id"],
+        "job": row["job"],
+        "table": row["table"],
+        "line": row["line"],
+        "user": row["user"],
+        "fire_time": rfc3339(row["fire_time"]),
+        "started": precise(started),
+        "ended": precise(last.get("ended")),
+        "attempts": row["attempts"] or 0,
+        "outcome": row["outcome"],
+        "exit_status": last.get("exit_status"),
+        "signal": last.get("signal"),
+        "lateness_ms": None if started is None else lateness_ms(key, started),
+        "cpu_seconds": last.get("cpu_seconds"),
+        "memory_peak_bytes": last.get("memory_peak"),
+        "reason": row["reason"],
+    }
+
+
+def attempt_row(row: Row) -> dict[str, Any]:
+    return {
+        "attempt": row["number"],
+        "pid": row["pid"],
+        "started": precise(row["started"]),
+        "ended": precise(row["ended"]),
+        "outcome": row["outcome"],
+        "exit_status": row["exit_status"],
+        "signal": row["signal"],
+        "cpu_seconds": row["cpu_seconds"],
+        "memory_peak_bytes": row["memory_peak"],
+        "output_bytes": row["output_bytes"],
+        "reason": row["reason"],
+    }
+
+
+def precise(instant: float | None) -> str | None:
+    """A UTC second with its milliseconds."""
+    if instant is None:
+        return None
+    return f"{rfc3339(instant)[:-1]}.{int(instant * 1000) % 1000:03d}Z"

@@ -1,0 +1,247 @@
+"""Tables on disk: found, checked, read and installed.
+
+The checks are made on the open file, so nobody can swap it in between: a table is a regular file
+with one name, of the right owner, that nobody else can write to. A symlink is not followed and a
+FIFO is not waited for.
+"""
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pycron.model import Problem, Severity, Source
+
+# What run-parts(8) takes; so an editor's backup or a package manager's leftover is no table.
+_DROP_IN_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
+
+Signature = tuple[int, ...]
+_UNREAD: Signature = ()
+
+
+class Unreadable(Exception):
+    """A table that may not be read: a code for machines, and the reason with what to do."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A table as it was found: its text, or why there is none."""
+
+    source: Source
+    text: str | None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A file that is no table by its name."""
+
+    path: str
+
+
+Change = Found | Gone | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where tables are: a directory of them, or one file.
+
+    `owners`: the uids that a table may belong to; None stands for any. `users`: each file is the
+    table of the user it is named after. `trusted`: a file that an administrator named; symlinks and
+    loose permissions are theirs to choose.
+    """
+
+    path: Path
+    owner: str | None = None
+    users: bool = False
+    directory: bool = False
+    trusted: bool = False
+    owners: Callable[[str], set[int]] | None = None
+
+    def source_of(self, name: str) -> Source:
+        if self.users:
+            return Source(name, name)
+        return Source(str(self.path / name) if self.directory else str(self.path), self.owner)
+
+    def candidates(self) -> list[str]:
+        """The paths to look at; hidden files are nobody's tables."""
+        if not self.directory:
+            return [str(self.path)]
+        try:
+            names = sorted(os.listdir(self.path))
+        except FileNotFoundError:
+            return []
+        return [str(self.path / name) for name in names if not name.startswith(".")]
+
+    def is_table_name(self, name: str) -> bool:
+        return bool((_USER_NAME if self.users else _DROP_IN_NAME).fullmatch(name))
+
+
+@dataclass(slots=True)
+class Spool:
+    """All places, and what was last seen in them; only what has changed is read."""
+
+    places: list[Place]
+    most_bytes: int
+    _seen: dict[str, Signature] = field(default_factory=dict)
+    _ignored: set[str] = field(default_factory=set)
+
+    def scan(self, again: bool = False) -> Iterator[Change]:
+        """What has changed since the last scan; with `again`, everything."""
+        if again:
+            self._seen = dict.fromkeys(self._seen, _UNREAD)
+            self._ignored.clear()
+        present: set[str] = set()
+        for place in self.places:
+            for path in place.candidates():
+                name = os.path.basename(path)
+                if place.directory and not place.is_table_name(name):
+                    if path not in self._ignored:
+                        self._ignored.add(path)
+                        yield Ignored(path)
+                    continue
+                source = place.source_of(name)
+                try:
+                    found = self._look(place, path, source)
+                except FileNotFoundError:  # or removed while it was looked at
+                    continue
+                present.add(source.name)
+                if found:
+                    yield found
+        for name in sorted(set(self._seen) - present):
+            del self._seen[name]
+            yield Gone(name)
+
+    def _look(self, place: Place, path: str, source: Source) -> Found | None:
+        """What has changed about one table. Raises FileNotFoundError."""
+        signature = _signature(os.stat(path, follow_symlinks=place.trusted))
+        if self._seen.get(source.name) == signature:
+            return None
+        try:
+            text, signature = self._read(place, path, source)
+        except Unreadable as error:
+            self._seen[source.name] = signature
+            return Found(source, None, _problem(source, error))
+        self._seen[source.name] = signature
+        return Found(source, text)
+
+    def _read(self, place: Place, path: str, source: Source) -> tuple[str, Signature]:
+        owners = place.owners(source.name) if place.owners else None
+        return read_table(path, owners, self.most_bytes, place.trusted)
+
+
+def read_table(
+    path: str, owners: set[int] | None, most_bytes: int, trusted: bool = False
+) -> tuple[str, Signature]:
+    """The text of a table and what identifies this version of it.
+
+    Raises Unreadable, or FileNotFoundError.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if trusted else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            raise Unreadable("symlink", "a symbolic link: put the file itself here") from None
+        raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        _check(status, owners, most_bytes, trusted)
+        data = _read_all(descriptor, most_bytes)
+    finally:
+        os.close(descriptor)
+    return data.decode("utf-8", "surrogateescape"), _signature(status)
+
+
+def _check(status: os.stat_result, owners: set[int] | None, most_bytes: int, trusted: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("not-a-file", f"{_kind(status.st_mode)}, no regular file: remove it")
+    if status.st_size > most_bytes:
+        raise _too_large(most_bytes)
+    if trusted:
+        return
+    if owners is not None and status.st_uid not in owners:
+        uids = " or ".join(str(uid) for uid in sorted(owners))
+        raise Unreadable("wrong-owner", f"belongs to uid {status.st_uid}, not to {uids}: chown it")
+    if status.st_mode & 0o022:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        raise Unreadable("writable", f"others can write to it (mode {mode}): chmod go-w")
+    if status.st_nlink != 1:
+        raise Unreadable("hard-link", f"has {status.st_nlink} names: a table has one")
+
+
+def _read_all(descriptor: int, most_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    left = most_bytes + 1
+    while left and (part := os.read(descriptor, min(left, 2**20))):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        raise _too_large(most_bytes)
+    return b"".join(parts)
+
+
+def _too_large(most_bytes: int) -> Unreadable:
+    hint = "limits.table_bytes in pycron.toml"
+    return Unreadable("too-large", f"larger than {most_bytes} bytes ({hint})")
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
+
+
+def _signature(status: os.stat_result) -> Signature:
+    """Changes with the text, the owner and the permissions of a file."""
+    return (
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+    )  # fmt: skip
+
+
+def _problem(source: Source, error: Unreadable) -> Problem:
+    return Problem(source.name, 0, 1, Severity.ERROR, error.code, str(error))
+
+
+def install(path: Path, text: str, owner: tuple[int, int] | None) -> None:
+    """Put a table in place: whole, or not at all. Raises OSError.
+
+    `owner`: the (uid, gid) it shall have.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+            file.flush()
+            if owner is not None:
+                os.fchown(descriptor, *owner)
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

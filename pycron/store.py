@@ -1,0 +1,315 @@
+"""The store: Runs and Attempts in SQLite.
+
+What a tick begins is written in one transaction, with the cursor, before any of it starts; so after
+a crash a fire time either has its Run or is still ahead of the cursor. Times are UTC seconds.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from pycron.engine import (
+    Record,
+    RecordAttempt,
+    RecordBoot,
+    RecordCursor,
+    RecordEnded,
+    RecordRun,
+    RecordRunner,
+    RecordStarted,
+)
+from pycron.model import AttemptKey, Job, RunKey
+from pycron.timetable import Cursor
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    "table" TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    user TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    zone TEXT,
+    command TEXT NOT NULL
+);
+
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL REFERENCES jobs,
+    fire_time INTEGER NOT NULL,
+    pass INTEGER NOT NULL,
+    outcome TEXT,
+    reason TEXT,
+    UNIQUE (job, fire_time, pass)
+);
+CREATE INDEX unfinished ON runs (number) WHERE outcome IS NULL;
+
+CREATE TABLE attempts (
+    run INTEGER NOT NULL REFERENCES runs,
+    number INTEGER NOT NULL,
+    pid INTEGER,
+    started REAL,
+    ended REAL,
+    outcome TEXT,
+    exit_status INTEGER,
+    signal INTEGER,
+    cpu_seconds REAL,
+    memory_peak INTEGER,
+    output_bytes INTEGER,
+    reason TEXT,
+    PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+"""
+
+_SELECT_RUNS = """
+SELECT runs.number, jobs.id AS job_id, jobs.name AS job, jobs."table", jobs.line, jobs.user,
+    jobs.schedule, jobs.zone, jobs.command, runs.fire_time, runs.pass, runs.outcome, runs.reason,
+    (SELECT max(number) FROM attempts WHERE run = runs.number) AS attempts
+FROM runs JOIN jobs ON jobs.number = runs.job
+"""
+
+Row = dict[str, Any]
+
+
+class StoreError(Exception):
+    """The database can't be used: which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An Attempt of which the store knows no end, with what is left of its Job."""
+
+    attempt: AttemptKey
+    job_id: str
+    name: str
+    table: str
+    line: int
+    user: str
+    command: str
+    pid: int | None
+    started: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which Runs to list: None is any. Newest first, below run number `before`."""
+
+    limit: int
+    job: str | None = None
+    user: str | None = None
+    outcome: str | None = None
+    since: float | None = None
+    until: float | None = None
+    before: int | None = None
+
+
+class Store:
+    """One connection, one writer."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the database. Raises StoreError."""
+        self._path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._migrate()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
+        self._jobs: dict[str, tuple[int, tuple[Any, ...]]] = {}
+
+    def _migrate(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_VERSION};COMMIT;")
+        elif version != _VERSION:
+            reason = f"schema version {version}; this pycron knows {_VERSION}"
+            raise StoreError(f"{self._path}: {reason}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    # ---- writing
+
+    def write(self, records: Iterable[Record]) -> None:
+        """All of the records, or none of them. Raises StoreError."""
+        try:
+            with self._transaction():
+                for record in records:
+                    self._write(record)
+        except sqlite3.Error as error:
+            self._jobs.clear()
+            raise StoreError(f"{self._path}: {error}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _write(self, record: Record) -> None:
+        match record:
+            case RecordRun():
+                self._db.execute(
+                    "INSERT INTO runs (job, fire_time, pass) VALUES (?, ?, ?)",
+                    (self._job_number(record.job), record.run.fire_time, record.run.turn),
+                )
+            case RecordAttempt():
+                self._db.execute(
+                    "INSERT INTO attempts (run, number) VALUES (?, ?)",
+                    (self._run_number(record.attempt.run), record.attempt.number),
+                )
+            case RecordStarted():
+                self._db.execute(
+                    "UPDATE attempts SET pid = ?, started = ? WHERE run = ? AND number = ?",
+                    (record.pid, record.started, *self._attempt_number(record.attempt)),
+                )
+            case RecordEnded():
+                self._write_end(record)
+            case RecordCursor():
+                self._set_meta("cursor", json.dumps(astuple(record.cursor)))
+            case RecordBoot():
+                self._set_meta("boot_id", record.boot_id)
+            case RecordRunner():
+                self._set_meta("runner", record.instance)
+
+    def _write_end(self, record: RecordEnded) -> None:
+        ending = record.ending
+        key = self._attempt_number(record.attempt)
+        values: tuple[Any, ...] = (None,) * 6
+        if ending is not None:
+            values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
+                      ending.memory_peak, ending.output_bytes)  # fmt: skip
+        self._db.execute(
+            "UPDATE attempts SET outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?,"
+            " cpu_seconds = ?, memory_peak = ?, output_bytes = ? WHERE run = ? AND number = ?",
+            (record.outcome, _text(record.reason), *values, *key),
+        )
+        if record.run_outcome is not None:
+            self._db.execute(
+                "UPDATE runs SET outcome = ?, reason = ? WHERE number = ?",
+                (record.run_outcome, _text(record.reason), key[0]),
+            )
+
+    def _job_number(self, job: Job) -> int:
+        """The row of a Job, brought up to date: its line, its name or its zone may be others."""
+        row = (job.name, job.source.name, job.line, job.user, job.schedule.text, job.zone,
+               _text(job.command))  # fmt: skip
+        known = self._jobs.get(job.id)
+        if known and known[1] == row:
+            return known[0]
+        number: int = self._db.execute(
+            'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command)'
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name,"
+            " line = excluded.line, user = excluded.user, schedule = excluded.schedule,"
+            " zone = excluded.zone, command = excluded.command RETURNING number",
+            (job.id, *row),
+        ).fetchone()[0]
+        self._jobs[job.id] = number, row
+        return number
+
+    def _run_number(self, run: RunKey) -> int:
+        row = self._db.execute(
+            "SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job"
+            " WHERE jobs.id = ? AND fire_time = ? AND pass = ?",
+            (run.job_id, run.fire_time, run.turn),
+        ).fetchone()
+        if row is None:
+            raise sqlite3.IntegrityError(f"no Run {run}")
+        return int(row[0])
+
+    def _attempt_number(self, attempt: AttemptKey) -> tuple[int, int]:
+        return self._run_number(attempt.run), attempt.number
+
+    # ---- reading
+
+    def meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def cursor(self) -> Cursor | None:
+        """How far the last daemon had come."""
+        text = self.meta("cursor")
+        if text is None:
+            return None
+        fixed, wall, stepped = json.loads(text)
+        return Cursor(fixed, wall, tuple(stepped))
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        for row in self._db.execute(
+            'SELECT jobs.id, jobs.name, jobs."table", jobs.line, jobs.user, jobs.command,'
+            " runs.fire_time, runs.pass, attempts.number, attempts.pid, attempts.started"
+            " FROM runs JOIN jobs ON jobs.number = runs.job"
+            " JOIN attempts ON attempts.run = runs.number"
+            " WHERE runs.outcome IS NULL AND attempts.outcome IS NULL ORDER BY runs.number"
+        ):
+            run = RunKey(row["id"], row["fire_time"], row["pass"])
+            attempt = AttemptKey(run, row["number"])
+            yield Unfinished(attempt, row["id"], row["name"], row["table"], row["line"],
+                             row["user"], row["command"], row["pid"], row["started"])  # fmt: skip
+
+    def runs(self, wanted: Filter) -> list[Row]:
+        """Runs with their last Attempt, newest first."""
+        tests: list[str] = []
+        values: list[Any] = []
+        for test, value in (
+            ("(jobs.name = ? OR jobs.id = ?)", wanted.job),
+            ("jobs.user = ?", wanted.user),
+            ("runs.outcome IS ?", wanted.outcome),
+            ("runs.fire_time >= ?", wanted.since),
+            ("runs.fire_time < ?", wanted.until),
+            ("runs.number < ?", wanted.before),
+        ):
+            if value is not None:
+                tests.append(test)
+                values += [value] * test.count("?")
+        where = " AND ".join(tests) or "1"
+        query = f"{_SELECT_RUNS} WHERE {where} ORDER BY runs.number DESC LIMIT ?"
+        rows = [dict(row) for row in self._db.execute(query, (*values, wanted.limit))]
+        for row in rows:
+            row["run_id"] = str(RunKey(row["job_id"], row["fire_time"], row["pass"]))
+            attempts = self._attempts(row["number"])
+            row["last"] = attempts[-1] if attempts else None
+        return rows
+
+    def run(self, key: RunKey) -> tuple[Row, list[Row]] | None:
+        """One Run and all its Attempts; None when there is none."""
+        query = f"{_SELECT_RUNS} WHERE jobs.id = ? AND runs.fire_time = ? AND runs.pass = ?"
+        row = self._db.execute(query, (key.job_id, key.fire_time, key.turn)).fetchone()
+        if row is None:
+            return None
+        return dict(row) | {"run_id": str(key)}, self._attempts(row["number"])
+
+    def _attempts(self, run: int) -> list[Row]:
+        query = "SELECT * FROM attempts WHERE run = ? ORDER BY number"
+        return [dict(row) for row in self._db.execute(query, (run,))]
+
+    def count_runs(self) -> int:
+        """How many Runs there are, about: without looking at each."""
+        row = self._db.execute("SELECT coalesce(max(number), 0) FROM runs").fetchone()
+        return int(row[0])
+
+
+def _text(text: str | None) -> str | None:
+    """As SQLite can store it: bytes that are no UTF-8 are shown as escapes."""
+    if text is None:
+        return None
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

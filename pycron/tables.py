@@ -1,0 +1,82 @@
+"""The daemon's tables: what the spool finds, parsed, settled, and handed to the engine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pycron import crontab
+from pycron.accounts import Accounts
+from pycron.crontab import Judge
+from pycron.engine import InputEvent, Log, TableLoaded, TableRemoved
+from pycron.events import Event
+from pycron.model import Problem, Severity, Table
+from pycron.policy import settle
+from pycron.spool import Change, Found, Gone, Ignored, Spool
+
+
+@dataclass(slots=True)
+class Tables:
+    """All tables by name. `feed` takes what the engine is to know, `log` what people are."""
+
+    spool: Spool
+    accounts: Accounts
+    judge: Callable[[], Judge]
+    feed: Callable[[InputEvent], None]
+    log: Callable[[Log], None]
+    _good: dict[str, Table] = field(default_factory=dict)
+    _current: dict[str, Table] = field(default_factory=dict)
+
+    def rescan(self, again: bool = False) -> None:
+        """Take up what has changed; with `again`, read everything anew."""
+        for change in self.spool.scan(again):
+            self._take(change)
+
+    def problems(self) -> list[Problem]:
+        return [problem for table in self._current.values() for problem in table.problems]
+
+    def tables(self) -> int:
+        return len(self._current)
+
+    def _take(self, change: Change) -> None:
+        match change:
+            case Gone():
+                self._good.pop(change.name, None)
+                self._current.pop(change.name, None)
+                self.feed(TableRemoved(change.name))
+                self.log(Log(Event.TABLE_REMOVED, {"table": change.name}))
+            case Ignored():
+                reason = "letters, digits, _ and - only (run-parts)"
+                self.log(Log(Event.TABLE_IGNORED, {"path": change.path, "reason": reason}))
+            case Found():
+                self._found(change)
+
+    def _found(self, found: Found) -> None:
+        name = found.source.name
+        if found.text is None:
+            new = Table(found.source, problems=(found.problem,) if found.problem else ())
+        else:
+            new = crontab.parse(found.text, found.source, self.judge())
+        good = self._good.get(name)
+        table = settle(good, new)
+        if not new.errors:
+            self._good[name] = new
+        self._current[name] = table
+        self.feed(TableLoaded(table))
+        self._say(new, table, kept=good is not None)
+
+    def _say(self, new: Table, table: Table, kept: bool) -> None:
+        name = table.source.name
+        for problem in table.problems:
+            fields = {"table": name, "line": problem.line, "problem": str(problem)}
+            bad = problem.severity is Severity.ERROR
+            self.log(Log(Event.TABLE_PROBLEM, fields, bad=bad))
+        for user in sorted({job.user for job in table.jobs}):
+            if not self.accounts.exists(user):
+                fields = {"table": name, "line": 0, "problem": f"{name}: no such user: {user}"}
+                self.log(Log(Event.TABLE_PROBLEM, fields, bad=True))
+        if not new.errors:
+            self.log(Log(Event.TABLE_LOADED, {"table": name, "jobs": len(table.jobs)}))
+            return
+        running = "its last good version" if kept else "its good lines"
+        fields = {"table": name, "errors": len(new.errors), "jobs": len(table.jobs),
+                  "running": running}  # fmt: skip
+        self.log(Log(Event.TABLE_BAD, fields, bad=True))

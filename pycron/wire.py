@@ -1,0 +1,64 @@
+"""What pycrond and the runner say to each other: one JSON object a line, over a Unix socket.
+
+The runner outlives the daemon, so a newer daemon may meet an older runner. Both begin with their
+protocol version; unknown types and unknown keys are passed over, so a version changes only when an
+old meaning does.
+
+daemon to runner
+    hello    protocol
+    start    id, argv, env, user (or null: don't change), cwd, cwd_required, umask, nice,
+             stdin, output (a path), output_limit (bytes), report_output
+    ack      ids of endings that are recorded; the runner forgets them
+    signal   id, signal: to the process group of the Attempt
+    leave    exit as soon as nothing runs and nothing is left to tell
+
+runner to daemon
+    hello    protocol, instance, attempts: what it knows, each as in started, refused or ended
+    started  id, pid, started
+    refused  id, reason: it could not be forked; no process exists
+    ended    id, pid, started, ended, exit_status, signal, cpu_seconds, memory_peak,
+             output_bytes, error
+    output   id: its output file has grown
+
+This module is imported by the runner: it stays small.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+PROTOCOL = 1
+
+Message = dict[str, Any]
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode(messages: Iterable[Message]) -> bytes:
+    """The messages as bytes to send."""
+    return b"".join(_encode(message).encode() + b"\n" for message in messages)
+
+
+class Decoder:
+    """Bytes as they come in, messages as they are complete.
+
+    ValueError when a message is longer than `limit` bytes or is no JSON object.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        self._rest += data
+        if b"\n" not in data and len(self._rest) <= self._limit:
+            return
+        *lines, last = self._rest.split(b"\n")
+        self._rest = last
+        if len(last) > self._limit:
+            raise ValueError(f"a message of more than {self._limit} bytes")
+        for line in lines:
+            message = json.loads(line)
+            if not isinstance(message, dict):
+                raise ValueError("a message that is no object")
+            yield message
