@@ -213,19 +213,12 @@ class _Reader:
         if line[start] == "-" and self.source.owner in (None, "root"):
             flags, start = "q", start + 1  # cronie: don't log
         words = _Words(line, start)
-        first = words.next()
-        fields = self._schedule_words(first, words)
-        if words.rest().startswith("*"):  # Vixie's entry.c: somebody meant a sixth field
-            message = 'bad command: "*" (an entry has five fields, then the command)'
-            raise _Complaint("bad-command", message, words.position + 1)
-        user = self.source.owner
-        if user is None:
-            flags += self._flags(words)
-            user = self._user(words)
-        flags += self._flags(words)
-        command, stdin = _split_command(words.rest())
-        if not command:
-            raise _Complaint("bad-command", 'bad command: "" (no command)', len(line))
+        fields = self._schedule_words(words)
+        try:
+            user, more_flags, command, stdin = self._user_and_command(words)
+        except _Complaint:
+            self._schedule(fields, "", start, line)  # what is wrong further left is said first
+            raise
         name = values.get("name")
         identity = self._identity(user, " ".join(fields), command, stdin or "")
         schedule = self._schedule(fields, identity, start, line)
@@ -246,12 +239,13 @@ class _Reader:
                 settings=self._settings
                 if values is self._values
                 else intern(frozenset(values.items())),
-                flags=flags,
+                flags=flags + more_flags,
             )
         )
 
-    def _schedule_words(self, first: str, words: "_Words") -> tuple[str, ...]:
+    def _schedule_words(self, words: "_Words") -> tuple[str, ...]:
         """The words that make the schedule: one, two for @every, or five."""
+        first = words.next()
         if first == "@every":
             return first, words.next()
         if first.startswith("@"):
@@ -263,6 +257,23 @@ class _Reader:
                 message = f'bad {field.name}: "" (an entry has five fields and a command)'
                 raise _Complaint(f"bad-{field.name}", message, words.column)
         return tuple(fields)
+
+    def _user_and_command(self, words: "_Words") -> tuple[str, str, str, str | None]:
+        """What follows the schedule: user, flags, command and its standard input."""
+        if words.rest().startswith("*"):  # Vixie's entry.c: somebody meant a sixth field
+            message = 'bad command: "*" (an entry has five fields, then the command)'
+            raise _Complaint("bad-command", message, words.position + 1)
+        flags = ""
+        user = self.source.owner
+        if user is None:
+            flags = self._flags(words)
+            user = self._user(words)
+        flags += self._flags(words)
+        command, stdin = _split_command(words.rest())
+        if not command:
+            message = 'bad command: "" (no command)'
+            raise _Complaint("bad-command", message, len(words.line))
+        return user, flags, command, stdin
 
     def _schedule(self, fields: tuple[str, ...], identity: str, start: int, line: str) -> Schedule:
         try:

@@ -7,7 +7,6 @@ perform all actions of the turn in order: record them in one transaction, start,
 import os
 import selectors
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,23 +37,15 @@ from pycron.engine import (
     ZonesChanged,
 )
 from pycron.events import Event
-from pycron.model import AttemptKey, Ending, Job, Source
+from pycron.model import AttemptKey
 from pycron.notify import notify
-from pycron.output import OutputFollower
+from pycron.output import OutputLines
 from pycron.places import Places
-from pycron.runner_client import (
-    RunnerClient,
-    RunnerGone,
-    find_runner,
-    output_path,
-    start_message,
-    start_runner,
-)
-from pycron.schedule import Reboot
+from pycron.runner_client import ending_of, output_path, start_message
+from pycron.runner_link import RunnerLink
 from pycron.service import Service, UserTables
-from pycron.settings import intern
 from pycron.spool import Place, Spool
-from pycron.store import Store, StoreError, Unfinished
+from pycron.store import Store, StoreError
 from pycron.tables import Tables
 from pycron.timetable import starting_cursor
 from pycron.watch import Watch
@@ -88,18 +79,6 @@ class Setup:
     host: str
 
 
-class Startup(Exception):
-    """The daemon can't start: why."""
-
-
-@dataclass(slots=True)
-class _Following:
-    """A command whose output a foreground daemon prints."""
-
-    job: Job
-    output: OutputFollower
-
-
 @dataclass(slots=True)
 class _Turn:
     """What is to be performed at the end of this turn of the loop."""
@@ -112,7 +91,7 @@ class Daemon:
     """One daemon, in one of its three modes."""
 
     def __init__(self, setup: Setup, log: Callable[[Log], None]) -> None:
-        """Raises Startup or StoreError."""
+        """Raises StoreError, or OSError when a socket or a watch can't be had."""
         self._setup = setup
         self._log = log
         self._selector = selectors.DefaultSelector()
@@ -120,19 +99,20 @@ class Daemon:
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
         self._store = Store(setup.places.database)
-        self._began = time.time()
+        setup.places.output.mkdir(exist_ok=True)
+        self._began = self._last_wall = time.time()
         cursor = starting_cursor(self._store.cursor(), int(self._began))
         self._engine = Engine(self._zones.zone, cursor)
         self._turn = _Turn()
         self._unwritten: list[Record] = []
-        self._following: dict[str, _Following] = {}
+        self._output = OutputLines()
         self._stop_signals = 0
         self._kill_at: float | None = None
-        self._next_tick = 0.0
+        self._next_minute = 0.0
         self._next_look = _next_minute(self._began) - _LOOK_AHEAD
-        self._last_wall = self._began
-        self._runner: RunnerClient | None = None
-        self._runner_process: subprocess.Popen[bytes] | None = None
+        self._runner = RunnerLink(
+            setup.places, self._selector, self._met_runner, self._heard, self._log
+        )
         self._tables = Tables(
             Spool(setup.tables, setup.config.table_bytes),
             self._accounts,
@@ -140,62 +120,57 @@ class Daemon:
             self._feed,
             log,
         )
-        self._watch = Watch({place.path if place.directory else place.path.parent
-                             for place in setup.tables})  # fmt: skip
+        self._watch = Watch({place.watched for place in setup.tables})
         self._server = self._serve()
 
     # ---- the loop
 
     def run(self) -> None:
-        """Until a signal ends it."""
+        """Until a signal ends it. Raises NoRunner."""
         self._catch_signals()
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
-        self._log(Log(Event.DAEMON_STARTED, {
-            "version": __version__, "mode": self._setup.mode.value, "pid": os.getpid(),
-            "zone": self._zones.machine.name, "zone_data": self._zones.origin,
-            "state": str(self._setup.places.state)}))  # fmt: skip
+        self._say_started()
         self._tables.rescan()
         self._resume()
-        self._meet_runner()
+        self._runner.meet()
         self._boot()
         self._perform()
         notify("READY=1")
         while not self._finished():
             for key, events in self._selector.select(self._patience()):
                 key.data(events)
-            self._tick()
+            self._act_on_time()
             self._perform()
         self._stop()
 
-    def _now(self) -> Now:
-        return Now(time.time(), time.monotonic())
-
     def _feed(self, event: InputEvent) -> None:
-        self._turn.actions += self._engine.handle(event, self._now())
+        self._turn.actions += self._engine.handle(event, Now(time.time(), time.monotonic()))
+
+    def _next_tick(self) -> float:
+        """When something is due: a fire time, or the minute that the store is to know of."""
+        wakeup = self._engine.next_wakeup()
+        return self._next_minute if wakeup is None else min(wakeup, self._next_minute)
 
     def _patience(self) -> float:
-        """How long to wait for something to happen: to the next fire time or minute."""
-        until = min(self._next_tick, self._next_look) - time.time()
+        """How long to wait for something to happen, in seconds."""
+        until = min(self._next_tick(), self._next_look) - time.time()
         if self._kill_at is not None:
             until = min(until, self._kill_at - time.monotonic())
         return max(0.0, min(until, _MINUTE))
 
-    def _tick(self) -> None:
-        """Ask the engine what is due, when something can be; look at the tables each minute."""
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._kill_at = None
-            self._signal_all(signal.SIGKILL)
+    def _act_on_time(self) -> None:
         wall = time.time()
         set_back = wall < self._last_wall - 1
         self._last_wall = wall
+        if wall >= self._next_tick() or set_back:
+            self._feed(Tick())
+            self._next_minute = _next_minute(wall)
         if wall >= self._next_look or set_back:
             self._look_around()
             self._next_look = _next_minute(wall + _LOOK_AHEAD) - _LOOK_AHEAD
-        if wall >= self._next_tick or set_back:
-            self._feed(Tick())
-            wakeup = self._engine.next_wakeup()
-            next_minute = _next_minute(wall)
-            self._next_tick = next_minute if wakeup is None else min(next_minute, wakeup)
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._kill_at = None
+            self._signal_all(signal.SIGKILL)
 
     def _look_around(self) -> None:
         """Once a minute, before it ends: what nobody tells us of, out of the way of the starts."""
@@ -211,14 +186,23 @@ class Daemon:
         return self._setup.mode is not Mode.FOREGROUND or self._engine.idle
 
     def _stop(self) -> None:
+        """Commands that still run are left to the runner."""
         notify("STOPPING=1")
         self._server.close()
-        if self._runner and self._setup.mode is Mode.FOREGROUND:
-            self._runner.send([{"type": "leave"}])
-        if self._runner:
-            self._runner.close()
+        self._runner.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
         self._log(Log(Event.DAEMON_STOPPED, {"running": len(self._engine.running)}))
+
+    def _say_started(self) -> None:
+        fields = {
+            "version": __version__,
+            "mode": self._setup.mode.value,
+            "pid": os.getpid(),
+            "zone": self._zones.machine.name,
+            "zone_data": self._zones.origin,
+            "state": str(self._setup.places.state),
+        }
+        self._log(Log(Event.DAEMON_STARTED, fields))
 
     # ---- actions
 
@@ -232,8 +216,8 @@ class Daemon:
             for action in actions:
                 if isinstance(action, Log):
                     self._log(action)
-            if turn.acknowledge and written and self._runner:
-                self._runner.send([{"type": "ack", "ids": turn.acknowledge}])
+            if written:
+                self._runner.acknowledge(turn.acknowledge)
 
     def _write(self, records: list[Record]) -> bool:
         """Into the store; what can't be written now is tried again with what comes next."""
@@ -251,32 +235,31 @@ class Daemon:
         return True
 
     def _start(self, starts: list[Start]) -> None:
+        """Hand them to the runner in one batch; those that can't be are refused."""
         messages: list[Message] = []
         for start in starts:
             account = self._accounts.find(start.job.user)
             if account is None:
                 self._feed(Refused(start.attempt, f"no such user: {start.job.user}"))
-            elif not self._may_become(account):
+            elif self._setup.account.uid not in (0, account.uid):
                 reason = f"only root can run commands as {account.name}"
                 self._feed(Refused(start.attempt, reason))
             else:
                 messages.append(self._order(start, account))
-        if messages and self._runner:
+        if messages:
             self._runner.send(messages)
-
-    def _may_become(self, account: Account) -> bool:
-        return self._setup.account.uid in (0, account.uid)
 
     def _order(self, start: Start, account: Account) -> Message:
         path = output_path(self._setup.places, start.attempt)
         shown = self._setup.mode is Mode.FOREGROUND
         if shown:
-            self._following[str(start.attempt)] = _Following(start.job, OutputFollower(path))
+            self._output.follow(start.attempt, start.job, path)
+        own = self._setup.account.uid
         return start_message(
             start.attempt,
             start.job,
             account,
-            become=self._setup.account.uid == 0,
+            become=own == 0 and (account.uid != own or not shown),
             output=path,
             output_limit=self._setup.config.output_bytes,
             report_output=shown,
@@ -284,93 +267,47 @@ class Daemon:
 
     # ---- the runner
 
-    def _meet_runner(self) -> None:
-        """Find the runner or start one, and compare what each side knows."""
-        places = self._setup.places
-        self._runner = find_runner(places, self._selector)
-        if self._runner is None:
-            try:
-                self._runner, self._runner_process = start_runner(places, self._selector)
-            except (OSError, RunnerGone) as error:
-                raise Startup(f"the runner does not start ({places.runner_log}): {error}") from None
-            self._log(Log(Event.RUNNER_STARTED, {"pid": self._runner_process.pid}))
-        else:
-            known = len(self._runner.known)
-            self._log(Log(Event.RUNNER_FOUND, {"attempts": known}))
-        self._selector.register(self._runner, selectors.EVENT_READ, self._runner_spoke)
-        self._reconcile(self._runner)
+    def _met_runner(self, instance: str, known: list[Message]) -> None:
+        """Compare what each side knows.
 
-    def _reconcile(self, runner: RunnerClient) -> None:
-        """An Attempt that the same runner has never heard of was recorded, but not started.
-
-        With another runner nobody can tell, and it is lost: a command never starts twice.
+        An Attempt that the same runner has never heard of was recorded, but not started. With
+        another runner nobody can tell, and it is lost: a command never starts twice.
         """
-        same = self._store.meta("runner") == runner.instance
-        known = {message["id"] for message in runner.known}
+        same = self._store.meta("runner") == instance
+        heard_of = {message["id"] for message in known}
         for running in self._engine.running:
-            if str(running.attempt) in known:
+            if str(running.attempt) in heard_of:
                 continue
             if same and running.pid is None:
                 self._turn.actions += self._engine.start_again(running.attempt)
             else:
                 reason = "the runner died; nobody knows how the command ended"
                 self._feed(Lost(running.attempt, reason))
-        self._turn.actions.append(RecordRunner(runner.instance))
-        for message in runner.known:
-            self._heard(message)
-
-    def _runner_spoke(self, events: int) -> None:
-        runner = self._runner
-        assert runner is not None
-        if events & selectors.EVENT_WRITE:
-            runner.flush()
-        if not events & selectors.EVENT_READ:
-            return
-        try:
-            messages = runner.receive()
-        except RunnerGone as error:
-            self._log(Log(Event.RUNNER_LOST, {"reason": str(error)}, bad=True))
-            self._selector.unregister(runner)
-            runner.close()
-            self._meet_runner()
-            return
-        for message in messages:
+        self._turn.actions.append(RecordRunner(instance))
+        for message in known:
             self._heard(message)
 
     def _heard(self, message: Message) -> None:
+        """One message of the runner; wire.py has them all."""
         kind = message.get("type")
-        if kind == "output":
-            self._show_output(message["id"])
-            return
-        attempt = AttemptKey.parse(message["id"])
+        ended = kind in ("ended", "refused")
         if kind in ("started", "ended"):
+            attempt = AttemptKey.parse(message["id"])
             self._feed(Started(attempt, message["pid"], message["started"]))
-        if kind in ("ended", "refused"):
-            self._show_output(message["id"], ended=True)
+        if ended or kind == "output":
+            self._turn.actions += self._output.grown(message["id"], ended=ended)
         if kind == "ended":
-            self._feed(Ended(attempt, ending_of(message)))
+            self._feed(Ended(AttemptKey.parse(message["id"]), ending_of(message)))
         elif kind == "refused":
-            self._feed(Refused(attempt, message["reason"]))
-        if kind in ("ended", "refused"):
-            self._turn.acknowledge.append(message["id"])
-
-    def _show_output(self, attempt: str, ended: bool = False) -> None:
-        following = self._following.get(attempt)
-        if following is None:
-            return
-        for line in following.output.lines(ended):
-            fields = {"job": following.job.name, "run_id": attempt.rpartition(".")[0], "line": line}
-            self._turn.actions.append(Log(Event.OUTPUT, fields))
+            self._feed(Refused(AttemptKey.parse(message["id"]), message["reason"]))
         if ended:
-            del self._following[attempt]
-
-    # ---- after a restart
+            self._turn.acknowledge.append(message["id"])
 
     def _resume(self) -> None:
         """Take up the Attempts that an earlier daemon left behind."""
         jobs = {job.id: job for job in self._engine.jobs()}
         for left in self._store.unfinished():
-            job = jobs.get(left.job_id) or _job_of(left)
+            job = jobs.get(left.job.id, left.job)
             self._feed(Resumed(left.attempt, job, left.pid, left.started))
 
     def _boot(self) -> None:
@@ -400,48 +337,35 @@ class Daemon:
                 self._told_to_stop(number)
             case signal.SIGHUP:
                 self._reload()
+            case signal.SIGCHLD if os.getpid() == 1:
+                _reap_orphans()
             case signal.SIGCHLD:
-                self._reap()
+                self._runner.reap()
             case _:
                 self._signal_all(number)
 
     def _told_to_stop(self, number: signal.Signals) -> None:
+        """In the foreground the first signal waits for what runs, the second ends it."""
         self._stop_signals += 1
         self._feed(StopStarting())
         fields = {"signal": number.name, "running": len(self._engine.running)}
         self._log(Log(Event.DAEMON_STOPPING, fields))
         if self._setup.mode is not Mode.FOREGROUND:
             return
-        if self._stop_signals == 2:
+        if self._stop_signals == 1 and os.getpid() == 1:
+            self._signal_all(number)  # a container's init hands the signal on
+        elif self._stop_signals == 2:
             self._kill_at = time.monotonic() + _KILL_AFTER
             self._signal_all(signal.SIGTERM)
         elif self._stop_signals > 2:
             self._signal_all(signal.SIGKILL)
-        elif os.getpid() == 1:
-            self._signal_all(number)  # a container's init hands the signal on
 
     def _signal_all(self, number: signal.Signals) -> None:
         running = [str(running.attempt) for running in self._engine.running]
-        if running and self._runner:
+        if running:
             fields = {"signal": number.name, "running": len(running)}
-            self._log(Log(Event.RUNNING_COMMANDS_SIGNALLED, fields))
-            self._runner.send(
-                {"type": "signal", "id": attempt, "signal": int(number)} for attempt in running
-            )
-
-    def _reap(self) -> None:
-        """The runner, when it is a child of this daemon; as PID 1, every orphan."""
-        if os.getpid() != 1:
-            if self._runner_process:
-                self._runner_process.poll()
-            return
-        while True:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+            self._log(Log(Event.COMMANDS_SIGNALLED, fields))
+            self._runner.signal(running, number)
 
     def _reload(self) -> None:
         """SIGHUP: everything anew, whether it looks changed or not."""
@@ -449,7 +373,7 @@ class Daemon:
         self._accounts.forget()
         self._check_zones()
         self._tables.rescan(again=True)
-        self._log(Log(Event.RELOADED, {"tables": self._tables.tables()}))
+        self._log(Log(Event.RELOADED, {"tables": self._tables.count()}))
         notify("READY=1")
 
     # ---- tables and zones
@@ -464,8 +388,11 @@ class Daemon:
             return
         self._zones.reload()
         self._feed(ZonesChanged())
-        fields = {"zone": self._zones.machine.name, "zone_data": self._zones.origin,
-                  "release": self._zones.version}  # fmt: skip
+        fields = {
+            "zone": self._zones.machine.name,
+            "zone_data": self._zones.origin,
+            "release": self._zones.version,
+        }
         self._log(Log(Event.ZONES_RELOADED, fields))
 
     def _judge(self) -> Judge:
@@ -478,15 +405,16 @@ class Daemon:
     # ---- the control socket
 
     def _serve(self) -> ControlServer:
+        config = self._setup.config
         service = Service(
             engine=self._engine,
             store=self._store,
-            reader=self._tables,
-            config=self._setup.config,
+            tables=self._tables,
+            config=config,
             where=self._setup.places,
             user_tables=self._setup.user_tables,
             judge=self._judge,
-            status=self._status,
+            about=self._about,
             log=self._log,
         )
         return ControlServer(
@@ -494,24 +422,12 @@ class Daemon:
             0o666 if self._setup.mode is Mode.SYSTEM else 0o600,
             self._selector,
             service.answer,
-            self._setup.config.clients,
-            most_bytes=2 * self._setup.config.user_table_bytes + 65_536,
+            config.clients,
+            most_bytes=2 * config.user_table_bytes + 65_536,
         )
 
-    def _status(self) -> Message:
-        """Figures of the daemon itself; memory and CPU of both processes as psutil sees them."""
-        import psutil  # 15 ms, and only this asks for it
-
-        runner_pid = int(self._runner.instance.partition("-")[0]) if self._runner else None
-        processes = {}
-        for name, pid in (("daemon", os.getpid()), ("runner", runner_pid)):
-            process = psutil.Process(pid)
-            times = process.cpu_times()
-            processes[name] = {
-                "pid": pid,
-                "memory_bytes": process.memory_info().rss,
-                "cpu_seconds": round(times.user + times.system, 2),
-            }
+    def _about(self) -> Message:
+        """What only the daemon knows of itself, for `pycron status`."""
         return {
             "version": __version__,
             "mode": self._setup.mode.value,
@@ -519,9 +435,7 @@ class Daemon:
             "state": str(self._setup.places.state),
             "zone": self._zones.machine.name,
             "zone_data": f"{self._zones.origin} {self._zones.version}",
-            "next_fire_time": self._engine.next_wakeup(),
-            "runs": self._store.count_runs(),
-            "processes": processes,
+            "pids": {"daemon": os.getpid(), "runner": self._runner.pid},
         }
 
 
@@ -529,30 +443,12 @@ def _next_minute(instant: float) -> float:
     return instant - instant % _MINUTE + _MINUTE
 
 
-def ending_of(message: Message) -> Ending:
-    """The Ending in a runner's message."""
-    return Ending(
-        ended=message["ended"],
-        exit_status=message["exit_status"],
-        signal=message["signal"],
-        cpu_seconds=message["cpu_seconds"],
-        memory_peak=message["memory_peak"],
-        output_bytes=message["output_bytes"],
-        error=message["error"],
-    )
-
-
-def _job_of(left: Unfinished) -> Job:
-    """What is known of a Job whose entry has gone since it was started."""
-    return Job(
-        id=left.job_id,
-        name=left.name,
-        source=Source(left.table, left.user),
-        line=left.line,
-        user=left.user,
-        schedule=Reboot(),
-        command=left.command,
-        stdin=None,
-        environment=(),
-        settings=intern(frozenset()),
-    )
+def _reap_orphans() -> None:
+    """As PID 1 of a container: whoever has lost its parent is this process's child."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return

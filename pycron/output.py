@@ -1,6 +1,11 @@
-"""Following the output file of a running command, line by line."""
+"""Following the output files of running commands, line by line."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+from pycron.engine import Log
+from pycron.events import Event
+from pycron.model import AttemptKey, Job
 
 _LONGEST = 65_536  # bytes; a longer line is shown in pieces
 
@@ -31,3 +36,24 @@ class OutputFollower:
             return b""
         self._offset += len(data)
         return data
+
+
+class OutputLines:
+    """What running commands print, as log events: for a daemon in the foreground."""
+
+    def __init__(self) -> None:
+        self._followed: dict[str, tuple[Job, OutputFollower]] = {}
+
+    def follow(self, attempt: AttemptKey, job: Job, path: Path) -> None:
+        self._followed[str(attempt)] = job, OutputFollower(path)
+
+    def grown(self, attempt: str, *, ended: bool = False) -> Iterator[Log]:
+        """The new lines of an Attempt, which is forgotten once it has ended."""
+        if attempt not in self._followed:
+            return
+        job, follower = self._followed[attempt]
+        for line in follower.lines(ended):
+            fields = {"job": job.name, "run_id": attempt.rpartition(".")[0], "line": line}
+            yield Log(Event.OUTPUT, fields)
+        if ended:
+            del self._followed[attempt]

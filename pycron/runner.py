@@ -77,7 +77,7 @@ class _Output:
         try:
             return os.open(self._path, flags, 0o600)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
+            os.mkdir(os.path.dirname(self._path), 0o700)
             return os.open(self._path, flags, 0o600)
 
     def close(self) -> None:

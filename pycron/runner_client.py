@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pycron import sockets
 from pycron.accounts import Account
-from pycron.model import AttemptKey, Job, rfc3339
+from pycron.model import AttemptKey, Ending, Job, rfc3339
 from pycron.places import Places
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
@@ -188,3 +188,16 @@ def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict
 def output_path(places: Places, attempt: AttemptKey) -> Path:
     """Where an Attempt's output is kept: a directory a day."""
     return places.output / rfc3339(attempt.run.fire_time)[:10] / f"{attempt}.log"
+
+
+def ending_of(message: Message) -> Ending:
+    """The Ending in a runner's message of an Attempt that ended."""
+    return Ending(
+        ended=message["ended"],
+        exit_status=message["exit_status"],
+        signal=message["signal"],
+        cpu_seconds=message["cpu_seconds"],
+        memory_peak=message["memory_peak"],
+        output_bytes=message["output_bytes"],
+        error=message["error"],
+    )

@@ -76,6 +76,11 @@ class Place:
             return Source(name, name)
         return Source(str(self.path / name) if self.directory else str(self.path), self.owner)
 
+    @property
+    def watched(self) -> Path:
+        """The directory in which a change shows."""
+        return self.path if self.directory else self.path.parent
+
     def candidates(self) -> list[str]:
         """The paths to look at; hidden files are nobody's tables."""
         if not self.directory:

@@ -22,7 +22,9 @@ from pycron.engine import (
     RecordRunner,
     RecordStarted,
 )
-from pycron.model import AttemptKey, Job, RunKey
+from pycron.model import AttemptKey, Job, RunKey, Source
+from pycron.schedule import Reboot
+from pycron.settings import intern
 from pycron.timetable import Cursor
 
 _VERSION = 1
@@ -85,15 +87,10 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An Attempt of which the store knows no end, with what is left of its Job."""
+    """An Attempt of which the store knows no end, with what it knows of its Job."""
 
     attempt: AttemptKey
-    job_id: str
-    name: str
-    table: str
-    line: int
-    user: str
-    command: str
+    job: Job
     pid: int | None
     started: float | None
 
@@ -263,8 +260,7 @@ class Store:
         ):
             run = RunKey(row["id"], row["fire_time"], row["pass"])
             attempt = AttemptKey(run, row["number"])
-            yield Unfinished(attempt, row["id"], row["name"], row["table"], row["line"],
-                             row["user"], row["command"], row["pid"], row["started"])  # fmt: skip
+            yield Unfinished(attempt, _job_of(row), row["pid"], row["started"])
 
     def runs(self, wanted: Filter) -> list[Row]:
         """Runs with their last Attempt, newest first."""
@@ -313,3 +309,19 @@ def _text(text: str | None) -> str | None:
     if text is None:
         return None
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _job_of(row: sqlite3.Row) -> Job:
+    """What is known of a Job whose entry may have gone: enough to say how its Run ended."""
+    return Job(
+        id=row["id"],
+        name=row["name"],
+        source=Source(row["table"], row["user"]),
+        line=row["line"],
+        user=row["user"],
+        schedule=Reboot(),
+        command=row["command"],
+        stdin=None,
+        environment=(),
+        settings=intern(frozenset()),
+    )

@@ -33,7 +33,7 @@ class Tables:
     def problems(self) -> list[Problem]:
         return [problem for table in self._current.values() for problem in table.problems]
 
-    def tables(self) -> int:
+    def count(self) -> int:
         return len(self._current)
 
     def _take(self, change: Change) -> None:
@@ -76,7 +76,7 @@ class Tables:
         if not new.errors:
             self.log(Log(Event.TABLE_LOADED, {"table": name, "jobs": len(table.jobs)}))
             return
-        running = "its last good version" if kept else "its good lines"
+        running = "its last good version" if kept else "its good lines" if table.jobs else "nothing"
         fields = {"table": name, "errors": len(new.errors), "jobs": len(table.jobs),
                   "running": running}  # fmt: skip
         self.log(Log(Event.TABLE_BAD, fields, bad=True))

@@ -14,13 +14,25 @@ from pycron import __version__, host, places
 from pycron.accounts import Accounts, own_account
 from pycron.checking import check_file
 from pycron.config import Config, ConfigError, read_config
-from pycron.daemon import Daemon, Mode, Setup, Startup
+from pycron.daemon import Daemon, Mode, Setup
 from pycron.logs import FORMATS, configure, default_format
 from pycron.model import Problem, Severity, Source
 from pycron.places import Places
+from pycron.runner_link import NoRunner
 from pycron.service import UserTables
 from pycron.spool import Place, Spool
 from pycron.store import StoreError
+
+
+class AlreadyRunning(Exception):
+    """Another daemon has this state directory."""
+
+
+class UnsafeDirectory(Exception):
+    """Somebody else could write where the daemon keeps its state."""
+
+
+_FAILURES = (AlreadyRunning, UnsafeDirectory, ConfigError, NoRunner, StoreError, OSError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-format", choices=FORMATS,
                         help="default: console on a terminal, else json")  # fmt: skip
     parser.add_argument("--check", action="store_true",
-                        help="say what is wrong with configuration and tables, and exit")  # fmt: skip
+                        help="say what is wrong with them, and exit")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
     return parser
 
@@ -49,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     mode = _mode(options)
+    os.umask(0o077)  # what the daemon writes is nobody else's
     try:
         config = _config(options, mode)
         if options.check:
@@ -56,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         log = configure(options.log_format or default_format())
         with _places(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, config, where), log).run()
-    except (ConfigError, Startup, StoreError, OSError) as error:
+    except _FAILURES as error:
         print(f"pycrond: {error}", file=sys.stderr)
         return 1
     return 0
@@ -99,9 +112,23 @@ def _places(options: argparse.Namespace, mode: Mode) -> Iterator[Places]:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
         return
-    where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    where.run.mkdir(mode=0o755 if mode is Mode.SYSTEM else 0o700, parents=True, exist_ok=True)
+    shared = mode is Mode.SYSTEM  # everybody may come to the socket, and no further
+    _make_directory(where.run, 0o711 if shared else 0o700)
+    _make_directory(where.state, 0o700)
     yield where
+
+
+def _make_directory(path: Path, mode: int) -> None:
+    """A directory of ours; one that others could have prepared for us is none."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        status = path.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            reason = "it must be this user's, and nobody else may write to it"
+            raise UnsafeDirectory(f"{path}: not a safe directory: {reason}") from None
+    else:
+        path.chmod(mode)
 
 
 @contextlib.contextmanager
@@ -113,7 +140,7 @@ def _lock(where: Places) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             pid = file.read().strip()
-            raise Startup(f"another pycrond (pid {pid}) runs on {where.state}") from None
+            raise AlreadyRunning(f"another pycrond (pid {pid}) runs on {where.state}") from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -124,8 +151,8 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Place
     account = own_account()
     user_tables = None
     if mode is Mode.SYSTEM:
-        places.SPOOL.mkdir(mode=0o700, parents=True, exist_ok=True)
-        places.DROP_INS.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_directory(places.SPOOL, 0o700)
+        _make_directory(places.DROP_INS, 0o755)
         user_tables = UserTables(places.SPOOL)
     elif mode is Mode.USER:
         table = places.user_table()

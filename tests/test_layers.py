@@ -1,0 +1,108 @@
+"""Each module imports only from those before it; the pure ones touch no clock, file or process."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pycron
+
+PACKAGE = Path(pycron.__file__).parent
+
+PURE = (
+    "settings", "fields", "schedule", "zone", "firetime", "model", "crontab", "policy",
+    "timetable", "events", "engine",
+)  # fmt: skip
+EDGES = (
+    "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "output",
+    "watch", "spool", "store", "spawn", "runner", "runner_client", "runner_link", "control",
+    "checking", "logs", "tables",
+)  # fmt: skip
+DAEMON = ("service", "daemon")
+PROGRAMS = (
+    "programs", "programs.choose", "programs.instants", "programs.printing", "programs.verbs",
+    "programs.pycron", "programs.pycrond", "programs.pycrontab",
+)  # fmt: skip
+ORDER = ("pycron", *(f"pycron.{name}" for name in (*PURE, *EDGES, *DAEMON, *PROGRAMS)))
+
+# What would let a decision depend on anything but its arguments.
+IMPURE = {
+    "os", "time", "subprocess", "socket", "signal", "logging", "pathlib", "sqlite3", "random",
+    "selectors", "tempfile", "threading", "zoneinfo", "asyncio", "io", "shutil", "secrets",
+}  # fmt: skip
+
+# The runner forks for every command, and a fork costs what the process weighs.
+RUNNER = ("wire", "sockets", "spawn", "runner")
+LIGHT = {
+    "collections", "contextlib", "ctypes", "gc", "json", "os", "resource", "select", "signal",
+    "socket", "struct", "sys", "time", "typing",
+}  # fmt: skip
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(source: str, modules: set[str]) -> set[str]:
+    """Every module that a source names in an import, deferred ones too.
+
+    `from pycron import host` is an import of pycron.host.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute here"
+            base = node.module or ""
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules else base for name in names}
+    return found
+
+
+IMPORTS = {name: imported(path.read_text(), set(MODULES)) for name, path in MODULES.items()}
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(MODULES) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_from_those_before_it(name: str) -> None:
+    ours = {module for module in IMPORTS[name] if module.split(".")[0] == "pycron"}
+    assert ours <= set(ORDER[: ORDER.index(name)])
+
+
+def test_no_import_cycle() -> None:
+    graph = {name: found & set(MODULES) for name, found in IMPORTS.items()}
+    assert list(TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_pure_layer_reads_and_starts_nothing(name: str) -> None:
+    assert not {module.split(".")[0] for module in IMPORTS[f"pycron.{name}"]} & IMPURE
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_pure_layer_opens_nothing(name: str) -> None:
+    tree = ast.parse(MODULES[f"pycron.{name}"].read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not names & {"open", "input", "print", "__import__", "exec", "eval"}
+
+
+@pytest.mark.parametrize("name", RUNNER)
+def test_the_runner_stays_light(name: str) -> None:
+    found = IMPORTS[f"pycron.{name}"]
+    ours = {module for module in found if module.split(".")[0] == "pycron"}
+    assert ours <= {f"pycron.{module}" for module in RUNNER}
+    assert {module.split(".")[0] for module in found - ours} <= LIGHT
+
+
+def test_the_reader_of_imports_sees_every_kind() -> None:
+    source = "import os.path\nfrom a import b, c\ndef f():\n    from pycron import host\n"
+    assert imported(source, {"pycron.host", "a.b"}) == {"os.path", "a.b", "a", "pycron.host"}

@@ -1,0 +1,790 @@
+"""The runner, for real: a process of its own, commands, files, signals, users."""
+
+import contextlib
+import os
+import pwd
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycron import sockets
+from pycron.places import places_in
+from pycron.runner_client import RunnerClient, RunnerGone, find_runner, start_runner
+from pycron.wire import PROTOCOL, Message, encode
+from tests.waiting import until
+
+MEGABYTE = 2**20
+
+
+class Host:
+    """A runner and the daemon's end of the wire to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.places = places_in(directory)
+        self.places.output.mkdir()
+        self.selector = selectors.DefaultSelector()
+        self.messages: list[Message] = []
+        self.pids: set[int] = set()
+        self.client, self.process = start_runner(self.places, self.selector)
+        self.selector.register(self.client, selectors.EVENT_READ)
+
+    def order(self, id: str, command: str, **changes: Any) -> Message:
+        order: Message = {
+            "type": "start",
+            "id": id,
+            "argv": ["/bin/sh", "-c", command],
+            "env": {"PATH": "/usr/bin:/bin"},
+            "user": None,
+            "cwd": str(self.places.state),
+            "cwd_required": True,
+            "umask": None,
+            "nice": None,
+            "stdin": None,
+            "output": str(self.output_path(id)),
+            "output_limit": MEGABYTE,
+            "report_output": False,
+        }
+        return order | changes
+
+    def start(self, id: str, command: str, **changes: Any) -> Message:
+        """Start a command; what the runner says of it."""
+        self.client.send([self.order(id, command, **changes)])
+        return until(lambda: self.heard("started", id) or self.heard("refused", id) or {})
+
+    def run(self, command: str, **changes: Any) -> tuple[Message, str]:
+        """How a command ended, and what it printed."""
+        self.start("only", command, **changes)
+        return self.ended("only"), self.output("only")
+
+    def hear(self) -> list[Message]:
+        """Everything that has been said on this connection."""
+        self.client.flush()
+        self.messages += self.client.receive()
+        self.pids |= {message["pid"] for message in self.messages if "pid" in message}
+        return self.messages
+
+    def heard(self, kind: str, id: str) -> Message | None:
+        found = (m for m in self.hear() if m["type"] == kind and m["id"] == id)
+        return next(found, None)
+
+    def ended(self, id: str) -> Message:
+        return until(lambda: self.heard("ended", id) or {})
+
+    def output_path(self, id: str) -> Path:
+        return self.places.output / "2026-03-08" / f"{id}.log"
+
+    def output(self, id: str) -> str:
+        path = self.output_path(id)
+        return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+
+    def hang_up(self) -> None:
+        self.selector.unregister(self.client)
+        self.client.close()
+        self.messages = []
+
+    def call_again(self) -> dict[str, Message]:
+        """A new connection; the Attempts that the runner knows."""
+        found = until(lambda: find_runner(self.places, self.selector))
+        assert found is not None
+        self.client = found
+        self.selector.register(self.client, selectors.EVENT_READ)
+        self.messages = []
+        return {message["id"]: message for message in found.known}
+
+    def raw_connection(self) -> socket.socket:
+        return sockets.connect(str(self.places.runner_socket), 10)
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        with contextlib.suppress(RunnerGone, OSError):
+            self.hear()
+        self.client.close()
+        self.selector.close()
+        self.process.kill()
+        self.process.wait()
+        for pid in self.pids:  # commands outlive their runner; each is the leader of its group
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    host.close()
+
+
+def exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def status_of(pid: int | str, key: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{key}:"))
+
+
+# ---- how a command ends
+
+
+def test_a_command_that_succeeds(host: Host) -> None:
+    before = time.time()
+    started = host.start("a.1", "echo said")
+    ended = host.ended("a.1")
+    assert (ended["exit_status"], ended["signal"], ended["error"]) == (0, None, None)
+    assert before <= started["started"] <= ended["ended"] <= time.time()
+    assert ended["started"] == started["started"]
+    assert ended["pid"] == started["pid"]
+    assert ended["output_bytes"] == 5
+    assert ended["cpu_seconds"] >= 0
+    assert ended["memory_peak"] > 100_000
+    assert host.output("a.1") == "said\n"
+
+
+def test_a_command_that_fails(host: Host) -> None:
+    ended, _ = host.run("exit 3")
+    assert (ended["exit_status"], ended["signal"]) == (3, None)
+
+
+def test_a_command_that_dies_of_a_signal(host: Host) -> None:
+    ended, _ = host.run("kill -SEGV $$")
+    assert (ended["exit_status"], ended["signal"]) == (None, signal.SIGSEGV)
+
+
+def test_the_cpu_time_of_its_children_counts(host: Host) -> None:
+    count = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+    ended, _ = host.run(f"({count}); true")
+    assert ended["cpu_seconds"] > 0.01
+
+
+# ---- output
+
+
+def test_stdout_and_stderr_in_their_order(host: Host) -> None:
+    _, output = host.run("echo one; echo two >&2; echo three")
+    assert output == "one\ntwo\nthree\n"
+
+
+def test_no_output_no_file(host: Host) -> None:
+    ended, _ = host.run("true")
+    assert ended["output_bytes"] == 0
+    assert not host.output_path("only").exists()
+
+
+def test_output_is_kept_up_to_the_limit_and_the_rest_counted(host: Host) -> None:
+    command = "echo head; head -c 5242880 /dev/zero"
+    ended, output = host.run(command, output_limit=100_000)
+    assert ended["output_bytes"] == 5 + 5 * MEGABYTE
+    assert len(output) == 100_000
+    assert output.startswith("head\n\0")
+
+
+def test_output_is_nobody_elses_to_read(host: Host) -> None:
+    host.run("echo secret")
+    assert host.output_path("only").stat().st_mode & 0o777 == 0o600
+    assert host.output_path("only").parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_output_does_not_follow_a_link(host: Host, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    link = tmp_path / "link.log"
+    link.symlink_to(precious)
+    ended, _ = host.run("echo gone", output=str(link))
+    assert (ended["exit_status"], ended["output_bytes"]) == (0, 5)
+    assert precious.read_text() == "kept"
+
+
+def test_output_that_cannot_be_kept_does_not_harm_the_command(host: Host) -> None:
+    ended, _ = host.run("head -c 200000 /dev/zero && echo done", output="/proc/no/such/file")
+    assert (ended["exit_status"], ended["output_bytes"]) == (0, 200_005)
+
+
+def test_growing_output_is_told_when_asked_for(host: Host, tmp_path: Path) -> None:
+    host.start("quiet", "echo x; sleep 1000", report_output=False)
+    host.start("shown", "echo x; sleep 1000", report_output=True)
+    until(lambda: host.heard("output", "shown"))
+    assert host.output("shown") == "x\n"
+    until(lambda: host.output("quiet"))
+    assert not host.heard("output", "quiet")
+
+
+def test_one_that_prints_without_end_does_not_hold_up_another(host: Host) -> None:
+    host.start("flood", "yes")
+    started = time.monotonic()
+    host.start("other", "echo me, too")
+    assert host.ended("other")["exit_status"] == 0
+    assert time.monotonic() - started < 5
+    assert host.output_path("flood").stat().st_size <= MEGABYTE
+
+
+# ---- what a command is given
+
+
+def test_stdin_larger_than_a_pipe_and_no_text(host: Host) -> None:
+    text = "\udcff\udc80é\n" * 100_000
+    ended, output = host.run("cat", stdin=text, output_limit=2 * MEGABYTE)
+    assert output == text
+    assert ended["output_bytes"] == len(text.encode("utf-8", "surrogateescape"))
+
+
+def test_stdin_is_empty_by_default(host: Host) -> None:
+    assert host.run("cat; readlink /proc/self/fd/0")[1] == "/dev/null\n"
+
+
+def test_the_environment_is_what_was_sent(host: Host) -> None:
+    environment = {"A": "1", "EMPTY": "", "BYTES": "\udcff", "PATH": "/nowhere"}
+    _, output = host.run("", argv=["/usr/bin/env"], env=environment)
+    assert sorted(output.splitlines()) == sorted(f"{k}={v}" for k, v in environment.items())
+
+
+def test_the_directory(host: Host, tmp_path: Path) -> None:
+    directory = tmp_path / "with blank"
+    directory.mkdir()
+    assert host.run("pwd", cwd=str(directory))[1] == f"{directory}\n"
+
+
+def test_a_missing_directory_is_the_root_where_it_is_not_required(host: Host) -> None:
+    ended, output = host.run("pwd", cwd="/no/such", cwd_required=False)
+    assert (ended["exit_status"], output) == (0, "/\n")
+
+
+def test_a_missing_directory_that_is_required(host: Host, tmp_path: Path) -> None:
+    ended, _ = host.run(f"touch {tmp_path}/ran", cwd="/no/such", cwd_required=True)
+    assert ended["exit_status"] == 126
+    assert ended["error"].startswith("cannot enter /no/such: ")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_missing_shell(host: Host) -> None:
+    ended, _ = host.run("", argv=["/no/such/shell", "-c", "true"])
+    assert ended["exit_status"] == 126
+    assert ended["error"].startswith("cannot run /no/such/shell: ")
+    assert "No such file" in ended["error"]
+
+
+def test_an_error_is_told_of_its_own_attempt_only(host: Host) -> None:
+    """What a table says stands in the reason; it can't make up one for somebody else."""
+    host.start("victim", "while [ ! -e go ]; do sleep 0.01; done")
+    for number, end in enumerate("\n\r\v\f\x1c\x85\u2028"):
+        host.start(f"liar{number}", "", argv=[f"/no{end}victim made up", "-c", "true"])
+        assert host.ended(f"liar{number}")["error"].startswith("cannot run /no")
+    (host.places.state / "go").touch()
+    assert host.ended("victim")["error"] is None
+
+
+def test_the_umask(host: Host) -> None:
+    assert host.run("umask", umask=0o027)[1] == "0027\n"
+
+
+def test_the_default_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    host = Host(tmp_path)
+    os.umask(before)
+    try:
+        assert host.run("umask")[1] == "0022\n"
+    finally:
+        host.close()
+
+
+def test_the_niceness(host: Host) -> None:
+    assert host.run("nice", nice=7)[1] == "7\n"
+
+
+def test_no_descriptor_is_inherited(host: Host) -> None:
+    host.start("other", "sleep 1000", stdin="text")
+    _, output = host.run("", argv=["/bin/ls", "/proc/self/fd"])
+    assert output.split() == ["0", "1", "2", "3"]  # the last one is how ls reads the directory
+
+
+def test_no_descriptor_of_the_daemon_is_inherited(tmp_path: Path) -> None:
+    with (tmp_path / "secret").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        host = Host(tmp_path)
+    try:
+        targets = [os.readlink(entry) for entry in Path(f"/proc/{host.process.pid}/fd").iterdir()]
+        assert str(tmp_path / "secret") not in targets
+    finally:
+        host.close()
+
+
+def signals_of(host: Host) -> dict[str, int]:
+    _, output = host.run("", argv=["/bin/cat", "/proc/self/status"])
+    lines = (line.split(":\t") for line in output.splitlines() if line.startswith("Sig"))
+    return {key: int(value, 16) for key, value in lines if key in ("SigIgn", "SigBlk", "SigCgt")}
+
+
+def test_signals_are_the_default_ones(host: Host) -> None:
+    assert signals_of(host) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
+
+
+def test_signals_that_somebody_ignored_before_are_the_default_ones(tmp_path: Path) -> None:
+    ignored = (signal.SIGTSTP, signal.SIGTTOU, signal.SIGALRM, signal.SIGRTMAX)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+    host = Host(tmp_path)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    try:
+        assert signals_of(host) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
+    finally:
+        host.close()
+
+
+def test_signals_that_somebody_blocked_before(tmp_path: Path) -> None:
+    """A runner that starts with SIGCHLD blocked still has to hear that a command has ended."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+    host = Host(tmp_path)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        assert signals_of(host) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
+    finally:
+        host.close()
+
+
+def test_a_session_of_its_own_without_a_terminal(host: Host) -> None:
+    ended, output = host.run("", argv=["/bin/cat", "/proc/self/stat"])
+    group, session, terminal = output.rpartition(")")[2].split()[2:5]
+    assert int(group) == int(session) == ended["pid"]
+    assert terminal == "0"
+
+
+def test_the_limit_of_open_files_is_as_before(host: Host) -> None:
+    _, output = host.run("ulimit -Sn; ulimit -Hn")
+    expected = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert output.replace("unlimited", "-1").split() == [str(limit) for limit in expected]
+
+
+# ---- users
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def other_user(groups: tuple[int, ...] = ()) -> dict[str, Any]:
+    entry = pwd.getpwnam("nobody")
+    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "groups": [entry.pw_gid, *groups]}
+
+
+@pytest.mark.root
+@needs_root
+def test_a_command_becomes_its_user(host: Host) -> None:
+    user = other_user(groups=(4711, 4712))
+    _, output = host.run(
+        "id -u; id -ru; id -g; id -rg; id -G; grep Cap... /proc/self/status", user=user, cwd="/"
+    )
+    uid, real_uid, gid, real_gid, groups, *capabilities = output.splitlines()
+    assert int(uid) == int(real_uid) == user["uid"]
+    assert int(gid) == int(real_gid) == user["gid"]
+    assert {int(group) for group in groups.split()} == set(user["groups"])
+    effective = [line for line in capabilities if line.startswith(("CapEff", "CapPrm"))]
+    assert len(effective) == 2
+    assert all(int(line.split()[1], 16) == 0 for line in effective)
+
+
+@pytest.mark.root
+@needs_root
+def test_a_user_cannot_touch_what_is_roots(host: Host) -> None:
+    command = "test -w /etc/passwd && echo writable; cat /etc/shadow; kill -0 $PPID && echo killed"
+    _, output = host.run(command, user=other_user(), cwd="/")
+    assert "writable" not in output
+    assert "root:" not in output
+    assert "killed" not in output
+
+
+@pytest.mark.root
+@needs_root
+def test_a_directory_that_only_root_may_enter(host: Host) -> None:
+    """It is entered as the user, not as root before."""
+    host.places.state.chmod(0o700)
+    ended, _ = host.run("pwd", user=other_user(), cwd=str(host.places.state))
+    assert ended["exit_status"] == 126
+    assert "Permission denied" in ended["error"]
+
+
+@pytest.mark.root
+@needs_root
+def test_a_negative_niceness_as_another_user(host: Host) -> None:
+    assert host.run("nice", user=other_user(), nice=-5, cwd="/")[1] == "-5\n"
+
+
+@pytest.mark.root
+@needs_root
+def test_a_peer_of_another_user_is_refused() -> None:
+    """The mode of the socket keeps others out; this is what stands behind it."""
+    directory = Path(tempfile.mkdtemp())
+    host = Host(directory)
+    try:
+        directory.chmod(0o755)
+        host.places.runner_socket.chmod(0o666)
+        host.start("running", "sleep 1000")
+        host.hang_up()
+        hello = encode([{"type": "hello", "protocol": PROTOCOL}])
+        script = (
+            "import socket, sys\n"
+            "s = socket.socket(socket.AF_UNIX)\n"
+            "s.settimeout(10)\n"
+            f"s.connect({str(host.places.runner_socket)!r})\n"
+            "try:\n"
+            f"    s.send({hello!r})\n"
+            "    print(s.recv(1000))\n"
+            "except (BrokenPipeError, ConnectionResetError):\n"
+            "    print(b'')\n"
+        )
+        answer = subprocess.run(
+            [sys.executable, "-S", "-c", script],
+            user="nobody", group="nogroup", extra_groups=[], cwd="/",
+            capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+        assert answer.stdout == "b''\n", answer.stderr
+        assert set(host.call_again()) == {"running"}
+    finally:
+        host.close()
+        shutil.rmtree(directory)
+
+
+# ---- many at once
+
+
+def test_a_batch_is_forked_in_order_and_all_of_it_ends(host: Host) -> None:
+    ids = [f"b{number}.1" for number in range(300)]
+    host.client.send(host.order(key, "echo $$", env={}) for key in ids)
+    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == len(ids), 60)
+    assert [m["id"] for m in host.hear() if m["type"] == "started"] == ids
+    assert all(m["exit_status"] == 0 for m in host.hear() if m["type"] == "ended")
+    pids = {m["id"]: m["pid"] for m in host.hear() if m["type"] == "ended"}
+    assert all(host.output(key) == f"{pid}\n" for key, pid in pids.items())
+    host.client.send([{"type": "ack", "ids": ids}])
+    host.hang_up()
+    until(lambda: not host.alive())  # it has nothing left to tell
+    assert host.process.returncode == 0
+
+
+def test_an_order_that_comes_twice_starts_once(host: Host) -> None:
+    order = host.order("a.1", "echo once; sleep 0.1")
+    host.client.send([order, order])
+    host.client.send([order])
+    host.ended("a.1")
+    host.client.send([order])
+    host.run("true")
+    assert sum(1 for m in host.hear() if m["type"] == "started" and m["id"] == "a.1") == 1
+    assert host.output("a.1") == "once\n"
+
+
+# ---- signals
+
+
+def test_a_signal_reaches_the_whole_group(host: Host) -> None:
+    host.start("a.1", "sleep 1000 & echo $!; sleep 1001 & echo $!; wait")
+    children = until(lambda: [int(pid) for pid in host.output("a.1").split()][1:] and [
+        int(pid) for pid in host.output("a.1").split()])  # fmt: skip
+    host.client.send([{"type": "signal", "id": "a.1", "signal": int(signal.SIGTERM)}])
+    assert host.ended("a.1")["signal"] == signal.SIGTERM
+    until(lambda: not any(exists(pid) for pid in children))
+
+
+def test_a_signal_for_what_has_ended_or_never_was(host: Host) -> None:
+    host.start("a.1", "true")
+    host.ended("a.1")
+    for key in ("a.1", "unknown"):
+        host.client.send([{"type": "signal", "id": key, "signal": int(signal.SIGKILL)}])
+    assert host.run("echo fine")[1] == "fine\n"
+
+
+def test_a_signal_right_behind_the_start_is_not_lost(host: Host) -> None:
+    """The command may be waiting to be forked, or be on its way to exec: it ends all the same."""
+    for number in range(20):
+        key = f"s{number}.1"
+        kill = {"type": "signal", "id": key, "signal": int(signal.SIGTERM)}
+        host.client.send([host.order(key, "sleep 1000"), kill])
+    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == 20)
+
+
+def test_a_signal_right_behind_the_fork_is_not_lost(host: Host) -> None:
+    """A command that has just been forked has the runner's ignored signals for a moment."""
+    for number in range(100):
+        key = f"s{number}.1"
+        host.start(key, "sleep 1000")
+        host.client.send([{"type": "signal", "id": key, "signal": int(signal.SIGTERM)}])
+    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == 100)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_the_runner_itself_is_not_ended_by_a_signal(host: Host, number: int) -> None:
+    os.kill(host.process.pid, number)
+    assert host.run("echo fine")[1] == "fine\n"
+
+
+@pytest.mark.root
+@needs_root
+def test_a_signal_that_is_not_permitted_does_no_harm() -> None:
+    """What a user's command becomes through sudo is not that user's to signal any more."""
+    if not shutil.which("setpriv"):
+        pytest.skip("needs setpriv, in place of sudo")
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o777)
+    sudo = directory / "sudo"
+    shutil.copy(shutil.which("setpriv") or "", sudo)
+    sudo.chmod(0o4755)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            user = other_user()
+            os.setgroups([])
+            os.setresgid(user["gid"], user["gid"], user["gid"])
+            os.setresuid(user["uid"], user["uid"], user["uid"])
+            status = _signal_what_became_root(Host(directory), sudo)
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    for line in (directory / "pids").read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(line), signal.SIGKILL)
+    shutil.rmtree(directory)
+    if status == 77:
+        pytest.skip("no setuid programs on the file system of the temporary directory")
+    assert status == 0
+
+
+def _signal_what_became_root(host: Host, sudo: Path) -> int:
+    command = f"echo $$ >> pids; exec {sudo} --reuid 0 sleep 1000"
+    pid = host.start("a.1", command)["pid"]
+    (host.places.state / "pids").open("a").write(f"{host.process.pid}\n")
+    until(lambda: "sleep" in status_of(pid, "Name") or host.heard("ended", "a.1"))
+    if host.heard("ended", "a.1"):
+        return 77
+    host.client.send([{"type": "signal", "id": "a.1", "signal": int(signal.SIGTERM)}])
+    return 0 if host.run("echo fine", user=None)[1] == "fine\n" else 1
+
+
+# ---- the daemon goes and comes
+
+
+def test_a_new_daemon_finds_what_runs_and_what_has_ended(host: Host) -> None:
+    host.start("before", "exit 4")
+    host.ended("before")
+    host.start("running", "echo begun; while [ ! -e stop ]; do sleep 0.01; done; exit 6")
+    host.start("between", "while [ ! -e go ]; do sleep 0.01; done; exit 5")
+    first = host.client.instance
+    host.hang_up()
+    (host.places.state / "go").touch()
+    pid = host.process.pid
+    until(lambda: len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) == 1)
+    known = host.call_again()
+    assert host.client.instance == first
+    assert host.client.protocol == PROTOCOL
+    assert {key: message["type"] for key, message in known.items()} == {
+        "before": "ended", "running": "started", "between": "ended",
+    }  # fmt: skip
+    assert known["before"]["exit_status"] == 4
+    assert known["between"]["exit_status"] == 5
+    (host.places.state / "stop").touch()
+    assert host.ended("running")["exit_status"] == 6
+    assert host.output("running") == "begun\n"
+
+
+def test_what_was_ordered_before_the_daemon_died_is_started(host: Host) -> None:
+    ids = {f"b{number}.1" for number in range(100)}
+    host.client.send(host.order(key, "sleep 1000") for key in sorted(ids))
+    host.hang_up()
+    known = host.call_again()
+    host.pids |= {message["pid"] for message in known.values()}
+    assert set(known) <= ids  # what did not reach the runner, the daemon orders again
+    assert known
+    assert all(message["pid"] > 0 for message in known.values())
+
+
+def test_the_first_word_to_a_daemon_is_hello(host: Host) -> None:
+    """Also when a command ends after the connection was made and before the daemon spoke."""
+    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done", report_output=True)
+    host.hang_up()
+    connection = host.raw_connection()
+    (host.places.state / "go").touch()
+    pid = host.process.pid
+    until(lambda: not Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    client = RunnerClient(connection, host.selector)
+    assert [message["type"] for message in client.known] == ["ended"]
+    client.close()
+
+
+def test_what_was_acknowledged_is_forgotten(host: Host) -> None:
+    for key in ("a.1", "b.1"):
+        host.start(key, "true")
+        host.ended(key)
+    host.start("running", "sleep 1000")
+    host.client.send([{"type": "ack", "ids": ["a.1", "running", "unknown"]}])
+    host.hang_up()
+    assert set(host.call_again()) == {"b.1", "running"}  # what runs can't be acknowledged
+
+
+def test_a_second_daemon_is_refused(host: Host) -> None:
+    assert find_runner(host.places, host.selector) is None
+    with host.raw_connection() as connection:
+        assert connection.recv(1000) == b""
+    assert host.run("echo fine")[1] == "fine\n"
+
+
+def test_it_leaves_when_told_to(host: Host) -> None:
+    host.client.send([{"type": "leave"}])
+    assert host.process.wait(10) == 0
+    with pytest.raises(RunnerGone):
+        until(host.hear)
+
+
+def test_it_does_not_leave_before_everything_is_told(host: Host) -> None:
+    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
+    host.client.send([{"type": "leave"}])
+    assert host.run("echo fine")[1] == "fine\n"
+    (host.places.state / "go").touch()
+    host.ended("a.1")
+    assert host.alive()
+    host.client.send([{"type": "ack", "ids": ["a.1", "only"]}])
+    assert host.process.wait(10) == 0
+
+
+def test_told_to_leave_by_a_daemon_that_is_gone_it_stays_for_nobody(host: Host) -> None:
+    """A foreground daemon takes its directory along: nobody can ever come back to ask."""
+    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
+    host.client.send([{"type": "leave"}])
+    host.hang_up()
+    (host.places.state / "go").touch()
+    assert host.process.wait(10) == 0
+
+
+def test_with_nobody_and_nothing_left_it_leaves(host: Host) -> None:
+    host.hang_up()
+    assert host.process.wait(10) == 0
+
+
+def test_it_stays_while_something_runs_or_is_untold(host: Host) -> None:
+    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done; exit 9")
+    host.hang_up()
+    (host.places.state / "go").touch()
+    pid = host.process.pid
+    until(lambda: not Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    assert host.call_again()["a.1"]["exit_status"] == 9
+    host.client.send([{"type": "ack", "ids": ["a.1"]}])
+    host.hang_up()
+    assert host.process.wait(10) == 0
+
+
+# ---- children of commands
+
+KEEPS_THE_PIPE = "(while [ ! -e go ]; do sleep 0.01; done; echo later; touch alive) & echo now"
+
+
+def test_a_background_child_does_not_delay_the_end(host: Host) -> None:
+    ended, output = host.run(KEEPS_THE_PIPE)
+    assert (ended["exit_status"], output) == (0, "now\n")
+    host.client.send([{"type": "ack", "ids": ["only"]}])
+    (host.places.state / "go").touch()
+    until((host.places.state / "alive").exists)  # SIGPIPE would have ended it at its echo
+    until(lambda: host.output("only") == "now\nlater\n")
+
+
+def test_a_background_child_survives_a_restart_of_the_daemon(host: Host) -> None:
+    """A server that a command has started must not die of SIGPIPE when the daemon is upgraded."""
+    host.run(KEEPS_THE_PIPE)
+    host.client.send([{"type": "ack", "ids": ["only"]}])
+    host.hang_up()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        host.process.wait(0.5)  # if it wants to leave, that's the time
+    (host.places.state / "go").touch()
+    until((host.places.state / "alive").exists, patience=3)
+
+
+def test_orphans_are_adopted_and_reaped(host: Host) -> None:
+    # Its parent ends at once, so does the command: what remains has no one but the runner.
+    orphan = "while [ ! -e go ]; do sleep 0.01; done"
+    _, output = host.run(f"sh -c '({orphan}) >/dev/null 2>&1 & echo $!'")
+    pid = int(output)
+    until(lambda: status_of(pid, "PPid") == str(host.process.pid))
+    (host.places.state / "go").touch()
+    until(lambda: not exists(pid))
+    assert host.alive()
+
+
+def test_nothing_of_a_command_is_left_in_the_runner(host: Host) -> None:
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{host.process.pid}/fd").iterdir()))
+
+    host.run("true")
+    before = descriptors()
+    for number in range(20):
+        host.start(f"n{number}.1", "echo x; echo y >&2", stdin="text")
+        host.ended(f"n{number}.1")
+    until(lambda: descriptors() <= before)
+
+
+# ---- harm
+
+
+GARBAGE = {
+    "no JSON": b"{no json\n",
+    "no object": b"[]\n",
+    "no UTF-8": b"\xff\xff\n",
+    "a start without anything": b'{"type":"start"}\n',
+    "a start of nonsense": b'{"type":"start","id":"x","argv":1,"env":2,"stdin":3}\n',
+    "a text that is none": encode([{"type": "start", "id": "x", "stdin": "\ud800", "argv": ["x"],
+                                    "output": "", "output_limit": 0, "report_output": False}]),
+    "an ack of nothing": b'{"type":"ack"}\n',
+    "a signal that is none": b'{"type":"signal","id":"running","signal":9999}\n',
+    "deeply nested": b"[" * 100_000 + b"\n",
+    "oversized": b"x" * (65 * MEGABYTE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_garbage_does_no_harm_to_the_commands(host: Host, garbage: bytes) -> None:
+    """It may cost the sender its connection; the runner and its commands go on."""
+    host.start("running", "while [ ! -e go ]; do sleep 0.01; done; echo alive")
+    host.hang_up()
+    with host.raw_connection() as connection, contextlib.suppress(OSError):
+        connection.sendall(encode([{"type": "hello", "protocol": PROTOCOL}]) + garbage)
+        connection.settimeout(0.3)  # it is dropped, or nothing more is said
+        while connection.recv(MEGABYTE):
+            pass
+    assert "running" in host.call_again()
+    (host.places.state / "go").touch()
+    host.ended("running")
+    assert host.output("running") == "alive\n"
+
+
+def test_running_out_of_descriptors_does_no_harm(host: Host) -> None:
+    host.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
+    pid, limits = host.process.pid, resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
+    host.client.send([{"type": "ack", "ids": []}])
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    refused = host.start("refused", "true")
+    assert refused["type"] == "refused"
+    assert refused["reason"].startswith("cannot fork: ")
+    host.hang_up()
+    with host.raw_connection() as connection, contextlib.suppress(OSError):
+        connection.settimeout(0.3)
+        connection.recv(1000)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert set(host.call_again()) == {"running", "refused"}
+    (host.places.state / "go").touch()
+    assert host.ended("running")["exit_status"] == 7
+
+
+def test_a_small_process_forks_cheaply(host: Host) -> None:
+    for number in range(50):
+        host.start(f"m{number}.1", "echo x", env={"A": "x" * 10_000})
+        host.ended(f"m{number}.1")
+    rollup = Path(f"/proc/{host.process.pid}/smaps_rollup").read_text()
+    proportional = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+    assert int(proportional.split()[1]) < 16 * 1024  # kB
+    assert int(status_of(host.process.pid, "VmRSS").split()[0]) < 16 * 1024
