@@ -32,9 +32,7 @@ class Config:
         "limits.output_bytes", 2**20, "how much of an Attempt's output is kept"
     )
     clients: int = _option("limits.clients", 64, "the most connections to the control socket")
-    operators: str = _option(
-        "access.operators", "pycron", "the group whose members see and control everything"
-    )
+    operators: str = _option("access.operators", "pycron", "the group whose members see everything")
 
 
 OPTIONS: dict[str, "dataclasses.Field[Any]"] = {
@@ -64,6 +62,8 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
     for section, content in document.items():
         if not isinstance(content, dict):
             raise ConfigError(f'{path}: "{section}" stands outside of a [section]')
+        if section not in {key.partition(".")[0] for key in OPTIONS}:
+            raise ConfigError(f'{path}: unknown section: "[{section}]" (see pycron.toml(5))')
         for key, value in content.items():
             name = f"{section}.{key}"
             option = OPTIONS.get(name)

@@ -12,14 +12,13 @@ here.
 """
 
 import difflib
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pycron.fields import FIELDS, FieldError, Pick
-from pycron.model import Environment, Job, Problem, Severity, Source, Table
+from pycron.model import Environment, Job, Problem, Severity, Source, Table, digest
 from pycron.schedule import Schedule, ScheduleError, parse_cron, parse_nickname
 from pycron.settings import SETTINGS, Setting, intern
 
@@ -69,6 +68,7 @@ _WORD = re.compile(r"[ \t]*([^ \t]*)")
 _FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
 # What useradd, LDAP and Active Directory give out; a path or an option is no user.
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
+_FLAGS_TO_COME = frozenset("ns")
 _UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
 
 
@@ -101,7 +101,8 @@ class _Reader:
                 self._error(complaint.code, str(complaint), complaint.column)
             if len(self.problems) > MOST_PROBLEMS:
                 self._error("too-many-problems", "too many problems; the rest was not read")
-                return
+                break
+        self.problems.sort(key=lambda problem: problem.line)
 
     def _take(self, line: str) -> None:
         start = len(line) - len(line.lstrip(_BLANKS))
@@ -224,7 +225,10 @@ class _Reader:
         schedule = self._schedule(fields, identity, start, line)
         if name is not None:
             self._claim_name(name, start)
-        job_id = _digest(self.source.name, name or identity)
+        if values.get("nice", 0) < 0 and user != "root":
+            message = f'bad CRON_NICE: "{values["nice"]}" (below 0 is for root)'
+            raise _Complaint("bad-setting", message, start)
+        job_id = digest(self.source.name, name or identity)
         self.jobs.append(
             Job(
                 id=job_id,
@@ -307,11 +311,15 @@ class _Reader:
                 raise _Complaint("bad-option", message, match.start(1) - 1)
             flags += match[1]
             words.position = match.end()
+            for flag in sorted(set(match[1]) & _FLAGS_TO_COME):
+                self._warn(
+                    "no-effect", f"-{flag} has no effect in this version", match.start(1) - 1
+                )
         return flags
 
     def _identity(self, user: str, *entry: str) -> str:
         """What tells an entry from all others of its table: equal ones go by their order."""
-        base = _digest(user, *entry)
+        base = digest(user, *entry)
         twin = self._twins.get(base, 0)
         self._twins[base] = twin + 1
         return f"{base}.{twin}"
@@ -385,17 +393,12 @@ def _derived_name(command: str, job_id: str) -> str:
     return f"{word or 'job'}-{job_id[:6]}"
 
 
-def _digest(*parts: str) -> str:
-    text = "\0".join(parts).encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=8).hexdigest()
-
-
 def _picker(host: str, identity: str) -> Pick:
     """What `~` and `H` stand for: fixed for this entry on this host, without anything stored."""
     turns: Iterator[int] = iter(range(1_000_000))
 
     def pick(field: str) -> int:
-        return int(_digest(host, identity, field, str(next(turns))), 16)
+        return int(digest(host, identity, field, str(next(turns))), 16)
 
     return pick
 

@@ -47,7 +47,7 @@ from pycron.service import Service, UserTables
 from pycron.spool import Place, Spool
 from pycron.store import Store, StoreError
 from pycron.tables import Tables
-from pycron.timetable import starting_cursor
+from pycron.timetable import starting_cursor, starting_gaps
 from pycron.watch import Watch
 from pycron.wire import Message
 from pycron.zonedata import ZoneData
@@ -101,8 +101,7 @@ class Daemon:
         self._store = Store(setup.places.database)
         setup.places.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
-        cursor = starting_cursor(self._store.cursor(), int(self._began))
-        self._engine = Engine(self._zones.zone, cursor)
+        self._engine = self._new_engine(int(self._began))
         self._turn = _Turn()
         self._unwritten: list[Record] = []
         self._output = OutputLines()
@@ -122,6 +121,16 @@ class Daemon:
         )
         self._watch = Watch({place.watched for place in setup.tables})
         self._server = self._serve()
+
+    def _new_engine(self, now: int) -> Engine:
+        """An engine that takes up where the last daemon stopped."""
+        record = self._store.cursor()
+        return Engine(
+            self._zones.zone,
+            starting_cursor(record, now),
+            starting_gaps(record, now),
+            self._setup.host,
+        )
 
     # ---- the loop
 

@@ -20,6 +20,7 @@ class Event(StrEnum):
     ATTEMPT_STARTED = "attempt_started"
     ATTEMPT_ENDED = "attempt_ended"
     ATTEMPT_LOST = "attempt_lost"
+    RUN_NOT_STARTED = "run_not_started"
     OUTPUT = "output"
     CLOCK_STEPPED = "clock_stepped"
     ACCESS_DENIED = "access_denied"

@@ -162,10 +162,8 @@ def _step(text: str | None, element: str, field: Field) -> int:
 
 
 def _reversed(first: int, last: int, field: Field) -> str:
-    return (
-        f"the range runs backwards; cron would never run it: "
-        f"write {first}-{_highest(field)},{field.low}-{last}"
-    )
+    start = "" if first > _highest(field) else f"{first}-{_highest(field)},"
+    return f"the range runs backwards; cron would never run it: write {start}{field.low}-{last}"
 
 
 def _guess(text: str, field: Field) -> str:

@@ -38,6 +38,21 @@ def fire_times(schedule: Schedule, zone: Zone, start: int, end: int) -> Iterator
         fire = next_fire(schedule, zone, fire)
 
 
+def last_fire_times(schedule: Schedule, zone: Zone, start: int, end: int, most: int) -> list[int]:
+    """The last `most` fire times in [start, end), in order.
+
+    The window widens backwards until it holds enough of them, so a long window costs no more than
+    what it is asked for.
+    """
+    width = 3600
+    while True:
+        first = max(start, end - width)
+        found = list(fire_times(schedule, zone, first, end))
+        if len(found) >= most or first == start:
+            return found[-most:]
+        width *= 12
+
+
 def follows_the_wall(schedule: Schedule) -> bool:
     """Whether a stepped clock takes the Job along (a wildcard one) or makes it wait (a fixed one).
 

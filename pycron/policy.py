@@ -1,6 +1,6 @@
 """Decisions that need no memory: functions from values to values."""
 
-from pycron.model import Ending, Outcome, Table
+from pycron.model import Ending, Job, Outcome, Table, digest
 
 
 def outcome_of(ending: Ending) -> Outcome:
@@ -19,3 +19,20 @@ def settle(last_good: Table | None, new: Table) -> Table:
     if new.errors and last_good is not None:
         return Table(new.source, last_good.jobs, new.problems)
     return new
+
+
+def start_delay(job: Job, host: str) -> int:
+    """Seconds from the fire time to the start: CRON_JITTER spreads them, the same each time.
+
+    RANDOM_DELAY of cronie is the same setting in minutes.
+    """
+    spread = job.settings.jitter
+    return int(digest(host, job.id, "jitter"), 16) % (spread + 1) if spread else 0
+
+
+def too_late(job: Job, planned: float, now: float) -> str | None:
+    """Why a Run that was planned for this instant may not start any more; None if it may."""
+    deadline = job.settings.start_deadline
+    if deadline is None or now - planned <= deadline:
+        return None
+    return f"{round(now - planned)} seconds late; CRON_START_DEADLINE is {deadline}"

@@ -229,13 +229,16 @@ def parse_cron(
 @lru_cache(maxsize=100_000)
 def _parse_cron(fields: tuple[str, ...], text: str) -> CronSchedule:
     minute, hour, day_of_month, month, day_of_week = fields
+    minutes = parse_field(minute, MINUTE)
+    hours = parse_field(hour, HOUR)
     of_month, extended_of_month = parse_day_field(day_of_month, DAY_OF_MONTH)
+    months = parse_field(month, MONTH)
     of_week, extended_of_week = parse_day_field(day_of_week, DAY_OF_WEEK)
     schedule = CronSchedule(
         text=text,
         fields=fields,
-        minutes=parse_field(minute, MINUTE),
-        hours=parse_field(hour, HOUR),
+        minutes=minutes,
+        hours=hours,
         days=Days(
             of_month,
             of_week,
@@ -243,7 +246,7 @@ def _parse_cron(fields: tuple[str, ...], text: str) -> CronSchedule:
             extended_of_month,
             extended_of_week,
         ),
-        months=parse_field(month, MONTH),
+        months=months,
         wildcard=is_star(minute) or is_star(hour),
     )
     _refuse_impossible(schedule, fields)

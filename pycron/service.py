@@ -109,15 +109,19 @@ class Service:
         if user is None:
             user = own
         elif user != own and peer.uid != 0:
-            raise _Refused("only root may use -u")
+            raise _Refused("only root may use -u: leave it out for your own table")
         try:
             pwd.getpwnam(str(user))
         except (KeyError, ValueError):
             raise _Refused(f'unknown user: "{user}"') from None
-        if peer.uid != 0 and not _is_allowed(own, places.ALLOW, places.DENY):
+        if peer.uid != 0 and self._is_system and not _is_allowed(own):
             self.log(Log(Event.ACCESS_DENIED, {"user": own, "pid": peer.pid}, bad=True))
             raise _Refused(f"you ({own}) are not allowed to use this program (pycrontab)")
         return str(user)
+
+    @property
+    def _is_system(self) -> bool:
+        return self.user_tables is not None and self.user_tables.only is None
 
     # ---- what there is
 
@@ -128,12 +132,13 @@ class Service:
         return {
             **about,
             "processes": {name: _process(pid) for name, pid in pids.items()},
-            "next_fire_time": self.engine.next_wakeup(),
+            "next_fire_time": self.engine.next_fire_time,
             "runs": self.store.count_runs(),
             "tables": self.tables.count(),
             "problems": len(self._visible_problems(peer)),
             "jobs": sum(1 for job in self.engine.jobs() if self._may_see(peer, job.user)),
             "running": len(running),
+            "waiting": self.engine.waiting,
         }
 
     def _jobs(self, peer: Peer, request: Message) -> Message:
@@ -154,10 +159,13 @@ class Service:
         outcome = request.get("outcome")
         if outcome is not None and outcome not in list(Outcome):
             raise _Refused(f'unknown outcome: "{outcome}" ({", ".join(Outcome)})')
+        job = request.get("job")
+        if job is not None and not self._is_known(peer, str(job)):
+            raise _Refused(f'no such job: "{job}" (pycron list)')
         rows = self.store.runs(
             Filter(
                 limit,
-                request.get("job"),
+                job,
                 user,
                 outcome,
                 request.get("since"),
@@ -167,6 +175,12 @@ class Service:
         )
         before = rows[-1]["number"] if rows else None
         return {"rows": [run_row(row, row["last"]) for row in rows], "before": before}
+
+    def _is_known(self, peer: Peer, job: str) -> bool:
+        """Whether there is, or was, a Job of this name or id that the peer may see."""
+        users = {each.user for each in self.engine.jobs() if job in (each.name, each.id)}
+        users |= self.store.owners_of(job)
+        return any(self._may_see(peer, user) for user in users)
 
     def _run(self, peer: Peer, request: Message) -> Message:
         row, attempts = self._visible_run(peer, str(request.get("run_id")))
@@ -311,11 +325,20 @@ def _groups_of(peer: Peer) -> list[int]:
         return [peer.gid]
 
 
-def _is_allowed(user: str, allow: Path, deny: Path) -> bool:
+def _is_allowed(user: str) -> bool:
     """As crontab(1) of Debian: in the allow file if there is one, else not in the deny file."""
-    if allow.exists():
-        return user in allow.read_text().split()
-    return not deny.exists() or user not in deny.read_text().split()
+    allowed = _names_in(places.ALLOW)
+    return user in allowed if allowed is not None else user not in (_names_in(places.DENY) or ())
+
+
+def _names_in(path: Path) -> list[str] | None:
+    """The users that a file lists; None when there is no file. One that can't be read refuses."""
+    try:
+        return path.read_text(errors="replace").split()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _Refused(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _read_output(path: Path, offset: int) -> bytes:

@@ -305,13 +305,28 @@ class Settings:
         works=True,
     )
     catch_up: CatchUp = _setting(
-        "CRON_CATCHUP", CatchUp.NONE, CatchUp, "none, latest or all", "missed fire times"
+        "CRON_CATCHUP",
+        CatchUp.NONE,
+        CatchUp,
+        "none, latest or all",
+        "missed fire times",
+        works=True,
     )
     start_deadline: int | None = _setting(
-        "CRON_START_DEADLINE", None, _duration(1), _AMOUNT, "how late a start may be"
+        "CRON_START_DEADLINE",
+        None,
+        _duration(1),
+        _AMOUNT,
+        "how late a start may be",
+        works=True,
     )
     jitter: int = _setting(
-        "CRON_JITTER", 0, _duration(), _AMOUNT, "a start delay, stable per Job and host"
+        "CRON_JITTER",
+        0,
+        _duration(),
+        _AMOUNT,
+        "a start delay, stable per Job and host",
+        works=True,
     )
     mail_on: MailOn = _setting(
         "CRON_MAIL_ON",

@@ -59,12 +59,12 @@ def _run(order: Order, stdin: int, output: int, errors: int, files: tuple[int, i
         os.dup2(stdin, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        step = "set the niceness"
-        if order["nice"] is not None:
-            os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
         step = "become the user"
         if order["user"] is not None:
             _become(**order["user"])
+        step = "set the niceness"  # as the user: nobody gets a priority that isn't theirs to take
+        if order["nice"] is not None:
+            os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
         if order["umask"] is not None:
             os.umask(order["umask"])
         step = f"enter {order['cwd']}"

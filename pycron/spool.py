@@ -60,13 +60,15 @@ class Place:
     """Where tables are: a directory of them, or one file.
 
     `owners`: the uids that a table may belong to; None stands for any. `users`: each file is the
-    table of the user it is named after. `trusted`: a file that an administrator named; symlinks and
+    table of the user it is named after. `name`: what messages call the table, where it isn't the
+    path. `trusted`: a file that an administrator named; symlinks and
     loose permissions are theirs to choose.
     """
 
     path: Path
     owner: str | None = None
     users: bool = False
+    name: str | None = None
     directory: bool = False
     trusted: bool = False
     owners: Callable[[str], set[int]] | None = None
@@ -74,6 +76,8 @@ class Place:
     def source_of(self, name: str) -> Source:
         if self.users:
             return Source(name, name)
+        if self.name:
+            return Source(self.name, self.owner)
         return Source(str(self.path / name) if self.directory else str(self.path), self.owner)
 
     @property

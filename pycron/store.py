@@ -18,6 +18,7 @@ from pycron.engine import (
     RecordBoot,
     RecordCursor,
     RecordEnded,
+    RecordNotStarted,
     RecordRun,
     RecordRunner,
     RecordStarted,
@@ -87,7 +88,7 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An Attempt of which the store knows no end, with what it knows of its Job."""
+    """A Run that has not ended: its last Attempt (0: none) and what is known of its Job."""
 
     attempt: AttemptKey
     job: Job
@@ -178,6 +179,11 @@ class Store:
                 )
             case RecordEnded():
                 self._write_end(record)
+            case RecordNotStarted():
+                self._db.execute(
+                    "UPDATE runs SET outcome = ?, reason = ? WHERE number = ?",
+                    (record.outcome, _text(record.reason), self._run_number(record.run)),
+                )
             case RecordCursor():
                 self._set_meta("cursor", json.dumps(astuple(record.cursor)))
             case RecordBoot():
@@ -251,15 +257,16 @@ class Store:
         return Cursor(fixed, wall, tuple(stepped))
 
     def unfinished(self) -> Iterator[Unfinished]:
+        """The Runs that had not ended, in the order in which they were recorded."""
         for row in self._db.execute(
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, jobs.user, jobs.command,'
             " runs.fire_time, runs.pass, attempts.number, attempts.pid, attempts.started"
             " FROM runs JOIN jobs ON jobs.number = runs.job"
-            " JOIN attempts ON attempts.run = runs.number"
-            " WHERE runs.outcome IS NULL AND attempts.outcome IS NULL ORDER BY runs.number"
+            " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.outcome IS NULL"
+            " WHERE runs.outcome IS NULL ORDER BY runs.number"
         ):
             run = RunKey(row["id"], row["fire_time"], row["pass"])
-            attempt = AttemptKey(run, row["number"])
+            attempt = AttemptKey(run, row["number"] or 0)
             yield Unfinished(attempt, _job_of(row), row["pid"], row["started"])
 
     def runs(self, wanted: Filter) -> list[Row]:
@@ -285,6 +292,11 @@ class Store:
             attempts = self._attempts(row["number"])
             row["last"] = attempts[-1] if attempts else None
         return rows
+
+    def owners_of(self, job: str) -> set[str]:
+        """The users of all Jobs that ever had this name or id."""
+        query = "SELECT DISTINCT user FROM jobs WHERE name = ? OR id = ?"
+        return {row[0] for row in self._db.execute(query, (job, job))}
 
     def run(self, key: RunKey) -> tuple[Row, list[Row]] | None:
         """One Run and all its Attempts; None when there is none."""

@@ -1,7 +1,7 @@
 """The daemon's tables: what the spool finds, parsed, settled, and handed to the engine."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from pycron import crontab
 from pycron.accounts import Accounts
@@ -55,6 +55,7 @@ class Tables:
             new = Table(found.source, problems=(found.problem,) if found.problem else ())
         else:
             new = crontab.parse(found.text, found.source, self.judge())
+        new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
         good = self._good.get(name)
         table = settle(good, new)
         if not new.errors:
@@ -63,16 +64,22 @@ class Tables:
         self.feed(TableLoaded(table))
         self._say(new, table, kept=good is not None)
 
+    def _unknown_users(self, table: Table) -> Iterator[Problem]:
+        """A warning only: a directory service may know the user by the time the Job is due."""
+        first: dict[str, int] = {}
+        for job in table.jobs:
+            first.setdefault(job.user, job.line)
+        for user, line in first.items():
+            if not self.accounts.exists(user):
+                message = f'no such user: "{user}" (its commands fail until there is one)'
+                name = table.source.name
+                yield Problem(name, line, 1, Severity.WARNING, "unknown-user", message)
+
     def _say(self, new: Table, table: Table, kept: bool) -> None:
         name = table.source.name
         for problem in table.problems:
             fields = {"table": name, "line": problem.line, "problem": str(problem)}
-            bad = problem.severity is Severity.ERROR
-            self.log(Log(Event.TABLE_PROBLEM, fields, bad=bad))
-        for user in sorted({job.user for job in table.jobs}):
-            if not self.accounts.exists(user):
-                fields = {"table": name, "line": 0, "problem": f"{name}: no such user: {user}"}
-                self.log(Log(Event.TABLE_PROBLEM, fields, bad=True))
+            self.log(Log(Event.TABLE_PROBLEM, fields, bad=True))
         if not new.errors:
             self.log(Log(Event.TABLE_LOADED, {"table": name, "jobs": len(table.jobs)}))
             return

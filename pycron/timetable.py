@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
-from pycron.firetime import fire_times, follows_the_wall, next_fire
+from pycron.firetime import fire_times, follows_the_wall, last_fire_times, next_fire
 from pycron.model import Job, Table
 from pycron.schedule import Reboot, Schedule
+from pycron.settings import CatchUp
 from pycron.zone import Zone
 
 FireTime = tuple[int, Job]
@@ -120,6 +121,27 @@ def starting_cursor(record: Cursor | None, now: int) -> Cursor:
     return Cursor(record.fixed if set_back else now, now, stepped[-100:])
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Fire times in (after, until] that were passed over: of fixed Jobs or (`wall`) the others."""
+
+    after: int
+    until: int
+    wall: bool
+
+
+def starting_gaps(record: Cursor | None, now: int) -> list[Gap]:
+    """What a daemon that starts anew has passed over since the last one stopped."""
+    if record is None or 0 <= now - record.wall <= LATE:
+        return []
+    gaps = [Gap(record.wall, now, wall=True), Gap(record.fixed, now, wall=False)]
+    return [gap for gap in gaps if gap.after < gap.until]
+
+
+# Of one Job after one gap; what is older is not brought back.
+MOST_CAUGHT_UP = 100
+
+
 class Timetable:
     """All Jobs, and what the clock makes of their fire times: late wake-ups and steps.
 
@@ -131,7 +153,12 @@ class Timetable:
     * A larger step is a new start.
     """
 
-    def __init__(self, zone_of: Callable[[str | None], Zone], cursor: Cursor) -> None:
+    def __init__(
+        self, zone_of: Callable[[str | None], Zone], cursor: Cursor, gaps: Iterable[Gap] = ()
+    ) -> None:
+        self._zone_of = zone_of
+        self._gaps = list(gaps)
+        self._catching_up: dict[str, list[Job]] = {}
         self._fixed = _Queue(zone_of, cursor.fixed)
         self._wall = _Queue(zone_of, cursor.wall)
         self._stepped = list(cursor.stepped)
@@ -149,11 +176,14 @@ class Timetable:
         for job in table.jobs:
             if isinstance(job.schedule, Reboot):
                 self._reboot.setdefault(table.source.name, []).append(job)
-            else:
-                self._queue_of(job).add(job)
+                continue
+            self._queue_of(job).add(job)
+            if job.settings.catch_up is not CatchUp.NONE:
+                self._catching_up.setdefault(table.source.name, []).append(job)
 
     def drop(self, name: str) -> None:
         self._reboot.pop(name, None)
+        self._catching_up.pop(name, None)
         for job in self._jobs.pop(name, ()):
             if not isinstance(job.schedule, Reboot):
                 self._queue_of(job).remove(job)
@@ -177,18 +207,20 @@ class Timetable:
         """What is due: (fire time, turn, Job), in the order of time, table and line.
 
         `now` is the clock's UTC second; `awake` the real seconds that passed since the last call,
-        by a clock that nobody sets.
+        by a clock that nobody sets. Missed fire times that a Job's CRON_CATCHUP brings back are
+        among them.
         """
         late = now - self._wall.done
         # Early, or set back by less than anybody would notice: nothing yet.
         due = [] if -_MINUTE < late <= 0 else self._take_wall(now, late, awake)
         due += self._take_fixed(now, awake)
+        due += self._take_caught_up({job.id for _, job in due})
         due.sort(key=lambda item: (item[0], item[1].source.name, item[1].line))
         return [(fire, self._turn(fire), job) for fire, job in due]
 
     def _take_wall(self, now: int, late: int, awake: float) -> list[FireTime]:
         if late > LATE:
-            self._wall.restart(_just_before(now, awake))
+            self._pass_over(self._wall, _just_before(now, awake), wall=True)
         elif late < 0:
             self._stepped.append(self._wall.done)
             self._wall.restart(_just_before(now, awake))
@@ -197,10 +229,34 @@ class Timetable:
     def _take_fixed(self, now: int, awake: float) -> list[FireTime]:
         late = now - self._fixed.done
         if abs(late) > LONGEST_STEP:
-            self._fixed.restart(_just_before(now, awake))
+            self._pass_over(self._fixed, _just_before(now, awake), wall=False)
         elif late <= 0:
             return []
         return self._fixed.take(now)
+
+    def _pass_over(self, queue: _Queue, until: int, *, wall: bool) -> None:
+        """Go on after `until`, whatever lies between."""
+        if queue.done < until:
+            self._gaps.append(Gap(queue.done, until, wall))
+        queue.restart(until)
+
+    def _take_caught_up(self, due: set[str]) -> list[FireTime]:
+        """What the gaps since the last call are to bring back.
+
+        Of a Job that is due anyway, the latest missed fire time is not brought back as well.
+        """
+        gaps, self._gaps = self._gaps, []
+        found: list[FireTime] = []
+        for gap in gaps:
+            for job in [job for jobs in self._catching_up.values() for job in jobs]:
+                latest = job.settings.catch_up is CatchUp.LATEST
+                if follows_the_wall(job.schedule) != gap.wall or (latest and job.id in due):
+                    continue
+                most = 1 if latest else MOST_CAUGHT_UP
+                zone = self._zone_of(job.zone)
+                times = last_fire_times(job.schedule, zone, gap.after + 1, gap.until + 1, most)
+                found += [(fire, job) for fire in times]
+        return found
 
     def _turn(self, fire: int) -> int:
         """How often a clock that was set back has passed this fire time before."""

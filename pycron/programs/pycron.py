@@ -31,16 +31,30 @@ def parser() -> argparse.ArgumentParser:
     add("status", verbs.status, "How the daemon is.")
     add("list", verbs.list_jobs, "The Jobs of all tables that you may see.")
     _add_next(add("next", verbs.next_fire_times, "Fire times to come, in order."))
+    explain = add("explain", verbs.explain, "A schedule in words, and when it is due next.")
+    explain.add_argument("expression", metavar="EXPR",
+                         help='a schedule such as "0 9 * * 1-5"; CRON_TZ=ZONE may stand before it')  # fmt: skip
+    explain.add_argument("--count", type=_positive, metavar="N", default=5,
+                         help="so many fire times; default: 5")  # fmt: skip
+    explain.add_argument("--tz", metavar="ZONE", help="stands for the machine's zone")
     _add_runs(add("runs", verbs.runs, "What ran, newest first."))
     show = add("show", verbs.show, "One Run and its Attempts.")
     show.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for its last Run")
     log = add("log", verbs.log, "What a Run printed.")
     log.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for its last Run")
     log.add_argument("-f", action="store_true", dest="follow", help="until the Run has ended")
-    log.add_argument("--attempt", type=int, metavar="N", help="of this Attempt; default: the last")
+    log.add_argument(
+        "--attempt", type=_positive, metavar="N", help="of this Attempt; default: the last"
+    )
     check = add("check", verbs.check, "What is wrong with tables; without any, with the daemon's.")
     _add_tables(check)
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number above 0')
+    return int(text)
 
 
 def _add_tables(command: argparse.ArgumentParser) -> None:
@@ -54,10 +68,12 @@ def _add_next(command: argparse.ArgumentParser) -> None:
     _add_tables(command)
     command.add_argument("expression", nargs="?", metavar="EXPR",
                          help='a schedule such as "0 9 * * 1-5"')  # fmt: skip
-    command.add_argument("--from", dest="start", metavar="T", default="now", help="default: now")
+    command.add_argument("--from", dest="start", metavar="T", default="now",
+                         help="fire times from this on; default: now")  # fmt: skip
     end = command.add_mutually_exclusive_group()
     end.add_argument("--until", metavar="T", help="fire times before this")
-    end.add_argument("--count", type=int, metavar="N", help="so many of them; default: 10")
+    end.add_argument("--count", type=_positive, metavar="N", default=10,
+                     help="so many of them; default: 10")  # fmt: skip
     command.add_argument("--tz", metavar="ZONE", help="stands for the machine's zone")
 
 
@@ -67,7 +83,8 @@ def _add_runs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--outcome", metavar="OUTCOME", help="that ended so")
     command.add_argument("--since", metavar="T", help="due at this time or later")
     command.add_argument("--until", metavar="T", help="due before this time")
-    command.add_argument("--limit", type=int, metavar="N", default=20, help="default: 20")
+    command.add_argument("--limit", type=_positive, metavar="N", default=20,
+                         help="the newest N; default: 20")  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

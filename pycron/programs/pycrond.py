@@ -51,9 +51,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", metavar="D", type=Path,
                         help="where history, output and sockets are kept")  # fmt: skip
     parser.add_argument("--log-format", choices=FORMATS,
-                        help="default: console on a terminal, else json")  # fmt: skip
+                        help="of the log; default: console on a terminal, else json")  # fmt: skip
     parser.add_argument("--check", action="store_true",
-                        help="say what is wrong with them, and exit")  # fmt: skip
+                        help="check configuration and tables, and exit")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
     return parser
 
@@ -175,7 +175,7 @@ def _tables(options: argparse.Namespace, mode: Mode, user: str) -> list[Place]:
             Place(places.DROP_INS, directory=True, owners=lambda _: {0}),
         ]
     if mode is Mode.USER:
-        return [Place(places.user_table(), owner=user, owners=lambda _: {os.geteuid()})]
+        return [Place(places.user_table(), owner=user, name=user, owners=lambda _: {os.geteuid()})]
     return [Place(path.absolute(), owner=user, trusted=True) for path in options.table] + [
         Place(path.absolute(), trusted=True) for path in options.system_table
     ]
@@ -191,6 +191,8 @@ def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
         problems = _check_spool(mode, config)
     for problem in problems:
         print(problem)
+    if not problems:
+        print("pycrond: nothing is wrong", file=sys.stderr)
     return 1 if any(problem.severity is Severity.ERROR for problem in problems) else 0
 
 

@@ -15,7 +15,10 @@ from pycron.control import ControlClient, ControlError
 from pycron.programs.choose import add_daemon_options, chosen_places
 from pycron.wire import Message
 
-_SYNOPSIS = "pycrontab [-u USER] {FILE | - | -l | -r [-i] | -e | -T FILE | -V}"
+_SYNOPSIS = (
+    "pycrontab [--system | --user | --state-dir D]\n"
+    "                 [-u USER] {FILE | - | -l | -r [-i] | -e | -T FILE | -V}"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,11 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.edit:
             return _Edit(client, options.user).run()
         return _replace(client, options.user, options.file)
-    except ControlError as error:
-        _print_problems(error.answer, "-" if options.file == "-" else options.file)
-        print(f"pycrontab: {error}", file=sys.stderr)
-    except (_Failed, OSError) as error:
-        print(f"pycrontab: {error}", file=sys.stderr)
+    except (ControlError, _Failed, OSError) as error:
+        _print_failure(error, options.file)
     return 1
 
 
@@ -134,15 +134,13 @@ class _Edit:
         with open(descriptor, "wb") as file:
             file.write(_encode(before))
         try:
-            installed = self._edit_until_good(path, before)
-        except BaseException:
-            self._leave(path, before)
-            raise
-        if not installed:
-            self._leave(path, before)
-            return 1
-        path.unlink()
-        return 0
+            if self._edit_until_good(path, before):
+                path.unlink()
+                return 0
+        except (ControlError, _Failed, OSError) as error:
+            _print_failure(error, str(path))
+        self._leave(path, before)
+        return 1
 
     def _edit_until_good(self, path: Path, before: str) -> bool:
         """Whether the table is now what the user wants."""
@@ -157,8 +155,7 @@ class _Edit:
             except ControlError as error:
                 if "problems" not in error.answer:
                     raise
-                _print_problems(error.answer, str(path))
-                print(f"pycrontab: {error}", file=sys.stderr)
+                _print_failure(error, str(path))
                 if not _yes("Do you want to retry the same edit? (y/n) "):
                     return False
                 continue
@@ -204,6 +201,12 @@ def _yes(question: str) -> bool:
             raise _Failed("end of input: abandoned")
         if line.strip().lower() in ("y", "yes", "n", "no"):
             return line.strip().lower().startswith("y")
+
+
+def _print_failure(error: Exception, file: str | None) -> None:
+    if isinstance(error, ControlError):
+        _print_problems(error.answer, file)
+    print(f"pycrontab: {error}", file=sys.stderr)
 
 
 def _print_problems(answer: Message, file: str | None) -> None:

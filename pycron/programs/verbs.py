@@ -15,8 +15,10 @@ from pycron import crontab
 from pycron.checking import local_judge, read_and_parse
 from pycron.config import Config
 from pycron.control import ControlClient
+from pycron.explain import daylight_saving
+from pycron.explain import explain as in_words
 from pycron.firetime import fire_times
-from pycron.model import Job, Problem, Severity, Source, problem_row, rfc3339
+from pycron.model import Job, Problem, RunKey, Severity, Source, problem_row, rfc3339
 from pycron.programs.choose import chosen_places
 from pycron.programs.instants import local_text, parse_instant
 from pycron.programs.printing import Row, print_columns, print_fields, print_json
@@ -84,7 +86,7 @@ def next_fire_times(options: argparse.Namespace) -> int:
     zones = _zones(options.tz)
     start = parse_instant(options.start, zones.machine)
     end = parse_instant(options.until, zones.machine) if options.until else END_OF_TIME
-    count = options.count if options.count or options.until else 10
+    count = None if options.until else options.count
     merged = heapq.merge(*(_fire_times_of(job, zones, start, end) for job in _jobs(options, zones)),
                          key=lambda row: row["_order"])  # fmt: skip
     rows = (_without_order(row) for row in islice(merged, count))
@@ -128,9 +130,7 @@ def _jobs(
 ) -> list[tuple[str, int, Schedule, str | None]]:
     """Name, line, schedule and zone of what was named: an expression, tables, or the daemon's."""
     if options.expression is not None:
-        source = Source("expression", _own_name())
-        table = crontab.parse(f"{options.expression} :\n", source, local_judge(zones))
-        return _good_jobs(table.jobs, table.problems)
+        return _jobs_of_expression(options.expression, zones)
     sources = _named_sources(options)
     if not sources:
         return [_schedule_of_row(row) for row in _all_jobs(_client(options))]
@@ -138,6 +138,20 @@ def _jobs(
     for source in sources:
         table = read_and_parse(source, Config().table_bytes, zones)
         jobs += _good_jobs(table.jobs, table.problems)
+    return jobs
+
+
+def _jobs_of_expression(
+    expression: str, zones: ZoneData
+) -> list[tuple[str, int, Schedule, str | None]]:
+    """One Job: the expression as an entry whose command does nothing."""
+    if "\n" in expression:
+        raise Failed("expression: one line")
+    source = Source("expression", _own_name())
+    table = crontab.parse(f"{expression} :\n", source, local_judge(zones))
+    jobs = _good_jobs(table.jobs, table.problems)
+    if not jobs:
+        raise Failed(f'expression: no schedule: "{expression}"')
     return jobs
 
 
@@ -164,6 +178,41 @@ def _own_name() -> str:
 def _named_sources(options: argparse.Namespace) -> list[Source]:
     own = [Source(str(path), _own_name()) for path in options.table]
     return own + [Source(str(path), None) for path in options.system_table]
+
+
+# ---- explain
+
+
+def explain(options: argparse.Namespace) -> int:
+    """The fire times are shown in the zone of the entry and in that of the reader."""
+    zones = _zones(options.tz)
+    ((_, _, schedule, zone_name),) = _jobs_of_expression(options.expression, zones)
+    zone = zones.zone(zone_name)
+    times = islice(fire_times(schedule, zone, int(time.time()) + 1, END_OF_TIME), options.count)
+    upcoming = [
+        {
+            "fire_time": rfc3339(fire),
+            "local": local_text(fire, zone),
+            "reader": local_text(fire, zones.machine),
+        }
+        for fire in times
+    ]
+    about: Row = {
+        "schedule": schedule.text,
+        "words": in_words(schedule),
+        "zone": zone.name,
+        "daylight_saving": daylight_saving(schedule),
+    }
+    if options.json:
+        print_json([about | {"next": upcoming}])
+        return 0
+    print_fields({key.replace("_", " "): value for key, value in about.items() if value})
+    print()
+    columns = [("local", f"in {zone.name}"), ("fire_time", "utc")]
+    if zone is not zones.machine:
+        columns.insert(1, ("reader", f"in {zones.machine.name}"))
+    print_columns(columns, upcoming, "no fire time is known before it comes")
+    return 0
 
 
 # ---- runs, show, log
@@ -205,7 +254,7 @@ def show(options: argparse.Namespace) -> int:
     client = _client(options)
     answer = client.ask("run", run_id=_run_id(client, options.run))
     if options.json:
-        print_json([answer["row"] | {"attempt": answer["attempts"]}])
+        print_json([answer["row"] | {"attempt_list": answer["attempts"]}])
         return 0
     print_fields(answer["row"])
     print()
@@ -218,8 +267,13 @@ def show(options: argparse.Namespace) -> int:
 
 def _run_id(client: ControlClient, text: str) -> str:
     """A run_id as it is; a Job's name or id stands for its last Run."""
-    rows = client.ask("runs", job=text, limit=1)["rows"]
-    return str(rows[0]["run_id"]) if rows else text
+    try:
+        return str(RunKey.parse(text))
+    except ValueError:
+        rows = client.ask("runs", job=text, limit=1)["rows"]
+    if not rows:
+        raise Failed(f"{text}: it has not run yet")
+    return str(rows[0]["run_id"])
 
 
 def log(options: argparse.Namespace) -> int:
