@@ -23,7 +23,8 @@ from pycron.schedule import Schedule, ScheduleError, parse_cron, parse_nickname
 from pycron.settings import SETTINGS, Setting, intern
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
-MOST_PROBLEMS = 100
+LONGEST_FIELD = 512  # characters; every minute of the hour takes 169
+MOST_PROBLEMS = 100  # errors, and as many warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class _Complaint(Exception):
 
 
 _BLANKS = " \t"
+_LONGEST_MESSAGE = 500
 _NAME_AND_VALUE = re.compile(
     r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^ \t="']?[^ \t=]*))[ \t]*=[ \t]*(.*)""", re.DOTALL
 )
@@ -69,6 +71,7 @@ _FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
 # What useradd, LDAP and Active Directory give out; a path or an option is no user.
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
 _FLAGS_TO_COME = frozenset("ns")
+_COMMAND = re.compile(r"(?:[^\\%]|\\.|\\$)*", re.DOTALL)
 _UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
 
 
@@ -87,6 +90,9 @@ class _Reader:
         self._settings = intern(frozenset())
         self._twins: dict[str, int] = {}
         self._names: dict[str, int] = {}
+        self._ids: dict[str, int] = {}
+        self._errors = 0
+        self._warnings = 0
 
     def read(self, text: str) -> None:
         lines = text.split("\n")
@@ -99,8 +105,8 @@ class _Reader:
                 self._take(line)
             except _Complaint as complaint:
                 self._error(complaint.code, str(complaint), complaint.column)
-            if len(self.problems) > MOST_PROBLEMS:
-                self._error("too-many-problems", "too many problems; the rest was not read")
+            if self._errors > MOST_PROBLEMS:
+                self._error("too-many-problems", "too many errors; the rest was not read")
                 break
         self.problems.sort(key=lambda problem: problem.line)
 
@@ -190,10 +196,10 @@ class _Reader:
         return setting
 
     def _setting_value(self, setting: Setting, text: str, column: int) -> Any:
+        if text[:1] in ("'", '"'):
+            text = text[1:-1]
         if not text:
             return setting.default
-        if text[0] in ("'", '"'):
-            text = text[1:-1]
         try:
             value = setting.parse(text)
         except ValueError:
@@ -225,10 +231,14 @@ class _Reader:
         schedule = self._schedule(fields, identity, start, line)
         if name is not None:
             self._claim_name(name, start)
-        if values.get("nice", 0) < 0 and user != "root":
+        if (values.get("nice") or 0) < 0 and user != "root":
             message = f'bad CRON_NICE: "{values["nice"]}" (below 0 is for root)'
             raise _Complaint("bad-setting", message, start)
-        job_id = digest(self.source.name, name or identity)
+        job_id = digest(self.source.name, "name" if name else "entry", name or identity)
+        if job_id in self._ids:
+            message = f"the same id as line {self._ids[job_id]}: change the command a little"
+            raise _Complaint("same-id", message, start)
+        self._ids[job_id] = self._line
         self.jobs.append(
             Job(
                 id=job_id,
@@ -260,13 +270,17 @@ class _Reader:
             if not fields[-1]:
                 message = f'bad {field.name}: "" (an entry has five fields and a command)'
                 raise _Complaint(f"bad-{field.name}", message, words.column)
+        for field, text in zip(FIELDS, fields, strict=True):
+            if len(text) > LONGEST_FIELD:
+                message = f'bad {field.name}: "{text}" (longer than {LONGEST_FIELD} characters)'
+                raise _Complaint(f"bad-{field.name}", message, words.column)
         return tuple(fields)
 
     def _user_and_command(self, words: "_Words") -> tuple[str, str, str, str | None]:
         """What follows the schedule: user, flags, command and its standard input."""
         if words.rest().startswith("*"):  # Vixie's entry.c: somebody meant a sixth field
             message = 'bad command: "*" (an entry has five fields, then the command)'
-            raise _Complaint("bad-command", message, words.position + 1)
+            raise _Complaint("bad-command", message, len(words.line) - len(words.rest()))
         flags = ""
         user = self.source.owner
         if user is None:
@@ -288,9 +302,8 @@ class _Reader:
             column = _word_start(line, start, FIELDS.index(error.field)) + error.offset
             raise _Complaint(f"bad-{error.field.name}", str(error), column) from None
         except ScheduleError as error:
-            code = "never-fires" if "never" in str(error) else "bad-time-specifier"
-            index = 2 if code == "never-fires" else 0
-            raise _Complaint(code, str(error), _word_start(line, start, index)) from None
+            index = 2 if error.code == "never-fires" else 0
+            raise _Complaint(error.code, str(error), _word_start(line, start, index)) from None
 
     def _user(self, words: "_Words") -> str:
         user = words.next()
@@ -338,14 +351,17 @@ class _Reader:
     # ---- problems
 
     def _warn(self, code: str, message: str, column: int = 0) -> None:
-        self._report(Severity.WARNING, code, message, column)
+        self._warnings += 1
+        if self._warnings <= MOST_PROBLEMS:
+            self._report(Severity.WARNING, code, message, column)
 
     def _error(self, code: str, message: str, column: int = 0) -> None:
+        self._errors += 1
         self._report(Severity.ERROR, code, message, column)
 
     def _report(self, severity: Severity, code: str, message: str, column: int) -> None:
         self.problems.append(
-            Problem(self.source.name, self._line, column + 1, severity, code, printable(message))
+            Problem(self.source.name, self._line, column + 1, severity, code, _shown(message))
         )
 
 
@@ -377,13 +393,16 @@ def _word_start(line: str, start: int, index: int) -> int:
 def _split_command(text: str) -> tuple[str, str | None]:
     """The command, and what follows its first `%`: its standard input, a `%` being a newline.
 
-    `\\%` is a plain percent sign on both sides; a newline is added at the end when missing.
+    `\\%` is a plain percent sign on both sides. In the command backslashes go in pairs, so `\\\\%`
+    ends it; in the input they don't (Vixie's do_command.c). A newline is added where it is missing.
     """
-    command, *lines = _UNESCAPED_PERCENT.split(text)
-    command = command.replace("\\%", "%")
-    if not lines:
-        return command, None
+    match = _COMMAND.match(text)
+    assert match
+    command = re.sub(r"\\(.)", lambda pair: "%" if pair[1] == "%" else pair[0], match[0])
+    lines = _UNESCAPED_PERCENT.split(text[match.end() + 1 :])
     stdin = "\n".join(lines).replace("\\%", "%")
+    if not stdin:
+        return command, None
     return command, stdin if stdin.endswith("\n") else stdin + "\n"
 
 
@@ -401,6 +420,13 @@ def _picker(host: str, identity: str) -> Pick:
         return int(digest(host, identity, field, str(next(turns))), 16)
 
     return pick
+
+
+def _shown(message: str) -> str:
+    """A message as it may be printed, without the middle of what is too long to read."""
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:200]}…{message[-200:]}"
+    return printable(message)
 
 
 def printable(text: str) -> str:

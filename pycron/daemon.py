@@ -53,7 +53,6 @@ from pycron.wire import Message
 from pycron.zonedata import ZoneData
 
 _MINUTE = 60
-_LOOK_AHEAD = 2.0  # seconds before the minute ends
 _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
 _ZONES_CHECKED = 3600.0  # seconds
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -108,7 +107,6 @@ class Daemon:
         self._stop_signals = 0
         self._kill_at: float | None = None
         self._next_minute = 0.0
-        self._next_look = _next_minute(self._began) - _LOOK_AHEAD
         self._runner = RunnerLink(
             setup.places, self._selector, self._met_runner, self._heard, self._log
         )
@@ -148,8 +146,11 @@ class Daemon:
         while not self._finished():
             for key, events in self._selector.select(self._patience()):
                 key.data(events)
-            self._act_on_time()
+            minute_passed = self._act_on_time()
             self._perform()
+            if minute_passed:
+                self._look_around()
+                self._perform()
         self._stop()
 
     def _feed(self, event: InputEvent) -> None:
@@ -162,27 +163,28 @@ class Daemon:
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
-        until = min(self._next_tick(), self._next_look) - time.time()
+        until = self._next_tick() - time.time()
         if self._kill_at is not None:
             until = min(until, self._kill_at - time.monotonic())
         return max(0.0, min(until, _MINUTE))
 
-    def _act_on_time(self) -> None:
-        wall = time.time()
-        set_back = wall < self._last_wall - 1
-        self._last_wall = wall
-        if wall >= self._next_tick() or set_back:
-            self._feed(Tick())
-            self._next_minute = _next_minute(wall)
-        if wall >= self._next_look or set_back:
-            self._look_around()
-            self._next_look = _next_minute(wall + _LOOK_AHEAD) - _LOOK_AHEAD
+    def _act_on_time(self) -> bool:
+        """Do what is due; whether a new minute has begun."""
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._kill_at = None
             self._signal_all(signal.SIGKILL)
+        wall = time.time()
+        set_back = wall < self._last_wall - 1
+        self._last_wall = wall
+        if wall < self._next_tick() and not set_back:
+            return False
+        self._feed(Tick())
+        minute_passed = wall >= self._next_minute or set_back
+        self._next_minute = _next_minute(wall)
+        return minute_passed
 
     def _look_around(self) -> None:
-        """Once a minute, before it ends: what nobody tells us of, out of the way of the starts."""
+        """Once a minute, after its starts: what nobody tells us of."""
         self._server.drop_idle()
         self._watch.renew()
         self._tables.rescan()

@@ -17,6 +17,7 @@ actions in their order, so what is recorded is recorded before it is started.
 Rule: everything that affects the state of a Run is in this file.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -272,7 +273,7 @@ class Engine:
     gaps: Iterable[Gap] = ()
     host: str = ""
     stopping: bool = False
-    _last: Now | None = None
+    _seen: Now | None = None
     _live: dict[RunKey, _Live] = field(default_factory=dict)
     _delayed: list[tuple[float, int, RunKey]] = field(default_factory=list)
     _serial: Iterator[int] = field(default_factory=count)
@@ -283,6 +284,12 @@ class Engine:
 
     def handle(self, event: InputEvent, now: Now) -> list[Action]:
         """What is to be done about an event, in order."""
+        actions = self._handle(event, now)
+        if self._seen or isinstance(event, Tick):
+            self._seen = now
+        return actions
+
+    def _handle(self, event: InputEvent, now: Now) -> list[Action]:
         match event:
             case Tick():
                 return self._tick(now)
@@ -351,13 +358,13 @@ class Engine:
     def _tick(self, now: Now) -> list[Action]:
         if self.stopping:
             return []
-        second = int(now.wall)
-        awake = now.steady - self._last.steady if self._last else 0.0
+        awake = now.steady - self._seen.steady if self._seen else 0.0
+        if awake < 0:  # a faked clock takes the steady one along: then nothing is known
+            awake = math.inf
         stepped = self._clock_step(now)
-        self._last = now
         due = [
             (RunKey(job.id, fire, turn), job)
-            for fire, turn, job in self._timetable.take_due(second, awake)
+            for fire, turn, job in self._timetable.take_due(now.wall, awake)
         ]
         records, starts = self._take_up(due, now)
         records += [RecordCursor(self._timetable.cursor)]
@@ -369,18 +376,20 @@ class Engine:
 
         Before the first tick there is nothing yet: the tables are what it is to look at.
         """
-        return self._tick(now) if self._last else []
+        return self._tick(now) if self._seen else []
 
     def _clock_step(self, now: Now) -> list[Action]:
         """Say when the clock was set, by more than anybody would call drift."""
-        if self._last is None:
+        if self._seen is None:
             return []
-        step = (now.wall - self._last.wall) - (now.steady - self._last.steady)
+        step = (now.wall - self._seen.wall) - (now.steady - self._seen.steady)
         if abs(step) < 60:
             return []
         return [Log(Event.CLOCK_STEPPED, {"seconds": round(step)}, bad=True)]
 
     def _booted(self, event: Booted, now: Now) -> list[Action]:
+        if self.stopping:
+            return []
         runs = [(RunKey(job.id, int(now.wall)), job) for job in self._timetable.reboot_jobs()]
         records, starts = self._take_up(runs, now)
         return [*records, RecordBoot(event.boot_id), *starts]

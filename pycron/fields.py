@@ -11,7 +11,8 @@ after a number, a reversed range, a step larger than the field) is an error here
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 # Gives a stable number for a text such as "minute 0": what `~` and `H` stand for in one entry.
@@ -71,17 +72,10 @@ def is_star(text: str) -> bool:
 def parse_field(text: str, field: Field) -> int:
     """The mask of a field's values. FieldError says what is wrong with it."""
     mask = 0
-    offset = 0
-    for element in text.split(","):
-        try:
-            mask |= _element_mask(element, field)
-        except FieldError as error:
-            error.offset += offset
-            raise
-        offset += len(element) + 1
-    if field is DAY_OF_WEEK and mask >> 7:
-        mask = mask & 0x7F | 1  # 7 is Sunday, too
-    return mask
+    for element in _elements(text):
+        with _placed(element):
+            mask |= _element_mask(element.text, field)
+    return _sunday_once(mask, field)
 
 
 def resolve(text: str, field: Field, pick: Pick) -> str:
@@ -89,7 +83,39 @@ def resolve(text: str, field: Field, pick: Pick) -> str:
 
     `pick` is asked once for each of them.
     """
-    return ",".join(_resolve_element(element, field, pick) for element in text.split(","))
+    parts = []
+    for element in _elements(text):
+        with _placed(element):
+            parts.append(_resolve_element(element.text, field, pick))
+    return ",".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    text: str
+    offset: int
+
+
+def _elements(text: str) -> Iterator[_Element]:
+    offset = 0
+    for part in text.split(","):
+        yield _Element(part, offset)
+        offset += len(part) + 1
+
+
+@contextmanager
+def _placed(element: _Element) -> Iterator[None]:
+    """Errors within know where their element stands in the field."""
+    try:
+        yield
+    except FieldError as error:
+        error.offset = element.offset
+        raise
+
+
+def _sunday_once(mask: int, field: Field) -> int:
+    """Weekday 7 is Sunday, too."""
+    return mask & 0x7F | 1 if field is DAY_OF_WEEK and mask >> 7 else mask
 
 
 def _element_mask(text: str, field: Field) -> int:
@@ -116,6 +142,8 @@ def _element_mask(text: str, field: Field) -> int:
 def _resolve_element(text: str, field: Field, pick: Pick) -> str:
     match = _ELEMENT.fullmatch(text)
     if not match or not (match["random"] or match["hash"]):
+        if _extended(text, field) is None:
+            _element_mask(text, field)  # what is wrong is said of what was written
         return text
     kind = "hash_" if match["hash"] else ""
     low = _value(match[f"{kind}low"], text, field, default=field.low)
@@ -193,20 +221,21 @@ def parse_day_field(text: str, field: Field) -> tuple[int, tuple[str, ...]]:
     """
     if field not in _EXTENDED or not re.search(r"[LW#]", text):
         return parse_field(text, field), ()
-    plain, extended = [], []
-    for element in text.split(","):
-        token = _extended(element, field)
-        if token is None:
-            plain.append(element)
-        else:
-            extended.append(token)
-    mask = parse_field(",".join(plain), field) if plain else 0
-    return mask, tuple(extended)
+    mask = 0
+    extended = []
+    for element in _elements(text):
+        with _placed(element):
+            token = _extended(element.text, field)
+            if token is None:
+                mask |= _element_mask(element.text, field)
+            else:
+                extended.append(token)
+    return _sunday_once(mask, field), tuple(extended)
 
 
 def _extended(element: str, field: Field) -> str | None:
     """The element in croniter's spelling; None when it is an ordinary one."""
-    match = _EXTENDED[field].fullmatch(element)
+    match = _EXTENDED[field].fullmatch(element) if field in _EXTENDED else None
     if not match or not re.search(r"[LW#]", element) or element.lower() in field.names:
         return None
     day = match[1] or match[2]

@@ -32,14 +32,11 @@ _LONGEST_MONTH = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class ScheduleError(ValueError):
-    """A schedule that can't be read or that would never fire.
+    """A schedule that can't be read (`code` is bad-time-specifier) or would never fire."""
 
-    `column` counts from 0 within the text of the schedule.
-    """
-
-    def __init__(self, message: str, column: int = 0) -> None:
+    def __init__(self, message: str, code: str = "bad-time-specifier") -> None:
         super().__init__(message)
-        self.column = column
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,20 +254,33 @@ def _refuse_impossible(schedule: CronSchedule, fields: tuple[str, ...]) -> None:
     """A schedule fires at some time unless no month of its months has a day of its days.
 
     With OR, any weekday will do. With AND every date falls on every weekday within 400 years, so
-    only the length of the months can be in the way.
+    only the length of the months can be in the way. What the extended elements choose comes again
+    every 28 years.
     """
     days = schedule.days
-    if not days.both or "L" in "".join(days.extended_of_month):
-        return
-    first = min(
-        [_lowest_bit(days.of_month)] * bool(days.of_month)
-        + [int(token.rstrip("W")) for token in days.extended_of_month]
-    )
-    longest = max(_LONGEST_MONTH[m] for m in range(1, 13) if schedule.months >> m & 1)
-    if first > longest:
-        column = sum(len(field) + 1 for field in fields[:2])
-        reason = f"it would never run: no month of {fields[3]} has a day {first}"
-        raise ScheduleError(f'bad day-of-month: "{fields[2]}" ({reason})', column)
+    months = [month for month in range(1, 13) if schedule.months >> month & 1]
+    longest = max(_LONGEST_MONTH[month] for month in months)
+    first = _first_day(days)
+    reason = None
+    if days.both and first > longest:
+        reason = f"no month of {fields[3]} has a day {first}"
+    elif (days.extended_of_month or days.extended_of_week) and not any(
+        days.in_month(year, month) for year in range(2001, 2029) for month in months
+    ):
+        reason = f"no such day is ever one of {fields[4]}"
+    if reason:
+        message = f'bad day-of-month: "{fields[2]}" (it would never run: {reason})'
+        raise ScheduleError(message, "never-fires")
+
+
+def _first_day(days: Days) -> int:
+    """The lowest day of the month that is chosen; 1 for the last one, which every month has."""
+    if any(element.startswith("L") for element in days.extended_of_month):
+        return 1
+    chosen = [int(element.rstrip("W")) for element in days.extended_of_month]
+    if days.of_month:
+        chosen.append(_lowest_bit(days.of_month))
+    return min(chosen)
 
 
 def _lowest_bit(mask: int) -> int:
@@ -281,7 +291,8 @@ def _lowest_bit(mask: int) -> int:
 def _month_shape(year: int, month: int) -> tuple[int, int]:
     """The weekday of the first (Sunday is 0) and the number of days."""
     first = datetime.date(year, month, 1)
-    following = datetime.date(year + month // 12, month % 12 + 1, 1) if year < 9999 else None
+    last = (year, month) == (9999, 12)
+    following = None if last else datetime.date(year + month // 12, month % 12 + 1, 1)
     length = (following - first).days if following else 31
     return first.isoweekday() % 7, length
 

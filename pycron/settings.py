@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 
@@ -346,7 +346,7 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-@cache
+@lru_cache(maxsize=4096)
 def intern(values: frozenset[tuple[str, Any]]) -> Settings:
     """The one Settings object with these attribute values."""
     return Settings(**dict(values))

@@ -5,6 +5,7 @@ costs nothing, however many Jobs there are.
 """
 
 import heapq
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
@@ -92,6 +93,7 @@ LATE = 300
 # A step by more than this is a new start (Vixie's cron.c).
 LONGEST_STEP = 3 * 3600
 _MINUTE = 60
+_MOST_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,11 @@ def starting_cursor(record: Cursor | None, now: int) -> Cursor:
     """
     if record is None:
         return Cursor(now, now)
-    if 0 <= now - record.wall <= LATE:
+    if -_MINUTE < now - record.wall <= LATE:
         return record
     set_back = 0 < record.fixed - now <= LONGEST_STEP
     stepped = (*record.stepped, record.wall) if record.wall > now else record.stepped
-    return Cursor(record.fixed if set_back else now, now, stepped[-100:])
+    return Cursor(record.fixed if set_back else now, now, stepped[-_MOST_STEPS:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Timetable:
 
     @property
     def cursor(self) -> Cursor:
-        return Cursor(self._fixed.done, self._wall.done, tuple(self._stepped[-100:]))
+        return Cursor(self._fixed.done, self._wall.done, tuple(self._stepped))
 
     def put(self, table: Table) -> None:
         """Take up a table, in place of the one that had its name."""
@@ -203,33 +205,35 @@ class Timetable:
         self._fixed.restart(self._fixed.done)
         self._wall.restart(self._wall.done)
 
-    def take_due(self, now: int, awake: float) -> list[tuple[int, int, Job]]:
+    def take_due(self, now: float, awake: float) -> list[tuple[int, int, Job]]:
         """What is due: (fire time, turn, Job), in the order of time, table and line.
 
-        `now` is the clock's UTC second; `awake` the real seconds that passed since the last call,
-        by a clock that nobody sets. Missed fire times that a Job's CRON_CATCHUP brings back are
-        among them.
+        `now` is the clock's UTC second; `awake` the real seconds that have passed since somebody
+        last looked at it, by a clock that nobody sets. Missed fire times that a Job's CRON_CATCHUP
+        brings back are among them.
         """
-        late = now - self._wall.done
-        # Early, or set back by less than anybody would notice: nothing yet.
-        due = [] if -_MINUTE < late <= 0 else self._take_wall(now, late, awake)
-        due += self._take_fixed(now, awake)
+        second = int(now)
+        restart = _just_before(now, awake)
+        due = self._take_wall(second, restart) + self._take_fixed(second, restart)
         due += self._take_caught_up({job.id for _, job in due})
         due.sort(key=lambda item: (item[0], item[1].source.name, item[1].line))
         return [(fire, self._turn(fire), job) for fire, job in due]
 
-    def _take_wall(self, now: int, late: int, awake: float) -> list[FireTime]:
+    def _take_wall(self, now: int, restart: int) -> list[FireTime]:
+        late = now - self._wall.done
+        if -_MINUTE < late <= 0:
+            return []  # early, or set back by less than anybody would notice
         if late > LATE:
-            self._pass_over(self._wall, _just_before(now, awake), wall=True)
+            self._pass_over(self._wall, restart, wall=True)
         elif late < 0:
-            self._stepped.append(self._wall.done)
-            self._wall.restart(_just_before(now, awake))
+            self._stepped = [*self._stepped[1 - _MOST_STEPS :], self._wall.done]
+            self._wall.restart(restart)
         return self._wall.take(now)
 
-    def _take_fixed(self, now: int, awake: float) -> list[FireTime]:
+    def _take_fixed(self, now: int, restart: int) -> list[FireTime]:
         late = now - self._fixed.done
         if abs(late) > LONGEST_STEP:
-            self._pass_over(self._fixed, _just_before(now, awake), wall=False)
+            self._pass_over(self._fixed, restart, wall=False)
         elif late <= 0:
             return []
         return self._fixed.take(now)
@@ -266,7 +270,10 @@ class Timetable:
         return self._wall if follows_the_wall(job.schedule) else self._fixed
 
 
-def _just_before(now: int, awake: float) -> int:
-    """After a step: what is due in the minute of `now`, if the stepped clock passed its start."""
+def _just_before(now: float, awake: float) -> int:
+    """After a step: where to go on, so that what is due in the minute of `now` is handed out.
+
+    But not what the stepped clock has not passed itself: it began at `now - awake` at the earliest.
+    """
     start_of_minute = now - now % _MINUTE
-    return max(start_of_minute, now - int(awake)) - 1
+    return math.ceil(max(start_of_minute, now - awake)) - 1

@@ -45,7 +45,7 @@ class Zone:
 
     def stretch_at(self, instant: int) -> Stretch:
         """The stretch that holds a UTC second. The offset changes no earlier than its end."""
-        if not self._starts or instant < self._starts[0]:
+        if not self._starts or instant < self._starts[0] + _DAY:
             self._begin(instant)
         while instant >= self._stretches[-1].end:
             self._append()

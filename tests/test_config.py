@@ -49,7 +49,7 @@ def test_an_unknown_option(tmp_path: Path) -> None:
     text = complaint(tmp_path, "[limits]\nclient = 3\n")
     assert text == 'unknown option: "limits.client" (did you mean limits.clients?)'
     text = complaint(tmp_path, "[zzz]\nqqq = 3\n")
-    assert text == 'unknown option: "zzz.qqq" (see pycron.toml(5))'
+    assert text == 'unknown section: "[zzz]" (see pycron.toml(5))'
 
 
 def test_an_option_outside_of_its_section(tmp_path: Path) -> None:

@@ -113,7 +113,11 @@ def described(job: Job) -> dict[str, object]:
 
 def expected(entry: dict[str, Any]) -> dict[str, object]:
     user = entry.get("user", "bench")
-    found: dict[str, object] = {"line": entry["line"], "user": user, "command": entry["cmd"]}
+    found: dict[str, object] = {
+        "line": entry["line"],
+        "user": user,
+        "command": entry["cmd"].removesuffix("%"),
+    }
     if entry["reboot"]:
         return found
     star = set(entry["star"])
@@ -128,9 +132,9 @@ def expected(entry: dict[str, Any]) -> dict[str, object]:
 def raw_command(job: Job) -> str:
     """The command and its input as the table has them, but for what is the same either way."""
     command = job.command.replace("%", "\\%")
-    if job.stdin is None:
-        return command
-    return command + "%" + job.stdin.removesuffix("\n").replace("%", "\\%").replace("\n", "%")
+    if job.stdin is not None:
+        command += "%" + job.stdin.removesuffix("\n").replace("%", "\\%").replace("\n", "%")
+    return command.removesuffix("%")  # an empty input is none
 
 
 def values(mask: int) -> list[int]:

@@ -227,7 +227,6 @@ RESOLVED = [
     (MINUTE, "*/5", 0, "*/5"),
     (MINUTE, "1,H,3", 2, "1,2,3"),
     (DAY_OF_WEEK, "thu", 0, "thu"),
-    (MINUTE, "99", 0, "99"),
 ]
 
 

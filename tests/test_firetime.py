@@ -349,6 +349,9 @@ class Line:
         self.wildcard = stars[0] or stars[1]
         self.both = stars[2] or stars[4]
 
+    def __repr__(self) -> str:
+        return self.text
+
     def matches(self, wall_minute: int) -> bool:
         moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(minutes=wall_minute)
         if moment.minute not in self.minute or moment.hour not in self.hour:
@@ -360,8 +363,8 @@ class Line:
 
 
 @cache
-def wall_minutes(name: str, transition: str) -> list[tuple[int, int]]:
-    """(UTC second, wall minute) of some days: each new minute, and each jump within one."""
+def wall_minutes(name: str, transition: str) -> list[tuple[int, int, bool]]:
+    """(UTC second, wall minute, whether it begins) of some days, jumps into a minute included."""
     middle = utc(transition)
     found = []
     last = None
@@ -370,7 +373,7 @@ def wall_minutes(name: str, transition: str) -> list[tuple[int, int]]:
         assert offset is not None
         wall = second + round(offset.total_seconds())
         if wall % 60 == 0 or (last is not None and wall - last != 30):
-            found.append((second, wall // 60))
+            found.append((second, wall // 60, wall % 60 == 0))
         last = wall
     return found
 
@@ -379,11 +382,11 @@ def cron_loop(line: Line, name: str, transition: str, window: Window) -> list[in
     """When cron would run a line; each time that it looks at the clock counts for one run."""
     fires = []
     virtual = None
-    for second, wall in wall_minutes(name, transition):
+    for second, wall, begins in wall_minutes(name, transition):
         if virtual is None or abs(wall - virtual) > 180:
             virtual = wall - 1
         if line.wildcard or wall <= virtual:  # set back: fixed lines wait until it has caught up
-            due = line.wildcard and line.matches(wall)
+            due = line.wildcard and begins and line.matches(wall)
         else:
             due = any(line.matches(minute) for minute in range(virtual + 1, wall + 1))
         if due and window[0] <= second < window[1]:

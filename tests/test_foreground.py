@@ -154,7 +154,15 @@ def test_as_pid_1_it_reaps_orphans_and_hands_signals_on(tmp_path: Path) -> None:
     )
     log = tmp_path / "log"
     state = tmp_path / "state"
-    arguments = ["--log-format", "json", "--foreground", "--table", table, "--state-dir", state]
+    arguments: list[str | Path] = [
+        "--log-format",
+        "json",
+        "--foreground",
+        "--table",
+        table,
+        "--state-dir",
+        state,
+    ]
     with log.open("w") as file:
         command = [*_UNSHARE, *program("pycrond", *arguments)]
         process = subprocess.Popen(command, stdout=file, stderr=file)

@@ -416,8 +416,11 @@ def test_a_directory_that_only_root_may_enter(host: Host) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_negative_niceness_as_another_user(host: Host) -> None:
-    assert host.run("nice", user=other_user(), nice=-5, cwd="/")[1] == "-5\n"
+def test_a_negative_niceness_is_roots_to_take(host: Host) -> None:
+    assert host.run("nice", nice=-5)[1] == "-5\n"
+    host.start("other", "nice", user=other_user(), nice=-5, cwd="/")
+    assert host.ended("other")["exit_status"] == 126
+    assert host.ended("other")["error"].startswith("cannot set the niceness: ")
 
 
 @pytest.mark.root

@@ -244,13 +244,20 @@ def test_an_attempt_that_ended_while_its_run_goes_on(store: Store) -> None:
     job = a_job()
     store.write(begun(job))
     store.write([RecordEnded(first(job), Outcome.FAILED, None, "once more", None)])
-    assert list(store.unfinished()) == []
+    assert [item.attempt for item in store.unfinished()] == [first(job)]  # the last one, not none
     assert [row["outcome"] for row in store.runs(Filter(1))] == [None]
     second = AttemptKey(first(job).run, 2)
     store.write([RecordAttempt(second)])
     assert [item.attempt for item in store.unfinished()] == [second]
     (row,) = store.runs(Filter(1))
     assert (row["attempts"], row["last"]["number"]) == (2, 2)
+
+
+def test_a_run_that_waits_for_its_first_attempt(store: Store) -> None:
+    job = a_job()
+    run = RunKey(job.id, NOON)
+    store.write([RecordRun(run, job)])
+    assert [item.attempt for item in store.unfinished()] == [AttemptKey(run, 0)]
 
 
 def test_a_run_that_is_none(store: Store) -> None:

@@ -159,8 +159,6 @@ def test_a_clock_set_back_by_seconds_runs_nothing_twice(seconds: int) -> None:
 
 def test_set_back_by_half_an_hour() -> None:
     """Fixed Jobs wait until the clock has caught up; wildcard Jobs follow it, on a second turn."""
-    sim = Sim("2026-06-10T12:09:00", "*/5 * * * * wild", "5,10,40,45 12 * * * fixed")
-    assert sim.wait(31 * MINUTE)[-2:] == ["12:40 wild", "12:40 fixed"] or True
     sim = Sim("2026-06-10T12:37:00", "*/5 * * * * wild", "15,40,45 12 * * * fixed")
     assert sim.wait(3 * MINUTE) == ["12:40 wild", "12:40 fixed"]
     assert sim.step(-30 * MINUTE) == ["12:10 wild #2"]
@@ -184,8 +182,8 @@ def test_every_further_pass_is_a_further_turn() -> None:
 def test_a_large_step_back_is_a_new_start() -> None:
     sim = Sim("2026-06-10T12:00:00", *BOTH)
     sim.wait(60)
-    assert sim.step(-LONGEST_STEP - MINUTE, awake=60) == ["09:01 wild #2", "09:01 fixed #2"]
-    assert sim.wait(60) == ["09:02 wild #2", "09:02 fixed #2"]
+    assert sim.step(-LONGEST_STEP - 2 * MINUTE, awake=60) == ["09:00 wild #2", "09:00 fixed #2"]
+    assert sim.wait(60) == ["09:01 wild #2", "09:01 fixed #2"]
 
 
 def test_back_and_forth() -> None:
@@ -193,7 +191,7 @@ def test_back_and_forth() -> None:
     assert sim.wait(5 * MINUTE) == ["12:05 fixed", "12:05 wild"]
     assert sim.step(-HOUR) == ["11:05 wild #2"]
     assert sim.step(HOUR) == ["12:05 wild #2"]
-    assert sim.wait(HOUR) == []
+    assert [line for _ in range(60) for line in sim.wait(60)] == ["13:05 wild"]
 
 
 # ---- shifted zones, and steps within them
@@ -284,7 +282,7 @@ def test_a_dropped_table_is_due_no_more() -> None:
 
 
 def test_a_zone_whose_rules_change_is_asked_anew() -> None:
-    zones = {None: UTC}
+    zones: dict[str | None, Zone] = {None: UTC}
     timetable = Timetable(
         zones.__getitem__, Cursor(utc("2026-06-10T10:30"), utc("2026-06-10T10:30"))
     )
@@ -326,7 +324,10 @@ NOON = utc("2026-06-10T12:00")
         (Cursor(NOON - LATE - 1, NOON - LATE - 1), Cursor(NOON, NOON)),
         (Cursor(NOON - HOUR, NOON - HOUR), Cursor(NOON, NOON)),
         # Soon, with fixed Jobs that wait for the clock to catch up
-        (Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,)), Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,))),
+        (
+            Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,)),
+            Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,)),
+        ),
         # The clock was set back meanwhile: fixed Jobs wait, what comes again is a further turn
         (Cursor(NOON + HOUR, NOON + HOUR), Cursor(NOON + HOUR, NOON, (NOON + HOUR,))),
         # By so much that it is a new start
@@ -334,7 +335,7 @@ NOON = utc("2026-06-10T12:00")
         # By seconds only, as time synchronisation does: nobody would notice
         (Cursor(NOON + 20, NOON + 20), Cursor(NOON + 20, NOON + 20)),
     ],
-)  # fmt: skip
+)
 def test_where_a_new_daemon_begins(record: Cursor | None, cursor: Cursor) -> None:
     assert starting_cursor(record, NOON) == cursor
 
@@ -367,11 +368,8 @@ def test_a_restart_with_the_clock_set_back() -> None:
     after = Sim(start, *BOTH, cursor=cursor)
     assert after.wait(60) == ["11:32 wild #2"]
     shown = [line for _ in range(31) for line in after.wait(60)]
-    assert shown[-3:] == ["12:02 wild", "12:02 fixed", "12:03 wild"] or shown[-4:] == both(
-        "12:02", "12:03"
-    )
-    assert "12:01 wild #2" in shown
-    assert "12:01 fixed" not in shown
+    assert shown[-5:] == ["12:01 wild #2", *both("12:02", "12:03")]
+    assert not any(line.endswith("fixed") for line in shown[:-4])
 
 
 def test_turns_are_counted_on_after_a_restart() -> None:

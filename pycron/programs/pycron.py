@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _add_next(add("next", verbs.next_fire_times, "Fire times to come, in order."))
     explain = add("explain", verbs.explain, "A schedule in words, and when it is due next.")
     explain.add_argument("expression", metavar="EXPR",
-                         help='a schedule such as "0 9 * * 1-5"; CRON_TZ=ZONE may stand before it')  # fmt: skip
+                         help='a schedule, CRON_TZ=ZONE before it if need be')  # fmt: skip
     explain.add_argument("--count", type=_positive, metavar="N", default=5,
                          help="so many fire times; default: 5")  # fmt: skip
     explain.add_argument("--tz", metavar="ZONE", help="stands for the machine's zone")
