@@ -77,7 +77,7 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _checked(name: str, value: Any, option: "dataclasses.Field[Any]", path: Path) -> Any:
     wanted = type(option.default)
-    if type(value) is not wanted or (isinstance(value, int) and value < 1):
+    if type(value) is not wanted or (isinstance(value, int) and not 1 <= value < 2**62):
         form = "a whole number above 0" if wanted is int else "a text"
         raise ConfigError(f"{path}: bad {name}: {value!r} ({form})")
     return value

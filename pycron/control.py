@@ -8,6 +8,8 @@ import contextlib
 import selectors
 import socket
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,7 @@ class _Client:
     connection: socket.socket
     peer: Peer
     decoder: Decoder
+    requests: deque[Message] = field(default_factory=deque)
     outgoing: bytearray = field(default_factory=bytearray)
     heard: float = field(default_factory=time.monotonic)
 
@@ -122,21 +125,35 @@ class ControlServer:
         if not data:
             self._drop(client)
             return
-        for request in client.decoder.feed(data):
-            client.outgoing += encode([self._handler(client.peer, request)])
+        client.requests += client.decoder.feed(data)
         self._send(client)
 
     def _send(self, client: _Client) -> None:
-        """Send what is due; nothing more is read from a client that doesn't take its answer."""
+        """Send what is due, and answer the next request once the answer before it is gone.
+
+        Nothing more is read from a client that doesn't take its answers; one request a turn is
+        answered, so that nobody keeps the daemon to himself.
+        """
+        if not client.outgoing and client.requests:
+            client.outgoing += encode([self._answer(client.peer, client.requests.popleft())])
         try:
             while client.outgoing:
                 del client.outgoing[: client.connection.send(client.outgoing)]
         except BlockingIOError:
             pass
-        wanted = selectors.EVENT_WRITE if client.outgoing else selectors.EVENT_READ
+        more = client.outgoing or client.requests
+        wanted = selectors.EVENT_WRITE if more else selectors.EVENT_READ
         key = self._selector.get_key(client.connection)
         if key.events != wanted:
             self._selector.modify(client.connection, wanted, key.data)
+
+    def _answer(self, peer: Peer, request: Message) -> Message:
+        """Clients are strangers: whatever they find must not take the daemon down."""
+        try:
+            return self._handler(peer, request)
+        except Exception as error:  # noqa: BLE001  it is said to the log and to the client
+            traceback.print_exc()
+            return refusal(f"internal error: {error!r}; the daemon's log has more")
 
     def _drop(self, client: _Client) -> None:
         self._clients.discard(client)

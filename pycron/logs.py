@@ -25,15 +25,16 @@ class _Sink:
         self._stream = stream
 
     def write(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
         try:
-            self._stream.write(text)
-        except OSError:
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except (OSError, ValueError):  # ValueError: it was closed
             pass
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except OSError:
+        except (OSError, ValueError):
             pass
 
 

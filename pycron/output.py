@@ -22,9 +22,13 @@ class OutputFollower:
         """The new complete lines; with `ended`, also what the last line lacks a newline to be."""
         data = self._rest + self._read()
         *lines, self._rest = data.split(b"\n")
-        if self._rest and (ended or len(self._rest) > _LONGEST):
+        if self._rest and ended:
             lines.append(self._rest)
             self._rest = b""
+        elif len(self._rest) > _LONGEST:
+            whole = _whole_characters(self._rest)
+            lines.append(self._rest[:whole])
+            self._rest = self._rest[whole:]
         return [line.decode("utf-8", "backslashreplace") for line in lines]
 
     def _read(self) -> bytes:
@@ -36,6 +40,16 @@ class OutputFollower:
             return b""
         self._offset += len(data)
         return data
+
+
+def _whole_characters(data: bytes) -> int:
+    """How much of it can be shown without cutting the last UTF-8 character in two."""
+    for back in range(1, 4):
+        if data[-back] >= 0xC0:  # the first byte of a character of several
+            return len(data) - back
+        if data[-back] < 0x80:
+            break
+    return len(data)
 
 
 class OutputLines:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 
 from pycron.sockets import credentials
-from pycron.spawn import Order, spawn
+from pycron.spawn import Order, check_order, spawn
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
 _CHUNK = 65_536
@@ -29,6 +29,7 @@ _STARTS_A_TURN = 16  # then the rest of the work has its turn
 _MESSAGE_LIMIT = 64 * 2**20
 _FIRST_CONTACT = 60.0  # seconds
 _PR_SET_CHILD_SUBREAPER = 36
+_PAUSE = 1.0  # seconds, after no descriptor could be had for a connection
 
 
 class _Output:
@@ -88,15 +89,19 @@ class _Output:
 
 
 class _Attempt:
-    """A command that was started and is not forgotten yet. `ended` is its message, once it is."""
+    """A command that was started and is not forgotten yet. `ended` is its message, once it is.
 
-    __slots__ = ("ended", "id", "output", "pid", "report_output", "started")
+    `signals`: what is to be sent as soon as it has a pid.
+    """
+
+    __slots__ = ("ended", "id", "output", "pid", "report_output", "signals", "started")
 
     def __init__(self, order: Order) -> None:
         self.id: str = order["id"]
         self.report_output: bool = order["report_output"]
         self.pid = 0
         self.started = 0.0
+        self.signals: list[int] = []
         self.output: _Output | None = None
         self.ended: Message | None = None
 
@@ -112,7 +117,9 @@ class Runner:
     def __init__(self, listener: socket.socket) -> None:
         self._instance = f"{os.getpid()}-{time.time_ns()}"
         self._listener = listener
+        self._listen_again: float | None = None
         self._daemon: socket.socket | None = None
+        self._greeted = False
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._outgoing = bytearray()
         self._grown: set[str] = set()
@@ -134,7 +141,8 @@ class Runner:
     def run(self) -> None:
         """Until there is neither a daemon nor anything left to keep."""
         while not self._done():
-            timeout = 0.0 if self._orders else 1.0 if self._deadline else -1.0
+            waits = self._deadline is not None or self._listen_again is not None
+            timeout = 0.0 if self._orders else _PAUSE if waits else -1.0
             for descriptor, events in self._poll.poll(timeout):
                 if events & select.EPOLLOUT:
                     self._send()
@@ -143,14 +151,21 @@ class Runner:
             for _ in range(min(_STARTS_A_TURN, len(self._orders))):
                 self._start(self._orders.popleft())
             self._send()
+            self._resume_listening()
 
     def _done(self) -> bool:
-        if self._orders or self._by_pid:
+        """Nothing runs, no pipe is held open for a background child, and nobody will ask."""
+        if self._orders or self._by_pid or len(self._readers) > self._own_readers:
             return False
-        if self._leaving and not self._attempts and not self._outgoing:
-            return True
+        if self._leaving:
+            return self._daemon is None or not (self._attempts or self._outgoing)
         waited = self._deadline is None or time.monotonic() > self._deadline
         return self._daemon is None and not self._attempts and waited
+
+    @property
+    def _own_readers(self) -> int:
+        """How many descriptors are watched that are no command's: see __init__ and _accept."""
+        return 3 + (self._daemon is not None)
 
     # ---- descriptors
 
@@ -175,7 +190,12 @@ class Runner:
     # ---- the daemon
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # it has gone, or there is no descriptor to be had
+            self._poll.modify(self._listener.fileno(), 0)
+            self._listen_again = time.monotonic() + _PAUSE
+            return
         _, uid, _ = credentials(connection)
         if self._daemon is not None:
             self._read_daemon()  # its last words, if it is dead
@@ -184,10 +204,16 @@ class Runner:
             return
         connection.setblocking(False)
         self._daemon = connection
+        self._greeted = False
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._deadline = None
         self._leaving = False
         self._watch(connection.fileno(), self._read_daemon)
+
+    def _resume_listening(self) -> None:
+        if self._listen_again is not None and time.monotonic() >= self._listen_again:
+            self._listen_again = None
+            self._poll.modify(self._listener.fileno(), select.EPOLLIN)
 
     def _read_daemon(self) -> None:
         while self._daemon is not None:
@@ -200,14 +226,19 @@ class Runner:
             if not data:
                 self._drop_daemon()
                 return
-            for message in self._decoder.feed(data):
-                self._take(message)
+            try:
+                for message in self._decoder.feed(data):
+                    self._take(message)
+            except (ValueError, KeyError, TypeError) as error:  # garbage: it is no daemon of ours
+                sys.stderr.write(f"runner: dropped the connection: {error!r}\n")
+                self._drop_daemon()
 
     def _drop_daemon(self) -> None:
         assert self._daemon is not None
         self._unwatch(self._daemon.fileno())
         self._daemon.close()
         self._daemon = None
+        self._greeted = False
         self._outgoing.clear()
         self._grown.clear()
 
@@ -216,6 +247,7 @@ class Runner:
             case "hello":
                 self._greet()
             case "start":
+                check_order(message)
                 if message["id"] not in self._attempts:
                     self._attempts[message["id"]] = _Attempt(message)
                     self._orders.append(message)
@@ -231,6 +263,7 @@ class Runner:
         while self._orders:  # of a daemon that is dead: it recorded them as begun
             self._start(self._orders.popleft())
         self._outgoing.clear()
+        self._greeted = True
         self._say(
             {
                 "type": "hello",
@@ -241,11 +274,11 @@ class Runner:
         )
 
     def _say(self, message: Message) -> None:
-        if self._daemon is not None:
+        if self._greeted:
             self._outgoing += encode([message])
 
     def _send(self) -> None:
-        if self._daemon is None:
+        if self._daemon is None or not self._greeted:
             return
         if not self._outgoing and self._grown:
             self._outgoing += encode({"type": "output", "id": grown} for grown in self._grown)
@@ -278,6 +311,8 @@ class Runner:
         finally:
             os.close(sender)
         attempt.started = time.time()
+        for number in attempt.signals:
+            os.kill(attempt.pid, number)
         attempt.output = _Output(receiver, order["output"], order["output_limit"])
         self._by_pid[attempt.pid] = attempt
         os.set_blocking(receiver, False)
@@ -344,12 +379,15 @@ class Runner:
             text = os.read(self._errors, _CHUNK).decode("utf-8", "replace")
         except BlockingIOError:
             return
-        for line in text.splitlines():
+        for line in text.rstrip("\n").split("\n"):
             attempt, _, reason = line.partition(" ")
             self._failures[attempt] = reason
 
     def _signal(self, id: str, number: int) -> None:
         attempt = self._attempts.get(id)
+        signal.Signals(number)  # a ValueError for what is none
+        if attempt is not None and not attempt.pid and attempt.ended is None:
+            attempt.signals.append(number)
         if attempt is None or attempt.pid not in self._by_pid:
             return  # ended: its pid may be somebody else's by now
         try:
@@ -363,6 +401,14 @@ class Runner:
             del self._attempts[id]  # its pipe is still pumped where a child of it has it open
 
 
+def _reset_signals() -> None:
+    """Whatever was blocked or ignored by who started this process: commands get none of it."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main() -> None:
     """`python -m pycron.runner DESCRIPTOR`: the listening socket, inherited."""
     descriptor = int(sys.argv[1])
@@ -373,6 +419,7 @@ def main() -> None:
             except OSError:
                 pass  # the one that listed them
     os.set_inheritable(descriptor, False)
+    _reset_signals()
     os.umask(0o022)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     runner = Runner(socket.socket(fileno=descriptor))

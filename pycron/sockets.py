@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CREDENTIALS = struct.Struct("3i")
+_TIME = struct.Struct("ll")
 
 
 def listen(path: str, mode: int, backlog: int) -> socket.socket:
@@ -30,10 +31,12 @@ def listen(path: str, mode: int, backlog: int) -> socket.socket:
 def connect(path: str, timeout: float) -> socket.socket:
     """A connection to the socket at a path. Raises OSError."""
     connection = _new_socket()
-    connection.settimeout(timeout)
     try:
+        # A socket without a Python timeout waits for its turn when the listener is busy.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIME.pack(int(timeout), 0))
         with _short(path) as short:
             connection.connect(short)
+        connection.settimeout(timeout)
     except BaseException:
         connection.close()
         raise

@@ -15,7 +15,32 @@ _TO_DEFAULT = (
     signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2,
 )  # fmt: skip
 
-Order = dict[str, Any]  # the keys of wire.py's `start`
+Order = dict[str, Any]
+
+# The keys of wire.py's `start` and what they hold; a runner trusts nothing it has to live on after.
+_ORDER: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "argv": (list,),
+    "env": (dict,),
+    "user": (dict, type(None)),
+    "cwd": (str,),
+    "cwd_required": (bool,),
+    "umask": (int, type(None)),
+    "nice": (int, type(None)),
+    "stdin": (str, type(None)),
+    "output": (str,),
+    "output_limit": (int,),
+    "report_output": (bool,),
+}
+
+
+def check_order(order: Order) -> None:
+    """Raises ValueError for what is no order."""
+    for key, types in _ORDER.items():
+        if not isinstance(order.get(key), types):
+            raise ValueError(f"start: bad {key}: {order.get(key)!r}")
+    if not order["argv"]:
+        raise ValueError("start: bad argv: nothing to run")
 
 
 def spawn(order: Order, output: int, errors: int, files: tuple[int, int]) -> int:
@@ -26,12 +51,15 @@ def spawn(order: Order, output: int, errors: int, files: tuple[int, int]) -> int
     no process to be had.
     """
     stdin = _stdin(order["stdin"])
+    # What comes for the child before it has the default signals waits until it has them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_DEFAULT)
     try:
         pid = os.fork()
         if pid == 0:
             _run(order, stdin, output, errors, files)
         return pid
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(stdin)
 
 

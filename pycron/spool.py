@@ -5,6 +5,7 @@ with one name, of the right owner, that nobody else can write to. A symlink is n
 FIFO is not waited for.
 """
 
+import errno
 import os
 import re
 import stat
@@ -91,7 +92,7 @@ class Place:
             return [str(self.path)]
         try:
             names = sorted(os.listdir(self.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return [str(self.path / name) for name in names if not name.startswith(".")]
 
@@ -136,11 +137,18 @@ class Spool:
 
     def _look(self, place: Place, path: str, source: Source) -> Found | None:
         """What has changed about one table. Raises FileNotFoundError."""
-        signature = _signature(os.stat(path, follow_symlinks=place.trusted))
-        if self._seen.get(source.name) == signature:
-            return None
+        signature = _UNREAD
         try:
+            signature = _signature(os.stat(path, follow_symlinks=place.trusted))
+            if self._seen.get(source.name) == signature:
+                return None
             text, signature = self._read(place, path, source)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            self._seen[source.name] = _UNREAD  # nothing may change about it until it works again
+            reason = f"cannot be read: {error.strerror}"
+            return Found(source, None, _problem(source, Unreadable("unreadable", reason)))
         except Unreadable as error:
             self._seen[source.name] = signature
             return Found(source, None, _problem(source, error))
@@ -165,13 +173,17 @@ def read_table(
     except FileNotFoundError:
         raise
     except OSError as error:
-        if stat.S_ISLNK(os.lstat(path).st_mode):
+        if not trusted and stat.S_ISLNK(os.lstat(path).st_mode):
             raise Unreadable("symlink", "a symbolic link: put the file itself here") from None
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # it is not the table's fault
         raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
     try:
         status = os.fstat(descriptor)
         _check(status, owners, most_bytes, trusted)
         data = _read_all(descriptor, most_bytes)
+    except OSError as error:
+        raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
     return data.decode("utf-8", "surrogateescape"), _signature(status)

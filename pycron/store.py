@@ -7,7 +7,7 @@ a crash a fire time either has its Run or is still ahead of the cursor. Times ar
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,8 @@ class Store:
         """Open or create the database. Raises StoreError."""
         self._path = path
         try:
+            with suppress(OSError):  # SQLite says what is wrong
+                path.touch(0o600)  # what it puts beside the file has the same permissions
             self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -145,7 +147,7 @@ class Store:
             with self._transaction():
                 for record in records:
                     self._write(record)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             self._jobs.clear()
             raise StoreError(f"{self._path}: {error}") from error
 
@@ -211,8 +213,8 @@ class Store:
 
     def _job_number(self, job: Job) -> int:
         """The row of a Job, brought up to date: its line, its name or its zone may be others."""
-        row = (job.name, job.source.name, job.line, job.user, job.schedule.text, job.zone,
-               _text(job.command))  # fmt: skip
+        row = (job.name, _text(job.source.name), job.line, job.user, _text(job.schedule.text),
+               job.zone, _text(job.command))  # fmt: skip
         known = self._jobs.get(job.id)
         if known and known[1] == row:
             return known[0]
@@ -262,7 +264,8 @@ class Store:
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, jobs.user, jobs.command,'
             " runs.fire_time, runs.pass, attempts.number, attempts.pid, attempts.started"
             " FROM runs JOIN jobs ON jobs.number = runs.job"
-            " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.outcome IS NULL"
+            " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
+            " (SELECT max(number) FROM attempts WHERE run = runs.number)"
             " WHERE runs.outcome IS NULL ORDER BY runs.number"
         ):
             run = RunKey(row["id"], row["fire_time"], row["pass"])

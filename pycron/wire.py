@@ -58,7 +58,10 @@ class Decoder:
         if len(last) > self._limit:
             raise ValueError(f"a message of more than {self._limit} bytes")
         for line in lines:
-            message = json.loads(line)
+            try:
+                message = json.loads(line)
+            except RecursionError:
+                raise ValueError("a message that is nested too deeply") from None
             if not isinstance(message, dict):
                 raise ValueError("a message that is no object")
             yield message

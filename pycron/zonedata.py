@@ -6,6 +6,7 @@ And which of them is the machine's: `TZ`, then /etc/localtime, then /etc/timezon
 import importlib.resources
 import os
 import re
+import struct
 import zoneinfo
 from functools import cache
 from pathlib import Path
@@ -67,9 +68,9 @@ class ZoneData:
         linked = _localtime_name()
         if linked and self.exists(linked):
             return self.zone(linked)
-        if _LOCALTIME.is_file():
-            with _LOCALTIME.open("rb") as file:
-                return Zone(_MACHINE, zoneinfo.ZoneInfo.from_file(file, key=_MACHINE))
+        unnamed = _localtime_itself()
+        if unnamed is not None:
+            return unnamed
         if _TIMEZONE.is_file():
             name = _TIMEZONE.read_text(errors="replace").strip()
             if self.exists(name):
@@ -78,7 +79,7 @@ class ZoneData:
 
 
 def _load(name: str) -> Zone:
-    if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name, re.ASCII):
+    if not re.fullmatch(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name, re.ASCII):
         raise UnknownZone(name)
     try:
         return Zone(name, zoneinfo.ZoneInfo(name))
@@ -113,6 +114,15 @@ def _release(folder: Path) -> str:
 @cache
 def _package() -> Path:
     return Path(str(importlib.resources.files("tzdata").joinpath("zoneinfo")))
+
+
+def _localtime_itself() -> Zone | None:
+    """The zone in the file /etc/localtime, where it is a copy without a name."""
+    try:
+        with _LOCALTIME.open("rb") as file:
+            return Zone(_MACHINE, zoneinfo.ZoneInfo.from_file(file, key=_MACHINE))
+    except (OSError, ValueError, struct.error):  # none, or one that is just being written
+        return None
 
 
 def _localtime_name() -> str | None:

@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import time
+import warnings
 
 from pycron.zone import Zone
 
@@ -15,12 +16,16 @@ def parse_instant(text: str, zone: Zone) -> int:
     if text == "now":
         return int(time.time())
     try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        moment = _loosely(text, zone)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone.tzinfo)
-    return -int(-moment.timestamp() // 1)
+        try:
+            moment = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            moment = _loosely(text, zone)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone.tzinfo)
+        return -int(-moment.timestamp() // 1)
+    except (ValueError, OverflowError, Warning):
+        hint = "a time such as 2026-03-08T02:30:00Z, 2026-03-08 or now"
+        raise argparse.ArgumentTypeError(f'bad time: "{text}" ({hint})') from None
 
 
 def _loosely(text: str, zone: Zone) -> datetime.datetime:
@@ -29,11 +34,9 @@ def _loosely(text: str, zone: Zone) -> datetime.datetime:
     today = datetime.datetime.now(zone.tzinfo).replace(
         hour=0, minute=0, second=0, microsecond=0, tzinfo=None
     )
-    try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a zone that it doesn't know is passed over otherwise
         return parser.parse(text, default=today)
-    except (ValueError, OverflowError):
-        hint = "a time such as 2026-03-08T02:30:00Z, 2026-03-08 or now"
-        raise argparse.ArgumentTypeError(f'bad time: "{text}" ({hint})') from None
 
 
 def local_text(instant: int, zone: Zone) -> str:
