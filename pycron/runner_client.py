@@ -14,20 +14,24 @@ from pycron.model import AttemptKey, Ending, Job, rfc3339
 from pycron.places import Places
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
-_PATIENCE = 10.0  # seconds for the runner's first word
+_PATIENCE = 60.0  # seconds for the first word of a runner that may be busy
 _LARGEST_MESSAGE = 256 * 2**20
 _DEFAULT_PATH = "/usr/bin:/bin"  # Debian's cron
 
 
 class RunnerGone(Exception):
-    """The runner has closed the connection, or never answered."""
+    """The runner has closed the connection."""
+
+
+class RunnerSilent(Exception):
+    """There is a runner, and it does not answer: its commands are not to be given up for lost."""
 
 
 class RunnerClient:
     """One connection. `instance` names the runner process; `known` is what it began with."""
 
     def __init__(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
-        """Say hello and wait for the answer. Raises RunnerGone."""
+        """Say hello and wait for the answer. Raises RunnerGone or RunnerSilent."""
         self._connection = connection
         self._selector = selector
         self._decoder = Decoder(_LARGEST_MESSAGE)
@@ -36,6 +40,9 @@ class RunnerClient:
         try:
             connection.sendall(encode([{"type": "hello", "protocol": PROTOCOL}]))
             hello = self._first_word()
+        except TimeoutError as error:
+            connection.close()
+            raise RunnerSilent(f"no answer within {_PATIENCE:.0f} seconds") from error
         except OSError as error:
             connection.close()
             raise RunnerGone(str(error)) from error
@@ -94,7 +101,7 @@ class RunnerClient:
 
 
 def find_runner(places: Places, selector: selectors.BaseSelector) -> RunnerClient | None:
-    """The runner that is there already; None when there is none."""
+    """The runner that is there already; None when there is none. Raises RunnerSilent."""
     try:
         connection = sockets.connect(str(places.runner_socket), _PATIENCE)
         return RunnerClient(connection, selector)
@@ -105,7 +112,7 @@ def find_runner(places: Places, selector: selectors.BaseSelector) -> RunnerClien
 def start_runner(
     places: Places, selector: selectors.BaseSelector
 ) -> tuple[RunnerClient, "subprocess.Popen[bytes]"]:
-    """Start a runner and meet it. Raises RunnerGone or OSError."""
+    """Start a runner and meet it. Raises RunnerGone, RunnerSilent or OSError."""
     path = str(places.runner_socket)
     with sockets.listen(path, 0o600, backlog=4) as listener:
         process = _launch(listener.fileno(), places.runner_log)

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pycron.engine import Log
 from pycron.events import Event
 from pycron.places import Places
-from pycron.runner_client import RunnerClient, RunnerGone, find_runner, start_runner
+from pycron.runner_client import (
+    RunnerClient,
+    RunnerGone,
+    RunnerSilent,
+    find_runner,
+    start_runner,
+)
 from pycron.wire import Message
 
 
@@ -35,7 +41,10 @@ class RunnerLink:
 
     def meet(self) -> None:
         """Raises NoRunner."""
-        self._client = find_runner(self.places, self.selector)
+        try:
+            self._client = find_runner(self.places, self.selector)
+        except RunnerSilent as error:
+            raise NoRunner(f"the runner at {self.places.runner_socket}: {error}") from None
         if self._client is None:
             self._client = self._started()
         else:
@@ -47,7 +56,7 @@ class RunnerLink:
     def _started(self) -> RunnerClient:
         try:
             client, self._process = start_runner(self.places, self.selector)
-        except (OSError, RunnerGone) as error:
+        except (OSError, RunnerGone, RunnerSilent) as error:
             log = self.places.runner_log
             raise NoRunner(f"the runner does not start (see {log}): {error}") from None
         self.log(Log(Event.RUNNER_STARTED, {"pid": self._process.pid}))
