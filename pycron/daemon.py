@@ -318,8 +318,18 @@ class Daemon:
         """Take up the Attempts that an earlier daemon left behind."""
         jobs = {job.id: job for job in self._engine.jobs()}
         for left in self._store.unfinished():
-            job = jobs.get(left.job.id, left.job)
-            self._feed(Resumed(left.attempt, job, left.pid, left.started))
+            job = jobs.get(left.job.id)
+            self._feed(
+                Resumed(
+                    left.attempt,
+                    job or left.job,
+                    left.pid,
+                    left.started,
+                    left.retry_at,
+                    left.outcome,
+                    gone=job is None,
+                )
+            )
 
     def _boot(self) -> None:
         """@reboot: once a boot; in the foreground, where the daemon is the machine, each start."""
@@ -426,6 +436,7 @@ class Daemon:
             user_tables=self._setup.user_tables,
             judge=self._judge,
             about=self._about,
+            feed=self._feed,
             log=self._log,
         )
         return ControlServer(

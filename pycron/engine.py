@@ -13,6 +13,7 @@ actions in their order, so what is recorded is recorded before it is started.
     RECORDED   ended          (ended)    it was over before anybody heard that it had started
     RUNNING    ended          (ended)
     either     lost           (ended)    nobody knows how it ended, or whether it began
+    either     failed         WAITING    it did, in any of these ways, and is tried again later
 
 Rule: everything that affects the state of a Run is in this file.
 """
@@ -26,7 +27,14 @@ from itertools import count
 
 from pycron.events import Event
 from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Table, rfc3339
-from pycron.policy import outcome_of, start_delay, too_late
+from pycron.policy import (
+    is_retryable,
+    outcome_of,
+    past_retrying,
+    retry_delay,
+    start_delay,
+    too_late,
+)
 from pycron.timetable import Cursor, Gap, Timetable
 from pycron.zone import Zone
 
@@ -46,6 +54,7 @@ class Step(StrEnum):
     REFUSED = "refused"
     ENDED = "ended"
     LOST = "lost"
+    FAILED = "failed"
 
 
 # What a state becomes; None is the end. What isn't here can't happen and is refused.
@@ -58,6 +67,8 @@ TRANSITIONS: dict[tuple[State, Step], State | None] = {
     (State.RECORDED, Step.LOST): None,
     (State.RUNNING, Step.ENDED): None,
     (State.RUNNING, Step.LOST): None,
+    (State.RECORDED, Step.FAILED): State.WAITING,
+    (State.RUNNING, Step.FAILED): State.WAITING,
 }
 
 
@@ -101,12 +112,27 @@ class ZonesChanged:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A Run that an earlier daemon left behind; Attempt 0 when none was begun."""
+    """A Run that an earlier daemon left behind; Attempt 0 when none was begun.
+
+    `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`. `gone`: the
+    entry is no longer there, so no Attempt can be begun.
+    """
 
     attempt: AttemptKey
     job: Job
     pid: int | None
     started: float | None
+    retry_at: float | None = None
+    outcome: Outcome | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """An operator puts a dead letter back: one more round of Attempts, after this one."""
+
+    attempt: AttemptKey
+    job: Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +170,8 @@ class StopStarting:
 
 
 InputEvent = (
-    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Resumed | Started | Refused
-    | Ended | Lost | StopStarting
+    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Resumed | Redriven | Started
+    | Refused | Ended | Lost | StopStarting
 )  # fmt: skip
 
 
@@ -174,22 +200,35 @@ class RecordStarted:
 
 @dataclass(frozen=True, slots=True)
 class RecordEnded:
-    """The end of an Attempt and, with `run_outcome`, of its Run."""
+    """The end of an Attempt and, with `run_outcome`, of its Run.
+
+    Without, the Run goes on with another Attempt at `retry_at`. `dead`: its retries are used up.
+    """
 
     attempt: AttemptKey
     outcome: Outcome
     ending: Ending | None
     reason: str | None
     run_outcome: Outcome | None
+    retry_at: float | None = None
+    dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RecordNotStarted:
-    """The end of a Run that had no Attempt."""
+    """The end of a Run of which no Attempt, or no further one, is started."""
 
     run: RunKey
     outcome: Outcome
     reason: str
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRevived:
+    """A dead letter is a living Run again."""
+
+    run: RunKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +249,8 @@ class RecordRunner:
 
 
 Record = (
-    RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordNotStarted | RecordCursor
-    | RecordBoot | RecordRunner
+    RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordNotStarted | RecordRevived
+    | RecordCursor | RecordBoot | RecordRunner
 )  # fmt: skip
 
 
@@ -240,14 +279,39 @@ _Actions = list[Action]
 
 @dataclass(slots=True)
 class _Live:
-    """A Run that has not ended, and the Attempt it is at (0: none yet)."""
+    """A Run that has not ended, and the Attempt it is at (0: none yet).
+
+    `planned`: when the Attempt that it waits for is to start. `last`: its last Attempt, after which
+    no retry comes. `outcome`: how the Attempt before ended.
+    """
 
     job: Job
     state: State
     number: int = 0
     planned: float = 0.0
+    last: int = 0
+    outcome: Outcome | None = None
     pid: int | None = None
     started: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How an Attempt ended: the step it takes, and what is known."""
+
+    step: Step
+    outcome: Outcome
+    ending: Ending | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What comes after it: a retry at an instant, or the end of the Run, maybe as a dead letter."""
+
+    reason: str | None
+    at: float | None = None
+    dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +340,7 @@ class Engine:
     _seen: Now | None = None
     _live: dict[RunKey, _Live] = field(default_factory=dict)
     _delayed: list[tuple[float, int, RunKey]] = field(default_factory=list)
+    _latest: dict[str, RunKey] = field(default_factory=dict)
     _serial: Iterator[int] = field(default_factory=count)
     _timetable: Timetable = field(init=False)
 
@@ -298,25 +363,27 @@ class Engine:
             case TableLoaded():
                 due = self._up_to(now)
                 self._timetable.put(event.table)
-                return due
+                return due + self._follow_table(event.table.source.name, event.table.jobs)
             case TableRemoved():
                 due = self._up_to(now)
                 self._timetable.drop(event.name)
-                return due
+                return due + self._follow_table(event.name, ())
             case ZonesChanged():
                 due = self._up_to(now)
                 self._timetable.zones_changed()
                 return due
             case Resumed():
-                self._resume(event)
+                return self._resume(event)
+            case Redriven():
+                return self._redrive(event, now)
             case Started():
                 return self._started(event)
             case Refused():
-                return self._refused(event)
+                return self._refused(event, now)
             case Ended():
-                return self._ended(event)
+                return self._ended(event, now)
             case Lost():
-                return self._lost(event)
+                return self._lost(event, now)
             case StopStarting():
                 return self._stop_starting()
         return []
@@ -404,9 +471,13 @@ class Engine:
         records: _Actions = []
         starts: _Actions = []
         for run, job in due:
+            records += self._supersede(job)
             records.append(RecordRun(run, job))
             planned = run.fire_time + start_delay(job, self.host)
-            self._live[run] = _Live(job, State.WAITING, planned=planned)
+            last = 1 + job.settings.retries
+            self._live[run] = _Live(job, State.WAITING, planned=planned, last=last)
+            if job.settings.retries:
+                self._latest[job.id] = run
             if planned > now.wall:
                 heappush(self._delayed, (planned, next(self._serial), run))
                 continue
@@ -420,7 +491,10 @@ class Engine:
         records: _Actions = []
         starts: _Actions = []
         while self._delayed and self._delayed[0][0] <= now.wall:
-            _, _, run = heappop(self._delayed)
+            planned, _, run = heappop(self._delayed)
+            live = self._live.get(run)
+            if live is None or live.state is not State.WAITING or live.planned != planned:
+                continue  # it was given up, or put off once more
             more_records, more_starts = self._begin(run, now)
             records += more_records
             starts += more_starts
@@ -429,7 +503,7 @@ class Engine:
     def _begin(self, run: RunKey, now: Now) -> tuple[_Actions, _Actions]:
         """The next Attempt of a waiting Run, or its end where it is too late for one."""
         live = self._live[run]
-        late = too_late(live.job, live.planned, now.wall)
+        late = too_late(live.job, live.planned, now.wall) if not live.number else None
         if late is not None:
             return self._give_up(run, Outcome.MISSED, late), []
         self._step(run, Step.BEGUN)
@@ -437,8 +511,10 @@ class Engine:
         attempt = AttemptKey(run, live.number)
         return [RecordAttempt(attempt)], [Start(attempt, live.job)]
 
-    def _give_up(self, run: RunKey, outcome: Outcome, reason: str) -> _Actions:
-        """End a Run that waits, without an Attempt."""
+    def _give_up(
+        self, run: RunKey, outcome: Outcome, reason: str, *, dead: bool = False
+    ) -> _Actions:
+        """End a Run that waits, without a further Attempt."""
         live = self._live[run]
         self._step(run, Step.GIVEN_UP)
         fields = {
@@ -450,9 +526,43 @@ class Engine:
             "reason": reason,
         }
         return [
-            RecordNotStarted(run, outcome, reason),
-            Log(Event.RUN_NOT_STARTED, fields, bad=True),
+            RecordNotStarted(run, outcome, reason, dead),
+            Log(Event.RUN_GIVEN_UP, fields, bad=True),
         ]
+
+    def _supersede(self, job: Job) -> _Actions:
+        """A new fire time of a Job: the retry of an earlier one need not wait any more."""
+        earlier = self._latest.get(job.id)
+        live = self._live.get(earlier) if earlier else None
+        if earlier is None or live is None or live.state is not State.WAITING or not live.number:
+            return []
+        if job.settings.retry_until != "next":
+            return []
+        assert live.outcome
+        reason = "the next fire time came before the retry"
+        return self._give_up(earlier, live.outcome, reason)
+
+    def _follow_table(self, name: str, jobs: Iterable[Job]) -> _Actions:
+        """Runs that wait belong to entries: to what those say now, or to nothing any more."""
+        waiting = [
+            (run, live)
+            for run, live in self._live.items()
+            if live.state is State.WAITING and live.job.source.name == name
+        ]
+        if not waiting:
+            return []
+        current = {job.id: job for job in jobs}
+        actions: _Actions = []
+        for run, live in waiting:
+            if live.job.id in current:
+                live.job = current[live.job.id]
+            else:
+                actions += self._give_up_entry_gone(run, live)
+        return actions
+
+    def _give_up_entry_gone(self, run: RunKey, live: _Live) -> _Actions:
+        outcome = live.outcome or Outcome.CANCELLED
+        return self._give_up(run, outcome, "its entry is gone", dead=live.outcome is not None)
 
     def _stop_starting(self) -> list[Action]:
         """Runs that wait go on waiting in the store, for the next daemon."""
@@ -487,15 +597,38 @@ class Engine:
         """For an Attempt that was recorded, and of which the runner has never heard."""
         return [Start(attempt, self._live[attempt.run].job)]
 
-    def _resume(self, event: Resumed) -> None:
+    def _resume(self, event: Resumed) -> list[Action]:
+        run, number, job = event.attempt.run, event.attempt.number, event.job
+        live = self._live[run] = _Live(
+            job,
+            State.RECORDED if event.pid is None else State.RUNNING,
+            number,
+            last=max(number, 1 + job.settings.retries),
+            outcome=event.outcome,
+            pid=event.pid,
+            started=event.started,
+        )
+        if job.settings.retries:
+            self._latest[job.id] = run
+        if number and event.outcome is None:
+            return []
+        live.state = State.WAITING
+        live.planned = event.retry_at or run.fire_time + start_delay(job, self.host)
+        if event.gone:
+            return self._give_up_entry_gone(run, live)
+        heappush(self._delayed, (live.planned, next(self._serial), run))
+        return []
+
+    def _redrive(self, event: Redriven, now: Now) -> list[Action]:
+        """A dead letter begins anew, at once, with as many retries as it had."""
         run, number = event.attempt.run, event.attempt.number
-        if not number:
-            planned = run.fire_time + start_delay(event.job, self.host)
-            self._live[run] = _Live(event.job, State.WAITING, planned=planned)
-            heappush(self._delayed, (planned, next(self._serial), run))
-            return
-        state = State.RECORDED if event.pid is None else State.RUNNING
-        self._live[run] = _Live(event.job, state, number, 0.0, event.pid, event.started)
+        if run in self._live or self.stopping:
+            return []
+        self._live[run] = _Live(
+            event.job, State.WAITING, number, now.wall, number + 1 + event.job.settings.retries
+        )
+        records, starts = self._begin(run, now)
+        return [RecordRevived(run), *records, *starts]
 
     def _started(self, event: Started) -> list[Action]:
         live = self._step_attempt(event.attempt, Step.STARTED)
@@ -512,33 +645,65 @@ class Engine:
             Log(Event.ATTEMPT_STARTED, fields, quiet="q" in live.job.flags),
         ]
 
-    def _refused(self, event: Refused) -> list[Action]:
-        live = self._step_attempt(event.attempt, Step.REFUSED)
-        if live is None:
-            return []
-        return self._close(event.attempt, live, Outcome.FAILED, None, event.reason)
+    def _refused(self, event: Refused, now: Now) -> list[Action]:
+        end = _End(Step.REFUSED, Outcome.FAILED, None, event.reason)
+        return self._close(event.attempt, end, now)
 
-    def _ended(self, event: Ended) -> list[Action]:
-        live = self._step_attempt(event.attempt, Step.ENDED)
-        if live is None:
-            return []
-        outcome = outcome_of(event.ending)
-        return self._close(event.attempt, live, outcome, event.ending, event.ending.error)
+    def _ended(self, event: Ended, now: Now) -> list[Action]:
+        ending = event.ending
+        end = _End(Step.ENDED, outcome_of(ending), ending, ending.error)
+        return self._close(event.attempt, end, now)
 
-    def _lost(self, event: Lost) -> list[Action]:
-        live = self._step_attempt(event.attempt, Step.LOST)
-        if live is None:
-            return []
-        return self._close(event.attempt, live, Outcome.LOST, None, event.reason)
+    def _lost(self, event: Lost, now: Now) -> list[Action]:
+        return self._close(event.attempt, _End(Step.LOST, Outcome.LOST, None, event.reason), now)
 
-    def _close(
-        self,
-        attempt: AttemptKey,
-        live: _Live,
-        outcome: Outcome,
-        ending: Ending | None,
-        reason: str | None,
-    ) -> list[Action]:
+    def _close(self, attempt: AttemptKey, end: _End, now: Now) -> list[Action]:
+        """The end of an Attempt: of its Run as well, or the beginning of the wait for a retry."""
+        live = self._live.get(attempt.run)
+        if (
+            live is None
+            or live.number != attempt.number
+            or (live.state, end.step) not in (TRANSITIONS)
+        ):
+            return []
+        plan = self._plan_retry(attempt, live, end, now)
+        log = self._ended_log(attempt, live, end, plan.reason)
+        if plan.at is None:
+            self._step(attempt.run, end.step)
+            record = RecordEnded(
+                attempt, end.outcome, end.ending, plan.reason, end.outcome, dead=plan.dead
+            )
+            return [record, log]
+        self._step(attempt.run, Step.FAILED)
+        live.outcome, live.planned = end.outcome, plan.at
+        live.pid = live.started = None
+        heappush(self._delayed, (plan.at, next(self._serial), attempt.run))
+        if self.stopping:
+            del self._live[attempt.run]  # it waits in the store, for the next daemon
+        fields = _fields(attempt, live.job) | {"seconds": round(plan.at - now.wall, 1)}
+        return [
+            RecordEnded(attempt, end.outcome, end.ending, plan.reason, None, plan.at),
+            log,
+            Log(Event.RETRY_PLANNED, fields, quiet="q" in live.job.flags),
+        ]
+
+    def _plan_retry(self, attempt: AttemptKey, live: _Live, end: _End, now: Now) -> _Plan:
+        """What comes after an Attempt that has ended so."""
+        settings = live.job.settings
+        status = end.ending.exit_status if end.ending else None
+        if end.outcome is Outcome.SUCCEEDED or not settings.retries:
+            return _Plan(end.reason)
+        if live.number >= live.last or not is_retryable(settings, end.outcome, status):
+            return _Plan(end.reason, dead=True)
+        latest = self._latest.get(live.job.id, attempt.run)
+        if settings.retry_until == "next" and latest != attempt.run:
+            return _Plan(end.reason or "the next fire time has come: no retry")
+        at = now.wall + retry_delay(settings, attempt.run, attempt.number)
+        past = past_retrying(settings, attempt.run, at)
+        return _Plan(end.reason or past, dead=True) if past else _Plan(end.reason, at)
+
+    def _ended_log(self, attempt: AttemptKey, live: _Live, end: _End, reason: str | None) -> Log:
+        outcome, ending = end.outcome, end.ending
         fields = _fields(attempt, live.job) | {"outcome": outcome.value}
         if ending is not None:
             fields |= {
@@ -552,10 +717,7 @@ class Engine:
             fields["reason"] = reason
         event = Event.ATTEMPT_LOST if outcome is Outcome.LOST else Event.ATTEMPT_ENDED
         bad = outcome is not Outcome.SUCCEEDED
-        return [
-            RecordEnded(attempt, outcome, ending, reason, run_outcome=outcome),
-            Log(event, fields, quiet="q" in live.job.flags and not bad, bad=bad),
-        ]
+        return Log(event, fields, quiet="q" in live.job.flags and not bad, bad=bad)
 
 
 def lateness_ms(run: RunKey, started: float) -> int:

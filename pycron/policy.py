@@ -1,6 +1,15 @@
 """Decisions that need no memory: functions from values to values."""
 
-from pycron.model import Ending, Job, Outcome, Table, digest
+from pycron.model import Ending, Job, Outcome, RunKey, Table, digest
+from pycron.settings import Settings
+
+_EX_TEMPFAIL = 75  # sysexits(3): try again later
+_OUTCOME_WORDS = {
+    Outcome.KILLED: "signal",
+    Outcome.TIMED_OUT: "timeout",
+    Outcome.OUT_OF_MEMORY: "memory",
+    Outcome.LOST: "lost",
+}
 
 
 def outcome_of(ending: Ending) -> Outcome:
@@ -36,3 +45,52 @@ def too_late(job: Job, planned: float, now: float) -> str | None:
     if deadline is None or now - planned <= deadline:
         return None
     return f"{round(now - planned)} seconds late; CRON_START_DEADLINE is {deadline}"
+
+
+def is_retryable(settings: Settings, outcome: Outcome, exit_status: int | None) -> bool:
+    """Whether an Attempt that ended so is tried again, as long as retries are left.
+
+    CRON_NO_RETRY_ON weighs more than CRON_RETRY_ON, and exit status 75 more than both.
+    """
+    if outcome is Outcome.SUCCEEDED:
+        return False
+    if exit_status == _EX_TEMPFAIL:
+        return True
+    if _is_among(settings.no_retry_on, outcome, exit_status):
+        return False
+    return _is_among(settings.retry_on, outcome, exit_status)
+
+
+def _is_among(conditions: tuple[str, ...], outcome: Outcome, exit_status: int | None) -> bool:
+    for condition in conditions:
+        if condition == "any" or condition == _OUTCOME_WORDS.get(outcome):
+            return True
+        first, _, last = condition.partition("-")
+        if (
+            outcome is Outcome.FAILED
+            and exit_status is not None
+            and first.isdigit()
+            and int(first) <= exit_status <= int(last or first)
+        ):
+            return True
+    return False
+
+
+def retry_delay(settings: Settings, run: RunKey, number: int) -> float:
+    """Seconds from the end of Attempt `number` to the start of the next one; never 0.
+
+    The delay grows with each Attempt, up to its cap. The share of it that CRON_RETRY_JITTER names
+    is random, but for a Run and Attempt always the same, so a restarted daemon says the same.
+    """
+    doublings = min(number - 1, 100)  # far beyond any cap, and a float can hold it
+    delay = min(settings.retry_delay * settings.retry_backoff**doublings, settings.retry_delay_max)
+    chance = (int(digest(str(run), str(number), "retry"), 16) % 1000 + 1) / 1000
+    return delay * (1 - settings.retry_jitter + settings.retry_jitter * chance)
+
+
+def past_retrying(settings: Settings, run: RunKey, at: float) -> str | None:
+    """Why a retry at this instant comes too late for its Run; None when it doesn't."""
+    limit = settings.retry_until
+    if isinstance(limit, int) and at > run.fire_time + limit:
+        return f"CRON_RETRY_UNTIL is {limit} seconds after the fire time"
+    return None

@@ -17,7 +17,7 @@ from pycron import __version__, crontab, places
 from pycron.config import Config
 from pycron.control import Peer, refusal
 from pycron.crontab import Judge
-from pycron.engine import Engine, Log, lateness_ms
+from pycron.engine import Engine, InputEvent, Log, Redriven, lateness_ms
 from pycron.events import Event
 from pycron.model import (
     AttemptKey,
@@ -32,7 +32,7 @@ from pycron.model import (
 from pycron.runner_client import output_path
 from pycron.schedule import resolved_text
 from pycron.spool import Unreadable, install, read_table
-from pycron.store import Filter, Row, Store
+from pycron.store import Filter, Row, Store, StoreError
 from pycron.tables import Tables
 from pycron.wire import Message
 
@@ -65,6 +65,7 @@ class Service:
     user_tables: UserTables | None
     judge: Callable[[], Judge]
     about: Callable[[], Message]
+    feed: Callable[[InputEvent], None]
     log: Callable[[Log], None]
 
     def answer(self, peer: Peer, request: Message) -> Message:
@@ -75,6 +76,8 @@ class Service:
             "runs": self._runs,
             "run": self._run,
             "output": self._output,
+            "redrive": self._redrive,
+            "drop": self._drop,
             "problems": self._problems,
             "table": self._table,
             "install": self._install,
@@ -171,10 +174,11 @@ class Service:
                 request.get("since"),
                 request.get("until"),
                 request.get("before"),
+                True if request.get("dead") else None,
             )
         )
         before = rows[-1]["number"] if rows else None
-        return {"rows": [run_row(row, row["last"]) for row in rows], "before": before}
+        return {"rows": [run_row(row, row["all"]) for row in rows], "before": before}
 
     def _is_known(self, peer: Peer, job: str) -> bool:
         """Whether there is, or was, a Job of this name or id that the peer may see."""
@@ -185,10 +189,35 @@ class Service:
     def _run(self, peer: Peer, request: Message) -> Message:
         row, attempts = self._visible_run(peer, str(request.get("run_id")))
         return {
-            "row": run_row(row, attempts[-1] if attempts else None)
+            "row": run_row(row, attempts)
             | {"schedule": row["schedule"], "zone": row["zone"], "command": row["command"]},
             "attempts": [attempt_row(attempt) for attempt in attempts],
         }
+
+    def _dead_run(self, peer: Peer, request: Message) -> tuple[RunKey, Row, int]:
+        """A dead letter that the peer may handle: root's and the owner's right."""
+        row, attempts = self._visible_run(peer, str(request.get("run_id")))
+        if peer.uid not in (0, os.geteuid()) and row["user"] != _user_of(peer):
+            raise _Refused("only its owner and root may do that")
+        if not row["dead"]:
+            raise _Refused(f"{row['run_id']} is no dead letter")
+        return RunKey.parse(row["run_id"]), row, len(attempts)
+
+    def _redrive(self, peer: Peer, request: Message) -> Message:
+        key, row, attempts = self._dead_run(peer, request)
+        job = next((job for job in self.engine.jobs() if job.id == key.job_id), None)
+        if job is None:
+            raise _Refused(f"{row['job']}: its entry is gone; it can only be dropped")
+        self.feed(Redriven(AttemptKey(key, attempts), job))
+        return {"run_id": str(key), "attempt": attempts + 1}
+
+    def _drop(self, peer: Peer, request: Message) -> Message:
+        key, _, _ = self._dead_run(peer, request)
+        try:
+            self.store.drop_dead(key)
+        except StoreError as error:
+            raise _Refused(str(error)) from None
+        return {"run_id": str(key)}
 
     def _output(self, peer: Peer, request: Message) -> Message:
         """A part of an Attempt's output, and whether more can come."""
@@ -367,9 +396,10 @@ def job_row(job: Job) -> dict[str, Any]:
     }
 
 
-def run_row(row: Row, last: Row | None) -> dict[str, Any]:
-    last = last or {}
-    started = last.get("started")
+def run_row(row: Row, attempts: list[Row]) -> dict[str, Any]:
+    """A Run: begun with its first Attempt, ended as its last one."""
+    last: Row = attempts[-1] if attempts else {}
+    started = attempts[0]["started"] if attempts else None
     key = RunKey(row["job_id"], row["fire_time"], row["pass"])
     return {
         "run_id": row["run_id"],
@@ -380,7 +410,7 @@ def run_row(row: Row, last: Row | None) -> dict[str, Any]:
         "fire_time": rfc3339(row["fire_time"]),
         "started": precise(started),
         "ended": precise(last.get("ended")),
-        "attempts": row["attempts"] or 0,
+        "attempts": len(attempts),
         "outcome": row["outcome"],
         "exit_status": last.get("exit_status"),
         "signal": last.get("signal"),

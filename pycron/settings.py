@@ -197,9 +197,15 @@ class Settings:
         _whole(0, 1000),
         "a number from 0 to 1000",
         "further Attempts after a failed one",
+        works=True,
     )
     retry_delay: int = _setting(
-        "CRON_RETRY_DELAY", 30, _duration(1), _AMOUNT, "delay before the first retry"
+        "CRON_RETRY_DELAY",
+        30,
+        _duration(1),
+        _AMOUNT,
+        "delay before the first retry",
+        works=True,
     )
     retry_backoff: float = _setting(
         "CRON_RETRY_BACKOFF",
@@ -207,9 +213,15 @@ class Settings:
         _decimal(1, 100),
         "a number from 1 to 100",
         "what each further delay is multiplied by",
+        works=True,
     )
     retry_delay_max: int = _setting(
-        "CRON_RETRY_DELAY_MAX", 900, _duration(1), _AMOUNT, "the longest delay before a retry"
+        "CRON_RETRY_DELAY_MAX",
+        900,
+        _duration(1),
+        _AMOUNT,
+        "the longest delay before a retry",
+        works=True,
     )
     retry_jitter: float = _setting(
         "CRON_RETRY_JITTER",
@@ -217,6 +229,7 @@ class Settings:
         _decimal(0, 1),
         "a number from 0 to 1",
         "share of the delay that is random",
+        works=True,
     )
     retry_on: tuple[str, ...] = _setting(
         "CRON_RETRY_ON",
@@ -224,6 +237,7 @@ class Settings:
         _conditions,
         "exit codes, ranges, any, signal, timeout, memory, lost, with commas",
         "which failures are tried again",
+        works=True,
     )
     no_retry_on: tuple[str, ...] = _setting(
         "CRON_NO_RETRY_ON",
@@ -231,6 +245,7 @@ class Settings:
         _conditions,
         "exit codes, ranges, any, signal, timeout, memory, lost, with commas",
         "which failures are not tried again",
+        works=True,
     )
     retry_until: str | int = _setting(
         "CRON_RETRY_UNTIL",
@@ -238,6 +253,7 @@ class Settings:
         _retry_until,
         "next, never or a duration",
         "when retries are given up",
+        works=True,
     )
     concurrency: Concurrency | None = _setting(
         "CRON_CONCURRENCY",

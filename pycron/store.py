@@ -19,11 +19,12 @@ from pycron.engine import (
     RecordCursor,
     RecordEnded,
     RecordNotStarted,
+    RecordRevived,
     RecordRun,
     RecordRunner,
     RecordStarted,
 )
-from pycron.model import AttemptKey, Job, RunKey, Source
+from pycron.model import AttemptKey, Job, Outcome, RunKey, Source
 from pycron.schedule import Reboot
 from pycron.settings import intern
 from pycron.timetable import Cursor
@@ -51,9 +52,12 @@ CREATE TABLE runs (
     pass INTEGER NOT NULL,
     outcome TEXT,
     reason TEXT,
+    retry_at REAL,
+    dead INTEGER NOT NULL DEFAULT 0,
     UNIQUE (job, fire_time, pass)
 );
 CREATE INDEX unfinished ON runs (number) WHERE outcome IS NULL;
+CREATE INDEX dead ON runs (number) WHERE dead;
 
 CREATE TABLE attempts (
     run INTEGER NOT NULL REFERENCES runs,
@@ -75,7 +79,7 @@ CREATE TABLE attempts (
 _SELECT_RUNS = """
 SELECT runs.number, jobs.id AS job_id, jobs.name AS job, jobs."table", jobs.line, jobs.user,
     jobs.schedule, jobs.zone, jobs.command, runs.fire_time, runs.pass, runs.outcome, runs.reason,
-    (SELECT max(number) FROM attempts WHERE run = runs.number) AS attempts
+    runs.dead, runs.retry_at
 FROM runs JOIN jobs ON jobs.number = runs.job
 """
 
@@ -88,12 +92,17 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A Run that has not ended: its last Attempt (0: none) and what is known of its Job."""
+    """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
+
+    `outcome`: of that Attempt, where it has ended; then `retry_at` is when the next one is due.
+    """
 
     attempt: AttemptKey
     job: Job
     pid: int | None
     started: float | None
+    outcome: Outcome | None
+    retry_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,7 @@ class Filter:
     since: float | None = None
     until: float | None = None
     before: int | None = None
+    dead: bool | None = None
 
 
 class Store:
@@ -182,9 +192,12 @@ class Store:
             case RecordEnded():
                 self._write_end(record)
             case RecordNotStarted():
+                run = self._run_number(record.run)
+                self._end_run(run, record.outcome, record.reason, record.dead)
+            case RecordRevived():
                 self._db.execute(
-                    "UPDATE runs SET outcome = ?, reason = ? WHERE number = ?",
-                    (record.outcome, _text(record.reason), self._run_number(record.run)),
+                    "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0 WHERE number = ?",
+                    (self._run_number(record.run),),
                 )
             case RecordCursor():
                 self._set_meta("cursor", json.dumps(astuple(record.cursor)))
@@ -206,10 +219,17 @@ class Store:
             (record.outcome, _text(record.reason), *values, *key),
         )
         if record.run_outcome is not None:
+            self._end_run(key[0], record.run_outcome, record.reason, record.dead)
+        else:
             self._db.execute(
-                "UPDATE runs SET outcome = ?, reason = ? WHERE number = ?",
-                (record.run_outcome, _text(record.reason), key[0]),
+                "UPDATE runs SET retry_at = ? WHERE number = ?", (record.retry_at, key[0])
             )
+
+    def _end_run(self, run: int, outcome: Outcome, reason: str | None, dead: bool) -> None:
+        self._db.execute(
+            "UPDATE runs SET outcome = ?, reason = ?, dead = ?, retry_at = NULL WHERE number = ?",
+            (outcome, _text(reason), dead, run),
+        )
 
     def _job_number(self, job: Job) -> int:
         """The row of a Job, brought up to date: its line, its name or its zone may be others."""
@@ -262,15 +282,19 @@ class Store:
         """The Runs that had not ended, in the order in which they were recorded."""
         for row in self._db.execute(
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, jobs.user, jobs.command,'
-            " runs.fire_time, runs.pass, attempts.number, attempts.pid, attempts.started"
+            " runs.fire_time, runs.pass, runs.retry_at, attempts.number AS attempt,"
+            " attempts.pid, attempts.started, attempts.outcome"
             " FROM runs JOIN jobs ON jobs.number = runs.job"
             " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
             " (SELECT max(number) FROM attempts WHERE run = runs.number)"
             " WHERE runs.outcome IS NULL ORDER BY runs.number"
         ):
             run = RunKey(row["id"], row["fire_time"], row["pass"])
-            attempt = AttemptKey(run, row["number"] or 0)
-            yield Unfinished(attempt, _job_of(row), row["pid"], row["started"])
+            attempt = AttemptKey(run, row["attempt"] or 0)
+            outcome = Outcome(row["outcome"]) if row["outcome"] else None
+            yield Unfinished(
+                attempt, _job_of(row), row["pid"], row["started"], outcome, row["retry_at"]
+            )
 
     def runs(self, wanted: Filter) -> list[Row]:
         """Runs with their last Attempt, newest first."""
@@ -283,6 +307,7 @@ class Store:
             ("runs.fire_time >= ?", wanted.since),
             ("runs.fire_time < ?", wanted.until),
             ("runs.number < ?", wanted.before),
+            ("runs.dead = ?", wanted.dead),
         ):
             if value is not None:
                 tests.append(test)
@@ -293,8 +318,16 @@ class Store:
         for row in rows:
             row["run_id"] = str(RunKey(row["job_id"], row["fire_time"], row["pass"]))
             attempts = self._attempts(row["number"])
-            row["last"] = attempts[-1] if attempts else None
+            row["all"] = attempts
         return rows
+
+    def drop_dead(self, key: RunKey) -> None:
+        """The Run stays in history, but waits for nobody any more. Raises StoreError."""
+        try:
+            number = self._run_number(key)
+            self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (number,))
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
 
     def owners_of(self, job: str) -> set[str]:
         """The users of all Jobs that ever had this name or id."""

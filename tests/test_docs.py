@@ -157,7 +157,7 @@ def json_keys() -> dict[str, dict[str, Any]]:
     nothing: defaultdict[str, Any] = defaultdict(lambda: None)
     return {
         "list": job_row(job),
-        "runs": run_row(defaultdict(int), None),
+        "runs": run_row(defaultdict(int), []),
         "show": attempt_row(nothing),
         "check": problem_row(problem),
     }

@@ -10,6 +10,8 @@ from pycron.crontab import printable
 
 Row = dict[str, Any]
 
+_LEAST = 10  # characters of the last column; with less room the terminal may wrap it
+
 
 def print_json(rows: Iterable[Row]) -> None:
     for row in rows:
@@ -31,8 +33,10 @@ def print_columns(columns: Sequence[tuple[str, str]], rows: Sequence[Row], empty
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in cells:
         padded = [cell.ljust(widths[i]) for i, cell in enumerate(line[:-1])]
-        text = "  ".join([*padded, line[-1]]).rstrip()
-        print(text[:width])
+        before = len("  ".join([*padded, ""]))
+        room = width - before if width is not None else None
+        last = line[-1] if room is None or room < _LEAST else line[-1][:room]
+        print("  ".join([*padded, last]).rstrip())
 
 
 def print_fields(row: Row) -> None:

@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
     log.add_argument(
         "--attempt", type=_positive, metavar="N", help="of this Attempt; default: the last"
     )
+    dead = add(
+        "dead", verbs.dead, "Runs that have used up their retries, and what to do with them."
+    )
+    dead.add_argument("action", choices=("list", "redrive", "drop"),
+                      help="redrive: once more, now; drop: leave it at that")  # fmt: skip
+    dead.add_argument("run", nargs="*", metavar="RUN", help="the run_ids to redrive or to drop")
     check = add("check", verbs.check, "What is wrong with tables; without any, with the daemon's.")
     _add_tables(check)
     return parser

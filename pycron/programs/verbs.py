@@ -215,7 +215,25 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
-# ---- runs, show, log
+# ---- runs, dead, show, log
+
+_RUN_COLUMNS = (
+    ("run_id", "run"), ("job", "job"), ("user", "user"), ("fire_time", "fire time"),
+    ("lateness_ms", "late ms"), ("attempts", "attempts"), ("ended_as", "outcome"),
+    ("reason", "reason"),
+)  # fmt: skip
+
+
+def _print_runs(rows: Iterable[Row], empty: str) -> None:
+    print_columns(_RUN_COLUMNS, [row | {"ended_as": _ended_as(row)} for row in rows], empty)
+
+
+def _ended_as(row: Row) -> str:
+    """`failed (9)`, `killed (15)`, or what a Run that has not ended does."""
+    if row["outcome"] is None:
+        return "waiting" if row["started"] is None or row["ended"] else "running"
+    number = row["exit_status"] or row["signal"]
+    return f"{row['outcome']} ({number})" if number else str(row["outcome"])
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -232,10 +250,7 @@ def runs(options: argparse.Namespace) -> int:
     if options.json:
         print_json(rows)
         return 0
-    columns = [("run_id", "run"), ("job", "job"), ("user", "user"), ("fire_time", "fire time"),
-               ("lateness_ms", "late ms"), ("attempts", "attempts"), ("outcome", "outcome"),
-               ("exit_status", "status"), ("signal", "signal"), ("reason", "reason")]  # fmt: skip
-    print_columns(columns, list(rows), "no runs")
+    _print_runs(rows, "no runs")
     return 0
 
 
@@ -248,6 +263,25 @@ def _pages(client: ControlClient, wanted: dict[str, Any], limit: int) -> Iterato
         before = answer["before"]
         if before is None:
             return
+
+
+def dead(options: argparse.Namespace) -> int:
+    client = _client(options)
+    if options.action == "list":
+        rows = list(_pages(client, {"dead": True}, sys.maxsize))
+        if options.json:
+            print_json(rows)
+        else:
+            _print_runs(rows, "no dead letters")
+        return 0
+    if not options.run:
+        raise argparse.ArgumentTypeError(f"dead {options.action}: which run?")
+    done = [client.ask(options.action, run_id=run) for run in options.run]
+    for answer in done:
+        del answer["ok"]
+    if options.json:
+        print_json(done)
+    return 0
 
 
 def show(options: argparse.Namespace) -> int:
