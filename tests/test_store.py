@@ -147,7 +147,7 @@ def test_every_column_comes_back(store: Store) -> None:
         "memory_peak": 123_456, "output_bytes": 789, "reason": "why",
     }]  # fmt: skip
     (listed,) = store.runs(Filter(10))
-    assert listed == row | {"last": attempts[0]}
+    assert listed == row | {"all": attempts}
 
 
 def test_all_or_nothing(store: Store) -> None:
