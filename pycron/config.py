@@ -21,7 +21,7 @@ def _option(key: str, default: Any, help: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Sizes are bytes."""
+    """Sizes are bytes. Retention: the shorter of the two; dead letters and what runs are kept."""
 
     table_bytes: int = _option("limits.table_bytes", 32 * 2**20, "the largest table")
     table_entries: int = _option("limits.table_entries", 100_000, "the most entries of a table")
@@ -32,6 +32,10 @@ class Config:
         "limits.output_bytes", 2**20, "how much of an Attempt's output is kept"
     )
     clients: int = _option("limits.clients", 64, "the most connections to the control socket")
+    retention_days: int = _option(
+        "retention.days", 90, "how many days a Run and its output are kept"
+    )
+    retention_runs: int = _option("retention.runs", 1_000_000, "how many Runs are kept")
     operators: str = _option("access.operators", "pycron", "the group whose members see everything")
 
 

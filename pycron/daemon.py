@@ -39,7 +39,7 @@ from pycron.engine import (
 from pycron.events import Event
 from pycron.model import AttemptKey
 from pycron.notify import notify
-from pycron.output import OutputLines
+from pycron.output import OutputLines, remove_outputs
 from pycron.places import Places
 from pycron.runner_client import ending_of, output_path, start_message
 from pycron.runner_link import RunnerLink
@@ -188,8 +188,20 @@ class Daemon:
         self._server.drop_idle()
         self._watch.renew()
         self._tables.rescan()
+        self._prune()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
+
+    def _prune(self) -> None:
+        """Forget what is older than the configuration wants to keep."""
+        config = self._setup.config
+        before = int(time.time()) - config.retention_days * 86_400
+        try:
+            gone = self._store.prune(before, config.retention_runs)
+        except StoreError as error:
+            self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
+            return
+        remove_outputs(output_path(self._setup.places, attempt) for attempt in gone)
 
     def _finished(self) -> bool:
         if not self._stop_signals:

@@ -1,6 +1,7 @@
 """Following the output files of running commands, line by line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pycron.engine import Log
@@ -71,3 +72,14 @@ class OutputLines:
             yield Log(Event.OUTPUT, fields)
         if ended:
             del self._followed[attempt]
+
+
+def remove_outputs(paths: Iterable[Path]) -> None:
+    """Delete output files, and the directory of a day when it is empty."""
+    days: set[Path] = set()
+    for path in paths:
+        path.unlink(missing_ok=True)
+        days.add(path.parent)
+    for day in days:
+        with suppress(OSError):  # there is more of that day, or there never was any
+            day.rmdir()

@@ -130,17 +130,19 @@ class Store:
                 path.touch(0o600)  # what it puts beside the file has the same permissions
             self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
             self._db.row_factory = sqlite3.Row
+            self._migrate()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
-            self._migrate()
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
         self._jobs: dict[str, tuple[int, tuple[Any, ...]]] = {}
+        self._pruned = 0
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
+            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can shrink again
             self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_VERSION};COMMIT;")
         elif version != _VERSION:
             reason = f"schema version {version}; this pycron knows {_VERSION}"
@@ -260,6 +262,44 @@ class Store:
 
     def _attempt_number(self, attempt: AttemptKey) -> tuple[int, int]:
         return self._run_number(attempt.run), attempt.number
+
+    def prune(self, before: int, most: int, at_once: int = 2000) -> list[AttemptKey]:
+        """Forget the oldest Runs: those due before an instant, and all but the newest `most`.
+
+        Looks at `at_once` of them and no further, so it costs the same however long the history is.
+        Dead letters and what has not ended stay. The Attempts whose output can go. Raises
+        StoreError.
+        """
+        try:
+            with self._transaction():
+                gone = self._prune(before, most, at_once)
+            self._db.executescript("PRAGMA incremental_vacuum(1000)")  # execute frees one page only
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        return gone
+
+    def _prune(self, before: int, most: int, at_once: int) -> list[AttemptKey]:
+        newest_to_go = self.count_runs() - most
+        rows = self._db.execute(
+            "SELECT runs.number, jobs.id, fire_time, pass, outcome IS NULL OR dead AS kept"
+            " FROM runs JOIN jobs ON jobs.number = runs.job"
+            " WHERE runs.number > ? ORDER BY runs.number LIMIT ?",
+            (self._pruned, at_once),
+        ).fetchall()
+        gone: list[AttemptKey] = []
+        for row in rows:
+            if row["number"] > newest_to_go and row["fire_time"] >= before:
+                break
+            self._pruned = row["number"]
+            if row["kept"]:
+                continue
+            run = RunKey(row["id"], row["fire_time"], row["pass"])
+            deleted = self._db.execute(
+                "DELETE FROM attempts WHERE run = ? RETURNING number", (row["number"],)
+            )
+            gone += [AttemptKey(run, attempt[0]) for attempt in deleted.fetchall()]
+            self._db.execute("DELETE FROM runs WHERE number = ?", (row["number"],))
+        return gone
 
     # ---- reading
 

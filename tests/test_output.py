@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron.output import OutputFollower
+from pycron.output import OutputFollower, remove_outputs
 
 
 @pytest.fixture
@@ -71,3 +71,15 @@ def test_a_long_line_in_pieces_keeps_its_characters_whole(path: Path) -> None:
     append(path, b"\xa4\n")
     shown += follower.lines(ended=True)
     assert "".join(shown) == "x" * 70_000 + "ä"
+
+
+def test_outputs_go_with_their_runs(tmp_path: Path) -> None:
+    """And so does the directory of a day of which nothing is left."""
+    old, new = tmp_path / "2026-03-08", tmp_path / "2026-03-09"
+    for day in (old, new):
+        day.mkdir()
+        (day / "a.1.log").touch()
+    (new / "b.1.log").touch()
+    remove_outputs([old / "a.1.log", new / "a.1.log", tmp_path / "never" / "c.1.log"])
+    assert not old.exists()
+    assert [path.name for path in new.iterdir()] == ["b.1.log"]

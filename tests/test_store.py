@@ -295,3 +295,76 @@ def test_filters(store: Store) -> None:
     assert found(Filter(10, job="one", user="bert")) == []
     assert found(Filter(1, job="one", since=NOON, until=NOON + 1)) == [("one", 0)]
     assert found(Filter(10, job="' OR 1 --")) == []
+
+
+# ---- retention
+
+
+def many(store: Store, count: int) -> list[RunKey]:
+    """Runs of one Job, a minute apart from NOON on, all ended."""
+    job = a_job()
+    runs = [RunKey(job.id, NOON + 60 * number) for number in range(count)]
+    for run in runs:
+        attempt = AttemptKey(run, 1)
+        store.write([RecordRun(run, job), RecordAttempt(attempt)])
+        store.write([RecordEnded(attempt, Outcome.FAILED, None, None, Outcome.FAILED)])
+    return runs
+
+
+def kept(store: Store) -> list[int]:
+    return sorted(row["fire_time"] for row in store.runs(Filter(1000)))
+
+
+def test_old_runs_are_forgotten(store: Store) -> None:
+    runs = many(store, 10)
+    gone = store.prune(before=NOON + 180, most=1000)
+    assert gone == [AttemptKey(run, 1) for run in runs[:3]]
+    assert kept(store) == [run.fire_time for run in runs[3:]]
+    assert store.prune(before=NOON + 180, most=1000) == []
+
+
+def test_only_the_newest_runs_are_kept(store: Store) -> None:
+    runs = many(store, 10)
+    store.prune(before=0, most=4)
+    assert kept(store) == [run.fire_time for run in runs[6:]]
+
+
+def test_what_is_not_over_is_kept(store: Store) -> None:
+    """A Run that goes on, and a dead letter; those behind them go all the same."""
+    job = a_job()
+    unfinished, dead = RunKey(job.id, NOON - 120), RunKey(job.id, NOON - 60)
+    for run in (unfinished, dead):
+        store.write([RecordRun(run, job), RecordAttempt(AttemptKey(run, 1))])
+    end = RecordEnded(AttemptKey(dead, 1), Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
+    store.write([end])
+    many(store, 5)
+    store.prune(before=NOON + 10**6, most=1)
+    assert kept(store) == [unfinished.fire_time, dead.fire_time]
+
+
+def test_each_look_is_bounded(store: Store) -> None:
+    many(store, 10)
+    left = []
+    for _ in range(4):
+        store.prune(before=NOON + 10**6, most=0, at_once=3)
+        left.append(len(kept(store)))
+    assert left == [7, 4, 1, 0]
+
+
+def test_the_file_shrinks_again(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    with closing(Store(path)) as store:
+        job = a_job()
+        reason = "x" * 4000
+        for number in range(500):
+            attempt = AttemptKey(RunKey(job.id, NOON + number), 1)
+            store.write([
+                RecordRun(attempt.run, job),
+                RecordAttempt(attempt),
+                RecordEnded(attempt, Outcome.FAILED, None, reason, Outcome.FAILED),
+            ])  # fmt: skip
+    full = path.stat().st_size
+    with closing(Store(path)) as store:
+        for _ in range(10):
+            store.prune(before=NOON + 10**6, most=0)
+    assert path.stat().st_size < full / 4
