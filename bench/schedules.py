@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 import croniter
 import cronsim
 
+from pycron.actions import Now, TableLoaded, Tick
 from pycron.crontab import Judge, parse
-from pycron.engine import Engine, Now, TableLoaded, Tick
+from pycron.engine import Engine
 from pycron.firetime import next_fire
 from pycron.model import Source, Table
 from pycron.schedule import parse_cron

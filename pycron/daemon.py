@@ -14,14 +14,10 @@ from enum import StrEnum
 
 from pycron import __version__, host
 from pycron.accounts import Account, Accounts
-from pycron.config import Config
-from pycron.control import ControlServer
-from pycron.crontab import Judge
-from pycron.engine import (
+from pycron.actions import (
     Action,
     Booted,
     Ended,
-    Engine,
     InputEvent,
     Log,
     Lost,
@@ -36,6 +32,10 @@ from pycron.engine import (
     Tick,
     ZonesChanged,
 )
+from pycron.config import Config
+from pycron.control import ControlServer
+from pycron.crontab import Judge
+from pycron.engine import Engine
 from pycron.events import Event
 from pycron.model import AttemptKey
 from pycron.notify import notify

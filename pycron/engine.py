@@ -19,14 +19,41 @@ Rule: everything that affects the state of a Run is in this file.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heappop, heappush
 from itertools import count
 
+from pycron.actions import (
+    Action,
+    Booted,
+    Ended,
+    InputEvent,
+    Log,
+    Lost,
+    Now,
+    RecordAttempt,
+    RecordBoot,
+    RecordCursor,
+    RecordEnded,
+    RecordNotStarted,
+    RecordRevived,
+    RecordRun,
+    RecordStarted,
+    Redriven,
+    Refused,
+    Resumed,
+    Start,
+    Started,
+    StopStarting,
+    TableLoaded,
+    TableRemoved,
+    Tick,
+    ZonesChanged,
+)
 from pycron.events import Event
-from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Table, rfc3339
+from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, rfc3339
 from pycron.policy import (
     is_retryable,
     outcome_of,
@@ -72,209 +99,7 @@ TRANSITIONS: dict[tuple[State, Step], State | None] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The two clocks. `wall`: UTC seconds. `steady`: seconds on a clock that nobody sets."""
-
-    wall: float
-    steady: float
-
-
-# ---- events
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Booted:
-    """The daemon has read its tables for the first time since the machine started."""
-
-    boot_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class TableLoaded:
-    table: Table
-
-
-@dataclass(frozen=True, slots=True)
-class TableRemoved:
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ZonesChanged:
-    """Zone data or the machine's zone are others now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A Run that an earlier daemon left behind; Attempt 0 when none was begun.
-
-    `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`. `gone`: the
-    entry is no longer there, so no Attempt can be begun.
-    """
-
-    attempt: AttemptKey
-    job: Job
-    pid: int | None
-    started: float | None
-    retry_at: float | None = None
-    outcome: Outcome | None = None
-    gone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Redriven:
-    """An operator puts a dead letter back: one more round of Attempts, after this one."""
-
-    attempt: AttemptKey
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    attempt: AttemptKey
-    pid: int
-    started: float
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The runner could not start the command."""
-
-    attempt: AttemptKey
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    attempt: AttemptKey
-    ending: Ending
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Nobody knows how the Attempt ended: the runner died, or the machine."""
-
-    attempt: AttemptKey
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopStarting:
-    """From now on no Run is begun; those that run go on."""
-
-
-InputEvent = (
-    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Resumed | Redriven | Started
-    | Refused | Ended | Lost | StopStarting
-)  # fmt: skip
-
-
-# ---- actions
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRun:
-    run: RunKey
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class RecordAttempt:
-    """Written before the Attempt is started."""
-
-    attempt: AttemptKey
-
-
-@dataclass(frozen=True, slots=True)
-class RecordStarted:
-    attempt: AttemptKey
-    pid: int
-    started: float
-
-
-@dataclass(frozen=True, slots=True)
-class RecordEnded:
-    """The end of an Attempt and, with `run_outcome`, of its Run.
-
-    Without, the Run goes on with another Attempt at `retry_at`. `dead`: its retries are used up.
-    """
-
-    attempt: AttemptKey
-    outcome: Outcome
-    ending: Ending | None
-    reason: str | None
-    run_outcome: Outcome | None
-    retry_at: float | None = None
-    dead: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RecordNotStarted:
-    """The end of a Run of which no Attempt, or no further one, is started."""
-
-    run: RunKey
-    outcome: Outcome
-    reason: str
-    dead: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRevived:
-    """A dead letter is a living Run again."""
-
-    run: RunKey
-
-
-@dataclass(frozen=True, slots=True)
-class RecordCursor:
-    cursor: Cursor
-
-
-@dataclass(frozen=True, slots=True)
-class RecordBoot:
-    boot_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRunner:
-    """Written before anything is handed to this runner process."""
-
-    instance: str
-
-
-Record = (
-    RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordNotStarted | RecordRevived
-    | RecordCursor | RecordBoot | RecordRunner
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Hand the Attempt to the runner."""
-
-    attempt: AttemptKey
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    event: Event
-    fields: Mapping[str, object]
-    quiet: bool = False
-    bad: bool = False
-
-
-Action = Record | Start | Log
 _Actions = list[Action]
-
-
-# ---- the engine
 
 
 @dataclass(slots=True)

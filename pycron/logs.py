@@ -11,8 +11,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from pycron.actions import Log
 from pycron.crontab import printable
-from pycron.engine import Log
 from pycron.events import Event
 
 FORMATS = ("console", "json", "logfmt")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pycron.engine import Log
+from pycron.actions import Log
 from pycron.events import Event
 from pycron.model import AttemptKey, Job
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pycron.engine import Log
+from pycron.actions import Log
 from pycron.events import Event
 from pycron.places import Places
 from pycron.runner_client import (

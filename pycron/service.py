@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pycron import __version__, crontab, places
+from pycron.actions import InputEvent, Log, Redriven
 from pycron.config import Config
 from pycron.control import Peer, refusal
 from pycron.crontab import Judge
-from pycron.engine import Engine, InputEvent, Log, Redriven, lateness_ms
+from pycron.engine import Engine, lateness_ms
 from pycron.events import Event
 from pycron.model import (
     AttemptKey,

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from pycron.engine import (
+from pycron.actions import (
     Record,
     RecordAttempt,
     RecordBoot,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from pycron import crontab
 from pycron.accounts import Accounts
+from pycron.actions import InputEvent, Log, TableLoaded, TableRemoved
 from pycron.crontab import Judge
-from pycron.engine import InputEvent, Log, TableLoaded, TableRemoved
 from pycron.events import Event
 from pycron.model import Problem, Severity, Table
 from pycron.policy import settle

@@ -7,13 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pycron.crontab import Judge, parse
-from pycron.engine import (
-    TRANSITIONS,
+from pycron.actions import (
     Action,
     Booted,
     Ended,
-    Engine,
     InputEvent,
     Log,
     Lost,
@@ -29,14 +26,14 @@ from pycron.engine import (
     Resumed,
     Start,
     Started,
-    State,
-    Step,
     StopStarting,
     TableLoaded,
     TableRemoved,
     Tick,
     ZonesChanged,
 )
+from pycron.crontab import Judge, parse
+from pycron.engine import TRANSITIONS, Engine, State, Step
 from pycron.events import Event
 from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source, Table
 from pycron.timetable import LATE, Cursor

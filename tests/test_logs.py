@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron.engine import Log
+from pycron.actions import Log
 from pycron.events import Event
 from pycron.logs import FORMATS, configure, default_format
 

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycron.crontab import Judge, parse
-from pycron.engine import (
+from pycron.actions import (
     Action,
     Ended,
-    Engine,
     Lost,
     Now,
     RecordEnded,
@@ -26,6 +24,8 @@ from pycron.engine import (
     TableRemoved,
     Tick,
 )
+from pycron.crontab import Judge, parse
+from pycron.engine import Engine
 from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source
 from pycron.policy import is_retryable, past_retrying, retry_delay
 from pycron.settings import Settings

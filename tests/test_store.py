@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron.crontab import Judge, parse
-from pycron.engine import (
+from pycron.actions import (
     Record,
     RecordAttempt,
     RecordBoot,
@@ -18,6 +17,7 @@ from pycron.engine import (
     RecordRunner,
     RecordStarted,
 )
+from pycron.crontab import Judge, parse
 from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
 from pycron.store import Filter, Store, StoreError
 from pycron.timetable import Cursor

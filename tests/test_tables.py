@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pycron.accounts import Accounts, own_account
+from pycron.actions import InputEvent, Log, TableLoaded, TableRemoved
 from pycron.crontab import Judge
-from pycron.engine import InputEvent, Log, TableLoaded, TableRemoved
 from pycron.events import Event
 from pycron.spool import Place, Spool
 from pycron.tables import Tables
