@@ -1,0 +1,157 @@
+"""`pycron next` and `pycron explain`, as programs."""
+
+import datetime
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycron.zone import Zone
+from pycron.zonedata import ZoneData
+from tests.daemons import foreground, run
+
+RECORDED = os.environ.get("PYCRON_RECORDED")
+
+
+def upcoming(*arguments: str | Path) -> list[dict[str, Any]]:
+    done = run("pycron", "next", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def times(*arguments: str | Path) -> list[str]:
+    return [row["fire_time"] for row in upcoming(*arguments)]
+
+
+def test_keys() -> None:
+    (row,) = upcoming("30 2 * * *", "--tz", "America/New_York", "--from", "2026-03-08",
+                      "--until", "2026-03-09")  # fmt: skip
+    job = row.pop("job")
+    assert row == {
+        "line": 1, "fire_time": "2026-03-08T07:00:00Z", "local": "2026-03-08T03:00:00-04:00",
+    }  # fmt: skip
+    assert job
+
+
+def test_from_is_inclusive_and_until_is_not() -> None:
+    window = ("--from", "2026-03-08T00:00:00Z", "--until", "2026-03-08T02:00:00Z", "--tz", "UTC")
+    assert times("0 * * * *", *window) == ["2026-03-08T00:00:00Z", "2026-03-08T01:00:00Z"]
+
+
+def test_count() -> None:
+    assert len(times("* * * * *")) == 10
+    assert len(times("* * * * *", "--count", "3")) == 3
+
+
+@pytest.mark.parametrize(
+    ("expression", "day", "fires"),
+    [
+        # New York, spring: 02:00 is followed by 03:00 (07:00Z)
+        ("30 2 * * *", "2026-03-08", ["07:00"]),
+        ("30 * * * *", "2026-03-08", [f"{hour:02}:30" for hour in (5, 6, 7, 8)]),
+        # Autumn: 01:00-01:59 comes twice (05:00Z and 06:00Z)
+        ("30 1 * * *", "2026-11-01", ["05:30"]),
+        ("30 * * * *", "2026-11-01", [f"{hour:02}:30" for hour in (4, 5, 6, 7)]),
+    ],
+)
+def test_the_odd_days(expression: str, day: str, fires: list[str]) -> None:
+    found = times(expression, "--tz", "America/New_York", "--from", day, "--count", "4")
+    assert [time[11:16] for time in found if time[:10] == day][: len(fires)] == fires
+
+
+def test_tables_are_merged_and_keep_their_zones(tmp_path: Path) -> None:
+    own, system = tmp_path / "own", tmp_path / "system"
+    own.write_text("CRON_NAME=here 0 9 * * *  x\nCRON_NAME=tokyo CRON_TZ=Asia/Tokyo 0 9 * * * x\n")
+    system.write_text("\nCRON_NAME=root 30 8 * * *  root  x\n@reboot root y\n")
+    rows = upcoming("--table", own, "--system-table", system, "--tz", "Europe/Berlin",
+                    "--from", "2026-06-01T00:00:00Z", "--count", "3")  # fmt: skip
+    assert [(row["job"], row["line"], row["fire_time"][11:16]) for row in rows] == [
+        ("tokyo", 2, "00:00"), ("root", 2, "06:30"), ("here", 1, "07:00"),
+    ]  # fmt: skip
+
+
+def test_random_values_are_those_of_the_daemon(tmp_path: Path) -> None:
+    table = "CRON_NAME=r 0~59 H * * * x\n"
+    with foreground(table, tmp_path) as daemon:
+        daemon.wait_for("table_loaded")
+        live = times_of_daemon(tmp_path / "state")
+    assert live == times("--table", tmp_path / "table", "--from", "2026-06-01")
+
+
+def times_of_daemon(state: Path) -> list[str]:
+    done = run("pycron", "--state-dir", state, "next", "--json", "--from", "2026-06-01")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line)["fire_time"] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["61 * * * *"], 1, 'expression:1: bad minute: "61" (0-59)'),
+        (["0 0 30 2 *"], 1, "it would never run"),
+        (["* * * *"], 1, "bad day-of-week"),
+        ([""], 1, "bad hour"),
+        (["@daily", "--from", "soon"], 2, 'bad time: "soon"'),
+        (["@daily", "--tz", "Mars/Olympus"], 2, "bad --tz"),
+        (["@daily", "--count", "0"], 2, "no whole number above 0"),
+        (["--table", "/nonexistent"], 1, "/nonexistent: no such file"),
+    ],
+)
+def test_errors(arguments: list[str], status: int, message: str) -> None:
+    done = run("pycron", "next", *arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert message in done.stderr
+
+
+def test_without_a_daemon(tmp_path: Path) -> None:
+    done = run("pycron", "--state-dir", tmp_path, "next")
+    assert done.returncode == 1
+    assert "is pycrond running?" in done.stderr
+
+
+def test_nothing_is_due() -> None:
+    done = run("pycron", "next", "@reboot")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "nothing is due\n")
+
+
+def test_explain() -> None:
+    done = run("pycron", "explain", "--json", "--tz", "Europe/Berlin", "--count", "2",
+               "CRON_TZ=Asia/Tokyo 0 9 * * 1-5")  # fmt: skip
+    row = json.loads(done.stdout)
+    assert (row["words"], row["zone"]) == ("at 09:00, on Monday to Friday", "Asia/Tokyo")
+    for fire in row["next"]:
+        instants = {
+            datetime.datetime.fromisoformat(fire[key]) for key in ("fire_time", "local", "reader")
+        }
+        assert len(instants) == 1  # one instant, three clocks
+        assert fire["local"][11:] == "09:00:00+09:00"
+    shown = run("pycron", "explain", "30 2 * * *").stdout
+    assert "at 02:30" in shown
+    assert "daylight saving" in shown
+
+
+@pytest.mark.skipif(not RECORDED, reason="PYCRON_RECORDED names no folder of recorded firings")
+@pytest.mark.parametrize("day", ["2026-03-08", "2026-11-01"])
+def test_what_debians_cron_did(day: str, tmp_path: Path) -> None:
+    """Every recorded line as one table, through the program; compared as sets of minutes."""
+    assert RECORDED
+    recorded = json.loads((Path(RECORDED) / f"debian__America_New_York__{day}.json").read_text())
+    lines = recorded["lines"]
+    table = tmp_path / "table"
+    table.write_text("".join(f"{line['line']} x\n" for line in lines))
+    start, end = recorded["window_utc"]
+    found: dict[int, set[str]] = {}
+    for row in upcoming("--table", table, "--tz", recorded["zone"], "--from", start,
+                        "--until", end):  # fmt: skip
+        found.setdefault(row["line"], set()).add(row["fire_time"][:16] + "Z")
+    for number, line in enumerate(lines, 1):
+        expected = set(line["fired"])
+        if line.get("spill_past_first_minute"):  # it spreads what a gap has skipped over minutes
+            expected -= set(line["catch_up"][1:])
+        assert found.get(number, set()) == expected, line["line"]
+
+
+def test_the_machine_has_a_zone() -> None:
+    assert isinstance(ZoneData().machine, Zone)
