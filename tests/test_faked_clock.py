@@ -1,0 +1,83 @@
+"""The real daemon, runner and store under a faked clock (libfaketime), two hundred times as fast."""
+
+import datetime
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from pycron.firetime import fire_times
+from pycron.schedule import parse_cron
+from pycron.zone import Zone
+from tests.daemons import RunningDaemon, run
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("faketime") is None, reason="faketime is not installed"
+)
+
+NEW_YORK = "America/New_York"
+TABLE = {
+    "each": "* * * * *",
+    "wild": "*/15 * * * *",
+    "fixed": "30 1,2 * * *",
+    "hourly": "0 * * * *",
+    "berlin": "CRON_TZ=Europe/Berlin */20 * * * *",
+}
+
+
+def instant(text: str) -> int:
+    return int(datetime.datetime.fromisoformat(text).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("start", "until_text"),
+    [
+        # 07:00Z: 02:00 is skipped
+        ("2026-03-08 01:40:00", "2026-03-08T07:06:00+00:00"),
+        # 06:00Z: 01:00 comes again
+        ("2026-11-01 01:40:00", "2026-11-01T06:36:00+00:00"),
+    ],
+)
+def test_across_a_change_of_the_clock(start: str, until_text: str, tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    table.write_text("".join(
+        f"CRON_NAME={name} {schedule} true\n" for name, schedule in TABLE.items()
+    ))  # fmt: skip
+    state = tmp_path / "state"
+    environment = dict(os.environ, TZ=NEW_YORK)
+    daemon = RunningDaemon(
+        ["--foreground", "--table", table, "--state-dir", state],
+        tmp_path / "log",
+        prefix=["faketime", "-f", f"@{start} x200"],
+        env=environment,
+    )
+    last = instant(until_text)
+    try:
+        until(lambda: str(_stamp(last)) in {r["fire_time"] for r in _runs(state)}, patience=60)
+        rows = [row for row in _runs(state) if row["fire_time"] <= _stamp(last)]
+    finally:
+        daemon.stop()
+    first = min(instant(row["fire_time"]) for row in rows if row["job"] == "each")
+    for name, text in TABLE.items():
+        zone_name = "Europe/Berlin" if name == "berlin" else NEW_YORK
+        zone = Zone(zone_name, ZoneInfo(zone_name))
+        fields = tuple(text.removeprefix("CRON_TZ=Europe/Berlin ").split())
+        expected = [_stamp(t) for t in fire_times(parse_cron(fields), zone, first, last + 1)]
+        found = sorted(row["fire_time"] for row in rows if row["job"] == name)
+        assert [t for t in found if t >= _stamp(first)] == expected, name
+    assert {row["outcome"] for row in rows if row["ended"]} == {"succeeded"}
+
+
+def _stamp(time: int) -> str:
+    moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _runs(state: Path) -> list[dict[str, Any]]:
+    listed = run("pycron", "--state-dir", state, "runs", "--json", "--limit", "400")
+    return [json.loads(line) for line in listed.stdout.splitlines()]
