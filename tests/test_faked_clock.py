@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,7 +62,8 @@ def test_across_a_change_of_the_clock(start: str, until_text: str, tmp_path: Pat
         until(lambda: str(_stamp(last)) in {r["fire_time"] for r in _runs(state)}, patience=60)
         rows = [row for row in _runs(state) if row["fire_time"] <= _stamp(last)]
     finally:
-        daemon.stop()
+        os.kill(_child_of(daemon.process.pid), signal.SIGTERM)  # faketime stays in front of it
+        daemon.wait()
     first = min(instant(row["fire_time"]) for row in rows if row["job"] == "each")
     for name, text in TABLE.items():
         zone_name = "Europe/Berlin" if name == "berlin" else NEW_YORK
@@ -71,6 +73,10 @@ def test_across_a_change_of_the_clock(start: str, until_text: str, tmp_path: Pat
         found = sorted(row["fire_time"] for row in rows if row["job"] == name)
         assert [t for t in found if t >= _stamp(first)] == expected, name
     assert {row["outcome"] for row in rows if row["ended"]} == {"succeeded"}
+
+
+def _child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 def _stamp(time: int) -> str:
