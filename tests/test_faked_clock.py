@@ -1,4 +1,4 @@
-"""The real daemon, runner and store under a faked clock (libfaketime), two hundred times as fast."""
+"""The real daemon, runner and store under a faked clock (libfaketime), much faster than life."""
 
 import datetime
 import json
