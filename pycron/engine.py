@@ -460,11 +460,13 @@ class Engine:
         if live is None:
             return []
         live.pid, live.started = event.pid, event.started
-        fields = _fields(event.attempt, live.job) | {
-            "pid": event.pid,
-            "lateness_ms": lateness_ms(event.attempt.run, event.started),
-            "command": live.job.command,
-        }
+        fields = _fields(
+            event.attempt,
+            live.job,
+            command=live.job.command,
+            lateness_ms=lateness_ms(event.attempt.run, event.started),
+            pid=event.pid,
+        )
         return [
             RecordStarted(event.attempt, event.pid, event.started),
             Log(Event.ATTEMPT_STARTED, fields, quiet="q" in live.job.flags),
@@ -505,7 +507,7 @@ class Engine:
         heappush(self._delayed, (plan.at, next(self._serial), attempt.run))
         if self.stopping:
             del self._live[attempt.run]  # it waits in the store, for the next daemon
-        fields = _fields(attempt, live.job) | {"seconds": round(plan.at - now.wall, 1)}
+        fields = _fields(attempt, live.job, seconds=round(plan.at - now.wall, 1))
         return [
             RecordEnded(attempt, end.outcome, end.ending, plan.reason, None, plan.at),
             log,
@@ -529,17 +531,15 @@ class Engine:
 
     def _ended_log(self, attempt: AttemptKey, live: _Live, end: _End, reason: str | None) -> Log:
         outcome, ending = end.outcome, end.ending
-        fields = _fields(attempt, live.job) | {"outcome": outcome.value}
+        what: dict[str, object] = {"outcome": outcome.value}
         if ending is not None:
-            fields |= {
-                "exit_status": ending.exit_status,
-                "signal": ending.signal,
-                "cpu_seconds": round(ending.cpu_seconds, 3),
-            }
+            what |= {"exit_status": ending.exit_status, "signal": ending.signal}
             if live.started is not None:
-                fields["duration"] = round(ending.ended - live.started, 3)
+                what["duration"] = round(ending.ended - live.started, 3)
+            what["cpu_seconds"] = round(ending.cpu_seconds, 3)
         if reason is not None:
-            fields["reason"] = reason
+            what["reason"] = reason
+        fields = _fields(attempt, live.job, **what)
         event = Event.ATTEMPT_LOST if outcome is Outcome.LOST else Event.ATTEMPT_ENDED
         bad = outcome is not Outcome.SUCCEEDED
         return Log(event, fields, quiet="q" in live.job.flags and not bad, bad=bad)
@@ -550,9 +550,11 @@ def lateness_ms(run: RunKey, started: float) -> int:
     return round((started - run.fire_time) * 1000)
 
 
-def _fields(attempt: AttemptKey, job: Job) -> dict[str, object]:
+def _fields(attempt: AttemptKey, job: Job, **what: object) -> dict[str, object]:
+    """The keys of an event of an Attempt: what happened first, on which Run last."""
     return {
         "job": job.name,
+        **what,
         "run_id": str(attempt.run),
         "attempt": attempt.number,
         "user": job.user,

@@ -17,9 +17,15 @@ from typing import Any
 
 import pytest
 
-from pycron import sockets
+from pycron import runner_client, sockets
 from pycron.places import places_in
-from pycron.runner_client import RunnerClient, RunnerGone, find_runner, start_runner
+from pycron.runner_client import (
+    RunnerClient,
+    RunnerGone,
+    RunnerSilent,
+    find_runner,
+    start_runner,
+)
 from pycron.wire import PROTOCOL, Message, encode
 from tests.waiting import until
 
@@ -641,6 +647,21 @@ def test_a_second_daemon_is_refused(host: Host) -> None:
     with host.raw_connection() as connection:
         assert connection.recv(1000) == b""
     assert host.run("echo fine")[1] == "fine\n"
+
+
+def test_a_runner_that_takes_no_connection_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one in its place would leave the commands of the first to nobody."""
+    monkeypatch.setattr(runner_client, "_PATIENCE", 1.0)
+    path = str(places_in(tmp_path).runner_socket)
+    with (
+        sockets.listen(path, 0o600, 0),
+        sockets.connect(path, 1),
+        selectors.DefaultSelector() as selector,
+        pytest.raises(RunnerSilent),
+    ):
+        find_runner(places_in(tmp_path), selector)
 
 
 def test_it_leaves_when_told_to(host: Host) -> None:
