@@ -60,8 +60,13 @@ class ControlServer:
         handler: Handler,
         most_clients: int,
         most_bytes: int,
+        broken: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`mode`: permissions of the socket. `most_bytes`: of one request."""
+        """`mode`: permissions of the socket. `most_bytes`: of one request.
+
+        `broken` is told of requests that nobody thought of.
+        """
+        self._broken = broken
         self._path = path
         self._selector = selector
         self._handler = handler
@@ -88,8 +93,9 @@ class ControlServer:
     def _accept(self, _events: int) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:
-            return  # it has gone already
+        except OSError:  # it has gone already, or there is no descriptor to be had
+            self._drop_oldest()
+            return
         connection.setblocking(False)
         peer = Peer(*sockets.credentials(connection))
         if not self._has_room(peer):
@@ -102,6 +108,11 @@ class ControlServer:
         self._selector.register(
             connection, selectors.EVENT_READ, lambda events: self._serve(client, events)
         )
+
+    def _drop_oldest(self) -> None:
+        """Make room: the client that has been silent for longest goes."""
+        if self._clients:
+            self._drop(min(self._clients, key=lambda client: client.heard))
 
     def _has_room(self, peer: Peer) -> bool:
         """One user never takes all the places; root can always get in."""
@@ -151,9 +162,9 @@ class ControlServer:
         """Clients are strangers: whatever they find must not take the daemon down."""
         try:
             return self._handler(peer, request)
-        except Exception as error:  # noqa: BLE001  it is said to the log and to the client
-            traceback.print_exc()
-            return refusal(f"internal error: {error!r}; the daemon's log has more")
+        except Exception:  # noqa: BLE001  it is said to the log and to the client
+            self._broken(traceback.format_exc(limit=-3))
+            return refusal("an internal error; the daemon's log has more")
 
     def _drop(self, client: _Client) -> None:
         self._clients.discard(client)

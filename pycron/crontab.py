@@ -23,6 +23,7 @@ from pycron.schedule import Schedule, ScheduleError, parse_cron, parse_nickname
 from pycron.settings import SETTINGS, Setting, intern
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
+LARGEST_ENVIRONMENT = 65_536  # characters; every command of a minute gets a copy
 LONGEST_FIELD = 512  # characters; every minute of the hour takes 169
 MOST_PROBLEMS = 100  # errors, and as many warnings
 
@@ -153,7 +154,12 @@ class _Reader:
         self._set_value("jitter", int(value) * 60)
 
     def _set_variable(self, name: str, value: str) -> None:
-        self._environment[name] = value
+        environment = {**self._environment, name: value}
+        size = sum(len(key) + len(text) for key, text in environment.items())
+        if size > LARGEST_ENVIRONMENT:
+            message = f"more than {LARGEST_ENVIRONMENT} characters of variables"
+            raise _Complaint("too-many-variables", message, 0)
+        self._environment = environment
         self._snapshot = None
 
     def _set_value(self, attribute: str, value: Any) -> None:

@@ -45,7 +45,7 @@ from pycron.runner_client import ending_of, output_path, start_message
 from pycron.runner_link import RunnerLink
 from pycron.service import Service, UserTables
 from pycron.spool import Place, Spool
-from pycron.store import Store, StoreError
+from pycron.store import RecordRefused, Store, StoreError
 from pycron.tables import Tables
 from pycron.timetable import starting_cursor, starting_gaps
 from pycron.watch import Watch
@@ -248,6 +248,10 @@ class Daemon:
         self._unwritten += records
         try:
             self._store.write(self._unwritten)
+        except RecordRefused as error:
+            self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
+            self._unwritten = self._write_one_by_one(self._unwritten)
+            return not self._unwritten
         except StoreError as error:
             if not failed_before:
                 self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
@@ -256,6 +260,17 @@ class Daemon:
         if failed_before:
             self._log(Log(Event.STORE_RECOVERED, {}))
         return True
+
+    def _write_one_by_one(self, records: list[Record]) -> list[Record]:
+        """One record that can never be written must not keep all others out; what is left."""
+        for number, record in enumerate(records):
+            try:
+                self._store.write([record])
+            except RecordRefused:
+                continue
+            except StoreError:
+                return records[number:]
+        return []
 
     def _start(self, starts: list[Start]) -> None:
         """Hand them to the runner in one batch; those that can't be are refused."""
@@ -458,6 +473,7 @@ class Daemon:
             service.answer,
             config.clients,
             most_bytes=2 * config.user_table_bytes + 65_536,
+            broken=lambda text: self._log(Log(Event.REQUEST_BROKEN, {"reason": text}, bad=True)),
         )
 
     def _about(self) -> Message:

@@ -24,6 +24,7 @@ class Event(StrEnum):
     RUN_GIVEN_UP = "run_given_up"
     OUTPUT = "output"
     CLOCK_STEPPED = "clock_stepped"
+    REQUEST_BROKEN = "request_broken"
     ACCESS_DENIED = "access_denied"
     RELOADED = "reloaded"
     STORE_FAILED = "store_failed"

@@ -391,9 +391,12 @@ class Runner:
         if attempt is None or attempt.pid not in self._by_pid:
             return  # ended: its pid may be somebody else's by now
         try:
-            os.killpg(attempt.pid, number)
-        except ProcessLookupError:
-            os.kill(attempt.pid, number)  # not the leader of its group yet
+            try:
+                os.killpg(attempt.pid, number)
+            except ProcessLookupError:
+                os.kill(attempt.pid, number)  # not the leader of its group yet
+        except PermissionError:
+            sys.stderr.write(f"runner: {id}: not permitted to signal its processes\n")
 
     def _forget(self, id: str) -> None:
         attempt = self._attempts.get(id)

@@ -105,8 +105,10 @@ def find_runner(places: Places, selector: selectors.BaseSelector) -> RunnerClien
     try:
         connection = sockets.connect(str(places.runner_socket), _PATIENCE)
         return RunnerClient(connection, selector)
-    except (OSError, RunnerGone):
+    except (FileNotFoundError, ConnectionRefusedError, RunnerGone):
         return None
+    except OSError as error:  # too busy to take the call, or no descriptor to be had
+        raise RunnerSilent(str(error)) from error
 
 
 def start_runner(

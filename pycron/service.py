@@ -169,12 +169,12 @@ class Service:
         rows = self.store.runs(
             Filter(
                 limit,
-                job,
+                None if job is None else str(job),
                 user,
                 outcome,
-                request.get("since"),
-                request.get("until"),
-                request.get("before"),
+                _number_or_none(request, "since"),
+                _number_or_none(request, "until"),
+                _number_or_none(request, "before"),
                 True if request.get("dead") else None,
             )
         )
@@ -333,11 +333,14 @@ def _process(pid: int) -> Message:
 
 
 def _number(request: Message, key: str, default: int) -> int:
+    value = _number_or_none(request, key)
+    return default if value is None else value
+
+
+def _number_or_none(request: Message, key: str) -> int | None:
     value = request.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, int) or value < 0:
-        raise _Refused(f"bad {key}: {value!r} (a whole number)")
+    if value is not None and (type(value) is not int or not 0 <= value < 2**62):
+        raise _Refused(f"bad {key} (a whole number)")
     return value
 
 

@@ -33,7 +33,8 @@ def connect(path: str, timeout: float) -> socket.socket:
     connection = _new_socket()
     try:
         # A socket without a Python timeout waits for its turn when the listener is busy.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIME.pack(int(timeout), 0))
+        patience = _TIME.pack(int(timeout), int(timeout % 1 * 1e6))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         with _short(path) as short:
             connection.connect(short)
         connection.settimeout(timeout)

@@ -51,6 +51,8 @@ def spawn(order: Order, output: int, errors: int, files: tuple[int, int]) -> int
     no process to be had.
     """
     stdin = _stdin(order["stdin"])
+    if order["user"] is not None:
+        os.fchown(output, order["user"]["uid"], -1)  # so that it can open its /dev/stderr
     # What comes for the child before it has the default signals waits until it has them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_DEFAULT)
     try:
@@ -68,10 +70,14 @@ def _stdin(text: str | None) -> int:
     if text is None:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    data = text.encode("utf-8", "surrogateescape")
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

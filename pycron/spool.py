@@ -20,6 +20,8 @@ from pycron.model import Problem, Severity, Source
 _DROP_IN_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
 
+_NAMES = "a table's name has letters, digits, _ and - only (run-parts)"
+
 Signature = tuple[int, ...]
 _UNREAD: Signature = ()
 
@@ -48,9 +50,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A file that is no table by its name."""
+    """A path that is passed over: a file that is no table by its name, an unreadable directory."""
 
     path: str
+    reason: str
 
 
 Change = Found | Gone | Ignored
@@ -87,7 +90,7 @@ class Place:
         return self.path if self.directory else self.path.parent
 
     def candidates(self) -> list[str]:
-        """The paths to look at; hidden files are nobody's tables."""
+        """The paths to look at; hidden files are nobody's tables. Raises OSError."""
         if not self.directory:
             return [str(self.path)]
         try:
@@ -107,6 +110,7 @@ class Spool:
     places: list[Place]
     most_bytes: int
     _seen: dict[str, Signature] = field(default_factory=dict)
+    _place_of: dict[str, Place] = field(default_factory=dict)
     _ignored: set[str] = field(default_factory=set)
 
     def scan(self, again: bool = False) -> Iterator[Change]:
@@ -116,12 +120,17 @@ class Spool:
             self._ignored.clear()
         present: set[str] = set()
         for place in self.places:
-            for path in place.candidates():
+            try:
+                paths = place.candidates()
+            except OSError as error:  # a directory that can't be read has not lost its tables
+                present |= {name for name in self._seen if self._place_of[name] == place}
+                yield from self._ignore(str(place.path), f"cannot be read: {error.strerror}")
+                continue
+            self._ignored.discard(str(place.path))
+            for path in paths:
                 name = os.path.basename(path)
                 if place.directory and not place.is_table_name(name):
-                    if path not in self._ignored:
-                        self._ignored.add(path)
-                        yield Ignored(path)
+                    yield from self._ignore(path, _NAMES)
                     continue
                 source = place.source_of(name)
                 try:
@@ -129,11 +138,18 @@ class Spool:
                 except FileNotFoundError:  # or removed while it was looked at
                     continue
                 present.add(source.name)
+                self._place_of[source.name] = place
                 if found:
                     yield found
         for name in sorted(set(self._seen) - present):
             del self._seen[name]
             yield Gone(name)
+
+    def _ignore(self, path: str, reason: str) -> Iterator[Ignored]:
+        """Say once that a path is passed over, and why."""
+        if path not in self._ignored:
+            self._ignored.add(path)
+            yield Ignored(path, reason)
 
     def _look(self, place: Place, path: str, source: Source) -> Found | None:
         """What has changed about one table. Raises FileNotFoundError."""

@@ -90,6 +90,10 @@ class StoreError(Exception):
     """The database can't be used: which, and why."""
 
 
+class RecordRefused(StoreError):
+    """A record that the database will never take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
@@ -159,7 +163,10 @@ class Store:
             with self._transaction():
                 for record in records:
                     self._write(record)
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.IntegrityError, OverflowError) as error:
+            self._jobs.clear()
+            raise RecordRefused(f"{self._path}: {error}") from error
+        except sqlite3.Error as error:
             self._jobs.clear()
             raise StoreError(f"{self._path}: {error}") from error
 

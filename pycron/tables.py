@@ -44,8 +44,8 @@ class Tables:
                 self.feed(TableRemoved(change.name))
                 self.log(Log(Event.TABLE_REMOVED, {"table": change.name}))
             case Ignored():
-                reason = "letters, digits, _ and - only (run-parts)"
-                self.log(Log(Event.TABLE_IGNORED, {"path": change.path, "reason": reason}))
+                fields = {"path": change.path, "reason": change.reason}
+                self.log(Log(Event.TABLE_IGNORED, fields, bad=True))
             case Found():
                 self._found(change)
 
