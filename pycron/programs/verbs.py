@@ -26,6 +26,7 @@ from pycron.schedule import Schedule, parse_resolved
 from pycron.zone import END_OF_TIME
 from pycron.zonedata import UnknownZone, ZoneData
 
+_PAGE = 500  # rows of one answer
 _POLL = 0.25  # seconds between looks at a growing output
 
 
@@ -257,7 +258,7 @@ def runs(options: argparse.Namespace) -> int:
 def _pages(client: ControlClient, wanted: dict[str, Any], limit: int) -> Iterator[Row]:
     before = None
     while limit > 0:
-        answer = client.ask("runs", limit=limit, before=before, **wanted)
+        answer = client.ask("runs", limit=min(limit, _PAGE), before=before, **wanted)
         yield from answer["rows"]
         limit -= len(answer["rows"])
         before = answer["before"]
