@@ -18,13 +18,19 @@ class Account:
 
 
 class Accounts:
-    """Looks users up as initgroups(3) would, once a minute at the most for each."""
+    """Looks users up as initgroups(3) would, once a minute at the most for each.
 
-    def __init__(self) -> None:
+    `own`: who this process is, known even where no database has it.
+    """
+
+    def __init__(self, own: Account | None = None) -> None:
+        self._own = own
         self._known: dict[str, tuple[float, Account | None]] = {}
 
     def find(self, name: str) -> Account | None:
         """The account of this name; None when there is no such user."""
+        if self._own is not None and self._own.uid != 0 and name == self._own.name:
+            return self._own
         now = time.monotonic()
         found = self._known.get(name)
         if found is None or now - found[0] > _REMEMBERED:

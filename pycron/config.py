@@ -28,6 +28,9 @@ class Config:
     user_table_bytes: int = _option(
         "limits.user_table_bytes", 4 * 2**20, "the largest table that a user may install"
     )
+    user_table_entries: int = _option(
+        "limits.user_table_entries", 10_000, "the most entries of a table that a user may install"
+    )
     output_bytes: int = _option(
         "limits.output_bytes", 2**20, "how much of an Attempt's output is kept"
     )

@@ -106,6 +106,8 @@ class _Reader:
                 self._take(line)
             except _Complaint as complaint:
                 self._error(complaint.code, str(complaint), complaint.column)
+                if complaint.code == "too-many-entries":
+                    break
             if self._errors > MOST_PROBLEMS:
                 self._error("too-many-problems", "too many errors; the rest was not read")
                 break

@@ -94,7 +94,7 @@ class Daemon:
         self._setup = setup
         self._log = log
         self._selector = selectors.DefaultSelector()
-        self._accounts = Accounts()
+        self._accounts = Accounts(setup.account)
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
         self._store = Store(setup.places.database)
@@ -146,6 +146,8 @@ class Daemon:
         while not self._finished():
             for key, events in self._selector.select(self._patience()):
                 key.data(events)
+                if time.time() >= self._next_tick():
+                    break  # what is due comes first; the others are still there next time
             minute_passed = self._act_on_time()
             self._perform()
             if minute_passed:

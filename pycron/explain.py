@@ -46,7 +46,7 @@ def _times(schedule: CronSchedule) -> str:
     when = _pattern(minutes, MINUTE, "minute")
     if len(hours) == 24:
         return when if when.startswith("every") else f"{when} of every hour"
-    return f"{when}, {_pattern(hours, HOUR, 'hour')}"
+    return f"{when}, at {'hours' if len(hours) > 1 else 'hour'} {_ranges(_texts(hours), hours)}"
 
 
 def _pattern(values: list[int], field: Field, name: str) -> str:
@@ -54,17 +54,21 @@ def _pattern(values: list[int], field: Field, name: str) -> str:
     steps = {later - earlier for earlier, later in pairwise(values)}
     if len(values) == field.high - field.low + 1:
         return f"every {name}"
-    whole = len(steps) == 1 and values[0] == field.low and values[-1] + max(steps) > field.high
-    if whole:
+    count = field.high - field.low + 1
+    even = len(steps) == 1 and count % max(steps) == 0
+    if even and values[0] == field.low and len(values) * max(steps) == count:
         return f"every {max(steps)} {name}s"
-    return f"at {name}{'s' if len(values) > 1 else ''} {_ranges([str(v) for v in values], values)}"
+    return f"at {name}{'s' if len(values) > 1 else ''} {_ranges(_texts(values), values)}"
 
 
 def _days(days: Days) -> str:
     of_month = _days_of_month(days)
     of_week = _days_of_week(days)
+    if not days.both and not (of_month and of_week):
+        return ""  # either will do, and one of them is any day
     if of_month and of_week:
-        return f"{of_month} if it is {of_week}" if days.both else f"{of_month} and every {of_week}"
+        either = f"{of_month}, and also on {of_week}"
+        return f"{of_month} if it is {of_week}" if days.both else either
     if of_week:
         return f"on {of_week}"
     return of_month
@@ -107,6 +111,10 @@ def _months(mask: int) -> str:
     if len(values) == len(_MONTHS):
         return ""
     return "in " + _ranges([_MONTHS[value - 1] for value in values], values)
+
+
+def _texts(values: list[int]) -> list[str]:
+    return [str(value) for value in values]
 
 
 def _values(mask: int, field: Field) -> list[int]:

@@ -15,7 +15,7 @@ once for each of them.
 from collections.abc import Iterator
 
 from pycron.schedule import CronSchedule, Interval, Schedule
-from pycron.zone import END_OF_TIME, Zone
+from pycron.zone import END_OF_TIME, START_OF_TIME, Zone
 
 # Any date falls on any weekday within 40 years (29 February around 2100).
 _HORIZON = 41 * 366 * 86_400
@@ -62,6 +62,7 @@ def follows_the_wall(schedule: Schedule) -> bool:
 
 
 def _next_cron(schedule: CronSchedule, zone: Zone, earliest: int) -> int | None:
+    earliest = max(earliest, START_OF_TIME)
     horizon = min(earliest + _HORIZON, END_OF_TIME)
     while earliest < horizon:
         stretch = zone.stretch_at(earliest)

@@ -129,7 +129,7 @@ def _launch(listener: int, log: Path) -> "subprocess.Popen[bytes]":
     root = str(Path(__file__).resolve().parent.parent)
     arguments = ["-S", "-s", "-P", "-m", "pycron.runner", str(listener)]
     environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": _DEFAULT_PATH}
-    loader = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
+    loader = [name for name in os.environ if name.startswith(("LD_", "FAKETIME")) or name == "TZ"]
     environment |= {name: os.environ[name] for name in loader}
     with log.open("ab") as messages:
         return subprocess.Popen(

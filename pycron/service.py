@@ -9,7 +9,7 @@ import grp
 import os
 import pwd
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -284,9 +284,14 @@ class Service:
         if not isinstance(text, str):
             raise _Refused("install: no text")
         most = self.config.user_table_bytes
-        if len(text.encode("utf-8", "surrogateescape")) > most:
+        try:
+            size = len(text.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            raise _Refused("install: the text is no text") from None
+        if size > most:
             raise _Refused(f"the table is larger than {most} bytes (limits.user_table_bytes)")
-        table = crontab.parse(text, Source(user, user), self.judge())
+        judge = replace(self.judge(), most_entries=self.config.user_table_entries)
+        table = crontab.parse(text, Source(user, user), judge)
         problems = [problem_row(problem) for problem in table.problems]
         if table.errors:
             raise _Refused("the table has errors; nothing was installed", problems=problems)

@@ -18,6 +18,8 @@ from pycron.zone import Zone
 
 FireTime = tuple[int, Job]
 
+_MOST_DEAD = 1000  # places of a heap that may be nobody's, beside as many as are somebody's
+
 
 @dataclass(slots=True)
 class _Group:
@@ -37,6 +39,7 @@ class _Queue:
         self._groups: dict[tuple[Schedule, str | None], _Group] = {}
         self._heap: list[tuple[int, int, _Group]] = []
         self._serial = count()
+        self._dead = 0
 
     def add(self, job: Job) -> None:
         key = job.schedule, job.zone
@@ -53,6 +56,15 @@ class _Queue:
             group.jobs.pop(job.source.name, None)
             if not group.jobs:
                 del self._groups[key]  # its place in the heap is passed over when it comes up
+                self._dead += 1
+                if self._dead > len(self._groups) + _MOST_DEAD:
+                    self._bury()
+
+    def _bury(self) -> None:
+        """Take the places of groups that are no more out of the heap."""
+        self._heap = [entry for entry in self._heap if entry[2].jobs]
+        heapq.heapify(self._heap)
+        self._dead = 0
 
     def next_fire_time(self) -> int | None:
         while self._heap and not self._heap[0][2].jobs:

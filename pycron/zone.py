@@ -13,6 +13,7 @@ LONGEST_SHIFT = 3 * 3600
 
 END_OF_TIME = 253_402_300_800 - 86_400  # a day short of the year 10000, where datetime ends
 _DAY = 86_400
+START_OF_TIME = -62_135_596_800 + 4 * _DAY  # four days into the year 1, where datetime begins
 _AHEAD = 500 * _DAY
 _UTC = datetime.UTC
 

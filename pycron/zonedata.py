@@ -62,9 +62,11 @@ class ZoneData:
     def _machine_zone(self) -> Zone:
         if self._chosen is not None:
             return self.zone(self._chosen)
-        name = os.environ.get("TZ", "").removeprefix(":")
+        name = os.environ.get("TZ", "").removeprefix(":").removeprefix(f"{_SYSTEM}/")
         if name and self.exists(name):
             return self.zone(name)
+        if name and (posix := _posix_zone(name)):
+            return posix
         linked = _localtime_name()
         if linked and self.exists(linked):
             return self.zone(linked)
@@ -114,6 +116,18 @@ def _release(folder: Path) -> str:
 @cache
 def _package() -> Path:
     return Path(str(importlib.resources.files("tzdata").joinpath("zoneinfo")))
+
+
+def _posix_zone(text: str) -> Zone | None:
+    """The zone of a POSIX string such as `EST5EDT,M3.2.0,M11.1.0` or `JST-9`."""
+    if not re.match(r"[A-Za-z]{3,}[+-]?[0-9]", text, re.ASCII):
+        return None
+    from dateutil import tz  # 28 ms, and few machines have it so
+
+    try:
+        return Zone(text, tz.tzstr(text, posix_offset=True))
+    except ValueError:
+        return None
 
 
 def _localtime_itself() -> Zone | None:

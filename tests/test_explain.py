@@ -18,8 +18,9 @@ from pycron.schedule import parse_cron, parse_nickname
         ("30 2 * * *", "at 02:30"),
         ("0,30 8,20 * * *", "at 08:00, 08:30, 20:00 and 20:30"),
         ("*/10 8-18 * * *", "every 10 minutes, at hours 8 to 18"),
-        ("15 */2 * * *", "at minute 15, every 2 hours"),
-        ("*/7 * * * *", "every 7 minutes"),
+        ("15 */6 * * *", "at 00:15, 06:15, 12:15 and 18:15"),
+        ("* */12 * * *", "every minute, at hours 0 and 12"),
+        ("*/40 * * * *", "at minutes 0 and 40 of every hour"),
         # Days
         ("0 9 * * 1-5", "at 09:00, on Monday to Friday"),
         ("0 0 * * 0", "at 00:00, on Sunday"),
@@ -33,7 +34,9 @@ from pycron.schedule import parse_cron, parse_nickname
         ("0 0 * * 5#2", "at 00:00, on the second Friday of the month"),
         ("0 0 * * 5L", "at 00:00, on the last Friday of the month"),
         # Both day fields: either, unless one begins with a star
-        ("0 0 13 * 5", "at 00:00, on day 13 of the month and every Friday"),
+        ("0 0 13 * 5", "at 00:00, on day 13 of the month, and also on Friday"),
+        ("0 0 13 * 0-6", "at 00:00"),
+        ("0 0 1-31 * 1", "at 00:00"),
         ("0 0 */15 * 5", "at 00:00, on days 1, 16 and 31 of the month if it is Friday"),
         # Months
         ("0 0 1 1 *", "at 00:00, on day 1 of the month, in January"),

@@ -28,11 +28,15 @@ class AlreadyRunning(Exception):
     """Another daemon has this state directory."""
 
 
+class NoTable(Exception):
+    """A table that was named is not there."""
+
+
 class UnsafeDirectory(Exception):
     """Somebody else could write where the daemon keeps its state."""
 
 
-_FAILURES = (AlreadyRunning, UnsafeDirectory, ConfigError, NoRunner, StoreError, OSError)
+_FAILURES = (AlreadyRunning, NoTable, UnsafeDirectory, ConfigError, NoRunner, StoreError, OSError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -149,6 +153,9 @@ def _lock(where: Places) -> Iterator[None]:
 
 def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Places) -> Setup:
     account = own_account()
+    for path in [*options.table, *options.system_table]:
+        if not path.exists():
+            raise NoTable(f"{path}: no such table")
     user_tables = None
     if mode is Mode.SYSTEM:
         _make_directory(places.SPOOL, 0o700)

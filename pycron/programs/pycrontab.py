@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -80,11 +79,12 @@ def _nothing_asked() -> int:
 
 def _test(file: str) -> int:
     from pycron import crontab
+    from pycron.accounts import own_account
     from pycron.checking import local_judge
     from pycron.model import Source
     from pycron.zonedata import ZoneData
 
-    owner = pwd.getpwuid(os.geteuid()).pw_name
+    owner = own_account().name
     table = crontab.parse(_read(file), Source(file, owner), local_judge(ZoneData()))
     for problem in table.problems:
         print(problem, file=sys.stderr)
@@ -107,14 +107,15 @@ def _remove(client: ControlClient, user: str | None, ask: bool) -> int:
         owner = client.ask("table", user=user)["user"]
         if not _yes(f"pycrontab: really delete {owner}'s crontab? (y/n) "):
             return 0
-    answer = client.ask("delete", user=user)
+    answer = client.again().ask("delete", user=user)
     if not answer["deleted"]:
         raise _Failed(f"no crontab for {answer['user']}")
     return 0
 
 
 def _replace(client: ControlClient, user: str | None, file: str) -> int:
-    answer = client.ask("install", user=user, text=_read(file))
+    text = _read(file)  # which may take longer than a daemon waits for a client
+    answer = client.again().ask("install", user=user, text=text)
     _print_problems(answer, file)
     return 0
 

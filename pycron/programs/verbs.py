@@ -15,6 +15,7 @@ from pycron import crontab
 from pycron.checking import local_judge, read_and_parse
 from pycron.config import Config
 from pycron.control import ControlClient
+from pycron.crontab import printable
 from pycron.explain import daylight_saving
 from pycron.explain import explain as in_words
 from pycron.firetime import fire_times
@@ -131,6 +132,8 @@ def _jobs(
 ) -> list[tuple[str, int, Schedule, str | None]]:
     """Name, line, schedule and zone of what was named: an expression, tables, or the daemon's."""
     if options.expression is not None:
+        if options.table or options.system_table:
+            raise argparse.ArgumentTypeError("an expression, or tables: not both")
         return _jobs_of_expression(options.expression, zones)
     sources = _named_sources(options)
     if not sources:
@@ -338,8 +341,17 @@ def _print_output(options: argparse.Namespace, run_id: str, attempt: int, data: 
         text = data.decode("utf-8", "backslashreplace")
         print_json([{"run_id": run_id, "attempt": attempt, "output": text}])
     else:
-        sys.stdout.buffer.write(data)
+        _write_output(data)
     sys.stdout.flush()
+
+
+def _write_output(data: bytes) -> None:
+    """As it is into a file or a pipe; a terminal obeys nothing of it."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(data)
+        return
+    text = data.decode("utf-8", "surrogateescape")
+    sys.stdout.write("".join(c if c in "\n\t" else printable(c) for c in text))
 
 
 # ---- check
