@@ -30,9 +30,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """The daemon has read its tables for the first time since the machine started."""
+    """The daemon has read its tables for the first time since the machine started.
+
+    `turn` tells the boots of one second apart.
+    """
 
     boot_id: str
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,8 @@ class RecordCursor:
 @dataclass(frozen=True, slots=True)
 class RecordBoot:
     boot_id: str
+    second: int
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,7 +364,7 @@ class Daemon:
         """@reboot: once a boot; in the foreground, where the daemon is the machine, each start."""
         boot_id = host.boot_id()
         if self._setup.mode is Mode.FOREGROUND or self._store.meta("boot_id") != boot_id:
-            self._feed(Booted(boot_id))
+            self._feed(Booted(boot_id, self._store.boots_in(int(time.time()))))
 
     # ---- signals
 

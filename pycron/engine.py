@@ -282,9 +282,10 @@ class Engine:
     def _booted(self, event: Booted, now: Now) -> list[Action]:
         if self.stopping:
             return []
-        runs = [(RunKey(job.id, int(now.wall)), job) for job in self._timetable.reboot_jobs()]
+        second = int(now.wall)
+        runs = [(RunKey(job.id, second, event.turn), job) for job in self._timetable.reboot_jobs()]
         records, starts = self._take_up(runs, now)
-        return [*records, RecordBoot(event.boot_id), *starts]
+        return [*records, RecordBoot(event.boot_id, second, event.turn), *starts]
 
     # ---- Runs
 

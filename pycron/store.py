@@ -212,6 +212,7 @@ class Store:
                 self._set_meta("cursor", json.dumps(astuple(record.cursor)))
             case RecordBoot():
                 self._set_meta("boot_id", record.boot_id)
+                self._set_meta("booted", json.dumps([record.second, record.turn]))
             case RecordRunner():
                 self._set_meta("runner", record.instance)
 
@@ -324,6 +325,12 @@ class Store:
             return None
         fixed, wall, stepped = json.loads(text)
         return Cursor(fixed, wall, tuple(stepped))
+
+    def boots_in(self, second: int) -> int:
+        """How many boots this second has seen, of which the last one is on record."""
+        text = self.meta("booted")
+        last, turn = json.loads(text) if text else (None, 0)
+        return turn + 1 if last == second else 0
 
     def unfinished(self) -> Iterator[Unfinished]:
         """The Runs that had not ended, in the order in which they were recorded."""

@@ -144,13 +144,15 @@ def test_reboot_jobs_begin_when_the_machine_has() -> None:
     assert sim.tell(Booted("boot-1")) == [
         RecordRun(attempt.run, job),
         RecordAttempt(attempt),
-        RecordBoot("boot-1"),
+        RecordBoot("boot-1", START, 0),
         Start(attempt, job),
     ]
 
 
 def test_a_boot_without_reboot_jobs_is_recorded() -> None:
-    assert Sim("@daily a").tell(Booted("boot-1")) == [RecordBoot("boot-1")]
+    (record,) = Sim("@daily a").tell(Booted("boot-1"))
+    assert isinstance(record, RecordBoot)
+    assert record.boot_id == "boot-1"
 
 
 def test_zones_that_change_move_the_next_fire_time() -> None:

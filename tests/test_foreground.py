@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemons import RunningDaemon, alive, foreground, program, run
+from tests.people import person, real_user
 from tests.waiting import until
 
 
@@ -66,6 +67,7 @@ def test_a_killed_daemon_finds_its_commands_again(tmp_path: Path) -> None:
     with foreground(table, tmp_path) as daemon:
         daemon.wait_for("attempt_started", count=2)
         daemon.kill()
+        (tmp_path / "empty").touch()
         again = RunningDaemon(
             ["--foreground", "--table", tmp_path / "empty", "--state-dir", tmp_path / "state"],
             tmp_path / "log2",
@@ -121,6 +123,32 @@ def test_without_a_state_directory_nothing_is_left(tmp_path: Path) -> None:
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
     assert not state.exists()
+
+
+def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+    refused = run("pycrond", "--foreground", "--table", tmp_path / "typo")
+    assert (refused.returncode, refused.stderr) == (1, f"pycrond: {tmp_path}/typo: no such table\n")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_uid_without_a_name(tmp_path: Path) -> None:
+    """As in a container that is started with a user id of its own."""
+    real_user("pycrontest1")  # or skip: others must be able to run this interpreter
+    home = person("pycrontest1", tmp_path / "home").home
+    os.chown(home, 54_321, 54_321)
+    prefix = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "env", f"HOME={home}"]
+    (home / "table").write_text("@reboot id -u\n")
+    daemon = RunningDaemon(
+        ["--foreground", "--table", home / "table", "--state-dir", home / "state"],
+        tmp_path / "log",
+        prefix=prefix,
+    )
+    try:
+        daemon.wait_for("attempt_ended", outcome="succeeded")
+        assert daemon.log("output")[0]["line"] == "54321"
+    finally:
+        daemon.stop()
 
 
 def test_one_daemon_for_a_state_directory(tmp_path: Path) -> None:

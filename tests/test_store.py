@@ -189,7 +189,7 @@ def test_no_attempt_twice(store: Store) -> None:
 
 def test_cursor_boot_and_runner(store: Store) -> None:
     for cursor in (Cursor(NOON, NOON + 60), Cursor(5, 6, (7, 8))):
-        store.write([RecordCursor(cursor), RecordBoot("b00t"), RecordRunner("12-34")])
+        store.write([RecordCursor(cursor), RecordBoot("b00t", NOON, 2), RecordRunner("12-34")])
         assert store.cursor() == cursor
     assert store.meta("boot_id") == "b00t"
     assert store.meta("runner") == "12-34"
@@ -368,3 +368,12 @@ def test_the_file_shrinks_again(tmp_path: Path) -> None:
         for _ in range(10):
             store.prune(before=NOON + 10**6, most=0)
     assert path.stat().st_size < full / 4
+
+
+def test_two_boots_in_one_second_are_two(store: Store) -> None:
+    """A foreground daemon runs its @reboot Jobs at each start, however soon that comes."""
+    assert store.boots_in(NOON) == 0
+    store.write([RecordBoot("b", NOON, 0)])
+    assert store.boots_in(NOON) == 1
+    store.write([RecordBoot("b", NOON, 1)])
+    assert (store.boots_in(NOON), store.boots_in(NOON + 1)) == (2, 0)

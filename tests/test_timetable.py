@@ -415,3 +415,16 @@ def executed(row: dict[str, str | int]) -> Counter[str]:
         minute = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M")
         runs[minute] += len(timetable.take_due(now, sleep))
         runs += Counter()  # drops the minutes of nothing
+
+
+def test_a_table_that_is_installed_again_and_again_costs_no_memory() -> None:
+    """The places of its old versions are taken out of the queue, not only passed over."""
+    source = Source("alice", "alice")
+    text = "".join(f"{minute} {hour} * * * x\n" for hour in range(24) for minute in range(60))
+    timetable = Timetable(lambda _: UTC, Cursor(0, 0))
+    timetable.put(parse("* * * * * y\n", Source("bob", "bob"), Judge()))
+    for _ in range(20):
+        timetable.put(parse(text, source, Judge()))
+    places = len(timetable._fixed._heap)  # nothing but its size shows from outside
+    assert places < 3 * 1440
+    assert timetable.next_fire_time() == 60
