@@ -24,7 +24,8 @@ WILDCARD = (
 def explain(schedule: Schedule) -> str:
     """When it is due, as a person would say it."""
     if isinstance(schedule, Interval):
-        return f"every {schedule.seconds} seconds, counted from 1970-01-01T00:00Z"
+        often = "second" if schedule.seconds == 1 else f"{schedule.seconds} seconds"
+        return f"every {often}, counted from 1970-01-01T00:00Z"
     if not isinstance(schedule, CronSchedule):
         return "once, when the daemon first starts after the machine did"
     parts = [_times(schedule), _days(schedule.days), _months(schedule.months)]

@@ -1,6 +1,7 @@
 """Decisions that need no memory: functions from values to values."""
 
 from pycron.model import Ending, Job, Outcome, RunKey, Table, digest
+from pycron.schedule import Reboot
 from pycron.settings import Settings
 
 _EX_TEMPFAIL = 75  # sysexits(3): try again later
@@ -33,9 +34,9 @@ def settle(last_good: Table | None, new: Table) -> Table:
 def start_delay(job: Job, host: str) -> int:
     """Seconds from the fire time to the start: CRON_JITTER spreads them, the same each time.
 
-    RANDOM_DELAY of cronie is the same setting in minutes.
+    RANDOM_DELAY of cronie is the same setting in minutes. @reboot comes when it comes.
     """
-    spread = job.settings.jitter
+    spread = 0 if isinstance(job.schedule, Reboot) else job.settings.jitter
     return int(digest(host, job.id, "jitter"), 16) % (spread + 1) if spread else 0
 
 

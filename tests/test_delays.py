@@ -1,11 +1,17 @@
 """Starts that are put off, come too late, or are caught up."""
 
+import datetime
+from dataclasses import replace
+from functools import cache
+from zoneinfo import ZoneInfo
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.actions import (
     Action,
+    Booted,
     Now,
     RecordAttempt,
     RecordNotStarted,
@@ -23,7 +29,7 @@ from pycron.model import AttemptKey, Job, Outcome, RunKey, Source
 from pycron.policy import start_delay, too_late
 from pycron.schedule import parse_cron
 from pycron.timetable import MOST_CAUGHT_UP, Cursor, starting_cursor, starting_gaps
-from pycron.zone import UTC
+from pycron.zone import UTC, Stretch, Zone
 
 NOON = 1_772_971_200  # 2026-03-08T12:00:00Z, a Sunday
 DAY = 86_400
@@ -109,6 +115,52 @@ def test_a_stopping_daemon_leaves_it_to_the_next_one() -> None:
     engine.handle(StopStarting(), Now(NOON, NOON))
     assert engine.idle
     assert engine.next_wakeup() is None
+
+
+def test_several_wait_and_each_begins_at_its_own_time() -> None:
+    table = "".join(f"CRON_JITTER=1h 0 12 * * * x{i}\n" for i in range(20))
+    engine = engine_of(table, Cursor(NOON - 60, NOON - 60), NOON - 60)
+    planned = {job.command: NOON + start_delay(job, "host") for job in engine.jobs()}
+    tick(engine, NOON)
+    seen: dict[str, float] = {}
+    while (wakeup := engine.next_wakeup()) is not None and wakeup <= NOON + 3600:
+        actions = tick(engine, wakeup)
+        seen |= {a.job.command: wakeup for a in actions if isinstance(a, Start)}
+    assert seen == planned
+    assert list(seen.values()) == sorted(seen.values())
+    assert not engine.waiting
+
+
+def test_the_next_daemon_begins_at_once_what_should_have_begun_meanwhile() -> None:
+    table = "CRON_JITTER=1h 0 12 * * * x\n"
+    (job,) = jobs_of(table)
+    late = NOON + start_delay(job, "host") + 60
+    engine = engine_of(table, Cursor(late - 100, late - 100), late)
+    engine.handle(Resumed(AttemptKey(RunKey(job.id, NOON), 0), job, None, None), Now(late, 0))
+    assert started(tick(engine, late)) == [NOON]
+    assert started(tick(engine, late + 60)) == []
+
+
+def test_a_delayed_start_that_comes_back_too_late_is_missed() -> None:
+    table = "CRON_JITTER=1h CRON_START_DEADLINE=60s 0 12 * * * x\n"
+    (job,) = jobs_of(table)
+    late = NOON + start_delay(job, "host") + 61
+    engine = engine_of(table, Cursor(late - 100, late - 100), late)
+    engine.handle(Resumed(AttemptKey(RunKey(job.id, NOON), 0), job, None, None), Now(late, 0))
+    (miss,) = missed(tick(engine, late))
+    assert (miss.run.fire_time, miss.outcome) == (NOON, Outcome.MISSED)
+
+
+def test_jobs_of_the_boot_are_not_delayed() -> None:
+    engine = engine_of("RANDOM_DELAY=60\n@reboot x\n", Cursor(NOON, NOON), NOON)
+    assert started(engine.handle(Booted("boot-1"), Now(NOON, 0))) == [NOON]
+
+
+@given(st.integers(0, 10_000), st.text("abc", min_size=1))
+def test_a_delay_is_within_its_bounds(jitter: int, host: str) -> None:
+    (job,) = jobs_of("@daily x\n")
+    delayed = replace(job, settings=replace(job.settings, jitter=jitter))
+    assert 0 <= start_delay(delayed, host) <= jitter
 
 
 # ---- the start deadline
@@ -206,8 +258,8 @@ def test_a_year_of_minutes_is_not_walked_through() -> None:
     """What a long gap costs is bounded by what is brought back."""
     asked = 0
 
-    class Counting(type(UTC)):  # type: ignore[misc]
-        def stretch_at(self, instant: int) -> object:
+    class Counting(Zone):
+        def stretch_at(self, instant: int) -> Stretch:
             nonlocal asked
             asked += 1
             return super().stretch_at(instant)
@@ -218,6 +270,127 @@ def test_a_year_of_minutes_is_not_walked_through() -> None:
         NOON - 180, NOON - 120, NOON - 60,
     ]  # fmt: skip
     assert asked < 200
+    asked = 0
+    start = NOON - 365 * DAY
+    engine = Engine(
+        lambda _: zone, starting_cursor(Cursor(start, start), NOON - 30),
+        starting_gaps(Cursor(start, start), NOON - 30),
+    )  # fmt: skip
+    lines = "CRON_CATCHUP=all * * * * * a\nCRON_CATCHUP=latest * * * * * b\n"
+    engine.handle(TableLoaded(parse(lines, Source("alice", "alice"), Judge())), Now(NOON - 30, 0))
+    assert len(started(tick(engine, NOON - 30))) == MOST_CAUGHT_UP + 1
+    assert asked < 2000
+
+
+HOUR = 3600
+
+
+@pytest.mark.parametrize(
+    ("step", "setting", "entry", "hours"),
+    [
+        # Up to three hours: a fixed Job is made up for by the rule of time, once, whatever is set
+        (3, "none", "0 13,14 * * *", [13, 14]),
+        (3, "latest", "0 13,14 * * *", [13, 14]),
+        (3, "all", "0 13,14 * * *", [13, 14]),
+        # A wildcard Job only by its setting
+        (3, "none", "0 */7 * * *", []),
+        (3, "latest", "0 */7 * * *", [14]),
+        (3, "all", "0 */13 * * *", [13]),
+        # More than three hours: both only by their setting
+        (5, "none", "0 13,14 * * *", []),
+        (5, "latest", "0 13,14 * * *", [14]),
+        (5, "all", "0 13,14 * * *", [13, 14]),
+        (5, "all", "0 */7 * * *", [14]),
+        (5, "latest", "@every 4h", [16]),
+        # A Job that is due as the clock arrives has its latest already
+        (5, "latest", "0 13,17 * * *", [17]),
+        (5, "all", "0 13,17 * * *", [13, 17]),
+        (5, "none", "0 13,17 * * *", [17]),
+        # Back again: nothing was missed
+        (-5, "all", "0 13,14 * * *", []),
+    ],
+)
+def test_what_a_step_brings_back(step: int, setting: str, entry: str, hours: list[int]) -> None:
+    """From 12:00 to the full hour, which the clock reaches in a minute of its own."""
+    engine = engine_of(f"CRON_CATCHUP={setting} {entry} x\n", Cursor(NOON, NOON), NOON)
+    tick(engine, NOON)
+    arrived = engine.handle(Tick(), Now(NOON + step * HOUR, NOON + 60))
+    assert [12 + (fire - NOON) // HOUR for fire in started(arrived)] == hours
+    assert not started(engine.handle(Tick(), Now(NOON + step * HOUR + 60, NOON + 120)))
+
+
+@pytest.mark.parametrize(("late", "caught"), [(300, 5), (301, 1)])
+def test_five_minutes_are_no_gap_and_a_second_more_is_one(late: int, caught: int) -> None:
+    """From then on wildcard Jobs are not made up for, only those of the minute that has come."""
+    engine = engine_of("* * * * * x\n", Cursor(NOON, NOON), NOON)
+    tick(engine, NOON)
+    assert len(started(engine.handle(Tick(), Now(NOON + late, NOON + 1)))) == caught
+
+
+def test_a_deadline_decides_over_what_a_step_brings_back() -> None:
+    table = "CRON_CATCHUP=all CRON_START_DEADLINE=2h 0 13-16 * * * x\n"
+    engine = engine_of(table, Cursor(NOON, NOON), NOON)
+    tick(engine, NOON)
+    actions = engine.handle(Tick(), Now(NOON + 5 * HOUR, NOON + 60))
+    assert started(actions) == [NOON + 3 * HOUR, NOON + 4 * HOUR]
+    assert [miss.run.fire_time for miss in missed(actions)] == [NOON + HOUR, NOON + 2 * HOUR]
+
+
+def test_what_is_caught_up_keeps_its_delay() -> None:
+    table = "CRON_CATCHUP=latest CRON_JITTER=1h 0 12 * * * x\n"
+    (job,) = jobs_of(table)
+    back = NOON + 301
+    assert NOON + start_delay(job, "host") > back
+    engine = engine_of(table, Cursor(NOON - 60, NOON - 60), back)
+    assert started(tick(engine, back)) == []
+    assert engine.next_wakeup() == NOON + start_delay(job, "host")
+
+
+def test_a_rare_job_is_found_far_back() -> None:
+    """Down for thirty years, one leap day a Job."""
+    start = NOON - 30 * 365 * DAY
+    table = "CRON_CATCHUP=latest @yearly a\nCRON_CATCHUP=all 0 0 29 2 * b\n"
+    engine = engine_of(table, Cursor(start, start), NOON)
+    years = [
+        (datetime.datetime.fromtimestamp(a.attempt.run.fire_time, datetime.UTC).year, a.job.command)
+        for a in tick(engine, NOON)
+        if isinstance(a, Start)
+    ]
+    leap_years = [1996, 2000, 2004, 2008, 2012, 2016, 2020, 2024]
+    assert years == [*((year, "b") for year in leap_years[-7:]), (2026, "a")]
+
+
+@cache
+def new_york() -> Zone:
+    return Zone("America/New_York", ZoneInfo("America/New_York"))
+
+
+@pytest.mark.parametrize(
+    ("month", "day", "entry", "times"),
+    [
+        # 2026-03-08: 02:00 -0500 is 03:00 -0400
+        (3, 8, "30 2 * * *", ["03:00 -0400"]),
+        (3, 8, "30 */1 * * *", ["00:30 -0500", "01:30 -0500", "03:30 -0400", "04:30 -0400"]),
+        # 2026-11-01: 02:00 -0400 is 01:00 -0500
+        (11, 1, "30 1 * * *", ["01:30 -0400"]),
+        (11, 1, "30 */1 * * *", ["00:30 -0400", "01:30 -0400", "01:30 -0500", "02:30 -0500",
+                                 "03:30 -0500", "04:30 -0500"]),
+    ],
+)  # fmt: skip
+def test_what_was_missed_while_the_zone_was_shifted(
+    month: int, day: int, entry: str, times: list[str]
+) -> None:
+    """Down from midnight to 05:00."""
+    midnight = datetime.datetime(2026, month, day, tzinfo=new_york().tzinfo)
+    start, now = int(midnight.timestamp()), int(midnight.replace(hour=5).timestamp())
+    record = Cursor(start, start)
+    engine = Engine(
+        lambda _: new_york(), starting_cursor(record, now), starting_gaps(record, now), "host"
+    )
+    lines = parse(f"CRON_CATCHUP=all {entry} x\n", Source("alice", "alice"), Judge())
+    engine.handle(TableLoaded(lines), Now(now, now))
+    found = started(tick(engine, now))
+    assert [f"{new_york().local(fire):%H:%M %z}" for fire in found] == times
 
 
 @given(

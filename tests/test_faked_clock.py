@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,8 +14,8 @@ import pytest
 
 from pycron.firetime import fire_times
 from pycron.schedule import parse_cron
-from pycron.zone import Zone
-from tests.daemons import RunningDaemon, run
+from pycron.zone import UTC, Zone
+from tests.daemons import RunningDaemon, foreground, run
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
@@ -73,6 +74,68 @@ def test_across_a_change_of_the_clock(start: str, until_text: str, tmp_path: Pat
         found = sorted(row["fire_time"] for row in rows if row["job"] == name)
         assert [t for t in found if t >= _stamp(first)] == expected, name
     assert {row["outcome"] for row in rows if row["ended"]} == {"succeeded"}
+    logged = [line["run_id"] for line in daemon.log("attempt_started")]
+    assert len(logged) == len(set(logged))
+    assert {row["run_id"] for row in rows if row["ended"]} <= set(logged)
+
+
+LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+STEPPED = """
+CRON_NAME=each              * * * * *           true
+CRON_NAME=wild              */10 * * * *        true
+CRON_NAME=fixed             0-59/5 0-23 * * *   true
+CRON_NAME=latest CRON_CATCHUP=latest */10 * * * * true
+CRON_NAME=all CRON_CATCHUP=all       */10 * * * * true
+"""
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="libfaketime.so.1 is not where Debian has it")
+def test_a_clock_that_is_set_forward_by_an_hour(tmp_path: Path) -> None:
+    """The steady clock is set with it, as if the machine had been asleep."""
+    clock = tmp_path / "clock"
+    _set(clock, "+0 x60")
+    environment = dict(
+        os.environ, TZ="UTC", LD_PRELOAD=str(LIBRARY), FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+    )  # fmt: skip
+    with foreground(STEPPED, tmp_path, env=environment) as daemon:
+        daemon.wait_for("attempt_ended", job="each", count=2)
+        _set(clock, "+3600 x60")
+        # The Runs that it brings about are started together, with that of the hour's turn
+        daemon.wait_for("attempt_ended", job="all", count=6)
+        count = len(daemon.log("attempt_ended", job="each")) + 2
+        daemon.wait_for("attempt_ended", job="each", count=count)
+        rows = _runs(tmp_path / "state")
+    fires = {
+        name: {instant(row["fire_time"]) for row in rows if row["job"] == name}
+        for name in ("each", "wild", "fixed", "latest", "all")
+    }
+    minutes = sorted(fires["each"])
+    first, last = minutes[0], minutes[-1]
+    steps = [(later - earlier, later) for earlier, later in pairwise(minutes)]
+    ((width, arrived),) = [step for step in steps if step[0] != 60]  # nothing else is missing
+    assert 3600 <= width <= 3660 + 300
+
+    def due(text: str) -> set[int]:
+        return set(fire_times(parse_cron(tuple(text.split())), UTC, first, last + 1))
+
+    def shown(name: str) -> set[int]:
+        return {fire for fire in fires[name] if first <= fire <= last}
+
+    assert shown("fixed") == due("0-59/5 0-23 * * *")
+    assert shown("all") == due("*/10 * * * *")
+    assert shown("wild") == due("*/10 * * * *") & fires["each"]
+    assert shown("latest") == shown("wild") | {arrived - arrived % 600}
+    assert {row["outcome"] for row in rows if row["ended"]} == {"succeeded"}
+    logged = [line["run_id"] for line in daemon.log("attempt_started")]
+    assert len(logged) == len(set(logged))
+
+
+def _set(clock: Path, text: str) -> None:
+    """At once: a half-written file would be another clock."""
+    new = clock.with_suffix(".new")
+    new.write_text(f"{text}\n")
+    new.replace(clock)
 
 
 def _child_of(pid: int) -> int:

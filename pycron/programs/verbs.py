@@ -85,7 +85,7 @@ def _all_jobs(client: ControlClient) -> Iterator[Row]:
 
 
 def next_fire_times(options: argparse.Namespace) -> int:
-    zones = _zones(options.tz)
+    zones = _zones(_zone_of_daemon(options) if options.tz is None else options.tz)
     start = parse_instant(options.start, zones.machine)
     end = parse_instant(options.until, zones.machine) if options.until else END_OF_TIME
     count = None if options.until else options.count
@@ -105,6 +105,14 @@ def _zones(machine: str | None) -> ZoneData:
         return ZoneData(machine)
     except UnknownZone as error:
         raise argparse.ArgumentTypeError(f'bad --tz: "{error}" (no such time zone)') from None
+
+
+def _zone_of_daemon(options: argparse.Namespace) -> str | None:
+    """The machine's zone where the daemon runs; None where no daemon is asked."""
+    if options.expression is not None or _named_sources(options):
+        return None
+    zone = str(_client(options).ask("status")["zone"])
+    return zone if ZoneData().exists(zone) else None
 
 
 def _fire_times_of(
