@@ -70,7 +70,7 @@ _SETTING_START = re.compile(r"[ \t]*CRON_[A-Za-z0-9_]*[ \t]*=")
 _WORD = re.compile(r"[ \t]*([^ \t]*)")
 _FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
 # What useradd, LDAP and Active Directory give out; a path or an option is no user.
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
+USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
 _FLAGS_TO_COME = frozenset("ns")
 _COMMAND = re.compile(r"(?:[^\\%]|\\.|\\$)*", re.DOTALL)
 _UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
@@ -315,7 +315,7 @@ class _Reader:
 
     def _user(self, words: "_Words") -> str:
         user = words.next()
-        if not _USER.fullmatch(user):
+        if not USER_NAME.fullmatch(user):
             reason = "a system table has a user before the command"
             raise _Complaint("bad-username", f'bad username: "{user}" ({reason})', words.column)
         if self.judge.user_exists and not self.judge.user_exists(user):

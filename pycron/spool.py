@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pycron.crontab import USER_NAME
 from pycron.model import Problem, Severity, Source
 
 # What run-parts(8) takes; so an editor's backup or a package manager's leftover is no table.
 _DROP_IN_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
 
 _NAMES = "a table's name has letters, digits, _ and - only (run-parts)"
 
@@ -100,7 +100,7 @@ class Place:
         return [str(self.path / name) for name in names if not name.startswith(".")]
 
     def is_table_name(self, name: str) -> bool:
-        return bool((_USER_NAME if self.users else _DROP_IN_NAME).fullmatch(name))
+        return bool((USER_NAME if self.users else _DROP_IN_NAME).fullmatch(name))
 
 
 @dataclass(slots=True)

@@ -3,8 +3,6 @@
 import argparse
 import base64
 import heapq
-import os
-import pwd
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from pycron import crontab
+from pycron.accounts import own_account
 from pycron.checking import local_judge, read_and_parse
 from pycron.config import Config
 from pycron.control import ControlClient
@@ -159,7 +158,7 @@ def _jobs_of_expression(
     """One Job: the expression as an entry whose command does nothing."""
     if "\n" in expression:
         raise Failed("expression: one line")
-    source = Source("expression", _own_name())
+    source = Source("expression", own_account().name)
     table = crontab.parse(f"{expression} :\n", source, local_judge(zones))
     jobs = _good_jobs(table.jobs, table.problems)
     if not jobs:
@@ -180,15 +179,8 @@ def _schedule_of_row(row: Row) -> tuple[str, int, Schedule, str | None]:
     return row["job"], row["line"], parse_resolved(row["resolved"]), row["zone"]
 
 
-def _own_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
 def _named_sources(options: argparse.Namespace) -> list[Source]:
-    own = [Source(str(path), _own_name()) for path in options.table]
+    own = [Source(str(path), own_account().name) for path in options.table]
     return own + [Source(str(path), None) for path in options.system_table]
 
 
