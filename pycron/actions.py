@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pycron.events import Event
-from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Table
-from pycron.timetable import Cursor
+from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey, Table
+from pycron.timetable import Cursor, Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,11 @@ InputEvent = (
 
 @dataclass(frozen=True, slots=True)
 class RecordRun:
+    """A Run has come to be; `by` is the user who has started it by hand."""
+
     run: RunKey
     job: Job
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,28 @@ class RecordCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordGap:
+    """Fire times that have no Run, and why."""
+
+    gap: Gap
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPause:
+    """A pause holds from now on; one of the same scope is replaced."""
+
+    pause: Pause
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResume:
+    """The pause of this scope is over."""
+
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordBoot:
     boot_id: str
     second: int
@@ -196,7 +221,7 @@ class RecordRunner:
 
 Record = (
     RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordNotStarted | RecordRevived
-    | RecordCursor | RecordBoot | RecordRunner
+    | RecordCursor | RecordGap | RecordPause | RecordResume | RecordBoot | RecordRunner
 )  # fmt: skip
 
 

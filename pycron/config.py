@@ -34,6 +34,9 @@ class Config:
     output_bytes: int = _option(
         "limits.output_bytes", 2**20, "how much of an Attempt's output is kept"
     )
+    processes: int = _option(
+        "limits.processes", 4096, "the most processes that an Attempt may have at once"
+    )
     clients: int = _option("limits.clients", 64, "the most connections to the control socket")
     retention_days: int = _option(
         "retention.days", 90, "how many days a Run and its output are kept"

@@ -303,6 +303,7 @@ class Daemon:
             output=path,
             output_limit=self._setup.config.output_bytes,
             report_output=shown,
+            processes_max=self._setup.config.processes,
         )
 
     # ---- the runner

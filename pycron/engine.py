@@ -479,7 +479,7 @@ class Engine:
 
     def _ended(self, event: Ended, now: Now) -> list[Action]:
         ending = event.ending
-        end = _End(Step.ENDED, outcome_of(ending), ending, ending.error)
+        end = _End(Step.ENDED, outcome_of(ending), ending, ending.reason)
         return self._close(event.attempt, end, now)
 
     def _lost(self, event: Lost, now: Now) -> list[Action]:

@@ -165,13 +165,23 @@ class AttemptKey:
         return cls(RunKey.parse(run), int(number))
 
 
+class Cause(StrEnum):
+    """Why the runner has ended an Attempt."""
+
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """What the kernel said about an ended process.
 
-    `exit_status` or `signal`, the other is None. `memory_peak` is the largest resident set of any
-    one process of the Attempt (getrusage's ru_maxrss, which starts at the runner's own size).
-    `error` is why the command could not be run, where the process never came to it.
+    `exit_status` or `signal`, the other is None. `memory_peak`: of the whole tree where the Attempt
+    had a cgroup, else the largest resident set of any one of its processes (getrusage's ru_maxrss,
+    which starts at the runner's own size). `output_bytes` were printed, `output_kept` of them are
+    in the output file. `cause`: set where it did not end by itself. `reason`: why that, or why the
+    command could not be run.
     """
 
     ended: float
@@ -180,7 +190,23 @@ class Ending:
     cpu_seconds: float
     memory_peak: int
     output_bytes: int
-    error: str | None = None
+    output_kept: int = 0
+    cause: Cause | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing within `scope` is begun before `until` (None: before it is resumed).
+
+    `scope`: `all`, `user:NAME`, `pool:NAME` or `job:ID`. `by`: the user who wanted it, at `since`.
+    """
+
+    scope: str
+    since: float
+    until: float | None
+    by: str
+    reason: str | None = None
 
 
 def rfc3339(instant: float) -> str:

@@ -1,10 +1,15 @@
 """Decisions that need no memory: functions from values to values."""
 
-from pycron.model import Ending, Job, Outcome, RunKey, Table, digest
+from pycron.model import Cause, Ending, Job, Outcome, RunKey, Table, digest
 from pycron.schedule import Reboot
 from pycron.settings import Settings
 
 _EX_TEMPFAIL = 75  # sysexits(3): try again later
+_OUTCOME_OF_CAUSE = {
+    Cause.TIMEOUT: Outcome.TIMED_OUT,
+    Cause.MEMORY: Outcome.OUT_OF_MEMORY,
+    Cause.CANCELLED: Outcome.CANCELLED,
+}
 _OUTCOME_WORDS = {
     Outcome.KILLED: "signal",
     Outcome.TIMED_OUT: "timeout",
@@ -14,7 +19,9 @@ _OUTCOME_WORDS = {
 
 
 def outcome_of(ending: Ending) -> Outcome:
-    """How an Attempt ended, by what the kernel said."""
+    """How an Attempt ended, by what the kernel and the runner said."""
+    if ending.cause is not None:
+        return _OUTCOME_OF_CAUSE[ending.cause]
     if ending.signal is not None:
         return Outcome.KILLED
     return Outcome.FAILED if ending.exit_status else Outcome.SUCCEEDED

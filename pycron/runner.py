@@ -38,6 +38,7 @@ class _Output:
     def __init__(self, pipe: int, path: str, limit: int) -> None:
         self.pipe = pipe
         self.total = 0
+        self.kept = 0
         self._path = path
         self._room = limit
         self._file: int | None = None
@@ -69,7 +70,9 @@ class _Output:
         try:
             if self._file is None:
                 self._file = self._create()
-            self._room -= os.write(self._file, data)
+            written = os.write(self._file, data)
+            self.kept += written
+            self._room -= written
         except OSError:
             self._room = 0  # a full disk ends the recording, never the command
 
@@ -367,7 +370,9 @@ class Runner:
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6),
             "memory_peak": usage.ru_maxrss * 1024,
             "output_bytes": attempt.output.total,
-            "error": self._failures.pop(attempt.id, None),
+            "output_kept": attempt.output.kept,
+            "cause": None,
+            "reason": self._failures.pop(attempt.id, None),
         }
         if attempt.report_output:
             self._grown.add(attempt.id)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pycron import sockets
 from pycron.accounts import Account
-from pycron.model import AttemptKey, Ending, Job, rfc3339
+from pycron.model import AttemptKey, Cause, Ending, Job, rfc3339
 from pycron.places import Places
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
@@ -153,6 +153,7 @@ def start_message(
     output: Path,
     output_limit: int,
     report_output: bool,
+    processes_max: int,
 ) -> Message:
     """The order to start an Attempt as this account; see wire.py."""
     environment = command_environment(attempt, job, account)
@@ -172,6 +173,10 @@ def start_message(
         "output": str(output),
         "output_limit": output_limit,
         "report_output": report_output,
+        "timeout": settings.timeout,
+        "kill_after": settings.kill_after,
+        "memory_max": settings.memory_max,
+        "processes_max": processes_max,
     }
 
 
@@ -208,5 +213,7 @@ def ending_of(message: Message) -> Ending:
         cpu_seconds=message["cpu_seconds"],
         memory_peak=message["memory_peak"],
         output_bytes=message["output_bytes"],
-        error=message["error"],
+        output_kept=message["output_kept"],
+        cause=Cause(message["cause"]) if message["cause"] else None,
+        reason=message["reason"],
     )

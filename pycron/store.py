@@ -18,13 +18,16 @@ from pycron.actions import (
     RecordBoot,
     RecordCursor,
     RecordEnded,
+    RecordGap,
     RecordNotStarted,
+    RecordPause,
+    RecordResume,
     RecordRevived,
     RecordRun,
     RecordRunner,
     RecordStarted,
 )
-from pycron.model import AttemptKey, Job, Outcome, RunKey, Source
+from pycron.model import AttemptKey, Job, Outcome, Pause, RunKey, Source
 from pycron.schedule import Reboot
 from pycron.settings import intern
 from pycron.timetable import Cursor
@@ -53,6 +56,7 @@ CREATE TABLE runs (
     outcome TEXT,
     reason TEXT,
     retry_at REAL,
+    started_by TEXT,
     dead INTEGER NOT NULL DEFAULT 0,
     UNIQUE (job, fire_time, pass)
 );
@@ -71,15 +75,32 @@ CREATE TABLE attempts (
     cpu_seconds REAL,
     memory_peak INTEGER,
     output_bytes INTEGER,
+    output_kept INTEGER,
     reason TEXT,
     PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+
+CREATE TABLE gaps (
+    number INTEGER PRIMARY KEY,
+    after INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    wall INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+
+CREATE TABLE pauses (
+    scope TEXT PRIMARY KEY,
+    since REAL NOT NULL,
+    until REAL,
+    by TEXT NOT NULL,
+    reason TEXT
 ) WITHOUT ROWID;
 """
 
 _SELECT_RUNS = """
 SELECT runs.number, jobs.id AS job_id, jobs.name AS job, jobs."table", jobs.line, jobs.user,
     jobs.schedule, jobs.zone, jobs.command, runs.fire_time, runs.pass, runs.outcome, runs.reason,
-    runs.dead, runs.retry_at
+    runs.dead, runs.retry_at, runs.started_by
 FROM runs JOIN jobs ON jobs.number = runs.job
 """
 
@@ -185,8 +206,13 @@ class Store:
         match record:
             case RecordRun():
                 self._db.execute(
-                    "INSERT INTO runs (job, fire_time, pass) VALUES (?, ?, ?)",
-                    (self._job_number(record.job), record.run.fire_time, record.run.turn),
+                    "INSERT INTO runs (job, fire_time, pass, started_by) VALUES (?, ?, ?, ?)",
+                    (
+                        self._job_number(record.job),
+                        record.run.fire_time,
+                        record.run.turn,
+                        record.by,
+                    ),
                 )
             case RecordAttempt():
                 self._db.execute(
@@ -210,6 +236,19 @@ class Store:
                 )
             case RecordCursor():
                 self._set_meta("cursor", json.dumps(astuple(record.cursor)))
+            case RecordGap():
+                self._db.execute(
+                    "INSERT INTO gaps (after, until, wall, reason) VALUES (?, ?, ?, ?)",
+                    (record.gap.after, record.gap.until, record.gap.wall, record.reason),
+                )
+            case RecordPause():
+                pause = record.pause
+                self._db.execute(
+                    "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?, ?)",
+                    (pause.scope, pause.since, pause.until, pause.by, _text(pause.reason)),
+                )
+            case RecordResume():
+                self._db.execute("DELETE FROM pauses WHERE scope = ?", (record.scope,))
             case RecordBoot():
                 self._set_meta("boot_id", record.boot_id)
                 self._set_meta("booted", json.dumps([record.second, record.turn]))
@@ -219,13 +258,14 @@ class Store:
     def _write_end(self, record: RecordEnded) -> None:
         ending = record.ending
         key = self._attempt_number(record.attempt)
-        values: tuple[Any, ...] = (None,) * 6
+        values: tuple[Any, ...] = (None,) * 7
         if ending is not None:
             values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
-                      ending.memory_peak, ending.output_bytes)  # fmt: skip
+                      ending.memory_peak, ending.output_bytes, ending.output_kept)  # fmt: skip
         self._db.execute(
             "UPDATE attempts SET outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?,"
-            " cpu_seconds = ?, memory_peak = ?, output_bytes = ? WHERE run = ? AND number = ?",
+            " cpu_seconds = ?, memory_peak = ?, output_bytes = ?, output_kept = ?"
+            " WHERE run = ? AND number = ?",
             (record.outcome, _text(record.reason), *values, *key),
         )
         if record.run_outcome is not None:
@@ -325,6 +365,22 @@ class Store:
             return None
         fixed, wall, stepped = json.loads(text)
         return Cursor(fixed, wall, tuple(stepped))
+
+    def pauses(self) -> list[Pause]:
+        """The pauses that hold."""
+        return [Pause(*row) for row in self._db.execute("SELECT * FROM pauses ORDER BY since")]
+
+    def gap_at(self, instant: int, *, wall: bool) -> str | None:
+        """Why fire times at this UTC second have no Run; None where nothing is on record.
+
+        `wall`: of Jobs that follow the wall clock, else of fixed ones.
+        """
+        row = self._db.execute(
+            "SELECT reason FROM gaps WHERE after < ? AND until >= ? AND wall = ?"
+            " ORDER BY number DESC LIMIT 1",
+            (instant, instant, wall),
+        ).fetchone()
+        return None if row is None else str(row[0])
 
     def boots_in(self, second: int) -> int:
         """How many boots this second has seen, of which the last one is on record."""

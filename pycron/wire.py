@@ -7,9 +7,11 @@ old meaning does.
 daemon to runner
     hello    protocol
     start    id, argv, env, user (or null: don't change), cwd, cwd_required, umask, nice,
-             stdin, output (a path), output_limit (bytes), report_output
+             stdin, output (a path), output_limit (bytes), report_output, timeout and
+             kill_after (seconds; no timeout: null), memory_max (bytes or null), processes_max
     ack      ids of endings that are recorded; the runner forgets them
     signal   id, signal: to the process group of the Attempt
+    end      id, cause, reason, kill_after: TERM to all its processes, KILL so many seconds later
     leave    exit as soon as nothing runs and nothing is left to tell
 
 runner to daemon
@@ -17,7 +19,7 @@ runner to daemon
     started  id, pid, started
     refused  id, reason: it could not be forked; no process exists
     ended    id, pid, started, ended, exit_status, signal, cpu_seconds, memory_peak,
-             output_bytes, error
+             output_bytes, output_kept, cause (null, timeout, memory or cancelled), reason
     output   id: its output file has grown
 
 This module is imported by the runner: it stays small.

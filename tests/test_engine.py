@@ -84,9 +84,9 @@ class Sim:
 
 
 def ending(
-    exit_status: int | None = 0, signal: int | None = None, error: str | None = None
+    exit_status: int | None = 0, signal: int | None = None, reason: str | None = None
 ) -> Ending:
-    return Ending(START + 62.5, exit_status, signal, 0.25, 4096, 0, error)
+    return Ending(START + 62.5, exit_status, signal, 0.25, 4096, 0, reason=reason)
 
 
 def begun(actions: list[Action]) -> list[Start]:
@@ -296,14 +296,14 @@ def test_started() -> None:
     [
         (ending(0), Outcome.SUCCEEDED),
         (ending(1), Outcome.FAILED),
-        (ending(127, error="no such file"), Outcome.FAILED),
+        (ending(127, reason="no such file"), Outcome.FAILED),
         (ending(None, signal=9), Outcome.KILLED),
     ],
 )
 def test_ended(end: Ending, outcome: Outcome) -> None:
     sim, attempt = in_state(State.RUNNING)
     actions = sim.tell(Ended(attempt, end))
-    assert recorded(actions) == [RecordEnded(attempt, outcome, end, end.error, outcome)]
+    assert recorded(actions) == [RecordEnded(attempt, outcome, end, end.reason, outcome)]
     (log,) = (action for action in actions if isinstance(action, Log))
     assert (log.event, log.fields["outcome"], log.fields["duration"]) == (
         Event.ATTEMPT_ENDED,

@@ -150,7 +150,7 @@ def test_a_command_that_succeeds(host: Host) -> None:
     before = time.time()
     started = host.start("a.1", "echo said")
     ended = host.ended("a.1")
-    assert (ended["exit_status"], ended["signal"], ended["error"]) == (0, None, None)
+    assert (ended["exit_status"], ended["signal"], ended["reason"]) == (0, None, None)
     assert before <= started["started"] <= ended["ended"] <= time.time()
     assert ended["started"] == started["started"]
     assert ended["pid"] == started["pid"]
@@ -271,15 +271,15 @@ def test_a_missing_directory_is_the_root_where_it_is_not_required(host: Host) ->
 def test_a_missing_directory_that_is_required(host: Host, tmp_path: Path) -> None:
     ended, _ = host.run(f"touch {tmp_path}/ran", cwd="/no/such", cwd_required=True)
     assert ended["exit_status"] == 126
-    assert ended["error"].startswith("cannot enter /no/such: ")
+    assert ended["reason"].startswith("cannot enter /no/such: ")
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_missing_shell(host: Host) -> None:
     ended, _ = host.run("", argv=["/no/such/shell", "-c", "true"])
     assert ended["exit_status"] == 126
-    assert ended["error"].startswith("cannot run /no/such/shell: ")
-    assert "No such file" in ended["error"]
+    assert ended["reason"].startswith("cannot run /no/such/shell: ")
+    assert "No such file" in ended["reason"]
 
 
 def test_an_error_is_told_of_its_own_attempt_only(host: Host) -> None:
@@ -287,9 +287,9 @@ def test_an_error_is_told_of_its_own_attempt_only(host: Host) -> None:
     host.start("victim", "while [ ! -e go ]; do sleep 0.01; done")
     for number, end in enumerate("\n\r\v\f\x1c\x85\u2028"):
         host.start(f"liar{number}", "", argv=[f"/no{end}victim made up", "-c", "true"])
-        assert host.ended(f"liar{number}")["error"].startswith("cannot run /no")
+        assert host.ended(f"liar{number}")["reason"].startswith("cannot run /no")
     (host.places.state / "go").touch()
-    assert host.ended("victim")["error"] is None
+    assert host.ended("victim")["reason"] is None
 
 
 def test_the_umask(host: Host) -> None:
@@ -417,7 +417,7 @@ def test_a_directory_that_only_root_may_enter(host: Host) -> None:
     host.places.state.chmod(0o700)
     ended, _ = host.run("pwd", user=other_user(), cwd=str(host.places.state))
     assert ended["exit_status"] == 126
-    assert "Permission denied" in ended["error"]
+    assert "Permission denied" in ended["reason"]
 
 
 @pytest.mark.root
@@ -426,7 +426,7 @@ def test_a_negative_niceness_is_roots_to_take(host: Host) -> None:
     assert host.run("nice", nice=-5)[1] == "-5\n"
     host.start("other", "nice", user=other_user(), nice=-5, cwd="/")
     assert host.ended("other")["exit_status"] == 126
-    assert host.ended("other")["error"].startswith("cannot set the niceness: ")
+    assert host.ended("other")["reason"].startswith("cannot set the niceness: ")
 
 
 @pytest.mark.root
