@@ -80,6 +80,46 @@ class Redriven:
 
 
 @dataclass(frozen=True, slots=True)
+class StartedByHand:
+    """A user starts a Job now; with `force`, whatever limits and pauses say.
+
+    `turn` makes an identity that no other Run has.
+    """
+
+    job: Job
+    by: str
+    turn: int
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledByHand:
+    """A user ends a Run: TERM, and KILL after so many seconds; None is the setting of the Job."""
+
+    run: RunKey
+    by: str
+    kill_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseBegan:
+    pause: Pause
+
+
+@dataclass(frozen=True, slots=True)
+class PauseEnded:
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """How busy the machine is: its load of the last minute, and its free memory in bytes."""
+
+    load: float
+    free_memory: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     attempt: AttemptKey
     pid: int
@@ -114,8 +154,9 @@ class StopStarting:
 
 
 InputEvent = (
-    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Resumed | Redriven | Started
-    | Refused | Ended | Lost | StopStarting
+    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Resumed | Redriven | StartedByHand
+    | CancelledByHand | PauseBegan | PauseEnded | Pressure | Started | Refused | Ended | Lost
+    | StopStarting
 )  # fmt: skip
 
 
@@ -159,6 +200,13 @@ class RecordEnded:
     run_outcome: Outcome | None
     retry_at: float | None = None
     dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWithdrawn:
+    """The Attempt was not started and will not be: as if it had never been recorded."""
+
+    attempt: AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,17 +268,42 @@ class RecordRunner:
 
 
 Record = (
-    RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordNotStarted | RecordRevived
-    | RecordCursor | RecordGap | RecordPause | RecordResume | RecordBoot | RecordRunner
+    RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordWithdrawn | RecordNotStarted
+    | RecordRevived | RecordCursor | RecordGap | RecordPause | RecordResume | RecordBoot
+    | RecordRunner
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Hand the Attempt to the runner."""
+    """Hand the Attempt to the runner; with `hold`, it is to wait there for Go or Drop."""
 
     attempt: AttemptKey
     job: Job
+    hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The time of Attempts that the runner holds has come."""
+
+    attempts: tuple[AttemptKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The runner is not to start an Attempt that it holds."""
+
+    attempt: AttemptKey
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End an Attempt: TERM to all its processes, KILL `kill_after` seconds later."""
+
+    attempt: AttemptKey
+    reason: str
+    kill_after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,5 +314,5 @@ class Log:
     bad: bool = False
 
 
-Action = Record | Start | Log
-_Actions = list[Action]
+Order = Start | Go | Drop | Stop
+Action = Record | Order | Log

@@ -5,24 +5,63 @@
 
 import dataclasses
 import difflib
+import math
+import re
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pycron.admission import Limits
+from pycron.policy import Gates
+from pycron.settings import NAME_PATTERN, SETTINGS
 
 
 class ConfigError(Exception):
     """A configuration that can't be used; the message names the file and the option."""
 
 
-def _option(key: str, default: Any, help: str) -> Any:
-    return field(default=default, metadata={"key": key, "help": help})
+_WHOLE = "a whole number above 0"
+_NUMBER = "a number above 0"
+_TEXT = "a text"
+# Of these settings more is more, so there can be a most.
+CAPPED = (
+    "CRON_RETRIES", "CRON_MAX_RUNNING", "CRON_PRIORITY", "CRON_TIMEOUT", "CRON_KILL_AFTER",
+    "CRON_MEMORY_MAX",
+)  # fmt: skip
+
+
+def _option(key: str, default: Any, help: str, form: str = _WHOLE) -> Any:
+    return field(default=default, metadata={"key": key, "help": help, "form": form})
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Sizes are bytes. Retention: the shorter of the two; dead letters and what runs are kept."""
+    """Sizes are bytes; None is no limit. Retention: the shortest; what has not ended is kept.
 
+    `pools`: places by name. `defaults` and `ceilings`: values of settings, by attribute.
+    """
+
+    running: int | None = _option("limits.running", 4096, "the most Attempts that may run at once")
+    user_running: int | None = _option(
+        "limits.user_running", 2048, "the most Attempts of one user that may run at once"
+    )
+    waiting: int | None = _option(
+        "limits.waiting", 100_000, "the most Runs that may wait for a place"
+    )
+    user_waiting: int | None = _option(
+        "limits.user_waiting", 20_000, "the most Runs of one user that may wait for a place"
+    )
+    starts_per_second: int | None = _option(
+        "limits.starts_per_second", None, "the most starts in a second"
+    )
+    load: float | None = _option(
+        "limits.load", None, "nothing begins while the load of the last minute is higher", _NUMBER
+    )
+    free_memory: int | None = _option(
+        "limits.free_memory", None, "nothing begins while less memory is free"
+    )
     table_bytes: int = _option("limits.table_bytes", 32 * 2**20, "the largest table")
     table_entries: int = _option("limits.table_entries", 100_000, "the most entries of a table")
     user_table_bytes: int = _option(
@@ -42,11 +81,25 @@ class Config:
         "retention.days", 90, "how many days a Run and its output are kept"
     )
     retention_runs: int = _option("retention.runs", 1_000_000, "how many Runs are kept")
-    operators: str = _option("access.operators", "pycron", "the group whose members see everything")
+    operators: str = _option(
+        "access.operators", "pycron", "the group whose members see everything", _TEXT
+    )
+    pools: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    ceilings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.running, self.user_running, self.waiting, self.user_waiting,
+                      self.starts_per_second, self.pools)  # fmt: skip
+
+    @property
+    def gates(self) -> Gates:
+        return Gates(self.load, self.free_memory)
 
 
 OPTIONS: dict[str, "dataclasses.Field[Any]"] = {
-    f.metadata["key"]: f for f in dataclasses.fields(Config)
+    f.metadata["key"]: f for f in dataclasses.fields(Config) if f.metadata
 }
 
 
@@ -72,6 +125,11 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
     for section, content in document.items():
         if not isinstance(content, dict):
             raise ConfigError(f'{path}: "{section}" stands outside of a [section]')
+        if section in _OPEN:
+            values[section] = dict(
+                _OPEN[section](key, value, path) for key, value in content.items()
+            )
+            continue
         if section not in {key.partition(".")[0] for key in OPTIONS}:
             raise ConfigError(f'{path}: unknown section: "[{section}]" (see pycron.toml(5))')
         for key, value in content.items():
@@ -81,13 +139,51 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
                 close = difflib.get_close_matches(name, OPTIONS, 1)
                 hint = f"did you mean {close[0]}?" if close else "see pycron.toml(5)"
                 raise ConfigError(f'{path}: unknown option: "{name}" ({hint})')
-            values[option.name] = _checked(name, value, option, path)
+            values[option.name] = _checked(name, value, option.metadata["form"], path)
     return values
 
 
-def _checked(name: str, value: Any, option: "dataclasses.Field[Any]", path: Path) -> Any:
-    wanted = type(option.default)
-    if type(value) is not wanted or (isinstance(value, int) and not 1 <= value < 2**62):
-        form = "a whole number above 0" if wanted is int else "a text"
+def _checked(name: str, value: Any, form: str, path: Path) -> Any:
+    whole = type(value) is int and 1 <= value < 2**62
+    good = {
+        _WHOLE: whole,
+        _NUMBER: whole or (type(value) is float and 0 < value < math.inf),
+        _TEXT: type(value) is str,
+    }
+    if not good[form]:
         raise ConfigError(f"{path}: bad {name}: {value!r} ({form})")
     return value
+
+
+def _pool(name: str, places: Any, path: Path) -> tuple[str, int]:
+    if not re.fullmatch(NAME_PATTERN, name, re.ASCII):
+        raise ConfigError(f'{path}: bad pool: "{name}" (letters, digits and . _ + -, at most 64)')
+    return name, _checked(f"pools.{name}", places, _WHOLE, path)
+
+
+def _default(name: str, value: Any, path: Path) -> tuple[str, Any]:
+    return _setting(f"defaults.{name}", name, value, path, set(SETTINGS) - {"CRON_NAME"})
+
+
+def _ceiling(name: str, value: Any, path: Path) -> tuple[str, Any]:
+    return _setting(f"ceilings.{name}", name, value, path, set(CAPPED))
+
+
+def _setting(option: str, name: str, value: Any, path: Path, known: set[str]) -> tuple[str, Any]:
+    """The attribute of a setting and the value that a table would give it with this text."""
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}?" if close else "see pycron.toml(5)"
+        raise ConfigError(f'{path}: unknown option: "{option}" ({hint})')
+    setting = SETTINGS[name]
+    try:
+        return setting.attribute, setting.parse(str(value))
+    except ValueError:
+        raise ConfigError(f"{path}: bad {option}: {value!r} ({setting.form})") from None
+
+
+_OPEN: dict[str, Callable[[str, Any, Path], tuple[str, Any]]] = {
+    "pools": _pool,
+    "defaults": _default,
+    "ceilings": _ceiling,
+}

@@ -11,16 +11,17 @@ A table with an error still yields the Jobs of its good lines; what to do with t
 here.
 """
 
+import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pycron.fields import FIELDS, FieldError, Pick
 from pycron.model import Environment, Job, Problem, Severity, Source, Table, digest
 from pycron.schedule import Schedule, ScheduleError, parse_cron, parse_nickname
-from pycron.settings import SETTINGS, Setting, intern
+from pycron.settings import SETTINGS, Concurrency, Setting, Settings, intern
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
 LARGEST_ENVIRONMENT = 65_536  # characters; every command of a minute gets a copy
@@ -33,13 +34,17 @@ class Judge:
     """What the parser has to be told, because it looks at nothing but the text.
 
     `host`: what `~` and `H` depend on beside the entry. `user_exists` is None where nobody can
-    know yet.
+    know yet. `pools`: those that the configuration names; None where nobody knows. `defaults` and
+    `ceilings`: values of settings, by attribute, from the configuration.
     """
 
     host: str = ""
     zone_exists: Callable[[str], bool] = lambda _: True
     user_exists: Callable[[str], bool] | None = None
     most_entries: int = 1_000_000
+    pools: Collection[str] | None = None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    ceilings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def parse(text: str, source: Source, judge: Judge) -> Table:
@@ -71,7 +76,7 @@ _WORD = re.compile(r"[ \t]*([^ \t]*)")
 _FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
 # What useradd, LDAP and Active Directory give out; a path or an option is no user.
 USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
-_FLAGS_TO_COME = frozenset("ns")
+_DEFAULTS = Settings()
 _COMMAND = re.compile(r"(?:[^\\%]|\\.|\\$)*", re.DOTALL)
 _UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
 
@@ -87,8 +92,9 @@ class _Reader:
         self._line = 0
         self._environment: dict[str, str] = {}
         self._snapshot: Environment | None = ()
-        self._values: dict[str, Any] = {}
-        self._settings = intern(frozenset())
+        self._ceilings = judge.ceilings if source.owner is not None else {}
+        self._values: dict[str, Any] = dict(judge.defaults)
+        self._settings = self._settled(self._values)
         self._twins: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._ids: dict[str, int] = {}
@@ -166,7 +172,16 @@ class _Reader:
 
     def _set_value(self, attribute: str, value: Any) -> None:
         self._values = {**self._values, attribute: value}
-        self._settings = intern(frozenset(self._values.items()))
+        self._settings = self._settled(self._values)
+
+    def _settled(self, values: dict[str, Any]) -> Settings:
+        """The settings with these values, none of them above what the configuration allows."""
+        capped = dict(values)
+        for attribute, most in self._ceilings.items():
+            value = values.get(attribute, getattr(_DEFAULTS, attribute))
+            if value is None or value > most:
+                capped[attribute] = most
+        return intern(frozenset(capped.items()))
 
     def _take_settings(self, line: str) -> None:
         """Settings alone on their line hold from here on, in front of an entry for it alone."""
@@ -216,6 +231,13 @@ class _Reader:
         if setting.name == "CRON_TZ" and not self.judge.zone_exists(text):
             message = f'bad CRON_TZ: "{text}" (no such time zone; {setting.form})'
             raise _Complaint("unknown-zone", message, column)
+        if setting.name == "CRON_POOL" and text not in (self.judge.pools or (text,)):
+            message = f'CRON_POOL: "{text}" is not in the configuration, and has no limit'
+            self._warn("unknown-pool", message, column)
+        most = self._ceilings.get(setting.attribute)
+        if most is not None and value > most:
+            message = f'{setting.name}: "{text}" is above the ceiling of this system, {most}'
+            self._warn("above-ceiling", message, column)
         return value
 
     # ---- entries
@@ -231,6 +253,7 @@ class _Reader:
         fields = self._schedule_words(words)
         try:
             user, more_flags, command, stdin = self._user_and_command(words)
+            flags += more_flags
         except _Complaint:
             self._schedule(fields, "", start, line)  # what is wrong further left is said first
             raise
@@ -258,12 +281,16 @@ class _Reader:
                 command=command,
                 stdin=stdin,
                 environment=self._environment_now(),
-                settings=self._settings
-                if values is self._values
-                else intern(frozenset(values.items())),
-                flags=flags + more_flags,
+                settings=self._settings_of(values, flags),
+                flags=flags,
             )
         )
+
+    def _settings_of(self, values: dict[str, Any], flags: str) -> Settings:
+        """-s of OpenBSD is CRON_CONCURRENCY=forbid, unless the table says otherwise."""
+        if "s" in flags and values.get("concurrency") is None:
+            return self._settled({**values, "concurrency": Concurrency.FORBID})
+        return self._settings if values is self._values else self._settled(values)
 
     def _schedule_words(self, words: "_Words") -> tuple[str, ...]:
         """The words that make the schedule: one, two for @every, or five."""
@@ -332,10 +359,8 @@ class _Reader:
                 raise _Complaint("bad-option", message, match.start(1) - 1)
             flags += match[1]
             words.position = match.end()
-            for flag in sorted(set(match[1]) & _FLAGS_TO_COME):
-                self._warn(
-                    "no-effect", f"-{flag} has no effect in this version", match.start(1) - 1
-                )
+            if "n" in match[1]:
+                self._warn("no-effect", "-n has no effect in this version", match.start(1) - 1)
         return flags
 
     def _identity(self, user: str, *entry: str) -> str:

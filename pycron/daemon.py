@@ -11,23 +11,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import takewhile
 
 from pycron import __version__, host
 from pycron.accounts import Account, Accounts
 from pycron.actions import (
     Action,
     Booted,
+    Drop,
     Ended,
+    Go,
     InputEvent,
     Log,
     Lost,
     Now,
+    Order,
+    Pressure,
     Record,
     RecordRunner,
     Refused,
     Resumed,
     Start,
     Started,
+    Stop,
     StopStarting,
     Tick,
     ZonesChanged,
@@ -35,12 +41,13 @@ from pycron.actions import (
 from pycron.config import Config
 from pycron.control import ControlServer
 from pycron.crontab import Judge
-from pycron.engine import Engine
+from pycron.engine import Engine, State
 from pycron.events import Event
-from pycron.model import AttemptKey
+from pycron.model import AttemptKey, Cause, Job, Outcome, RunKey
 from pycron.notify import notify
 from pycron.output import OutputLines, remove_outputs
 from pycron.places import Places
+from pycron.policy import failure_hook, failure_hook_id
 from pycron.runner_client import ending_of, output_path, start_message
 from pycron.runner_link import RunnerLink
 from pycron.service import Service, UserTables
@@ -123,11 +130,16 @@ class Daemon:
     def _new_engine(self, now: int) -> Engine:
         """An engine that takes up where the last daemon stopped."""
         record = self._store.cursor()
+        config = self._setup.config
         return Engine(
             self._zones.zone,
             starting_cursor(record, now),
             starting_gaps(record, now),
             self._setup.host,
+            config.limits,
+            config.gates,
+            self._store.pauses(),
+            self._store.done_after(now),
         )
 
     # ---- the loop
@@ -180,10 +192,21 @@ class Daemon:
         self._last_wall = wall
         if wall < self._next_tick() and not set_back:
             return False
+        self._feel_pressure()
         self._feed(Tick())
         minute_passed = wall >= self._next_minute or set_back
         self._next_minute = _next_minute(wall)
         return minute_passed
+
+    def _feel_pressure(self) -> None:
+        """What the gates depend on, where there are any."""
+        gates = self._setup.config.gates
+        if gates.load is None and gates.free_memory is None:
+            return
+        import psutil  # 15 ms and 3 MB, and only a few ask for it
+
+        load, _, _ = os.getloadavg()
+        self._feed(Pressure(load, psutil.virtual_memory().available))
 
     def _look_around(self) -> None:
         """Once a minute, after its starts: what nobody tells us of."""
@@ -236,9 +259,12 @@ class Daemon:
         while self._turn.actions or self._turn.acknowledge:
             turn, self._turn = self._turn, _Turn()
             actions = turn.actions
-            written = self._write([action for action in actions if isinstance(action, Record)])
-            self._start([action for action in actions if isinstance(action, Start)])
-            for action in actions:
+            recorded = list(takewhile(lambda action: isinstance(action, Order), actions))
+            self._order([action for action in recorded if isinstance(action, Order)])
+            rest = actions[len(recorded) :]
+            written = self._write([action for action in rest if isinstance(action, Record)])
+            self._order([action for action in rest if isinstance(action, Order)])
+            for action in rest:
                 if isinstance(action, Log):
                     self._log(action)
             if written:
@@ -274,27 +300,42 @@ class Daemon:
                 return records[number:]
         return []
 
-    def _start(self, starts: list[Start]) -> None:
-        """Hand them to the runner in one batch; those that can't be are refused."""
-        messages: list[Message] = []
-        for start in starts:
-            account = self._accounts.find(start.job.user)
-            if account is None:
-                self._feed(Refused(start.attempt, f"no such user: {start.job.user}"))
-            elif self._setup.account.uid not in (0, account.uid):
-                reason = f"only root can run commands as {account.name}"
-                self._feed(Refused(start.attempt, reason))
-            else:
-                messages.append(self._order(start, account))
+    def _order(self, orders: list[Order]) -> None:
+        """Hand them to the runner in one batch; starts that can't be are refused."""
+        messages = [message for order in orders if (message := self._message(order))]
         if messages:
             self._runner.send(messages)
 
-    def _order(self, start: Start, account: Account) -> Message:
+    def _message(self, order: Order) -> Message | None:
+        match order:
+            case Start():
+                return self._start_message(order)
+            case Go():
+                return {"type": "go", "ids": [str(attempt) for attempt in order.attempts]}
+            case Drop():
+                return {"type": "drop", "id": str(order.attempt)}
+            case Stop():
+                return {
+                    "type": "end",
+                    "id": str(order.attempt),
+                    "cause": Cause.CANCELLED.value,
+                    "reason": order.reason,
+                    "kill_after": order.kill_after,
+                }
+
+    def _start_message(self, start: Start) -> Message | None:
+        account = self._accounts.find(start.job.user)
+        own = self._setup.account.uid
+        if account is None:
+            self._feed(Refused(start.attempt, f"no such user: {start.job.user}"))
+            return None
+        if own not in (0, account.uid):
+            self._feed(Refused(start.attempt, f"only root can run commands as {account.name}"))
+            return None
         path = output_path(self._setup.places, start.attempt)
         shown = self._setup.mode is Mode.FOREGROUND
         if shown:
             self._output.follow(start.attempt, start.job, path)
-        own = self._setup.account.uid
         return start_message(
             start.attempt,
             start.job,
@@ -304,6 +345,7 @@ class Daemon:
             output_limit=self._setup.config.output_bytes,
             report_output=shown,
             processes_max=self._setup.config.processes,
+            hold=start.hold,
         )
 
     # ---- the runner
@@ -316,10 +358,10 @@ class Daemon:
         """
         same = self._store.meta("runner") == instance
         heard_of = {message["id"] for message in known}
-        for running in self._engine.running:
+        for running in self._engine.attempts:
             if str(running.attempt) in heard_of:
                 continue
-            if same and running.pid is None:
+            if running.state is State.HELD or (same and running.pid is None):
                 self._turn.actions += self._engine.start_again(running.attempt)
             else:
                 reason = "the runner died; nobody knows how the command ended"
@@ -345,10 +387,13 @@ class Daemon:
             self._turn.acknowledge.append(message["id"])
 
     def _resume(self) -> None:
-        """Take up the Attempts that an earlier daemon left behind."""
+        """Take up the Runs that an earlier daemon left behind."""
         jobs = {job.id: job for job in self._engine.jobs()}
+        hooks = {failure_hook_id(job.id): job for job in jobs.values() if job.settings.on_failure}
         for left in self._store.unfinished():
             job = jobs.get(left.job.id)
+            if job is None and left.job.id in hooks:
+                job = self._hook_again(hooks[left.job.id], left.attempt.run)
             self._feed(
                 Resumed(
                     left.attempt,
@@ -360,6 +405,16 @@ class Daemon:
                     gone=job is None,
                 )
             )
+
+    def _hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
+        """The Job of a CRON_ON_FAILURE that an earlier daemon has recorded."""
+        run = RunKey(job.id, hook_run.fire_time, hook_run.turn)
+        found = self._store.run(run)
+        if found is None:
+            return None
+        row, attempts = found
+        status = attempts[-1]["exit_status"] if attempts else None
+        return failure_hook(job, run, Outcome(row["outcome"]), status)
 
     def _boot(self) -> None:
         """@reboot: once a boot; in the foreground, where the daemon is the machine, each start."""
@@ -451,6 +506,9 @@ class Daemon:
             host=self._setup.host,
             zone_exists=self._zones.exists,
             most_entries=self._setup.config.table_entries,
+            pools=self._setup.config.pools,
+            defaults=self._setup.config.defaults,
+            ceilings=self._setup.config.ceilings,
         )
 
     # ---- the control socket

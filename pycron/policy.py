@@ -1,8 +1,10 @@
 """Decisions that need no memory: functions from values to values."""
 
+from dataclasses import dataclass, replace
+
 from pycron.model import Cause, Ending, Job, Outcome, RunKey, Table, digest
 from pycron.schedule import Reboot
-from pycron.settings import Settings
+from pycron.settings import Concurrency, Settings, intern
 
 _EX_TEMPFAIL = 75  # sysexits(3): try again later
 _OUTCOME_OF_CAUSE = {
@@ -16,6 +18,17 @@ _OUTCOME_WORDS = {
     Outcome.OUT_OF_MEMORY: "memory",
     Outcome.LOST: "lost",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """When a machine is too busy for more commands: None is never. `free_memory`: bytes."""
+
+    load: float | None = None
+    free_memory: int | None = None
+
+
+ALWAYS_OPEN = Gates()
 
 
 def outcome_of(ending: Ending) -> Outcome:
@@ -55,12 +68,83 @@ def too_late(job: Job, planned: float, now: float) -> str | None:
     return f"{round(now - planned)} seconds late; CRON_START_DEADLINE is {deadline}"
 
 
+def concurrency_of(settings: Settings) -> Concurrency:
+    """CRON_CONCURRENCY; without it, a Job that is tried again doesn't run beside itself."""
+    if settings.concurrency is not None:
+        return settings.concurrency
+    return Concurrency.FORBID if settings.retries else Concurrency.ALLOW
+
+
+def job_limit(settings: Settings) -> int | None:
+    """How many Attempts of a Job may run at once; None is any number."""
+    if settings.max_running is not None:
+        return settings.max_running
+    return None if concurrency_of(settings) is Concurrency.ALLOW else 1
+
+
+def scopes_of(job: Job) -> list[str]:
+    """The scopes of a Pause that hold a Job."""
+    scopes = ["all", f"user:{job.user}", f"job:{job.id}"]
+    return [*scopes, f"pool:{job.settings.pool}"] if job.settings.pool else scopes
+
+
+def closed_gate(limits: Gates, load: float, free_memory: int) -> str | None:
+    """Why nothing may begin on a machine under pressure; None when it may."""
+    if limits.load is not None and load > limits.load:
+        return f"the load is {load:.1f} (limits.load is {limits.load:g})"
+    if limits.free_memory is not None and free_memory < limits.free_memory:
+        mebibytes = free_memory // 2**20
+        return f"{mebibytes} MiB of memory are free (limits.free_memory is {limits.free_memory})"
+    return None
+
+
+_FOR_A_HOOK = ("timeout", "kill_after", "memory_max", "pool", "priority", "nice", "umask", "cwd")
+
+
+def failure_hook(job: Job, run: RunKey, outcome: Outcome, exit_status: int | None) -> Job | None:
+    """The Job of CRON_ON_FAILURE: its one Run has the fire time of the Run that has failed.
+
+    So the identity of Runs is what keeps it from being run twice. None where there is none.
+    """
+    command = job.settings.on_failure
+    if command is None:
+        return None
+    settings = {(name, getattr(job.settings, name)) for name in _FOR_A_HOOK}
+    told = {
+        "CRON_FAILED_JOB": job.name,
+        "CRON_FAILED_RUN_ID": str(run),
+        "CRON_OUTCOME": outcome.value,
+        "CRON_EXIT_STATUS": "" if exit_status is None else str(exit_status),
+    }
+    return replace(
+        job,
+        id=failure_hook_id(job.id),
+        name=f"{job.name}{_HOOK}",
+        schedule=Reboot(),
+        command=command,
+        stdin=None,
+        environment=(*job.environment, *told.items()),
+        settings=intern(frozenset(settings)),
+    )
+
+
+_HOOK = ":on-failure"  # no CRON_NAME has a colon
+
+
+def failure_hook_id(job_id: str) -> str:
+    return digest(job_id, _HOOK)
+
+
+def is_hook(job: Job) -> bool:
+    return job.name.endswith(_HOOK)
+
+
 def is_retryable(settings: Settings, outcome: Outcome, exit_status: int | None) -> bool:
     """Whether an Attempt that ended so is tried again, as long as retries are left.
 
     CRON_NO_RETRY_ON weighs more than CRON_RETRY_ON, and exit status 75 more than both.
     """
-    if outcome is Outcome.SUCCEEDED:
+    if outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED):
         return False
     if exit_status == _EX_TEMPFAIL:
         return True

@@ -129,6 +129,7 @@ class Runner:
         self._leaving = False
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
         self._orders: deque[Order] = deque()
+        self._held: dict[str, Order] = {}
         self._attempts: dict[str, _Attempt] = {}
         self._by_pid: dict[int, _Attempt] = {}
         self._failures: dict[str, str] = {}
@@ -244,6 +245,9 @@ class Runner:
         self._greeted = False
         self._outgoing.clear()
         self._grown.clear()
+        for attempt in self._held:
+            del self._attempts[attempt]
+        self._held.clear()
 
     def _take(self, message: Message) -> None:
         match message.get("type"):
@@ -252,8 +256,14 @@ class Runner:
             case "start":
                 check_order(message)
                 if message["id"] not in self._attempts:
-                    self._attempts[message["id"]] = _Attempt(message)
-                    self._orders.append(message)
+                    self._take_order(message)
+            case "go":
+                for attempt in message["ids"]:
+                    if attempt in self._held:
+                        self._orders.append(self._held.pop(attempt))
+            case "drop":
+                if self._held.pop(message["id"], None):
+                    del self._attempts[message["id"]]
             case "ack":
                 for attempt in message["ids"]:
                     self._forget(attempt)
@@ -261,6 +271,13 @@ class Runner:
                 self._signal(message["id"], message["signal"])
             case "leave":
                 self._leaving = True
+
+    def _take_order(self, order: Order) -> None:
+        self._attempts[order["id"]] = _Attempt(order)
+        if order["hold"]:
+            self._held[order["id"]] = order
+        else:
+            self._orders.append(order)
 
     def _greet(self) -> None:
         while self._orders:  # of a daemon that is dead: it recorded them as begun

@@ -154,6 +154,7 @@ def start_message(
     output_limit: int,
     report_output: bool,
     processes_max: int,
+    hold: bool,
 ) -> Message:
     """The order to start an Attempt as this account; see wire.py."""
     environment = command_environment(attempt, job, account)
@@ -177,6 +178,7 @@ def start_message(
         "kill_after": settings.kill_after,
         "memory_max": settings.memory_max,
         "processes_max": processes_max,
+        "hold": hold,
     }
 
 

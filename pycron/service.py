@@ -18,7 +18,7 @@ from pycron.actions import InputEvent, Log, Redriven
 from pycron.config import Config
 from pycron.control import Peer, refusal
 from pycron.crontab import Judge
-from pycron.engine import Engine, lateness_ms
+from pycron.engine import Engine
 from pycron.events import Event
 from pycron.model import (
     AttemptKey,
@@ -30,6 +30,7 @@ from pycron.model import (
     problem_row,
     rfc3339,
 )
+from pycron.reports import lateness_ms
 from pycron.runner_client import output_path
 from pycron.schedule import resolved_text
 from pycron.spool import Unreadable, install, read_table
@@ -142,7 +143,7 @@ class Service:
             "problems": len(self._visible_problems(peer)),
             "jobs": sum(1 for job in self.engine.jobs() if self._may_see(peer, job.user)),
             "running": len(running),
-            "waiting": self.engine.waiting,
+            "waiting": sum(1 for run in self.engine.waiting if self._may_see(peer, run.job.user)),
         }
 
     def _jobs(self, peer: Peer, request: Message) -> Message:

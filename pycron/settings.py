@@ -261,6 +261,7 @@ class Settings:
         Concurrency,
         "allow, forbid, replace or queue",
         "what happens when the last Run still runs",
+        works=True,
     )
     max_running: int | None = _setting(
         "CRON_MAX_RUNNING",
@@ -268,6 +269,7 @@ class Settings:
         _whole(1, 100000),
         "a number from 1 to 100000",
         "how many Attempts of the Job may run at once",
+        works=True,
     )
     pool: str | None = _setting(
         "CRON_POOL",
@@ -275,6 +277,7 @@ class Settings:
         _matching(NAME_PATTERN),
         "a name from the configuration",
         "the shared limit that the Job counts against",
+        works=True,
     )
     priority: int = _setting(
         "CRON_PRIORITY",
@@ -282,6 +285,7 @@ class Settings:
         _whole(-1000, 1000),
         "a number from -1000 to 1000",
         "who starts first when a limit is reached",
+        works=True,
     )
     timeout: int | None = _setting(
         "CRON_TIMEOUT", None, _duration(1), _AMOUNT, "how long an Attempt may run"
@@ -352,7 +356,12 @@ class Settings:
         "when output is mailed",
     )
     on_failure: str | None = _setting(
-        "CRON_ON_FAILURE", None, _text, "a command", "run when a Run has used up its retries"
+        "CRON_ON_FAILURE",
+        None,
+        _text,
+        "a command",
+        "run when a Run has used up its retries",
+        works=True,
     )
 
 

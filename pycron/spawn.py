@@ -31,6 +31,7 @@ _ORDER: dict[str, tuple[type, ...]] = {
     "output": (str,),
     "output_limit": (int,),
     "report_output": (bool,),
+    "hold": (bool,),
 }
 
 

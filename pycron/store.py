@@ -26,6 +26,7 @@ from pycron.actions import (
     RecordRun,
     RecordRunner,
     RecordStarted,
+    RecordWithdrawn,
 )
 from pycron.model import AttemptKey, Job, Outcome, Pause, RunKey, Source
 from pycron.schedule import Reboot
@@ -226,6 +227,11 @@ class Store:
                 )
             case RecordEnded():
                 self._write_end(record)
+            case RecordWithdrawn():
+                self._db.execute(
+                    "DELETE FROM attempts WHERE run = ? AND number = ?",
+                    self._attempt_number(record.attempt),
+                )
             case RecordNotStarted():
                 run = self._run_number(record.run)
                 self._end_run(run, record.outcome, record.reason, record.dead)
@@ -387,6 +393,15 @@ class Store:
         text = self.meta("booted")
         last, turn = json.loads(text) if text else (None, 0)
         return turn + 1 if last == second else 0
+
+    def done_after(self, instant: int) -> list[RunKey]:
+        """The Runs that have ended although their fire time comes after an instant."""
+        rows = self._db.execute(
+            "SELECT jobs.id, fire_time, pass FROM runs JOIN jobs ON jobs.number = runs.job"
+            " WHERE fire_time > ? AND outcome IS NOT NULL",
+            (instant,),
+        )
+        return [RunKey(*row) for row in rows]
 
     def unfinished(self) -> Iterator[Unfinished]:
         """The Runs that had not ended, in the order in which they were recorded."""

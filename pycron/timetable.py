@@ -6,7 +6,7 @@ costs nothing, however many Jobs there are.
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -85,6 +85,16 @@ class _Queue:
             self._push(group, until)
         self.done = max(self.done, until)
         return due
+
+    def peek(self, until: int) -> Iterator[FireTime]:
+        """The next fire time of each Job that has one up to `until`; nothing is handed out."""
+        places = [0]
+        while places:
+            place = places.pop()
+            if place < len(self._heap) and self._heap[place][0] <= until:
+                fire, _, group = self._heap[place]
+                yield from ((fire, job) for jobs in group.jobs.values() for job in jobs)
+                places += [2 * place + 1, 2 * place + 2]  # whatever is below it, is not before it
 
     def restart(self, done: int) -> None:
         """Hand out what comes after `done`, whatever was handed out before."""
@@ -172,6 +182,7 @@ class Timetable:
     ) -> None:
         self._zone_of = zone_of
         self._gaps = list(gaps)
+        self._passed_over: list[Gap] = []
         self._catching_up: dict[str, list[Job]] = {}
         self._fixed = _Queue(zone_of, cursor.fixed)
         self._wall = _Queue(zone_of, cursor.wall)
@@ -217,6 +228,12 @@ class Timetable:
         self._fixed.restart(self._fixed.done)
         self._wall.restart(self._wall.done)
 
+    def peek(self, until: int) -> list[tuple[int, int, Job]]:
+        """What will be due at the next fire times up to `until`, as take_due would hand it out."""
+        due = [*self._fixed.peek(until), *self._wall.peek(until)]
+        due.sort(key=_in_order)
+        return [(fire, self._turn(fire), job) for fire, job in due]
+
     def take_due(self, now: float, awake: float) -> list[tuple[int, int, Job]]:
         """What is due: (fire time, turn, Job), in the order of time, table and line.
 
@@ -228,7 +245,7 @@ class Timetable:
         restart = _just_before(now, awake)
         due = self._take_wall(second, restart) + self._take_fixed(second, restart)
         due += self._take_caught_up({job.id for _, job in due})
-        due.sort(key=lambda item: (item[0], item[1].source.name, item[1].line))
+        due.sort(key=_in_order)
         return [(fire, self._turn(fire), job) for fire, job in due]
 
     def _take_wall(self, now: int, restart: int) -> list[FireTime]:
@@ -262,6 +279,7 @@ class Timetable:
         Of a Job that is due anyway, the latest missed fire time is not brought back as well.
         """
         gaps, self._gaps = self._gaps, []
+        self._passed_over += gaps
         found: list[FireTime] = []
         for gap in gaps:
             for job in [job for jobs in self._catching_up.values() for job in jobs]:
@@ -274,12 +292,23 @@ class Timetable:
                 found += [(fire, job) for fire in times]
         return found
 
+    def take_passed_over(self) -> list[Gap]:
+        """The gaps since the last call, for whoever keeps a record of them."""
+        gaps, self._passed_over = self._passed_over, []
+        return gaps
+
     def _turn(self, fire: int) -> int:
         """How often a clock that was set back has passed this fire time before."""
         return sum(1 for reached in self._stepped if reached >= fire)
 
     def _queue_of(self, job: Job) -> _Queue:
         return self._wall if follows_the_wall(job.schedule) else self._fixed
+
+
+def _in_order(due: FireTime) -> tuple[int, str, int]:
+    """By time, table and line."""
+    fire, job = due
+    return fire, job.source.name, job.line
 
 
 def _just_before(now: float, awake: float) -> int:

@@ -8,7 +8,10 @@ daemon to runner
     hello    protocol
     start    id, argv, env, user (or null: don't change), cwd, cwd_required, umask, nice,
              stdin, output (a path), output_limit (bytes), report_output, timeout and
-             kill_after (seconds; no timeout: null), memory_max (bytes or null), processes_max
+             kill_after (seconds; no timeout: null), memory_max (bytes or null),
+             processes_max, hold (wait for go)
+    go       ids of held starts whose time has come
+    drop     id of a held start that is not to be; so are all of a daemon that has gone
     ack      ids of endings that are recorded; the runner forgets them
     signal   id, signal: to the process group of the Attempt
     end      id, cause, reason, kill_after: TERM to all its processes, KILL so many seconds later

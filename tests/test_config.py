@@ -1,6 +1,5 @@
 """pycron.toml: defaults, what it says, and what is wrong with it."""
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -41,8 +40,41 @@ def test_every_option_can_be_set(tmp_path: Path) -> None:
     text = "".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
     (tmp_path / "pycron.toml").write_text(text)
     config = read_config(tmp_path / "pycron.toml", required=True)
-    for option in dataclasses.fields(Config):
+    for option in OPTIONS.values():
         assert getattr(config, option.name) in ("wheel", 12345)
+
+
+def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text(
+        '[pools]\ndb = 3\n[defaults]\nCRON_TIMEOUT = "1h"\nCRON_RETRIES = 2\n'
+        '[ceilings]\nCRON_MEMORY_MAX = "2G"\n'
+    )
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.limits.pools == {"db": 3}
+    assert config.defaults == {"timeout": 3600, "retries": 2}
+    assert config.ceilings == {"memory_max": 2 * 2**30}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[pools]\ndb = 0\n", "bad pools.db: 0 (a whole number above 0)"),
+        ('[pools]\n"a b" = 1\n', 'bad pool: "a b" (letters, digits and . _ + -, at most 64)'),
+        ('[defaults]\nCRON_NAME = "x"\n', 'unknown option: "defaults.CRON_NAME"'),
+        ('[defaults]\nCRON_TIMEOT = "1h"\n', "(did you mean CRON_TIMEOUT?)"),
+        ('[defaults]\nCRON_TIMEOUT = "soon"\n', "bad defaults.CRON_TIMEOUT: 'soon' (a duration"),
+        ('[ceilings]\nCRON_TZ = "UTC"\n', 'unknown option: "ceilings.CRON_TZ"'),
+        ("[limits]\nload = nan\n", "bad limits.load: nan (a number above 0)"),
+        ('[limits]\nload = "1"\n', "bad limits.load: '1' (a number above 0)"),
+    ],
+)
+def test_what_is_wrong_with_them(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+def test_a_load_may_be_a_fraction(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text("[limits]\nload = 1.5\n")
+    assert read_config(tmp_path / "pycron.toml", required=True).gates.load == 1.5
 
 
 def test_an_unknown_option(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_delayed_run_is_recorded_at_once_and_started_later() -> None:
     actions = tick(engine, NOON)
     assert [a.run.fire_time for a in actions if isinstance(a, RecordRun)] == [NOON]
     assert started(actions) == []
-    assert engine.waiting == 1
+    assert len(engine.waiting) == 1
     assert engine.next_wakeup() == NOON + delay
     assert started(tick(engine, NOON + delay - 1)) == []
     actions = tick(engine, NOON + delay)

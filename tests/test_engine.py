@@ -11,6 +11,7 @@ from pycron.actions import (
     Action,
     Booted,
     Ended,
+    Go,
     InputEvent,
     Log,
     Lost,
@@ -32,8 +33,9 @@ from pycron.actions import (
     Tick,
     ZonesChanged,
 )
+from pycron.admission import UNLIMITED, Limits
 from pycron.crontab import Judge, parse
-from pycron.engine import TRANSITIONS, Engine, State, Step
+from pycron.engine import LEAD, TRANSITIONS, Engine, State, Step
 from pycron.events import Event
 from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source, Table
 from pycron.timetable import LATE, Cursor
@@ -65,9 +67,9 @@ def table(*lines: str, name: str = "alice") -> Table:
 class Sim:
     """An engine with its two clocks."""
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, limits: Limits = UNLIMITED) -> None:
         self.wall = self.steady = float(START)
-        self.engine = Engine(zone_of, Cursor(START, START))
+        self.engine = Engine(zone_of, Cursor(START, START), limits=limits)
         self.tell(TableLoaded(table(*lines)))
         self.tell(Tick())
 
@@ -75,6 +77,10 @@ class Sim:
         self.wall += wait
         self.steady += wait
         return self.engine.handle(event, Now(self.wall, self.steady))
+
+    def state(self, run: RunKey) -> State:
+        alive = [*self.engine.attempts, *self.engine.waiting]
+        return {each.run: each.state for each in alive}[run]
 
     def due(self) -> AttemptKey:
         """Wait for the next minute, in which one Run is due."""
@@ -93,6 +99,13 @@ def begun(actions: list[Action]) -> list[Start]:
     return [action for action in actions if isinstance(action, Start)]
 
 
+def let_go(actions: list[Action]) -> list[AttemptKey]:
+    """The Attempts whose command may be started now."""
+    at_once = [start.attempt for start in begun(actions) if not start.hold]
+    held = [attempt for go in actions if isinstance(go, Go) for attempt in go.attempts]
+    return held + at_once
+
+
 # ---- due
 
 
@@ -103,10 +116,10 @@ def test_all_is_recorded_before_anything_is_started() -> None:
     attempts = AttemptKey(runs[0], 1), AttemptKey(runs[1], 1)
     assert sim.tell(Tick(), 60.25) == [
         RecordRun(runs[0], first),
-        RecordAttempt(attempts[0]),
         RecordRun(runs[1], second),
-        RecordAttempt(attempts[1]),
         RecordCursor(Cursor(START + 60, START + 60)),
+        RecordAttempt(attempts[0]),
+        RecordAttempt(attempts[1]),
         Start(attempts[0], first),
         Start(attempts[1], second),
     ]
@@ -116,8 +129,10 @@ def test_a_tick_with_nothing_due_records_how_far_time_has_come() -> None:
     assert Sim("@daily a").tell(Tick(), 45) == [RecordCursor(Cursor(START + 45, START + 45))]
 
 
-def test_the_next_wakeup_is_the_next_fire_time() -> None:
+def test_the_next_wakeup_is_a_moment_before_the_next_fire_time() -> None:
     sim = Sim("*/5 * * * * a", "@every 90s b")
+    assert sim.engine.next_wakeup() == START + 90 - LEAD
+    sim.tell(Tick(), 90 - LEAD)
     assert sim.engine.next_wakeup() == START + 90
     sim.tell(TableRemoved("alice"))
     assert sim.engine.next_wakeup() is None
@@ -143,8 +158,8 @@ def test_reboot_jobs_begin_when_the_machine_has() -> None:
     attempt = AttemptKey(RunKey(job.id, START), 1)
     assert sim.tell(Booted("boot-1")) == [
         RecordRun(attempt.run, job),
-        RecordAttempt(attempt),
         RecordBoot("boot-1", START, 0),
+        RecordAttempt(attempt),
         Start(attempt, job),
     ]
 
@@ -161,7 +176,7 @@ def test_zones_that_change_move_the_next_fire_time() -> None:
     engine.handle(TableLoaded(table("0 18 * * * a")), Now(START, 0))
     rules[None] = zone_of("America/New_York")
     engine.handle(ZonesChanged(), Now(START, 0))
-    assert engine.next_wakeup() == START + 10 * 3600
+    assert engine.next_fire_time == START + 10 * 3600
 
 
 # ---- every row of the table of transitions, and every other
@@ -186,7 +201,14 @@ def in_state(state: State) -> tuple[Sim, AttemptKey]:
     if state is State.WAITING:
         sim = Sim("RANDOM_DELAY=10", "* * * * * a")
         sim.tell(Tick(), 60)
-        assert sim.engine.waiting == 1
+    elif state is State.QUEUED:
+        sim = Sim("* * * * * b", "* * * * * a", limits=Limits(running=1))
+        run = RunKey(sim.engine.jobs()[1].id, START + 60)
+        sim.tell(Tick(), 60)
+    elif state is State.HELD:
+        sim.tell(Tick(), 60 - LEAD)
+    if state in (State.WAITING, State.QUEUED, State.HELD):
+        assert sim.state(run) is state
         return sim, AttemptKey(run, 1)
     assert sim.due() == AttemptKey(run, 1)
     if state is State.RUNNING:
@@ -196,8 +218,8 @@ def in_state(state: State) -> tuple[Sim, AttemptKey]:
 
 @pytest.mark.parametrize(
     ("state", "step"),
-    # What a Run that waits can do, and what a failure with a retry does: test_delays, test_retries
-    [row for row in TRANSITIONS if row[0] is not State.WAITING and row[1] is not Step.FAILED],
+    # The others come of time and of other Runs: test_delays, test_retries, test_limits
+    [row for row in TRANSITIONS if row[1] in ATTEMPT_STEPS],
 )
 def test_what_can_happen(state: State, step: Step) -> None:
     sim, attempt = in_state(state)
@@ -476,15 +498,17 @@ def test_a_year_of_a_hundred_entries_in_ten_zones() -> None:
     engine = Engine(zone_of, Cursor(YEAR[0] - 1, YEAR[0] - 1))
     engine.handle(TableLoaded(table(*lines)), Now(YEAR[0] - 1, YEAR[0] - 1))
     found: dict[str, list[int]] = defaultdict(list)
+    commands: dict[AttemptKey, str] = {}
     now = float(YEAR[0] - 1)
     while (wakeup := engine.next_wakeup()) is not None and wakeup < YEAR[1]:
         now = min(wakeup, now + LATE)  # a longer sleep would look like a clock that was set
-        starts = begun(engine.handle(Tick(), Now(now, now)))
-        assert bool(starts) is (now == wakeup)
-        for start in starts:
-            found[start.job.command].append(start.attempt.run.fire_time)
-            engine.handle(Ended(start.attempt, ending()), Now(now, now))
-    assert engine.idle
+        actions = engine.handle(Tick(), Now(now, now))
+        commands |= {start.attempt: start.job.command for start in begun(actions)}
+        for attempt in let_go(actions):
+            assert attempt.run.fire_time == now
+            found[commands.pop(attempt)].append(attempt.run.fire_time)
+            engine.handle(Ended(attempt, ending()), Now(now, now))
+    assert not engine.running
     calendars = {zone: Calendar(zone) for zone in YEAR_ZONES}
     for number, (zone, fields) in enumerate(plan):
         assert found[f"n{number}"] == calendars[zone].fires(fields), (zone, fields)

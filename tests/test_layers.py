@@ -12,7 +12,7 @@ PACKAGE = Path(pycron.__file__).parent
 
 PURE = (
     "settings", "fields", "schedule", "zone", "firetime", "model", "crontab", "policy",
-    "timetable", "events", "actions", "engine", "explain",
+    "admission", "timetable", "events", "actions", "reports", "engine", "explain",
 )  # fmt: skip
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "output",

@@ -268,7 +268,7 @@ def test_a_restart_keeps_the_time_of_a_retry() -> None:
     attempt = AttemptKey(RunKey(job.id, NOON - 3600), 1)
     event = Resumed(attempt, job, 42, 1.0, NOON + 5.5, Outcome.FAILED)
     assert sim.engine.handle(event, Now(NOON - 20, 0)) == []
-    assert sim.engine.next_wakeup() == NOON
+    assert sim.engine.next_fire_time == NOON
     assert sim.tick(NOON + 5) == [AttemptKey(RunKey(job.id, NOON), 1)]
 
 

@@ -59,6 +59,7 @@ class Host:
             "output": str(self.output_path(id)),
             "output_limit": MEGABYTE,
             "report_output": False,
+            "hold": False,
         }
         return order | changes
 
