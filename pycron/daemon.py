@@ -41,16 +41,19 @@ from pycron.actions import (
 from pycron.config import Config
 from pycron.control import ControlServer
 from pycron.crontab import Judge
+from pycron.desk import TableDesk, UserTables
 from pycron.engine import Engine, State
 from pycron.events import Event
 from pycron.model import AttemptKey, Cause, Job, Outcome, RunKey
 from pycron.notify import notify
+from pycron.operations import Operations
 from pycron.output import OutputLines, remove_outputs
 from pycron.places import Places
 from pycron.policy import failure_hook, failure_hook_id
+from pycron.rights import Rights
 from pycron.runner_client import ending_of, output_path, start_message
 from pycron.runner_link import RunnerLink
-from pycron.service import Service, UserTables
+from pycron.service import Service
 from pycron.spool import Place, Spool
 from pycron.store import RecordRefused, Store, StoreError
 from pycron.tables import Tables
@@ -167,8 +170,10 @@ class Daemon:
                 self._perform()
         self._stop()
 
-    def _feed(self, event: InputEvent) -> None:
-        self._turn.actions += self._engine.handle(event, Now(time.time(), time.monotonic()))
+    def _feed(self, event: InputEvent) -> list[Action]:
+        actions = self._engine.handle(event, Now(time.time(), time.monotonic()))
+        self._turn.actions += actions
+        return actions
 
     def _next_tick(self) -> float:
         """When something is due: a fire time, or the minute that the store is to know of."""
@@ -515,17 +520,21 @@ class Daemon:
 
     def _serve(self) -> ControlServer:
         config = self._setup.config
+        rights = Rights(config.operators, self._log)
+        desk = TableDesk(
+            self._setup.user_tables, rights, self._tables, config, self._judge, self._log
+        )
+        operations = Operations(self._engine, self._store, config, rights, self._feed)
         service = Service(
             engine=self._engine,
             store=self._store,
             tables=self._tables,
             config=config,
             where=self._setup.places,
-            user_tables=self._setup.user_tables,
-            judge=self._judge,
+            rights=rights,
+            desk=desk,
+            operations=operations,
             about=self._about,
-            feed=self._feed,
-            log=self._log,
         )
         return ControlServer(
             self._setup.places.socket,

@@ -360,6 +360,15 @@ class Engine:
         states = (State.WAITING, State.QUEUED)
         return [self._shown(run) for run, live in self._live.items() if live.state in states]
 
+    @property
+    def alive(self) -> list[LiveRun]:
+        """All Runs that have not ended."""
+        return [self._shown(run) for run in self._live]
+
+    def coming(self, most: int, wanted: Callable[[str], bool]) -> list[tuple[int, Job]]:
+        """The next fire times of Jobs whose user is wanted, the first ones first."""
+        return self._timetable.coming(most, wanted)
+
     def _shown(self, run: RunKey) -> LiveRun:
         live = self._live[run]
         return LiveRun(run, live.job, live.state, live.number, live.planned, live.pid, live.started,
@@ -377,7 +386,7 @@ class Engine:
     def idle(self) -> bool:
         return not self._live
 
-    def live(self, run: RunKey) -> bool:
+    def is_alive(self, run: RunKey) -> bool:
         return run in self._live
 
     def jobs(self) -> list[Job]:

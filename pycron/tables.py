@@ -20,7 +20,7 @@ class Tables:
     spool: Spool
     accounts: Accounts
     judge: Callable[[], Judge]
-    feed: Callable[[InputEvent], None]
+    feed: Callable[[InputEvent], object]
     log: Callable[[Log], None]
     _good: dict[str, Table] = field(default_factory=dict)
     _current: dict[str, Table] = field(default_factory=dict)

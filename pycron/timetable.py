@@ -14,7 +14,7 @@ from pycron.firetime import fire_times, follows_the_wall, last_fire_times, next_
 from pycron.model import Job, Table
 from pycron.schedule import Reboot, Schedule
 from pycron.settings import CatchUp
-from pycron.zone import Zone
+from pycron.zone import END_OF_TIME, Zone
 
 FireTime = tuple[int, Job]
 
@@ -222,6 +222,11 @@ class Timetable:
     def next_fire_time(self) -> int | None:
         times = [self._fixed.next_fire_time(), self._wall.next_fire_time()]
         return min((time for time in times if time is not None), default=None)
+
+    def coming(self, most: int, wanted: Callable[[str], bool]) -> list[FireTime]:
+        """The next fire time of so many Jobs whose user is wanted, the first ones first."""
+        times = (each for queue in (self._fixed, self._wall) for each in queue.peek(END_OF_TIME))
+        return heapq.nsmallest(most, (due for due in times if wanted(due[1].user)), key=_in_order)
 
     def zones_changed(self) -> None:
         """The rules of a zone are others now: every next fire time is found anew."""

@@ -25,7 +25,7 @@ from pycron.events import Event
 from pycron.model import Problem, Severity, Source, problem_row
 from pycron.programs import pycron as pycron_program
 from pycron.programs import pycrond, pycrontab
-from pycron.service import attempt_row, job_row, run_row
+from pycron.rows import attempt_row, job_row, run_row
 from pycron.settings import SETTINGS, Setting
 from pycron.zonedata import ZoneData
 

@@ -19,10 +19,10 @@ EDGES = (
     "watch", "spool", "store", "spawn", "runner", "runner_client", "runner_link", "control",
     "checking", "logs", "tables",
 )  # fmt: skip
-DAEMON = ("service", "daemon")
+DAEMON = ("rights", "requests", "rows", "desk", "operations", "service", "daemon")
 PROGRAMS = (
     "programs", "programs.choose", "programs.instants", "programs.printing", "programs.verbs",
-    "programs.pycron", "programs.pycrond", "programs.pycrontab",
+    "programs.operating", "programs.pycron", "programs.pycrond", "programs.pycrontab",
 )  # fmt: skip
 ORDER = ("pycron", *(f"pycron.{name}" for name in (*PURE, *EDGES, *DAEMON, *PROGRAMS)))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pycron import __version__
 from pycron.control import ControlError
-from pycron.programs import verbs
+from pycron.programs import operating, verbs
 from pycron.programs.choose import add_daemon_options
 
 Verb = Callable[[argparse.Namespace], int]
@@ -52,9 +52,33 @@ def parser() -> argparse.ArgumentParser:
     dead.add_argument("action", choices=("list", "redrive", "drop"),
                       help="redrive: once more, now; drop: leave it at that")  # fmt: skip
     dead.add_argument("run", nargs="*", metavar="RUN", help="the run_ids to redrive or to drop")
+    start = add("start", operating.start, "Start a Job now, as its owner.")
+    start.add_argument("job", metavar="JOB", help="a Job's name or id")
+    start.add_argument("--force", action="store_true",
+                       help="whatever limits, policies and pauses say")  # fmt: skip
+    kill = add("kill", operating.kill, "End a Run with all its processes.")
+    kill.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for all its Runs")
+    kill.add_argument("--kill-after", type=operating.duration, metavar="DURATION",
+                      help="from TERM to KILL; default: the Job's CRON_KILL_AFTER")  # fmt: skip
+    pause = add("pause", operating.pause, "Begin nothing for a while, or say what is paused.")
+    _add_scope(pause)
+    pause.add_argument("--for", dest="seconds", type=operating.duration, metavar="DURATION",
+                       help="for so long; default: until it is resumed")  # fmt: skip
+    pause.add_argument("--reason", metavar="TEXT", help="shown wherever somebody wonders")
+    _add_scope(add("resume", operating.resume, "End a pause."))
+    top = add("top", operating.top, "What runs, what waits and why, and what comes next.")
+    top.add_argument("--limit", type=_positive, metavar="N", default=20,
+                     help="at most N of each; default: 20")  # fmt: skip
     check = add("check", verbs.check, "What is wrong with tables; without any, with the daemon's.")
     _add_tables(check)
     return parser
+
+
+def _add_scope(command: argparse.ArgumentParser) -> None:
+    command.add_argument("job", nargs="?", metavar="JOB", help="a Job's name or id")
+    command.add_argument("--owner", metavar="USER", help="all Jobs of this user")
+    command.add_argument("--pool", metavar="POOL", help="all Jobs of this pool")
+    command.add_argument("--all", action="store_true", help="all Jobs")
 
 
 def _positive(text: str) -> int:

@@ -15,11 +15,11 @@ from pycron.accounts import Accounts, own_account
 from pycron.checking import check_file
 from pycron.config import Config, ConfigError, read_config
 from pycron.daemon import Daemon, Mode, Setup
+from pycron.desk import UserTables
 from pycron.logs import FORMATS, configure, default_format
 from pycron.model import Problem, Severity, Source
 from pycron.places import Places
 from pycron.runner_link import NoRunner
-from pycron.service import UserTables
 from pycron.spool import Place, Spool
 from pycron.store import StoreError
 

@@ -1,0 +1,163 @@
+"""What operators do by hand: start, kill, pause, resume, and what becomes of dead letters."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pycron.actions import (
+    Action,
+    CancelledByHand,
+    InputEvent,
+    PauseBegan,
+    PauseEnded,
+    RecordNotStarted,
+    Redriven,
+    StartedByHand,
+)
+from pycron.config import Config
+from pycron.control import Peer
+from pycron.engine import Engine
+from pycron.model import AttemptKey, Job, Pause, RunKey
+from pycron.requests import number_or_none, text_or_none, visible_run
+from pycron.rights import Refusal, Rights, is_master, user_of
+from pycron.rows import pause_row
+from pycron.store import Row, Store, StoreError
+from pycron.wire import Message
+
+# The turns of Runs that were started by hand; no clock is set back so often.
+_BY_HAND = 1000
+
+
+@dataclass(slots=True)
+class Operations:
+    """Requests that change what runs: for the owner of a Job, and for root."""
+
+    engine: Engine
+    store: Store
+    config: Config
+    rights: Rights
+    feed: Callable[[InputEvent], list[Action]]
+
+    # ---- start, kill
+
+    def start(self, peer: Peer, request: Message) -> Message:
+        """A Run now, within the limits unless forced; refused where it is given up at once."""
+        job = self._job(peer, request)
+        self.rights.check_may_change(peer, job.user)
+        force = request.get("force") is True
+        run = self._free_run(job)
+        actions = self.feed(StartedByHand(job, user_of(peer), run.turn, force))
+        for action in actions:
+            if isinstance(action, RecordNotStarted) and action.run == run:
+                raise Refusal(f"{job.name}: {action.outcome.value}: {action.reason}")
+        (live,) = (each for each in self.engine.alive if each.run == run)
+        return {"run_id": str(run), "state": live.state.value, "why": live.why}
+
+    def _free_run(self, job: Job) -> RunKey:
+        run = RunKey(job.id, int(time.time()), _BY_HAND)
+        while self.engine.is_alive(run) or self.store.run(run):
+            run = RunKey(job.id, run.fire_time, run.turn + 1)
+        return run
+
+    def kill(self, peer: Peer, request: Message) -> Message:
+        """End a Run, or all that run of a Job."""
+        name = text_or_none(request, "run_id") or ""
+        sees = self.rights.sight(peer)
+        found = [
+            live
+            for live in self.engine.alive
+            if name in (str(live.run), live.job.name, live.job.id) and sees(live.job.user)
+        ]
+        if not found:
+            raise Refusal(f'nothing runs or waits that is called "{name}"')
+        for live in found:
+            self.rights.check_may_change(peer, live.job.user)
+        kill_after = number_or_none(request, "kill_after")
+        for live in found:
+            self.feed(CancelledByHand(live.run, user_of(peer), kill_after))
+        return {"rows": [{"run_id": str(each.run), "state": each.state.value} for each in found]}
+
+    def _job(self, peer: Peer, request: Message) -> Job:
+        """The one Job of this name or id that the peer may see."""
+        name = str(request.get("job"))
+        sees = self.rights.sight(peer)
+        found = [j for j in self.engine.jobs() if name in (j.name, j.id) and sees(j.user)]
+        if not found:
+            raise Refusal(f'no such job: "{name}" (pycron list)')
+        if len(found) > 1:
+            ids = ", ".join(f"{job.id} ({job.source.name}:{job.line})" for job in found)
+            raise Refusal(f'several jobs are called "{name}": {ids}')
+        return found[0]
+
+    # ---- pause, resume
+
+    def pause(self, peer: Peer, request: Message) -> Message:
+        """Begin nothing in a scope, for some seconds or until it is resumed."""
+        scope, names = self._scope(peer, request)
+        seconds = number_or_none(request, "seconds")
+        now = time.time()
+        until = None if seconds is None else now + seconds
+        pause = Pause(scope, now, until, user_of(peer), text_or_none(request, "reason"))
+        self.feed(PauseBegan(pause))
+        return {"row": pause_row(pause, names)}
+
+    def resume(self, peer: Peer, request: Message) -> Message:
+        scope, names = self._scope(peer, request)
+        for pause in self.engine.pauses:
+            if pause.scope == scope:
+                self._check_may_resume(peer, pause)
+                self.feed(PauseEnded(scope))
+                return {"row": pause_row(pause, names)}
+        raise Refusal(f"{scope.replace(':', ' ')} is not paused")
+
+    def _check_may_resume(self, peer: Peer, pause: Pause) -> None:
+        if not is_master(peer) and pause.by != user_of(peer):
+            raise Refusal(f"{pause.by} has paused it; only that user and root may resume it")
+
+    def _scope(self, peer: Peer, request: Message) -> tuple[str, dict[str, str]]:
+        """What a request names, where the peer may pause it; and the names of Jobs by id."""
+        kind = request.get("scope")
+        if kind == "job":
+            job = self._job(peer, request)
+            self.rights.check_may_change(peer, job.user)
+            return f"job:{job.id}", {job.id: job.name}
+        if kind == "user":
+            user = text_or_none(request, "user") or ""
+            self.rights.check_may_change(peer, user)
+            return f"user:{user}", {}
+        if not is_master(peer):
+            raise Refusal("only root may do that")
+        if kind == "pool":
+            pool = text_or_none(request, "pool") or ""
+            if pool not in self.config.pools:
+                raise Refusal(f'no such pool: "{pool}" (the configuration names them)')
+            return f"pool:{pool}", {}
+        if kind == "all":
+            return "all", {}
+        raise Refusal("bad scope (job, user, pool or all)")
+
+    # ---- dead letters
+
+    def redrive(self, peer: Peer, request: Message) -> Message:
+        key, row, attempts = self._dead_run(peer, request)
+        job = next((job for job in self.engine.jobs() if job.id == key.job_id), None)
+        if job is None:
+            raise Refusal(f"{row['job']}: its entry is gone; it can only be dropped")
+        self.feed(Redriven(AttemptKey(key, attempts), job))
+        return {"run_id": str(key), "attempt": attempts + 1}
+
+    def drop(self, peer: Peer, request: Message) -> Message:
+        key, _, _ = self._dead_run(peer, request)
+        try:
+            self.store.drop_dead(key)
+        except StoreError as error:
+            raise Refusal(str(error)) from None
+        return {"run_id": str(key)}
+
+    def _dead_run(self, peer: Peer, request: Message) -> tuple[RunKey, Row, int]:
+        """A dead letter that the peer may handle."""
+        row, attempts = visible_run(self.store, self.rights, peer, request)
+        self.rights.check_may_change(peer, row["user"])
+        if not row["dead"]:
+            raise Refusal(f"{row['run_id']} is no dead letter")
+        return RunKey.parse(row["run_id"]), row, len(attempts)

@@ -1,0 +1,40 @@
+"""What requests on the control socket say, checked: clients are strangers."""
+
+from pycron.control import Peer
+from pycron.model import RunKey
+from pycron.rights import Refusal, Rights
+from pycron.store import Row, Store
+from pycron.wire import Message
+
+
+def number(request: Message, key: str, default: int) -> int:
+    value = number_or_none(request, key)
+    return default if value is None else value
+
+
+def number_or_none(request: Message, key: str) -> int | None:
+    value = request.get(key)
+    if value is not None and (type(value) is not int or not 0 <= value < 2**62):
+        raise Refusal(f"bad {key} (a whole number)")
+    return value
+
+
+def text_or_none(request: Message, key: str) -> str | None:
+    value = request.get(key)
+    if value is not None and (not isinstance(value, str) or len(value) > 500):
+        raise Refusal(f"bad {key} (a text of at most 500 characters)")
+    return value
+
+
+def visible_run(
+    store: Store, rights: Rights, peer: Peer, request: Message
+) -> tuple[Row, list[Row]]:
+    """The Run that a request names, and its Attempts. Raises Refusal."""
+    text = str(request.get("run_id"))
+    try:
+        found = store.run(RunKey.parse(text))
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    if found is None or not rights.sight(peer)(found[0]["user"]):
+        raise Refusal(f'no such run: "{text}"')
+    return found
