@@ -142,8 +142,9 @@ TRANSITIONS: dict[tuple[State, Step], State | None] = {
     (State.RUNNING, Step.FAILED): State.WAITING,
 }
 
-# Seconds before a fire time at which what will be due is recorded and handed to the runner.
-LEAD = 1.0
+# Seconds before a fire time at which what will be due is recorded and handed to the runner. When
+# both it and the daemon die in between, nobody can tell whether that began: it is lost.
+LEAD = 0.3
 
 _NOT_BEGUN = (State.WAITING, State.QUEUED, State.HELD)
 
@@ -233,7 +234,7 @@ class Engine:
         """`cursor` and `gaps`: where the timetable begins and what was passed over before it.
 
         `host`: what the delays of CRON_JITTER depend on, beside the Job. `pauses`: those that hold.
-        `done`: Runs that have ended although their fire time is still to come.
+        `done`: Runs that have ended although their fire time comes after the cursor.
         """
         self.stopping = False
         self._host = host
@@ -242,7 +243,7 @@ class Engine:
         self._timetable = Timetable(zone_of, cursor, self._gaps)
         self._admission = Admission(limits)
         self._pauses = {pause.scope: pause for pause in pauses}
-        self._done_early = set(done)
+        self._ahead = set(done)  # Runs taken up before their fire time was handed out
         self._live: dict[RunKey, _Live] = {}
         self._of_job: dict[str, dict[RunKey, None]] = {}
         self._latest: dict[str, int] = {}  # the last fire time of Jobs with retries
@@ -404,11 +405,13 @@ class Engine:
         stepped = reports.clock_stepped(self._seen, now)
         if stepped:
             self._out.logs.append(stepped)
-        self._let_go()
+        if self._let_go():
+            return  # at once; what else is due has its turn with the next tick, which is due, too
         self._end_pauses()
         why = "the clock was set forward" if self._seen else "the daemon was not running"
         for fire, turn, job in self._timetable.take_due(now.wall, awake):
             self._take_up(RunKey(job.id, fire, turn), job)
+        self._ahead = {run for run in self._ahead if run.fire_time > now.wall}
         for gap in self._timetable.take_passed_over():
             self._out.records.append(RecordGap(gap, why))
         self._out.records.append(RecordCursor(self._timetable.cursor))
@@ -445,7 +448,8 @@ class Engine:
         self._looked_ahead = fire
         for fire_time, turn, job in self._timetable.peek(fire):
             run = RunKey(job.id, fire_time, turn)
-            if run not in self._live and run not in self._done_early and self._undisputed(job):
+            if run not in self._ahead and run not in self._live and self._undisputed(job):
+                self._ahead.add(run)
                 self._out.records.append(RecordRun(run, job))
                 self._ask(run, self._enter(run, job, float(fire_time)))
 
@@ -456,16 +460,17 @@ class Engine:
         free = concurrency_of(settings) is Concurrency.ALLOW and not settings.retries
         return free or job.id not in self._of_job
 
-    def _let_go(self) -> None:
-        """The time of what is held has come."""
+    def _let_go(self) -> bool:
+        """Say the word for what is held, when its time has come."""
         due = [run for run in self._held if self._live[run].planned <= self._now.wall]
         if not due:
-            return
+            return False
         for run in due:
             del self._held[run]
             self._step(run, Step.BEGUN)
         attempts = tuple(AttemptKey(run, self._live[run].number) for run in due)
         self._out.first.append(Go(attempts))
+        return True
 
     def _take_timers(self) -> None:
         """What waits until a time that has come: to begin, or to be too late for it."""
@@ -496,17 +501,12 @@ class Engine:
         if not runs:
             del self._of_job[live.job.id]
             self._latest.pop(live.job.id, None)
-        if run.fire_time > self._now.wall:
-            self._done_early.add(run)
 
     def _take_up(self, run: RunKey, job: Job) -> None:
         """A fire time: its Run begins, or waits, or has been taken up ahead of its time."""
         if job.settings.retries:
             self._latest[job.id] = run.fire_time
-        if run in self._live:
-            return
-        if run in self._done_early:
-            self._done_early.discard(run)
+        if run in self._ahead or run in self._live:
             return
         self._supersede(job)
         self._out.records.append(RecordRun(run, job))
