@@ -9,6 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from pycron.schedule import Schedule
 from pycron.settings import Settings
@@ -134,8 +135,8 @@ class RunKey:
 
     def __str__(self) -> str:
         """The run_id: also what the command sees as CRON_RUN_ID, and safe as a file name."""
-        stamp = rfc3339(self.fire_time).replace("-", "").replace(":", "")
-        return f"{self.job_id}-{stamp}" + (f"-{self.turn + 1}" if self.turn else "")
+        turn = f"-{self.turn + 1}" if self.turn else ""
+        return f"{self.job_id}-{_stamp(self.fire_time)}{turn}"
 
     @classmethod
     def parse(cls, text: str) -> "RunKey":
@@ -143,9 +144,7 @@ class RunKey:
         match = re.fullmatch(r"([0-9a-f]{16})-(\d{8}T\d{6}Z)(?:-(\d{1,6}))?", text, re.ASCII)
         if not match:
             raise ValueError(f'bad run: "{text}" (a run_id, as pycron runs prints it)')
-        moment = datetime.datetime.strptime(match[2], "%Y%m%dT%H%M%SZ")
-        fire_time = int(moment.replace(tzinfo=datetime.UTC).timestamp())
-        return cls(match[1], fire_time, int(match[3] or 1) - 1)
+        return cls(match[1], _instant(match[2]), int(match[3] or 1) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,5 +210,21 @@ class Pause:
 
 def rfc3339(instant: float) -> str:
     """A UTC second as text: `2026-03-08T07:00:00Z`."""
-    moment = datetime.datetime.fromtimestamp(int(instant), datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(int(instant))
+
+
+# A thousand Runs of one minute have one fire time.
+@lru_cache(maxsize=256)
+def _rfc3339(second: int) -> str:
+    return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(maxsize=256)
+def _stamp(second: int) -> str:
+    return _rfc3339(second).replace("-", "").replace(":", "")
+
+
+@lru_cache(maxsize=256)
+def _instant(stamp: str) -> int:
+    moment = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ")
+    return int(moment.replace(tzinfo=datetime.UTC).timestamp())
