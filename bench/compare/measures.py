@@ -1,0 +1,421 @@
+"""What is measured. Each measure makes a table: a title, and a row for each daemon."""
+
+import contextlib
+import math
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from box import Box, Unable
+from daemons import EVERY_MINUTE, USER, Daemon, Entry, Pycron, Spawn
+
+Row = dict[str, str | float]
+
+_LEAD = 0.2  # seconds before a boundary at which an edit is done
+_FEW = 20  # commands of a minute in which nothing has to wait
+_RUNNING = 200
+
+
+class Table(NamedTuple):
+    title: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for. `patience`: seconds after which a daemon that is still busy is let go."""
+
+    daemons: list[Daemon]
+    cache: Path
+    jobs: int
+    minutes: int
+    flood: int
+    limit: int
+    entries: list[int]
+    patience: float
+    unable: dict[str, str] = field(default_factory=dict)
+
+    def able(self, *kinds: type[Daemon]) -> Iterator[Daemon]:
+        """The daemons in turn, of these kinds where any are named."""
+        for daemon in self.daemons:
+            if daemon.name not in self.unable and isinstance(daemon, kinds or Daemon):
+                yield daemon
+
+    @contextlib.contextmanager
+    def trying(self, daemon: Daemon) -> Iterator[None]:
+        """What a daemon can't do is noted, and it is passed over from then on."""
+        try:
+            yield
+        except Unable as error:
+            self.unable[daemon.name] = str(error)
+
+    def rows_of_unable(self) -> list[Row]:
+        return [{"daemon": name, "note": reason} for name, reason in self.unable.items()]
+
+    @contextlib.contextmanager
+    def running(
+        self, daemon: Daemon, entries: Sequence[Entry], user: str = "root",
+        *, prints: bool = False, limit: int = 0,
+    ) -> Iterator[Box]:  # fmt: skip
+        """The daemon in a box of its own, once it has read its entries and come to rest."""
+        with Box(self.cache) as box:
+            daemon.install(box, user, entries, prints=prints)
+            daemon.start(box, user, limit)
+            box.settle(self.patience)
+            yield box
+
+
+# ---- entries
+
+
+def _stamps(box_stamps: Path, cache: Path, count: int, *, prints: bool) -> list[Entry]:
+    words = " done" if prints else ""
+    return [
+        Entry(EVERY_MINUTE, f"{cache}/stamp {box_stamps} {number}{words}")
+        for number in range(count)
+    ]
+
+
+def far(count: int) -> list[Entry]:
+    """Long realistic entries with 161,280 schedules, none of them due for two months."""
+    month = time.localtime().tm_mon
+    months = [(month + ahead) % 12 + 1 for ahead in range(2, 6)]
+    return [
+        Entry(
+            f"{i % 60} {i // 60 % 24} {i // 1440 % 28 + 1} {months[i // 40_320 % 4]} *",
+            f"/usr/bin/flock -n /run/lock/tenant-{i:06d}.lock /opt/app/bin/manage.py sync"
+            f" --tenant={i:06d} --since=yesterday --quiet >> /var/log/app/sync-{i:06d}.log 2>&1",
+        )
+        for i in range(count)
+    ]
+
+
+# ---- time
+
+
+def _next_boundary(period: int, margin: float = 2.0) -> int:
+    """The next multiple of `period` seconds that is at least `margin` seconds away."""
+    return (int(time.time() + margin) // period + 1) * period
+
+
+def _sleep_until(instant: float) -> None:
+    while (left := instant - time.time()) > 0:
+        time.sleep(left)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+# ---- bursts
+
+
+class _Burst(NamedTuple):
+    """Lateness is in ms after the boundary; `cpu` in seconds, commands included."""
+
+    first: float
+    median: float
+    p99: float
+    last: float
+    cpu: float
+    lost: int
+    doubled: int
+
+
+def _measured_burst(box: Box, boundary: int, count: int, patience: float) -> _Burst:
+    _sleep_until(boundary - 0.5)
+    before, cpu = box.starts(), box.cpu()
+    _sleep_until(boundary)
+    while box.starts() < before + count and time.time() < boundary + patience:
+        time.sleep(0.05)
+    box.settle(patience, quiet=0.5)
+    cpu = box.cpu() - cpu
+    starts: defaultdict[str, list[float]] = defaultdict(list)
+    for name, instant in box.started():
+        if instant >= boundary - 0.5:
+            starts[name].append(1000 * (instant - boundary))
+    late = sorted(lateness for times in starts.values() for lateness in times)
+    if not late:
+        raise Unable("it started nothing")
+    doubled = sum(len(times) - 1 for times in starts.values())
+    return _Burst(
+        late[0], statistics.median(late), _p99(late), late[-1], cpu, count - len(starts), doubled
+    )
+
+
+def _p99(ordered: Sequence[float]) -> float:
+    return ordered[math.ceil(0.99 * len(ordered)) - 1]
+
+
+def burst(plan: Plan, user: str, *, prints: bool = False, others: int = 0) -> Table:
+    """All jobs due in one minute; one minute of each daemon in turn, so that drift hits all."""
+    bursts: defaultdict[str, list[_Burst]] = defaultdict(list)
+    for _ in range(plan.minutes):
+        for daemon in plan.able():
+            with plan.trying(daemon), Box(plan.cache) as box:
+                entries = _stamps(box.stamps, plan.cache, plan.jobs, prints=prints) + far(others)
+                daemon.install(box, user, entries, prints=prints)
+                daemon.start(box, user)
+                box.settle(plan.patience)
+                boundary = _next_boundary(daemon.period)
+                bursts[daemon.name].append(_measured_burst(box, boundary, plan.jobs, 50))
+    title = (
+        f"{plan.jobs:,} jobs of {'root' if user == 'root' else 'an ordinary user'} in one minute"
+    )
+    title += ", a line of output each" if prints else ""
+    title += f", {others:,} other entries" if others else ""
+    least = bursts.get(Spawn.name)
+    rows = [_burst_row(name, minutes, least) for name, minutes in bursts.items()]
+    return Table(f"{title} (ms; {plan.minutes} minutes)", rows)
+
+
+def _burst_row(name: str, minutes: list[_Burst], least: list[_Burst] | None) -> Row:
+    row: Row = {"daemon": name}
+    for figure in ("first", "median", "p99", "last"):
+        row[figure] = statistics.median(getattr(minute, figure) for minute in minutes)
+    last = [minute.last for minute in minutes]
+    cpu = [minute.cpu for minute in minutes]
+    row["last min-max"] = f"{min(last):.0f}-{max(last):.0f}"
+    row["CPU s"] = statistics.median(cpu)
+    row["CPU min-max"] = f"{min(cpu):.2f}-{max(cpu):.2f}"
+    if least:
+        row["last / spawn"] = _ratio(last, [minute.last for minute in least])
+        row["CPU / spawn"] = _ratio(cpu, [minute.cpu for minute in least])
+    row["lost"] = sum(minute.lost for minute in minutes)
+    row["doubled"] = sum(minute.doubled for minute in minutes)
+    return row
+
+
+def _ratio(figures: list[float], least: list[float]) -> float:
+    """The median of the ratios of the same round."""
+    return statistics.median(a / b for a, b in zip(figures, least, strict=False))
+
+
+def first(plan: Plan) -> Table:
+    """How late the first start of a minute is when few are due."""
+    rows: list[Row] = []
+    for daemon in plan.able():
+        with plan.trying(daemon), Box(plan.cache) as box:
+            entries = _stamps(box.stamps, plan.cache, _FEW, prints=False)
+            daemon.install(box, "root", entries, prints=False)
+            daemon.start(box, "root")
+            box.settle(plan.patience)
+            boundary = _next_boundary(daemon.period)
+            _sleep_until(boundary + (plan.minutes - 1) * daemon.period + 10)
+            starts: defaultdict[int, list[float]] = defaultdict(list)
+            for _, instant in box.started():
+                number = round((instant - boundary) // daemon.period)
+                starts[number].append(1000 * (instant - boundary - number * daemon.period))
+            firsts = sorted(min(times) for number, times in starts.items() if number >= 0)
+            lasts = sorted(max(times) for number, times in starts.items() if number >= 0)
+            if not firsts:
+                raise Unable("it started nothing")
+            rows.append(
+                {
+                    "daemon": daemon.name,
+                    "minutes": len(firsts),
+                    "first": statistics.median(firsts),
+                    "p99 of first": _p99(firsts),
+                    "worst first": firsts[-1],
+                    "last": statistics.median(lasts),
+                }
+            )
+    return Table(f"{_FEW} jobs due in a minute (ms after the boundary)", rows)
+
+
+def flood(plan: Plan) -> Table:
+    """Far more jobs due than may run at once: how fast they get through."""
+    rows: list[Row] = []
+    least = 0.0
+    for daemon in plan.able():
+        if not daemon.limits:
+            continue
+        boundary = _next_boundary(60, margin=20)
+        with plan.trying(daemon), Box(plan.cache) as box:
+            due = time.strftime("%-M %-H * * *", time.localtime(boundary))
+            entries = _stamps(box.stamps, plan.cache, plan.flood, prints=False)
+            if not isinstance(daemon, Spawn):  # once only: what is left of it may take minutes
+                entries = [Entry(due, entry.command) for entry in entries]
+            _sleep_until(boundary - 15)
+            daemon.install(box, "root", entries, prints=False)
+            daemon.start(box, "root", plan.limit)
+            box.settle(14)
+            minute = _measured_burst(box, boundary, plan.flood, plan.patience)
+            if isinstance(daemon, Spawn):
+                least = minute.last
+            rows.append(
+                {
+                    "daemon": daemon.name,
+                    "first": minute.first,
+                    "last": minute.last,
+                    "starts a second": 1000 * plan.flood / minute.last,
+                    "last / spawn": minute.last / least if least else "",
+                    "CPU s": minute.cpu,
+                    "lost": minute.lost,
+                    "doubled": minute.doubled,
+                }
+            )
+    return Table(f"{plan.flood:,} jobs due in one minute, {plan.limit} at once (ms)", rows)
+
+
+# ---- memory and rest
+
+
+def running(plan: Plan) -> Table:
+    """What the daemon and its helpers grow by for each command that runs."""
+    rows: list[Row] = []
+    commands = ("sh", "sleep")
+    for daemon in plan.able():
+        sleeping = [Entry(EVERY_MINUTE, "sleep 90")] * _RUNNING
+        with plan.trying(daemon), plan.running(daemon, sleeping) as box:
+            before = box.memory(commands)
+            _sleep_until(_next_boundary(daemon.period) + 15)
+            after = box.memory(commands)
+            rows.append(
+                {
+                    "daemon": daemon.name,
+                    "KiB of PSS a command": (after.pss - before.pss) / _RUNNING,
+                    "processes a command": (after.processes - before.processes) / _RUNNING,
+                }
+            )
+    return Table(f"{_RUNNING} commands at once: what the daemon and its helpers grow by", rows)
+
+
+def load(plan: Plan) -> Table:
+    """Reading entries of which none is due: CPU until at rest, and memory then."""
+    rows: list[Row] = []
+    for daemon in plan.able():
+        if isinstance(daemon, Spawn):
+            continue
+        least: float | None = None
+        for count in (1, *plan.entries):
+            try:
+                with plan.running(daemon, far(count)) as box:
+                    pss = box.memory().pss
+                    least = pss if least is None else least
+                    rows.append(
+                        {
+                            "daemon": daemon.name,
+                            "entries": count,
+                            "CPU s": box.cpu(),
+                            "PSS MiB": pss / 1024,
+                            "bytes an entry": 1024 * (pss - least) / count if count > 1 else "",
+                            "note": "",
+                        }
+                    )
+            except Unable as error:
+                rows.append({"daemon": daemon.name, "entries": count, "note": str(error)})
+                break
+    return Table("loading entries, each with a schedule of its own, none due", rows)
+
+
+def change(plan: Plan) -> Table:
+    """One table of 10,000 changes while all others stay: CPU until the next minute has begun."""
+    rows: list[Row] = []
+    entries = far(plan.entries[0])
+    changed = [*entries[:-1], Entry(entries[-1].schedule, "true")]
+    for daemon in plan.able():
+        if isinstance(daemon, Spawn):
+            continue
+        with plan.trying(daemon), plan.running(daemon, entries) as box:
+            boundary = _next_boundary(60, margin=10)
+            _sleep_until(boundary - 5)
+            before = box.cpu()
+            daemon.install(box, "root", changed, prints=False)
+            _sleep_until(boundary + 5)
+            box.settle(plan.patience)
+            rows.append({"daemon": daemon.name, "CPU s": box.cpu() - before})
+    return Table(f"one entry of {len(entries):,} changes, through the next boundary", rows)
+
+
+def idle(plan: Plan) -> Table:
+    """Whole minutes in which nothing is due."""
+    rows: list[Row] = []
+    for daemon in plan.able():
+        if isinstance(daemon, Spawn):
+            continue
+        for count in (1, plan.entries[0]):
+            with plan.trying(daemon), plan.running(daemon, far(count)) as box:
+                if time.time() % 60 > 50:
+                    time.sleep(15)  # the window must not begin or end near a boundary
+                cpu, wakeups = box.cpu(), box.wakeups()
+                time.sleep(60 * plan.minutes)
+                memory = box.memory()
+                rows.append(
+                    {
+                        "daemon": daemon.name,
+                        "entries": count,
+                        "CPU ms a minute": 1000 * (box.cpu() - cpu) / plan.minutes,
+                        "wake-ups a minute": (box.wakeups() - wakeups) / plan.minutes,
+                        "RSS MiB": memory.rss / 1024,
+                        "PSS MiB": memory.pss / 1024,
+                        "processes": memory.processes,
+                    }
+                )
+    return Table(f"{plan.minutes} minutes in which nothing is due", rows)
+
+
+# ---- people
+
+
+def edit(plan: Plan) -> Table:
+    """An entry that is added shortly before a boundary: is it due at that boundary?"""
+    rows: list[Row] = []
+    for daemon in plan.able():
+        if isinstance(daemon, Spawn):
+            continue
+        with plan.trying(daemon), plan.running(daemon, far(1)) as box:
+            takes = max(_seconds(partial(daemon.edit, box, "root", far(2))) for _ in range(3))
+            boundary = _next_boundary(60, margin=5)
+            _sleep_until(boundary - _LEAD - takes)
+            daemon.edit(box, "root", far(2) + _stamps(box.stamps, plan.cache, 1, prints=False))
+            done = time.time() - boundary
+            while not box.starts() and time.time() < boundary + 70:
+                time.sleep(0.1)
+            started = [instant - boundary for _, instant in box.started()]
+            rows.append(
+                {
+                    "daemon": daemon.name,
+                    "installed s": done,
+                    "first start s": min(started) if started else "never",
+                }
+            )
+    return Table(f"an entry that is added {_LEAD} s before a boundary (s after it)", rows)
+
+
+def cli(plan: Plan) -> Table:
+    """Programs of pycron as whole processes; what entering the box costs is a row of its own."""
+    rows: list[Row] = []
+    for daemon in plan.able(Pycron):
+        with plan.trying(daemon), plan.running(daemon, far(_FEW)) as box:
+            for argv in (["true"], ["pycrontab", "-l"], ["pycron", "status"], ["pycron", "runs"]):
+                program = "true" if argv == ["true"] else daemon.program / argv[0]
+                ask = partial(box.run, [program, *argv[1:]])
+                times = [1000 * _seconds(ask) for _ in range(20)]
+                row: Row = {"program": " ".join(argv), "ms": statistics.median(times)}
+                rows.append(row | {"min": min(times), "max": max(times)})
+    return Table("a program from its start to its end (20 times)", rows)
+
+
+MEASURES: dict[str, Callable[[Plan], Table]] = {
+    "burst-root": partial(burst, user="root"),
+    "burst-root-output": partial(burst, user="root", prints=True),
+    "burst-user": partial(burst, user=USER),
+    "burst-user-output": partial(burst, user=USER, prints=True),
+    "burst-crowded": partial(burst, user="root", others=100_000),
+    "first": first,
+    "flood": flood,
+    "running": running,
+    "load": load,
+    "change": change,
+    "idle": idle,
+    "edit": edit,
+    "cli": cli,
+}
