@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pycron.events import Event
-from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey, Table
+from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey, Table
 from pycron.timetable import Cursor, Gap
 
 
@@ -128,10 +128,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The runner could not start the command."""
+    """The command was not started: it could not be, or it was cancelled before."""
 
     attempt: AttemptKey
     reason: str
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -391,7 +391,8 @@ class Daemon:
         if kind == "ended":
             self._feed(Ended(AttemptKey.parse(message["id"]), ending_of(message)))
         elif kind == "refused":
-            self._feed(Refused(AttemptKey.parse(message["id"]), message["reason"]))
+            cause = Cause(message["cause"]) if message["cause"] else None
+            self._feed(Refused(AttemptKey.parse(message["id"]), message["reason"], cause))
         if ended:
             self._turn.acknowledge.append(message["id"])
 

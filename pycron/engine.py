@@ -76,6 +76,7 @@ from pycron.admission import UNLIMITED, Admission, Limits
 from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey
 from pycron.policy import (
     ALWAYS_OPEN,
+    OUTCOME_OF_CAUSE,
     Gates,
     closed_gate,
     concurrency_of,
@@ -302,7 +303,8 @@ class Engine:
             case Started():
                 self._started(event)
             case Refused():
-                self._close(event.attempt, _End(Step.REFUSED, Outcome.FAILED, None, event.reason))
+                outcome = OUTCOME_OF_CAUSE[event.cause] if event.cause else Outcome.FAILED
+                self._close(event.attempt, _End(Step.REFUSED, outcome, None, event.reason))
             case Ended():
                 ending = event.ending
                 end = _End(Step.ENDED, outcome_of(ending), ending, ending.reason)

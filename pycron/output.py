@@ -7,6 +7,7 @@ from pathlib import Path
 from pycron.actions import Log
 from pycron.events import Event
 from pycron.model import AttemptKey, Job
+from pycron.recording import tail_of
 
 _LONGEST = 65_536  # bytes; a longer line is shown in pieces
 
@@ -79,6 +80,9 @@ def remove_outputs(paths: Iterable[Path]) -> None:
     days: set[Path] = set()
     for path in paths:
         path.unlink(missing_ok=True)
+        Path(tail_of(str(path))).unlink(
+            missing_ok=True
+        )  # where the runner died while the command ran
         days.add(path.parent)
     for day in days:
         with suppress(OSError):  # there is more of that day, or there never was any

@@ -7,7 +7,7 @@ from pycron.schedule import Reboot
 from pycron.settings import Concurrency, Settings, intern
 
 _EX_TEMPFAIL = 75  # sysexits(3): try again later
-_OUTCOME_OF_CAUSE = {
+OUTCOME_OF_CAUSE = {
     Cause.TIMEOUT: Outcome.TIMED_OUT,
     Cause.MEMORY: Outcome.OUT_OF_MEMORY,
     Cause.CANCELLED: Outcome.CANCELLED,
@@ -34,7 +34,7 @@ ALWAYS_OPEN = Gates()
 def outcome_of(ending: Ending) -> Outcome:
     """How an Attempt ended, by what the kernel and the runner said."""
     if ending.cause is not None:
-        return _OUTCOME_OF_CAUSE[ending.cause]
+        return OUTCOME_OF_CAUSE[ending.cause]
     if ending.signal is not None:
         return Outcome.KILLED
     return Outcome.FAILED if ending.exit_status else Outcome.SUCCEEDED

@@ -1,8 +1,9 @@
 """The runner: the parent of every command.
 
-It forks, pumps output into files, waits, and tells the daemon (wire.py). It decides nothing. It
-outlives the daemon: what it has not been able to tell, or what was not acknowledged, is told to the
-next one. When there is no daemon and nothing left to keep, it exits.
+It forks, pumps output into files, waits, and tells the daemon (wire.py). It decides nothing; it
+ends what goes beyond the limits of its order, with or without a daemon. It outlives the daemon:
+what it has not been able to tell, or what was not acknowledged, is told to the next one. When there
+is no daemon and nothing left to keep, it exits.
 
 Its memory is what a fork costs, so it imports next to nothing, and everything it needs at once: the
 files on disk may be another version's by the time it would import them.
@@ -20,92 +21,49 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from pycron.cgroup import Cgroup, Delegation, take_delegation
+from pycron.recording import CHUNK, Recording
 from pycron.sockets import credentials
-from pycron.spawn import Order, check_order, spawn
+from pycron.spawn import Order, check_end, check_order, spawn
+from pycron.tree import NEVER, Tree, marked, private_memory
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
-_CHUNK = 65_536
 _STARTS_A_TURN = 16  # then the rest of the work has its turn
 _MESSAGE_LIMIT = 64 * 2**20
 _FIRST_CONTACT = 60.0  # seconds
 _PR_SET_CHILD_SUBREAPER = 36
 _PAUSE = 1.0  # seconds, after no descriptor could be had for a connection
-
-
-class _Output:
-    """What a command prints: read from its pipe, kept in a file up to a limit, the rest counted."""
-
-    def __init__(self, pipe: int, path: str, limit: int) -> None:
-        self.pipe = pipe
-        self.total = 0
-        self.kept = 0
-        self._path = path
-        self._room = limit
-        self._file: int | None = None
-
-    @property
-    def open(self) -> bool:
-        return self.pipe >= 0
-
-    def pump(self) -> bool:
-        """Take what is there, a chunk at the most; False at the end of the pipe."""
-        try:
-            data = os.read(self.pipe, _CHUNK)
-        except BlockingIOError:
-            return True
-        self.total += len(data)
-        self._keep(data[: self._room])
-        return bool(data)
-
-    def drain(self) -> None:
-        """Take what an ended command left in the pipe; its children may go on writing for ever."""
-        for _ in range(1 + 2**20 // _CHUNK):
-            before = self.total
-            if not self.pump() or self.total == before:
-                return
-
-    def _keep(self, data: bytes) -> None:
-        if not data:
-            return
-        try:
-            if self._file is None:
-                self._file = self._create()
-            written = os.write(self._file, data)
-            self.kept += written
-            self._room -= written
-        except OSError:
-            self._room = 0  # a full disk ends the recording, never the command
-
-    def _create(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return os.open(self._path, flags, 0o600)
-        except FileNotFoundError:
-            os.mkdir(os.path.dirname(self._path), 0o700)
-            return os.open(self._path, flags, 0o600)
-
-    def close(self) -> None:
-        os.close(self.pipe)
-        self.pipe = -1
-        if self._file is not None:
-            os.close(self._file)
+_MEMORY_PACE = 1.0  # seconds between two looks at what trees without a cgroup have
+_REMOVAL_PACE = 5.0  # seconds, while background children keep the cgroup of an ended Attempt
+_LONGEST_WAIT = 86_400.0  # seconds; epoll takes no more than 24 days
 
 
 class _Attempt:
     """A command that was started and is not forgotten yet. `ended` is its message, once it is.
 
-    `signals`: what is to be sent as soon as it has a pid.
+    `signals`: what is to be sent as soon as it has a pid. `deadline`: the instant (monotonic) at
+    which its time is out. `cause` and `reason`: why it was ended, where it did not end by itself.
     """
 
-    __slots__ = ("ended", "id", "output", "pid", "report_output", "signals", "started")
+    __slots__ = (
+        "cause", "deadline", "ended", "id", "kill_after", "memory_max", "output", "pid", "reason",
+        "report_output", "signals", "started", "timeout", "tree",
+    )  # fmt: skip
 
     def __init__(self, order: Order) -> None:
         self.id: str = order["id"]
         self.report_output: bool = order["report_output"]
+        self.timeout: int | None = order["timeout"]
+        self.kill_after: int = order["kill_after"]
+        self.memory_max: int | None = order["memory_max"]
         self.pid = 0
         self.started = 0.0
+        self.deadline = NEVER
         self.signals: list[int] = []
-        self.output: _Output | None = None
+        self.output: Recording | None = None
+        self.tree = Tree()
+        self.cause: str | None = None
+        self.reason: str | None = None
         self.ended: Message | None = None
 
     def message(self) -> Message:
@@ -117,8 +75,9 @@ class _Attempt:
 class Runner:
     """One listening socket, at most one daemon, any number of commands."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, delegation: Delegation | None) -> None:
         self._instance = f"{os.getpid()}-{time.time_ns()}"
+        self._delegation = delegation
         self._listener = listener
         self._listen_again: float | None = None
         self._daemon: socket.socket | None = None
@@ -133,6 +92,10 @@ class Runner:
         self._attempts: dict[str, _Attempt] = {}
         self._by_pid: dict[int, _Attempt] = {}
         self._failures: dict[str, str] = {}
+        self._ending: list[Tree] = []
+        self._left: list[Cgroup] = []
+        self._alarm = NEVER
+        self._memory_due = NEVER
         self._poll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
         self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -145,21 +108,29 @@ class Runner:
     def run(self) -> None:
         """Until there is neither a daemon nor anything left to keep."""
         while not self._done():
-            waits = self._deadline is not None or self._listen_again is not None
-            timeout = 0.0 if self._orders else _PAUSE if waits else -1.0
-            for descriptor, events in self._poll.poll(timeout):
+            for descriptor, events in self._poll.poll(self._patience()):
                 if events & select.EPOLLOUT:
                     self._send()
                 if events & ~select.EPOLLOUT and descriptor in self._readers:
                     self._readers[descriptor]()
             for _ in range(min(_STARTS_A_TURN, len(self._orders))):
                 self._start(self._orders.popleft())
+            if time.monotonic() >= self._alarm:
+                self._tend()
             self._send()
             self._resume_listening()
 
+    def _patience(self) -> float:
+        """How long to wait for a descriptor, in seconds."""
+        if self._orders:
+            return 0.0
+        waits = self._deadline is not None or self._listen_again is not None
+        until_alarm = max(0.0, self._alarm - time.monotonic())
+        return min(until_alarm, _PAUSE if waits else _LONGEST_WAIT)
+
     def _done(self) -> bool:
         """Nothing runs, no pipe is held open for a background child, and nobody will ask."""
-        if self._orders or self._by_pid or len(self._readers) > self._own_readers:
+        if self._orders or self._by_pid or self._ending or len(self._readers) > self._own_readers:
             return False
         if self._leaving:
             return self._daemon is None or not (self._attempts or self._outgoing)
@@ -269,6 +240,9 @@ class Runner:
                     self._forget(attempt)
             case "signal":
                 self._signal(message["id"], message["signal"])
+            case "end":
+                check_end(message)
+                self._end_by_order(message)
             case "leave":
                 self._leaving = True
 
@@ -289,6 +263,7 @@ class Runner:
                 "type": "hello",
                 "protocol": PROTOCOL,
                 "instance": self._instance,
+                "cgroup": self._delegation.path if self._delegation else None,
                 "attempts": [attempt.message() for attempt in self._attempts.values()],
             }
         )
@@ -316,32 +291,51 @@ class Runner:
     # ---- commands
 
     def _start(self, order: Order) -> None:
-        attempt = self._attempts[order["id"]]
+        attempt = self._attempts.get(order["id"])
+        if attempt is None or attempt.ended is not None:
+            return  # it was to end before it was started
         try:
             receiver, sender = os.pipe2(os.O_CLOEXEC)
         except OSError as error:
-            self._refuse(attempt, error)
+            self._refuse(attempt, None, f"cannot fork: {error.strerror}")
             return
+        attempt.tree.cgroup = self._cgroup_for(order)
         try:
-            attempt.pid = spawn(order, sender, self._errors_in, self._files)
+            attempt.pid = spawn(order, attempt.tree, sender, self._errors_in, self._files)
         except OSError as error:
             os.close(receiver)
-            self._refuse(attempt, error)
+            self._leave_behind(attempt.tree)
+            self._refuse(attempt, None, f"cannot fork: {error.strerror}")
             return
         finally:
             os.close(sender)
         attempt.started = time.time()
         for number in attempt.signals:
             os.kill(attempt.pid, number)
-        attempt.output = _Output(receiver, order["output"], order["output_limit"])
+        attempt.output = Recording(receiver, order["output"], order["output_limit"])
+        attempt.tree.leader = attempt.pid
         self._by_pid[attempt.pid] = attempt
         os.set_blocking(receiver, False)
         self._watch(receiver, lambda: self._pump(attempt))
+        self._set_limits(attempt)
         self._say(attempt.message())
 
-    def _refuse(self, attempt: _Attempt, error: OSError) -> None:
-        reason = f"cannot fork: {error.strerror}"
-        attempt.ended = {"type": "refused", "id": attempt.id, "reason": reason}
+    def _cgroup_for(self, order: Order) -> Cgroup | None:
+        if self._delegation is None:
+            return None
+        return self._delegation.make(order["id"], order["memory_max"], order["processes_max"])
+
+    def _set_limits(self, attempt: _Attempt) -> None:
+        now = time.monotonic()
+        if attempt.timeout is not None:
+            attempt.deadline = now + attempt.timeout
+            self._wake_at(attempt.deadline)
+        if attempt.memory_max is not None:
+            self._memory_due = min(self._memory_due, now + _MEMORY_PACE)
+            self._wake_at(self._memory_due)
+
+    def _refuse(self, attempt: _Attempt, cause: str | None, reason: str) -> None:
+        attempt.ended = {"type": "refused", "id": attempt.id, "cause": cause, "reason": reason}
         self._say(attempt.ended)
 
     def _pump(self, attempt: _Attempt) -> None:
@@ -372,10 +366,13 @@ class Runner:
 
     def _end(self, attempt: _Attempt, status: int, usage: resource.struct_rusage) -> None:
         code = os.waitstatus_to_exitcode(status)
-        assert attempt.output is not None
-        if attempt.output.open:
-            attempt.output.drain()
+        output, tree = attempt.output, attempt.tree
+        assert output is not None
+        if output.open:
+            output.drain()
+        output.finish()
         self._read_failures()
+        self._blame_memory(attempt)
         attempt.ended = {
             "type": "ended",
             "id": attempt.id,
@@ -385,20 +382,32 @@ class Runner:
             "exit_status": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6),
-            "memory_peak": usage.ru_maxrss * 1024,
-            "output_bytes": attempt.output.total,
-            "output_kept": attempt.output.kept,
-            "cause": None,
-            "reason": self._failures.pop(attempt.id, None),
+            "memory_peak": (tree.cgroup and tree.cgroup.memory_peak()) or usage.ru_maxrss * 1024,
+            "output_bytes": output.total,
+            "output_kept": output.kept,
+            "cause": attempt.cause,
+            "reason": attempt.reason or self._failures.get(attempt.id),
         }
+        self._failures.pop(attempt.id, None)
+        self._leave_behind(tree)
         if attempt.report_output:
             self._grown.add(attempt.id)
         self._say(attempt.ended)
 
+    def _leave_behind(self, tree: Tree) -> None:
+        """The command itself has ended; what is left of its tree may still have to be."""
+        tree.leader = 0
+        if tree.ending:
+            tree.due = time.monotonic()
+            self._wake_at(tree.due)
+        if tree.cgroup is not None and not tree.cgroup.remove():
+            self._left.append(tree.cgroup)
+            self._wake_at(time.monotonic() + _REMOVAL_PACE)
+
     def _read_failures(self) -> None:
         """What children said about why they could not run their command."""
         try:
-            text = os.read(self._errors, _CHUNK).decode("utf-8", "replace")
+            text = os.read(self._errors, CHUNK).decode("utf-8", "replace")
         except BlockingIOError:
             return
         for line in text.rstrip("\n").split("\n"):
@@ -425,6 +434,90 @@ class Runner:
         if attempt is not None and attempt.ended is not None:
             del self._attempts[id]  # its pipe is still pumped where a child of it has it open
 
+    # ---- ending what did not end by itself
+
+    def _end_by_order(self, message: Message) -> None:
+        attempt = self._attempts.get(message["id"])
+        if attempt is None or attempt.ended is not None:
+            return
+        if not attempt.pid:
+            self._held.pop(attempt.id, None)
+            self._refuse(attempt, message["cause"], message["reason"])
+        else:
+            self._end_tree(attempt, message["cause"], message["reason"], message["kill_after"])
+
+    def _end_tree(self, attempt: _Attempt, cause: str, reason: str, kill_after: int) -> None:
+        tree = attempt.tree
+        if not tree.ending:
+            attempt.cause, attempt.reason = cause, reason
+            self._ending.append(tree)
+        tree.end(time.monotonic(), kill_after)
+        self._wake_at(tree.due)
+
+    def _wake_at(self, instant: float) -> None:
+        self._alarm = min(self._alarm, instant)
+
+    def _tend(self) -> None:
+        """Everything that is due by the clock; it sets the alarm for what comes next.
+
+        Of the end of a tree it is one step, so that other commands are started in time.
+        """
+        now = time.monotonic()
+        self._alarm = NEVER
+        self._end_overdue(now)
+        watched = self._watched(now)
+        due = [tree for tree in self._ending if tree.due <= now]
+        bearers = marked([*(attempt.tree.mark for attempt in watched), *(t.mark for t in due)])
+        for attempt in watched:
+            self._check_memory(attempt, bearers[attempt.tree.mark])
+        for tree in due:
+            if not tree.step(bearers[tree.mark], now):
+                self._ending.remove(tree)
+        for tree in self._ending:
+            self._wake_at(tree.due)
+        self._remove_cgroups(now)
+
+    def _end_overdue(self, now: float) -> None:
+        for attempt in self._by_pid.values():
+            if attempt.deadline <= now:
+                attempt.deadline = NEVER
+                reason = f"ran longer than {attempt.timeout} seconds (CRON_TIMEOUT)"
+                self._end_tree(attempt, "timeout", reason, attempt.kill_after)
+            self._wake_at(attempt.deadline)
+
+    def _watched(self, now: float) -> list[_Attempt]:
+        """Those whose memory has to be looked at now, because the kernel doesn't limit it."""
+        limited = []
+        if now >= self._memory_due:
+            limited = [a for a in self._by_pid.values() if a.memory_max is not None]
+            self._memory_due = now + _MEMORY_PACE if limited else NEVER
+        self._wake_at(self._memory_due)
+        return [attempt for attempt in limited if not attempt.tree.memory_is_limited]
+
+    def _check_memory(self, attempt: _Attempt, pids: set[int]) -> None:
+        assert attempt.memory_max is not None
+        if private_memory(pids) > attempt.memory_max:
+            self._end_tree(attempt, "memory", _too_much_memory(attempt.memory_max), 0)
+
+    def _blame_memory(self, attempt: _Attempt) -> None:
+        """The kernel has killed a command: for its own limit, or because nobody had any left."""
+        cgroup = attempt.tree.cgroup
+        if attempt.cause is None and cgroup is not None and cgroup.out_of_memory():
+            attempt.cause = "memory"
+            attempt.reason = "the machine ran out of memory"
+            if attempt.memory_max is not None:
+                attempt.reason = _too_much_memory(attempt.memory_max)
+
+    def _remove_cgroups(self, now: float) -> None:
+        """A background child that goes on keeps that of its Attempt."""
+        self._left = [cgroup for cgroup in self._left if not cgroup.remove()]
+        if self._left:
+            self._wake_at(now + _REMOVAL_PACE)
+
+
+def _too_much_memory(limit: int) -> str:
+    return f"used more than {limit} bytes of memory (CRON_MEMORY_MAX)"
+
 
 def _reset_signals() -> None:
     """Whatever was blocked or ignored by who started this process: commands get none of it."""
@@ -447,7 +540,7 @@ def main() -> None:
     _reset_signals()
     os.umask(0o022)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    runner = Runner(socket.socket(fileno=descriptor))
+    runner = Runner(socket.socket(fileno=descriptor), take_delegation())
     gc.freeze()
     gc.disable()
     runner.run()

@@ -48,18 +48,20 @@ class RunnerLink:
         if self._client is None:
             self._client = self._started()
         else:
-            self.log(Log(Event.RUNNER_FOUND, {"attempts": len(self._client.known)}))
+            found = {"attempts": len(self._client.known), "cgroup": self._client.cgroup}
+            self.log(Log(Event.RUNNER_FOUND, found))
         self.selector.register(self._client, selectors.EVENT_READ, self._ready)
         self.met(self._client.instance, self._client.known)
         self._client.known = []
 
     def _started(self) -> RunnerClient:
         try:
-            client, self._process = start_runner(self.places, self.selector)
+            client, self._process, reason = start_runner(self.places, self.selector)
         except (OSError, RunnerGone, RunnerSilent) as error:
             log = self.places.runner_log
             raise NoRunner(f"the runner does not start (see {log}): {error}") from None
-        self.log(Log(Event.RUNNER_STARTED, {"pid": self._process.pid}))
+        fields = {"pid": self._process.pid, "cgroup": client.cgroup, "reason": reason}
+        self.log(Log(Event.RUNNER_STARTED, fields))
         return client
 
     def _ready(self, events: int) -> None:

@@ -288,10 +288,15 @@ class Settings:
         works=True,
     )
     timeout: int | None = _setting(
-        "CRON_TIMEOUT", None, _duration(1), _AMOUNT, "how long an Attempt may run"
+        "CRON_TIMEOUT", None, _duration(1), _AMOUNT, "how long an Attempt may run", works=True
     )
     kill_after: int = _setting(
-        "CRON_KILL_AFTER", 10, _duration(), _AMOUNT, "from TERM to KILL when the time is out"
+        "CRON_KILL_AFTER",
+        10,
+        _duration(),
+        _AMOUNT,
+        "from TERM to KILL when the time is out",
+        works=True,
     )
     memory_max: int | None = _setting(
         "CRON_MEMORY_MAX",
@@ -299,6 +304,7 @@ class Settings:
         parse_size,
         "a size such as 512M or 2G",
         "memory of the whole process tree",
+        works=True,
     )
     nice: int | None = _setting(
         "CRON_NICE",

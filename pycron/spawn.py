@@ -8,6 +8,8 @@ import resource
 import signal
 from typing import Any, NoReturn
 
+from pycron.tree import Tree
+
 _EXEC_FAILED = 126
 # Python ignores the first two, and a child inherits what is ignored.
 _TO_DEFAULT = (
@@ -16,9 +18,10 @@ _TO_DEFAULT = (
 )  # fmt: skip
 
 Order = dict[str, Any]
+_Form = dict[str, tuple[type, ...]]
 
-# The keys of wire.py's `start` and what they hold; a runner trusts nothing it has to live on after.
-_ORDER: dict[str, tuple[type, ...]] = {
+# The keys of wire.py's messages and what they hold; a runner trusts nothing that could end it.
+_ORDER: _Form = {
     "id": (str,),
     "argv": (list,),
     "env": (dict,),
@@ -32,24 +35,43 @@ _ORDER: dict[str, tuple[type, ...]] = {
     "output_limit": (int,),
     "report_output": (bool,),
     "hold": (bool,),
+    "timeout": (int, type(None)),
+    "kill_after": (int,),
+    "memory_max": (int, type(None)),
+    "processes_max": (int,),
 }
+_END: _Form = {"id": (str,), "cause": (str,), "reason": (str,), "kill_after": (int,)}
+_LARGEST = 2**62
 
 
 def check_order(order: Order) -> None:
     """Raises ValueError for what is no order."""
-    for key, types in _ORDER.items():
-        if not isinstance(order.get(key), types):
-            raise ValueError(f"start: bad {key}: {order.get(key)!r}")
+    _check(order, _ORDER)
     if not order["argv"]:
         raise ValueError("start: bad argv: nothing to run")
 
 
-def spawn(order: Order, output: int, errors: int, files: tuple[int, int]) -> int:
+def check_end(message: dict[str, Any]) -> None:
+    """Raises ValueError for what is no order to end an Attempt."""
+    _check(message, _END)
+    if message["cause"] not in ("timeout", "memory", "cancelled"):
+        raise ValueError(f"end: bad cause: {message['cause']!r}")
+
+
+def _check(message: dict[str, Any], form: _Form) -> None:
+    for key, types in form.items():
+        value = message.get(key)
+        fits = isinstance(value, types) and (not isinstance(value, int) or abs(value) <= _LARGEST)
+        if not fits:
+            raise ValueError(f"{message['type']}: bad {key}: {value!r}")
+
+
+def spawn(order: Order, tree: Tree, output: int, errors: int, files: tuple[int, int]) -> int:
     """Start the command of an order; its pid.
 
-    `output` becomes its stdout and stderr. What goes wrong after the fork is written to `errors` as
-    one line. `files` is the limit of open files that the command gets. Raises OSError when there is
-    no process to be had.
+    `tree` is what it, and all that descends from it, belongs to. `output` becomes its stdout and
+    stderr. What goes wrong after the fork is written to `errors` as one line. `files` is the limit
+    of open files that the command gets. Raises OSError when there is no process to be had.
     """
     stdin = _stdin(order["stdin"])
     if order["user"] is not None:
@@ -59,7 +81,7 @@ def spawn(order: Order, output: int, errors: int, files: tuple[int, int]) -> int
     try:
         pid = os.fork()
         if pid == 0:
-            _run(order, stdin, output, errors, files)
+            _run(order, tree, stdin, output, errors, files)
         return pid
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -82,15 +104,20 @@ def _stdin(text: str | None) -> int:
     return descriptor
 
 
-def _run(order: Order, stdin: int, output: int, errors: int, files: tuple[int, int]) -> NoReturn:
+def _run(
+    order: Order, tree: Tree, stdin: int, output: int, errors: int, files: tuple[int, int]
+) -> NoReturn:
     """In the child: never returns, whatever happens."""
     step = "start"
     try:
+        tree.join()
         os.setsid()
         for number in _TO_DEFAULT:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        if not tree.processes_are_limited:
+            _limit_processes(order)
         os.dup2(stdin, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -111,6 +138,21 @@ def _run(order: Order, stdin: int, output: int, errors: int, files: tuple[int, i
         os.write(errors, reason.encode("utf-8", "replace")[:2000].replace(b"\n", b" ") + b"\n")
     finally:
         os._exit(_EXEC_FAILED)
+
+
+def _limit_processes(order: Order) -> None:
+    """The next best to a limit of the tree: one of its user, whatever runs elsewhere included.
+
+    It would not bind root, but it would stay with what root's command starts as another user.
+    """
+    uid = order["user"]["uid"] if order["user"] is not None else os.geteuid()
+    if uid != 0:
+        most = order["processes_max"]
+        own = resource.getrlimit(resource.RLIMIT_NPROC)
+        soft, hard = (
+            most if limit == resource.RLIM_INFINITY else min(most, limit) for limit in own
+        )
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
 
 
 def _become(uid: int, gid: int, groups: list[int]) -> None:

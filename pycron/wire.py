@@ -14,13 +14,16 @@ daemon to runner
     drop     id of a held start that is not to be; so are all of a daemon that has gone
     ack      ids of endings that are recorded; the runner forgets them
     signal   id, signal: to the process group of the Attempt
-    end      id, cause, reason, kill_after: TERM to all its processes, KILL so many seconds later
+    end      id, cause, reason, kill_after: TERM to all its processes, KILL so many seconds later;
+             one that isn't started yet never will be. The first cause and the earliest KILL hold
     leave    exit as soon as nothing runs and nothing is left to tell
 
 runner to daemon
-    hello    protocol, instance, attempts: what it knows, each as in started, refused or ended
+    hello    protocol, instance, cgroup (where it makes those of the Attempts, or null),
+             attempts: what it knows, each as in started, refused or ended
     started  id, pid, started
-    refused  id, reason: it could not be forked; no process exists
+    refused  id, cause, reason: no process exists, because it could not be forked (cause null), or
+             because it was to end before it was started
     ended    id, pid, started, ended, exit_status, signal, cpu_seconds, memory_peak,
              output_bytes, output_kept, cause (null, timeout, memory or cancelled), reason
     output   id: its output file has grown

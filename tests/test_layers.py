@@ -15,9 +15,9 @@ PURE = (
     "admission", "timetable", "events", "actions", "reports", "engine", "explain",
 )  # fmt: skip
 EDGES = (
-    "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "output",
-    "watch", "spool", "store", "spawn", "runner", "runner_client", "runner_link", "control",
-    "checking", "logs", "tables",
+    "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
+    "output", "watch", "spool", "store", "cgroup", "tree", "spawn", "runner",
+    "runner_client", "runner_link", "control", "checking", "logs", "tables",
 )  # fmt: skip
 DAEMON = ("rights", "requests", "rows", "desk", "operations", "service", "daemon")
 PROGRAMS = (
@@ -33,7 +33,7 @@ IMPURE = {
 }  # fmt: skip
 
 # The runner forks for every command, and a fork costs what the process weighs.
-RUNNER = ("wire", "sockets", "spawn", "runner")
+RUNNER = ("wire", "sockets", "recording", "cgroup", "tree", "spawn", "runner")
 LIGHT = {
     "collections", "contextlib", "ctypes", "gc", "json", "os", "resource", "select", "signal",
     "socket", "struct", "sys", "time", "typing",

@@ -79,6 +79,7 @@ def test_outputs_go_with_their_runs(tmp_path: Path) -> None:
     for day in (old, new):
         day.mkdir()
         (day / "a.1.log").touch()
+    (old / "a.1.log.tail").touch()  # of a command that ran when its runner died
     (new / "b.1.log").touch()
     remove_outputs([old / "a.1.log", new / "a.1.log", tmp_path / "never" / "c.1.log"])
     assert not old.exists()

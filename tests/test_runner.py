@@ -2,130 +2,24 @@
 
 import contextlib
 import os
-import pwd
 import resource
 import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pycron import runner_client, sockets
 from pycron.places import places_in
-from pycron.runner_client import (
-    RunnerClient,
-    RunnerGone,
-    RunnerSilent,
-    find_runner,
-    start_runner,
-)
-from pycron.wire import PROTOCOL, Message, encode
+from pycron.runner_client import RunnerClient, RunnerGone, RunnerSilent, find_runner
+from pycron.wire import PROTOCOL, encode
+from tests.runners import MEGABYTE, Host, exists, needs_root, other_user, status_of
 from tests.waiting import until
-
-MEGABYTE = 2**20
-
-
-class Host:
-    """A runner and the daemon's end of the wire to it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.places = places_in(directory)
-        self.places.output.mkdir()
-        self.selector = selectors.DefaultSelector()
-        self.messages: list[Message] = []
-        self.pids: set[int] = set()
-        self.client, self.process = start_runner(self.places, self.selector)
-        self.selector.register(self.client, selectors.EVENT_READ)
-
-    def order(self, id: str, command: str, **changes: Any) -> Message:
-        order: Message = {
-            "type": "start",
-            "id": id,
-            "argv": ["/bin/sh", "-c", command],
-            "env": {"PATH": "/usr/bin:/bin"},
-            "user": None,
-            "cwd": str(self.places.state),
-            "cwd_required": True,
-            "umask": None,
-            "nice": None,
-            "stdin": None,
-            "output": str(self.output_path(id)),
-            "output_limit": MEGABYTE,
-            "report_output": False,
-            "hold": False,
-        }
-        return order | changes
-
-    def start(self, id: str, command: str, **changes: Any) -> Message:
-        """Start a command; what the runner says of it."""
-        self.client.send([self.order(id, command, **changes)])
-        return until(lambda: self.heard("started", id) or self.heard("refused", id) or {})
-
-    def run(self, command: str, **changes: Any) -> tuple[Message, str]:
-        """How a command ended, and what it printed."""
-        self.start("only", command, **changes)
-        return self.ended("only"), self.output("only")
-
-    def hear(self) -> list[Message]:
-        """Everything that has been said on this connection."""
-        self.client.flush()
-        self.messages += self.client.receive()
-        self.pids |= {message["pid"] for message in self.messages if "pid" in message}
-        return self.messages
-
-    def heard(self, kind: str, id: str) -> Message | None:
-        found = (m for m in self.hear() if m["type"] == kind and m["id"] == id)
-        return next(found, None)
-
-    def ended(self, id: str) -> Message:
-        return until(lambda: self.heard("ended", id) or {})
-
-    def output_path(self, id: str) -> Path:
-        return self.places.output / "2026-03-08" / f"{id}.log"
-
-    def output(self, id: str) -> str:
-        path = self.output_path(id)
-        return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
-
-    def hang_up(self) -> None:
-        self.selector.unregister(self.client)
-        self.client.close()
-        self.messages = []
-
-    def call_again(self) -> dict[str, Message]:
-        """A new connection; the Attempts that the runner knows."""
-        self.client = until(self._find)  # type: ignore[assignment]
-        self.selector.register(self.client, selectors.EVENT_READ)
-        self.messages = []
-        return {message["id"]: message for message in self.client.known}
-
-    def _find(self) -> RunnerClient | None:
-        assert self.alive(), self.places.runner_log.read_text()
-        return find_runner(self.places, self.selector)
-
-    def raw_connection(self) -> socket.socket:
-        return sockets.connect(str(self.places.runner_socket), 10)
-
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def close(self) -> None:
-        with contextlib.suppress(RunnerGone, OSError, ValueError):
-            self.hear()
-        self.client.close()
-        self.selector.close()
-        self.process.kill()
-        self.process.wait()
-        for pid in self.pids:  # commands outlive their runner; each is the leader of its group
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -133,15 +27,6 @@ def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
     yield host
     host.close()
-
-
-def exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-def status_of(pid: int | str, key: str) -> str:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{key}:"))
 
 
 # ---- how a command ends
@@ -192,11 +77,47 @@ def test_no_output_no_file(host: Host) -> None:
 
 
 def test_output_is_kept_up_to_the_limit_and_the_rest_counted(host: Host) -> None:
-    command = "echo head; head -c 5242880 /dev/zero"
+    command = "seq 1500000"
     ended, output = host.run(command, output_limit=100_000)
-    assert ended["output_bytes"] == 5 + 5 * MEGABYTE
-    assert len(output) == 100_000
-    assert output.startswith("head\n\0")
+    printed = "".join(f"{number}\n" for number in range(1, 1_500_001))
+    missing = len(printed) - 100_000
+    line = f"\n[pycron: {missing} bytes are not kept here]\n"
+    assert output == printed[:50_000] + line + printed[-50_000:]
+    assert (ended["output_bytes"], ended["output_kept"]) == (len(printed), 100_000)
+    assert [path.name for path in host.output_path("only").parent.iterdir()] == ["only.log"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 99, 100, 101, 150_001])
+def test_how_much_is_kept_of_what(host: Host, limit: int) -> None:
+    """A small and a large output, at and around the limit: nothing but the middle is missing."""
+    for size in (1, limit - 1, limit, limit + 1, 3 * limit, 150_000):
+        key = f"size{size}.1"
+        host.start(key, f"seq -s '' 100000 | head -c {size}", output_limit=limit)
+        ended, kept = host.ended(key), host.output(key)
+        printed = "".join(map(str, range(1, 100_001)))[:size]
+        head, line, tail = kept.partition(f"\n[pycron: {size - limit} bytes are not kept here]\n")
+        assert bool(line) == (size > limit)
+        assert head == printed[: len(head)]
+        assert tail == printed[len(printed) - len(tail) :]
+        assert len(head) + len(tail) == ended["output_kept"] == min(size, limit)
+
+
+def test_a_file_that_grows_no_further_ends_the_recording_only(host: Host) -> None:
+    """As on a full disk; what is there stays there, and the count is what is there."""
+    limits = resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    assert limits[1] == resource.RLIM_INFINITY
+    ended, output = host.run("seq 200000; echo done")
+    assert ended["exit_status"] == 0
+    assert ended["output_bytes"] > 1_000_000
+    assert ended["output_kept"] == len(output) == 100_000
+    assert output.startswith("1\n2\n3\n")
+
+
+def test_the_tail_is_not_in_memory(host: Host) -> None:
+    """However large the limit is."""
+    before = int(status_of(host.process.pid, "VmRSS").split()[0])
+    host.run("head -c 67108864 /dev/zero", output_limit=64 * MEGABYTE)
+    assert int(status_of(host.process.pid, "VmHWM").split()[0]) < before + 8 * 1024
 
 
 def test_output_is_nobody_elses_to_read(host: Host) -> None:
@@ -375,14 +296,6 @@ def test_the_limit_of_open_files_is_as_before(host: Host) -> None:
 
 
 # ---- users
-
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-def other_user(groups: tuple[int, ...] = ()) -> dict[str, Any]:
-    entry = pwd.getpwnam("nobody")
-    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "groups": [entry.pw_gid, *groups]}
 
 
 @pytest.mark.root
@@ -767,9 +680,16 @@ GARBAGE = {
     "a start without anything": b'{"type":"start"}\n',
     "a start of nonsense": b'{"type":"start","id":"x","argv":1,"env":2,"stdin":3}\n',
     "a text that is none": encode([{"type": "start", "id": "x", "stdin": "\ud800", "argv": ["x"],
-                                    "output": "", "output_limit": 0, "report_output": False}]),
+                                    "output": "", "output_limit": 0, "report_output": False,
+                                    "timeout": None, "kill_after": 1, "memory_max": None,
+                                    "processes_max": 1}]),
     "an ack of nothing": b'{"type":"ack"}\n',
     "a signal that is none": b'{"type":"signal","id":"running","signal":9999}\n',
+    "an end of nothing": b'{"type":"end"}\n',
+    "an end for no cause": encode([{"type": "end", "id": "running", "cause": "mood", "reason": "",
+                                    "kill_after": 0}]),
+    "an end that never comes": encode([{"type": "end", "id": "running", "cause": "cancelled",
+                                        "reason": "", "kill_after": float("nan")}]),
     "deeply nested": b"[" * 100_000 + b"\n",
     "oversized": b"x" * (65 * MEGABYTE),
 }  # fmt: skip

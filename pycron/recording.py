@@ -1,0 +1,163 @@
+"""What a command prints: read from its pipe; how it begins and how it ends is kept in a file.
+
+Imported by the runner: it stays small.
+"""
+
+import os
+from collections.abc import Iterator
+
+CHUNK = 65_536
+_LARGEST_PIPE = 2**20
+
+
+def tail_of(path: str) -> str:
+    """Where the tail of what goes into this file is until its command has ended."""
+    return f"{path}.tail"
+
+
+class Recording:
+    """The first half of `limit` bytes goes into the file at `path` as it comes.
+
+    The rest goes round in a second file with room for the other half, which `finish` puts behind
+    the first. So what is within the limit is kept whole. `total` bytes were printed, `kept` of
+    them are in the file.
+    """
+
+    def __init__(self, pipe: int, path: str, limit: int) -> None:
+        self.pipe = pipe
+        self.total = 0
+        self.kept = 0
+        self._path = path
+        self._limit = limit
+        self._room = limit - limit // 2
+        self._tail = _Tail(tail_of(path), limit // 2)
+        self._file = -1
+        self._broken = False
+
+    @property
+    def open(self) -> bool:
+        return self.pipe >= 0
+
+    def pump(self) -> bool:
+        """Take what is there, a chunk at the most; False at the end of the pipe."""
+        try:
+            data = os.read(self.pipe, CHUNK)
+        except BlockingIOError:
+            return True
+        self.total += len(data)
+        try:
+            if not self._broken:
+                self._keep(data)
+        except OSError:  # a full disk ends the recording, never the command
+            self._broken = True
+        return bool(data)
+
+    def drain(self) -> None:
+        """Take what an ended command left in the pipe; its children may go on writing for ever."""
+        for _ in range(1 + _LARGEST_PIPE // CHUNK):
+            before = self.total
+            if not self.pump() or self.total == before:
+                return
+
+    def finish(self) -> None:
+        """The command has ended. What its children still print is kept where there is room."""
+        missing = self.total - self.kept - self._tail.size
+        try:
+            if missing:
+                self._write(b"\n[pycron: %d bytes are not kept here]\n" % missing)
+            for piece in self._tail.pieces():
+                self._append(piece)
+        except OSError:
+            self._broken = True
+        self._tail.remove()
+        self._tail = _Tail("", 0)
+        self._room = 0 if missing else self._limit - self.kept
+        if not self.open:
+            self._close_file()
+
+    def close(self) -> None:
+        """The end of the pipe."""
+        os.close(self.pipe)
+        self.pipe = -1
+        self._close_file()
+
+    def _keep(self, data: bytes) -> None:
+        head, tail = data[: self._room], data[self._room :]
+        if head:
+            self._append(head)
+            self._room -= len(head)
+        self._tail.add(tail)
+
+    def _append(self, data: bytes) -> None:
+        """Bytes that the command has printed."""
+        while data:
+            written = self._write(data)
+            self.kept += written
+            data = data[written:]
+
+    def _write(self, data: bytes) -> int:
+        if self._file < 0:
+            self._file = self._open_file()
+        return os.write(self._file, data)
+
+    def _open_file(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            os.mkdir(os.path.dirname(self._path), 0o700)
+            return os.open(self._path, flags, 0o600)
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class _Tail:
+    """The last `limit` bytes of what is added, in a file of that size at the most."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._total = 0
+        self._file = -1
+
+    @property
+    def size(self) -> int:
+        return min(self._total, self._limit)
+
+    def add(self, data: bytes) -> None:
+        if not data or not self._limit:
+            return
+        if self._file < 0:
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
+        overrun = max(0, len(data) - self._limit)
+        self._total += overrun
+        data = data[overrun:]
+        while data:
+            at = self._total % self._limit
+            written = os.pwrite(self._file, data[: self._limit - at], at)
+            self._total += written
+            data = data[written:]
+
+    def pieces(self) -> Iterator[bytes]:
+        """What is there, in its order."""
+        at, left = (self._total - self.size) % max(1, self._limit), self.size
+        while left:
+            piece = os.pread(self._file, min(CHUNK, left, self._limit - at), at)
+            if not piece:  # somebody has cut it
+                return
+            yield piece
+            left -= len(piece)
+            at = (at + len(piece)) % self._limit
+
+    def remove(self) -> None:
+        if self._file < 0:
+            return
+        os.close(self._file)
+        try:
+            os.unlink(self._path)
+        except OSError:
+            pass  # somebody was faster

@@ -1,0 +1,136 @@
+"""A real runner for a test, and the daemon's end of the wire to it."""
+
+import contextlib
+import os
+import pwd
+import selectors
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycron import sockets
+from pycron.places import places_in
+from pycron.runner_client import RunnerClient, RunnerGone, find_runner, start_runner
+from pycron.wire import Message
+from tests.waiting import until
+
+MEGABYTE = 2**20
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+class Host:
+    """A runner and the daemon's end of the wire to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.places = places_in(directory)
+        self.places.output.mkdir()
+        self.selector = selectors.DefaultSelector()
+        self.messages: list[Message] = []
+        self.pids: set[int] = set()
+        self.client, self.process, _ = start_runner(self.places, self.selector)
+        self.selector.register(self.client, selectors.EVENT_READ)
+
+    def order(self, id: str, command: str, **changes: Any) -> Message:
+        order: Message = {
+            "type": "start",
+            "id": id,
+            "argv": ["/bin/sh", "-c", command],
+            "env": {"PATH": "/usr/bin:/bin"},
+            "user": None,
+            "cwd": str(self.places.state),
+            "cwd_required": True,
+            "umask": None,
+            "nice": None,
+            "stdin": None,
+            "output": str(self.output_path(id)),
+            "output_limit": MEGABYTE,
+            "report_output": False,
+            "hold": False,
+            "timeout": None,
+            "kill_after": 10,
+            "memory_max": None,
+            "processes_max": 4096,
+        }
+        return order | changes
+
+    def start(self, id: str, command: str, **changes: Any) -> Message:
+        """Start a command; what the runner says of it."""
+        self.client.send([self.order(id, command, **changes)])
+        return until(lambda: self.heard("started", id) or self.heard("refused", id) or {})
+
+    def run(self, command: str, **changes: Any) -> tuple[Message, str]:
+        """How a command ended, and what it printed."""
+        self.start("only", command, **changes)
+        return self.ended("only"), self.output("only")
+
+    def hear(self) -> list[Message]:
+        """Everything that has been said on this connection."""
+        self.client.flush()
+        self.messages += self.client.receive()
+        self.pids |= {message["pid"] for message in self.messages if "pid" in message}
+        return self.messages
+
+    def heard(self, kind: str, id: str) -> Message | None:
+        found = (m for m in self.hear() if m["type"] == kind and m["id"] == id)
+        return next(found, None)
+
+    def ended(self, id: str) -> Message:
+        return until(lambda: self.heard("ended", id) or {})
+
+    def output_path(self, id: str) -> Path:
+        return self.places.output / "2026-03-08" / f"{id}.log"
+
+    def output(self, id: str) -> str:
+        path = self.output_path(id)
+        return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+
+    def hang_up(self) -> None:
+        self.selector.unregister(self.client)
+        self.client.close()
+        self.messages = []
+
+    def call_again(self) -> dict[str, Message]:
+        """A new connection; the Attempts that the runner knows."""
+        self.client = until(self._find)  # type: ignore[assignment]
+        self.selector.register(self.client, selectors.EVENT_READ)
+        self.messages = []
+        return {message["id"]: message for message in self.client.known}
+
+    def _find(self) -> RunnerClient | None:
+        assert self.alive(), self.places.runner_log.read_text()
+        return find_runner(self.places, self.selector)
+
+    def raw_connection(self) -> socket.socket:
+        return sockets.connect(str(self.places.runner_socket), 10)
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        with contextlib.suppress(RunnerGone, OSError, ValueError):
+            self.hear()
+        self.client.close()
+        self.selector.close()
+        self.process.kill()
+        self.process.wait()
+        for pid in self.pids:  # commands outlive their runner; each is the leader of its group
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def status_of(pid: int | str, key: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{key}:"))
+
+
+def other_user(groups: tuple[int, ...] = ()) -> dict[str, Any]:
+    entry = pwd.getpwnam("nobody")
+    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "groups": [entry.pw_gid, *groups]}
