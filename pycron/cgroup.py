@@ -30,9 +30,19 @@ class Cgroup:
             self._write("memory.oom.group", "1")
         self.limits_processes = self._write("pids.max", str(processes_max))
 
-    def enter(self) -> None:
+    def open_door(self) -> int:
+        """A descriptor through which any process may enter, whoever it has become; -1: none."""
+        try:
+            return os.open(f"{self.path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+
+    def enter(self, door: int) -> None:
         """Move the calling process into it. Where that fails it is elsewhere, and goes on."""
-        self._write("cgroup.procs", "0")
+        try:
+            os.write(door, b"0")
+        except OSError:
+            pass
 
     def pids(self) -> set[int]:
         """Every process in it and below."""

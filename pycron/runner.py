@@ -24,11 +24,23 @@ from collections.abc import Callable
 from pycron.cgroup import Cgroup, Delegation, take_delegation
 from pycron.recording import CHUNK, Recording
 from pycron.sockets import credentials
-from pycron.spawn import Order, check_end, check_order, spawn
+from pycron.spawn import (
+    STARTED,
+    UNTOUCHED,
+    Batch,
+    Launch,
+    Order,
+    check_end,
+    check_order,
+    kind_of,
+)
 from pycron.tree import NEVER, Tree, marked, private_memory
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
-_STARTS_A_TURN = 16  # then the rest of the work has its turn
+BATCH = 16  # commands that one starter starts at the most
+STARTERS = 2 * (os.cpu_count() or 1)  # at a time
+_STARTER_PACE = 0.25  # seconds between two looks at what starters have done
+_STARTER_PATIENCE = 1.0  # seconds after which one is not waited for
 _MESSAGE_LIMIT = 64 * 2**20
 _FIRST_CONTACT = 60.0  # seconds
 _PR_SET_CHILD_SUBREAPER = 36
@@ -37,17 +49,22 @@ _MEMORY_PACE = 1.0  # seconds between two looks at what trees without a cgroup h
 _REMOVAL_PACE = 5.0  # seconds, while background children keep the cgroup of an ended Attempt
 _LONGEST_WAIT = 86_400.0  # seconds; epoll takes no more than 24 days
 
+_Usage = resource.struct_rusage
+
 
 class _Attempt:
     """A command that was started and is not forgotten yet. `ended` is its message, once it is.
 
     `signals`: what is to be sent as soon as it has a pid. `deadline`: the instant (monotonic) at
     which its time is out. `cause` and `reason`: why it was ended, where it did not end by itself.
+    `starter`: the pid of the process that is about to start it, 0 when none is; `order`: what it
+    then starts; `end_order`: the order to end it that has come meanwhile.
     """
 
     __slots__ = (
-        "cause", "deadline", "ended", "id", "kill_after", "memory_max", "output", "pid", "reason",
-        "report_output", "signals", "started", "timeout", "tree",
+        "cause", "deadline", "end_order", "ended", "id", "kill_after", "memory_max", "order",
+        "output", "pid", "reason", "report_output", "signals", "started", "starter", "timeout",
+        "tree",
     )  # fmt: skip
 
     def __init__(self, order: Order) -> None:
@@ -65,11 +82,28 @@ class _Attempt:
         self.cause: str | None = None
         self.reason: str | None = None
         self.ended: Message | None = None
+        self.order: Order | None = order
+        self.starter = 0
+        self.end_order: Message | None = None
 
     def message(self) -> Message:
-        return self.ended or {
-            "type": "started", "id": self.id, "pid": self.pid, "started": self.started,
-        }  # fmt: skip
+        if self.ended is not None:
+            return self.ended
+        if not self.pid:
+            return {"type": "starting", "id": self.id}
+        return {"type": "started", "id": self.id, "pid": self.pid, "started": self.started}
+
+
+class _Starter:
+    """A batch at work. `next`: the first of its commands that is not known to have been started."""
+
+    __slots__ = ("attempts", "batch", "next", "since")
+
+    def __init__(self, batch: Batch, attempts: list[_Attempt]) -> None:
+        self.batch = batch
+        self.attempts = attempts
+        self.next = 0
+        self.since = time.monotonic()
 
 
 class Runner:
@@ -89,6 +123,8 @@ class Runner:
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
         self._orders: deque[Order] = deque()
         self._held: dict[str, Order] = {}
+        self._starters: dict[int, _Starter] = {}
+        self._unclaimed: dict[int, tuple[int, _Usage]] = {}
         self._attempts: dict[str, _Attempt] = {}
         self._by_pid: dict[int, _Attempt] = {}
         self._failures: dict[str, str] = {}
@@ -113,8 +149,10 @@ class Runner:
                     self._send()
                 if events & ~select.EPOLLOUT and descriptor in self._readers:
                     self._readers[descriptor]()
-            for _ in range(min(_STARTS_A_TURN, len(self._orders))):
-                self._start(self._orders.popleft())
+            if self._orders and self._may_start:
+                self._start_batch()
+            if self._starters:
+                self._hear_starters()
             if time.monotonic() >= self._alarm:
                 self._tend()
             self._send()
@@ -122,15 +160,24 @@ class Runner:
 
     def _patience(self) -> float:
         """How long to wait for a descriptor, in seconds."""
-        if self._orders:
+        if self._orders and self._may_start:
             return 0.0
         waits = self._deadline is not None or self._listen_again is not None
         until_alarm = max(0.0, self._alarm - time.monotonic())
-        return min(until_alarm, _PAUSE if waits else _LONGEST_WAIT)
+        pause = _STARTER_PACE if self._starters else _PAUSE if waits else _LONGEST_WAIT
+        return min(until_alarm, pause)
+
+    @property
+    def _may_start(self) -> bool:
+        """A few starters at a time; one that its user has stopped keeps nobody else from it."""
+        recent = time.monotonic() - _STARTER_PATIENCE
+        return sum(starter.since > recent for starter in self._starters.values()) < STARTERS
 
     def _done(self) -> bool:
         """Nothing runs, no pipe is held open for a background child, and nobody will ask."""
-        if self._orders or self._by_pid or self._ending or len(self._readers) > self._own_readers:
+        if self._orders or self._starters or self._by_pid or self._ending:
+            return False
+        if len(self._readers) > self._own_readers:
             return False
         if self._leaving:
             return self._daemon is None or not (self._attempts or self._outgoing)
@@ -254,8 +301,6 @@ class Runner:
             self._orders.append(order)
 
     def _greet(self) -> None:
-        while self._orders:  # of a daemon that is dead: it recorded them as begun
-            self._start(self._orders.popleft())
         self._outgoing.clear()
         self._greeted = True
         self._say(
@@ -290,35 +335,102 @@ class Runner:
 
     # ---- commands
 
-    def _start(self, order: Order) -> None:
-        attempt = self._attempts.get(order["id"])
-        if attempt is None or attempt.ended is not None:
-            return  # it was to end before it was started
-        try:
-            receiver, sender = os.pipe2(os.O_CLOEXEC)
-        except OSError as error:
-            self._refuse(attempt, None, f"cannot fork: {error.strerror}")
-            return
+    def _start_batch(self) -> None:
+        """Start the first orders that wait, as many of one kind as one starter may have."""
+        size = min(BATCH, -(-len(self._orders) // STARTERS))
+        launches: list[Launch] = []
+        attempts: list[_Attempt] = []
+        while self._orders and len(launches) < size:
+            order = self._orders[0]
+            attempt = self._attempts.get(order["id"])
+            if attempt is None or attempt.ended is not None:  # it was ended before it was started
+                self._orders.popleft()
+                continue
+            if launches and not _fits(launches[-1], order, attempt):
+                break
+            self._orders.popleft()
+            launch = self._prepare(attempt, order)
+            if launch is not None:
+                launches.append(launch)
+                attempts.append(attempt)
+        if launches:
+            self._launch(_Starter(Batch(launches), attempts))
+
+    def _prepare(self, attempt: _Attempt, order: Order) -> Launch | None:
+        receiver = sender = -1
         attempt.tree.cgroup = self._cgroup_for(order)
         try:
-            attempt.pid = spawn(order, attempt.tree, sender, self._errors_in, self._files)
+            receiver, sender = os.pipe2(os.O_CLOEXEC)
+            launch = Launch(order, attempt.tree, sender)
         except OSError as error:
-            os.close(receiver)
-            self._leave_behind(attempt.tree)
-            self._refuse(attempt, None, f"cannot fork: {error.strerror}")
-            return
-        finally:
-            os.close(sender)
-        attempt.started = time.time()
-        for number in attempt.signals:
-            os.kill(attempt.pid, number)
-        attempt.output = Recording(receiver, order["output"], order["output_limit"])
-        attempt.tree.leader = attempt.pid
-        self._by_pid[attempt.pid] = attempt
+            for descriptor in (receiver, sender):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._fail(attempt, error)
+            return None
         os.set_blocking(receiver, False)
+        attempt.output = Recording(receiver, order["output"], order["output_limit"])
         self._watch(receiver, lambda: self._pump(attempt))
+        return launch
+
+    def _launch(self, starter: "_Starter") -> None:
+        try:
+            pid = starter.batch.start(self._errors_in, self._files)
+        except OSError as error:
+            for attempt in starter.attempts:
+                self._close_output(attempt)
+                self._fail(attempt, error)
+            return
+        self._starters[pid] = starter
+        for attempt in starter.attempts:
+            attempt.starter = pid
+
+    def _fail(self, attempt: _Attempt, error: OSError) -> None:
+        self._leave_behind(attempt.tree)
+        self._refuse(attempt, None, f"cannot fork: {error.strerror}")
+
+    def _hear_starters(self) -> None:
+        """Take the commands that starters have started."""
+        for starter in list(self._starters.values()):
+            while starter.next < len(starter.attempts):
+                pid, started, state = starter.batch.told(starter.next)
+                if state != STARTED:
+                    break
+                self._take_command(starter.attempts[starter.next], pid, started)
+                starter.next += 1
+
+    def _take_command(self, attempt: _Attempt, pid: int, started: float) -> None:
+        attempt.pid, attempt.started, attempt.starter = pid, started, 0
+        attempt.tree.leader = pid
+        attempt.order = None  # thousands may run
+        self._by_pid[pid] = attempt
         self._set_limits(attempt)
         self._say(attempt.message())
+        if pid in self._unclaimed:
+            del self._by_pid[pid]
+            self._end(attempt, *self._unclaimed.pop(pid))
+            return
+        for number in attempt.signals:
+            os.kill(pid, number)
+        if attempt.end_order is not None:
+            self._end_by_order(attempt.end_order)
+
+    def _starter_ended(self, starter: "_Starter", pid: int, status: int, usage: _Usage) -> None:
+        """One that was killed at its work leaves commands that nobody has started."""
+        self._hear_starters()
+        del self._starters[pid]
+        left = starter.attempts[starter.next :]
+        for attempt in reversed(left):
+            _, started, state = starter.batch.told(starter.attempts.index(attempt))
+            attempt.starter = 0
+            if state == UNTOUCHED and attempt.order is not None:
+                self._close_output(attempt)
+                self._orders.appendleft(attempt.order)
+            else:  # it was about to be the command itself
+                attempt.pid, attempt.started = pid, started
+                self._end(attempt, status, usage)
+        if not self._starters:
+            self._unclaimed.clear()  # orphans of commands, adopted as their subreaper
 
     def _cgroup_for(self, order: Order) -> Cgroup | None:
         if self._delegation is None:
@@ -342,10 +454,15 @@ class Runner:
         output = attempt.output
         assert output is not None
         if not output.pump():
-            self._unwatch(output.pipe)
-            output.close()
+            self._close_output(attempt)
         if attempt.report_output:
             self._grown.add(attempt.id)
+
+    def _close_output(self, attempt: _Attempt) -> None:
+        assert attempt.output is not None
+        if attempt.output.open:
+            self._unwatch(attempt.output.pipe)
+            attempt.output.close()
 
     def _reap(self) -> None:
         try:
@@ -360,11 +477,22 @@ class Runner:
                 return
             if pid == 0:
                 return
-            attempt = self._by_pid.pop(pid, None)
-            if attempt is not None:  # else an orphan of some command, adopted as its subreaper
-                self._end(attempt, status, usage)
+            self._reaped(pid, status, usage)
 
-    def _end(self, attempt: _Attempt, status: int, usage: resource.struct_rusage) -> None:
+    def _reaped(self, pid: int, status: int, usage: _Usage) -> None:
+        """A command, a starter, or an orphan of some command, adopted as its subreaper."""
+        if pid in self._starters:
+            self._starter_ended(self._starters[pid], pid, status, usage)
+            return
+        if pid not in self._by_pid:
+            self._hear_starters()
+        attempt = self._by_pid.pop(pid, None)
+        if attempt is not None:
+            self._end(attempt, status, usage)
+        elif self._starters:
+            self._unclaimed[pid] = status, usage  # its starter may not have come to say it
+
+    def _end(self, attempt: _Attempt, status: int, usage: _Usage) -> None:
         code = os.waitstatus_to_exitcode(status)
         output, tree = attempt.output, attempt.tree
         assert output is not None
@@ -418,7 +546,7 @@ class Runner:
         attempt = self._attempts.get(id)
         signal.Signals(number)  # a ValueError for what is none
         if attempt is not None and not attempt.pid and attempt.ended is None:
-            attempt.signals.append(number)
+            attempt.signals.append(number)  # for when it has one
         if attempt is None or attempt.pid not in self._by_pid:
             return  # ended: its pid may be somebody else's by now
         try:
@@ -440,7 +568,9 @@ class Runner:
         attempt = self._attempts.get(message["id"])
         if attempt is None or attempt.ended is not None:
             return
-        if not attempt.pid:
+        if attempt.starter:
+            attempt.end_order = message  # for when it has a pid
+        elif not attempt.pid:
             self._held.pop(attempt.id, None)
             self._refuse(attempt, message["cause"], message["reason"])
         else:
@@ -513,6 +643,11 @@ class Runner:
         self._left = [cgroup for cgroup in self._left if not cgroup.remove()]
         if self._left:
             self._wake_at(now + _REMOVAL_PACE)
+
+
+def _fits(last: Launch, order: Order, attempt: _Attempt) -> bool:
+    """Whether an order can follow another one in its batch; see Tree.join."""
+    return kind_of(order) == kind_of(last.order) and attempt.tree.mark < last.tree.mark
 
 
 def _too_much_memory(limit: int) -> str:

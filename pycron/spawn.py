@@ -1,16 +1,22 @@
-"""Fork, become the user, exec: everything that happens between the runner and the command.
+"""Fork, become the user, spawn: everything that happens between the runner and the command.
 
 Imported by the runner only: it stays small.
 """
 
+import mmap
 import os
 import resource
 import signal
+import struct
+import time
 from typing import Any, NoReturn
 
 from pycron.tree import Tree
 
 _EXEC_FAILED = 126
+_UMASK = 0o022
+_SLOT = struct.Struct("qdq")
+UNTOUCHED, BEGUN, STARTED = range(3)
 # Python ignores the first two, and a child inherits what is ignored.
 _TO_DEFAULT = (
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
@@ -66,26 +72,147 @@ def _check(message: dict[str, Any], form: _Form) -> None:
             raise ValueError(f"{message['type']}: bad {key}: {value!r}")
 
 
-def spawn(order: Order, tree: Tree, output: int, errors: int, files: tuple[int, int]) -> int:
-    """Start the command of an order; its pid.
+class Launch:
+    """An order with what its command gets: descriptors, and the tree that it belongs to.
 
-    `tree` is what it, and all that descends from it, belongs to. `output` becomes its stdout and
-    stderr. What goes wrong after the fork is written to `errors` as one line. `files` is the limit
-    of open files that the command gets. Raises OSError when there is no process to be had.
+    `output` becomes its stdout and stderr.
     """
-    stdin = _stdin(order["stdin"])
-    if order["user"] is not None:
-        os.fchown(output, order["user"]["uid"], -1)  # so that it can open its /dev/stderr
-    # What comes for the child before it has the default signals waits until it has them.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_DEFAULT)
+
+    __slots__ = ("door", "order", "output", "stdin", "tree")
+
+    def __init__(self, order: Order, tree: Tree, output: int) -> None:
+        """Raises OSError when there is no descriptor to be had."""
+        self.order = order
+        self.tree = tree
+        self.output = output
+        self.stdin = _stdin(order["stdin"])
+        self.door = tree.cgroup.open_door() if tree.cgroup is not None else -1
+        if order["user"] is not None:
+            os.fchown(output, order["user"]["uid"], -1)  # so that it can open its /dev/stderr
+
+    def close(self) -> None:
+        """Our copies of its descriptors; the command has its own."""
+        for descriptor in (self.stdin, self.output, self.door):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def kind_of(order: Order) -> tuple[Any, ...]:
+    """What all commands of one batch have in common."""
+    return order["user"], order["nice"], order["processes_max"]
+
+
+class Batch:
+    """Commands of one user that are started one after the other by a process of their own.
+
+    That process, the starter, has to be forked from the runner, which is slow, and become the user;
+    the commands are then spawned from it without a copy of its memory. When it exits they are the
+    runner's, which is the subreaper. What it has done stands in memory that both share.
+    """
+
+    def __init__(self, launches: list[Launch]) -> None:
+        self.launches = launches
+        self._slots = mmap.mmap(-1, len(launches) * _SLOT.size)
+
+    def start(self, errors: int, files: tuple[int, int]) -> int:
+        """Fork the starter; its pid. Raises OSError when there is no process to be had.
+
+        What goes wrong with a command is written to `errors` as one line. `files` is the limit of
+        open files that the commands get.
+        """
+        # A handler of the runner's must not run in the starter.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_DEFAULT)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._run(errors, files)
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for launch in self.launches:
+                launch.close()
+
+    def told(self, index: int) -> tuple[int, float, int]:
+        """Of a command: its pid, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED."""
+        return _SLOT.unpack_from(self._slots, index * _SLOT.size)
+
+    def _tell(self, index: int, pid: int, state: int) -> None:
+        _SLOT.pack_into(self._slots, index * _SLOT.size, pid, time.time(), state)
+
+    def _run(self, errors: int, files: tuple[int, int]) -> NoReturn:
+        """In the starter: never returns, whatever happens."""
+        try:
+            failure = _get_ready(self.launches[0], files)
+            for index, launch in enumerate(self.launches):
+                self._tell(index, 0, BEGUN)
+                try:
+                    launch.tree.join(launch.door)
+                    pid = _spawn(launch, failure)
+                except _Failure as why:
+                    pid = _failed(launch, why, errors)
+                self._tell(index, pid, STARTED)
+        finally:
+            os._exit(0)
+
+
+class _Failure(Exception):
+    """Why a command can't be run."""
+
+
+def _get_ready(launch: Launch, files: tuple[int, int]) -> _Failure | None:
+    """Become who runs the commands of this kind. After a failure none of them may be run."""
+    order = launch.order
+    step = "start"
     try:
-        pid = os.fork()
-        if pid == 0:
-            _run(order, tree, stdin, output, errors, files)
-        return pid
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(stdin)
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        if not launch.tree.processes_are_limited:
+            _limit_processes(order)
+        step = "become the user"
+        if order["user"] is not None:
+            _become(**order["user"])
+        step = "set the niceness"  # as the user: nobody gets a priority that isn't theirs to take
+        if order["nice"] is not None:
+            os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
+    except Exception as error:  # noqa: BLE001  whatever it is, it is said
+        return _Failure(f"cannot {step}: {error}")
+    return None
+
+
+def _spawn(launch: Launch, failure: _Failure | None) -> int:
+    """Start a command; its pid. Raises _Failure."""
+    if failure is not None:
+        raise failure
+    order = launch.order
+    step = f"enter {order['cwd']}"
+    try:
+        os.umask(_UMASK if order["umask"] is None else order["umask"])
+        _enter(order["cwd"], order["cwd_required"])
+        step = f"run {order['argv'][0]}"
+        return os.posix_spawn(
+            order["argv"][0],
+            order["argv"],
+            order["env"],
+            file_actions=(
+                (os.POSIX_SPAWN_DUP2, launch.stdin, 0),
+                (os.POSIX_SPAWN_DUP2, launch.output, 1),
+                (os.POSIX_SPAWN_DUP2, launch.output, 2),
+            ),
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_TO_DEFAULT,
+        )
+    except Exception as error:  # noqa: BLE001
+        raise _Failure(f"cannot {step}: {error}") from None
+
+
+def _failed(launch: Launch, why: _Failure, errors: int) -> int:
+    """Say why, and be the command that could not be run: a process that ends with status 126."""
+    line = f"{launch.order['id']} {why}"
+    os.write(errors, line.encode("utf-8", "replace")[:2000].replace(b"\n", b" ") + b"\n")
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_EXEC_FAILED)
+    return pid
 
 
 def _stdin(text: str | None) -> int:
@@ -102,42 +229,6 @@ def _stdin(text: str | None) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _run(
-    order: Order, tree: Tree, stdin: int, output: int, errors: int, files: tuple[int, int]
-) -> NoReturn:
-    """In the child: never returns, whatever happens."""
-    step = "start"
-    try:
-        tree.join()
-        os.setsid()
-        for number in _TO_DEFAULT:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        resource.setrlimit(resource.RLIMIT_NOFILE, files)
-        if not tree.processes_are_limited:
-            _limit_processes(order)
-        os.dup2(stdin, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        step = "become the user"
-        if order["user"] is not None:
-            _become(**order["user"])
-        step = "set the niceness"  # as the user: nobody gets a priority that isn't theirs to take
-        if order["nice"] is not None:
-            os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
-        if order["umask"] is not None:
-            os.umask(order["umask"])
-        step = f"enter {order['cwd']}"
-        _enter(order["cwd"], order["cwd_required"])
-        step = f"run {order['argv'][0]}"
-        os.execve(order["argv"][0], order["argv"], order["env"])
-    except BaseException as error:  # noqa: BLE001  it ends here, and says why
-        reason = f"{order['id']} cannot {step}: {error}"
-        os.write(errors, reason.encode("utf-8", "replace")[:2000].replace(b"\n", b" ") + b"\n")
-    finally:
-        os._exit(_EXEC_FAILED)
 
 
 def _limit_processes(order: Order) -> None:

@@ -12,7 +12,8 @@ Imported by the runner: it stays small.
 import os
 import resource
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 
 from pycron.cgroup import Cgroup
 
@@ -34,7 +35,7 @@ class Tree:
     __slots__ = ("_asked", "_kill_at", "_pace", "_stopped", "cgroup", "due", "leader", "mark")
 
     def __init__(self) -> None:
-        self.mark = _new_mark()
+        self.mark = next(_serial)
         self.cgroup: Cgroup | None = None
         self.leader = 0
         self.due = NEVER
@@ -43,11 +44,15 @@ class Tree:
         self._stopped: set[int] = set()
         self._pace = _FIRST_PACE
 
-    def join(self) -> None:
-        """Called in a process that was just forked: it, and whatever it starts, belongs here."""
+    def join(self, door: int) -> None:
+        """The calling process, and whatever it starts from now on, belongs here.
+
+        `door`: what open_door() of its cgroup has returned. Without root's rights, a process can go
+        from one tree to a later one only, whose mark is lower.
+        """
         resource.setrlimit(resource.RLIMIT_RTTIME, (self.mark, self.mark))
         if self.cgroup is not None:
-            self.cgroup.enter()
+            self.cgroup.enter(door)
 
     @property
     def ending(self) -> bool:
@@ -151,14 +156,15 @@ def private_memory(pids: Iterable[int]) -> int:
     return pages * _PAGE
 
 
-def _new_mark() -> int:
-    """At random, because other runners may be at work here, perhaps as the command of this one.
+def _marks() -> Iterator[int]:
+    """One for each tree, each lower than the one before.
 
-    Below the runner's own limit, which it could not raise where it isn't root.
+    From somewhere at random, because other runners may be at work here, perhaps as the command of
+    this one; below the runner's own limit, which it could not raise where it isn't root.
     """
     _, own = resource.getrlimit(resource.RLIMIT_RTTIME)
     highest = _HIGHEST_MARK if own == resource.RLIM_INFINITY else min(own, _HIGHEST_MARK)
-    return highest - int.from_bytes(os.urandom(8)) % (highest // 2 + 1)
+    return count(highest - int.from_bytes(os.urandom(8)) % (highest // 2 + 1), -1)
 
 
 def _mark_of(pid: int) -> int | None:
@@ -182,3 +188,6 @@ def _limit_in_proc(pid: int) -> int:
     _, _, line = limits.partition(b"Max realtime timeout")
     hard = line.split()[1:2]
     return int(hard[0]) if hard and hard[0].isdigit() else resource.RLIM_INFINITY
+
+
+_serial = _marks()

@@ -20,7 +20,8 @@ daemon to runner
 
 runner to daemon
     hello    protocol, instance, cgroup (where it makes those of the Attempts, or null),
-             attempts: what it knows, each as in started, refused or ended
+             attempts: what it knows, each as in started, refused or ended, or with its id and
+             the type `starting`
     started  id, pid, started
     refused  id, cause, reason: no process exists, because it could not be forked (cause null), or
              because it was to end before it was started

@@ -16,6 +16,7 @@ import pytest
 
 from pycron import runner_client, sockets
 from pycron.places import places_in
+from pycron.runner import BATCH, STARTERS
 from pycron.runner_client import RunnerClient, RunnerGone, RunnerSilent, find_runner
 from pycron.wire import PROTOCOL, encode
 from tests.runners import MEGABYTE, Host, exists, needs_root, other_user, status_of
@@ -249,10 +250,15 @@ def test_no_descriptor_of_the_daemon_is_inherited(tmp_path: Path) -> None:
         host.close()
 
 
+# Signals 32 and 33 are glibc's own; its posix_spawn ignores them, and they have no default.
+REAL_SIGNALS = ~(3 << 31)
+
+
 def signals_of(host: Host) -> dict[str, int]:
     _, output = host.run("", argv=["/bin/cat", "/proc/self/status"])
     lines = (line.split(":\t") for line in output.splitlines() if line.startswith("Sig"))
-    return {key: int(value, 16) for key, value in lines if key in ("SigIgn", "SigBlk", "SigCgt")}
+    masks = {key: value for key, value in lines if key in ("SigIgn", "SigBlk", "SigCgt")}
+    return {key: int(mask, 16) & REAL_SIGNALS for key, mask in masks.items()}
 
 
 def test_signals_are_the_default_ones(host: Host) -> None:
@@ -377,11 +383,15 @@ def test_a_peer_of_another_user_is_refused() -> None:
 # ---- many at once
 
 
-def test_a_batch_is_forked_in_order_and_all_of_it_ends(host: Host) -> None:
+def test_many_are_started_about_in_order_and_all_of_them_end(host: Host) -> None:
     ids = [f"b{number}.1" for number in range(300)]
     host.client.send(host.order(key, "echo $$", env={}) for key in ids)
     until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == len(ids), 60)
-    assert [m["id"] for m in host.hear() if m["type"] == "started"] == ids
+    started = {m["id"]: m["started"] for m in host.hear() if m["type"] == "started"}
+    assert set(started) == set(ids)
+    assert sum(1 for m in host.hear() if m["type"] == "started") == len(ids)
+    at_work = STARTERS * BATCH
+    assert all(started[a] <= started[b] for a, b in zip(ids, ids[at_work:], strict=False))
     assert all(m["exit_status"] == 0 for m in host.hear() if m["type"] == "ended")
     pids = {m["id"]: m["pid"] for m in host.hear() if m["type"] == "ended"}
     assert all(host.output(key) == f"{pid}\n" for key, pid in pids.items())
@@ -527,10 +537,14 @@ def test_what_was_ordered_before_the_daemon_died_is_started(host: Host) -> None:
     host.client.send(host.order(key, "sleep 1000") for key in sorted(ids))
     host.hang_up()
     known = host.call_again()
-    host.pids |= {message["pid"] for message in known.values()}
     assert set(known) <= ids  # what did not reach the runner, the daemon orders again
     assert known
-    assert all(message["pid"] > 0 for message in known.values())
+    until(
+        lambda: all(
+            m["type"] == "started" or host.heard("started", m["id"]) for m in known.values()
+        )
+    )
+    host.pids |= {message["pid"] for message in known.values() if "pid" in message}
 
 
 def test_the_first_word_to_a_daemon_is_hello(host: Host) -> None:

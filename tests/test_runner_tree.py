@@ -305,7 +305,7 @@ def run_in(tree: Tree, *argv: str) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            tree.join()
+            tree.join(-1)
             os.execvp(argv[0], argv)
         finally:
             os._exit(1)
@@ -326,7 +326,7 @@ def test_a_tree_has_its_own_processes_only(unique: str) -> None:
         for now in range(2):
             assert trees[0].step({*pids, outsider}, float(now))
         assert os.waitstatus_to_exitcode(os.waitpid(pids.pop(0), 0)[1]) == -signal.SIGKILL
-        assert [status_of(pid, "State")[0] for pid in (*pids, outsider)] == ["S", "S"]
+        assert all(status_of(pid, "State")[0] in "SR" for pid in (*pids, outsider))
         assert not trees[0].step(set(), 2.0)
     finally:
         for pid in (*pids, outsider):
@@ -340,7 +340,7 @@ def test_who_bears_a_mark_can_give_marks(host: Host) -> None:
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
         "from pycron.tree import Tree\n"
         "for _ in range(3):\n"
-        "    tree = Tree(); tree.join(); print(tree.mark)\n"
+        "    tree = Tree(); tree.join(-1); print(tree.mark)\n"
     )
     _, output = host.run("", argv=[sys.executable, "-c", script])
     marks = [int(line) for line in output.split()]
