@@ -21,7 +21,7 @@ def _option(key: str, default: Any, help: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Sizes are bytes. Retention: the shorter of the two; dead letters and what runs are kept."""
+    """Sizes are bytes. Retention: whichever is reached first; see retention.py."""
 
     table_bytes: int = _option("limits.table_bytes", 32 * 2**20, "the largest table")
     table_entries: int = _option("limits.table_entries", 100_000, "the most entries of a table")
@@ -42,6 +42,15 @@ class Config:
         "retention.days", 90, "how many days a Run and its output are kept"
     )
     retention_runs: int = _option("retention.runs", 1_000_000, "how many Runs are kept")
+    retention_job_runs: int = _option(
+        "retention.job_runs", 10_000, "how many Runs of one Job are kept"
+    )
+    retention_output_bytes: int = _option(
+        "retention.output_bytes", 2**30, "how much output is kept in all"
+    )
+    retention_database_bytes: int = _option(
+        "retention.database_bytes", 2**30, "how large the database may be"
+    )
     operators: str = _option("access.operators", "pycron", "the group whose members see everything")
 
 

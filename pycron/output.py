@@ -75,10 +75,14 @@ class OutputLines:
 
 
 def remove_outputs(paths: Iterable[Path]) -> None:
-    """Delete output files, and the directory of a day when it is empty."""
+    """Delete output files, and the directory of a day when it is empty.
+
+    A file that can't be deleted stays: it must not keep all others from going.
+    """
     days: set[Path] = set()
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # most often there never was one
+            path.unlink()
         days.add(path.parent)
     for day in days:
         with suppress(OSError):  # there is more of that day, or there never was any

@@ -16,8 +16,8 @@ PURE = (
 )  # fmt: skip
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "output",
-    "watch", "spool", "store", "spawn", "runner", "runner_client", "runner_link", "control",
-    "checking", "logs", "tables",
+    "watch", "spool", "schema", "retention", "history", "repair", "backlog", "store", "spawn",
+    "runner", "runner_client", "runner_link", "control", "checking", "logs", "tables",
 )  # fmt: skip
 DAEMON = ("service", "daemon")
 PROGRAMS = (
