@@ -38,7 +38,7 @@ def _option(key: str, default: Any, help: str, form: str = _WHOLE) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Sizes are bytes; None is no limit. Retention: the shortest; what has not ended is kept.
+    """Sizes are bytes; None is no limit. Retention: whichever is reached first; see retention.py.
 
     `pools`: places by name. `defaults` and `ceilings`: values of settings, by attribute.
     """
@@ -81,6 +81,15 @@ class Config:
         "retention.days", 90, "how many days a Run and its output are kept"
     )
     retention_runs: int = _option("retention.runs", 1_000_000, "how many Runs are kept")
+    retention_job_runs: int = _option(
+        "retention.job_runs", 10_000, "how many Runs of one Job are kept"
+    )
+    retention_output_bytes: int = _option(
+        "retention.output_bytes", 2**30, "how much output is kept in all"
+    )
+    retention_database_bytes: int = _option(
+        "retention.database_bytes", 2**30, "how large the database may be"
+    )
     operators: str = _option(
         "access.operators", "pycron", "the group whose members see everything", _TEXT
     )

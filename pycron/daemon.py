@@ -38,6 +38,7 @@ from pycron.actions import (
     Tick,
     ZonesChanged,
 )
+from pycron.backlog import Backlog, run_of
 from pycron.config import Config
 from pycron.control import ControlServer
 from pycron.crontab import Judge
@@ -55,7 +56,7 @@ from pycron.runner_client import ending_of, output_path, start_message
 from pycron.runner_link import RunnerLink
 from pycron.service import Service
 from pycron.spool import Place, Spool
-from pycron.store import RecordRefused, Store, StoreError
+from pycron.store import Keep, RecordRefused, Repair, Store, StoreCorrupt, StoreError
 from pycron.tables import Tables
 from pycron.timetable import starting_cursor, starting_gaps
 from pycron.watch import Watch
@@ -108,11 +109,17 @@ class Daemon:
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
         self._store = Store(setup.places.database)
+        if self._store.repaired:
+            self._say_repaired(self._store.repaired)
         setup.places.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
         self._turn = _Turn()
-        self._unwritten: list[Record] = []
+        self._backlog = Backlog()
+        self._unacknowledged: list[str] = []
+        self._next_repair = 0.0
+        self._left_behind: set[RunKey] = set()
+        self._told_early: dict[str, Message] = {}
         self._output = OutputLines()
         self._stop_signals = 0
         self._kill_at: float | None = None
@@ -227,15 +234,24 @@ class Daemon:
             self._check_zones()
 
     def _prune(self) -> None:
-        """Forget what is older than the configuration wants to keep."""
+        """Forget what is beyond what the configuration wants to keep."""
+        if self._backlog:
+            return  # nothing can be written, and that has been said
         config = self._setup.config
-        before = int(time.time()) - config.retention_days * 86_400
+        keep = Keep(
+            before=int(time.time()) - config.retention_days * 86_400,
+            runs=config.retention_runs,
+            job_runs=config.retention_job_runs,
+            output_bytes=config.retention_output_bytes,
+            database_bytes=config.retention_database_bytes,
+        )
         try:
-            gone = self._store.prune(before, config.retention_runs)
+            self._store.prune(keep, self._remove_outputs)
         except StoreError as error:
             self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
-            return
-        remove_outputs(output_path(self._setup.places, attempt) for attempt in gone)
+
+    def _remove_outputs(self, attempts: list[AttemptKey]) -> None:
+        remove_outputs(output_path(self._setup.places, attempt) for attempt in attempts)
 
     def _finished(self) -> bool:
         if not self._stop_signals:
@@ -276,38 +292,71 @@ class Daemon:
             for action in rest:
                 if isinstance(action, Log):
                     self._log(action)
+            self._unacknowledged += turn.acknowledge
             if written:
-                self._runner.acknowledge(turn.acknowledge)
+                self._runner.acknowledge(self._unacknowledged)
+                self._unacknowledged = []
 
     def _write(self, records: list[Record]) -> bool:
         """Into the store; what can't be written now is tried again with what comes next."""
-        failed_before = bool(self._unwritten)
-        self._unwritten += records
+        failed_before = bool(self._backlog)
+        if records:
+            self._give_up_on(self._backlog.add(records))
         try:
-            self._store.write(self._unwritten)
-        except RecordRefused as error:
-            self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
-            self._unwritten = self._write_one_by_one(self._unwritten)
-            return not self._unwritten
+            while self._backlog:
+                self._write_first()
         except StoreError as error:
             if not failed_before:
                 self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
             return False
-        self._unwritten.clear()
         if failed_before:
-            self._log(Log(Event.STORE_RECOVERED, {}))
+            self._log(Log(Event.STORE_RECOVERED, {"dropped": self._backlog.take_dropped()}))
         return True
 
-    def _write_one_by_one(self, records: list[Record]) -> list[Record]:
-        """One record that can never be written must not keep all others out; what is left."""
-        for number, record in enumerate(records):
+    def _write_first(self) -> None:
+        """The oldest records of the backlog. Raises StoreError."""
+        records = self._backlog.first()
+        try:
+            self._store.write(records)
+        except RecordRefused:
+            self._write_one_by_one(records)
+        except StoreCorrupt as error:
+            self._repair(error)
+        else:
+            self._backlog.written(len(records))
+
+    def _write_one_by_one(self, records: list[Record]) -> None:
+        """One record that can never be written must not keep all others out."""
+        for record in records:
             try:
                 self._store.write([record])
-            except RecordRefused:
-                continue
-            except StoreError:
-                return records[number:]
-        return []
+            except RecordRefused as error:
+                run = run_of(record)
+                fields = {"reason": str(error), "run_id": run and str(run)}
+                self._log(Log(Event.STORE_FAILED, fields, bad=True))
+            self._backlog.written(1)
+
+    def _repair(self, error: StoreCorrupt) -> None:
+        """Once a minute at the most: what lies below may be broken for good. Raises StoreError."""
+        if time.monotonic() < self._next_repair:
+            raise error
+        self._next_repair = time.monotonic() + _MINUTE
+        self._say_repaired(self._store.repair(error))
+
+    def _say_repaired(self, repair: Repair) -> None:
+        fields = {"aside": str(repair.aside), "runs": repair.runs, "reason": repair.reason}
+        self._log(Log(Event.STORE_REPAIRED, fields, bad=True))
+
+    def _give_up_on(self, runs: set[RunKey]) -> None:
+        """These will never be on record; the runner need not keep them for us any longer."""
+        if not runs:
+            return
+        names = {str(run) for run in runs}
+        told = [id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] in names]
+        self._runner.acknowledge(told)
+        self._unacknowledged = [
+            id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] not in names
+        ]
 
     def _order(self, orders: list[Order]) -> None:
         """Hand them to the runner in one batch; starts that can't be are refused."""
@@ -333,6 +382,10 @@ class Daemon:
                 }
 
     def _start_message(self, start: Start) -> Message | None:
+        told = self._told_early.pop(str(start.attempt), None)
+        if told:
+            self._heard(told)
+            return None
         account = self._accounts.find(start.job.user)
         own = self._setup.account.uid
         if account is None:
@@ -376,12 +429,29 @@ class Daemon:
                 reason = "the runner died; nobody knows how the command ended"
                 self._feed(Lost(running.attempt, reason))
         self._turn.actions.append(RecordRunner(instance))
+        recorded = {str(running.attempt) for running in self._engine.attempts}
         for message in known:
-            self._heard(message)
+            if message["id"] not in recorded and self._may_come_up(AttemptKey.parse(message["id"])):
+                self._told_early[message["id"]] = message
+            else:
+                self._heard(message)
+
+    def _may_come_up(self, attempt: AttemptKey) -> bool:
+        """Whether the engine, from what is on record, can want this Attempt to be started.
+
+        Then it was, by a daemon that was killed before it could write that down.
+        """
+        cursor = self._store.cursor()
+        ahead = cursor is not None and attempt.run.fire_time > min(cursor.fixed, cursor.wall)
+        return ahead or attempt.run in self._left_behind
 
     def _heard(self, message: Message) -> None:
         """One message of the runner; wire.py has them all."""
         kind = message.get("type")
+        if message.get("id") in self._told_early:
+            if kind != "output":
+                self._told_early[message["id"]] = message
+            return
         ended = kind in ("ended", "refused")
         if kind in ("started", "ended"):
             attempt = AttemptKey.parse(message["id"])
@@ -401,6 +471,7 @@ class Daemon:
         jobs = {job.id: job for job in self._engine.jobs()}
         hooks = {failure_hook_id(job.id): job for job in jobs.values() if job.settings.on_failure}
         for left in self._store.unfinished():
+            self._left_behind.add(left.attempt.run)
             job = jobs.get(left.job.id)
             if job is None and left.job.id in hooks:
                 job = self._hook_again(hooks[left.job.id], left.attempt.run)

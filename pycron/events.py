@@ -33,5 +33,6 @@ class Event(StrEnum):
     RELOADED = "reloaded"
     STORE_FAILED = "store_failed"
     STORE_RECOVERED = "store_recovered"
+    STORE_REPAIRED = "store_repaired"
     COMMANDS_SIGNALLED = "commands_signalled"
     ZONES_RELOADED = "zones_reloaded"

@@ -76,13 +76,15 @@ class OutputLines:
 
 
 def remove_outputs(paths: Iterable[Path]) -> None:
-    """Delete output files, and the directory of a day when it is empty."""
+    """Delete output files, and the directory of a day when it is empty.
+
+    A file that can't be deleted stays: it must not keep all others from going.
+    """
     days: set[Path] = set()
     for path in paths:
-        path.unlink(missing_ok=True)
-        Path(tail_of(str(path))).unlink(
-            missing_ok=True
-        )  # where the runner died while the command ran
+        for each in (path, Path(tail_of(str(path)))):  # a tail: the runner died beside the command
+            with suppress(OSError):  # most often there never was one
+                each.unlink()
         days.add(path.parent)
     for day in days:
         with suppress(OSError):  # there is more of that day, or there never was any

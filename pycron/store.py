@@ -6,12 +6,14 @@ a crash a fire time either has its Run or is still ahead of the cursor. Times ar
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from pycron import host
 from pycron.actions import (
     Record,
     RecordAttempt,
@@ -28,92 +30,19 @@ from pycron.actions import (
     RecordStarted,
     RecordWithdrawn,
 )
+from pycron.history import Filter, History, Row
 from pycron.model import AttemptKey, Job, Outcome, Pause, RunKey, Source
+from pycron.repair import Repair, repair
+from pycron.retention import Keep, Retention
 from pycron.schedule import Reboot
+from pycron.schema import RecordRefused, StoreCorrupt, StoreError, open_database, store_error
 from pycron.settings import intern
 from pycron.timetable import Cursor
 
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+__all__ = ["Filter", "Keep", "RecordRefused", "Repair", "Row", "Store", "StoreCorrupt",
+           "StoreError", "Unfinished"]  # fmt: skip
 
-CREATE TABLE jobs (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    "table" TEXT NOT NULL,
-    line INTEGER NOT NULL,
-    user TEXT NOT NULL,
-    schedule TEXT NOT NULL,
-    zone TEXT,
-    command TEXT NOT NULL
-);
-
-CREATE TABLE runs (
-    number INTEGER PRIMARY KEY,
-    job INTEGER NOT NULL REFERENCES jobs,
-    fire_time INTEGER NOT NULL,
-    pass INTEGER NOT NULL,
-    outcome TEXT,
-    reason TEXT,
-    retry_at REAL,
-    started_by TEXT,
-    dead INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (job, fire_time, pass)
-);
-CREATE INDEX unfinished ON runs (number) WHERE outcome IS NULL;
-CREATE INDEX dead ON runs (number) WHERE dead;
-
-CREATE TABLE attempts (
-    run INTEGER NOT NULL REFERENCES runs,
-    number INTEGER NOT NULL,
-    pid INTEGER,
-    started REAL,
-    ended REAL,
-    outcome TEXT,
-    exit_status INTEGER,
-    signal INTEGER,
-    cpu_seconds REAL,
-    memory_peak INTEGER,
-    output_bytes INTEGER,
-    output_kept INTEGER,
-    reason TEXT,
-    PRIMARY KEY (run, number)
-) WITHOUT ROWID;
-
-CREATE TABLE gaps (
-    number INTEGER PRIMARY KEY,
-    after INTEGER NOT NULL,
-    until INTEGER NOT NULL,
-    wall INTEGER NOT NULL,
-    reason TEXT NOT NULL
-);
-
-CREATE TABLE pauses (
-    scope TEXT PRIMARY KEY,
-    since REAL NOT NULL,
-    until REAL,
-    by TEXT NOT NULL,
-    reason TEXT
-) WITHOUT ROWID;
-"""
-
-_SELECT_RUNS = """
-SELECT runs.number, jobs.id AS job_id, jobs.name AS job, jobs."table", jobs.line, jobs.user,
-    jobs.schedule, jobs.zone, jobs.command, runs.fire_time, runs.pass, runs.outcome, runs.reason,
-    runs.dead, runs.retry_at, runs.started_by
-FROM runs JOIN jobs ON jobs.number = runs.job
-"""
-
-Row = dict[str, Any]
-
-
-class StoreError(Exception):
-    """The database can't be used: which, and why."""
-
-
-class RecordRefused(StoreError):
-    """A record that the database will never take."""
+_FORGOTTEN_A_LOOK = 2000  # Runs, at the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,66 +60,105 @@ class Unfinished:
     retry_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which Runs to list: None is any. Newest first, below run number `before`."""
-
-    limit: int
-    job: str | None = None
-    user: str | None = None
-    outcome: str | None = None
-    since: float | None = None
-    until: float | None = None
-    before: int | None = None
-    dead: bool | None = None
-
-
 class Store:
-    """One connection, one writer."""
+    """One connection, one writer.
+
+    `repaired`: what was done to a file that was found damaged when it was opened.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open or create the database. Raises StoreError."""
+        """Open or create the database, repaired where it is damaged. Raises StoreError."""
         self._path = path
+        self._meta: dict[str, str] = {}
+        self.repaired: Repair | None = None
         try:
-            with suppress(OSError):  # SQLite says what is wrong
-                path.touch(0o600)  # what it puts beside the file has the same permissions
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
-            self._db.row_factory = sqlite3.Row
-            self._migrate()
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
-        self._jobs: dict[str, tuple[int, tuple[Any, ...]]] = {}
-        self._pruned = 0
+            self._open()
+        except StoreCorrupt as error:
+            self.repaired = self._replace(error)
 
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can shrink again
-            self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_VERSION};COMMIT;")
-        elif version != _VERSION:
-            reason = f"schema version {version}; this pycron knows {_VERSION}"
-            raise StoreError(f"{self._path}: {reason}")
+    def _open(self) -> None:
+        """Raises StoreError."""
+        left_behind = self._path.with_name(f"{self._path.name}-wal").exists()
+        self._db = open_database(self._path)
+        self._damage: StoreCorrupt | None = None
+        self._forget()
+        self._begun = 0
+        try:
+            with self._errors():
+                if left_behind:
+                    self._check()
+                self._meta = dict(self._db.execute("SELECT key, value FROM meta").fetchall())
+                self._history = History(self._db)
+                self._retention = Retention(self._db)
+        except StoreError:
+            self._db.close()
+            raise
+
+    def _check(self) -> None:
+        """The last daemon did not close it: it may have died with the machine."""
+        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise StoreCorrupt(f"{self._path}: {found}")
+
+    def repair(self, error: StoreCorrupt) -> Repair:
+        """Set the damaged file aside and go on with what can be read of it. Raises StoreError."""
+        self._db.close()
+        return self._replace(error)
+
+    def _replace(self, error: StoreCorrupt) -> Repair:
+        known = self._meta
+        done = repair(self._path, str(error).removeprefix(f"{self._path}: "))
+        self._open()
+        if known:
+            self._meta = known
+        elif "boot_id" not in self._meta and _written_since_boot(done.aside):
+            self._meta["boot_id"] = host.boot_id()  # or all of @reboot would run once more
+        with self._errors(), self._transaction():
+            for key, value in self._meta.items():
+                self._set_meta(key, value)
+        return done
 
     def close(self) -> None:
         self._db.close()
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Errors of SQLite as ours; that the file is damaged is kept in mind."""
+        try:
+            yield
+        except (sqlite3.Error, OverflowError) as error:
+            failure = store_error(self._path, error)
+            if isinstance(failure, StoreCorrupt):
+                self._damage = failure
+            raise failure from error
+
     # ---- writing
 
     def write(self, records: Iterable[Record]) -> None:
-        """All of the records, or none of them. Raises StoreError."""
+        """All of the records, or none of them. Raises StoreError.
+
+        StoreCorrupt also for damage that was met in reading.
+        """
+        if self._damage:
+            raise self._damage
         try:
-            with self._transaction():
+            with self._errors(), self._transaction():
                 for record in records:
                     self._write(record)
-        except (sqlite3.IntegrityError, OverflowError) as error:
-            self._jobs.clear()
-            raise RecordRefused(f"{self._path}: {error}") from error
-        except sqlite3.Error as error:
-            self._jobs.clear()
-            raise StoreError(f"{self._path}: {error}") from error
+                self._write_starts()
+            self._meta |= self._new_meta
+            self._new_meta.clear()
+        except StoreError:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """What is known of row numbers, some of which may never have come to be."""
+        self._new_meta: dict[str, str] = {}
+        self._alive: dict[RunKey, int] = {}
+        self._started: dict[AttemptKey, RecordStarted] = {}
+        self._jobs: dict[str, tuple[int, int, Job]] = {}
+        self._users: dict[str, int] = {}
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -206,25 +174,14 @@ class Store:
     def _write(self, record: Record) -> None:
         match record:
             case RecordRun():
-                self._db.execute(
-                    "INSERT INTO runs (job, fire_time, pass, started_by) VALUES (?, ?, ?, ?)",
-                    (
-                        self._job_number(record.job),
-                        record.run.fire_time,
-                        record.run.turn,
-                        record.by,
-                    ),
-                )
+                self._write_run(record)
             case RecordAttempt():
                 self._db.execute(
                     "INSERT INTO attempts (run, number) VALUES (?, ?)",
                     (self._run_number(record.attempt.run), record.attempt.number),
                 )
             case RecordStarted():
-                self._db.execute(
-                    "UPDATE attempts SET pid = ?, started = ? WHERE run = ? AND number = ?",
-                    (record.pid, record.started, *self._attempt_number(record.attempt)),
-                )
+                self._started[record.attempt] = record
             case RecordEnded():
                 self._write_end(record)
             case RecordWithdrawn():
@@ -233,8 +190,8 @@ class Store:
                     self._attempt_number(record.attempt),
                 )
             case RecordNotStarted():
-                run = self._run_number(record.run)
-                self._end_run(run, record.outcome, record.reason, record.dead)
+                number = self._run_number(record.run)
+                self._end_run(record.run, number, record.outcome, record.reason, record.dead)
             case RecordRevived():
                 self._db.execute(
                     "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0 WHERE number = ?",
@@ -261,50 +218,91 @@ class Store:
             case RecordRunner():
                 self._set_meta("runner", record.instance)
 
+    def _write_run(self, record: RecordRun) -> None:
+        run = record.run
+        row = (*self._job_and_user(record.job), run.fire_time, run.turn, record.by)
+        done = self._db.execute(
+            "INSERT INTO runs (job, user, fire_time, pass, started_by) VALUES (?, ?, ?, ?, ?)", row
+        )
+        assert done.lastrowid
+        self._alive[run] = done.lastrowid
+        self._begun += 1
+
+    def _write_starts(self) -> None:
+        """Those whose end did not come with them."""
+        for record in self._started.values():
+            self._db.execute(
+                "UPDATE attempts SET pid = ?, started = ? WHERE run = ? AND number = ?",
+                (record.pid, record.started, *self._attempt_number(record.attempt)),
+            )
+        self._started.clear()
+
     def _write_end(self, record: RecordEnded) -> None:
-        ending = record.ending
-        key = self._attempt_number(record.attempt)
+        attempt, ending = record.attempt, record.ending
+        run = self._run_number(attempt.run)
+        start = self._started.pop(attempt, None)
         values: tuple[Any, ...] = (None,) * 7
         if ending is not None:
             values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
                       ending.memory_peak, ending.output_bytes, ending.output_kept)  # fmt: skip
         self._db.execute(
-            "UPDATE attempts SET outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?,"
-            " cpu_seconds = ?, memory_peak = ?, output_bytes = ?, output_kept = ?"
-            " WHERE run = ? AND number = ?",
-            (record.outcome, _text(record.reason), *values, *key),
-        )
+            "UPDATE attempts SET pid = coalesce(?, pid), started = coalesce(?, started),"
+            " outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?, cpu_seconds = ?,"
+            " memory_peak = ?, output_bytes = ?, output_kept = ? WHERE run = ? AND number = ?",
+            (start and start.pid, start and start.started, record.outcome, _text(record.reason),
+             *values, run, attempt.number),
+        )  # fmt: skip
         if record.run_outcome is not None:
-            self._end_run(key[0], record.run_outcome, record.reason, record.dead)
+            self._end_run(attempt.run, run, record.run_outcome, record.reason, record.dead)
         else:
-            self._db.execute(
-                "UPDATE runs SET retry_at = ? WHERE number = ?", (record.retry_at, key[0])
-            )
+            query = "UPDATE runs SET retry_at = ? WHERE number = ?"
+            self._db.execute(query, (record.retry_at, run))
 
-    def _end_run(self, run: int, outcome: Outcome, reason: str | None, dead: bool) -> None:
+    def _end_run(
+        self, run: RunKey, number: int, outcome: Outcome, reason: str | None, dead: bool
+    ) -> None:
         self._db.execute(
             "UPDATE runs SET outcome = ?, reason = ?, dead = ?, retry_at = NULL WHERE number = ?",
-            (outcome, _text(reason), dead, run),
+            (outcome, _text(reason), dead, number),
         )
+        del self._alive[run]
 
-    def _job_number(self, job: Job) -> int:
-        """The row of a Job, brought up to date: its line, its name or its zone may be others."""
-        row = (job.name, _text(job.source.name), job.line, job.user, _text(job.schedule.text),
-               job.zone, _text(job.command))  # fmt: skip
+    def _job_and_user(self, job: Job) -> tuple[int, int]:
+        """The rows of a Job, brought up to date, and of its user.
+
+        Its line, its name or its zone may be others than they were.
+        """
         known = self._jobs.get(job.id)
-        if known and known[1] == row:
-            return known[0]
+        if known and (known[2] is job or known[2] == job):
+            return known[0], known[1]
+        user = self._user_number(job.user)
+        row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
+               job.zone, _text(job.command))  # fmt: skip
         number: int = self._db.execute(
             'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command)'
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name,"
             " line = excluded.line, user = excluded.user, schedule = excluded.schedule,"
             " zone = excluded.zone, command = excluded.command RETURNING number",
-            (job.id, *row),
+            row,
         ).fetchone()[0]
-        self._jobs[job.id] = number, row
-        return number
+        self._jobs[job.id] = number, user, job
+        return number, user
+
+    def _user_number(self, name: str) -> int:
+        if name not in self._users:
+            self._db.execute("INSERT OR IGNORE INTO users (name) VALUES (?)", (name,))
+            row = self._db.execute("SELECT number FROM users WHERE name = ?", (name,)).fetchone()
+            self._users[name] = row[0]
+        return self._users[name]
 
     def _run_number(self, run: RunKey) -> int:
+        """The row of a Run that is alive; looked up once."""
+        number = self._alive.get(run)
+        if number is None:
+            number = self._alive[run] = self._find_run(run)
+        return number
+
+    def _find_run(self, run: RunKey) -> int:
         row = self._db.execute(
             "SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job"
             " WHERE jobs.id = ? AND fire_time = ? AND pass = ?",
@@ -317,43 +315,26 @@ class Store:
     def _attempt_number(self, attempt: AttemptKey) -> tuple[int, int]:
         return self._run_number(attempt.run), attempt.number
 
-    def prune(self, before: int, most: int, at_once: int = 2000) -> list[AttemptKey]:
-        """Forget the oldest Runs: those due before an instant, and all but the newest `most`.
+    def drop_dead(self, key: RunKey) -> None:
+        """The Run stays in history, but waits for nobody any more. Raises StoreError."""
+        with self._errors():
+            number = self._find_run(key)
+            self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (number,))
 
-        Looks at `at_once` of them and no further, so it costs the same however long the history is.
-        Dead letters and what has not ended stay. The Attempts whose output can go. Raises
+    def prune(self, limits: Keep, remove: Callable[[list[AttemptKey]], None]) -> None:
+        """Forget a part of what is beyond the limits, and more than what came since last time.
+
+        `remove` deletes the output files of Attempts; what it raises undoes it all. Raises
         StoreError.
         """
-        try:
+        at_once = max(_FORGOTTEN_A_LOOK, 2 * self._begun)
+        with self._errors():
             with self._transaction():
-                gone = self._prune(before, most, at_once)
-            self._db.executescript("PRAGMA incremental_vacuum(1000)")  # execute frees one page only
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
-        return gone
-
-    def _prune(self, before: int, most: int, at_once: int) -> list[AttemptKey]:
-        newest_to_go = self.count_runs() - most
-        rows = self._db.execute(
-            "SELECT runs.number, jobs.id, fire_time, pass, outcome IS NULL OR dead AS kept"
-            " FROM runs JOIN jobs ON jobs.number = runs.job"
-            " WHERE runs.number > ? ORDER BY runs.number LIMIT ?",
-            (self._pruned, at_once),
-        ).fetchall()
-        gone: list[AttemptKey] = []
-        for row in rows:
-            if row["number"] > newest_to_go and row["fire_time"] >= before:
-                break
-            self._pruned = row["number"]
-            if row["kept"]:
-                continue
-            run = RunKey(row["id"], row["fire_time"], row["pass"])
-            deleted = self._db.execute(
-                "DELETE FROM attempts WHERE run = ? RETURNING number", (row["number"],)
-            )
-            gone += [AttemptKey(run, attempt[0]) for attempt in deleted.fetchall()]
-            self._db.execute("DELETE FROM runs WHERE number = ?", (row["number"],))
-        return gone
+                jobs_have_gone = self._retention.look(limits, at_once, remove)
+            self._retention.shrink()
+        self._begun = 0
+        if jobs_have_gone:
+            self._jobs.clear()
 
     # ---- reading
 
@@ -363,6 +344,7 @@ class Store:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self._new_meta[key] = value
 
     def cursor(self) -> Cursor | None:
         """How far the last daemon had come."""
@@ -403,78 +385,39 @@ class Store:
         )
         return [RunKey(*row) for row in rows]
 
-    def unfinished(self) -> Iterator[Unfinished]:
-        """The Runs that had not ended, in the order in which they were recorded."""
-        for row in self._db.execute(
-            'SELECT jobs.id, jobs.name, jobs."table", jobs.line, jobs.user, jobs.command,'
+    def unfinished(self) -> list[Unfinished]:
+        """The Runs that have not ended, in the order in which they were recorded."""
+        query = (
+            'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
             " runs.fire_time, runs.pass, runs.retry_at, attempts.number AS attempt,"
             " attempts.pid, attempts.started, attempts.outcome"
-            " FROM runs JOIN jobs ON jobs.number = runs.job"
+            " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = jobs.user"
             " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
             " (SELECT max(number) FROM attempts WHERE run = runs.number)"
             " WHERE runs.outcome IS NULL ORDER BY runs.number"
-        ):
-            run = RunKey(row["id"], row["fire_time"], row["pass"])
-            attempt = AttemptKey(run, row["attempt"] or 0)
-            outcome = Outcome(row["outcome"]) if row["outcome"] else None
-            yield Unfinished(
-                attempt, _job_of(row), row["pid"], row["started"], outcome, row["retry_at"]
-            )
+        )
+        with self._errors():
+            return [_unfinished(row) for row in self._db.execute(query)]
 
     def runs(self, wanted: Filter) -> list[Row]:
-        """Runs with their last Attempt, newest first."""
-        tests: list[str] = []
-        values: list[Any] = []
-        for test, value in (
-            ("(jobs.name = ? OR jobs.id = ?)", wanted.job),
-            ("jobs.user = ?", wanted.user),
-            ("runs.outcome IS ?", wanted.outcome),
-            ("runs.fire_time >= ?", wanted.since),
-            ("runs.fire_time < ?", wanted.until),
-            ("runs.number < ?", wanted.before),
-            ("runs.dead = ?", wanted.dead),
-        ):
-            if value is not None:
-                tests.append(test)
-                values += [value] * test.count("?")
-        where = " AND ".join(tests) or "1"
-        query = f"{_SELECT_RUNS} WHERE {where} ORDER BY runs.number DESC LIMIT ?"
-        rows = [dict(row) for row in self._db.execute(query, (*values, wanted.limit))]
-        for row in rows:
-            row["run_id"] = str(RunKey(row["job_id"], row["fire_time"], row["pass"]))
-            attempts = self._attempts(row["number"])
-            row["all"] = attempts
-        return rows
-
-    def drop_dead(self, key: RunKey) -> None:
-        """The Run stays in history, but waits for nobody any more. Raises StoreError."""
-        try:
-            number = self._run_number(key)
-            self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (number,))
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
-
-    def owners_of(self, job: str) -> set[str]:
-        """The users of all Jobs that ever had this name or id."""
-        query = "SELECT DISTINCT user FROM jobs WHERE name = ? OR id = ?"
-        return {row[0] for row in self._db.execute(query, (job, job))}
+        """Runs with their Attempts, newest first. Raises StoreError."""
+        with self._errors():
+            return self._history.runs(wanted)
 
     def run(self, key: RunKey) -> tuple[Row, list[Row]] | None:
-        """One Run and all its Attempts; None when there is none."""
-        query = f"{_SELECT_RUNS} WHERE jobs.id = ? AND runs.fire_time = ? AND runs.pass = ?"
-        row = self._db.execute(query, (key.job_id, key.fire_time, key.turn)).fetchone()
-        if row is None:
-            return None
-        return dict(row) | {"run_id": str(key)}, self._attempts(row["number"])
+        """One Run and all its Attempts; None when there is none. Raises StoreError."""
+        with self._errors():
+            return self._history.run(key)
 
-    def _attempts(self, run: int) -> list[Row]:
-        query = "SELECT * FROM attempts WHERE run = ? ORDER BY number"
-        return [dict(row) for row in self._db.execute(query, (run,))]
+    def owners_of(self, job: str) -> set[str]:
+        """The users of all Jobs on record that have this name or id. Raises StoreError."""
+        with self._errors():
+            return self._history.owners_of(job)
 
     def count_runs(self) -> int:
-        """How many Runs there are, about: without looking at each."""
-        row = self._db.execute("SELECT coalesce(max(number), 0) FROM runs").fetchone()
-        return int(row[0])
+        """How many Runs there are. Raises StoreError."""
+        with self._errors():
+            return int(self._db.execute("SELECT total(runs) FROM jobs").fetchone()[0])
 
 
 def _text(text: str | None) -> str | None:
@@ -482,6 +425,23 @@ def _text(text: str | None) -> str | None:
     if text is None:
         return None
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _written_since_boot(path: Path) -> bool:
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return path.stat().st_mtime > booted
+
+
+def _unfinished(row: sqlite3.Row) -> Unfinished:
+    run = RunKey(row["id"], row["fire_time"], row["pass"])
+    return Unfinished(
+        attempt=AttemptKey(run, row["attempt"] or 0),
+        job=_job_of(row),
+        pid=row["pid"],
+        started=row["started"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        retry_at=row["retry_at"],
+    )
 
 
 def _job_of(row: sqlite3.Row) -> Job:

@@ -16,8 +16,9 @@ PURE = (
 )  # fmt: skip
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
-    "output", "watch", "spool", "store", "cgroup", "tree", "spawn", "runner",
-    "runner_client", "runner_link", "control", "checking", "logs", "tables",
+    "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "store",
+    "cgroup", "tree", "spawn", "runner", "runner_client", "runner_link", "control", "checking",
+    "logs", "tables",
 )  # fmt: skip
 DAEMON = ("rights", "requests", "rows", "desk", "operations", "service", "daemon")
 PROGRAMS = (

@@ -1,26 +1,36 @@
-"""The store: what is written is there again, whole or not at all."""
+"""The store: what is written is there again, whole or not at all, until retention forgets it."""
 
+import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pycron import schema
 from pycron.actions import (
     Record,
     RecordAttempt,
     RecordBoot,
     RecordCursor,
     RecordEnded,
+    RecordGap,
+    RecordNotStarted,
+    RecordPause,
+    RecordResume,
+    RecordRevived,
     RecordRun,
     RecordRunner,
     RecordStarted,
 )
 from pycron.crontab import Judge, parse
-from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
-from pycron.store import Filter, Store, StoreError
-from pycron.timetable import Cursor
+from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey, Source
+from pycron.store import Filter, Keep, Store, StoreError
+from pycron.timetable import Cursor, Gap
 
 NOON = 1_772_971_200
 
@@ -47,7 +57,7 @@ def first(job: Job, fire_time: int = NOON) -> AttemptKey:
 
 
 def ended(attempt: AttemptKey, outcome: Outcome = Outcome.SUCCEEDED) -> RecordEnded:
-    ending = Ending(NOON + 2.5, 0, None, 0.25, 1_000_000, 42)
+    ending = Ending(NOON + 2.5, 0, None, 0.25, 1_000_000, 42, 40)
     return RecordEnded(attempt, outcome, ending, None, outcome)
 
 
@@ -56,7 +66,9 @@ def ended(attempt: AttemptKey, outcome: Outcome = Outcome.SUCCEEDED) -> RecordEn
 
 def test_a_new_database_is_empty(store: Store) -> None:
     assert store.runs(Filter(10)) == []
-    assert list(store.unfinished()) == []
+    assert store.unfinished() == []
+    assert store.pauses() == []
+    assert store.gap_at(NOON, wall=True) is None
     assert store.cursor() is None
     assert store.meta("boot_id") is None
     assert store.count_runs() == 0
@@ -80,20 +92,56 @@ def test_it_survives_a_daemon_that_did_not_close_it(tmp_path: Path) -> None:
     killed.close()
 
 
-def test_an_unknown_schema_version_is_refused(tmp_path: Path) -> None:
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_a_newer_schema_version_is_refused(tmp_path: Path) -> None:
     Store(tmp_path / "db").close()
     with closing(sqlite3.connect(tmp_path / "db")) as database:
         database.execute("PRAGMA user_version = 99")
         database.commit()
     with pytest.raises(StoreError, match=r"db: schema version 99; this pycron knows \d+"):
         Store(tmp_path / "db")
+    assert version(tmp_path / "db") == 99
+    assert [path.name for path in tmp_path.iterdir()] == ["db"]
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    (tmp_path / "db").write_text("nothing of the kind\n" * 1000)
-    with pytest.raises(StoreError, match="db: file is not a database"):
+def test_an_older_schema_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = a_job()
+    with closing(Store(tmp_path / "db")) as store:
+        store.write(begun(job))
+    old = version(tmp_path / "db")
+    steps = [
+        "CREATE TABLE extra (run INTEGER); INSERT INTO extra SELECT number FROM runs;",
+        "ALTER TABLE extra ADD COLUMN more TEXT;",
+    ]
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, *steps])
+    for _ in range(2):  # and once only
+        with closing(Store(tmp_path / "db")) as store:
+            assert store.count_runs() == 1
+        with closing(sqlite3.connect(tmp_path / "db")) as database:
+            assert database.execute("SELECT * FROM extra").fetchall() == [(1, None)]
+        assert version(tmp_path / "db") == old + 2
+
+
+def test_a_step_that_fails_leaves_the_version_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path / "db").close()
+    released = list(schema.MIGRATIONS)
+    steps = ["CREATE TABLE one (a);", "CREATE TABLE two (a); INSERT INTO none VALUES (1);"]
+    monkeypatch.setattr(schema, "MIGRATIONS", [*released, *steps])
+    with pytest.raises(StoreError, match="no such table: none"):
         Store(tmp_path / "db")
-    assert (tmp_path / "db").read_text().startswith("nothing")
+    assert version(tmp_path / "db") == len(released) + 1
+    with closing(sqlite3.connect(tmp_path / "db")) as database:
+        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_schema")}
+    assert "one" in tables
+    assert "two" not in tables
 
 
 def test_a_place_that_is_none(tmp_path: Path) -> None:
@@ -128,8 +176,8 @@ def test_every_column_comes_back(store: Store) -> None:
     job = a_job("CRON_NAME=backup CRON_TZ=Europe/Berlin 30 2 * * * /bin/backup --all")
     run = RunKey(job.id, NOON, 2)
     attempt = AttemptKey(run, 1)
-    ending = Ending(NOON + 9.75, None, 15, 1.5, 123_456, 789)
-    store.write([RecordRun(run, job), RecordAttempt(attempt)])
+    ending = Ending(NOON + 9.75, None, 15, 1.5, 123_456, 789, 700)
+    store.write([RecordRun(run, job, by="root"), RecordAttempt(attempt)])
     store.write([RecordStarted(attempt, 4711, NOON + 0.25)])
     store.write([RecordEnded(attempt, Outcome.KILLED, ending, "why", Outcome.KILLED)])
     found = store.run(run)
@@ -139,15 +187,101 @@ def test_every_column_comes_back(store: Store) -> None:
         "number": 1, "job_id": job.id, "job": "backup", "table": "anna", "line": 1,
         "user": "anna", "schedule": "30 2 * * *", "zone": "Europe/Berlin",
         "command": "/bin/backup --all", "fire_time": NOON, "pass": 2, "outcome": "killed",
-        "reason": "why", "run_id": str(run), "dead": 0, "retry_at": None,
+        "reason": "why", "run_id": str(run), "dead": 0, "retry_at": None, "started_by": "root",
     }  # fmt: skip
     assert attempts == [{
         "run": 1, "number": 1, "pid": 4711, "started": NOON + 0.25, "ended": NOON + 9.75,
         "outcome": "killed", "exit_status": None, "signal": 15, "cpu_seconds": 1.5,
-        "memory_peak": 123_456, "output_bytes": 789, "reason": "why",
+        "memory_peak": 123_456, "output_bytes": 789, "output_kept": 700, "reason": "why",
     }]  # fmt: skip
     (listed,) = store.runs(Filter(10))
     assert listed == row | {"all": attempts}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_attempt_that_ended_at_once(store: Store, together: bool) -> None:
+    """Its start and its end come in one write, or one after the other."""
+    job = a_job()
+    store.write(begun(job))
+    records: list[Record] = [RecordStarted(first(job), 4711, NOON + 0.25), ended(first(job))]
+    for part in [records] if together else [[record] for record in records]:
+        store.write(part)
+    (attempt,) = store.runs(Filter(1))[0]["all"]
+    assert (attempt["pid"], attempt["started"], attempt["ended"]) == (4711, NOON + 0.25, NOON + 2.5)
+    assert attempt["outcome"] == "succeeded"
+
+
+def test_a_start_that_was_not_heard_of(store: Store) -> None:
+    job = a_job()
+    store.write([*begun(job), ended(first(job))])
+    (attempt,) = store.runs(Filter(1))[0]["all"]
+    assert (attempt["pid"], attempt["started"]) == (None, None)
+
+
+def test_a_run_that_another_daemon_began(tmp_path: Path) -> None:
+    """Its row number is not known yet, or has been forgotten after a failure."""
+    job = a_job()
+    with closing(Store(tmp_path / "db")) as store:
+        store.write(begun(job))
+    with closing(Store(tmp_path / "db")) as store:
+        store.write([RecordStarted(first(job), 4711, NOON + 1.5)])
+        with pytest.raises(StoreError):
+            store.write(begun(job))
+        store.write([ended(first(job))])
+        (row,) = store.runs(Filter(1))
+    assert (row["outcome"], row["all"][0]["pid"]) == ("succeeded", 4711)
+
+
+def test_a_dead_letter_that_lives_again(store: Store) -> None:
+    job = a_job()
+    end = RecordEnded(first(job), Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
+    store.write([*begun(job), end])
+    assert [row["dead"] for row in store.runs(Filter(1, dead=True))] == [1]
+    second = AttemptKey(first(job).run, 2)
+    store.write([RecordRevived(first(job).run), RecordAttempt(second)])
+    assert [left.attempt for left in store.unfinished()] == [second]
+    assert store.runs(Filter(1, dead=True)) == []
+    store.write([ended(second)])
+    (row,) = store.runs(Filter(1))
+    assert (row["outcome"], row["reason"], row["dead"]) == ("succeeded", None, 0)
+
+
+def test_a_run_that_was_not_started(store: Store) -> None:
+    job = a_job()
+    run = RunKey(job.id, NOON)
+    store.write([RecordRun(run, job), RecordNotStarted(run, Outcome.MISSED, "too late")])
+    (row,) = store.runs(Filter(1))
+    assert (row["outcome"], row["reason"], row["all"]) == ("missed", "too late", [])
+    assert store.unfinished() == []
+
+
+def test_pauses_hold_until_they_are_over(tmp_path: Path) -> None:
+    everything = Pause("all", NOON + 1.5, NOON + 60.0, "root", "an upgrade \udcff")
+    annas = Pause("user:anna", NOON, None, "anna")
+    longer = replace(everything, until=None, by="bert", reason=None)
+    with closing(Store(tmp_path / "db")) as store:
+        assert store.pauses() == []
+        store.write([RecordPause(everything), RecordPause(annas)])
+    with closing(Store(tmp_path / "db")) as store:
+        assert store.pauses() == [annas, replace(everything, reason="an upgrade \\xff")]
+        store.write([RecordPause(longer)])
+        assert store.pauses() == [annas, longer]
+        store.write([RecordResume("all"), RecordResume("job:none")])
+        assert store.pauses() == [annas]
+
+
+def test_why_there_is_no_run(store: Store) -> None:
+    store.write([
+        RecordGap(Gap(NOON, NOON + 600, wall=True), "the daemon was down"),
+        RecordGap(Gap(NOON, NOON + 300, wall=False), "the clock was set"),
+        RecordGap(Gap(NOON + 540, NOON + 660, wall=True), "the machine was asleep"),
+    ])  # fmt: skip
+    assert store.gap_at(NOON, wall=True) is None
+    assert store.gap_at(NOON + 1, wall=True) == "the daemon was down"
+    assert store.gap_at(NOON + 600, wall=True) == "the machine was asleep"  # the last to be known
+    assert store.gap_at(NOON + 661, wall=True) is None
+    assert store.gap_at(NOON + 300, wall=False) == "the clock was set"
+    assert store.gap_at(NOON + 301, wall=False) is None
 
 
 def test_all_or_nothing(store: Store) -> None:
@@ -221,6 +355,15 @@ def test_a_table_whose_name_is_no_utf8(store: Store) -> None:
     job = a_job(source="/tmp/\udcff")
     store.write(begun(job))
     assert [row["table"] for row in store.runs(Filter(1))] == ["/tmp/\\xff"]
+
+
+def test_two_boots_in_one_second_are_two(store: Store) -> None:
+    """A foreground daemon runs its @reboot Jobs at each start, however soon that comes."""
+    assert store.boots_in(NOON) == 0
+    store.write([RecordBoot("b", NOON, 0)])
+    assert store.boots_in(NOON) == 1
+    store.write([RecordBoot("b", NOON, 1)])
+    assert (store.boots_in(NOON), store.boots_in(NOON + 1)) == (2, 0)
 
 
 # ---- reading
@@ -297,36 +440,176 @@ def test_filters(store: Store) -> None:
     assert found(Filter(10, job="' OR 1 --")) == []
 
 
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Three users, four Jobs, of which one runs often; all outcomes, dead letters, one goes on."""
+    store = Store(tmp_path_factory.mktemp("history") / "db")
+    jobs = [a_job(f"CRON_NAME=j{n} * * * * * {n}", user, user) for n, user in enumerate("aabc")]
+    chance = random.Random(1)
+    records: list[Record] = []
+    for number in range(200):
+        job = jobs[0] if number % 2 else chance.choice(jobs)
+        fire_time = NOON + 60 * chance.randrange(150)
+        attempt = AttemptKey(RunKey(job.id, fire_time, number), 1)
+        outcome = chance.choice(list(Outcome))
+        dead = outcome is Outcome.FAILED
+        records += [RecordRun(attempt.run, job), RecordAttempt(attempt)]
+        if number != 77:
+            records.append(RecordEnded(attempt, outcome, None, None, outcome, dead=dead))
+    store.write(records)
+    yield store
+    store.close()
+
+
+def passes(row: dict[str, Any], wanted: Filter) -> bool:
+    return (
+        (wanted.job is None or wanted.job in (row["job"], row["job_id"]))
+        and wanted.user in (None, row["user"])
+        and wanted.outcome in (None, row["outcome"])
+        and (wanted.since is None or row["fire_time"] >= wanted.since)
+        and (wanted.until is None or row["fire_time"] < wanted.until)
+        and (wanted.dead is None or bool(row["dead"]) is wanted.dead)
+    )
+
+
+@pytest.mark.parametrize("user", [None, "a", "c", "nobody"])
+@pytest.mark.parametrize("job", [None, "j0", "j2", "none"])
+@pytest.mark.parametrize("outcome", [None, "failed", "succeeded"])
+@pytest.mark.parametrize("dead", [None, True, False])
+@pytest.mark.parametrize(("since", "until"), [(None, None), (NOON + 600, NOON + 6000)])
+def test_filters_together_and_page_by_page(
+    history: Store,
+    user: str | None,
+    job: str | None,
+    outcome: str | None,
+    dead: bool | None,
+    since: int | None,
+    until: int | None,
+) -> None:
+    """Whatever index serves it: the same Runs in the same order as without one."""
+    everything = history.runs(Filter(1000))
+    assert len(everything) == 200
+    wanted = Filter(7, job, user, outcome, since, until, dead=dead)
+    page = history.runs(wanted)
+    seen = list(page)
+    while page:
+        page = history.runs(replace(wanted, before=page[-1]["number"]))
+        seen += page
+    assert seen == [row for row in everything if passes(row, wanted)]
+    marks = [(row["fire_time"], row["number"]) for row in everything]
+    assert marks == sorted(marks, reverse=True)
+
+
+def test_a_page_whose_mark_was_forgotten(history: Store) -> None:
+    assert history.runs(Filter(5, before=10_000)) == []
+
+
+def write_many(store: Store, job: Job, count: int) -> None:
+    """Runs that are over, a second apart, later than all others."""
+    for start in range(0, count, 1000):
+        runs = [RunKey(job.id, NOON + 3600 + number) for number in range(start, start + 1000)]
+        attempts = [AttemptKey(run, 1) for run in runs]
+        store.write([
+            *(RecordRun(run, job) for run in runs),
+            *(RecordAttempt(attempt) for attempt in attempts),
+            *(RecordEnded(each, Outcome.SKIPPED, None, "", Outcome.SKIPPED) for each in attempts),
+        ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(20),
+        Filter(20, job="j1"),
+        Filter(20, user="c"),
+        Filter(20, outcome="failed"),
+        Filter(20, user="c", outcome="failed"),
+        Filter(20, dead=True),
+        Filter(20, since=NOON, until=NOON + 60),
+        Filter(20, user="a", until=NOON + 60),
+        Filter(20, job="j0", until=NOON + 60),
+    ],
+    ids=repr,
+)
+def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: Filter) -> None:
+    """20,000 Runs that are none of the wanted ones, and a few that are: SQLite's steps, counted."""
+    often = a_job("CRON_NAME=often * * * * * often")
+    jobs = [a_job(f"CRON_NAME=j{n} * * * * * {n}", user, user) for n, user in enumerate("aabc")]
+    for job in jobs:
+        for attempt in (first(job, NOON + 30), first(job, NOON + 40)):
+            end = RecordEnded(attempt, Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
+            store.write([RecordRun(attempt.run, job), RecordAttempt(attempt), end])
+    write_many(store, often, 20_000)
+    steps = count(1)
+    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    found = store.runs(wanted)
+    assert found
+    assert next(steps) * 100 < 20_000, "it looks at every Run"
+
+
 # ---- retention
 
+EVERYTHING = Keep(0, 10**9, 10**9, 2**40, 2**40)
 
-def many(store: Store, count: int) -> list[RunKey]:
-    """Runs of one Job, a minute apart from NOON on, all ended."""
-    job = a_job()
+
+def many(store: Store, count: int, job: Job | None = None, kept: int = 0) -> list[RunKey]:
+    """Runs of one Job, a minute apart from NOON on, all ended, with so many bytes of output."""
+    job = job or a_job()
+    ending = Ending(NOON + 0.5, 1, None, 0.1, 1000, kept, kept)
     runs = [RunKey(job.id, NOON + 60 * number) for number in range(count)]
     for run in runs:
         attempt = AttemptKey(run, 1)
-        store.write([RecordRun(run, job), RecordAttempt(attempt)])
-        store.write([RecordEnded(attempt, Outcome.FAILED, None, None, Outcome.FAILED)])
+        store.write([
+            RecordRun(run, job),
+            RecordAttempt(attempt),
+            RecordEnded(attempt, Outcome.FAILED, ending, None, Outcome.FAILED),
+        ])  # fmt: skip
     return runs
 
 
-def kept(store: Store) -> list[int]:
-    return sorted(row["fire_time"] for row in store.runs(Filter(1000)))
+def prune(store: Store, **limits: int) -> list[AttemptKey]:
+    """One look with these limits; whose output files are to go."""
+    removed: list[AttemptKey] = []
+    store.prune(replace(EVERYTHING, **limits), removed.extend)
+    return removed
+
+
+def left(store: Store) -> list[int]:
+    return sorted(row["fire_time"] for row in store.runs(Filter(10_000)))
+
+
+def rows(store: Store, table: str) -> int:
+    return int(store._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def test_old_runs_are_forgotten(store: Store) -> None:
-    runs = many(store, 10)
-    gone = store.prune(before=NOON + 180, most=1000)
-    assert gone == [AttemptKey(run, 1) for run in runs[:3]]
-    assert kept(store) == [run.fire_time for run in runs[3:]]
-    assert store.prune(before=NOON + 180, most=1000) == []
+    runs = many(store, 10, kept=5)
+    assert prune(store, before=NOON + 180) == [AttemptKey(run, 1) for run in runs[:3]]
+    assert left(store) == [run.fire_time for run in runs[3:]]
+    assert prune(store, before=NOON + 180) == []
+    assert (store.count_runs(), rows(store, "attempts")) == (7, 7)
+
+
+def test_runs_are_forgotten_by_fire_time_whenever_they_were_recorded(store: Store) -> None:
+    runs = many(store, 3)
+    caught_up = a_job("* * * * * late")
+    store.write([*begun(caught_up, NOON - 600), ended(first(caught_up, NOON - 600))])
+    prune(store, runs=3)
+    assert left(store) == [run.fire_time for run in runs]
 
 
 def test_only_the_newest_runs_are_kept(store: Store) -> None:
     runs = many(store, 10)
-    store.prune(before=0, most=4)
-    assert kept(store) == [run.fire_time for run in runs[6:]]
+    prune(store, runs=4)
+    assert left(store) == [run.fire_time for run in runs[6:]]
+    assert store.count_runs() == 4
+
+
+def test_of_each_job_only_the_newest_runs_are_kept(store: Store) -> None:
+    often = many(store, 10, a_job("* * * * * often"))
+    seldom = many(store, 2, a_job("* * * * * seldom"))
+    prune(store, job_runs=3)
+    assert left(store) == sorted(run.fire_time for run in [*often[7:], *seldom])
 
 
 def test_what_is_not_over_is_kept(store: Store) -> None:
@@ -338,42 +621,147 @@ def test_what_is_not_over_is_kept(store: Store) -> None:
     end = RecordEnded(AttemptKey(dead, 1), Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
     store.write([end])
     many(store, 5)
-    store.prune(before=NOON + 10**6, most=1)
-    assert kept(store) == [unfinished.fire_time, dead.fire_time]
+    kept = [unfinished.fire_time, dead.fire_time]
+    for limits in ({"runs": 1}, {"job_runs": 1}):
+        prune(store, **limits)
+        assert left(store) == [*kept, NOON + 240]
+    for limits in ({"before": NOON + 10**6}, {"database_bytes": 1}):
+        prune(store, **limits)
+        assert left(store) == kept
 
 
-def test_each_look_is_bounded(store: Store) -> None:
+def test_each_look_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forgets as much as that, or twice what came since the last one."""
+    monkeypatch.setattr("pycron.store._FORGOTTEN_A_LOOK", 3)
     many(store, 10)
-    left = []
+    store.prune(EVERYTHING, lambda _: None)
+    counts = []
+    for _ in range(3):
+        prune(store, before=NOON + 10**6)
+        counts.append(store.count_runs())
+    assert counts == [7, 4, 1]
+    many(store, 10, a_job("* * * * * other"))
+    prune(store, before=NOON + 10**6)
+    assert store.count_runs() == 0
+
+
+def test_a_look_costs_what_is_to_go_however_long_history_is(store: Store) -> None:
+    """SQLite's steps, counted: nothing of 20,000 Runs, and then ten of them."""
+    write_many(store, a_job(), 20_000)
+    steps = count(1)
+    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    limits = {"job_runs": 20_000, "runs": 20_000, "output_bytes": 10**6}
+    assert prune(store, before=NOON + 3600, **limits) == []
+    assert next(steps) * 100 < 1000
+    assert len(prune(store, before=NOON + 3600 + 10, **limits)) == 10
+    assert next(steps) * 100 < 10_000
+
+
+def test_many_jobs_are_looked_at_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycron.retention._JOBS_A_LOOK", 2)
+    for number in range(5):
+        many(store, 3, a_job(f"* * * * * {number}"))
+    counts = []
     for _ in range(4):
-        store.prune(before=NOON + 10**6, most=0, at_once=3)
-        left.append(len(kept(store)))
-    assert left == [7, 4, 1, 0]
+        prune(store, job_runs=1)
+        counts.append(store.count_runs())
+    assert counts == [11, 7, 5, 5]
+
+
+def test_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) -> None:
+    runs = many(store, 10, kept=100)
+    assert prune(store, output_bytes=1000) == []
+    assert prune(store, output_bytes=350) == [AttemptKey(run, 1) for run in runs[:7]]
+    assert prune(store, output_bytes=350) == []
+    assert store.count_runs() == 10
+    kept = [row["all"][0]["output_kept"] for row in store.runs(Filter(100))]
+    assert kept == [100] * 3 + [0] * 7
+    assert [row["all"][0]["output_bytes"] for row in store.runs(Filter(100))] == [100] * 10
+
+
+def test_output_that_has_gone_with_its_run_counts_no_more(store: Store) -> None:
+    runs = many(store, 10, kept=100)
+    assert len(prune(store, runs=5)) == 5
+    assert prune(store, output_bytes=500) == []
+    assert prune(store, output_bytes=499) == [AttemptKey(runs[5], 1)]
+
+
+def test_files_that_cannot_be_removed_keep_their_record(store: Store) -> None:
+    many(store, 3, kept=100)
+
+    def refuse(_attempts: list[AttemptKey]) -> None:
+        raise OSError("not now")
+
+    with pytest.raises(OSError, match="not now"):
+        store.prune(replace(EVERYTHING, before=NOON + 10**6), refuse)
+    assert store.count_runs() == 3
+    assert len(prune(store, before=NOON + 10**6)) == 3
+
+
+def test_jobs_and_gaps_that_nothing_refers_to_go_too(store: Store) -> None:
+    gone, stays = a_job("* * * * * gone"), a_job("* * * * * stays")
+    many(store, 3, gone)
+    store.write([*begun(stays), RecordGap(Gap(NOON - 60, NOON, wall=True), "old")])
+    store.write([RecordGap(Gap(NOON, NOON + 10**6, wall=True), "young")])
+    prune(store, before=NOON + 10**5)
+    assert (rows(store, "jobs"), rows(store, "gaps")) == (1, 1)
+    assert store.gap_at(NOON + 1, wall=True) == "young"
+    assert store.owners_of(gone.name) == set()
+    store.write(begun(gone, NOON + 10**6))  # its row is made once more
+    assert {row["command"] for row in store.runs(Filter(10))} == {"gone", "stays"}
+
+
+def bulk(store: Store, count: int) -> None:
+    """Runs with a long reason: some 4 KB each."""
+    job = a_job()
+    attempts = [AttemptKey(RunKey(job.id, NOON + number), 1) for number in range(count)]
+    for attempt in attempts:
+        store.write([
+            RecordRun(attempt.run, job),
+            RecordAttempt(attempt),
+            RecordEnded(attempt, Outcome.FAILED, None, "x" * 2000, Outcome.FAILED),
+        ])  # fmt: skip
 
 
 def test_the_file_shrinks_again(tmp_path: Path) -> None:
     path = tmp_path / "db"
     with closing(Store(path)) as store:
-        job = a_job()
-        reason = "x" * 4000
-        for number in range(500):
-            attempt = AttemptKey(RunKey(job.id, NOON + number), 1)
-            store.write([
-                RecordRun(attempt.run, job),
-                RecordAttempt(attempt),
-                RecordEnded(attempt, Outcome.FAILED, None, reason, Outcome.FAILED),
-            ])  # fmt: skip
+        bulk(store, 500)
     full = path.stat().st_size
     with closing(Store(path)) as store:
         for _ in range(10):
-            store.prune(before=NOON + 10**6, most=0)
+            prune(store, before=NOON + 10**6)
     assert path.stat().st_size < full / 4
 
 
-def test_two_boots_in_one_second_are_two(store: Store) -> None:
-    """A foreground daemon runs its @reboot Jobs at each start, however soon that comes."""
-    assert store.boots_in(NOON) == 0
-    store.write([RecordBoot("b", NOON, 0)])
-    assert store.boots_in(NOON) == 1
-    store.write([RecordBoot("b", NOON, 1)])
-    assert (store.boots_in(NOON), store.boots_in(NOON + 1)) == (2, 0)
+def test_a_database_that_is_too_large_forgets_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycron.store._FORGOTTEN_A_LOOK", 50)
+    most = 2**20
+    with closing(Store(tmp_path / "db")) as store:
+        bulk(store, 500)
+        store.prune(EVERYTHING, lambda _: None)
+        for _ in range(20):
+            prune(store, database_bytes=most)
+        kept = left(store)
+    assert (tmp_path / "db").stat().st_size <= most
+    assert len(kept) > 50
+    assert kept == list(range(NOON + 500 - len(kept), NOON + 500))
+
+
+def test_the_journal_does_not_stay_large(tmp_path: Path) -> None:
+    job = a_job()
+    with closing(Store(tmp_path / "db")) as store:
+        store.write(
+            record
+            for number in range(2000)
+            for record in (
+                RecordRun(RunKey(job.id, number), job),
+                RecordNotStarted(RunKey(job.id, number), Outcome.SKIPPED, "x" * 4000),
+            )
+        )
+        large = (tmp_path / "db-wal").stat().st_size
+        store.write([RecordCursor(Cursor(1, 1))])
+        store.write([RecordCursor(Cursor(2, 2))])
+        assert (tmp_path / "db-wal").stat().st_size <= 4 * 2**20 < large

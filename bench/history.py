@@ -1,0 +1,195 @@
+"""What a long history costs: `python bench/history.py [RUNS] [DIRECTORY]`.
+
+Fills a store with so many Runs (ten million, if nothing is said) of 1000 Jobs of 20 users, one in
+fifty of them failed, and measures the daemon's own steps beside those on an empty store.
+"""
+
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from pycron.actions import (
+    Record,
+    RecordAttempt,
+    RecordCursor,
+    RecordEnded,
+    RecordRun,
+    RecordStarted,
+)
+from pycron.crontab import Judge, parse
+from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
+from pycron.store import Filter, Keep, Store
+from pycron.timetable import Cursor
+
+BEGIN = 1_700_000_000 // 60 * 60
+JOBS = 1000
+USERS = 20
+BATCH = 100_000
+LIMITS = Keep(0, 10**9, 10**9, 2**40, 2**40)
+
+
+def jobs() -> list[Job]:
+    return [
+        parse(f"CRON_NAME=job{number} * * * * * {number}\n", Source(user, user), Judge()).jobs[0]
+        for number in range(JOBS)
+        for user in [f"user{number % USERS}"]
+    ]
+
+
+def minute(jobs: list[Job], fire_time: int) -> tuple[list[Record], list[list[Record]]]:
+    """What is recorded of a minute in which all Jobs are due: as they begin, as they end."""
+    begun: list[Record] = []
+    ended: list[Record] = []
+    for number, job in enumerate(jobs):
+        attempt = AttemptKey(RunKey(job.id, fire_time), 1)
+        begun += [RecordRun(attempt.run, job), RecordAttempt(attempt)]
+        ending = Ending(fire_time + 1.5, 0, None, 0.01, 10**7, 42, 42)
+        ended += [
+            RecordStarted(attempt, 10_000 + number, fire_time + 0.1),
+            RecordEnded(attempt, Outcome.SUCCEEDED, ending, None, Outcome.SUCCEEDED),
+        ]
+    begun.append(RecordCursor(Cursor(fire_time, fire_time)))
+    return begun, [ended[first : first + 40] for first in range(0, len(ended), 40)]
+
+
+def burst(store: Store, jobs: list[Job], fire_time: int) -> float:
+    """CPU microseconds a Run, through its four records."""
+    begun, ended = minute(jobs, fire_time)
+    began = time.process_time()
+    store.write(begun)
+    for group in ended:
+        store.write(group)
+    return (time.process_time() - began) / len(jobs) * 1e6
+
+
+def fill(path: Path, runs: int) -> int:
+    """So many Runs, past the store but by its own schema; the fire time of the last ones.
+
+    A Job's Runs stand a minute apart, and what is written last has the newest fire times.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        owners = dict(database.execute("SELECT number, user FROM jobs").fetchall())
+        numbers = sorted(owners)
+        (first,) = database.execute("SELECT max(number) + 1 FROM runs").fetchone()
+        for start in range(0, runs, BATCH):
+            span = range(start, min(start + BATCH, runs))
+            database.execute("BEGIN")
+            database.executemany(
+                "INSERT INTO runs (number, job, user, fire_time, pass, outcome, dead)"
+                " VALUES (?, ?, ?, ?, 0, ?, 0)",
+                (
+                    (first + number, job, owners[job], BEGIN + 60 * (number // JOBS + 1),
+                     "failed" if number % 50 == 0 else "succeeded")
+                    for number in span
+                    for job in [numbers[number % JOBS]]
+                ),
+            )  # fmt: skip
+            database.executemany(
+                "INSERT INTO attempts VALUES (?, 1, 4711, ?, ?, ?, 0, NULL, 0.01, 10000000, ?, ?,"
+                " NULL)",
+                (
+                    (first + number, began + 0.1, began + 1.5,
+                     "failed" if number % 50 == 0 else "succeeded",
+                     42 * (number % 4 == 0), 42 * (number % 4 == 0))
+                    for number in span
+                    for began in [BEGIN + 60 * (number // JOBS + 1)]
+                ),
+            )  # fmt: skip
+            database.execute("COMMIT")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return BEGIN + 60 * (runs // JOBS + 1)
+
+
+def median_us(times: int, work: Callable[[int], object]) -> float:
+    """Microseconds of wall time."""
+    taken = []
+    for number in range(times):
+        began = time.perf_counter()
+        work(number)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1e6
+
+
+def tick(store: Store, job: Job, fire_time: int) -> None:
+    attempt = AttemptKey(RunKey(job.id, fire_time), 1)
+    cursor = RecordCursor(Cursor(fire_time, fire_time))
+    store.write([RecordRun(attempt.run, job), RecordAttempt(attempt), cursor])
+
+
+def writing(store: Store, all_jobs: list[Job], after: int) -> tuple[float, float, float]:
+    """A tick of one Run, a burst of 1000, and a look of the retention that finds nothing."""
+    cpu = min(burst(store, all_jobs, after + 60 * number) for number in range(1, 11))
+    one = median_us(200, lambda number: tick(store, all_jobs[0], after + 3600 + number))
+    nothing = median_us(20, lambda _: store.prune(LIMITS, lambda _: None))
+    return one, cpu, nothing
+
+
+def queries(end: int) -> dict[str, Filter]:
+    some = Filter(20)
+    middle = BEGIN + (end - BEGIN) // 2
+    return {
+        "all": some,
+        "job": replace(some, job="job7"),
+        "user": replace(some, user="user7"),
+        "outcome failed": replace(some, outcome="failed"),
+        "outcome lost (none)": replace(some, outcome="lost"),
+        "user and outcome": replace(some, user="user0", outcome="failed"),
+        "job and outcome": replace(some, job="job0", outcome="failed"),
+        "job and outcome (none)": replace(some, job="job0", outcome="lost"),
+        "an hour, long ago": replace(some, since=middle, until=middle + 3600),
+        "user, before the first": replace(some, user="user7", until=BEGIN),
+        "dead (none)": replace(some, dead=True),
+    }
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
+    with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as directory:
+        path = Path(directory) / "pycron.db"
+        all_jobs = jobs()
+        with closing(Store(path)) as store:
+            empty = writing(store, all_jobs, BEGIN - 86_400)
+        began = time.perf_counter()
+        end = fill(path, runs)
+        print(f"{runs:,} Runs written in {time.perf_counter() - began:.0f} s", flush=True)
+        full_size = path.stat().st_size
+        opening = median_us(3, lambda _: Store(path).close())
+        with closing(Store(path)) as store:
+            checking = median_us(1, lambda _: store._check())
+            full = writing(store, all_jobs, end)
+            pages = {
+                name: median_us(5, lambda _, wanted=wanted: store.runs(wanted))
+                for name, wanted in queries(end).items()
+            }
+            forgetting = replace(LIMITS, runs=store.count_runs() * 9 // 10)
+            some = median_us(10, lambda _: store.prune(forgetting, lambda _: None))
+            minutes = 10
+            left = 0
+            while left != (left := store.count_runs()):
+                store.prune(forgetting, lambda _: None)
+                minutes += 1
+        pruned_size = path.stat().st_size
+
+    print(f"\n{'microseconds':44}{'empty':>12}{runs:>14,}")
+    print(f"{'a tick that begins one Run (median)':44}{empty[0]:12.0f}{full[0]:14.0f}")
+    print(f"{'1000 Runs from begin to end, CPU of each':44}{empty[1]:12.1f}{full[1]:14.1f}")
+    print(f"{'a look of the retention, nothing to go':44}{empty[2]:12.0f}{full[2]:14.0f}")
+    print(f"{'a look of the retention, 2000 Runs to go':44}{'':12}{some:14.0f}")
+    print(f"{'opening the store':44}{'':12}{opening:14.0f}")
+    print(f"{'checking it, after a crash':44}{'':12}{checking:14.0f}")
+    print("first page of 20")
+    for name, taken in pages.items():
+        print(f"  {name:42}{'':12}{taken:14.0f}")
+    print(f"\nthe file: {full_size / 2**20:,.0f} MiB, {full_size / runs:.0f} bytes a Run; ", end="")
+    print(f"a tenth forgotten in {minutes} looks: {pruned_size / 2**20:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

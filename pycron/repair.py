@@ -1,0 +1,184 @@
+"""A damaged database: set aside, and what can still be read of it taken over into a new one."""
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pycron.schema import StoreError, open_database, store_error
+
+_ASIDE_KEPT = 3
+
+# In the order in which they are saved: first what keeps a fire time from running twice. The order
+# of their rows, and what the triggers count anew.
+_TABLES = {
+    "meta": "key",
+    "users": "number",
+    "jobs": "number",
+    "runs": "number",
+    "attempts": "run, number",
+    "pauses": "scope",
+    "gaps": "number",
+}
+_COUNTED = {"jobs": {"runs"}}
+_TYPES: dict[str, type | tuple[type, ...]] = {"INTEGER": int, "REAL": (float, int), "TEXT": str}
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Where the damaged file is now, how many Runs were saved, and what was wrong with it."""
+
+    aside: Path
+    runs: int
+    reason: str
+
+
+def repair(path: Path, reason: str) -> Repair:
+    """Put a sound database in the place of a damaged one that nobody has open.
+
+    Until the new one is whole the old one stays where it is. Raises StoreError.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        _remove(fresh)
+        open_database(fresh).close()
+        _salvage(path, fresh)
+        with closing(open_database(fresh)) as database:
+            (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
+        aside = _set_aside(path)
+        os.replace(fresh, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: {reason}; it can't be repaired: {error}") from error
+    return Repair(aside, runs, reason)
+
+
+def _set_aside(path: Path) -> Path:
+    """A second name for the file. Its log goes first: it must not be taken for the new file's."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    _remove(aside)
+    with suppress(FileNotFoundError):
+        os.replace(_log_of(path), _log_of(aside))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    os.link(path, aside)
+    others = path.parent.glob(f"{path.name}.corrupt-*Z")
+    for old in sorted(others)[:-_ASIDE_KEPT]:
+        _remove(old)
+    return aside
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _salvage(damaged: Path, fresh: Path) -> None:
+    with closing(_open_as_it_is(damaged)) as source:
+        if _is_readable(source):
+            _copy_rows(source, fresh)
+            return
+    patched = damaged.with_name(f"{damaged.name}.patched")
+    try:
+        _patch_first_page(damaged, fresh, patched)
+        with closing(_open_as_it_is(patched)) as source:
+            _copy_rows(source, fresh)
+    finally:
+        _remove(patched)
+
+
+def _open_as_it_is(path: Path) -> sqlite3.Connection:
+    source = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    source.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
+    return source
+
+
+def _is_readable(source: sqlite3.Connection) -> bool:
+    try:
+        source.execute("SELECT 1 FROM meta")
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+def _patch_first_page(damaged: Path, fresh: Path, patched: Path) -> None:
+    """A copy that begins as a new database does: the first page says where each table is.
+
+    All our databases are made in the same way, so there it is the same.
+    """
+    shutil.copyfile(damaged, patched)
+    with suppress(FileNotFoundError):
+        shutil.copyfile(_log_of(damaged), _log_of(patched))
+    with fresh.open("rb") as file:
+        size = int.from_bytes(file.read(18)[16:], "big")
+        file.seek(0)
+        page = bytearray(file.read(size))
+    page[24:28] = b"\0\0\0\0"  # so that SQLite asks the file for its size, and not this page
+    page[32:40] = bytes(8)  # no page is free
+    with patched.open("r+b") as file:
+        file.write(page)
+
+
+def _copy_rows(source: sqlite3.Connection, fresh: Path) -> None:
+    with closing(open_database(fresh)) as database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        try:
+            database.execute("BEGIN")
+            for table, order in _TABLES.items():
+                _copy_table(source, database, table, order)
+            for orphans in (
+                "runs WHERE job NOT IN (SELECT number FROM jobs)",
+                "runs WHERE user NOT IN (SELECT number FROM users)",
+                "attempts WHERE run NOT IN (SELECT number FROM runs)",
+            ):
+                database.execute(f"DELETE FROM {orphans}")
+            database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise store_error(fresh, error) from error
+
+
+def _copy_table(
+    source: sqlite3.Connection, database: sqlite3.Connection, table: str, order: str
+) -> None:
+    columns = {
+        row["name"]: _TYPES[row["type"]]
+        for row in database.execute(f"PRAGMA table_info({table})")
+        if row["name"] not in _COUNTED.get(table, ())
+    }
+    names = ", ".join(f'"{name}"' for name in columns)
+    places = ", ".join("?" * len(columns))
+    kinds = list(columns.values())
+    for row in _readable_rows(source, f"SELECT {names} FROM {table}", order):
+        if all(
+            value is None or isinstance(value, kind) for value, kind in zip(row, kinds, strict=True)
+        ):
+            database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})", row)
+
+
+def _readable_rows(source: sqlite3.Connection, query: str, order: str) -> Iterator[tuple[Any, ...]]:
+    """The rows on both sides of the damage; all of them, some twice, where there is none."""
+    for direction in ("ASC", "DESC"):
+        keys = ", ".join(f"{key} {direction}" for key in order.split(", "))
+        try:
+            yield from source.execute(f"{query} ORDER BY {keys}")
+            return
+        except sqlite3.DatabaseError:
+            continue

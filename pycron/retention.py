@@ -1,0 +1,135 @@
+"""Forgetting: what history does not keep for ever, in steps that do not grow with it.
+
+Dead letters and what has not ended stay. Of the rest the oldest go first.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pycron.model import AttemptKey, RunKey
+
+_JOBS_A_LOOK = 2000
+_PAGES_A_LOOK = 1000  # given back to the file system
+_OVER = "outcome IS NOT NULL AND NOT dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What is kept: Runs due from `before` (a UTC second) on, so many of them, of each Job and in
+    all; so many bytes of output files and of the database.
+    """
+
+    before: int
+    runs: int
+    job_runs: int
+    output_bytes: int
+    database_bytes: int
+
+
+class Retention:
+    """The looks at one database, each of which goes on where the last one stopped."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._db = database
+        self._db.execute("CREATE TEMP TABLE gone (number INTEGER PRIMARY KEY)")
+        self._last_job = 0
+
+    def look(self, keep: Keep, at_once: int, remove: Callable[[list[AttemptKey]], None]) -> bool:
+        """Forget `at_once` Runs and as many outputs, or what there is; whether a Job has gone, too.
+
+        To be called in a transaction. `remove` is told whose output files are to go before the
+        record of them does: so none is left behind, whatever happens in between.
+        """
+        self._choose(keep, at_once)
+        jobs = self._look_at_jobs(keep.job_runs, at_once)
+        outputs = self._outputs_of_gone()
+        self._db.execute("DELETE FROM attempts WHERE run IN (SELECT number FROM gone)")
+        self._db.execute("DELETE FROM runs WHERE number IN (SELECT number FROM gone)")
+        self._db.execute("DELETE FROM gone")
+        self._db.execute("DELETE FROM gaps WHERE until < ?", (keep.before,))
+        outputs += self._surplus_outputs(keep.output_bytes, at_once)
+        remove(outputs)
+        return self._drop_unused(jobs)
+
+    def shrink(self) -> None:
+        """Give pages that are free back to the file system. Not in a transaction."""
+        # executescript, because execute frees one page only
+        self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_LOOK})")
+
+    def _choose(self, keep: Keep, at_once: int) -> None:
+        """Runs that are too old or too many, and of a database that is too large the oldest."""
+        self._db.execute(
+            f"INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE fire_time < ? AND {_OVER}"
+            " ORDER BY fire_time LIMIT ?",
+            (keep.before, at_once),
+        )
+        (total,) = self._db.execute("SELECT total(runs) FROM jobs").fetchone()
+        runs = int(total)
+        surplus = runs if self._used_bytes() > keep.database_bytes else runs - keep.runs
+        if surplus > 0:
+            self._db.execute(
+                "INSERT OR IGNORE INTO gone SELECT number FROM"
+                " (SELECT number, outcome, dead FROM runs ORDER BY fire_time LIMIT ?)"
+                f" WHERE {_OVER} LIMIT ?",
+                (surplus, at_once),
+            )
+
+    def _used_bytes(self) -> int:
+        def pragma(name: str) -> int:
+            return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+
+        return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size")
+
+    def _look_at_jobs(self, most: int, at_once: int) -> list[int]:
+        """Choose the Runs that a few of the Jobs have too many of; those Jobs."""
+        rows = self._db.execute(
+            "SELECT number, runs FROM jobs WHERE number > ? ORDER BY number LIMIT ?",
+            (self._last_job, _JOBS_A_LOOK),
+        ).fetchall()
+        self._last_job = rows[-1]["number"] if len(rows) == _JOBS_A_LOOK else 0
+        for row in rows:
+            if row["runs"] > most:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO gone SELECT number FROM"
+                    " (SELECT number, outcome, dead FROM runs WHERE job = ?"
+                    f" ORDER BY fire_time LIMIT ?) WHERE {_OVER} LIMIT ?",
+                    (row["number"], row["runs"] - most, at_once),
+                )
+        return [row["number"] for row in rows]
+
+    def _drop_unused(self, jobs: list[int]) -> bool:
+        """Forget those of the Jobs that no Run belongs to any more."""
+        query = "DELETE FROM jobs WHERE number = ? AND runs = 0"
+        return self._db.executemany(query, [(job,) for job in jobs]).rowcount > 0
+
+    def _outputs_of_gone(self) -> list[AttemptKey]:
+        query = (  # CROSS keeps SQLite from looking at all Attempts first
+            "SELECT jobs.id, fire_time, pass, attempts.number FROM gone"
+            " CROSS JOIN runs ON runs.number = gone.number JOIN jobs ON jobs.number = runs.job"
+            " CROSS JOIN attempts ON attempts.run = gone.number WHERE output_kept IS NOT 0"
+        )
+        return [AttemptKey(RunKey(*row[:3]), row[3]) for row in self._db.execute(query)]
+
+    def _surplus_outputs(self, most: int, at_once: int) -> list[AttemptKey]:
+        """Forget the oldest outputs while they are too many bytes; the Runs stay."""
+        (total,) = self._db.execute("SELECT output_kept FROM totals").fetchone()
+        if total <= most:
+            return []
+        rows = self._db.execute(
+            "SELECT jobs.id, fire_time, pass, attempts.number, run, output_kept FROM attempts"
+            " JOIN runs ON runs.number = run JOIN jobs ON jobs.number = job"
+            " WHERE output_kept > 0 ORDER BY run LIMIT ?",
+            (at_once,),
+        ).fetchall()
+        chosen: list[sqlite3.Row] = []
+        for row in rows:
+            if total <= most:
+                break
+            total -= row["output_kept"]
+            chosen.append(row)
+        self._db.executemany(
+            "UPDATE attempts SET output_kept = 0 WHERE run = ? AND number = ?",
+            [(row["run"], row["number"]) for row in chosen],
+        )
+        return [AttemptKey(RunKey(*row[:3]), row["number"]) for row in chosen]

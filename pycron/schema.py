@@ -1,0 +1,162 @@
+"""The database of the store: its tables, how they came to be, and how it is opened."""
+
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE totals (output_kept INTEGER NOT NULL);
+INSERT INTO totals VALUES (0);
+
+CREATE TABLE users (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    "table" TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    user INTEGER NOT NULL REFERENCES users,
+    schedule TEXT NOT NULL,
+    zone TEXT,
+    command TEXT NOT NULL,
+    runs INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX jobs_by_name ON jobs (name);
+
+-- `user` is the Job's, once more, so that an index can have it.
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL REFERENCES jobs,
+    user INTEGER NOT NULL REFERENCES users,
+    fire_time INTEGER NOT NULL,
+    pass INTEGER NOT NULL,
+    outcome TEXT,
+    reason TEXT,
+    retry_at REAL,
+    started_by TEXT,
+    dead INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (job, fire_time, pass)
+);
+CREATE INDEX runs_by_time ON runs (fire_time);
+CREATE INDEX runs_by_outcome ON runs (outcome, user, fire_time);
+CREATE INDEX dead ON runs (fire_time) WHERE dead;
+
+CREATE TABLE attempts (
+    run INTEGER NOT NULL REFERENCES runs,
+    number INTEGER NOT NULL,
+    pid INTEGER,
+    started REAL,
+    ended REAL,
+    outcome TEXT,
+    exit_status INTEGER,
+    signal INTEGER,
+    cpu_seconds REAL,
+    memory_peak INTEGER,
+    output_bytes INTEGER,
+    output_kept INTEGER,
+    reason TEXT,
+    PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+CREATE INDEX attempts_with_output ON attempts (run) WHERE output_kept > 0;
+
+CREATE TABLE gaps (
+    number INTEGER PRIMARY KEY,
+    after INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    wall INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+
+CREATE TABLE pauses (
+    scope TEXT PRIMARY KEY,
+    since REAL NOT NULL,
+    until REAL,
+    by TEXT NOT NULL,
+    reason TEXT
+) WITHOUT ROWID;
+
+-- What retention has to know without counting.
+CREATE TRIGGER run_added AFTER INSERT ON runs BEGIN
+    UPDATE jobs SET runs = runs + 1 WHERE number = new.job;
+END;
+CREATE TRIGGER run_gone AFTER DELETE ON runs BEGIN
+    UPDATE jobs SET runs = runs - 1 WHERE number = old.job;
+END;
+CREATE TRIGGER output_added AFTER INSERT ON attempts WHEN new.output_kept > 0 BEGIN
+    UPDATE totals SET output_kept = output_kept + new.output_kept;
+END;
+CREATE TRIGGER output_changed AFTER UPDATE OF output_kept ON attempts
+WHEN coalesce(new.output_kept, 0) <> coalesce(old.output_kept, 0) BEGIN
+    UPDATE totals SET output_kept =
+        output_kept - coalesce(old.output_kept, 0) + coalesce(new.output_kept, 0);
+END;
+CREATE TRIGGER output_gone AFTER DELETE ON attempts WHEN old.output_kept > 0 BEGIN
+    UPDATE totals SET output_kept = output_kept - old.output_kept;
+END;
+"""
+
+# Step n makes version n + 1 of version n; what has been released is never changed.
+MIGRATIONS = [_TABLES]
+
+_JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class StoreError(Exception):
+    """The database can't be used: which, and why."""
+
+
+class RecordRefused(StoreError):
+    """A record that the database will never take."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is damaged, or is no database at all."""
+
+
+def store_error(path: Path, error: Exception) -> StoreError:
+    """What an error of SQLite means for who called."""
+    kind = StoreError
+    if isinstance(error, sqlite3.IntegrityError | OverflowError):
+        kind = RecordRefused
+    elif getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT:
+        kind = StoreCorrupt
+    return kind(f"{path}: {error}")
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """The database, made or brought up to date where necessary. Raises StoreError."""
+    try:
+        with suppress(OSError):  # it is there; or SQLite says what is wrong
+            path.touch(
+                0o600, exist_ok=False
+            )  # what it puts beside the file has the same permissions
+        database = sqlite3.connect(path, isolation_level=None, timeout=5)
+        try:
+            database.row_factory = sqlite3.Row
+            _migrate(database, path)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            database.close()
+            raise
+    except sqlite3.Error as error:
+        raise store_error(path, error) from error
+    return database
+
+
+def _migrate(database: sqlite3.Connection, path: Path) -> None:
+    """Each step in a transaction of its own, with the version that it leads to."""
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        reason = f"schema version {version}; this pycron knows {len(MIGRATIONS)}"
+        raise StoreError(f"{path}: {reason}")
+    if version == 0:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can shrink again
+    for number, step in enumerate(MIGRATIONS[version:], version + 1):
+        database.executescript(f"BEGIN IMMEDIATE;{step}PRAGMA user_version = {number};COMMIT;")

@@ -1,0 +1,528 @@
+"""What goes wrong below the store, for real: a full disk, one that can't be written, damage."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pycron.actions import (
+    Record,
+    RecordAttempt,
+    RecordBoot,
+    RecordCursor,
+    RecordEnded,
+    RecordRun,
+    RecordRunner,
+    RecordStarted,
+)
+from pycron.backlog import Backlog
+from pycron.crontab import Judge, parse
+from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
+from pycron.store import Filter, Store, StoreCorrupt, StoreError
+from pycron.timetable import Cursor
+from tests.daemons import RunningDaemon, foreground, program
+
+NOON = 1_772_971_200
+RUNS = 400
+ROOT = Path(__file__).parent.parent
+
+
+# ---- damage, found in opening
+
+
+def a_job(command: str = "true") -> Job:
+    (job,) = parse(f"* * * * * {command}\n", Source("anna", "anna"), Judge()).jobs
+    return job
+
+
+def fill(store: Store) -> None:
+    """Many Runs of one Job that have ended, one that goes on, and where the daemon is."""
+    job = a_job()
+    records: list[Record] = []
+    for number in range(RUNS):
+        attempt = AttemptKey(RunKey(job.id, NOON + 60 * number), 1)
+        end = RecordEnded(attempt, Outcome.FAILED, Ending(1.0, 1, None, 0.1, 9, 10, 10), "x" * 200,
+                          Outcome.FAILED)  # fmt: skip
+        records += [RecordRun(attempt.run, job), RecordAttempt(attempt), end]
+    alive = AttemptKey(RunKey(job.id, NOON + 60 * RUNS), 1)
+    store.write([
+        *records, RecordRun(alive.run, job), RecordAttempt(alive), RecordStarted(alive, 4711, 1.5),
+        RecordCursor(Cursor(NOON, NOON + 60)), RecordBoot("b00t", NOON, 0), RecordRunner("12-34"),
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database that was closed well."""
+    with closing(Store(tmp_path / "db")) as store:
+        fill(store)
+    return tmp_path / "db"
+
+
+def overwrite(path: Path, start: int, end: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xa5" * (end - start))
+
+
+def header_gone(path: Path) -> None:
+    overwrite(path, 0, 100)
+
+
+def first_page_gone(path: Path) -> None:
+    overwrite(path, 0, 4096)
+
+
+def half_gone(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def middle_gone(path: Path) -> None:
+    middle = path.stat().st_size // 2 // 4096 * 4096
+    overwrite(path, middle, middle + 3 * 4096)
+
+
+def everything_gone(path: Path) -> None:
+    path.write_text("nothing of the kind\n" * 1000)
+
+
+def unclean(path: Path) -> None:
+    """As a daemon leaves it that did not close it: with a log beside it."""
+    Path(f"{path}-wal").write_bytes(b"")
+
+
+def in_use(store: Store) -> None:
+    """It works as a new one would."""
+    job = a_job("later")
+    attempt = AttemptKey(RunKey(job.id, NOON), 1)
+    store.write([RecordRun(attempt.run, job), RecordAttempt(attempt)])
+    assert [row["command"] for row in store.runs(Filter(10, job=job.id))] == ["later"]
+
+
+@pytest.mark.parametrize("damage", [header_gone, first_page_gone, half_gone, middle_gone])
+def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
+    path: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(path)
+    damaged = path.read_bytes()
+    unclean(path)
+    with closing(Store(path)) as store:
+        assert store.repaired
+        assert store.repaired.aside.read_bytes() == damaged
+        assert store.repaired.aside.name.startswith("db.corrupt-")
+        assert store.repaired.reason
+        assert store.repaired.runs == store.count_runs() > 0
+        assert store.cursor() == Cursor(NOON, NOON + 60)  # so no fire time runs twice
+        assert (store.meta("boot_id"), store.meta("runner")) == ("b00t", "12-34")
+        if damage in (header_gone, first_page_gone):
+            assert store.count_runs() == RUNS + 1
+            (left,) = store.unfinished()
+            assert (left.pid, left.started) == (4711, 1.5)
+        if damage is middle_gone:
+            times = [row["fire_time"] for row in store.runs(Filter(10**6))]
+            assert {NOON, NOON + 60 * RUNS} <= set(times)  # both sides of it
+        in_use(store)
+    with closing(Store(path)) as store:
+        assert store.repaired is None
+        assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        counted = store._db.execute("SELECT total(output_kept) FROM attempts").fetchone()[0]
+        assert counted == store._db.execute("SELECT output_kept FROM totals").fetchone()[0]
+
+
+def test_a_file_that_is_no_database_at_all(path: Path) -> None:
+    everything_gone(path)
+    with closing(Store(path)) as store:
+        assert store.repaired
+        assert store.repaired.runs == 0
+        assert store.cursor() is None
+        in_use(store)
+
+
+def test_reboot_jobs_of_this_boot_are_not_run_again(path: Path) -> None:
+    """Where nothing can be read, the file's own time says whether a daemon ran since the boot."""
+    everything_gone(path)
+    with closing(Store(path)) as store:
+        assert store.meta("boot_id") == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    everything_gone(path)
+    os.utime(path, (1, 1))
+    with closing(Store(path)) as store:
+        assert store.meta("boot_id") is None
+
+
+def test_a_log_that_is_garbage(path: Path) -> None:
+    """It is passed over, with what it held."""
+    Path(f"{path}-wal").write_bytes(os.urandom(100_000))
+    with closing(Store(path)) as store:
+        assert store.repaired is None
+        assert store.count_runs() == RUNS + 1
+        in_use(store)
+
+
+def test_what_was_only_in_the_log_is_saved_too(path: Path) -> None:
+    copy = path.with_name("copy")
+    with closing(Store(path)) as store:
+        in_use(store)
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+    middle_gone(copy)
+    with closing(Store(copy)) as store:
+        assert store.repaired
+        assert [row["command"] for row in store.runs(Filter(1, job=a_job("later").id))] == ["later"]
+        assert Path(f"{store.repaired.aside}-wal").exists()
+
+
+def test_only_the_last_three_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        stamp = f"2026010{number}T000000Z"
+        monkeypatch.setattr("pycron.repair.time.strftime", lambda *_, stamp=stamp: stamp)
+        everything_gone(path)
+        Store(path).close()
+    names = sorted(each.name for each in path.parent.iterdir())
+    assert names == ["db", *(f"db.corrupt-2026010{number}T000000Z" for number in (2, 3, 4))]
+
+
+def test_nobody_else_can_read_what_is_set_aside(path: Path) -> None:
+    everything_gone(path)
+    with closing(Store(path)):
+        modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+
+
+# ---- damage, found while running
+
+
+def cold(store: Store) -> None:
+    """SQLite has to read its pages anew."""
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._db.execute("PRAGMA shrink_memory")
+
+
+def test_damage_met_in_writing(path: Path) -> None:
+    job = a_job("other")
+    records: list[Record] = [RecordRun(RunKey(job.id, NOON), job), RecordRunner("56-78")]
+    with closing(Store(path)) as store:
+        store.write([RecordRunner("56-78")])
+        cold(store)
+        overwrite(path, 4096, path.stat().st_size)
+        with pytest.raises(StoreCorrupt) as caught:
+            store.write(records)
+        done = store.repair(caught.value)
+        assert done.aside.exists()
+        assert store.cursor() == Cursor(NOON, NOON + 60)  # from memory
+        assert store.meta("runner") == "56-78"
+        store.write(records)
+        in_use(store)
+
+
+def test_damage_met_in_reading_is_repaired_with_the_next_write(path: Path) -> None:
+    with closing(Store(path)) as store:
+        cold(store)
+        middle_gone(path)
+        with pytest.raises(StoreCorrupt):
+            store.runs(Filter(10**6))
+        with pytest.raises(StoreCorrupt) as caught:
+            store.write([RecordCursor(Cursor(1, 1))])
+        store.repair(caught.value)
+        store.write([RecordCursor(Cursor(1, 1))])
+        assert len(store.runs(Filter(10**6))) > 0
+
+
+def test_a_repair_that_fails_leaves_the_file_where_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    middle_gone(path)
+    unclean(path)
+    damaged = path.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pycron.repair.os.link", refuse)
+        with pytest.raises(StoreError, match="can't be repaired: no room"):
+            Store(path)
+    assert path.read_bytes() == damaged
+    unclean(path)
+    with closing(Store(path)) as store:
+        assert store.repaired
+
+
+# ---- what waits to be written
+
+
+def story(number: int, *, dead: bool = False, over: bool = True) -> list[Record]:
+    job = a_job()
+    attempt = AttemptKey(RunKey(job.id, NOON + number), 1)
+    records: list[Record] = [RecordRun(attempt.run, job), RecordAttempt(attempt)]
+    if over:
+        end = RecordEnded(attempt, Outcome.FAILED, None, None, Outcome.FAILED, dead=dead)
+        records += [RecordStarted(attempt, 4711, 1.0), end]
+    return records
+
+
+def all_of(backlog: Backlog) -> list[Record]:
+    records: list[Record] = []
+    while backlog:
+        first = backlog.first()
+        records += first
+        backlog.written(len(first))
+    return records
+
+
+def test_a_backlog_keeps_order_and_turns() -> None:
+    backlog = Backlog()
+    turns = [story(number) * 100 for number in range(10)]
+    for turn in turns:
+        assert backlog.add(turn) == set()
+    assert len(backlog) == 4000
+    assert backlog.first() == turns[0] + turns[1]  # whole turns, about a thousand records
+    backlog.written(150)
+    assert backlog.first()[:250] == turns[0][150:]
+    assert all_of(backlog) == [record for turn in turns for record in turn][150:]
+
+
+def test_a_backlog_drops_the_oldest_that_is_over() -> None:
+    backlog = Backlog(most=40)
+    cursors: list[Record] = [RecordCursor(Cursor(number, number)) for number in range(9)]
+    turns = [
+        story(0, over=False),
+        story(1, dead=True),
+        story(2),
+        story(3),
+        *map(story, range(4, 9)),
+    ]
+    known = story(99)[2:]  # its beginning is on disk
+    assert backlog.add(known) == set()
+    dropped: set[RunKey] = set()
+    for turn, cursor in zip(turns, cursors, strict=True):
+        dropped |= backlog.add([*turn, cursor])
+    kept = all_of(backlog)
+    assert len(kept) <= 40
+    assert dropped == {RunKey(a_job().id, NOON + 2)}
+    assert backlog.take_dropped() == 1
+    assert backlog.take_dropped() == 0
+    expected = [*known, *turns[0], *turns[1], *(r for turn in turns[3:] for r in turn)]
+    assert [record for record in kept if not isinstance(record, RecordCursor)] == expected
+    assert cursors[-1] in kept
+
+
+def test_a_backlog_never_drops_what_goes_on() -> None:
+    backlog = Backlog(most=10)
+    for number in range(10):
+        assert backlog.add(story(number, over=False)) == set()
+    assert len(backlog) == 20
+
+
+# ---- a real daemon
+
+
+def table_of(marks: Path, jobs: int = 3) -> str:
+    return "".join(
+        f'CRON_NAME=j{number} @every 1s echo "$CRON_RUN_ID.$CRON_ATTEMPT" >> {marks}/{number}\n'
+        for number in range(jobs)
+    )
+
+
+def started(marks: Path) -> Counter[str]:
+    """How often each Attempt was started, by its own word."""
+    return Counter(line for path in marks.iterdir() for line in path.read_text().splitlines())
+
+
+def recorded(database: Path) -> dict[str, str]:
+    """The outcome of each Attempt; of a copy, as SQLite does not find its way into a namespace."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(shutil.copy(database, directory))
+        with closing(Store(copy)) as store:
+            rows = store.runs(Filter(10**6))
+    return {f"{row['run_id']}.{each['number']}": each["outcome"]
+            for row in rows for each in row["all"]}  # fmt: skip
+
+
+def assert_complete(marks: Path, database: Path) -> None:
+    """Every fire time once, and all of it on record."""
+    ran, known = started(marks), recorded(database)
+    assert [attempt for attempt, times in ran.items() if times > 1] == []
+    assert set(ran) == set(known)
+    assert set(known.values()) == {"succeeded"}
+    times = sorted({RunKey.parse(each.rpartition(".")[0]).fire_time for each in known})
+    assert times == list(range(times[0], times[-1] + 1))
+    assert len(known) == 3 * len(times)
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    return marks
+
+
+@pytest.mark.parametrize("damage", [header_gone, middle_gone])
+def test_a_daemon_starts_on_a_damaged_database(
+    tmp_path: Path, marks: Path, damage: Callable[[Path], None]
+) -> None:
+    state = tmp_path / "state"
+    with foreground(table_of(marks), tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", count=9)
+        daemon.kill()
+    with closing(sqlite3.connect(state / "pycron.db")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damage(state / "pycron.db")
+    unclean(state / "pycron.db")
+    with foreground(table_of(marks), tmp_path) as daemon:
+        line = daemon.wait_for("store_repaired")
+        daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 9)
+    assert line["reason"]
+    assert Path(line["aside"]).exists()
+    assert max(started(marks).values()) == 1
+    if damage is header_gone:
+        assert line["runs"] > 0
+        assert set(started(marks)) == set(recorded(state / "pycron.db"))
+
+
+def test_a_record_that_is_refused_is_said_once_and_keeps_nothing_out(
+    tmp_path: Path, marks: Path
+) -> None:
+    """The cursor is set back by hand, so a few fire times come up a second time."""
+    database = tmp_path / "state" / "pycron.db"
+    with foreground(table_of(marks), tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", count=9)
+    before = recorded(database)
+    with closing(Store(database)) as store:
+        cursor = store.cursor()
+        assert cursor
+        store.write([RecordCursor(Cursor(cursor.fixed - 2, cursor.wall - 2))])
+    with foreground(table_of(marks), tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 12)
+        refused = [line for line in daemon.log("store_failed") if "UNIQUE" in line["reason"]]
+    assert {line["run_id"] for line in refused} <= {each.rpartition(".")[0] for each in before}
+    assert len(refused) == len({(line["run_id"], line["reason"]) for line in refused}) > 0
+    assert len(recorded(database)) >= len(before) + 6
+    assert daemon.log("store_recovered") == []
+
+
+class Disk:
+    """A small file system of its own, in a mount namespace that only this test has."""
+
+    def __init__(self, directory: Path) -> None:
+        self.state = directory / "state"
+        self.state.mkdir()
+        script = f"mount -t tmpfs -o size=2m,mode=700 tmpfs {self.state}"
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", f"{script} && echo ready; exec sleep infinity"],
+            stdout=subprocess.PIPE,
+        )
+        assert self._holder.stdout
+        assert self._holder.stdout.readline() == b"ready\n"
+        self._ballast = self.seen / "ballast"
+
+    @property
+    def inside(self) -> list[str]:
+        return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
+
+    @property
+    def seen(self) -> Path:
+        """The state directory, as it is seen from here."""
+        return Path(f"/proc/{self._holder.pid}/root{self.state}")
+
+    def fill(self) -> None:
+        with self._ballast.open("ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                pass
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+    def run(self, *command: str) -> None:
+        subprocess.run([*self.inside, *command], check=True)
+
+    def end(self) -> None:
+        assert self._holder.stdout
+        self._holder.stdout.close()
+        self._holder.kill()
+        self._holder.wait()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    disk = Disk(tmp_path)
+    yield disk
+    disk.end()
+
+
+@contextmanager
+def daemon_on(disk: Disk, table: str, directory: Path) -> Iterator[RunningDaemon]:
+    with foreground(table, directory, prefix=disk.inside, cwd=ROOT) as daemon:
+        yield daemon
+
+
+@pytest.mark.root
+def test_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
+    """Jobs go on being started; when there is room again nothing is missing."""
+    with daemon_on(disk, table_of(marks), tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", count=3)
+        disk.fill()
+        daemon.wait_for("store_failed")
+        daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 15)
+        assert daemon.log("store_recovered") == []
+        disk.free()
+        assert daemon.wait_for("store_recovered")["dropped"] == 0
+        daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 3)
+    assert len(daemon.log("store_failed")) == 1
+    assert "full" in daemon.log("store_failed")[0]["reason"]
+    assert_complete(marks, disk.seen / "pycron.db")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("room", ["before", "after"])
+def test_a_full_disk_and_a_daemon_that_is_killed(
+    tmp_path: Path, marks: Path, disk: Disk, room: str
+) -> None:
+    """The runner knows what it started: nothing runs twice, and in the end it is on record.
+
+    There is room again before the next daemon starts, or only after.
+    """
+    table = table_of(marks)
+    with daemon_on(disk, table, tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", count=3)
+        disk.fill()
+        daemon.wait_for("store_failed")
+        daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 9)
+        daemon.kill()
+    if room == "before":
+        disk.free()
+    with daemon_on(disk, table, tmp_path) as daemon:
+        ended = len(daemon.log("attempt_ended"))
+        daemon.wait_for("attempt_ended", count=ended + 9)
+        if room == "after":
+            disk.free()
+            daemon.wait_for("store_recovered")
+        daemon.wait_for("attempt_ended", count=ended + 18)
+    assert_complete(marks, disk.seen / "pycron.db")
+
+
+@pytest.mark.root
+def test_a_state_directory_that_is_read_only(tmp_path: Path, disk: Disk) -> None:
+    disk.run("mount", "-o", "remount,ro", str(disk.state))
+    table = tmp_path / "table"
+    table.write_text("* * * * * true\n")
+    arguments: list[str | Path] = ["--foreground", "--table", table, "--state-dir", disk.state]
+    done = subprocess.run(
+        [*disk.inside, *program("pycrond", *arguments)], capture_output=True, text=True,
+        timeout=60, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("pycrond: ")
+    assert "Read-only file system" in done.stderr
+    assert done.stderr.count("\n") == 1
