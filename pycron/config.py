@@ -16,6 +16,7 @@ from typing import Any
 from pycron.admission import Limits
 from pycron.policy import Gates
 from pycron.settings import NAME_PATTERN, SETTINGS
+from pycron.zonedata import ZoneData
 
 
 class ConfigError(Exception):
@@ -134,9 +135,9 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
     for section, content in document.items():
         if not isinstance(content, dict):
             raise ConfigError(f'{path}: "{section}" stands outside of a [section]')
-        if section in _OPEN:
+        if section in OPEN_SECTIONS:
             values[section] = dict(
-                _OPEN[section](key, value, path) for key, value in content.items()
+                OPEN_SECTIONS[section](key, value, path) for key, value in content.items()
             )
             continue
         if section not in {key.partition(".")[0] for key in OPTIONS}:
@@ -171,7 +172,10 @@ def _pool(name: str, places: Any, path: Path) -> tuple[str, int]:
 
 
 def _default(name: str, value: Any, path: Path) -> tuple[str, Any]:
-    return _setting(f"defaults.{name}", name, value, path, set(SETTINGS) - {"CRON_NAME"})
+    default = _setting(f"defaults.{name}", name, value, path, set(SETTINGS) - {"CRON_NAME"})
+    if name == "CRON_TZ" and not ZoneData().exists(value):
+        raise ConfigError(f"{path}: bad defaults.CRON_TZ: {value!r} (no such time zone)")
+    return default
 
 
 def _ceiling(name: str, value: Any, path: Path) -> tuple[str, Any]:
@@ -191,7 +195,7 @@ def _setting(option: str, name: str, value: Any, path: Path, known: set[str]) ->
         raise ConfigError(f"{path}: bad {option}: {value!r} ({setting.form})") from None
 
 
-_OPEN: dict[str, Callable[[str, Any, Path], tuple[str, Any]]] = {
+OPEN_SECTIONS: dict[str, Callable[[str, Any, Path], tuple[str, Any]]] = {
     "pools": _pool,
     "defaults": _default,
     "ceilings": _ceiling,

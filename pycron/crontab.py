@@ -20,6 +20,7 @@ from typing import Any
 
 from pycron.fields import FIELDS, FieldError, Pick
 from pycron.model import Environment, Job, Problem, Severity, Source, Table, digest
+from pycron.policy import job_limit
 from pycron.schedule import Schedule, ScheduleError, parse_cron, parse_nickname
 from pycron.settings import SETTINGS, Concurrency, Setting, Settings, intern
 
@@ -76,7 +77,6 @@ _WORD = re.compile(r"[ \t]*([^ \t]*)")
 _FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
 # What useradd, LDAP and Active Directory give out; a path or an option is no user.
 USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
-_DEFAULTS = Settings()
 _COMMAND = re.compile(r"(?:[^\\%]|\\.|\\$)*", re.DOTALL)
 _UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
 
@@ -176,12 +176,16 @@ class _Reader:
 
     def _settled(self, values: dict[str, Any]) -> Settings:
         """The settings with these values, none of them above what the configuration allows."""
-        capped = dict(values)
-        for attribute, most in self._ceilings.items():
-            value = values.get(attribute, getattr(_DEFAULTS, attribute))
-            if value is None or value > most:
-                capped[attribute] = most
-        return intern(frozenset(capped.items()))
+        settings = intern(frozenset(values.items()))
+        wanted = {attribute: getattr(settings, attribute) for attribute in self._ceilings}
+        if "max_running" in wanted:  # without it, a policy may allow one only
+            wanted["max_running"] = job_limit(settings)
+        capped = {
+            attribute: self._ceilings[attribute]
+            for attribute, value in wanted.items()
+            if value is None or value > self._ceilings[attribute]
+        }
+        return intern(frozenset({**values, **capped}.items())) if capped else settings
 
     def _take_settings(self, line: str) -> None:
         """Settings alone on their line hold from here on, in front of an entry for it alone."""
@@ -231,14 +235,18 @@ class _Reader:
         if setting.name == "CRON_TZ" and not self.judge.zone_exists(text):
             message = f'bad CRON_TZ: "{text}" (no such time zone; {setting.form})'
             raise _Complaint("unknown-zone", message, column)
-        if setting.name == "CRON_POOL" and text not in (self.judge.pools or (text,)):
-            message = f'CRON_POOL: "{text}" is not in the configuration, and has no limit'
-            self._warn("unknown-pool", message, column)
+        if setting.name == "CRON_POOL" and self.judge.pools is not None:
+            self._check_pool(text, self.judge.pools, column)
         most = self._ceilings.get(setting.attribute)
         if most is not None and value > most:
             message = f'{setting.name}: "{text}" is above the ceiling of this system, {most}'
             self._warn("above-ceiling", message, column)
         return value
+
+    def _check_pool(self, name: str, known: Collection[str], column: int) -> None:
+        if name not in known:
+            message = f'CRON_POOL: "{name}" is not in the configuration, and has no limit'
+            self._warn("unknown-pool", message, column)
 
     # ---- entries
 

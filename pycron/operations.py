@@ -1,7 +1,7 @@
 """What operators do by hand: start, kill, pause, resume, and what becomes of dead letters."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pycron.actions import (
@@ -11,6 +11,7 @@ from pycron.actions import (
     PauseBegan,
     PauseEnded,
     RecordNotStarted,
+    RecordRun,
     Redriven,
     StartedByHand,
 )
@@ -20,7 +21,7 @@ from pycron.engine import Engine
 from pycron.model import AttemptKey, Job, Pause, RunKey
 from pycron.requests import number_or_none, text_or_none, visible_run
 from pycron.rights import Refusal, Rights, is_master, user_of
-from pycron.rows import pause_row
+from pycron.rows import pause_row, scope_in_words
 from pycron.store import Row, Store, StoreError
 from pycron.wire import Message
 
@@ -45,22 +46,25 @@ class Operations:
         job = self._job(peer, request)
         self.rights.check_may_change(peer, job.user)
         force = request.get("force") is True
-        run = self._free_run(job)
-        actions = self.feed(StartedByHand(job, user_of(peer), run.turn, force))
+        actions = self.feed(StartedByHand(job, user_of(peer), self._free_turn(job), force))
+        run = next((a.run for a in actions if isinstance(a, RecordRun) and a.by), None)
+        if run is None:
+            raise Refusal("the daemon is ending, and begins nothing")
         for action in actions:
             if isinstance(action, RecordNotStarted) and action.run == run:
                 raise Refusal(f"{job.name}: {action.outcome.value}: {action.reason}")
         (live,) = (each for each in self.engine.alive if each.run == run)
         return {"run_id": str(run), "state": live.state.value, "why": live.why}
 
-    def _free_run(self, job: Job) -> RunKey:
+    def _free_turn(self, job: Job) -> int:
+        """One that no Run of this second has."""
         run = RunKey(job.id, int(time.time()), _BY_HAND)
         while self.engine.is_alive(run) or self.store.run(run):
             run = RunKey(job.id, run.fire_time, run.turn + 1)
-        return run
+        return run.turn
 
     def kill(self, peer: Peer, request: Message) -> Message:
-        """End a Run, or all that run of a Job."""
+        """End a Run, or all of a Job that run or wait."""
         name = text_or_none(request, "run_id") or ""
         sees = self.rights.sight(peer)
         found = [
@@ -70,8 +74,8 @@ class Operations:
         ]
         if not found:
             raise Refusal(f'nothing runs or waits that is called "{name}"')
-        for live in found:
-            self.rights.check_may_change(peer, live.job.user)
+        job = _only_one(name, {live.job.id: live.job for live in found}.values())
+        self.rights.check_may_change(peer, job.user)
         kill_after = number_or_none(request, "kill_after")
         for live in found:
             self.feed(CancelledByHand(live.run, user_of(peer), kill_after))
@@ -84,10 +88,7 @@ class Operations:
         found = [j for j in self.engine.jobs() if name in (j.name, j.id) and sees(j.user)]
         if not found:
             raise Refusal(f'no such job: "{name}" (pycron list)')
-        if len(found) > 1:
-            ids = ", ".join(f"{job.id} ({job.source.name}:{job.line})" for job in found)
-            raise Refusal(f'several jobs are called "{name}": {ids}')
-        return found[0]
+        return _only_one(name, found)
 
     # ---- pause, resume
 
@@ -102,13 +103,20 @@ class Operations:
         return {"row": pause_row(pause, names)}
 
     def resume(self, peer: Peer, request: Message) -> Message:
-        scope, names = self._scope(peer, request)
+        scope, names = self._paused_scope(peer, request)
         for pause in self.engine.pauses:
             if pause.scope == scope:
                 self._check_may_resume(peer, pause)
                 self.feed(PauseEnded(scope))
                 return {"row": pause_row(pause, names)}
-        raise Refusal(f"{scope.replace(':', ' ')} is not paused")
+        raise Refusal(f"{scope_in_words(scope, names)} is not paused")
+
+    def _paused_scope(self, peer: Peer, request: Message) -> tuple[str, dict[str, str]]:
+        """As _scope; and a Job whose entry is gone has its id still."""
+        scope = f"job:{request.get('job')}"
+        if any(pause.scope == scope for pause in self.engine.pauses):
+            return scope, {}
+        return self._scope(peer, request)
 
     def _check_may_resume(self, peer: Peer, pause: Pause) -> None:
         if not is_master(peer) and pause.by != user_of(peer):
@@ -161,3 +169,11 @@ class Operations:
         if not row["dead"]:
             raise Refusal(f"{row['run_id']} is no dead letter")
         return RunKey.parse(row["run_id"]), row, len(attempts)
+
+
+def _only_one(name: str, jobs: Collection[Job]) -> Job:
+    """The Job that was meant; refused where that could be several."""
+    if len(jobs) > 1:
+        ids = ", ".join(f"{job.id} ({job.source.name}:{job.line})" for job in jobs)
+        raise Refusal(f'several jobs are called "{name}": {ids}')
+    return next(iter(jobs))

@@ -98,7 +98,7 @@ def closed_gate(limits: Gates, load: float, free_memory: int) -> str | None:
     return None
 
 
-_FOR_A_HOOK = ("timeout", "kill_after", "memory_max", "pool", "priority", "nice", "umask", "cwd")
+FOR_A_HOOK = ("timeout", "kill_after", "memory_max", "pool", "priority", "nice", "umask", "cwd")
 
 
 def failure_hook(job: Job, run: RunKey, outcome: Outcome, exit_status: int | None) -> Job | None:
@@ -109,7 +109,7 @@ def failure_hook(job: Job, run: RunKey, outcome: Outcome, exit_status: int | Non
     command = job.settings.on_failure
     if command is None:
         return None
-    settings = {(name, getattr(job.settings, name)) for name in _FOR_A_HOOK}
+    settings = {(name, getattr(job.settings, name)) for name in FOR_A_HOOK}
     told = {
         "CRON_FAILED_JOB": job.name,
         "CRON_FAILED_RUN_ID": str(run),

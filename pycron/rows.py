@@ -46,6 +46,7 @@ def run_row(row: Row, attempts: list[Row]) -> Row:
         "cpu_seconds": last.get("cpu_seconds"),
         "memory_peak_bytes": last.get("memory_peak"),
         "reason": row["reason"],
+        "started_by": row["started_by"],
     }
 
 
@@ -91,12 +92,17 @@ def live_row(live: LiveRun) -> Row:
 
 def pause_row(pause: Pause, jobs: dict[str, str]) -> Row:
     """A pause; `jobs` has the names of Jobs by id."""
-    kind, _, name = pause.scope.partition(":")
     return {
         "scope": pause.scope,
-        "what": f"job {jobs.get(name, name)}" if kind == "job" else pause.scope.replace(":", " "),
+        "what": scope_in_words(pause.scope, jobs),
         "since": rfc3339(pause.since),
         "until": None if pause.until is None else rfc3339(pause.until),
         "by": pause.by,
         "reason": pause.reason,
     }
+
+
+def scope_in_words(scope: str, jobs: dict[str, str]) -> str:
+    """What a pause holds; `jobs` has the names of Jobs by id."""
+    kind, _, name = scope.partition(":")
+    return f"job {jobs.get(name, name)}" if kind == "job" else scope.replace(":", " ")

@@ -13,12 +13,12 @@ from pycron.config import Config
 from pycron.control import Peer, refusal
 from pycron.desk import TableDesk
 from pycron.engine import Engine
-from pycron.model import AttemptKey, Outcome, Problem, RunKey, problem_row, rfc3339
+from pycron.model import AttemptKey, Outcome, Pause, Problem, RunKey, problem_row, rfc3339
 from pycron.operations import Operations
 from pycron.places import Places
 from pycron.requests import number, number_or_none, visible_run
 from pycron.rights import Refusal, Rights, user_of
-from pycron.rows import attempt_row, job_row, live_row, pause_row, run_row
+from pycron.rows import Row, attempt_row, job_row, live_row, pause_row, run_row
 from pycron.runner_client import output_path
 from pycron.store import Filter, Store
 from pycron.tables import Tables
@@ -87,7 +87,7 @@ class Service:
             "jobs": sum(1 for job in self.engine.jobs() if sees(job.user)),
             "running": sum(1 for run in self.engine.running if sees(run.job.user)),
             "waiting": sum(1 for run in self.engine.waiting if sees(run.job.user)),
-            "paused": len(self.engine.pauses),
+            "paused": len(self._visible_pauses(peer)),
         }
 
     def _jobs(self, peer: Peer, request: Message) -> Message:
@@ -182,7 +182,7 @@ class Service:
             "next": [job_row(job) | {"fire_time": rfc3339(fire)} for fire, job in coming],
             "counts": {"running": len(running), "waiting": len(waiting)},
             "limits": self._limits(),
-            "pauses": self._pauses(peer, request)["rows"],
+            "pauses": self._visible_pauses(peer),
         }
 
     def _limits(self) -> Message:
@@ -197,10 +197,23 @@ class Service:
         shown = {name: list(use) for name, use in rows.items() if use[1] is not None}
         return {**shown, "closed": admission.closed}
 
-    def _pauses(self, _peer: Peer, _request: Message) -> Message:
-        """Whoever wonders why a Job doesn't run may know that it is paused."""
-        names = {job.id: job.name for job in self.engine.jobs()} if self.engine.pauses else {}
-        return {"rows": [pause_row(pause, names) for pause in self.engine.pauses]}
+    def _pauses(self, peer: Peer, _request: Message) -> Message:
+        return {"rows": self._visible_pauses(peer)}
+
+    def _visible_pauses(self, peer: Peer) -> list[Row]:
+        """Whoever wonders why a Job doesn't run may know that it is paused, and by whom."""
+        if not self.engine.pauses:
+            return []
+        sees = self.rights.sight(peer)
+        jobs = {job.id: job for job in self.engine.jobs()}
+        names = {job.id: job.name for job in jobs.values()}
+
+        def is_visible(pause: Pause) -> bool:
+            kind, _, name = pause.scope.partition(":")
+            owners = {"user": name, "job": jobs[name].user if name in jobs else pause.by}
+            return kind not in owners or sees(owners[kind])
+
+        return [pause_row(pause, names) for pause in self.engine.pauses if is_visible(pause)]
 
 
 def _process(pid: int) -> Message:

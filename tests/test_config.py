@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from pycron.config import OPTIONS, Config, ConfigError, read_config
+from pycron.settings import SETTINGS
+from tests.test_crontab import GOOD_VALUES
 
 
 def complaint(directory: Path, text: str) -> str:
@@ -63,6 +65,10 @@ def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
         ('[defaults]\nCRON_NAME = "x"\n', 'unknown option: "defaults.CRON_NAME"'),
         ('[defaults]\nCRON_TIMEOT = "1h"\n', "(did you mean CRON_TIMEOUT?)"),
         ('[defaults]\nCRON_TIMEOUT = "soon"\n', "bad defaults.CRON_TIMEOUT: 'soon' (a duration"),
+        ('[defaults]\nCRON_TZ = "No/Where"\n', "bad defaults.CRON_TZ: 'No/Where' (no such time"),
+        ("[ceilings]\nCRON_PRIORITY = 1001\n", "bad ceilings.CRON_PRIORITY: 1001 (a number from"),
+        ("[ceilings]\nCRON_NICE = 5\n", 'unknown option: "ceilings.CRON_NICE"'),
+        ("pools = 3\n", '"pools" stands outside of a [section]'),
         ('[ceilings]\nCRON_TZ = "UTC"\n', 'unknown option: "ceilings.CRON_TZ"'),
         ("[limits]\nload = nan\n", "bad limits.load: nan (a number above 0)"),
         ('[limits]\nload = "1"\n', "bad limits.load: '1' (a number above 0)"),
@@ -126,3 +132,19 @@ def test_a_file_that_may_not_be_read_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "pycron.toml").touch(mode=0)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "pycron.toml", required=False)
+
+
+def test_a_default_zone(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text('[defaults]\nCRON_TZ = "Europe/Berlin"\n')
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.defaults == {"zone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"CRON_NAME"}))
+def test_every_setting_can_have_a_default(tmp_path: Path, name: str) -> None:
+    """With the text that a table has, and a number without quotes, too."""
+    setting = SETTINGS[name]
+    text = "UTC" if name == "CRON_TZ" else GOOD_VALUES[name][0].strip("'\"")
+    (tmp_path / "pycron.toml").write_text(f"[defaults]\n{name} = '{text}'\n")
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.defaults == {setting.attribute: setting.parse(text)}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pycron.crontab import LONGEST_LINE, MOST_PROBLEMS, Judge, parse, printable
 from pycron.model import Job, Problem, Severity, Source, Table
+from pycron.policy import job_limit
 from pycron.schedule import CronSchedule, Interval, Reboot
 from pycron.settings import SETTINGS, CatchUp, Concurrency, Setting
 
@@ -265,6 +266,92 @@ def test_a_bad_random_delay(value: str) -> None:
     problem = problem_of(f"RANDOM_DELAY={value}")
     assert (problem.code, problem.column) == ("bad-setting", 14)
     assert problem.message == f'bad RANDOM_DELAY: "{value}" (minutes, 0-1440)'
+
+
+# ---- what the configuration says of settings
+
+
+def test_a_default_of_the_configuration_holds_where_a_table_is_silent() -> None:
+    judge = replace(JUDGE, defaults={"retries": 2, "timeout": 3600})
+    for source, entry in ((ALICE, "@daily x"), (SYSTEM, "@daily root x")):
+        job = job_of(entry, source=source, judge=judge)
+        assert (job.settings.retries, job.settings.timeout) == (2, 3600)
+    assert job_of("CRON_RETRIES=5 @daily x", judge=judge).settings.retries == 5
+    assert job_of("CRON_RETRIES='' @daily x", judge=judge).settings.retries == 0
+
+
+CEILINGS = {"retries": 3, "max_running": 5, "priority": 10}
+
+
+def test_a_user_asks_for_no_more_than_the_ceiling() -> None:
+    judge = replace(JUDGE, ceilings=CEILINGS)
+    table = read("CRON_RETRIES=50 @daily x", "CRON_RETRIES=3 @hourly x", judge=judge)
+    assert [job.settings.retries for job in table.jobs] == [3, 3]
+    (problem,) = table.problems
+    assert (problem.severity, problem.code, problem.line) == (Severity.WARNING, "above-ceiling", 1)
+    assert problem.message == 'CRON_RETRIES: "50" is above the ceiling of this system, 3'
+    for source in (ALICE, ROOT):
+        alone = read("CRON_PRIORITY=900", "@daily x", source=source, judge=judge)
+        assert [job.settings.priority for job in alone.jobs] == [10]
+
+
+def test_a_default_is_no_way_around_a_ceiling() -> None:
+    judge = replace(JUDGE, defaults={"retries": 9}, ceilings=CEILINGS)
+    assert job_of("@daily x", judge=judge).settings.retries == 3
+
+
+def test_a_limit_that_is_not_set_is_the_ceiling() -> None:
+    judge = replace(JUDGE, ceilings={"max_running": 5, "memory_max": 2**30, "timeout": 60})
+    settings = job_of("@daily x", judge=judge).settings
+    assert (settings.max_running, settings.memory_max, settings.timeout) == (5, 2**30, 60)
+
+
+@pytest.mark.parametrize(
+    ("entry", "most"),
+    [
+        ("CRON_CONCURRENCY=forbid @daily x", 1),
+        ("CRON_CONCURRENCY=queue @daily x", 1),
+        ("CRON_CONCURRENCY=replace @daily x", 1),
+        ("CRON_RETRIES=1 @daily x", 1),
+        ("@daily -s x", 1),
+        ("CRON_CONCURRENCY=forbid CRON_MAX_RUNNING=2 @daily x", 2),
+        ("CRON_CONCURRENCY=allow @daily x", 5),
+    ],
+)
+def test_a_ceiling_allows_no_more_beside_each_other_than_the_policy(entry: str, most: int) -> None:
+    job = job_of(entry, judge=replace(JUDGE, ceilings=CEILINGS))
+    assert job_limit(job.settings) == most
+
+
+def test_a_system_table_has_no_ceiling() -> None:
+    judge = replace(JUDGE, ceilings=CEILINGS)
+    job = job_of("CRON_RETRIES=50 @daily root x", source=SYSTEM, judge=judge)
+    assert (job.settings.retries, job.settings.max_running) == (50, None)
+
+
+@pytest.mark.parametrize("pools", [{"web"}, set()])
+def test_a_pool_that_the_configuration_does_not_name(pools: set[str]) -> None:
+    table = read("CRON_POOL=db @daily x", judge=replace(JUDGE, pools=pools))
+    (problem,) = table.problems
+    assert (problem.severity, problem.code, problem.column) == (
+        Severity.WARNING,
+        "unknown-pool",
+        11,
+    )
+    assert problem.message == 'CRON_POOL: "db" is not in the configuration, and has no limit'
+    assert table.jobs[0].settings.pool == "db"
+
+
+def test_a_pool_that_is_known_or_that_nobody_can_know() -> None:
+    for pools in ({"db"}, None):
+        assert not read("CRON_POOL=db @daily x", judge=replace(JUDGE, pools=pools)).problems
+
+
+def test_one_at_a_time_as_openbsd_writes_it() -> None:
+    assert job_of("@daily -s x").settings.concurrency is Concurrency.FORBID
+    assert job_of("@daily -q x").settings.concurrency is None
+    other = job_of("CRON_CONCURRENCY=queue @daily -s x")
+    assert other.settings.concurrency is Concurrency.QUEUE
 
 
 GOOD_VALUES = {

@@ -19,13 +19,15 @@ import pytest
 
 import pycron
 from pycron import crontab
-from pycron.config import OPTIONS, Config
+from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config
 from pycron.crontab import Judge
+from pycron.engine import LiveRun, State
 from pycron.events import Event
-from pycron.model import Problem, Severity, Source, problem_row
+from pycron.model import Outcome, Pause, Problem, RunKey, Severity, Source, problem_row
+from pycron.policy import FOR_A_HOOK, failure_hook
 from pycron.programs import pycron as pycron_program
 from pycron.programs import pycrond, pycrontab
-from pycron.rows import attempt_row, job_row, run_row
+from pycron.rows import attempt_row, job_row, live_row, pause_row, run_row
 from pycron.settings import SETTINGS, Setting
 from pycron.zonedata import ZoneData
 
@@ -139,11 +141,33 @@ def test_manual_has_no_setting_that_does_not_exist() -> None:
 def test_config_option_is_in_the_manual(key: str) -> None:
     written = written_default(items(sections("pycron.toml.5")["OPTIONS"], "Cm")[key])
     default = getattr(Config(), OPTIONS[key].name)
-    assert written in (str(default), rf"\(dq{default}\(dq")
+    assert written in ((None,) if default is None else (str(default), rf"\(dq{default}\(dq"))
 
 
 def test_manual_has_no_config_option_that_does_not_exist() -> None:
-    assert set(items(sections("pycron.toml.5")["OPTIONS"], "Cm")) == set(OPTIONS)
+    described = set(items(sections("pycron.toml.5")["OPTIONS"], "Cm"))
+    assert described == {*OPTIONS, *(f"[{section}]" for section in OPEN_SECTIONS)}
+
+
+def test_manual_names_the_settings_that_have_a_ceiling() -> None:
+    text = items(sections("pycron.toml.5")["OPTIONS"], "Cm")["[ceilings]"]
+    assert set(re.findall(r"CRON_[A-Z_]+", text)) == set(CAPPED)
+
+
+def test_manual_names_the_settings_that_a_failure_hook_has() -> None:
+    """Those of its Job that hold for the command of CRON_ON_FAILURE."""
+    _, _, text = sections("pycrontab.5")["When a Run has failed"].partition("It has the Job's")
+    named = set(re.findall(r"CRON_[A-Z_]+", text.partition(".Pp")[0]))
+    assert named == {s.name for s in SETTINGS.values() if s.attribute in FOR_A_HOOK}
+
+
+def test_manual_names_the_variables_of_a_failure_hook() -> None:
+    entry = "CRON_ON_FAILURE=x @daily true\n"
+    [job] = crontab.parse(entry, Source("joe", "joe"), Judge()).jobs
+    hook = failure_hook(job, RunKey(job.id, 0), Outcome.FAILED, 1)
+    assert hook is not None
+    described = items(sections("pycrontab.5")["When a Run has failed"], "Ev")
+    assert set(described) == set(dict(hook.environment)) - set(dict(job.environment))
 
 
 def test_log_events_are_those_of_the_manual() -> None:
@@ -159,6 +183,8 @@ def json_keys() -> dict[str, dict[str, Any]]:
         "list": job_row(job),
         "runs": run_row(defaultdict(int), []),
         "show": attempt_row(nothing),
+        "pause": pause_row(Pause("all", 0, None, "root", None), {}),
+        "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_row(problem),
     }
 

@@ -49,6 +49,7 @@ def kill(options: argparse.Namespace) -> int:
 
 # ---- pause, resume
 
+_WHAT = "what? (a job, --owner, --pool or --all)"
 _PAUSE_COLUMNS = (
     ("what", "what"), ("since", "since"), ("until", "until"), ("by", "by"), ("reason", "reason"),
 )  # fmt: skip
@@ -58,6 +59,8 @@ def pause(options: argparse.Namespace) -> int:
     """Without a scope: what is paused."""
     client = _client(options)
     scope = _scope(options)
+    if not scope and (options.seconds is not None or options.reason):
+        raise argparse.ArgumentTypeError(f"pause: {_WHAT}")
     if not scope:
         rows = client.ask("pauses")["rows"]
         if options.json:
@@ -74,7 +77,7 @@ def pause(options: argparse.Namespace) -> int:
 def resume(options: argparse.Namespace) -> int:
     scope = _scope(options)
     if not scope:
-        raise argparse.ArgumentTypeError("resume: what? (a job, --owner, --pool or --all)")
+        raise argparse.ArgumentTypeError(f"resume: {_WHAT}")
     answer = _client(options).ask("resume", **scope)
     if options.json:
         print_json([answer["row"]])

@@ -1,0 +1,88 @@
+"""The system's daemon for a test, as root.
+
+It has its own /etc/pycron.d, spool, state and run directory: empty file systems, mounted in a
+private mount namespace that the daemon and all programs of the test share.
+"""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from pycron import places
+from tests.daemons import RunningDaemon, program
+from tests.waiting import until
+
+USERS = ("pycrontest1", "pycrontest2", "pycrontest3")
+_PRIVATE = (places.SPOOL, places.DROP_INS, places.ALLOW.parent,
+            places.SYSTEM_STATE, places.SYSTEM_RUN)  # fmt: skip
+_ROOT = Path(__file__).parent.parent
+
+
+class System:
+    """A machine of its own, as far as pycron can see."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        script = "; ".join(
+            f"mkdir -p {path} && mount -t tmpfs -o mode={mode} tmpfs {path}"
+            for path, mode in ((path, 700 if path == places.SPOOL else 755) for path in _PRIVATE)
+        )
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", f"{script}; echo ready; exec sleep infinity"],
+            stdout=subprocess.PIPE,
+        )
+        assert self._holder.stdout
+        assert self._holder.stdout.readline() == b"ready\n"
+        self._logs = 0
+        self.daemon = self.start()
+
+    @property
+    def inside(self) -> list[str]:
+        return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
+
+    def start(self) -> RunningDaemon:
+        self._logs += 1
+        log = self.directory / f"log{self._logs}"
+        daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)
+        daemon.wait_for("daemon_started")
+        until(lambda: self.run("pycron", "status").returncode == 0)
+        return daemon
+
+    def run(
+        self, name: str, *arguments: str | Path, user: str = "root", stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """One of our programs, as this user."""
+        command = ["env", f"PYTHONPATH={_ROOT}", *program(name, *arguments)]
+        if user != "root":
+            command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command]
+        return subprocess.run(
+            [*self.inside, *command], input=stdin, capture_output=True, text=True, timeout=60,
+            check=False, cwd="/",
+        )  # fmt: skip
+
+    def shell(self, script: str) -> str:
+        """What a script prints that runs inside as root."""
+        done = subprocess.run(
+            [*self.inside, "sh", "-ec", script], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def write(self, path: Path, text: str) -> None:
+        """A file, put in place whole."""
+        quoted = shlex.quote(str(path))
+        hidden = shlex.quote(str(path.parent / ".new"))
+        self.shell(f"printf '%s' {shlex.quote(text)} > {hidden}; mv {hidden} {quoted}")
+
+    def runs(self, *arguments: str, user: str = "root") -> list[dict[str, Any]]:
+        listed = self.run("pycron", "runs", "--json", *arguments, user=user)
+        assert listed.returncode == 0, listed.stderr
+        return [json.loads(line) for line in listed.stdout.splitlines()]
+
+    def close(self) -> None:
+        self.daemon.stop()
+        self._holder.kill()
+        self._holder.wait()
+        assert self._holder.stdout
+        self._holder.stdout.close()
