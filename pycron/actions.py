@@ -59,7 +59,7 @@ class Resumed:
     """A Run that an earlier daemon left behind; Attempt 0 when none was begun.
 
     `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`. `gone`: the
-    entry is no longer there, so no Attempt can be begun.
+    entry is no longer there, so no Attempt can be begun. `redriven`: it has been a dead letter.
     """
 
     attempt: AttemptKey
@@ -69,6 +69,7 @@ class Resumed:
     retry_at: float | None = None
     outcome: Outcome | None = None
     gone: bool = False
+    redriven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -484,6 +484,7 @@ class Daemon:
                     left.retry_at,
                     left.outcome,
                     gone=job is None,
+                    redriven=left.redriven,
                 )
             )
 
@@ -493,9 +494,10 @@ class Daemon:
         found = self._store.run(run)
         if found is None:
             return None
-        row, attempts = found
-        status = attempts[-1]["exit_status"] if attempts else None
-        return failure_hook(job, run, Outcome(row["outcome"]), status)
+        ended = [attempt for attempt in found[1] if attempt["outcome"] is not None]
+        if not ended:
+            return None
+        return failure_hook(job, run, Outcome(ended[-1]["outcome"]), ended[-1]["exit_status"])
 
     def _boot(self) -> None:
         """@reboot: once a boot; in the foreground, where the daemon is the machine, each start."""

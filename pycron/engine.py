@@ -155,7 +155,7 @@ class _Live:
     """A Run that has not ended, and the Attempt it is at (0: none yet).
 
     `planned`: when the Attempt that it waits for is to start. `last`: its last Attempt, after which
-    no retry comes. `outcome`: how the Attempt before ended.
+    no retry comes. `outcome`: how the Attempt before ended. `redriven`: it has been a dead letter.
     """
 
     job: Job
@@ -164,6 +164,7 @@ class _Live:
     state: State = State.WAITING
     number: int = 0
     outcome: Outcome | None = None
+    redriven: bool = False
     pid: int | None = None
     started: float | None = None
 
@@ -409,7 +410,6 @@ class Engine:
             self._out.logs.append(stepped)
         if self._let_go():
             return  # at once; what else is due has its turn with the next tick, which is due, too
-        self._end_pauses()
         why = "the clock was set forward" if self._seen else "the daemon was not running"
         for fire, turn, job in self._timetable.take_due(now.wall, awake):
             self._take_up(RunKey(job.id, fire, turn), job)
@@ -417,6 +417,7 @@ class Engine:
         for gap in self._timetable.take_passed_over():
             self._out.records.append(RecordGap(gap, why))
         self._out.records.append(RecordCursor(self._timetable.cursor))
+        self._end_pauses()
         self._take_timers()
         self._look_ahead()
 
@@ -522,7 +523,7 @@ class Engine:
     def _arrive(self, run: RunKey, live: _Live) -> None:
         """The time of an Attempt has come. A first one meets what its Job does already."""
         pause = self._pause_of(live.job)
-        if pause is not None and not live.number and live.planned >= pause.since:
+        if pause is not None and not live.number and pause.covers(live.planned):
             self._give_up(run, Outcome.SKIPPED, _in_words(pause))
             return
         refusal = None if live.number else self._meet_others(run, live.job)
@@ -719,7 +720,7 @@ class Engine:
             return
         live = self._enter(run, event.job, self._now.wall)
         live.number, live.last = number, number + 1 + event.job.settings.retries
-        live.outcome = Outcome.FAILED
+        live.outcome, live.redriven = Outcome.FAILED, True
         self._out.records.append(RecordRevived(run))
         self._ask(run, live)
 
@@ -788,7 +789,9 @@ class Engine:
     def _resume(self, event: Resumed) -> None:
         """Take up a Run where an earlier daemon has left it."""
         run, number, job = event.attempt.run, event.attempt.number, event.job
+        self._ahead.add(run)  # whatever becomes of it before that time is handed out
         live = self._enter(run, job, float(run.fire_time))
+        live.redriven = event.redriven
         live.number, live.last = number, max(number, live.last)
         live.outcome, live.pid, live.started = event.outcome, event.pid, event.started
         if job.settings.retries:
@@ -881,15 +884,17 @@ class Engine:
         return self._latest.get(run.job_id, run.fire_time) > run.fire_time
 
     def _run_hook(self, run: RunKey, live: _Live, outcome: Outcome, ending: Ending | None) -> None:
-        """CRON_ON_FAILURE: a Run of its own, of which there can be one only."""
+        """CRON_ON_FAILURE: a Run of its own, of which there can be one only.
+
+        So a dead letter that fails again is not told of again.
+        """
         hook = failure_hook(live.job, run, outcome, ending.exit_status if ending else None)
-        if hook is None or self.stopping:
+        if hook is None or live.redriven:
             return
         hook_run = RunKey(hook.id, run.fire_time, run.turn)
-        if hook_run in self._live:
-            return
         self._out.records.append(RecordRun(hook_run, hook))
-        self._ask(hook_run, self._enter(hook_run, hook, self._now.wall))
+        if not self.stopping:  # else it waits in the store, for the next daemon
+            self._ask(hook_run, self._enter(hook_run, hook, self._now.wall))
 
 
 def _in_words(pause: Pause) -> str:

@@ -207,6 +207,9 @@ class Pause:
     by: str
     reason: str | None = None
 
+    def covers(self, instant: float) -> bool:
+        return self.since <= instant and (self.until is None or instant < self.until)
+
 
 def rfc3339(instant: float) -> str:
     """A UTC second as text: `2026-03-08T07:00:00Z`."""

@@ -263,6 +263,8 @@ class Runner:
         self._greeted = False
         self._outgoing.clear()
         self._grown.clear()
+        if self._held:  # they were not started, which only this runner can tell the next daemon
+            self._deadline = time.monotonic() + _FIRST_CONTACT
         for attempt in self._held:
             del self._attempts[attempt]
         self._held.clear()

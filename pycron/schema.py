@@ -38,6 +38,7 @@ CREATE TABLE runs (
     retry_at REAL,
     started_by TEXT,
     dead INTEGER NOT NULL DEFAULT 0,
+    redriven INTEGER NOT NULL DEFAULT 0,
     UNIQUE (job, fire_time, pass)
 );
 CREATE INDEX runs_by_time ON runs (fire_time);

@@ -50,6 +50,7 @@ class Unfinished:
     """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
 
     `outcome`: of that Attempt, where it has ended; then `retry_at` is when the next one is due.
+    `redriven`: it has been a dead letter.
     """
 
     attempt: AttemptKey
@@ -58,6 +59,7 @@ class Unfinished:
     started: float | None
     outcome: Outcome | None
     retry_at: float | None
+    redriven: bool
 
 
 class Store:
@@ -194,7 +196,8 @@ class Store:
                 self._end_run(record.run, number, record.outcome, record.reason, record.dead)
             case RecordRevived():
                 self._db.execute(
-                    "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0 WHERE number = ?",
+                    "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0, redriven = 1"
+                    " WHERE number = ?",
                     (self._run_number(record.run),),
                 )
             case RecordCursor():
@@ -389,7 +392,7 @@ class Store:
         """The Runs that have not ended, in the order in which they were recorded."""
         query = (
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
-            " runs.fire_time, runs.pass, runs.retry_at, attempts.number AS attempt,"
+            " runs.fire_time, runs.pass, runs.retry_at, runs.redriven, attempts.number AS attempt,"
             " attempts.pid, attempts.started, attempts.outcome"
             " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = jobs.user"
             " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
@@ -441,6 +444,7 @@ def _unfinished(row: sqlite3.Row) -> Unfinished:
         started=row["started"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         retry_at=row["retry_at"],
+        redriven=bool(row["redriven"]),
     )
 
 

@@ -1,6 +1,9 @@
 """Limits, policies, and CRON_ON_FAILURE, with real commands."""
 
 import os
+import random
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -224,3 +227,51 @@ def test_a_failure_that_fails_itself_is_told_to_nobody(tmp_path: Path) -> None:
         assert told["exit_status"] == 4
         assert op.row("top")["counts"] == {"running": 0, "waiting": 0}
         assert len(op.rows("runs")) == 2
+
+
+def test_each_failure_is_told_once_whenever_the_daemon_is_killed(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    tell = f"echo $CRON_FAILED_RUN_ID >> {marks}"
+    table = f"CRON_NAME=bad CRON_ON_FAILURE='{tell}' @every 1s exit 3\n"
+    chance = random.Random("told once")
+    with operating(tmp_path, table) as op:
+        op.daemon.wait_for("attempt_ended", job="bad:on-failure")
+        for _ in range(8):
+            time.sleep(chance.uniform(0.02, 1.0))  # a random moment is the point
+            op.kill_daemon()
+        op.row("pause", "bad")
+        until(lambda: op.row("top")["counts"] == {"running": 0, "waiting": 0}, patience=30)
+        bad = [row["run_id"] for row in op.runs("bad") if row["outcome"] in ("failed", "lost")]
+        assert len(bad) > 3
+        assert Counter(marks.read_text().split()) == Counter(bad)
+        assert not op.daemon.log("store_failed")
+
+
+def test_a_dead_letter_that_fails_again_is_not_told_again(tmp_path: Path) -> None:
+    """The Run has been told of; its command is not run twice under one identity."""
+    marks = tmp_path / "marks"
+    settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s"
+    tell = f"echo $CRON_FAILED_RUN_ID >> {marks}"
+    table = f"CRON_NAME=bad {settings} CRON_ON_FAILURE='{tell}' {NEVER} exit 3\n"
+    with operating(tmp_path, table) as op:
+        run_id = op.start("bad")
+        op.daemon.wait_for("attempt_ended", job="bad:on-failure")
+        op.rows("dead", "redrive", run_id)
+        op.daemon.wait_for("attempt_ended", run_id=run_id, attempt=4)
+        until(lambda: op.row("top")["counts"] == {"running": 0, "waiting": 0})
+        assert marks.read_text() == f"{run_id}\n"
+        assert not op.daemon.log("store_failed")
+
+
+def test_a_redriven_run_and_its_hook_are_found_by_the_next_daemon(tmp_path: Path) -> None:
+    settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE='{held(tmp_path)}'"
+    command = f"[ $CRON_ATTEMPT -lt 3 ] && exit 3; {held(tmp_path)}"
+    with operating(tmp_path, f"CRON_NAME=bad {settings} {NEVER} {command}\n") as op:
+        run_id = op.start("bad")
+        hook = op.daemon.wait_for("attempt_started", job="bad:on-failure")
+        op.rows("dead", "redrive", run_id)
+        op.daemon.wait_for("attempt_started", run_id=run_id, attempt=3)
+        op.kill_daemon()
+        op.open_gate()
+        op.daemon.wait_for("attempt_ended", run_id=run_id, outcome="succeeded")
+        op.daemon.wait_for("attempt_ended", run_id=hook["run_id"], outcome="succeeded")
