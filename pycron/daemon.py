@@ -9,7 +9,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
 
@@ -18,45 +18,37 @@ from pycron.accounts import Account, Accounts
 from pycron.actions import (
     Action,
     Booted,
-    Drop,
-    Ended,
-    Go,
     InputEvent,
     Log,
-    Lost,
     Now,
     Order,
     Pressure,
     Record,
-    RecordRunner,
-    Refused,
     Resumed,
-    Start,
-    Started,
-    Stop,
     StopStarting,
     Tick,
     ZonesChanged,
 )
-from pycron.backlog import Backlog, run_of
+from pycron.commands import Commands
 from pycron.config import Config
 from pycron.control import ControlServer
 from pycron.crontab import Judge
 from pycron.desk import TableDesk, UserTables
-from pycron.engine import Engine, State
+from pycron.engine import Engine
 from pycron.events import Event
-from pycron.model import AttemptKey, Cause, Job, Outcome, RunKey
+from pycron.model import AttemptKey, Job, Outcome, RunKey
 from pycron.notify import notify
 from pycron.operations import Operations
-from pycron.output import OutputLines, remove_outputs
+from pycron.output import remove_outputs
 from pycron.places import Places
 from pycron.policy import failure_hook, failure_hook_id
+from pycron.recorder import Recorder
 from pycron.rights import Rights
-from pycron.runner_client import ending_of, output_path, start_message
+from pycron.runner_client import output_path
 from pycron.runner_link import RunnerLink
 from pycron.service import Service
 from pycron.spool import Place, Spool
-from pycron.store import Keep, RecordRefused, Repair, Store, StoreCorrupt, StoreError
+from pycron.store import Keep, Store, StoreError
 from pycron.tables import Tables
 from pycron.timetable import starting_cursor, starting_gaps
 from pycron.watch import Watch
@@ -89,14 +81,6 @@ class Setup:
     host: str
 
 
-@dataclass(slots=True)
-class _Turn:
-    """What is to be performed at the end of this turn of the loop."""
-
-    actions: list[Action] = field(default_factory=list)
-    acknowledge: list[str] = field(default_factory=list)
-
-
 class Daemon:
     """One daemon, in one of its three modes."""
 
@@ -109,24 +93,29 @@ class Daemon:
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
         self._store = Store(setup.places.database)
-        if self._store.repaired:
-            self._say_repaired(self._store.repaired)
         setup.places.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
-        self._turn = _Turn()
-        self._backlog = Backlog()
-        self._unacknowledged: list[str] = []
-        self._next_repair = 0.0
-        self._left_behind: set[RunKey] = set()
-        self._told_early: dict[str, Message] = {}
-        self._output = OutputLines()
+        self._actions: list[Action] = []  # to be performed at the end of this turn of the loop
         self._stop_signals = 0
         self._kill_at: float | None = None
         self._next_minute = 0.0
-        self._runner = RunnerLink(
-            setup.places, self._selector, self._met_runner, self._heard, self._log
+        self._commands = Commands(
+            self._engine,
+            self._store,
+            self._accounts,
+            setup.account,
+            setup.places,
+            setup.config,
+            shown=setup.mode is Mode.FOREGROUND,
+            send=self._send,
+            feed=self._feed,
+            act=self._act,
         )
+        self._runner = RunnerLink(
+            setup.places, self._selector, self._commands.met, self._commands.heard, self._log
+        )
+        self._recorder = Recorder(self._store, self._runner.acknowledge, self._log)
         self._tables = Tables(
             Spool(setup.tables, setup.config.table_bytes),
             self._accounts,
@@ -183,8 +172,14 @@ class Daemon:
 
     def _feed(self, event: InputEvent) -> list[Action]:
         actions = self._engine.handle(event, Now(time.time(), time.monotonic()))
-        self._turn.actions += actions
+        self._act(actions)
         return actions
+
+    def _act(self, actions: list[Action]) -> None:
+        self._actions += actions
+
+    def _send(self, messages: list[Message]) -> None:
+        self._runner.send(messages)
 
     def _next_tick(self) -> float:
         """When something is due: a fire time, or the minute that the store is to know of."""
@@ -229,13 +224,14 @@ class Daemon:
         self._server.drop_idle()
         self._watch.renew()
         self._tables.rescan()
+        self._commands.settle()
         self._prune()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
 
     def _prune(self) -> None:
         """Forget what is beyond what the configuration wants to keep."""
-        if self._backlog:
+        if self._recorder.behind:
             return  # nothing can be written, and that has been said
         config = self._setup.config
         keep = Keep(
@@ -281,197 +277,24 @@ class Daemon:
 
     def _perform(self) -> None:
         """Record, then start, then tell: the order is what makes a crash harmless."""
-        while self._turn.actions or self._turn.acknowledge:
-            turn, self._turn = self._turn, _Turn()
-            actions = turn.actions
-            recorded = list(takewhile(lambda action: isinstance(action, Order), actions))
-            self._order([action for action in recorded if isinstance(action, Order)])
-            rest = actions[len(recorded) :]
-            written = self._write([action for action in rest if isinstance(action, Record)])
-            self._order([action for action in rest if isinstance(action, Order)])
+        while self._actions:
+            actions, self._actions = self._actions, []
+            on_record = list(takewhile(lambda action: isinstance(action, Order), actions))
+            self._commands.order([action for action in on_record if isinstance(action, Order)])
+            rest = actions[len(on_record) :]
+            self._recorder.write([action for action in rest if isinstance(action, Record)])
+            self._commands.order([action for action in rest if isinstance(action, Order)])
             for action in rest:
                 if isinstance(action, Log):
                     self._log(action)
-            self._unacknowledged += turn.acknowledge
-            if written:
-                self._runner.acknowledge(self._unacknowledged)
-                self._unacknowledged = []
-
-    def _write(self, records: list[Record]) -> bool:
-        """Into the store; what can't be written now is tried again with what comes next."""
-        failed_before = bool(self._backlog)
-        if records:
-            self._give_up_on(self._backlog.add(records))
-        try:
-            while self._backlog:
-                self._write_first()
-        except StoreError as error:
-            if not failed_before:
-                self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
-            return False
-        if failed_before:
-            self._log(Log(Event.STORE_RECOVERED, {"dropped": self._backlog.take_dropped()}))
-        return True
-
-    def _write_first(self) -> None:
-        """The oldest records of the backlog. Raises StoreError."""
-        records = self._backlog.first()
-        try:
-            self._store.write(records)
-        except RecordRefused:
-            self._write_one_by_one(records)
-        except StoreCorrupt as error:
-            self._repair(error)
-        else:
-            self._backlog.written(len(records))
-
-    def _write_one_by_one(self, records: list[Record]) -> None:
-        """One record that can never be written must not keep all others out."""
-        for record in records:
-            try:
-                self._store.write([record])
-            except RecordRefused as error:
-                run = run_of(record)
-                fields = {"reason": str(error), "run_id": run and str(run)}
-                self._log(Log(Event.STORE_FAILED, fields, bad=True))
-            self._backlog.written(1)
-
-    def _repair(self, error: StoreCorrupt) -> None:
-        """Once a minute at the most: what lies below may be broken for good. Raises StoreError."""
-        if time.monotonic() < self._next_repair:
-            raise error
-        self._next_repair = time.monotonic() + _MINUTE
-        self._say_repaired(self._store.repair(error))
-
-    def _say_repaired(self, repair: Repair) -> None:
-        fields = {"aside": str(repair.aside), "runs": repair.runs, "reason": repair.reason}
-        self._log(Log(Event.STORE_REPAIRED, fields, bad=True))
-
-    def _give_up_on(self, runs: set[RunKey]) -> None:
-        """These will never be on record; the runner need not keep them for us any longer."""
-        if not runs:
-            return
-        names = {str(run) for run in runs}
-        told = [id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] in names]
-        self._runner.acknowledge(told)
-        self._unacknowledged = [
-            id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] not in names
-        ]
-
-    def _order(self, orders: list[Order]) -> None:
-        """Hand them to the runner in one batch; starts that can't be are refused."""
-        messages = [message for order in orders if (message := self._message(order))]
-        if messages:
-            self._runner.send(messages)
-
-    def _message(self, order: Order) -> Message | None:
-        match order:
-            case Start():
-                return self._start_message(order)
-            case Go():
-                return {"type": "go", "ids": [str(attempt) for attempt in order.attempts]}
-            case Drop():
-                return {"type": "drop", "id": str(order.attempt)}
-            case Stop():
-                return {
-                    "type": "end",
-                    "id": str(order.attempt),
-                    "cause": Cause.CANCELLED.value,
-                    "reason": order.reason,
-                    "kill_after": order.kill_after,
-                }
-
-    def _start_message(self, start: Start) -> Message | None:
-        told = self._told_early.pop(str(start.attempt), None)
-        if told:
-            self._heard(told)
-            return None
-        account = self._accounts.find(start.job.user)
-        own = self._setup.account.uid
-        if account is None:
-            self._feed(Refused(start.attempt, f"no such user: {start.job.user}"))
-            return None
-        if own not in (0, account.uid):
-            self._feed(Refused(start.attempt, f"only root can run commands as {account.name}"))
-            return None
-        path = output_path(self._setup.places, start.attempt)
-        shown = self._setup.mode is Mode.FOREGROUND
-        if shown:
-            self._output.follow(start.attempt, start.job, path)
-        return start_message(
-            start.attempt,
-            start.job,
-            account,
-            become=own == 0 and (account.uid != own or not shown),
-            output=path,
-            output_limit=self._setup.config.output_bytes,
-            report_output=shown,
-            processes_max=self._setup.config.processes,
-            hold=start.hold,
-        )
-
-    # ---- the runner
-
-    def _met_runner(self, instance: str, known: list[Message]) -> None:
-        """Compare what each side knows.
-
-        An Attempt that the same runner has never heard of was recorded, but not started. With
-        another runner nobody can tell, and it is lost: a command never starts twice.
-        """
-        same = self._store.meta("runner") == instance
-        heard_of = {message["id"] for message in known}
-        for running in self._engine.attempts:
-            if str(running.attempt) in heard_of:
-                continue
-            if running.state is State.HELD or (same and running.pid is None):
-                self._turn.actions += self._engine.start_again(running.attempt)
-            else:
-                reason = "the runner died; nobody knows how the command ended"
-                self._feed(Lost(running.attempt, reason))
-        self._turn.actions.append(RecordRunner(instance))
-        recorded = {str(running.attempt) for running in self._engine.attempts}
-        for message in known:
-            if message["id"] not in recorded and self._may_come_up(AttemptKey.parse(message["id"])):
-                self._told_early[message["id"]] = message
-            else:
-                self._heard(message)
-
-    def _may_come_up(self, attempt: AttemptKey) -> bool:
-        """Whether the engine, from what is on record, can want this Attempt to be started.
-
-        Then it was, by a daemon that was killed before it could write that down.
-        """
-        cursor = self._store.cursor()
-        ahead = cursor is not None and attempt.run.fire_time > min(cursor.fixed, cursor.wall)
-        return ahead or attempt.run in self._left_behind
-
-    def _heard(self, message: Message) -> None:
-        """One message of the runner; wire.py has them all."""
-        kind = message.get("type")
-        if message.get("id") in self._told_early:
-            if kind != "output":
-                self._told_early[message["id"]] = message
-            return
-        ended = kind in ("ended", "refused")
-        if kind in ("started", "ended"):
-            attempt = AttemptKey.parse(message["id"])
-            self._feed(Started(attempt, message["pid"], message["started"]))
-        if ended or kind == "output":
-            self._turn.actions += self._output.grown(message["id"], ended=ended)
-        if kind == "ended":
-            self._feed(Ended(AttemptKey.parse(message["id"]), ending_of(message)))
-        elif kind == "refused":
-            cause = Cause(message["cause"]) if message["cause"] else None
-            self._feed(Refused(AttemptKey.parse(message["id"]), message["reason"], cause))
-        if ended:
-            self._turn.acknowledge.append(message["id"])
+        self._recorder.acknowledge(self._commands.take_ended())
 
     def _resume(self) -> None:
         """Take up the Runs that an earlier daemon left behind."""
         jobs = {job.id: job for job in self._engine.jobs()}
         hooks = {failure_hook_id(job.id): job for job in jobs.values() if job.settings.on_failure}
         for left in self._store.unfinished():
-            self._left_behind.add(left.attempt.run)
+            self._commands.left_behind.add(left.attempt.run)
             job = jobs.get(left.job.id)
             if job is None and left.job.id in hooks:
                 job = self._hook_again(hooks[left.job.id], left.attempt.run)

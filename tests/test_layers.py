@@ -17,8 +17,8 @@ PURE = (
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
     "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "store",
-    "cgroup", "tree", "spawn", "runner", "runner_client", "runner_link", "control", "checking",
-    "logs", "tables",
+    "recorder", "cgroup", "tree", "spawn", "runner", "runner_client", "runner_link", "control",
+    "checking", "logs", "tables", "commands",
 )  # fmt: skip
 DAEMON = ("rights", "requests", "rows", "desk", "operations", "service", "daemon")
 PROGRAMS = (

@@ -1,0 +1,100 @@
+"""Keeping the record: what is to be written gets written, now or as soon as that can be done."""
+
+import time
+from collections.abc import Callable
+
+from pycron.actions import Log, Record
+from pycron.backlog import Backlog, run_of
+from pycron.events import Event
+from pycron.model import RunKey
+from pycron.store import RecordRefused, Repair, Store, StoreCorrupt, StoreError
+
+_REPAIR_PACE = 60.0  # seconds
+
+
+class Recorder:
+    """The only writer of the store. `acknowledge` tells the runner which Attempts it may forget."""
+
+    def __init__(
+        self, store: Store, acknowledge: Callable[[list[str]], None], log: Callable[[Log], None]
+    ) -> None:
+        self._store = store
+        self._acknowledge = acknowledge
+        self._log = log
+        self._backlog = Backlog()
+        self._unacknowledged: list[str] = []
+        self._next_repair = 0.0
+        if store.repaired:
+            self._say_repaired(store.repaired)
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something that could not be written."""
+        return bool(self._backlog)
+
+    def acknowledge(self, ended: list[str]) -> None:
+        """These Attempts have ended: the runner may forget them once all is written."""
+        self._unacknowledged += ended
+        if not self._backlog and self._unacknowledged:
+            self._acknowledge(self._unacknowledged)
+            self._unacknowledged = []
+
+    def write(self, records: list[Record]) -> None:
+        """Into the store; what can't be written now is tried again with what comes next."""
+        failed_before = bool(self._backlog)
+        if records:
+            self._give_up_on(self._backlog.add(records))
+        try:
+            while self._backlog:
+                self._write_first()
+        except StoreError as error:
+            if not failed_before:
+                self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
+            return
+        if failed_before:
+            self._log(Log(Event.STORE_RECOVERED, {"dropped": self._backlog.take_dropped()}))
+
+    def _write_first(self) -> None:
+        """The oldest records of the backlog. Raises StoreError."""
+        records = self._backlog.first()
+        try:
+            self._store.write(records)
+        except RecordRefused:
+            self._write_one_by_one(records)
+        except StoreCorrupt as error:
+            self._repair(error)
+        else:
+            self._backlog.written(len(records))
+
+    def _write_one_by_one(self, records: list[Record]) -> None:
+        """One record that can never be written must not keep all others out."""
+        for record in records:
+            try:
+                self._store.write([record])
+            except RecordRefused as error:
+                run = run_of(record)
+                fields = {"reason": str(error), "run_id": run and str(run)}
+                self._log(Log(Event.STORE_FAILED, fields, bad=True))
+            self._backlog.written(1)
+
+    def _repair(self, error: StoreCorrupt) -> None:
+        """Once a minute at the most: what lies below may be broken for good. Raises StoreError."""
+        if time.monotonic() < self._next_repair:
+            raise error
+        self._next_repair = time.monotonic() + _REPAIR_PACE
+        self._say_repaired(self._store.repair(error))
+
+    def _say_repaired(self, repair: Repair) -> None:
+        fields = {"aside": str(repair.aside), "runs": repair.runs, "reason": repair.reason}
+        self._log(Log(Event.STORE_REPAIRED, fields, bad=True))
+
+    def _give_up_on(self, runs: set[RunKey]) -> None:
+        """These will never be on record; the runner need not keep them for us any longer."""
+        if not runs:
+            return
+        names = {str(run) for run in runs}
+        told = [id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] in names]
+        self._acknowledge(told)
+        self._unacknowledged = [
+            id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] not in names
+        ]
