@@ -6,7 +6,7 @@ turns; and of one user's, the one that was due first.
 """
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -33,50 +33,53 @@ UNLIMITED = Limits()
 
 @dataclass(slots=True)
 class _Request:
-    """A Run that asks. `offered`: its Job has room, so it stands in the line of its pool."""
+    """A Run that asks. `serial`: of its place in the line of its pool, where its Job has room.
+
+    What else of it stands in a line is from before it was withdrawn.
+    """
 
     job: Job
     due: float
-    offered: bool = False
+    serial: int | None = None
 
 
-_Heap = list[tuple[float, int, RunKey]]
+_Place = tuple[float, int, RunKey]  # due, serial
+_Heap = list[_Place]
 _Rank = tuple[int, int, float, int]  # priority, the user's last turn, due, serial: the least first
 
 
 @dataclass(slots=True)
 class _Line:
-    """Those that wait for one pool, or for none: by priority, then users by their turns."""
+    """Those that wait for one pool, or for none: by priority and user."""
 
-    levels: dict[int, OrderedDict[str, _Heap]] = field(default_factory=dict)
+    levels: dict[int, dict[str, _Heap]] = field(default_factory=dict)
 
-    def push(self, priority: int, user: str, place: tuple[float, int, RunKey]) -> None:
-        heappush(self.levels.setdefault(-priority, OrderedDict()).setdefault(user, []), place)
+    def push(self, priority: int, user: str, place: _Place) -> None:
+        heappush(self.levels.setdefault(-priority, {}).setdefault(user, []), place)
 
     def first(
-        self, waits: Callable[[RunKey], bool], has_room: Callable[[str], bool], turn: Counter[str]
+        self, waits: Callable[[_Place], bool], has_room: Callable[[str], bool], turn: Counter[str]
     ) -> tuple[_Rank, RunKey] | None:
-        """Who goes first, of the users that have room; `waits`: whether a Run still asks."""
+        """Who goes first, of the users that have room; `waits`: whether a place is somebody's."""
         for level in sorted(self.levels):
-            users = self.levels[level]
-            for user in list(users):
-                heap = users[user]
-                while heap and not waits(heap[0][2]):
-                    heappop(heap)
-                if not heap:
-                    del users[user]
-                elif has_room(user):
-                    due, serial, run = heap[0]
-                    return (level, turn[user], due, serial), run
-            if not users:
-                del self.levels[level]
+            self._tidy(level, waits)
+            heaps = self.levels.get(level, {}).items()
+            ready = [(turn[user], *heap[0]) for user, heap in heaps if has_room(user)]
+            if ready:
+                last_turn, due, serial, run = min(ready)
+                return (level, last_turn, due, serial), run
         return None
 
-    def take(self, priority: int, user: str) -> None:
-        """The first of this user goes; the others of the level have their turn before the next."""
-        users = self.levels[-priority]
-        heappop(users[user])
-        users.move_to_end(user)
+    def _tidy(self, level: int, waits: Callable[[_Place], bool]) -> None:
+        """Forget the places in front that are nobody's any more, and who has no other."""
+        users = self.levels[level]
+        for user, heap in list(users.items()):
+            while heap and not waits(heap[0]):
+                heappop(heap)
+            if not heap:
+                del users[user]
+        if not users:
+            del self.levels[level]
 
 
 class Admission:
@@ -134,7 +137,7 @@ class Admission:
         if request is None:
             return
         _lower(self._waiting_by, request.job.user)
-        if request.offered:
+        if request.serial is not None:
             self._leave_job(request.job)
 
     def take(self, run: RunKey, job: Job) -> None:
@@ -142,6 +145,7 @@ class Admission:
         self.withdraw(run)
         self._of_job[job.id] += 1
         self._hold(run, job)
+        self._line_up_again(job)
 
     def release(self, run: RunKey) -> None:
         """Its place is free again."""
@@ -165,7 +169,6 @@ class Admission:
         run = found[1]
         job = self._requests.pop(run).job
         _lower(self._waiting_by, job.user)
-        self._lines[job.settings.pool].take(job.settings.priority, job.user)
         self._turn[job.user] = next(self._serial)
         self._tokens -= 1
         self._hold(run, job)
@@ -174,7 +177,7 @@ class Admission:
     def _firsts(self) -> Iterator[tuple[_Rank, RunKey]]:
         for pool, line in self._lines.items():
             if self._pool_has_room(pool):
-                first = line.first(self._is_offered, self._user_has_room, self._turn)
+                first = line.first(self._is_taken, self._user_has_room, self._turn)
                 if first is not None:
                     yield first
 
@@ -184,30 +187,41 @@ class Admission:
         self._in_pool[job.settings.pool or ""] += 1
 
     def _offer(self, run: RunKey) -> None:
+        """Into the line of its pool."""
         request = self._requests[run]
-        request.offered = True
+        request.serial = next(self._serial)
         job = request.job
         self._of_job[job.id] += 1
         line = self._lines.setdefault(job.settings.pool, _Line())
-        line.push(job.settings.priority, job.user, (request.due, next(self._serial), run))
+        line.push(job.settings.priority, job.user, (request.due, request.serial, run))
 
     def _leave_job(self, job: Job) -> None:
         """One less of this Job; the next that its limit kept back moves up."""
         _lower(self._of_job, job.id)
         behind = self._behind.get(job.id, [])
-        while behind and self._job_has_room(job):
-            _, _, run = heappop(behind)
+        while behind:
+            run = behind[0][2]
             request = self._requests.get(run)
-            if request is not None and not request.offered:
+            if request is not None and request.serial is None:
+                if not self._job_has_room(request.job):
+                    return
                 self._offer(run)
-        if not behind:
-            self._behind.pop(job.id, None)
+            heappop(behind)
+        self._behind.pop(job.id, None)
+
+    def _line_up_again(self, job: Job) -> None:
+        """One more of this Job runs than was foreseen: who stands in line may have to go back."""
+        for run, request in list(self._requests.items()):
+            if request.job.id == job.id and request.serial is not None:
+                self.withdraw(run)
+                self.ask(run, request.job, request.due)
 
     # ---- room
 
-    def _is_offered(self, run: RunKey) -> bool:
+    def _is_taken(self, place: _Place) -> bool:
+        _, serial, run = place
         request = self._requests.get(run)
-        return request is not None and request.offered
+        return request is not None and request.serial == serial
 
     def _is_full(self) -> bool:
         return self.limits.running is not None and self.running >= self.limits.running
@@ -258,7 +272,7 @@ class Admission:
         """What a Run that asks is waiting for."""
         request = self._requests[run]
         job, pool = request.job, request.job.settings.pool
-        if not request.offered:
+        if request.serial is None:
             return f"as many of this job run as may ({job_limit(job.settings)})"
         if self.closed:
             return self.closed

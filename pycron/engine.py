@@ -10,7 +10,8 @@ actions in their order, so what is recorded is recorded before it is started.
     QUEUED     admitted       RECORDED   its Attempt is written, then handed to the runner
     QUEUED     claimed        HELD       the same ahead of its time; the runner waits for a word
     HELD       begun          RECORDED   that word: its time has come
-    HELD       withdrawn      WAITING    it was not started, and need not be for now
+    HELD       started, ended  as RECORDED: an earlier daemon had given that word
+    HELD, RECORDED  withdrawn WAITING    it was not started, and need not be for now
     WAITING, QUEUED           (ended)    given up: too late, forbidden, paused, cancelled, gone
     HELD, RECORDED  refused   (ended)    it could not be started
     RECORDED   started        RUNNING    the runner has forked it
@@ -91,6 +92,7 @@ from pycron.policy import (
     start_delay,
     too_late,
 )
+from pycron.schedule import Reboot
 from pycron.settings import CatchUp, Concurrency
 from pycron.timetable import Cursor, Gap, Timetable
 from pycron.zone import Zone
@@ -131,8 +133,11 @@ TRANSITIONS: dict[tuple[State, Step], State | None] = {
     (State.QUEUED, Step.GIVEN_UP): None,
     (State.HELD, Step.BEGUN): State.RECORDED,
     (State.HELD, Step.WITHDRAWN): State.WAITING,
+    (State.HELD, Step.STARTED): State.RUNNING,
+    (State.HELD, Step.ENDED): None,
     (State.HELD, Step.REFUSED): None,
     (State.HELD, Step.FAILED): State.WAITING,
+    (State.RECORDED, Step.WITHDRAWN): State.WAITING,
     (State.RECORDED, Step.STARTED): State.RUNNING,
     (State.RECORDED, Step.REFUSED): None,
     (State.RECORDED, Step.ENDED): None,
@@ -156,6 +161,7 @@ class _Live:
 
     `planned`: when the Attempt that it waits for is to start. `last`: its last Attempt, after which
     no retry comes. `outcome`: how the Attempt before ended. `redriven`: it has been a dead letter.
+    `gone`: its entry was no longer there when it was taken up.
     """
 
     job: Job
@@ -167,6 +173,7 @@ class _Live:
     redriven: bool = False
     pid: int | None = None
     started: float | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,7 +471,13 @@ class Engine:
         return free or job.id not in self._of_job
 
     def _let_go(self) -> bool:
-        """Say the word for what is held, when its time has come."""
+        """Say the word for what is held, when its time has come.
+
+        It may also have gone far away, with a clock that was set back.
+        """
+        for run in [run for run in self._held if self._live[run].planned > self._now.wall + LEAD]:
+            self._withdraw(run, self._live[run])
+            self._set_timer(self._live[run].planned, run)
         due = [run for run in self._held if self._live[run].planned <= self._now.wall]
         if not due:
             return False
@@ -551,7 +564,7 @@ class Engine:
                 return "one waits already (CRON_CONCURRENCY=queue)"
             case Concurrency.REPLACE:
                 for other in asking:
-                    self._give_up(other, Outcome.SKIPPED, "replaced by the next fire time")
+                    self._make_way(other, "replaced by the next fire time")
                 for other in holding[: len(holding) - most + 1]:
                     self._stop(other, "replaced by the next fire time")
         return None
@@ -584,7 +597,7 @@ class Engine:
         live = self._live[run]
         if self._give_up_late(run, live):
             return
-        ahead = live.planned > self._now.wall
+        ahead = self._is_ahead(run, live.job)
         self._step(run, Step.CLAIMED if ahead else Step.ADMITTED)
         if ahead:
             self._held[run] = None
@@ -614,9 +627,9 @@ class Engine:
         self._out.logs.append(reports.given_up(run, live.job, outcome, reason))
 
     def _withdraw(self, run: RunKey, live: _Live) -> None:
-        """Take back what the runner holds."""
+        """Take back an Attempt that the runner holds, or never had."""
         attempt = AttemptKey(run, live.number)
-        del self._held[run]
+        self._held.pop(run, None)
         self._step(run, Step.WITHDRAWN)
         live.number -= 1
         self._admission.release(run)
@@ -641,23 +654,28 @@ class Engine:
         for run in list(self._of_job.get(job.id, ())):
             live = self._live[run]
             if live.number and live.state in (State.WAITING, State.QUEUED):
-                assert live.outcome
-                self._give_up(run, live.outcome, "the next fire time came before the retry")
-                self._run_hook(run, live, live.outcome, None)
+                self._make_way(run, "the next fire time came before the retry")
+
+    def _make_way(self, run: RunKey, reason: str) -> None:
+        """Give up one that has not begun, or not begun again, for a later fire time of its Job."""
+        live = self._live[run]
+        self._give_up(run, live.outcome or Outcome.SKIPPED, reason)
+        if live.outcome:
+            self._run_hook(run, live, live.outcome, None)
 
     def _follow_table(self, name: str, jobs: Iterable[Job]) -> None:
-        """Runs that have not begun belong to entries: to what those say now, or to none."""
-        waiting = [
+        """Attempts that have not begun belong to entries: to what those say now, or to none."""
+        theirs = [
             (run, live)
             for run, live in self._live.items()
-            if live.state in _NOT_BEGUN and live.job.source.name == name and not is_hook(live.job)
+            if live.job.source.name == name and not is_hook(live.job)
         ]
-        if not waiting:
+        if not theirs:
             return
         current = {job.id: job for job in jobs}
-        for run, live in waiting:
+        for run, live in theirs:
             if live.job.id not in current:
-                self._give_up_entry_gone(run, live)
+                self._lose_entry(run, live)
             elif live.job != current[live.job.id]:
                 self._change_job(run, live, current[live.job.id])
 
@@ -669,9 +687,17 @@ class Engine:
         elif live.state is State.QUEUED:
             self._admission.withdraw(run)
             self._step(run, Step.PUT_OFF)
+        elif run in self._put_off:
+            del self._put_off[run]
         else:
             return
         self._ask(run, live)
+
+    def _lose_entry(self, run: RunKey, live: _Live) -> None:
+        if live.state in _NOT_BEGUN:
+            self._give_up_entry_gone(run, live)
+        else:
+            live.last = live.number
 
     def _give_up_entry_gone(self, run: RunKey, live: _Live) -> None:
         outcome = live.outcome or Outcome.CANCELLED
@@ -783,35 +809,56 @@ class Engine:
 
     def start_again(self, attempt: AttemptKey) -> list[Action]:
         """An Attempt that is on record, and of which is known that it was never started."""
-        live = self._live[attempt.run]
-        return [Start(attempt, live.job, hold=live.state is State.HELD)]
+        self._out = _Decisions()
+        run = attempt.run
+        live = self._live[run]
+        late = None if live.number > 1 else too_late(live.job, live.planned, self._now.wall)
+        if late or live.gone:
+            self._withdraw(run, live)
+        if live.gone:
+            self._give_up_entry_gone(run, live)
+        elif late:
+            self._give_up(run, Outcome.MISSED, late)
+        else:
+            self._out.orders.append(Start(attempt, live.job, hold=live.state is State.HELD))
+        return self._out.in_order()
 
     def _resume(self, event: Resumed) -> None:
         """Take up a Run where an earlier daemon has left it."""
         run, number, job = event.attempt.run, event.attempt.number, event.job
         self._ahead.add(run)  # whatever becomes of it before that time is handed out
-        live = self._enter(run, job, float(run.fire_time))
+        live = self._enter(run, job, float(run.fire_time + start_delay(job, self._host)))
         live.redriven = event.redriven
         live.number, live.last = number, max(number, live.last)
+        live.gone = event.gone
         live.outcome, live.pid, live.started = event.outcome, event.pid, event.started
         if job.settings.retries:
             self._latest[job.id] = run.fire_time
         if number and event.outcome is None:
             self._admission.take(run, job)
-            ahead = event.pid is None and run.fire_time > self._now.wall
+            ahead = event.pid is None and self._is_ahead(run, job)
             live.state = State.HELD if ahead else State.RECORDED
             if ahead:
                 self._held[run] = None
             elif event.pid is not None:
                 live.state = State.RUNNING
             return
-        live.planned = event.retry_at or float(run.fire_time + start_delay(job, self._host))
+        live.planned = event.retry_at or live.planned
         if event.gone:
             self._give_up_entry_gone(run, live)
         elif not number and self._slept_through(live):
             self._give_up(run, Outcome.MISSED, "the daemon was not running")
         else:
             self._set_timer(live.planned, run)
+
+    def _is_ahead(self, run: RunKey, job: Job) -> bool:
+        """Whether the fire time of a Run is still to come.
+
+        What was due before the clock was set back, was due.
+        """
+        if run.fire_time <= self._now.wall or isinstance(job.schedule, Reboot):
+            return False
+        return not self._timetable.has_passed(run.fire_time, run.turn)
 
     def _slept_through(self, live: _Live) -> bool:
         """Whether the time of a start that was put off has come and gone without a daemon."""
@@ -823,6 +870,7 @@ class Engine:
         attempt = event.attempt
         if not self._can(attempt, Step.STARTED):
             return
+        self._held.pop(attempt.run, None)
         self._step(attempt.run, Step.STARTED)
         live = self._live[attempt.run]
         live.pid, live.started = event.pid, event.started

@@ -302,6 +302,10 @@ class Timetable:
         gaps, self._passed_over = self._passed_over, []
         return gaps
 
+    def has_passed(self, fire: int, turn: int) -> bool:
+        """Whether a fire time is not handed out again with this turn."""
+        return fire <= self._wall.done or self._turn(fire) != turn
+
     def _turn(self, fire: int) -> int:
         """How often a clock that was set back has passed this fire time before."""
         return sum(1 for reached in self._stepped if reached >= fire)
