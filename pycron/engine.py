@@ -73,6 +73,7 @@ from pycron.actions import (
     ZonesChanged,
 )
 from pycron.admission import UNLIMITED, Admission, Limits
+from pycron.entries import Entries, Jobs, nothing
 from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey
 from pycron.policy import (
     ALWAYS_OPEN,
@@ -280,7 +281,7 @@ class Engine:
             case TableRemoved():
                 self._up_to_now()
                 self._timetable.drop(event.name)
-                self._follow_table(event.name, ())
+                self._follow_table(event.name, nothing())
             case ZonesChanged():
                 self._up_to_now()
                 self._timetable.zones_changed()
@@ -389,8 +390,9 @@ class Engine:
     def is_alive(self, run: RunKey) -> bool:
         return run in self._live
 
-    def jobs(self) -> list[Job]:
-        return list(self._timetable.jobs())
+    def jobs(self) -> Jobs:
+        """All Jobs, in the order of table and line."""
+        return self._timetable.jobs()
 
     # ---- time
 
@@ -642,7 +644,7 @@ class Engine:
                 self._give_up(run, live.outcome, "the next fire time came before the retry")
                 self._run_hook(run, live, live.outcome, None)
 
-    def _follow_table(self, name: str, jobs: Iterable[Job]) -> None:
+    def _follow_table(self, name: str, entries: Entries) -> None:
         """Runs that have not begun belong to entries: to what those say now, or to none."""
         waiting = [
             (run, live)
@@ -651,7 +653,7 @@ class Engine:
         ]
         if not waiting:
             return
-        current = {job.id: job for job in jobs}
+        current = entries.find({live.job.id for _, live in waiting})
         for run, live in waiting:
             if live.job.id not in current:
                 self._give_up_entry_gone(run, live)
