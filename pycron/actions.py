@@ -7,8 +7,9 @@ that change what is on disk; a caller performs them before it starts anything.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pycron.entries import Table
 from pycron.events import Event
-from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey, Table
+from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey
 from pycron.timetable import Cursor, Gap
 
 

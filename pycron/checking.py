@@ -3,7 +3,8 @@
 from pycron import crontab, host
 from pycron.accounts import Accounts
 from pycron.crontab import Judge
-from pycron.model import Problem, Severity, Source, Table
+from pycron.entries import Table
+from pycron.model import Problem, Severity, Source
 from pycron.spool import Change, Found, Unreadable, read_table
 from pycron.zonedata import ZoneData
 

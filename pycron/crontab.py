@@ -14,19 +14,35 @@ here.
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pycron.fields import FIELDS, FieldError, Pick
-from pycron.model import Environment, Job, Problem, Severity, Source, Table, digest
+from pycron.entries import (
+    BLANKS,
+    MOST_ENTRIES,
+    Complaint,
+    Entries,
+    Table,
+    Words,
+    base_identity,
+    encoded,
+    flag_words,
+    leading_flag,
+    schedule_of,
+    schedule_words,
+    split_command,
+    twin_identity,
+    user_word,
+)
+from pycron.fields import FIELDS, FieldError
+from pycron.model import Environment, Problem, Severity, Source, digest
 from pycron.policy import job_limit
-from pycron.schedule import Schedule, ScheduleError, parse_cron, parse_nickname
+from pycron.schedule import Packed, Schedule, ScheduleError, is_random, pack, pack_schedule
 from pycron.settings import SETTINGS, Concurrency, Setting, Settings, intern
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
 LARGEST_ENVIRONMENT = 65_536  # characters; every command of a minute gets a copy
-LONGEST_FIELD = 512  # characters; every minute of the hour takes 169
 MOST_PROBLEMS = 100  # errors, and as many warnings
 
 
@@ -50,21 +66,11 @@ class Judge:
 
 def parse(text: str, source: Source, judge: Judge) -> Table:
     """The table that a text stands for. Never raises for what the text says."""
-    reader = _Reader(source, judge)
+    reader = _Reader(text, source, judge)
     reader.read(text)
-    return Table(source, tuple(reader.jobs), tuple(reader.problems))
+    return Table(source, reader.entries, tuple(reader.problems))
 
 
-class _Complaint(Exception):
-    """A line that can't be taken: why, and where in it (a column from 0)."""
-
-    def __init__(self, code: str, message: str, column: int) -> None:
-        super().__init__(message)
-        self.code = code
-        self.column = column
-
-
-_BLANKS = " \t"
 _LONGEST_MESSAGE = 500
 _NAME_AND_VALUE = re.compile(
     r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^ \t="']?[^ \t=]*))[ \t]*=[ \t]*(.*)""", re.DOTALL
@@ -73,23 +79,21 @@ _SETTING = re.compile(
     r"""[ \t]*(CRON_[A-Za-z0-9_]*)[ \t]*=[ \t]*("[^"]*"|'[^']*'|[^ \t"'][^ \t]*|)(?=[ \t]|$)"""
 )
 _SETTING_START = re.compile(r"[ \t]*CRON_[A-Za-z0-9_]*[ \t]*=")
-_WORD = re.compile(r"[ \t]*([^ \t]*)")
-_FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
-# What useradd, LDAP and Active Directory give out; a path or an option is no user.
-USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
-_COMMAND = re.compile(r"(?:[^\\%]|\\.|\\$)*", re.DOTALL)
-_UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
+# The beginning of an entry as nearly all are: no comment, no variable, no setting.
+_PLAIN_START = re.compile(r"""[^ \t="'#][^ \t=]*[ \t]+[^ \t=]""")
 
 
 class _Reader:
     """Goes through the lines of one table with what holds at each of them."""
 
-    def __init__(self, source: Source, judge: Judge) -> None:
+    def __init__(self, text: str, source: Source, judge: Judge) -> None:
         self.source = source
         self.judge = judge
-        self.jobs: list[Job] = []
+        self.entries = Entries(source, text, judge.host)
         self.problems: list[Problem] = []
+        self._most = min(judge.most_entries, MOST_ENTRIES)
         self._line = 0
+        self._offset = 0  # of the line, in the encoded text
         self._environment: dict[str, str] = {}
         self._snapshot: Environment | None = ()
         self._ceilings = judge.ceilings if source.owner is not None else {}
@@ -97,7 +101,7 @@ class _Reader:
         self._settings = self._settled(self._values)
         self._twins: dict[str, int] = {}
         self._names: dict[str, int] = {}
-        self._ids: dict[str, int] = {}
+        self._ids: set[int] = set()
         self._errors = 0
         self._warnings = 0
 
@@ -110,27 +114,30 @@ class _Reader:
             self._line = number
             try:
                 self._take(line)
-            except _Complaint as complaint:
+            except Complaint as complaint:
                 self._error(complaint.code, str(complaint), complaint.column)
                 if complaint.code == "too-many-entries":
                     break
+            self._offset += 1 + (len(line) if line.isascii() else len(encoded(line)))
             if self._errors > MOST_PROBLEMS:
                 self._error("too-many-problems", "too many errors; the rest was not read")
                 break
         self.problems.sort(key=lambda problem: problem.line)
 
     def _take(self, line: str) -> None:
-        start = len(line) - len(line.lstrip(_BLANKS))
+        start = len(line) - len(line.lstrip(BLANKS))
         if start == len(line) or line[start] == "#":
             return
         if len(line) > LONGEST_LINE:
-            raise _Complaint("long-line", f"longer than {LONGEST_LINE} characters", LONGEST_LINE)
+            raise Complaint("long-line", f"longer than {LONGEST_LINE} characters", LONGEST_LINE)
         if "\0" in line:
-            raise _Complaint("binary", "a NUL byte: this is no text", line.index("\0"))
+            raise Complaint("binary", "a NUL byte: this is no text", line.index("\0"))
         if line.endswith("\r"):
             self._warn("carriage-return", "ends with a carriage return, which cron takes as part "
                        "of the line: write Unix line ends")  # fmt: skip
-        if _SETTING_START.match(line):
+        if _PLAIN_START.match(line, start):
+            self._take_entry(line, start, self._values)
+        elif _SETTING_START.match(line):
             self._take_settings(line)
         elif not self._take_variable(line):
             self._take_entry(line, start, self._values)
@@ -142,14 +149,14 @@ class _Reader:
         match = _NAME_AND_VALUE.fullmatch(line)
         if not match:
             return False
-        value = match[4].rstrip(_BLANKS)
+        value = match[4].rstrip(BLANKS)
         if value[:1] in ("'", '"'):
             if len(value) < 2 or value.find(value[0], 1) != len(value) - 1:
                 return False  # text after the closing quote, or no closing quote
             value = value[1:-1]
         name = next(group for group in match.groups()[:3] if group is not None)
         if not name:
-            raise _Complaint("bad-variable", "bad variable: no name before the =", 0)
+            raise Complaint("bad-variable", "bad variable: no name before the =", 0)
         if name == "RANDOM_DELAY":
             self._take_random_delay(value, match.start(4))
         self._set_variable(name, value)
@@ -158,7 +165,7 @@ class _Reader:
     def _take_random_delay(self, value: str, column: int) -> None:
         if not re.fullmatch("[0-9]{1,4}", value, re.ASCII) or int(value) > 1440:
             message = f'bad RANDOM_DELAY: "{value}" (minutes, 0-1440)'
-            raise _Complaint("bad-setting", message, column)
+            raise Complaint("bad-setting", message, column)
         self._set_value("jitter", int(value) * 60)
 
     def _set_variable(self, name: str, value: str) -> None:
@@ -166,7 +173,7 @@ class _Reader:
         size = sum(len(key) + len(text) for key, text in environment.items())
         if size > LARGEST_ENVIRONMENT:
             message = f"more than {LARGEST_ENVIRONMENT} characters of variables"
-            raise _Complaint("too-many-variables", message, 0)
+            raise Complaint("too-many-variables", message, 0)
         self._environment = environment
         self._snapshot = None
 
@@ -175,7 +182,11 @@ class _Reader:
         self._settings = self._settled(self._values)
 
     def _settled(self, values: dict[str, Any]) -> Settings:
-        """The settings with these values, none of them above what the configuration allows."""
+        """The settings with these values, none of them above what the configuration allows.
+
+        Without the name, which is one Job's: the rest is shared by many.
+        """
+        values = {attribute: value for attribute, value in values.items() if attribute != "name"}
         settings = intern(frozenset(values.items()))
         wanted = {attribute: getattr(settings, attribute) for attribute in self._ceilings}
         if "max_running" in wanted:  # without it, a policy may allow one only
@@ -195,19 +206,19 @@ class _Reader:
             match = _SETTING.match(line, position)
             if not match:
                 column = position + line[position:].index("=") + 1
-                raise _Complaint("bad-setting", "bad value: a quote has no partner", column)
+                raise Complaint("bad-setting", "bad value: a quote has no partner", column)
             setting = self._known_setting(match[1], match.start(1))
             found.append((setting, self._setting_value(setting, match[2], match.start(2)),
                           match.start(1)))  # fmt: skip
             position = match.end()
-        rest = len(line) - len(line[position:].lstrip(_BLANKS))
+        rest = len(line) - len(line[position:].lstrip(BLANKS))
         if rest < len(line):
             values = {**self._values, **{s.attribute: value for s, value, _ in found}}
             self._take_entry(line, rest, values)
             return
         for setting, value, column in found:
             if setting.attribute == "name":
-                raise _Complaint("bad-setting", "CRON_NAME belongs in front of its entry", column)
+                raise Complaint("bad-setting", "CRON_NAME belongs in front of its entry", column)
             self._set_value(setting.attribute, value)
             if setting.name == "CRON_TZ":  # cronie leaves it in the command's environment
                 self._set_variable(setting.name, value or "")
@@ -216,7 +227,7 @@ class _Reader:
         if name not in SETTINGS:
             close = difflib.get_close_matches(name, SETTINGS, 1)
             hint = f"did you mean {close[0]}?" if close else "see pycrontab(5)"
-            raise _Complaint("unknown-setting", f'unknown setting: "{name}" ({hint})', column)
+            raise Complaint("unknown-setting", f'unknown setting: "{name}" ({hint})', column)
         setting = SETTINGS[name]
         if not setting.works:
             self._warn("no-effect", f"{name} has no effect in this version", column)
@@ -231,10 +242,10 @@ class _Reader:
             value = setting.parse(text)
         except ValueError:
             message = f'bad {setting.name}: "{text}" ({setting.form})'
-            raise _Complaint("bad-setting", message, column) from None
+            raise Complaint("bad-setting", message, column) from None
         if setting.name == "CRON_TZ" and not self.judge.zone_exists(text):
             message = f'bad CRON_TZ: "{text}" (no such time zone; {setting.form})'
-            raise _Complaint("unknown-zone", message, column)
+            raise Complaint("unknown-zone", message, column)
         if setting.name == "CRON_POOL" and self.judge.pools is not None:
             self._check_pool(text, self.judge.pools, column)
         most = self._ceilings.get(setting.attribute)
@@ -251,48 +262,39 @@ class _Reader:
     # ---- entries
 
     def _take_entry(self, line: str, start: int, values: dict[str, Any]) -> None:
-        if len(self.jobs) >= self.judge.most_entries:
-            message = f"more than {self.judge.most_entries} entries; this one was not taken"
-            raise _Complaint("too-many-entries", message, start)
-        flags = ""
-        if line[start] == "-" and self.source.owner in (None, "root"):
-            flags, start = "q", start + 1  # cronie: don't log
-        words = _Words(line, start)
-        fields = self._schedule_words(words)
+        if len(self.entries) >= self._most:
+            message = f"more than {self._most} entries; this one was not taken"
+            raise Complaint("too-many-entries", message, start)
+        begin = start
+        flags, words = leading_flag(line, start, self.source.owner)
+        start = words.position
+        fields = schedule_words(words)
         try:
             user, more_flags, command, stdin = self._user_and_command(words)
-            flags += more_flags
-        except _Complaint:
+        except Complaint:
             self._schedule(fields, "", start, line)  # what is wrong further left is said first
             raise
         name = values.get("name")
-        identity = self._identity(user, " ".join(fields), command, stdin or "")
+        base = base_identity(user, fields, command, stdin)
+        twin = self._twins.get(base, 0)
+        self._twins[base] = twin + 1
+        identity = twin_identity(base, twin)
         schedule = self._schedule(fields, identity, start, line)
         if name is not None:
             self._claim_name(name, start)
         if (values.get("nice") or 0) < 0 and user != "root":
             message = f'bad CRON_NICE: "{values["nice"]}" (below 0 is for root)'
-            raise _Complaint("bad-setting", message, start)
-        job_id = digest(self.source.name, "name" if name else "entry", name or identity)
+            raise Complaint("bad-setting", message, start)
+        job_id = int(digest(self.source.name, "name" if name else "entry", name or identity), 16)
         if job_id in self._ids:
-            message = f"the same id as line {self._ids[job_id]}: change the command a little"
-            raise _Complaint("same-id", message, start)
-        self._ids[job_id] = self._line
-        self.jobs.append(
-            Job(
-                id=job_id,
-                name=name or _derived_name(command, job_id),
-                source=self.source,
-                line=self._line,
-                user=user,
-                schedule=schedule,
-                command=command,
-                stdin=stdin,
-                environment=self._environment_now(),
-                settings=self._settings_of(values, flags),
-                flags=flags,
-            )
-        )
+            other = self.entries.line_of(job_id)
+            message = f"the same id as line {other}: change the command a little"
+            raise Complaint("same-id", message, start)
+        self._ids.add(job_id)
+        settings = self._settings_of(values, flags + more_flags)
+        context = self.entries.context_number(user, self._environment_now(), settings)
+        begin = self._offset + (len(encoded(line[:begin])) if begin else 0)
+        self.entries.add(begin, self._line, job_id, context, schedule, name, twin)
 
     def _settings_of(self, values: dict[str, Any], flags: str) -> Settings:
         """-s of OpenBSD is CRON_CONCURRENCY=forbid, unless the table says otherwise."""
@@ -300,88 +302,56 @@ class _Reader:
             return self._settled({**values, "concurrency": Concurrency.FORBID})
         return self._settings if values is self._values else self._settled(values)
 
-    def _schedule_words(self, words: "_Words") -> tuple[str, ...]:
-        """The words that make the schedule: one, two for @every, or five."""
-        first = words.next()
-        if first == "@every":
-            return first, words.next()
-        if first.startswith("@"):
-            return (first,)
-        fields = [first]
-        for field in FIELDS[1:]:
-            fields.append(words.next())
-            if not fields[-1]:
-                message = f'bad {field.name}: "" (an entry has five fields and a command)'
-                raise _Complaint(f"bad-{field.name}", message, words.column)
-        for field, text in zip(FIELDS, fields, strict=True):
-            if len(text) > LONGEST_FIELD:
-                message = f'bad {field.name}: "{text}" (longer than {LONGEST_FIELD} characters)'
-                raise _Complaint(f"bad-{field.name}", message, words.column)
-        return tuple(fields)
-
-    def _user_and_command(self, words: "_Words") -> tuple[str, str, str, str | None]:
+    def _user_and_command(self, words: Words) -> tuple[str, str, str, str | None]:
         """What follows the schedule: user, flags, command and its standard input."""
         if words.rest().startswith("*"):  # Vixie's entry.c: somebody meant a sixth field
             message = 'bad command: "*" (an entry has five fields, then the command)'
-            raise _Complaint("bad-command", message, len(words.line) - len(words.rest()))
+            raise Complaint("bad-command", message, len(words.line) - len(words.rest()))
         flags = ""
         user = self.source.owner
         if user is None:
             flags = self._flags(words)
             user = self._user(words)
         flags += self._flags(words)
-        command, stdin = _split_command(words.rest())
+        command, stdin = split_command(words.rest())
         if not command:
             message = 'bad command: "" (no command)'
-            raise _Complaint("bad-command", message, len(words.line))
+            raise Complaint("bad-command", message, len(words.line))
         return user, flags, command, stdin
 
-    def _schedule(self, fields: tuple[str, ...], identity: str, start: int, line: str) -> Schedule:
+    def _schedule(
+        self, words: tuple[str, ...], identity: str, start: int, line: str
+    ) -> Packed | Schedule:
+        """The schedule, in as little as it fits."""
         try:
-            if fields[0].startswith("@"):
-                return parse_nickname(*fields)
-            return parse_cron(fields, _picker(self.judge.host, identity))
+            packed = None if words[0].startswith("@") or is_random("".join(words)) else pack(words)
+            return packed or pack_schedule(schedule_of(words, self.judge.host, identity))
         except FieldError as error:
             column = _word_start(line, start, FIELDS.index(error.field)) + error.offset
-            raise _Complaint(f"bad-{error.field.name}", str(error), column) from None
+            raise Complaint(f"bad-{error.field.name}", str(error), column) from None
         except ScheduleError as error:
             index = 2 if error.code == "never-fires" else 0
-            raise _Complaint(error.code, str(error), _word_start(line, start, index)) from None
+            raise Complaint(error.code, str(error), _word_start(line, start, index)) from None
 
-    def _user(self, words: "_Words") -> str:
-        user = words.next()
-        if not USER_NAME.fullmatch(user):
-            reason = "a system table has a user before the command"
-            raise _Complaint("bad-username", f'bad username: "{user}" ({reason})', words.column)
+    def _user(self, words: Words) -> str:
+        user = user_word(words)
         if self.judge.user_exists and not self.judge.user_exists(user):
             message = f'bad username: "{user}" (no such user)'
-            raise _Complaint("unknown-user", message, words.column)
+            raise Complaint("unknown-user", message, words.column)
         return user
 
-    def _flags(self, words: "_Words") -> str:
-        """OpenBSD's -n (mail only on failure), -q (don't log), -s (one at a time)."""
+    def _flags(self, words: Words) -> str:
         flags = ""
-        while match := _FLAGS.match(words.line, words.position):
-            if not match[1] or set(match[1]) - set("nqs"):
-                message = f'bad option: "-{match[1]}" (-n, -q, -s)'
-                raise _Complaint("bad-option", message, match.start(1) - 1)
-            flags += match[1]
-            words.position = match.end()
-            if "n" in match[1]:
-                self._warn("no-effect", "-n has no effect in this version", match.start(1) - 1)
+        for more, column in flag_words(words):
+            flags += more
+            if "n" in more:
+                self._warn("no-effect", "-n has no effect in this version", column)
         return flags
-
-    def _identity(self, user: str, *entry: str) -> str:
-        """What tells an entry from all others of its table: equal ones go by their order."""
-        base = digest(user, *entry)
-        twin = self._twins.get(base, 0)
-        self._twins[base] = twin + 1
-        return f"{base}.{twin}"
 
     def _claim_name(self, name: str, column: int) -> None:
         if name in self._names:
             message = f'bad CRON_NAME: "{name}" (line {self._names[name]} has it, too)'
-            raise _Complaint("bad-setting", message, column)
+            raise Complaint("bad-setting", message, column)
         self._names[name] = self._line
 
     def _environment_now(self) -> Environment:
@@ -406,61 +376,11 @@ class _Reader:
         )
 
 
-class _Words:
-    """The words of a line, one after the other; `column` is where the last one began."""
-
-    def __init__(self, line: str, position: int) -> None:
-        self.line = line
-        self.position = position
-        self.column = position
-
-    def next(self) -> str:
-        match = _WORD.match(self.line, self.position)
-        assert match
-        self.column, self.position = match.span(1)
-        return match[1]
-
-    def rest(self) -> str:
-        return self.line[self.position :].lstrip(_BLANKS)
-
-
 def _word_start(line: str, start: int, index: int) -> int:
-    words = _Words(line, start)
+    words = Words(line, start)
     for _ in range(index + 1):
         words.next()
     return words.column
-
-
-def _split_command(text: str) -> tuple[str, str | None]:
-    """The command, and what follows its first `%`: its standard input, a `%` being a newline.
-
-    `\\%` is a plain percent sign on both sides. In the command backslashes go in pairs, so `\\\\%`
-    ends it; in the input they don't (Vixie's do_command.c). A newline is added where it is missing.
-    """
-    match = _COMMAND.match(text)
-    assert match
-    command = re.sub(r"\\(.)", lambda pair: "%" if pair[1] == "%" else pair[0], match[0])
-    lines = _UNESCAPED_PERCENT.split(text[match.end() + 1 :])
-    stdin = "\n".join(lines).replace("\\%", "%")
-    if not stdin:
-        return command, None
-    return command, stdin if stdin.endswith("\n") else stdin + "\n"
-
-
-def _derived_name(command: str, job_id: str) -> str:
-    word = command.split(maxsplit=1)[0].rpartition("/")[2]
-    word = re.sub(r"[^A-Za-z0-9._+-]", "", word)[:32].lstrip(".-+_")
-    return f"{word or 'job'}-{job_id[:6]}"
-
-
-def _picker(host: str, identity: str) -> Pick:
-    """What `~` and `H` stand for: fixed for this entry on this host, without anything stored."""
-    turns: Iterator[int] = iter(range(1_000_000))
-
-    def pick(field: str) -> int:
-        return int(digest(host, identity, field, str(next(turns))), 16)
-
-    return pick
 
 
 def _shown(message: str) -> str:

@@ -291,9 +291,10 @@ class Daemon:
 
     def _resume(self) -> None:
         """Take up the Runs that an earlier daemon left behind."""
-        jobs = {job.id: job for job in self._engine.jobs()}
-        hooks = {failure_hook_id(job.id): job for job in jobs.values() if job.settings.on_failure}
-        for left in self._store.unfinished():
+        all_left = self._store.unfinished()
+        jobs = self._engine.jobs().find({left.job.id for left in all_left})
+        hooks = self._hooks({left.job.id for left in all_left} - jobs.keys())
+        for left in all_left:
             self._commands.left_behind.add(left.attempt.run)
             job = jobs.get(left.job.id)
             if job is None and left.job.id in hooks:
@@ -310,6 +311,14 @@ class Daemon:
                     redriven=left.redriven,
                 )
             )
+
+    def _hooks(self, hook_ids: set[str]) -> dict[str, Job]:
+        """The Jobs whose CRON_ON_FAILURE has one of these ids, by it."""
+        if not hook_ids:
+            return {}
+        hooked = self._engine.jobs().where(lambda each: each.settings.on_failure is not None)
+        found = ((failure_hook_id(entries.id(i)), entries, i) for entries, i in hooked)
+        return {hook_id: entries[i] for hook_id, entries, i in found if hook_id in hook_ids}
 
     def _hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
         """The Job of a CRON_ON_FAILURE that an earlier daemon has recorded."""

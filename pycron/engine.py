@@ -74,6 +74,7 @@ from pycron.actions import (
     ZonesChanged,
 )
 from pycron.admission import UNLIMITED, Admission, Limits
+from pycron.entries import Entries, Jobs, nothing
 from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey
 from pycron.policy import (
     ALWAYS_OPEN,
@@ -290,7 +291,7 @@ class Engine:
             case TableRemoved():
                 self._up_to_now()
                 self._timetable.drop(event.name)
-                self._follow_table(event.name, ())
+                self._follow_table(event.name, nothing())
             case ZonesChanged():
                 self._up_to_now()
                 self._timetable.zones_changed()
@@ -400,8 +401,9 @@ class Engine:
     def is_alive(self, run: RunKey) -> bool:
         return run in self._live
 
-    def jobs(self) -> list[Job]:
-        return list(self._timetable.jobs())
+    def jobs(self) -> Jobs:
+        """All Jobs, in the order of table and line."""
+        return self._timetable.jobs()
 
     # ---- time
 
@@ -663,7 +665,7 @@ class Engine:
         if live.outcome:
             self._run_hook(run, live, live.outcome, None)
 
-    def _follow_table(self, name: str, jobs: Iterable[Job]) -> None:
+    def _follow_table(self, name: str, entries: Entries) -> None:
         """Attempts that have not begun belong to entries: to what those say now, or to none."""
         theirs = [
             (run, live)
@@ -672,7 +674,7 @@ class Engine:
         ]
         if not theirs:
             return
-        current = {job.id: job for job in jobs}
+        current = entries.find({live.job.id for _, live in theirs})
         for run, live in theirs:
             if live.job.id not in current:
                 self._lose_entry(run, live)

@@ -12,14 +12,17 @@ after a number, a reversed range, a step larger than the field) is an error here
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # Gives a stable number for a text such as "minute 0": what `~` and `H` stand for in one entry.
 Pick = Callable[[str], int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
     """One of the five columns: its name in error messages, its bounds, the names of its values."""
 
@@ -69,12 +72,12 @@ def is_star(text: str) -> bool:
     return text.startswith("*")
 
 
+@lru_cache(maxsize=4096)  # a table of many schedules has few texts in its single fields
 def parse_field(text: str, field: Field) -> int:
     """The mask of a field's values. FieldError says what is wrong with it."""
     mask = 0
-    for element in _elements(text):
-        with _placed(element):
-            mask |= _element_mask(element.text, field)
+    for chosen in _each(text, lambda element: _element_mask(element, field)):
+        mask |= chosen
     return _sunday_once(mask, field)
 
 
@@ -83,34 +86,19 @@ def resolve(text: str, field: Field, pick: Pick) -> str:
 
     `pick` is asked once for each of them.
     """
-    parts = []
-    for element in _elements(text):
-        with _placed(element):
-            parts.append(_resolve_element(element.text, field, pick))
-    return ",".join(parts)
+    return ",".join(_each(text, lambda element: _resolve_element(element, field, pick)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Element:
-    text: str
-    offset: int
-
-
-def _elements(text: str) -> Iterator[_Element]:
+def _each(text: str, read: Callable[[str], T]) -> Iterator[T]:
+    """What `read` makes of each element of a field; its errors know where the element stands."""
     offset = 0
-    for part in text.split(","):
-        yield _Element(part, offset)
-        offset += len(part) + 1
-
-
-@contextmanager
-def _placed(element: _Element) -> Iterator[None]:
-    """Errors within know where their element stands in the field."""
-    try:
-        yield
-    except FieldError as error:
-        error.offset = element.offset
-        raise
+    for element in text.split(","):
+        try:
+            yield read(element)
+        except FieldError as error:
+            error.offset = offset
+            raise
+        offset += len(element) + 1
 
 
 def _sunday_once(mask: int, field: Field) -> int:
@@ -223,14 +211,16 @@ def parse_day_field(text: str, field: Field) -> tuple[int, tuple[str, ...]]:
         return parse_field(text, field), ()
     mask = 0
     extended = []
-    for element in _elements(text):
-        with _placed(element):
-            token = _extended(element.text, field)
-            if token is None:
-                mask |= _element_mask(element.text, field)
-            else:
-                extended.append(token)
+    for chosen in _each(text, lambda element: _day_element(element, field)):
+        if isinstance(chosen, str):
+            extended.append(chosen)
+        else:
+            mask |= chosen
     return _sunday_once(mask, field), tuple(extended)
+
+
+def _day_element(element: str, field: Field) -> str | int:
+    return _extended(element, field) or _element_mask(element, field)
 
 
 def _extended(element: str, field: Field) -> str | None:

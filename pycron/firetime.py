@@ -14,23 +14,25 @@ once for each of them.
 
 from collections.abc import Iterator
 
-from pycron.schedule import CronSchedule, Interval, Schedule
+from pycron.schedule import Interval, Reboot, WallTimes
 from pycron.zone import END_OF_TIME, START_OF_TIME, Zone
+
+Times = WallTimes | Interval | Reboot
 
 # Any date falls on any weekday within 40 years (29 February around 2100).
 _HORIZON = 41 * 366 * 86_400
 
 
-def next_fire(schedule: Schedule, zone: Zone, after: int) -> int | None:
+def next_fire(schedule: Times, zone: Zone, after: int) -> int | None:
     """The first fire time after a UTC second; None where there is none (@reboot, end of time)."""
-    if isinstance(schedule, CronSchedule):
+    if isinstance(schedule, WallTimes):
         return _next_cron(schedule, zone, after + 1)
     if isinstance(schedule, Interval):
         return (after // schedule.seconds + 1) * schedule.seconds
     return None
 
 
-def fire_times(schedule: Schedule, zone: Zone, start: int, end: int) -> Iterator[int]:
+def fire_times(schedule: Times, zone: Zone, start: int, end: int) -> Iterator[int]:
     """The fire times in [start, end), in order (UTC seconds)."""
     fire = next_fire(schedule, zone, start - 1)
     while fire is not None and fire < end:
@@ -38,7 +40,7 @@ def fire_times(schedule: Schedule, zone: Zone, start: int, end: int) -> Iterator
         fire = next_fire(schedule, zone, fire)
 
 
-def last_fire_times(schedule: Schedule, zone: Zone, start: int, end: int, most: int) -> list[int]:
+def last_fire_times(schedule: Times, zone: Zone, start: int, end: int, most: int) -> list[int]:
     """The last `most` fire times in [start, end), in order.
 
     The window widens backwards until it holds enough of them, so a long window costs no more than
@@ -53,15 +55,15 @@ def last_fire_times(schedule: Schedule, zone: Zone, start: int, end: int, most: 
         width *= 12
 
 
-def follows_the_wall(schedule: Schedule) -> bool:
+def follows_the_wall(schedule: Times) -> bool:
     """Whether a stepped clock takes the Job along (a wildcard one) or makes it wait (a fixed one).
 
     Intervals follow the clock, too.
     """
-    return schedule.wildcard if isinstance(schedule, CronSchedule) else True
+    return schedule.wildcard if isinstance(schedule, WallTimes) else True
 
 
-def _next_cron(schedule: CronSchedule, zone: Zone, earliest: int) -> int | None:
+def _next_cron(schedule: WallTimes, zone: Zone, earliest: int) -> int | None:
     earliest = max(earliest, START_OF_TIME)
     horizon = min(earliest + _HORIZON, END_OF_TIME)
     while earliest < horizon:

@@ -94,19 +94,6 @@ def problem_row(problem: Problem) -> dict[str, str | int]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One crontab file, parsed: its Jobs in order, and what is wrong with it."""
-
-    source: Source
-    jobs: tuple[Job, ...] = ()
-    problems: tuple[Problem, ...] = ()
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        return tuple(p for p in self.problems if p.severity is Severity.ERROR)
-
-
 class Outcome(StrEnum):
     """How a Run or an Attempt ended."""
 

@@ -85,7 +85,7 @@ class Operations:
         """The one Job of this name or id that the peer may see."""
         name = str(request.get("job"))
         sees = self.rights.sight(peer)
-        found = [j for j in self.engine.jobs() if name in (j.name, j.id) and sees(j.user)]
+        found = [job for job in self.engine.jobs().called(name) if sees(job.user)]
         if not found:
             raise Refusal(f'no such job: "{name}" (pycron list)')
         return _only_one(name, found)
@@ -148,7 +148,7 @@ class Operations:
 
     def redrive(self, peer: Peer, request: Message) -> Message:
         key, row, attempts = self._dead_run(peer, request)
-        job = next((job for job in self.engine.jobs() if job.id == key.job_id), None)
+        job = self.engine.jobs().find({key.job_id}).get(key.job_id)
         if job is None:
             raise Refusal(f"{row['job']}: its entry is gone; it can only be dropped")
         self.feed(Redriven(AttemptKey(key, attempts), job))

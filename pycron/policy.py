@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from pycron.model import Cause, Ending, Job, Outcome, RunKey, Table, digest
+from pycron.entries import Table
+from pycron.model import Cause, Ending, Job, Outcome, RunKey, digest
 from pycron.schedule import Reboot
 from pycron.settings import Concurrency, Settings, intern
 

@@ -70,16 +70,13 @@ class Days:
 
 
 @dataclass(frozen=True, slots=True)
-class CronSchedule:
-    """Five fields, or a nickname that stands for them.
+class WallTimes:
+    """The wall minutes that five fields choose.
 
     `wildcard` tells the two kinds of Job apart: one whose minute or hour is a star field follows
     the wall clock through every jump; every other one is fixed (see firetime.py).
-    `text` is what the table says, `fields` what it comes to: without `~`, `H` and nicknames.
     """
 
-    text: str
-    fields: tuple[str, ...]
     minutes: int
     hours: int
     days: Days
@@ -136,6 +133,17 @@ class CronSchedule:
             if month == 13:
                 year, month = year + 1, 1
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class CronSchedule(WallTimes):
+    """Five fields, or a nickname that stands for them.
+
+    `text` is what the table says, `fields` what it comes to: without `~`, `H` and nicknames.
+    """
+
+    text: str
+    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,60 +224,112 @@ def parse_cron(
     said, where it wasn't these five fields.
     """
     text = text or " ".join(fields)
-    if pick is not None and ("~" in text or "H" in text):
+    if pick is not None and is_random(text):
         fields = tuple(
             resolve(part, field, pick) for part, field in zip(fields, FIELDS, strict=True)
         )
     return _parse_cron(fields, text)
 
 
-@lru_cache(maxsize=100_000)
+def is_random(text: str) -> bool:
+    """Whether fields may have a `~` or an `H` among them."""
+    return "~" in text or "H" in text
+
+
+@lru_cache(maxsize=1024)
 def _parse_cron(fields: tuple[str, ...], text: str) -> CronSchedule:
     minute, hour, day_of_month, month, day_of_week = fields
     minutes = parse_field(minute, MINUTE)
     hours = parse_field(hour, HOUR)
+    days, months = _parse_days(day_of_month, month, day_of_week)
+    wildcard = is_star(minute) or is_star(hour)
+    return CronSchedule(minutes, hours, days, months, wildcard, text, fields)
+
+
+def _parse_days(day_of_month: str, month: str, day_of_week: str) -> tuple[Days, int]:
+    """The days and the mask of the months."""
     of_month, extended_of_month = parse_day_field(day_of_month, DAY_OF_MONTH)
     months = parse_field(month, MONTH)
     of_week, extended_of_week = parse_day_field(day_of_week, DAY_OF_WEEK)
-    schedule = CronSchedule(
-        text=text,
-        fields=fields,
-        minutes=minutes,
-        hours=hours,
-        days=Days(
-            of_month,
-            of_week,
-            is_star(day_of_month) or is_star(day_of_week),
-            extended_of_month,
-            extended_of_week,
-        ),
-        months=months,
-        wildcard=is_star(minute) or is_star(hour),
-    )
-    _refuse_impossible(schedule, fields)
-    return schedule
+    both = is_star(day_of_month) or is_star(day_of_week)
+    days = Days(of_month, of_week, both, extended_of_month, extended_of_week)
+    _refuse_impossible(days, months, (day_of_month, month, day_of_week))
+    return days, months
 
 
-def _refuse_impossible(schedule: CronSchedule, fields: tuple[str, ...]) -> None:
+# Ordinary schedules in three integers: what a table keeps of each entry. The minutes have the
+# wildcard above them; the days of the month (32 bits) have the weekdays (7), `both` and the months.
+Packed = tuple[int, int, int]
+_WILDCARD = 1 << 60
+_BOTH = 1 << 39
+
+
+def pack(fields: tuple[str, ...]) -> Packed | None:
+    """Five field texts, packed; None when they have extended elements.
+
+    Raises FieldError and ScheduleError, and takes no `~` and `H`, as parse_cron without `pick`.
+    """
+    minute, hour, day_of_month, month, day_of_week = fields
+    minutes = parse_field(minute, MINUTE)
+    hours = parse_field(hour, HOUR)
+    days = _packed_days(day_of_month, month, day_of_week)
+    if days is None:
+        return None
+    if is_star(minute) or is_star(hour):
+        minutes |= _WILDCARD
+    return minutes, hours, days
+
+
+def pack_schedule(schedule: Schedule) -> Packed | Schedule:
+    """The schedule packed, or as it is where it doesn't fit."""
+    packed = pack(schedule.fields) if isinstance(schedule, CronSchedule) else None
+    return packed or schedule
+
+
+@lru_cache(maxsize=4096)
+def _packed_days(day_of_month: str, month: str, day_of_week: str) -> int | None:
+    days, months = _parse_days(day_of_month, month, day_of_week)
+    if days.extended_of_month or days.extended_of_week:
+        return None
+    both = _BOTH if days.both else 0
+    return days.of_month | days.of_week << 32 | both | months << 40
+
+
+def unpack(minutes: int, hours: int, days: int) -> WallTimes:
+    chosen, months = _unpacked_days(days)
+    return WallTimes(minutes & ~_WILDCARD, hours, chosen, months, is_wildcard(minutes))
+
+
+def is_wildcard(packed_minutes: int) -> bool:
+    return packed_minutes >= _WILDCARD
+
+
+@lru_cache(maxsize=4096)
+def _unpacked_days(packed: int) -> tuple[Days, int]:
+    days = Days(packed & 0xFFFFFFFF, packed >> 32 & 0x7F, bool(packed & _BOTH))
+    return days, packed >> 40
+
+
+def _refuse_impossible(days: Days, chosen_months: int, texts: tuple[str, str, str]) -> None:
     """A schedule fires at some time unless no month of its months has a day of its days.
 
     With OR, any weekday will do. With AND every date falls on every weekday within 400 years, so
     only the length of the months can be in the way. What the extended elements choose comes again
     every 28 years.
     """
-    days = schedule.days
-    months = [month for month in range(1, 13) if schedule.months >> month & 1]
+    day_of_month, month_text, day_of_week = texts
+    months = [month for month in range(1, 13) if chosen_months >> month & 1]
     longest = max(_LONGEST_MONTH[month] for month in months)
     first = _first_day(days)
     reason = None
     if days.both and first > longest:
-        reason = f"no month of {fields[3]} has a day {first}"
+        reason = f"no month of {month_text} has a day {first}"
     elif (days.extended_of_month or days.extended_of_week) and not any(
         days.in_month(year, month) for year in range(2001, 2029) for month in months
     ):
-        reason = f"no such day is ever one of {fields[4]}"
+        reason = f"no such day is ever one of {day_of_week}"
     if reason:
-        message = f'bad day-of-month: "{fields[2]}" (it would never run: {reason})'
+        message = f'bad day-of-month: "{day_of_month}" (it would never run: {reason})'
         raise ScheduleError(message, "never-fires")
 
 

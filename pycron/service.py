@@ -6,6 +6,7 @@ Verbs that change something are in operations.py and desk.py.
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pycron import __version__
@@ -84,7 +85,7 @@ class Service:
             "runs": self.store.count_runs(),
             "tables": self.tables.count(),
             "problems": len(self._visible_problems(peer)),
-            "jobs": sum(1 for job in self.engine.jobs() if sees(job.user)),
+            "jobs": sum(1 for _ in self.engine.jobs().where(lambda each: sees(each.user))),
             "running": sum(1 for run in self.engine.running if sees(run.job.user)),
             "waiting": sum(1 for run in self.engine.waiting if sees(run.job.user)),
             "paused": len(self._visible_pauses(peer)),
@@ -92,11 +93,11 @@ class Service:
 
     def _jobs(self, peer: Peer, request: Message) -> Message:
         sees = self.rights.sight(peer)
-        jobs = [job for job in self.engine.jobs() if sees(job.user)]
-        jobs.sort(key=lambda job: (job.source.name, job.line))
         first = number(request, "first", 0)
-        page = jobs[first : first + _PAGE]
-        return {"rows": [job_row(job) for job in page], "more": len(jobs) > first + _PAGE}
+        seen = self.engine.jobs().where(lambda each: sees(each.user))
+        page = list(islice(seen, first, first + _PAGE + 1))
+        rows = [job_row(entries[index]) for entries, index in page[:_PAGE]]
+        return {"rows": rows, "more": len(page) > _PAGE}
 
     def _runs(self, peer: Peer, request: Message) -> Message:
         user = request.get("user")
@@ -128,7 +129,7 @@ class Service:
 
     def _is_known(self, peer: Peer, job: str) -> bool:
         """Whether there is, or was, a Job of this name or id that the peer may see."""
-        users = {each.user for each in self.engine.jobs() if job in (each.name, each.id)}
+        users = {each.user for each in self.engine.jobs().called(job)}
         users |= self.store.owners_of(job)
         return any(map(self.rights.sight(peer), users))
 
@@ -205,7 +206,8 @@ class Service:
         if not self.engine.pauses:
             return []
         sees = self.rights.sight(peer)
-        jobs = {job.id: job for job in self.engine.jobs()}
+        scopes = [pause.scope.partition(":") for pause in self.engine.pauses]
+        jobs = self.engine.jobs().find({name for kind, _, name in scopes if kind == "job"})
         names = {job.id: job.name for job in jobs.values()}
 
         def is_visible(pause: Pause) -> bool:

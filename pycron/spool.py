@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pycron.crontab import USER_NAME
+from pycron.entries import USER_NAME
 from pycron.model import Problem, Severity, Source
 
 # What run-parts(8) takes; so an editor's backup or a package manager's leftover is no table.

@@ -7,8 +7,9 @@ from pycron import crontab
 from pycron.accounts import Accounts
 from pycron.actions import InputEvent, Log, TableLoaded, TableRemoved
 from pycron.crontab import Judge
+from pycron.entries import Table
 from pycron.events import Event
-from pycron.model import Problem, Severity, Table
+from pycron.model import Problem, Severity
 from pycron.policy import settle
 from pycron.spool import Change, Found, Gone, Ignored, Spool
 
@@ -66,10 +67,7 @@ class Tables:
 
     def _unknown_users(self, table: Table) -> Iterator[Problem]:
         """A warning only: a directory service may know the user by the time the Job is due."""
-        first: dict[str, int] = {}
-        for job in table.jobs:
-            first.setdefault(job.user, job.line)
-        for user, line in first.items():
+        for user, line in table.jobs.users().items():
             if not self.accounts.exists(user):
                 message = f'no such user: "{user}" (its commands fail until there is one)'
                 name = table.source.name

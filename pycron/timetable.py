@@ -1,113 +1,191 @@
-"""Who is due next: the Jobs of all tables, ordered by their next fire time.
+"""Who is due next: the entries of all tables, ordered by their next fire time.
 
-Jobs of the same schedule and zone share one entry of a heap, so a minute in which nothing is due
-costs nothing, however many Jobs there are.
+An entry is one integer here, and a Job only when it is due: so a million of them cost 8 MB, and a
+minute in which nothing is due costs nothing.
 """
 
 import heapq
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count, islice
 
-from pycron.firetime import fire_times, follows_the_wall, last_fire_times, next_fire
-from pycron.model import Job, Table
-from pycron.schedule import Reboot, Schedule
+from pycron.entries import MOST_ENTRIES, Entries, Jobs, Table
+from pycron.firetime import follows_the_wall, last_fire_times, next_fire
+from pycron.model import Job
+from pycron.schedule import Packed
 from pycron.settings import CatchUp
 from pycron.zone import END_OF_TIME, Zone
 
 FireTime = tuple[int, Job]
 
+# A fire time, the name of a table and the index of its entry: sorted, they are in the order of
+# time, table and line.
+_Due = tuple[int, str, int]
+
+# What comes after an instant, by schedule, zone and instant.
+_Known = dict[tuple[Packed, str | None, int], int | None]
+
+_INDEX = MOST_ENTRIES - 1
+_INDEX_BITS = _INDEX.bit_length()
 _MOST_DEAD = 1000  # places of a heap that may be nobody's, beside as many as are somebody's
+_MOST_AGAIN = 1000  # places of a _Plan outside its array, beside an eighth of its entries
+_MOST_EQUAL = 4096  # of _Known at once
+_KEPT_JOBS = 4096  # those due each minute are not read each minute
 
 
-@dataclass(slots=True)
-class _Group:
-    """The Jobs of one schedule in one zone, by the name of their table."""
+class _Plan:
+    """The entries of one table that are in one queue, by next fire time.
 
-    schedule: Schedule
-    zone: str | None
-    jobs: dict[str, list[Job]] = field(default_factory=dict)
+    A place is an integer: the fire time, and the index of the entry below it. Most places wait in
+    an array of eight bytes each, the next one last; the entries that have been due are in a heap
+    until there are enough of them to sort them in.
+    """
+
+    def __init__(
+        self, entries: Entries, zone_of: Callable[[str | None], Zone], after: int, *, wall: bool
+    ) -> None:
+        self.dropped = False
+        self._entries = entries
+        self._zone_of = zone_of
+        self._wall = wall
+        self._again: list[int] = []
+        self._waiting = array("q")
+        self.restart(after)
+
+    def restart(self, after: int) -> None:
+        """Go on with the fire times after an instant, whatever came before."""
+        self._again = []
+        self._waiting = _sorted(self._places(after))
+
+    def _places(self, after: int) -> Iterator[int]:
+        known: _Known = {}
+        for index in self._entries.followers(wall=self._wall):
+            fire = self._next(index, after, known)
+            if fire is not None:
+                yield fire << _INDEX_BITS | index
+
+    def _next(self, index: int, after: int, known: _Known) -> int | None:
+        """The first fire time of an entry after an instant; equal schedules share the finding."""
+        packed, zone = self._entries.packed(index), self._entries.context(index).settings.zone
+        key = packed, zone, after
+        if key not in known or not any(packed):
+            if len(known) > _MOST_EQUAL:
+                known.clear()
+            known[key] = next_fire(self._entries.times(index), self._zone_of(zone), after)
+        return known[key]
+
+    def next_fire_time(self) -> int | None:
+        places = [*self._waiting[-1:], *self._again[:1]]
+        return min(places) >> _INDEX_BITS if places else None
+
+    def take(self, until: int) -> Iterator[_Due]:
+        """The fire times up to `until`; each entry goes on after it."""
+        end = (until + 1) << _INDEX_BITS
+        places = []
+        while self._waiting and self._waiting[-1] < end:
+            places.append(self._waiting.pop())
+        while self._again and self._again[0] < end:
+            places.append(heapq.heappop(self._again))
+        coming = []
+        known: _Known = {}
+        for place in places:
+            fire: int | None = place >> _INDEX_BITS
+            index = place & _INDEX
+            while fire is not None and fire <= until:
+                yield fire, self._entries.source.name, index
+                fire = self._next(index, fire, known)
+            if fire is not None:
+                coming.append(fire << _INDEX_BITS | index)
+        self._put_back(coming)
+
+    def _put_back(self, places: list[int]) -> None:
+        if len(self._again) + len(places) > _MOST_AGAIN + len(self._waiting) // 8:
+            self._waiting = _sorted([*self._waiting, *self._again, *places])
+            self._again = []
+            return
+        for place in places:
+            heapq.heappush(self._again, place)
+
+    def coming(self) -> Iterator[_Due]:
+        """The next fire time of each entry, in order; nothing is taken."""
+        for place in heapq.merge(reversed(self._waiting), sorted(self._again)):
+            yield place >> _INDEX_BITS, self._entries.source.name, place & _INDEX
+
+
+def _sorted(places: Iterable[int]) -> "array[int]":
+    """The places, the next one last."""
+    return array("q", sorted(places, reverse=True))
 
 
 class _Queue:
-    """Groups by next fire time. `done` is the instant up to which fire times were handed out."""
+    """Plans by next fire time. `done` is the instant up to which fire times were handed out."""
 
-    def __init__(self, zone_of: Callable[[str | None], Zone], done: int) -> None:
+    def __init__(self, zone_of: Callable[[str | None], Zone], done: int, *, wall: bool) -> None:
         self.done = done
         self._zone_of = zone_of
-        self._groups: dict[tuple[Schedule, str | None], _Group] = {}
-        self._heap: list[tuple[int, int, _Group]] = []
+        self._wall = wall
+        self._plans: dict[str, _Plan] = {}
+        self._heap: list[tuple[int, int, _Plan]] = []
         self._serial = count()
         self._dead = 0
 
-    def add(self, job: Job) -> None:
-        key = job.schedule, job.zone
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group(*key)
-            self._push(group)
-        group.jobs.setdefault(job.source.name, []).append(job)
+    def put(self, entries: Entries) -> None:
+        if next(entries.followers(wall=self._wall), None) is not None:
+            plan = _Plan(entries, self._zone_of, self.done, wall=self._wall)
+            self._plans[entries.source.name] = plan
+            self._push(plan)
 
-    def remove(self, job: Job) -> None:
-        key = job.schedule, job.zone
-        group = self._groups.get(key)
-        if group:
-            group.jobs.pop(job.source.name, None)
-            if not group.jobs:
-                del self._groups[key]  # its place in the heap is passed over when it comes up
-                self._dead += 1
-                if self._dead > len(self._groups) + _MOST_DEAD:
-                    self._bury()
-
-    def _bury(self) -> None:
-        """Take the places of groups that are no more out of the heap."""
-        self._heap = [entry for entry in self._heap if entry[2].jobs]
-        heapq.heapify(self._heap)
-        self._dead = 0
+    def drop(self, name: str) -> None:
+        plan = self._plans.pop(name, None)
+        if plan is None:
+            return
+        plan.dropped = True  # its place in the heap is passed over when it comes up
+        self._dead += 1
+        if self._dead > len(self._plans) + _MOST_DEAD:
+            self._heap = [place for place in self._heap if not place[2].dropped]
+            heapq.heapify(self._heap)
+            self._dead = 0
 
     def next_fire_time(self) -> int | None:
-        while self._heap and not self._heap[0][2].jobs:
+        while self._heap and self._heap[0][2].dropped:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take(self, until: int) -> list[FireTime]:
+    def take(self, until: int) -> list[_Due]:
         """The fire times after `done` up to and including `until`, which is `done` from now on."""
-        due: list[FireTime] = []
+        due: list[_Due] = []
         while self._heap and self._heap[0][0] <= until:
-            first, _, group = heapq.heappop(self._heap)
-            if not group.jobs:
-                continue
-            zone = self._zone_of(group.zone)
-            jobs = [job for jobs in group.jobs.values() for job in jobs]
-            for fire in fire_times(group.schedule, zone, first, until + 1):
-                due += [(fire, job) for job in jobs]
-            self._push(group, until)
+            _, _, plan = heapq.heappop(self._heap)
+            if not plan.dropped:
+                due += plan.take(until)
+                self._push(plan)
         self.done = max(self.done, until)
         return due
 
-    def peek(self, until: int) -> Iterator[FireTime]:
-        """The next fire time of each Job that has one up to `until`; nothing is handed out."""
-        places = [0]
-        while places:
-            place = places.pop()
-            if place < len(self._heap) and self._heap[place][0] <= until:
-                fire, _, group = self._heap[place]
-                yield from ((fire, job) for jobs in group.jobs.values() for job in jobs)
-                places += [2 * place + 1, 2 * place + 2]  # whatever is below it, is not before it
+    def coming(self, until: int = END_OF_TIME) -> Iterator[_Due]:
+        """The next fire time of each entry that has one up to `until`, in order; none is taken."""
+        plans = [plan for fire, _, plan in self._heap if fire <= until and not plan.dropped]
+        for due in heapq.merge(*(plan.coming() for plan in plans)):
+            if due[0] > until:
+                return
+            yield due
 
     def restart(self, done: int) -> None:
         """Hand out what comes after `done`, whatever was handed out before."""
         self.done = done
         self._heap.clear()
-        for group in self._groups.values():
-            self._push(group)
+        self._dead = 0
+        for plan in self._plans.values():
+            plan.restart(done)
+            self._push(plan)
 
-    def _push(self, group: _Group, after: int | None = None) -> None:
-        after = self.done if after is None else after
-        fire = next_fire(group.schedule, self._zone_of(group.zone), after)
+    def _push(self, plan: _Plan) -> None:
+        fire = plan.next_fire_time()
         if fire is not None:
-            heapq.heappush(self._heap, (fire, next(self._serial), group))
+            heapq.heappush(self._heap, (fire, next(self._serial), plan))
 
 
 # A wake-up up to this late is only late; any other difference is a step of the clock.
@@ -183,12 +261,11 @@ class Timetable:
         self._zone_of = zone_of
         self._gaps = list(gaps)
         self._passed_over: list[Gap] = []
-        self._catching_up: dict[str, list[Job]] = {}
-        self._fixed = _Queue(zone_of, cursor.fixed)
-        self._wall = _Queue(zone_of, cursor.wall)
+        self._fixed = _Queue(zone_of, cursor.fixed, wall=False)
+        self._wall = _Queue(zone_of, cursor.wall, wall=True)
         self._stepped = list(cursor.stepped)
-        self._reboot: dict[str, list[Job]] = {}
-        self._jobs: dict[str, tuple[Job, ...]] = {}
+        self._tables: dict[str, Entries] = {}
+        self._job = lru_cache(_KEPT_JOBS)(self._read)
 
     @property
     def cursor(self) -> Cursor:
@@ -197,27 +274,26 @@ class Timetable:
     def put(self, table: Table) -> None:
         """Take up a table, in place of the one that had its name."""
         self.drop(table.source.name)
-        self._jobs[table.source.name] = table.jobs
-        for job in table.jobs:
-            if isinstance(job.schedule, Reboot):
-                self._reboot.setdefault(table.source.name, []).append(job)
-                continue
-            self._queue_of(job).add(job)
-            if job.settings.catch_up is not CatchUp.NONE:
-                self._catching_up.setdefault(table.source.name, []).append(job)
+        self._tables[table.source.name] = table.jobs
+        for queue in (self._fixed, self._wall):
+            queue.put(table.jobs)
 
     def drop(self, name: str) -> None:
-        self._reboot.pop(name, None)
-        self._catching_up.pop(name, None)
-        for job in self._jobs.pop(name, ()):
-            if not isinstance(job.schedule, Reboot):
-                self._queue_of(job).remove(job)
+        if self._tables.pop(name, None) is None:
+            return
+        self._job.cache_clear()
+        for queue in (self._fixed, self._wall):
+            queue.drop(name)
 
-    def jobs(self) -> Iterable[Job]:
-        return (job for jobs in self._jobs.values() for job in jobs)
+    def _read(self, name: str, index: int) -> Job:
+        return self._tables[name][index]
+
+    def jobs(self) -> Jobs:
+        """All Jobs, in the order of table and line."""
+        return Jobs([self._tables[name] for name in sorted(self._tables)])
 
     def reboot_jobs(self) -> list[Job]:
-        return [job for jobs in self._reboot.values() for job in jobs]
+        return [entries[i] for entries in self._tables.values() for i in entries.reboots()]
 
     def next_fire_time(self) -> int | None:
         times = [self._fixed.next_fire_time(), self._wall.next_fire_time()]
@@ -225,8 +301,13 @@ class Timetable:
 
     def coming(self, most: int, wanted: Callable[[str], bool]) -> list[FireTime]:
         """The next fire time of so many Jobs whose user is wanted, the first ones first."""
-        times = (each for queue in (self._fixed, self._wall) for each in queue.peek(END_OF_TIME))
-        return heapq.nsmallest(most, (due for due in times if wanted(due[1].user)), key=_in_order)
+        times = heapq.merge(self._fixed.coming(), self._wall.coming())
+        found = (due for due in times if wanted(self._user(due)))
+        return [(fire, self._job(name, index)) for fire, name, index in islice(found, most)]
+
+    def _user(self, due: _Due) -> str:
+        _, name, index = due
+        return self._tables[name].context(index).user
 
     def zones_changed(self) -> None:
         """The rules of a zone are others now: every next fire time is found anew."""
@@ -235,9 +316,7 @@ class Timetable:
 
     def peek(self, until: int) -> list[tuple[int, int, Job]]:
         """What will be due at the next fire times up to `until`, as take_due would hand it out."""
-        due = [*self._fixed.peek(until), *self._wall.peek(until)]
-        due.sort(key=_in_order)
-        return [(fire, self._turn(fire), job) for fire, job in due]
+        return self._handed_out([*self._fixed.coming(until), *self._wall.coming(until)])
 
     def take_due(self, now: float, awake: float) -> list[tuple[int, int, Job]]:
         """What is due: (fire time, turn, Job), in the order of time, table and line.
@@ -249,11 +328,13 @@ class Timetable:
         second = int(now)
         restart = _just_before(now, awake)
         due = self._take_wall(second, restart) + self._take_fixed(second, restart)
-        due += self._take_caught_up({job.id for _, job in due})
-        due.sort(key=_in_order)
-        return [(fire, self._turn(fire), job) for fire, job in due]
+        due += self._take_caught_up({(name, index) for _, name, index in due})
+        return self._handed_out(due)
 
-    def _take_wall(self, now: int, restart: int) -> list[FireTime]:
+    def _handed_out(self, due: list[_Due]) -> list[tuple[int, int, Job]]:
+        return [(fire, self._turn(fire), self._job(name, i)) for fire, name, i in sorted(due)]
+
+    def _take_wall(self, now: int, restart: int) -> list[_Due]:
         late = now - self._wall.done
         if -_MINUTE < late <= 0:
             return []  # early, or set back by less than anybody would notice
@@ -264,7 +345,7 @@ class Timetable:
             self._wall.restart(restart)
         return self._wall.take(now)
 
-    def _take_fixed(self, now: int, restart: int) -> list[FireTime]:
+    def _take_fixed(self, now: int, restart: int) -> list[_Due]:
         late = now - self._fixed.done
         if abs(late) > LONGEST_STEP:
             self._pass_over(self._fixed, restart, wall=False)
@@ -278,24 +359,30 @@ class Timetable:
             self._gaps.append(Gap(queue.done, until, wall))
         queue.restart(until)
 
-    def _take_caught_up(self, due: set[str]) -> list[FireTime]:
+    def _take_caught_up(self, due: set[tuple[str, int]]) -> list[_Due]:
         """What the gaps since the last call are to bring back.
 
         Of a Job that is due anyway, the latest missed fire time is not brought back as well.
         """
         gaps, self._gaps = self._gaps, []
         self._passed_over += gaps
-        found: list[FireTime] = []
-        for gap in gaps:
-            for job in [job for jobs in self._catching_up.values() for job in jobs]:
-                latest = job.settings.catch_up is CatchUp.LATEST
-                if follows_the_wall(job.schedule) != gap.wall or (latest and job.id in due):
-                    continue
-                most = 1 if latest else MOST_CAUGHT_UP
-                zone = self._zone_of(job.zone)
-                times = last_fire_times(job.schedule, zone, gap.after + 1, gap.until + 1, most)
-                found += [(fire, job) for fire in times]
-        return found
+        return [
+            (fire, name, index)
+            for gap in gaps
+            for name, entries in self._tables.items()
+            for index in entries.where(lambda each: each.settings.catch_up is not CatchUp.NONE)
+            for fire in self._missed(entries, index, gap, is_due=(name, index) in due)
+        ]
+
+    def _missed(self, entries: Entries, index: int, gap: Gap, *, is_due: bool) -> list[int]:
+        """The fire times of an entry within a gap that its CRON_CATCHUP asks for."""
+        settings, times = entries.context(index).settings, entries.times(index)
+        latest = settings.catch_up is CatchUp.LATEST
+        if follows_the_wall(times) != gap.wall or (latest and is_due):
+            return []
+        most = 1 if latest else MOST_CAUGHT_UP
+        zone = self._zone_of(settings.zone)
+        return last_fire_times(times, zone, gap.after + 1, gap.until + 1, most)
 
     def take_passed_over(self) -> list[Gap]:
         """The gaps since the last call, for whoever keeps a record of them."""
@@ -309,15 +396,6 @@ class Timetable:
     def _turn(self, fire: int) -> int:
         """How often a clock that was set back has passed this fire time before."""
         return sum(1 for reached in self._stepped if reached >= fire)
-
-    def _queue_of(self, job: Job) -> _Queue:
-        return self._wall if follows_the_wall(job.schedule) else self._fixed
-
-
-def _in_order(due: FireTime) -> tuple[int, str, int]:
-    """By time, table and line."""
-    fire, job = due
-    return fire, job.source.name, job.line
 
 
 def _just_before(now: float, awake: float) -> int:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from pycron.crontab import Judge, parse
-from pycron.model import Job, Severity, Source, Table
+from pycron.entries import Table
+from pycron.model import Job, Severity, Source
 from pycron.schedule import CronSchedule, Reboot
 from pycron.zonedata import ZoneData
 

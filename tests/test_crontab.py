@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycron.crontab import LONGEST_LINE, MOST_PROBLEMS, Judge, parse, printable
-from pycron.model import Job, Problem, Severity, Source, Table
+from pycron.entries import Table
+from pycron.model import Job, Problem, Severity, Source
 from pycron.policy import job_limit
 from pycron.schedule import CronSchedule, Interval, Reboot
 from pycron.settings import SETTINGS, CatchUp, Concurrency, Setting
@@ -415,7 +416,8 @@ BAD_VALUES = {
 def test_every_setting_takes_its_values(setting: Setting) -> None:
     text, value = GOOD_VALUES[setting.name]
     job = job_of(f"{setting.name}={text} @daily x")
-    assert getattr(job.settings, setting.attribute) == value
+    found = job.name if setting.attribute == "name" else getattr(job.settings, setting.attribute)
+    assert found == value
     assert getattr(job_of("@daily x").settings, setting.attribute) == setting.default
 
 

@@ -38,7 +38,7 @@ DAY = 86_400
 def jobs_of(table: str) -> tuple[Job, ...]:
     parsed = parse(table, Source("alice", "alice"), Judge())
     assert not parsed.errors
-    return parsed.jobs
+    return tuple(parsed.jobs)
 
 
 def engine_of(table: str, cursor: Cursor, now: int) -> Engine:

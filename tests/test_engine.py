@@ -36,8 +36,9 @@ from pycron.actions import (
 from pycron.admission import UNLIMITED, Limits
 from pycron.crontab import Judge, parse
 from pycron.engine import LEAD, TRANSITIONS, Engine, State, Step
+from pycron.entries import Table
 from pycron.events import Event
-from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source, Table
+from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source
 from pycron.timetable import LATE, Cursor
 from pycron.zone import UTC, Zone
 

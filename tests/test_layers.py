@@ -11,7 +11,7 @@ import pycron
 PACKAGE = Path(pycron.__file__).parent
 
 PURE = (
-    "settings", "fields", "schedule", "zone", "firetime", "model", "policy", "crontab",
+    "settings", "fields", "schedule", "zone", "firetime", "model", "entries", "policy", "crontab",
     "admission", "timetable", "events", "actions", "reports", "engine", "explain",
 )  # fmt: skip
 EDGES = (

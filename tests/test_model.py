@@ -68,8 +68,9 @@ from pycron.actions import (
 from pycron.admission import Limits
 from pycron.crontab import Judge, parse
 from pycron.engine import Engine, State
+from pycron.entries import Table
 from pycron.firetime import fire_times, follows_the_wall
-from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey, Source, Table
+from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey, Source
 from pycron.policy import Gates, failure_hook, failure_hook_id, is_hook, job_limit, start_delay
 from pycron.schedule import Reboot
 from pycron.settings import Settings

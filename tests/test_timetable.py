@@ -8,9 +8,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pycron.crontab import Judge, parse
-from pycron.model import Job, Source, Table
+from pycron.entries import Table
+from pycron.firetime import fire_times
+from pycron.model import Job, Source
 from pycron.timetable import LATE, LONGEST_STEP, Cursor, Timetable, starting_cursor
 from pycron.zone import UTC, Zone
 
@@ -419,12 +423,91 @@ def executed(row: dict[str, str | int]) -> Counter[str]:
 
 def test_a_table_that_is_installed_again_and_again_costs_no_memory() -> None:
     """The places of its old versions are taken out of the queue, not only passed over."""
-    source = Source("alice", "alice")
-    text = "".join(f"{minute} {hour} * * * x\n" for hour in range(24) for minute in range(60))
     timetable = Timetable(lambda _: UTC, Cursor(0, 0))
-    timetable.put(parse("* * * * * y\n", Source("bob", "bob"), Judge()))
-    for _ in range(20):
-        timetable.put(parse(text, source, Judge()))
+    timetable.put(table("* * * * * y", name="bob"))
+    again = table("5 5 * * * x")
+    for _ in range(5000):
+        timetable.put(again)
     places = len(timetable._fixed._heap)  # nothing but its size shows from outside
-    assert places < 3 * 1440
+    assert places < 2000
     assert timetable.next_fire_time() == 60
+
+
+# ---- many entries, against their fire times one by one
+
+SOME = ("* * * * *", "*/7 * * * *", "H * * * *", "~ 3-5 * * *", "0 */2 * * *", "15,45 0-23 * * *",
+        "30 2 * * *", "0 0 1,L * *", "@hourly", "@every 97s", "@reboot", "0 0 29 2 *")  # fmt: skip
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=40)
+def test_what_is_due_is_what_the_schedules_say(data: st.DataObject) -> None:
+    """Through an hour or two around a shift of the clock, with tables that come and go."""
+    start = data.draw(st.sampled_from([SPRING, AUTUMN, NOON])) - 1800
+    timetable = Timetable(ZONES.__getitem__, Cursor(start, start))
+    tables: dict[str, Table] = {}
+    now = start
+    for _ in range(data.draw(st.integers(1, 12))):
+        name = data.draw(st.sampled_from(["alice", "bob"]))
+        if data.draw(st.booleans()):
+            lines = data.draw(st.lists(st.sampled_from(SOME), max_size=8))
+            zone = data.draw(st.sampled_from(["", *NAMES]))
+            tables[name] = table(f"CRON_TZ={zone}", *(f"{line} x" for line in lines), name=name)
+            timetable.put(tables[name])
+        elif data.draw(st.booleans()):
+            tables.pop(name, None)
+            timetable.drop(name)
+        until = now + data.draw(st.integers(0, LATE))
+        expected = sorted(
+            (fire, job.source.name, job.line)
+            for each in tables.values()
+            for job in each.jobs
+            for fire in fire_times(job.schedule, ZONES[job.zone], now + 1, until + 1)
+        )
+        coming = timetable.peek(until)
+        assert {job.id for _, _, job in coming} == {
+            job.id for each in tables.values() for job in each.jobs
+            if (job.source.name, job.line) in {place[1:] for place in expected}
+        }  # fmt: skip
+        assert [fire for fire, _, _ in coming][:1] == [place[0] for place in expected][:1]
+        due = timetable.take_due(until, until - now)
+        assert [(fire, job.source.name, job.line) for fire, _, job in due] == expected
+        now = until
+
+
+def test_thousands_that_come_again_and_again() -> None:
+    """More than are kept outside the sorted array, in a table of which most have their own time."""
+    lines = [f"{n % 60} * * * * hourly" for n in range(3000)]
+    lines += [f"{n % 60} {n // 60 % 24} * * * daily" for n in range(6000)]
+    lines += ["* * * * * each"] * 1500
+    sim = Sim("2026-06-10T12:00:00", *lines)
+    for _ in range(61):
+        sim.now += 60
+        minute, hour = sim.now // 60 % 60, sim.now // 3600 % 24
+        due = Counter(job.command for _, _, job in sim.timetable.take_due(sim.now, 60))
+        daily = sum(1 for n in range(6000) if (n % 60, n // 60 % 24) == (minute, hour))
+        assert due == {"each": 1500, "hourly": 50, "daily": daily}
+
+
+def test_what_comes_next_of_the_wanted_users() -> None:
+    sim = Sim("2026-06-10T12:00:00", "5 12 * * * a", "3 * * * * b", "@daily c")
+    sim.timetable.put(table("3 12 * * * first", "1 * * * * not wanted", name="bob"))
+    sim.timetable.put(table("3 12 * * * before", name="aaron"))
+
+    def coming(most: int, *users: str) -> list[str]:
+        return [
+            describe(fire, 0, job) for fire, job in sim.timetable.coming(most, users.__contains__)
+        ]
+
+    assert coming(3, "alice", "aaron") == ["12:03 before", "12:03 b", "12:05 a"]
+    assert coming(9, "alice") == ["12:03 b", "12:05 a", "00:00 c"]
+    assert coming(1, "bob") == ["12:01 not wanted"]
+    assert sim.wait(180) == ["12:01 not wanted", "12:03 before", "12:03 b", "12:03 first"]
+    assert coming(1, "alice") == ["12:05 a"]
+
+
+def test_jobs_of_a_table_that_was_replaced_are_not_remembered() -> None:
+    sim = Sim("2026-06-10T12:00:00", "* * * * * old")
+    assert sim.wait(60) == ["12:01 old"]
+    sim.timetable.put(table("* * * * * new"))
+    assert sim.wait(60) == ["12:02 new"]
