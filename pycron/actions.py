@@ -288,9 +288,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """The time of Attempts that the runner holds has come."""
+    """The time has come of all Attempts that the runner holds until this UTC second."""
 
-    attempts: tuple[AttemptKey, ...]
+    until: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Commands:
             case Start():
                 return self._start_message(order)
             case Go():
-                return {"type": "go", "ids": [str(attempt) for attempt in order.attempts]}
+                return {"type": "go", "until": order.until}
             case Drop():
                 return {"type": "drop", "id": str(order.attempt)}
             case Stop():
@@ -116,7 +116,7 @@ class Commands:
             output_limit=self._config.output_bytes,
             report_output=self._shown,
             processes_max=self._config.processes,
-            hold=start.hold,
+            hold=start.attempt.run.fire_time if start.hold else None,
         )
 
     def met(self, instance: str, known: list[Message]) -> None:

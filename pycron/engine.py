@@ -486,8 +486,7 @@ class Engine:
         for run in due:
             del self._held[run]
             self._step(run, Step.BEGUN)
-        attempts = tuple(AttemptKey(run, self._live[run].number) for run in due)
-        self._out.first.append(Go(attempts))
+        self._out.first.append(Go(int(self._now.wall)))
         return True
 
     def _take_timers(self) -> None:

@@ -39,6 +39,7 @@ from pycron.wire import PROTOCOL, Decoder, Message, encode
 
 BATCH = 16  # commands that one starter starts at the most
 STARTERS = 2 * (os.cpu_count() or 1)  # at a time
+_WORD_PACE = 1.0  # seconds between two words to the daemon, while there is something to start
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
 _STARTER_PATIENCE = 1.0  # seconds after which one is not waited for
 _MESSAGE_LIMIT = 64 * 2**20
@@ -119,11 +120,13 @@ class Runner:
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._outgoing = bytearray()
         self._grown: set[str] = set()
+        self._next_word = 0.0
         self._leaving = False
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
         self._orders: deque[Order] = deque()
         self._held: dict[str, Order] = {}
         self._starters: dict[int, _Starter] = {}
+        self._ramp = 1  # how many the next starter may have: the first one has its command soon
         self._unclaimed: dict[int, tuple[int, _Usage]] = {}
         self._attempts: dict[str, _Attempt] = {}
         self._by_pid: dict[int, _Attempt] = {}
@@ -278,8 +281,8 @@ class Runner:
                 if message["id"] not in self._attempts:
                     self._take_order(message)
             case "go":
-                for attempt in message["ids"]:
-                    if attempt in self._held:
+                for attempt, order in list(self._held.items()):
+                    if order["hold"] <= message["until"]:
                         self._orders.append(self._held.pop(attempt))
             case "drop":
                 if self._held.pop(message["id"], None):
@@ -297,7 +300,7 @@ class Runner:
 
     def _take_order(self, order: Order) -> None:
         self._attempts[order["id"]] = _Attempt(order)
-        if order["hold"]:
+        if order["hold"] is not None:
             self._held[order["id"]] = order
         else:
             self._orders.append(order)
@@ -322,6 +325,9 @@ class Runner:
     def _send(self) -> None:
         if self._daemon is None or not self._greeted:
             return
+        if self._orders and time.monotonic() < self._next_word:
+            return  # what is due is started first; the daemon would only take the time for it
+        self._next_word = time.monotonic() + _WORD_PACE
         if not self._outgoing and self._grown:
             self._outgoing += encode({"type": "output", "id": grown} for grown in self._grown)
             self._grown.clear()
@@ -339,7 +345,8 @@ class Runner:
 
     def _start_batch(self) -> None:
         """Start the first orders that wait, as many of one kind as one starter may have."""
-        size = min(BATCH, -(-len(self._orders) // STARTERS))
+        size = min(BATCH, self._ramp, -(-len(self._orders) // STARTERS))
+        self._ramp = 2 * self._ramp if len(self._orders) > size else 1
         launches: list[Launch] = []
         attempts: list[_Attempt] = []
         while self._orders and len(launches) < size:

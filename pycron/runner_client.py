@@ -220,7 +220,7 @@ def start_message(
     output_limit: int,
     report_output: bool,
     processes_max: int,
-    hold: bool,
+    hold: int | None,
 ) -> Message:
     """The order to start an Attempt as this account; see wire.py."""
     environment = command_environment(attempt, job, account)

@@ -9,6 +9,7 @@ import resource
 import signal
 import struct
 import time
+from functools import cache
 from typing import Any, NoReturn
 
 from pycron.tree import Tree
@@ -40,7 +41,7 @@ _ORDER: _Form = {
     "output": (str,),
     "output_limit": (int,),
     "report_output": (bool,),
-    "hold": (bool,),
+    "hold": (int, type(None)),
     "timeout": (int, type(None)),
     "kill_after": (int,),
     "memory_max": (int, type(None)),
@@ -93,7 +94,7 @@ class Launch:
     def close(self) -> None:
         """Our copies of its descriptors; the command has its own."""
         for descriptor in (self.stdin, self.output, self.door):
-            if descriptor >= 0:
+            if descriptor >= 0 and descriptor != _nothing():
                 os.close(descriptor)
 
 
@@ -215,10 +216,16 @@ def _failed(launch: Launch, why: _Failure, errors: int) -> int:
     return pid
 
 
+@cache
+def _nothing() -> int:
+    """What a command reads that has no input: one descriptor for all of them."""
+    return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+
 def _stdin(text: str | None) -> int:
     """A descriptor from which the command reads its input; never the runner's own."""
     if text is None:
-        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        return _nothing()
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:
         data = text.encode("utf-8", "surrogateescape")

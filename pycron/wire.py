@@ -9,8 +9,8 @@ daemon to runner
     start    id, argv, env, user (or null: don't change), cwd, cwd_required, umask, nice,
              stdin, output (a path), output_limit (bytes), report_output, timeout and
              kill_after (seconds; no timeout: null), memory_max (bytes or null),
-             processes_max, hold (wait for go)
-    go       ids of held starts whose time has come
+             processes_max, hold (null, or the UTC second for whose go it is to wait)
+    go       until: the time has come of the starts that are held until this UTC second
     drop     id of a held start that is not to be; so are all of a daemon that has gone
     ack      ids of endings that are recorded; the runner forgets them
     signal   id, signal: to the process group of the Attempt

@@ -49,7 +49,7 @@ class Host:
             "output": str(self.output_path(id)),
             "output_limit": MEGABYTE,
             "report_output": False,
-            "hold": False,
+            "hold": None,
             "timeout": None,
             "kill_after": 10,
             "memory_max": None,

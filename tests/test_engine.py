@@ -100,11 +100,19 @@ def begun(actions: list[Action]) -> list[Start]:
     return [action for action in actions if isinstance(action, Start)]
 
 
-def let_go(actions: list[Action]) -> list[AttemptKey]:
-    """The Attempts whose command may be started now."""
-    at_once = [start.attempt for start in begun(actions) if not start.hold]
-    held = [attempt for go in actions if isinstance(go, Go) for attempt in go.attempts]
-    return held + at_once
+def let_go(actions: list[Action], held: set[AttemptKey]) -> list[AttemptKey]:
+    """The Attempts whose command may be started now; `held`: those that wait for the word."""
+    at_once = []
+    for action in actions:
+        match action:
+            case Start():
+                held.add(action.attempt)
+                if not action.hold:
+                    at_once.append(action.attempt)
+            case Go():
+                at_once += [each for each in held if each.run.fire_time <= action.until]
+    held.difference_update(at_once)
+    return at_once
 
 
 # ---- due
@@ -500,12 +508,13 @@ def test_a_year_of_a_hundred_entries_in_ten_zones() -> None:
     engine.handle(TableLoaded(table(*lines)), Now(YEAR[0] - 1, YEAR[0] - 1))
     found: dict[str, list[int]] = defaultdict(list)
     commands: dict[AttemptKey, str] = {}
+    held: set[AttemptKey] = set()
     now = float(YEAR[0] - 1)
     while (wakeup := engine.next_wakeup()) is not None and wakeup < YEAR[1]:
         now = min(wakeup, now + LATE)  # a longer sleep would look like a clock that was set
         actions = engine.handle(Tick(), Now(now, now))
         commands |= {start.attempt: start.job.command for start in begun(actions)}
-        for attempt in let_go(actions):
+        for attempt in let_go(actions, held):
             assert attempt.run.fire_time == now
             found[commands.pop(attempt)].append(attempt.run.fire_time)
             engine.handle(Ended(attempt, ending()), Now(now, now))

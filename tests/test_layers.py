@@ -36,8 +36,8 @@ IMPURE = {
 # The runner forks for every command, and a fork costs what the process weighs.
 RUNNER = ("wire", "sockets", "recording", "cgroup", "tree", "spawn", "runner")
 LIGHT = {
-    "collections", "contextlib", "ctypes", "gc", "itertools", "json", "mmap", "os", "resource",
-    "select", "signal", "socket", "struct", "sys", "time", "typing",
+    "collections", "contextlib", "ctypes", "functools", "gc", "itertools", "json", "mmap", "os",
+    "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
 }  # fmt: skip
 
 

@@ -484,7 +484,8 @@ class World(RuleBasedStateMachine):
                 case Start():
                     self.order_start(action)
                 case Go():
-                    for attempt in action.attempts:
+                    held = [a for a in self.runner.held if a.run.fire_time <= action.until]
+                    for attempt in held:
                         self.check_time(attempt, self.runner.commands[attempt].job)
                         self.runner.go(attempt)
                 case Drop():

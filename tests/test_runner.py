@@ -380,6 +380,40 @@ def test_a_peer_of_another_user_is_refused() -> None:
         shutil.rmtree(directory)
 
 
+# ---- starts that are held
+
+
+def test_a_held_start_waits_for_its_second(host: Host) -> None:
+    host.client.send([host.order("a.1", "exit 3", hold=100), host.order("b.1", ":", hold=101)])
+    host.client.send([{"type": "go", "until": 100}])
+    assert host.ended("a.1")["exit_status"] == 3
+    assert host.heard("started", "b.1") is None
+    host.client.send([{"type": "go", "until": 101}])
+    assert host.ended("b.1")["exit_status"] == 0
+
+
+def test_a_held_start_that_is_dropped_can_be_ordered_anew(host: Host) -> None:
+    host.client.send([host.order("a.1", "exit 3", hold=100), {"type": "drop", "id": "a.1"}])
+    host.client.send([{"type": "go", "until": 100}, host.order("a.1", "exit 4")])
+    assert host.ended("a.1")["exit_status"] == 4
+
+
+def test_a_held_start_that_is_ended_is_refused(host: Host) -> None:
+    end = {"type": "end", "id": "a.1", "cause": "cancelled", "reason": "why", "kill_after": 0}
+    host.client.send([host.order("a.1", ":", hold=100), end, {"type": "go", "until": 100}])
+    refused = until(lambda: host.heard("refused", "a.1"))
+    assert refused
+    assert (refused["cause"], refused["reason"]) == ("cancelled", "why")
+
+
+def test_what_is_held_goes_with_its_daemon_and_the_runner_stays_to_say_so(host: Host) -> None:
+    host.client.send([host.order("a.1", ":", hold=100)])
+    instance = host.client.instance
+    host.hang_up()
+    assert host.call_again() == {}
+    assert host.client.instance == instance
+
+
 # ---- many at once
 
 
