@@ -133,16 +133,17 @@ class Daemon:
     def _new_engine(self, now: int) -> Engine:
         """An engine that takes up where the last daemon stopped."""
         record = self._store.cursor()
+        cursor = starting_cursor(record, now)
         config = self._setup.config
         return Engine(
             self._zones.zone,
-            starting_cursor(record, now),
+            cursor,
             starting_gaps(record, now),
             self._setup.host,
             config.limits,
             config.gates,
             self._store.pauses(),
-            self._store.done_after(now),
+            self._store.done_after(min(cursor.fixed, cursor.wall)),
         )
 
     # ---- the loop
