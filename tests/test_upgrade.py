@@ -1,0 +1,166 @@
+"""Another version of pycron takes over: what runs goes on, and is recorded to its end."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import pycron
+from pycron.wire import PROTOCOL
+from tests.daemons import RunningDaemon, alive, run
+from tests.people import Person, person
+
+OURS = Path(pycron.__file__).parent.parent
+
+# What another version may say beside what this one understands, and how it may call itself.
+OTHER_WIRE = """
+
+PROTOCOL = {protocol}
+_encode_ours = encode
+
+
+def encode(messages: Iterable[Message]) -> bytes:
+    said = [message | {{"mood": "good", "of": {{"version": 2}}}} for message in messages]
+    return _encode_ours([*said, {{"type": "weather", "id": "none", "ids": []}}])
+"""
+
+WAITING = (
+    "CRON_NAME=waiting @reboot"
+    " echo before; until [ -e $GO ]; do sleep 0.05; done; echo after; exit 7\n"
+)
+# Whatever takes the runner through another part of its code.
+SECONDLY = (
+    "CRON_NAME=secondly @every 1s echo hello\n"
+    "CRON_NAME=reading @every 1s cat >/dev/null; exit 2%one%two\n"
+    "CRON_NAME=signal @every 1s kill -9 $$\n"
+    "CRON_NAME=nowhere CRON_CWD=/no/such/directory @every 1s true\n"
+)
+ENDS = {"secondly": "succeeded", "reading": "failed", "signal": "killed", "nowhere": "failed"}
+
+
+def another_version(tree: Path, protocol: int) -> Path:
+    """A copy of the package that has another name for itself, and is more talkative."""
+    shutil.copytree(OURS / "pycron", tree / "pycron", ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "pycron/__init__.py").write_text('__version__ = "another"\n')
+    with (tree / "pycron/wire.py").open("a") as wire:
+        wire.write(OTHER_WIRE.format(protocol=protocol))
+    return tree
+
+
+class Home:
+    """A person whose daemons are of one version after the other."""
+
+    def __init__(self, directory: Path) -> None:
+        self.who: Person = person("pycrontest1", directory / "home")
+        self.go = self.who.home / "go"
+        self._logs = directory
+        self._daemons: list[RunningDaemon] = []
+
+    def write_table(self, text: str) -> None:
+        table = self.who.home / ".config/pycron/crontab"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text(text)
+        if os.geteuid() == 0:
+            for path in (table, table.parent, table.parent.parent):
+                os.chown(path, self.who.how["user"], self.who.how["group"])
+
+    def start(self, tree: Path) -> RunningDaemon:
+        log = self._logs / f"log{len(self._daemons)}"
+        environment = self.who.environment(PYTHONPATH=str(tree))
+        daemon = RunningDaemon([], log, env=environment, cwd="/", **self.who.how)
+        self._daemons.append(daemon)
+        daemon.wait_for("daemon_started")
+        return daemon
+
+    def output(self, run_id: str) -> str:
+        how = {"env": self.who.environment(), "cwd": "/", **self.who.how}
+        return run("pycron", "log", run_id, **how).stdout
+
+    def end(self) -> None:
+        """Nothing is left of them, whatever has happened."""
+        self.go.touch()
+        for daemon in self._daemons:
+            daemon.stop()
+            for line in daemon.log("runner_started"):
+                _end_runner(line["pid"])
+
+
+def _end_runner(pid: int) -> None:
+    """It may wait for a daemon to take what it has to tell, and no other one comes."""
+    with suppress(OSError):
+        if b"pycron.runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    try:
+        yield home
+    finally:
+        home.end()
+
+
+def wait_for_each_end(daemon: RunningDaemon) -> None:
+    """Each Job of SECONDLY ends once more, as it should."""
+    seen = {job: len(daemon.log("attempt_ended", job=job)) for job in ENDS}
+    for job, outcome in ENDS.items():
+        daemon.wait_for("attempt_ended", job=job, count=seen[job] + 1)
+        assert {line["outcome"] for line in daemon.log("attempt_ended", job=job)} == {outcome}
+
+
+@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
+def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, direction: str) -> None:
+    """This daemon meets an older runner; this runner meets a newer daemon."""
+    upgrade = direction == "upgrade"
+    other = another_version(tmp_path / "other", PROTOCOL - 1 if upgrade else PROTOCOL + 1)
+    trees = [other, OURS] if upgrade else [OURS, other]
+    home.write_table(f"GO={home.go}\n{WAITING}{SECONDLY}")
+
+    first = home.start(trees[0])
+    runner = first.wait_for("runner_started")["pid"]
+    started = first.wait_for("attempt_started", job="waiting")
+    wait_for_each_end(first)
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    assert first.log("daemon_stopped")[0]["running"] >= 1
+    assert alive(started["pid"])
+
+    second = home.start(trees[1])
+    assert second.wait_for("runner_found")["attempts"] >= 1
+    assert first.log()[0]["version"] != second.log()[0]["version"]
+    wait_for_each_end(second)  # new commands, under the old runner
+    home.go.touch()
+    ended = second.wait_for("attempt_ended", job="waiting")
+    assert ended["run_id"] == started["run_id"]
+    assert (ended["outcome"], ended["exit_status"]) == ("failed", 7)
+    assert home.output(started["run_id"]) == "before\nafter\n"
+    assert not second.log("attempt_started", job="waiting")
+    assert not [*second.log("runner_started"), *second.log("attempt_lost")]
+    assert alive(runner)
+
+
+def test_the_files_of_a_running_version_are_replaced(home: Home, tmp_path: Path) -> None:
+    """Neither the daemon nor its runner reads any of them when it has begun."""
+    tree = another_version(tmp_path / "old", PROTOCOL)
+    home.write_table(f"GO={home.go}\n{WAITING}{SECONDLY}")
+    first = home.start(tree)
+    started = first.wait_for("attempt_started", job="waiting")
+    for file in tree.rglob("*.py"):
+        file.write_text("raise SystemExit('a part of another version')\n")
+    shutil.rmtree(tree / "pycron/__pycache__", ignore_errors=True)
+    wait_for_each_end(first)
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+
+    second = home.start(OURS)
+    second.wait_for("runner_found")
+    wait_for_each_end(second)
+    home.go.touch()
+    ended = second.wait_for("attempt_ended", job="waiting")
+    assert (ended["run_id"], ended["exit_status"]) == (started["run_id"], 7)
+    assert home.output(started["run_id"]) == "before\nafter\n"
