@@ -3,7 +3,7 @@
 It forks, pumps output into files, waits, and tells the daemon (wire.py). It decides nothing; it
 ends what goes beyond the limits of its order, with or without a daemon. It outlives the daemon:
 what it has not been able to tell, or what was not acknowledged, is told to the next one. When there
-is no daemon and nothing left to keep, it exits.
+is no daemon and nothing left to keep, it exits; at once where the last daemon said good-bye.
 
 Its memory is what a fork costs, so it imports next to nothing, and everything it needs at once: the
 files on disk may be another version's by the time it would import them.
@@ -37,8 +37,8 @@ from pycron.spawn import (
 from pycron.tree import NEVER, Tree, marked, private_memory
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
-BATCH = 16  # commands that one starter starts at the most
-STARTERS = 2 * (os.cpu_count() or 1)  # at a time
+_BATCH = 16  # commands that one starter starts at the most
+_STARTERS = 2 * (os.cpu_count() or 1)  # at a time
 _WORD_PACE = 1.0  # seconds between two words to the daemon, while there is something to start
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
 _STARTER_PATIENCE = 1.0  # seconds after which one is not waited for
@@ -121,6 +121,7 @@ class Runner:
         self._outgoing = bytearray()
         self._grown: set[str] = set()
         self._next_word = 0.0
+        self._bye = False
         self._leaving = False
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
         self._orders: deque[Order] = deque()
@@ -174,7 +175,7 @@ class Runner:
     def _may_start(self) -> bool:
         """A few starters at a time; one that its user has stopped keeps nobody else from it."""
         recent = time.monotonic() - _STARTER_PATIENCE
-        return sum(starter.since > recent for starter in self._starters.values()) < STARTERS
+        return sum(starter.since > recent for starter in self._starters.values()) < _STARTERS
 
     def _done(self) -> bool:
         """Nothing runs, no pipe is held open for a background child, and nobody will ask."""
@@ -232,7 +233,7 @@ class Runner:
         self._greeted = False
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._deadline = None
-        self._leaving = False
+        self._bye = self._leaving = False
         self._watch(connection.fileno(), self._read_daemon)
 
     def _resume_listening(self) -> None:
@@ -266,7 +267,7 @@ class Runner:
         self._greeted = False
         self._outgoing.clear()
         self._grown.clear()
-        if self._held:  # they were not started, which only this runner can tell the next daemon
+        if not self._bye:  # only this runner can tell the next daemon what was never started
             self._deadline = time.monotonic() + _FIRST_CONTACT
         for attempt in self._held:
             del self._attempts[attempt]
@@ -295,8 +296,10 @@ class Runner:
             case "end":
                 check_end(message)
                 self._end_by_order(message)
+            case "bye":
+                self._bye = True
             case "leave":
-                self._leaving = True
+                self._bye = self._leaving = True
 
     def _take_order(self, order: Order) -> None:
         self._attempts[order["id"]] = _Attempt(order)
@@ -345,7 +348,7 @@ class Runner:
 
     def _start_batch(self) -> None:
         """Start the first orders that wait, as many of one kind as one starter may have."""
-        size = min(BATCH, self._ramp, -(-len(self._orders) // STARTERS))
+        size = min(_BATCH, self._ramp, -(-len(self._orders) // _STARTERS))
         self._ramp = 2 * self._ramp if len(self._orders) > size else 1
         launches: list[Launch] = []
         attempts: list[_Attempt] = []

@@ -101,7 +101,6 @@ class RunnerLink:
 
     def close(self, *, leave: bool) -> None:
         """Let the runner alone; with `leave`, it is to exit when its commands have ended."""
-        if leave:
-            self.send([{"type": "leave"}])
+        self.send([{"type": "leave" if leave else "bye"}])
         if self._client:
             self._client.close()

@@ -16,7 +16,8 @@ daemon to runner
     signal   id, signal: to the process group of the Attempt
     end      id, cause, reason, kill_after: TERM to all its processes, KILL so many seconds later;
              one that isn't started yet never will be. The first cause and the earliest KILL hold
-    leave    exit as soon as nothing runs and nothing is left to tell
+    bye      this daemon ends in good order: whatever it has ordered has come to the runner
+    leave    the same; and exit as soon as nothing runs and nothing is left to tell
 
 runner to daemon
     hello    protocol, instance, cgroup (where it makes those of the Attempts, or null),

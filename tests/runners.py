@@ -88,7 +88,13 @@ class Host:
         path = self.output_path(id)
         return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
 
+    def say_goodbye(self) -> None:
+        """The end of a daemon in good order."""
+        self.client.send([{"type": "bye"}])
+        self.hang_up()
+
     def hang_up(self) -> None:
+        """The end of a daemon that was killed."""
         self.selector.unregister(self.client)
         self.client.close()
         self.messages = []

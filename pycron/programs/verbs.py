@@ -308,7 +308,8 @@ def _run_id(client: ControlClient, text: str) -> str:
     try:
         return str(RunKey.parse(text))
     except ValueError:
-        rows = client.ask("runs", job=text, limit=1)["rows"]
+        begun = int(time.time()) + 1  # what will be due in a moment may be on record already
+        rows = client.ask("runs", job=text, limit=1, until=begun)["rows"]
     if not rows:
         raise Failed(f"{text}: it has not run yet")
     return str(rows[0]["run_id"])
