@@ -37,7 +37,8 @@ from pycron.spawn import (
 from pycron.tree import NEVER, Tree, marked, private_memory
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
-_BATCH = 16  # commands that one starter starts at the most
+_READY = 2  # orders that a starter is forked for ahead of their time
+_BATCH = 32  # commands that one starter starts at the most
 _STARTERS = 2 * (os.cpu_count() or 1)  # at a time
 _WORD_PACE = 1.0  # seconds between two words to the daemon, while there is something to start
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
@@ -127,6 +128,7 @@ class Runner:
         self._orders: deque[Order] = deque()
         self._held: dict[str, Order] = {}
         self._starters: dict[int, _Starter] = {}
+        self._ready: _Starter | None = None  # it waits for the word with the first that are held
         self._ramp = 1  # how many the next starter may have: the first one has its command soon
         self._unclaimed: dict[int, tuple[int, _Usage]] = {}
         self._attempts: dict[str, _Attempt] = {}
@@ -155,6 +157,8 @@ class Runner:
                     self._readers[descriptor]()
             if self._orders and self._may_start:
                 self._start_batch()
+            if self._held and self._ready is None and not self._orders:
+                self._get_ready()
             if self._starters:
                 self._hear_starters()
             if time.monotonic() >= self._alarm:
@@ -269,6 +273,7 @@ class Runner:
         self._grown.clear()
         if not self._bye:  # only this runner can tell the next daemon what was never started
             self._deadline = time.monotonic() + _FIRST_CONTACT
+        self._stand_down()
         for attempt in self._held:
             del self._attempts[attempt]
         self._held.clear()
@@ -282,11 +287,13 @@ class Runner:
                 if message["id"] not in self._attempts:
                     self._take_order(message)
             case "go":
+                self._let_go(message["until"])
                 for attempt, order in list(self._held.items()):
                     if order["hold"] <= message["until"]:
                         self._orders.append(self._held.pop(attempt))
             case "drop":
                 if self._held.pop(message["id"], None):
+                    self._stand_down()
                     del self._attempts[message["id"]]
             case "ack":
                 for attempt in message["ids"]:
@@ -385,17 +392,59 @@ class Runner:
         self._watch(receiver, lambda: self._pump(attempt))
         return launch
 
-    def _launch(self, starter: "_Starter") -> None:
+    def _get_ready(self) -> None:
+        """Fork the starter of the first orders that are held; it waits for the word as well."""
+        orders = list(self._held.values())[:_READY]
+        orders = [order for order in orders if kind_of(order) == kind_of(orders[0])]
+        attempts = [self._attempts[order["id"]] for order in orders]
+        launches: list[Launch] = []
+        for attempt, order in zip(attempts, orders, strict=True):
+            launch = self._prepare(attempt, order)
+            if launch is None:  # no descriptor is to be had: it is refused
+                del self._held[order["id"]]
+                for each in launches:
+                    each.close()
+                    self._close_output(self._attempts[each.order["id"]])
+                return
+            launches.append(launch)
+        starter = _Starter(Batch(launches, waits=True), attempts)
+        if self._launch(starter):
+            self._ready = starter
+
+    def _let_go(self, until: int) -> None:
+        starter = self._ready
+        if starter is None or starter.batch.launches[0].order["hold"] > until:
+            return
+        self._ready = None
+        starter.batch.let_go(go=True)
+        starter.since = time.monotonic()
+        for attempt in starter.attempts:
+            del self._held[attempt.id]
+
+    def _stand_down(self) -> None:
+        """The starter that waits exits; its orders are held like the others."""
+        starter, self._ready = self._ready, None
+        if starter is not None:
+            starter.batch.let_go(go=False)
+            for attempt in starter.attempts:
+                self._close_output(attempt)
+                self._leave_behind(attempt.tree)
+                attempt.starter = 0
+            starter.attempts = []
+
+    def _launch(self, starter: "_Starter") -> bool:
         try:
             pid = starter.batch.start(self._errors_in, self._files)
         except OSError as error:
             for attempt in starter.attempts:
+                self._held.pop(attempt.id, None)
                 self._close_output(attempt)
                 self._fail(attempt, error)
-            return
+            return False
         self._starters[pid] = starter
         for attempt in starter.attempts:
             attempt.starter = pid
+        return True
 
     def _fail(self, attempt: _Attempt, error: OSError) -> None:
         self._leave_behind(attempt.tree)
@@ -429,6 +478,8 @@ class Runner:
 
     def _starter_ended(self, starter: "_Starter", pid: int, status: int, usage: _Usage) -> None:
         """One that was killed at its work leaves commands that nobody has started."""
+        if starter is self._ready:  # somebody has killed it
+            self._stand_down()
         self._hear_starters()
         del self._starters[pid]
         left = starter.attempts[starter.next :]
@@ -580,10 +631,12 @@ class Runner:
         attempt = self._attempts.get(message["id"])
         if attempt is None or attempt.ended is not None:
             return
+        if attempt.id in self._held:
+            self._stand_down()
+            del self._held[attempt.id]
         if attempt.starter:
             attempt.end_order = message  # for when it has a pid
         elif not attempt.pid:
-            self._held.pop(attempt.id, None)
             self._refuse(attempt, message["cause"], message["reason"])
         else:
             self._end_tree(attempt, message["cause"], message["reason"], message["kill_after"])

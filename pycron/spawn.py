@@ -3,6 +3,7 @@
 Imported by the runner only: it stays small.
 """
 
+import contextlib
 import mmap
 import os
 import resource
@@ -10,7 +11,7 @@ import signal
 import struct
 import time
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 from pycron.tree import Tree
 
@@ -109,10 +110,13 @@ class Batch:
     That process, the starter, has to be forked from the runner, which is slow, and become the user;
     the commands are then spawned from it without a copy of its memory. When it exits they are the
     runner's, which is the subreaper. What it has done stands in memory that both share.
+
+    A batch that `waits` is forked ahead of its time, and spawns nothing before let_go().
     """
 
-    def __init__(self, launches: list[Launch]) -> None:
+    def __init__(self, launches: list[Launch], *, waits: bool = False) -> None:
         self.launches = launches
+        self._gate = os.pipe2(os.O_CLOEXEC) if waits else None
         self._slots = mmap.mmap(-1, len(launches) * _SLOT.size)
 
     def start(self, errors: int, files: tuple[int, int]) -> int:
@@ -132,6 +136,16 @@ class Batch:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for launch in self.launches:
                 launch.close()
+            if self._gate is not None:
+                os.close(self._gate[0])
+
+    def let_go(self, go: bool) -> None:
+        """Say to a starter that waits whether it may begin; without, it exits."""
+        assert self._gate is not None
+        if go:
+            with contextlib.suppress(BrokenPipeError):  # it is dead, as its end will tell
+                os.write(self._gate[1], b"g")
+        os.close(self._gate[1])
 
     def told(self, index: int) -> tuple[int, float, int]:
         """Of a command: its pid, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED."""
@@ -140,10 +154,14 @@ class Batch:
     def _tell(self, index: int, pid: int, state: int) -> None:
         _SLOT.pack_into(self._slots, index * _SLOT.size, pid, time.time(), state)
 
-    def _run(self, errors: int, files: tuple[int, int]) -> NoReturn:
+    def _run(self, errors: int, files: tuple[int, int]) -> None:
         """In the starter: never returns, whatever happens."""
         try:
             failure = _get_ready(self.launches[0], files)
+            if self._gate is not None:
+                os.close(self._gate[1])
+                if not os.read(self._gate[0], 1):
+                    return
             for index, launch in enumerate(self.launches):
                 self._tell(index, 0, BEGUN)
                 try:

@@ -405,6 +405,33 @@ def test_a_held_start_that_is_ended_is_refused(host: Host) -> None:
     assert (refused["cause"], refused["reason"]) == ("cancelled", "why")
 
 
+def starter_of(host: Host) -> int:
+    """The pid of the process that waits with the first orders that are held."""
+    pid = host.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return int(until(lambda: children.read_text().split())[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_who_waits_with_them_can_be_killed(host: Host, number: signal.Signals) -> None:
+    host.client.send([host.order("a.1", "exit 3", hold=100), host.order("b.1", "exit 4", hold=100)])
+    first = starter_of(host)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: starter_of(host) != first)
+    os.kill(starter_of(host), number)  # and once more, maybe just when the word comes
+    host.client.send([{"type": "go", "until": 100}])
+    assert host.ended("a.1")["exit_status"] == 3
+    assert host.ended("b.1")["exit_status"] == 4
+
+
+def test_one_of_those_that_wait_together_is_dropped(host: Host) -> None:
+    host.client.send([host.order("a.1", "exit 3", hold=100), host.order("b.1", "exit 4", hold=100)])
+    starter_of(host)
+    host.client.send([{"type": "drop", "id": "a.1"}, {"type": "go", "until": 100}])
+    assert host.ended("b.1")["exit_status"] == 4
+    assert host.heard("started", "a.1") is None
+
+
 def test_what_is_held_goes_with_its_daemon_and_the_runner_stays_to_say_so(host: Host) -> None:
     host.client.send([host.order("a.1", ":", hold=100)])
     instance = host.client.instance
