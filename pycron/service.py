@@ -20,6 +20,7 @@ from pycron.control import Peer, refusal
 from pycron.crontab import Judge
 from pycron.engine import Engine, lateness_ms
 from pycron.events import Event
+from pycron.inquiry import Inquiry, asked_time
 from pycron.model import (
     AttemptKey,
     Job,
@@ -80,6 +81,7 @@ class Service:
             "redrive": self._redrive,
             "drop": self._drop,
             "problems": self._problems,
+            "why": self._why,
             "table": self._table,
             "install": self._install,
             "delete": self._delete,
@@ -194,6 +196,22 @@ class Service:
             | {"schedule": row["schedule"], "zone": row["zone"], "command": row["command"]},
             "attempts": [attempt_row(attempt) for attempt in attempts],
         }
+
+    def _why(self, peer: Peer, request: Message) -> Message:
+        """What became, or will, of each Job of a name or id at a time."""
+        name = str(request.get("job"))
+        inquiry = Inquiry(
+            self.engine, self.store, self.about, lambda user: self._may_see(peer, user)
+        )
+        try:
+            rows = inquiry.rows(
+                name, asked_time(request.get("time"), wall=bool(request.get("wall")))
+            )
+        except ValueError as error:
+            raise _Refused(str(error)) from None
+        for row in rows:
+            row["runs"] = [run_row(run, run["all"]) for run in row["runs"]]
+        return {"rows": rows}
 
     def _dead_run(self, peer: Peer, request: Message) -> tuple[RunKey, Row, int]:
         """A dead letter that the peer may handle: root's and the owner's right."""

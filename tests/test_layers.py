@@ -12,17 +12,17 @@ PACKAGE = Path(pycron.__file__).parent
 
 PURE = (
     "settings", "fields", "schedule", "zone", "firetime", "model", "crontab", "policy",
-    "timetable", "events", "actions", "engine", "explain",
+    "timetable", "events", "actions", "engine", "explain", "why",
 )  # fmt: skip
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "output",
     "watch", "spool", "store", "spawn", "runner", "runner_client", "runner_link", "control",
     "checking", "logs", "tables",
 )  # fmt: skip
-DAEMON = ("service", "daemon")
+DAEMON = ("inquiry", "service", "daemon")
 PROGRAMS = (
     "programs", "programs.choose", "programs.instants", "programs.printing", "programs.verbs",
-    "programs.pycron", "programs.pycrond", "programs.pycrontab",
+    "programs.why_verb", "programs.pycron", "programs.pycrond", "programs.pycrontab",
 )  # fmt: skip
 ORDER = ("pycron", *(f"pycron.{name}" for name in (*PURE, *EDGES, *DAEMON, *PROGRAMS)))
 
