@@ -246,6 +246,7 @@ class Engine:
         `host`: what the delays of CRON_JITTER depend on, beside the Job. `pauses`: those that hold.
         `done`: Runs that have ended although their fire time comes after the cursor.
         """
+        self.zone_of = zone_of
         self.stopping = False
         self._host = host
         self._gates = gates

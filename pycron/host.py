@@ -1,6 +1,7 @@
 """Which machine this is, and which of its boots."""
 
 import socket
+import time
 from pathlib import Path
 
 
@@ -14,3 +15,8 @@ def host_id() -> str:
 
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def boot_time() -> float:
+    """When the machine was started, by its clock of now."""
+    return time.time() - float(Path("/proc/uptime").read_text().split()[0])

@@ -364,6 +364,7 @@ def _extended_days(day_fields: str, year: int, month: int) -> int:
         return _last_weekday(year, month)
     from croniter import CroniterBadDateError, croniter  # 33 ms, and few tables need it
 
+    year = 2000 + year % 400  # the same calendar, far from the ends of datetime
     start = datetime.datetime(year, month, 1) - datetime.timedelta(minutes=1)
     dates = croniter(f"0 0 {day_fields}", start, ret_type=datetime.datetime)
     mask = 0

@@ -14,6 +14,7 @@ from pycron.config import Config
 from pycron.control import Peer, refusal
 from pycron.desk import TableDesk
 from pycron.engine import Engine
+from pycron.inquiry import Inquiry, asked_time
 from pycron.model import AttemptKey, Outcome, Pause, Problem, RunKey, problem_row, rfc3339
 from pycron.operations import Operations
 from pycron.places import Places
@@ -52,6 +53,7 @@ class Service:
             "run": self._run,
             "output": self._output,
             "problems": self._problems,
+            "why": self._why,
             "top": self._top,
             "pauses": self._pauses,
             "start": self.operations.start,
@@ -140,6 +142,20 @@ class Service:
             | {"schedule": row["schedule"], "zone": row["zone"], "command": row["command"]},
             "attempts": [attempt_row(attempt) for attempt in attempts],
         }
+
+    def _why(self, peer: Peer, request: Message) -> Message:
+        """What became, or will, of each Job of a name or id at a time."""
+        name = str(request.get("job"))
+        inquiry = Inquiry(self.engine, self.store, self.about, self.rights.sight(peer))
+        try:
+            rows = inquiry.rows(
+                name, asked_time(request.get("time"), wall=bool(request.get("wall")))
+            )
+        except ValueError as error:
+            raise Refusal(str(error)) from None
+        for row in rows:
+            row["runs"] = [run_row(run, run["all"]) for run in row["runs"]]
+        return {"rows": rows}
 
     def _output(self, peer: Peer, request: Message) -> Message:
         """A part of an Attempt's output, and whether more can come."""

@@ -6,6 +6,7 @@ same count read off a clock on the wall (UTC plus the offset).
 
 import datetime
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 # A change of the offset by more than this is not made up for; Vixie's cron.c has it as 3 hours.
@@ -59,9 +60,25 @@ class Zone:
         assert offset is not None
         return round(offset.total_seconds())
 
+    def instants_of(self, wall: int) -> list[int]:
+        """The UTC seconds at which the clock shows a wall second: one, or two, or none."""
+        shown = ((stretch, wall - stretch.offset) for stretch in self._around(wall))
+        return [instant for stretch, instant in shown if stretch.start <= instant < stretch.end]
+
+    def jump_over(self, wall: int) -> int:
+        """The UTC second at which the clock jumps over a wall second that it never shows."""
+        return next(each.start for each in self._around(wall) if wall < each.start + each.offset)
+
     def local(self, instant: int) -> datetime.datetime:
         """The aware local time of a UTC second."""
         return datetime.datetime.fromtimestamp(instant, _UTC).astimezone(self.tzinfo)
+
+    def _around(self, wall: int) -> Iterator[Stretch]:
+        """The stretches within a day of a wall second, read as UTC: no offset is larger."""
+        stretch = self.stretch_at(wall - _DAY)
+        while stretch.start <= wall + _DAY:
+            yield stretch
+            stretch = self.stretch_at(stretch.end)
 
     def _begin(self, instant: int) -> None:
         """Start the list a little earlier, so that a fold just before is seen."""

@@ -7,7 +7,7 @@ import zoneinfo
 
 import pytest
 
-from pycron.programs.instants import local_text, parse_instant
+from pycron.programs.instants import local_text, parse_asked, parse_instant
 from pycron.zone import UTC, Zone
 
 NEW_YORK = Zone("America/New_York", zoneinfo.ZoneInfo("America/New_York"))
@@ -35,6 +35,27 @@ SEVEN = 1_772_953_200  # 2026-03-08T07:00:00Z, the end of New York's gap
 )
 def test_a_time(text: str, instant: int) -> None:
     assert parse_instant(text, NEW_YORK) == instant
+
+
+@pytest.mark.parametrize(
+    ("text", "second", "wall"),
+    [
+        ("2026-03-08T07:00:00Z", SEVEN, False),
+        ("2026-03-08T03:00:00-04:00", SEVEN, False),
+        ("2026-03-08 02:30", SEVEN - 4 * 3600 - 1800, True),  # as the wall would show it
+        ("Mar 8 2026 3:00", SEVEN - 4 * 3600, True),
+        ("2026-03-08", SEVEN - 7 * 3600, True),
+    ],
+)
+def test_a_time_that_is_asked_about(text: str, second: int, wall: bool) -> None:
+    """Without an offset it is one of a zone that is not known yet."""
+    assert parse_asked(text, NEW_YORK) == (second, wall)
+
+
+def test_what_cannot_be_asked_about() -> None:
+    assert parse_asked("now", UTC)[1] is False
+    with pytest.raises(argparse.ArgumentTypeError, match=r"^bad time: "):
+        parse_asked("soon", UTC)
 
 
 def test_now() -> None:

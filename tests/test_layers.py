@@ -12,7 +12,7 @@ PACKAGE = Path(pycron.__file__).parent
 
 PURE = (
     "settings", "fields", "schedule", "zone", "firetime", "model", "entries", "policy", "crontab",
-    "admission", "timetable", "events", "actions", "reports", "engine", "explain",
+    "admission", "timetable", "events", "actions", "reports", "engine", "explain", "why",
 )  # fmt: skip
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
@@ -20,10 +20,11 @@ EDGES = (
     "recorder", "cgroup", "tree", "spawn", "runner", "runner_client", "runner_link", "control",
     "checking", "logs", "tables", "commands",
 )  # fmt: skip
-DAEMON = ("rights", "requests", "rows", "desk", "operations", "service", "daemon")
+DAEMON = ("rights", "requests", "rows", "desk", "operations", "inquiry", "service", "daemon")
 PROGRAMS = (
     "programs", "programs.choose", "programs.instants", "programs.printing", "programs.verbs",
-    "programs.operating", "programs.pycron", "programs.pycrond", "programs.pycrontab",
+    "programs.operating", "programs.why_verb", "programs.pycron", "programs.pycrond",
+    "programs.pycrontab",
 )  # fmt: skip
 ORDER = ("pycron", *(f"pycron.{name}" for name in (*PURE, *EDGES, *DAEMON, *PROGRAMS)))
 

@@ -318,6 +318,32 @@ def test_the_resolved_text_means_the_same(text: str) -> None:
         assert again == schedule
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("@weakly", "@every DURATION)"),
+        ("@Daily", "nicknames are lower-case)"),
+        ("@", "@every DURATION)"),
+    ],
+)
+def test_an_unknown_nickname(text: str, hint: str) -> None:
+    with pytest.raises(ScheduleError) as caught:
+        parse_nickname(text)
+    assert str(caught.value).startswith(f'bad time specifier: "{text}" (@yearly, ')
+    assert str(caught.value).endswith(hint)
+
+
+@pytest.mark.parametrize("text", ["L * *", "15W * *", "* * 5#2", "* * 5L"])
+@pytest.mark.parametrize(("year", "month"), [(1, 1), (9999, 11), (9999, 12)])
+def test_extended_days_at_the_ends_of_time(text: str, year: int, month: int) -> None:
+    """The calendar of 400 years later or earlier is the same."""
+    of_month, _, of_week = text.split()
+    days = cron(f"0 0 {of_month} * {of_week}").days
+    same_year = 2000 + year % 400
+    assert days.in_month(year, month) == days.in_month(same_year, month)
+    assert days.in_month(year, month)
+
+
 def test_a_random_field_needs_somebody_to_pick() -> None:
     with pytest.raises(FieldError):
         cron("0~59 * * * *")

@@ -65,13 +65,19 @@ def test_a_user_sees_only_their_own(system: System) -> None:
     mine, other = USERS[:2]
     system.run("pycrontab", "-", user=mine, stdin="CRON_NAME=secret @every 1s echo secret\n")
     system.daemon.wait_for("attempt_ended", user=mine)
-    run_id = system.runs(user=mine)[0]["run_id"]
+    run = system.runs("--outcome", "succeeded", user=mine)[0]
+    run_id = run["run_id"]
     assert system.runs(user=other) == []
     for arguments in (["log", run_id], ["show", run_id]):
         refused = system.run("pycron", *arguments, user=other)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr == f'pycron: no such run: "{run_id}"\n'
     assert system.run("pycron", "list", user=other).stdout == ""
+    assert run_id in system.run("pycron", "why", "secret", run["fire_time"], user=mine).stdout
+    refused = system.run("pycron", "why", "secret", "now", user=other)
+    assert refused.stderr == 'pycron: no such job: "secret" (pycron list)\n'
+    refused = system.run("pycron", "runs", "--owner", mine, user=other)
+    assert refused.stderr == "pycron: you may see your own runs only\n"
     for arguments in (["-l"], ["-r"], ["-"]):
         refused = system.run("pycrontab", "-u", mine, *arguments, user=other)
         assert refused.returncode == 1

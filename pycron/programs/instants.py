@@ -4,6 +4,8 @@ import argparse
 import datetime
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pycron.zone import Zone
 
@@ -13,16 +15,42 @@ def parse_instant(text: str, zone: Zone) -> int:
 
     A time without an offset is one of `zone`. Raises argparse.ArgumentTypeError.
     """
+    moment = _moment(text, zone)
+    return _second(text, moment if moment.tzinfo else moment.replace(tzinfo=zone.tzinfo))
+
+
+def parse_asked(text: str, zone: Zone) -> tuple[int, bool]:
+    """The same, but a time without an offset stays one: a wall second, and True.
+
+    `zone` says which day is today.
+    """
+    moment = _moment(text, zone)
+    wall = moment.tzinfo is None
+    return _second(text, moment.replace(tzinfo=datetime.UTC) if wall else moment), wall
+
+
+def _moment(text: str, zone: Zone) -> datetime.datetime:
+    """Aware where the text has an offset."""
     if text == "now":
-        return int(time.time())
-    try:
+        return datetime.datetime.fromtimestamp(int(time.time()), datetime.UTC)
+    with _said_of(text):
         try:
-            moment = datetime.datetime.fromisoformat(text)
+            return datetime.datetime.fromisoformat(text)
         except ValueError:
-            moment = _loosely(text, zone)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=zone.tzinfo)
+            return _loosely(text, zone)
+
+
+def _second(text: str, moment: datetime.datetime) -> int:
+    """The first whole UTC second that is not before an aware moment."""
+    with _said_of(text):
         return -int(-moment.timestamp() // 1)
+
+
+@contextmanager
+def _said_of(text: str) -> Iterator[None]:
+    """What is wrong with a moment is wrong with the text that it came from."""
+    try:
+        yield
     except (ValueError, OverflowError, Warning):
         hint = "a time such as 2026-03-08T02:30:00Z, 2026-03-08 or now"
         raise argparse.ArgumentTypeError(f'bad time: "{text}" ({hint})') from None

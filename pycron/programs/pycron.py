@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pycron import __version__
 from pycron.control import ControlError
-from pycron.programs import operating, verbs
+from pycron.programs import operating, verbs, why_verb
 from pycron.programs.choose import add_daemon_options
 
 Verb = Callable[[argparse.Namespace], int]
@@ -38,6 +38,10 @@ def parser() -> argparse.ArgumentParser:
                          help="so many fire times; default: 5")  # fmt: skip
     explain.add_argument("--tz", metavar="ZONE", help="stands for the machine's zone")
     _add_runs(add("runs", verbs.runs, "What ran, newest first."))
+    why = add("why", why_verb.why, "What became of a Job at a time, and why.")
+    why.add_argument("job", metavar="JOB", help="its name or id")
+    why.add_argument("time", metavar="TIME",
+                     help="such as 2026-03-08T02:30; in the Job's zone")  # fmt: skip
     show = add("show", verbs.show, "One Run and its Attempts.")
     show.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for its last Run")
     log = add("log", verbs.log, "What a Run printed.")

@@ -228,7 +228,7 @@ _RUN_COLUMNS = (
 )  # fmt: skip
 
 
-def _print_runs(rows: Iterable[Row], empty: str) -> None:
+def print_runs(rows: Iterable[Row], empty: str) -> None:
     print_columns(_RUN_COLUMNS, [row | {"ended_as": _ended_as(row)} for row in rows], empty)
 
 
@@ -254,7 +254,7 @@ def runs(options: argparse.Namespace) -> int:
     if options.json:
         print_json(rows)
         return 0
-    _print_runs(rows, "no runs")
+    print_runs(rows, "no runs")
     return 0
 
 
@@ -276,7 +276,7 @@ def dead(options: argparse.Namespace) -> int:
         if options.json:
             print_json(rows)
         else:
-            _print_runs(rows, "no dead letters")
+            print_runs(rows, "no dead letters")
         return 0
     if not options.run:
         raise argparse.ArgumentTypeError(f"dead {options.action}: which run?")
