@@ -144,11 +144,12 @@ class AttemptKey:
     def __str__(self) -> str:
         return f"{self.run}.{self.number}"
 
-    @classmethod
-    def parse(cls, text: str) -> "AttemptKey":
+    @staticmethod
+    @lru_cache(maxsize=4096)  # the runner speaks of each at least twice
+    def parse(text: str) -> "AttemptKey":
         """The key that a text from str() stands for. Raises ValueError."""
         run, _, number = text.rpartition(".")
-        return cls(RunKey.parse(run), int(number))
+        return AttemptKey(RunKey.parse(run), int(number))
 
 
 class Cause(StrEnum):
