@@ -5,7 +5,7 @@ that change what is on disk; a caller performs them before it starts anything.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pycron.entries import Table
 from pycron.events import Event
@@ -319,3 +319,16 @@ class Log:
 
 Order = Start | Go | Drop | Stop
 Action = Record | Order | Log
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What an event leads to. `first`: orders on what is on record already."""
+
+    first: list[Order] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    logs: list[Log] = field(default_factory=list)
+
+    def in_order(self) -> list[Action]:
+        return [*self.first, *self.records, *self.orders, *self.logs]

@@ -1,12 +1,19 @@
-"""The parser's verdict on tables, without a daemon: for `pycron check` and its like."""
+"""The parser's verdict on a table that was found; without a daemon, for `pycron check` too."""
 
 from pycron import crontab, host
 from pycron.accounts import Accounts
 from pycron.crontab import Judge
 from pycron.entries import Table
-from pycron.model import Problem, Severity, Source
-from pycron.spool import Change, Found, Unreadable, read_table
+from pycron.model import Problem, Source
+from pycron.spool import Change, Found, Unreadable, problem_of, read_table
 from pycron.zonedata import ZoneData
+
+
+def parse_found(found: Found, judge: Judge) -> Table:
+    """The table; what keeps it from being read is a problem of it."""
+    if found.text is None:
+        return Table(found.source, problems=(found.problem,) if found.problem else ())
+    return crontab.parse(found.text, found.source, judge)
 
 
 def local_judge(zones: ZoneData) -> Judge:
@@ -15,18 +22,22 @@ def local_judge(zones: ZoneData) -> Judge:
 
 
 def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
-    """The table in the file that the source names; what can't be read is a problem of it."""
+    """The table in the file that the source names."""
+    return parse_found(_find(source, most_bytes), local_judge(zones))
+
+
+def _find(source: Source, most_bytes: int) -> Found:
     try:
         text, _ = read_table(source.name, None, most_bytes, trusted=True)
-    except (Unreadable, FileNotFoundError) as error:
-        code = error.code if isinstance(error, Unreadable) else "missing"
-        reason = str(error) if isinstance(error, Unreadable) else "no such file"
-        problem = Problem(source.name, 0, 1, Severity.ERROR, code, reason)
-        return Table(source, problems=(problem,))
-    return crontab.parse(text, source, local_judge(zones))
+    except FileNotFoundError:
+        return Found(source, None, problem_of(source, Unreadable("missing", "no such file")))
+    except Unreadable as error:
+        return Found(source, None, problem_of(source, error))
+    return Found(source, text)
 
 
 def check_file(source: Source, most_bytes: int) -> tuple[Problem, ...]:
+    """What is wrong with the table in the file that the source names."""
     return read_and_parse(source, most_bytes, ZoneData()).problems
 
 
@@ -34,6 +45,4 @@ def check_found(change: Change) -> tuple[Problem, ...]:
     """What is wrong with a table that a spool found."""
     if not isinstance(change, Found):
         return ()
-    if change.text is None:
-        return (change.problem,) if change.problem else ()
-    return crontab.parse(change.text, change.source, local_judge(ZoneData())).problems
+    return parse_found(change, local_judge(ZoneData())).problems

@@ -18,7 +18,8 @@ from pycron.actions import (
     Stop,
 )
 from pycron.config import Config
-from pycron.engine import Engine, State
+from pycron.engine import Engine
+from pycron.lifecycle import State
 from pycron.model import AttemptKey, Cause, RunKey
 from pycron.output import OutputLines
 from pycron.places import Places

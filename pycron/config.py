@@ -85,6 +85,7 @@ class Config:
     retention_job_runs: int = _option(
         "retention.job_runs", 10_000, "how many Runs of one Job are kept"
     )
+    retention_dead: int = _option("retention.dead", 100_000, "how many dead letters are kept")
     retention_output_bytes: int = _option(
         "retention.output_bytes", 2**30, "how much output is kept in all"
     )

@@ -122,6 +122,8 @@ class ControlServer:
         return len(self._clients) < self._most_clients and own < max(4, self._most_clients // 4)
 
     def _serve(self, client: _Client, events: int) -> None:
+        if client not in self._clients:
+            return  # it was let go in this turn, for another one
         client.heard = time.monotonic()
         try:
             if events & selectors.EVENT_WRITE:
@@ -167,7 +169,7 @@ class ControlServer:
             return refusal("an internal error; the daemon's log has more")
 
     def _drop(self, client: _Client) -> None:
-        self._clients.discard(client)
+        self._clients.remove(client)
         self._selector.unregister(client.connection)
         client.connection.close()
 

@@ -31,7 +31,7 @@ from pycron.actions import (
 )
 from pycron.commands import Commands
 from pycron.config import Config
-from pycron.control import ControlServer
+from pycron.control import ControlServer, Peer
 from pycron.crontab import Judge
 from pycron.desk import TableDesk, UserTables
 from pycron.engine import Engine
@@ -238,6 +238,7 @@ class Daemon:
             before=int(time.time()) - config.retention_days * 86_400,
             runs=config.retention_runs,
             job_runs=config.retention_job_runs,
+            dead=config.retention_dead,
             output_bytes=config.retention_output_bytes,
             database_bytes=config.retention_database_bytes,
         )
@@ -450,11 +451,17 @@ class Daemon:
             self._setup.places.socket,
             0o666 if self._setup.mode is Mode.SYSTEM else 0o600,
             self._selector,
-            service.answer,
+            lambda peer, request: self._answer(service, peer, request),
             config.clients,
             most_bytes=2 * config.user_table_bytes + 65_536,
             broken=lambda text: self._log(Log(Event.REQUEST_BROKEN, {"reason": text}, bad=True)),
         )
+
+    def _answer(self, service: Service, peer: Peer, request: Message) -> Message:
+        """What was said to have been done is on record by then."""
+        answer = service.answer(peer, request)
+        self._perform()
+        return answer
 
     def _about(self) -> Message:
         """What only the daemon knows of itself, for `pycron status`."""

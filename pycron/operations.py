@@ -19,14 +19,15 @@ from pycron.config import Config
 from pycron.control import Peer
 from pycron.engine import Engine
 from pycron.model import AttemptKey, Job, Pause, RunKey
-from pycron.requests import number_or_none, text_or_none, visible_run
+from pycron.requests import duration_or_none, text_or_none, visible_run
 from pycron.rights import Refusal, Rights, is_master, user_of
 from pycron.rows import pause_row, scope_in_words
-from pycron.store import Row, Store, StoreError
+from pycron.store import Row, Store
 from pycron.wire import Message
 
 # The turns of Runs that were started by hand; no clock is set back so often.
 _BY_HAND = 1000
+_MOST_PAUSES = 1000  # of one user; those of Jobs outlive their entries
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class Operations:
         job = self._job(peer, request)
         self.rights.check_may_change(peer, job.user)
         force = request.get("force") is True
+        if force and not is_master(peer):
+            raise Refusal("only root may use --force: it goes past everybody's limits and pauses")
         actions = self.feed(StartedByHand(job, user_of(peer), self._free_turn(job), force))
         run = next((a.run for a in actions if isinstance(a, RecordRun) and a.by), None)
         if run is None:
@@ -53,7 +56,8 @@ class Operations:
         for action in actions:
             if isinstance(action, RecordNotStarted) and action.run == run:
                 raise Refusal(f"{job.name}: {action.outcome.value}: {action.reason}")
-        (live,) = (each for each in self.engine.alive if each.run == run)
+        live = self.engine.find(run)
+        assert live is not None  # or it would have been given up
         return {"run_id": str(run), "state": live.state.value, "why": live.why}
 
     def _free_turn(self, job: Job) -> int:
@@ -66,6 +70,7 @@ class Operations:
     def kill(self, peer: Peer, request: Message) -> Message:
         """End a Run, or all of a Job that run or wait."""
         name = text_or_none(request, "run_id") or ""
+        kill_after = duration_or_none(request, "kill_after")
         sees = self.rights.sight(peer)
         found = [
             live
@@ -76,14 +81,13 @@ class Operations:
             raise Refusal(f'nothing runs or waits that is called "{name}"')
         job = _only_one(name, {live.job.id: live.job for live in found}.values())
         self.rights.check_may_change(peer, job.user)
-        kill_after = number_or_none(request, "kill_after")
         for live in found:
             self.feed(CancelledByHand(live.run, user_of(peer), kill_after))
         return {"rows": [{"run_id": str(each.run), "state": each.state.value} for each in found]}
 
     def _job(self, peer: Peer, request: Message) -> Job:
         """The one Job of this name or id that the peer may see."""
-        name = str(request.get("job"))
+        name = text_or_none(request, "job") or ""
         sees = self.rights.sight(peer)
         found = [job for job in self.engine.jobs().called(name) if sees(job.user)]
         if not found:
@@ -95,12 +99,22 @@ class Operations:
     def pause(self, peer: Peer, request: Message) -> Message:
         """Begin nothing in a scope, for some seconds or until it is resumed."""
         scope, names = self._scope(peer, request)
-        seconds = number_or_none(request, "seconds")
+        seconds = duration_or_none(request, "seconds")
         now = time.time()
         until = None if seconds is None else now + seconds
         pause = Pause(scope, now, until, user_of(peer), text_or_none(request, "reason"))
+        self._check_may_pause(peer, pause)
         self.feed(PauseBegan(pause))
         return {"row": pause_row(pause, names)}
+
+    def _check_may_pause(self, peer: Peer, pause: Pause) -> None:
+        """Who puts a pause in the place of another one ends that."""
+        others = {each.scope: each for each in self.engine.pauses}
+        replaced = others.pop(pause.scope, None)
+        if replaced is not None:
+            self._check_may_resume(peer, replaced)
+        if sum(other.by == pause.by for other in others.values()) >= _MOST_PAUSES:
+            raise Refusal(f"{pause.by} has {_MOST_PAUSES} pauses: resume some first (pycron pause)")
 
     def resume(self, peer: Peer, request: Message) -> Message:
         scope, names = self._paused_scope(peer, request)
@@ -156,10 +170,7 @@ class Operations:
 
     def drop(self, peer: Peer, request: Message) -> Message:
         key, _, _ = self._dead_run(peer, request)
-        try:
-            self.store.drop_dead(key)
-        except StoreError as error:
-            raise Refusal(str(error)) from None
+        self.store.drop_dead(key)
         return {"run_id": str(key)}
 
     def _dead_run(self, peer: Peer, request: Message) -> tuple[RunKey, Row, int]:

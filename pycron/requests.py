@@ -3,6 +3,7 @@
 from pycron.control import Peer
 from pycron.model import RunKey
 from pycron.rights import Refusal, Rights
+from pycron.settings import LONGEST_DURATION
 from pycron.store import Row, Store
 from pycron.wire import Message
 
@@ -19,11 +20,30 @@ def number_or_none(request: Message, key: str) -> int | None:
     return value
 
 
+def duration_or_none(request: Message, key: str) -> int | None:
+    """Seconds, no more than a table may say."""
+    value = number_or_none(request, key)
+    if value is not None and value > LONGEST_DURATION:
+        raise Refusal(f"bad {key} (at most {LONGEST_DURATION} seconds)")
+    return value
+
+
 def text_or_none(request: Message, key: str) -> str | None:
     value = request.get(key)
-    if value is not None and (not isinstance(value, str) or len(value) > 500):
+    if value is not None and not _is_text(value):
         raise Refusal(f"bad {key} (a text of at most 500 characters)")
     return value
+
+
+def _is_text(value: object) -> bool:
+    """Half a surrogate pair can be written in JSON, and nowhere else."""
+    if not isinstance(value, str) or len(value) > 500:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def visible_run(

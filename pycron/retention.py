@@ -1,6 +1,7 @@
 """Forgetting: what history does not keep for ever, in steps that do not grow with it.
 
-Dead letters and what has not ended stay. Of the rest the oldest go first.
+What has not ended stays, and so do dead letters, up to a limit of their own. Of the rest the oldest
+go first.
 """
 
 import sqlite3
@@ -17,12 +18,13 @@ _OVER = "outcome IS NOT NULL AND NOT dead"
 @dataclass(frozen=True, slots=True)
 class Keep:
     """What is kept: Runs due from `before` (a UTC second) on, so many of them, of each Job and in
-    all; so many bytes of output files and of the database.
+    all; so many dead letters; so many bytes of output files and of the database.
     """
 
     before: int
     runs: int
     job_runs: int
+    dead: int
     output_bytes: int
     database_bytes: int
 
@@ -41,6 +43,7 @@ class Retention:
         To be called in a transaction. `remove` is told whose output files are to go before the
         record of them does: so none is left behind, whatever happens in between.
         """
+        self._let_dead_go(keep.dead, at_once)
         self._choose(keep, at_once)
         jobs = self._look_at_jobs(keep.job_runs, at_once)
         outputs = self._outputs_of_gone()
@@ -56,6 +59,14 @@ class Retention:
         """Give pages that are free back to the file system. Not in a transaction."""
         # executescript, because execute frees one page only
         self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_LOOK})")
+
+    def _let_dead_go(self, most: int, at_once: int) -> None:
+        """The oldest dead letters, where they are too many: from now on they are like all Runs."""
+        self._db.execute(
+            "UPDATE runs SET dead = 0 WHERE number IN"
+            " (SELECT number FROM runs WHERE dead ORDER BY fire_time DESC LIMIT ? OFFSET ?)",
+            (at_once, most),
+        )
 
     def _choose(self, keep: Keep, at_once: int) -> None:
         """Runs that are too old or too many, and of a database that is too large the oldest."""

@@ -80,10 +80,11 @@ def is_master(peer: Peer) -> bool:
 
 
 def user_of(peer: Peer) -> str:
+    """The name of the peer; without one, what is no user's: one may be called `1000`."""
     try:
         return pwd.getpwuid(peer.uid).pw_name
     except KeyError:
-        return str(peer.uid)
+        return f"#{peer.uid}"
 
 
 def _groups_of(peer: Peer) -> list[int]:

@@ -18,11 +18,11 @@ from pycron.inquiry import Inquiry, asked_time
 from pycron.model import AttemptKey, Outcome, Pause, Problem, RunKey, problem_row, rfc3339
 from pycron.operations import Operations
 from pycron.places import Places
-from pycron.requests import number, number_or_none, visible_run
+from pycron.requests import number, number_or_none, text_or_none, visible_run
 from pycron.rights import Refusal, Rights, user_of
 from pycron.rows import Row, attempt_row, job_row, live_row, pause_row, run_row
 from pycron.runner_client import output_path
-from pycron.store import Filter, Store
+from pycron.store import Filter, Store, StoreError
 from pycron.tables import Tables
 from pycron.wire import Message
 
@@ -73,6 +73,8 @@ class Service:
             return {"ok": True} | verb(peer, request)
         except Refusal as error:
             return refusal(str(error), **error.more)
+        except StoreError as error:
+            return refusal(f"the history cannot be used: {error}")
 
     # ---- what there is
 
@@ -102,7 +104,7 @@ class Service:
         return {"rows": rows, "more": len(page) > _PAGE}
 
     def _runs(self, peer: Peer, request: Message) -> Message:
-        user = request.get("user")
+        user = text_or_none(request, "user")
         if not self.rights.sees_all(peer):
             if user not in (None, user_of(peer)):
                 raise Refusal("you may see your own runs only")
@@ -111,13 +113,13 @@ class Service:
         outcome = request.get("outcome")
         if outcome is not None and outcome not in list(Outcome):
             raise Refusal(f'unknown outcome: "{outcome}" ({", ".join(Outcome)})')
-        job = request.get("job")
-        if job is not None and not self._is_known(peer, str(job)):
+        job = text_or_none(request, "job")
+        if job is not None and not self._is_known(peer, job):
             raise Refusal(f'no such job: "{job}" (pycron list)')
         rows = self.store.runs(
             Filter(
                 limit,
-                None if job is None else str(job),
+                job,
                 user,
                 outcome,
                 number_or_none(request, "since"),

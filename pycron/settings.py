@@ -43,7 +43,7 @@ _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _UNIT_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw])+|[0-9]{1,9}", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,12})([KMGT]?)(?:i?B)?", re.ASCII)
-_LONGEST = 10 * 365 * 86400
+LONGEST_DURATION = 10 * 365 * 86400
 
 
 def parse_duration(text: str) -> int:
@@ -54,7 +54,7 @@ def parse_duration(text: str) -> int:
         int(number) * _UNIT_SECONDS[unit]
         for number, unit in re.findall(r"([0-9]+)([smhdw]?)", text)
     )
-    if seconds > _LONGEST:
+    if seconds > LONGEST_DURATION:
         raise ValueError
     return seconds
 

@@ -164,10 +164,10 @@ class Spool:
         except OSError as error:
             self._seen[source.name] = _UNREAD  # nothing may change about it until it works again
             reason = f"cannot be read: {error.strerror}"
-            return Found(source, None, _problem(source, Unreadable("unreadable", reason)))
+            return Found(source, None, problem_of(source, Unreadable("unreadable", reason)))
         except Unreadable as error:
             self._seen[source.name] = signature
-            return Found(source, None, _problem(source, error))
+            return Found(source, None, problem_of(source, error))
         self._seen[source.name] = signature
         return Found(source, text)
 
@@ -256,7 +256,8 @@ def _signature(status: os.stat_result) -> Signature:
     )  # fmt: skip
 
 
-def _problem(source: Source, error: Unreadable) -> Problem:
+def problem_of(source: Source, error: Unreadable) -> Problem:
+    """What keeps a table from being read, as a problem of the whole of it."""
     return Problem(source.name, 0, 1, Severity.ERROR, error.code, str(error))
 
 

@@ -342,8 +342,8 @@ class Store:
     # ---- reading
 
     def meta(self, key: str) -> str | None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+        """What is on record under this key."""
+        return self._meta.get(key)
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
@@ -358,8 +358,9 @@ class Store:
         return Cursor(fixed, wall, tuple(stepped))
 
     def pauses(self) -> list[Pause]:
-        """The pauses that hold."""
-        return [Pause(*row) for row in self._db.execute("SELECT * FROM pauses ORDER BY since")]
+        """The pauses that hold. Raises StoreError."""
+        with self._errors():
+            return [Pause(*row) for row in self._db.execute("SELECT * FROM pauses ORDER BY since")]
 
     def gap_at(self, instant: int, *, wall: bool) -> str | None:
         """Why fire times at this UTC second have no Run; None where nothing is on record.
@@ -380,16 +381,22 @@ class Store:
         return turn + 1 if last == second else 0
 
     def done_after(self, instant: int) -> list[RunKey]:
-        """The Runs that have ended although their fire time comes after an instant."""
-        rows = self._db.execute(
+        """The Runs that have ended although their fire time comes after an instant.
+
+        Raises StoreError.
+        """
+        query = (
             "SELECT jobs.id, fire_time, pass FROM runs JOIN jobs ON jobs.number = runs.job"
-            " WHERE fire_time > ? AND outcome IS NOT NULL",
-            (instant,),
+            " WHERE fire_time > ? AND outcome IS NOT NULL"
         )
-        return [RunKey(*row) for row in rows]
+        with self._errors():
+            return [RunKey(*row) for row in self._db.execute(query, (instant,))]
 
     def unfinished(self) -> list[Unfinished]:
-        """The Runs that have not ended, in the order in which they were recorded."""
+        """The Runs that have not ended, in the order in which they were recorded.
+
+        Raises StoreError.
+        """
         query = (
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
             " runs.fire_time, runs.pass, runs.retry_at, runs.redriven, attempts.number AS attempt,"

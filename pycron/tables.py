@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from pycron import crontab
 from pycron.accounts import Accounts
 from pycron.actions import InputEvent, Log, TableLoaded, TableRemoved
+from pycron.checking import parse_found
 from pycron.crontab import Judge
 from pycron.entries import Table
 from pycron.events import Event
@@ -52,10 +52,7 @@ class Tables:
 
     def _found(self, found: Found) -> None:
         name = found.source.name
-        if found.text is None:
-            new = Table(found.source, problems=(found.problem,) if found.problem else ())
-        else:
-            new = crontab.parse(found.text, found.source, self.judge())
+        new = parse_found(found, self.judge())
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
         good = self._good.get(name)
         table = settle(good, new)

@@ -320,6 +320,21 @@ def test_without_descriptors_for_a_new_client_the_old_ones_are_served(desk: Desk
         third.close()
 
 
+def test_one_that_makes_room_just_when_it_asks_is_let_go(desk: Desk) -> None:
+    with desk.connect() as oldest, desk.connect() as other:
+        free = os.open("/dev/null", os.O_RDONLY)
+        os.close(free)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with sockets.connect(str(desk.path), 10):  # what it is told of first
+            oldest.sendall(b'{"verb":"x"}\n')
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+            try:
+                assert desk.dropped(oldest)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert desk.ask(other, text="still here")["echo"] == "still here"
+
+
 # ---- the client
 
 

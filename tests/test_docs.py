@@ -21,8 +21,9 @@ import pycron
 from pycron import crontab
 from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config
 from pycron.crontab import Judge
-from pycron.engine import LiveRun, State
+from pycron.engine import LiveRun
 from pycron.events import Event
+from pycron.lifecycle import State
 from pycron.model import Outcome, Pause, Problem, RunKey, Severity, Source, problem_row
 from pycron.policy import FOR_A_HOOK, failure_hook
 from pycron.programs import pycron as pycron_program

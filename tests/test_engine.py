@@ -35,9 +35,10 @@ from pycron.actions import (
 )
 from pycron.admission import UNLIMITED, Limits
 from pycron.crontab import Judge, parse
-from pycron.engine import LEAD, TRANSITIONS, Engine, State, Step
+from pycron.engine import LEAD, Engine
 from pycron.entries import Table
 from pycron.events import Event
+from pycron.lifecycle import TRANSITIONS, State, Step
 from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source
 from pycron.timetable import LATE, Cursor
 from pycron.zone import UTC, Zone

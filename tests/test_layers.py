@@ -12,7 +12,8 @@ PACKAGE = Path(pycron.__file__).parent
 
 PURE = (
     "settings", "fields", "schedule", "zone", "firetime", "model", "entries", "policy", "crontab",
-    "admission", "timetable", "events", "actions", "reports", "engine", "explain", "why",
+    "admission", "timetable", "events", "actions", "reports", "pauses", "lifecycle", "runs",
+    "engine", "explain", "why",
 )  # fmt: skip
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",

@@ -67,9 +67,10 @@ from pycron.actions import (
 )
 from pycron.admission import Limits
 from pycron.crontab import Judge, parse
-from pycron.engine import Engine, State
+from pycron.engine import Engine
 from pycron.entries import Table
 from pycron.firetime import fire_times, follows_the_wall
+from pycron.lifecycle import State
 from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey, Source
 from pycron.policy import Gates, failure_hook, failure_hook_id, is_hook, job_limit, start_delay
 from pycron.schedule import Reboot

@@ -8,12 +8,24 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from pycron import places
+from pycron.actions import Now, TableLoaded
+from pycron.config import Config
+from pycron.control import ControlClient, ControlError, Peer
+from pycron.crontab import Judge, parse
+from pycron.engine import Engine
+from pycron.model import Source
+from pycron.operations import Operations
+from pycron.rights import Refusal, Rights, user_of
+from pycron.store import Store
+from pycron.timetable import Cursor
+from pycron.zone import UTC
 from tests.daemons import RunningDaemon, alive, program
 from tests.operators import ME, Operator, Row, held, operating
 from tests.people import real_user
@@ -26,6 +38,69 @@ NEVER = "@yearly"  # of the Jobs that are started by hand
 def outcome_of(operator: Operator, run_id: str) -> tuple[str | None, str | None]:
     row = operator.row("show", run_id)
     return row["outcome"], row["reason"]
+
+
+# ---- requests that no program of ours makes
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "said"),
+    [
+        ("pause", {"scope": "job", "job": "idle", "seconds": 2**61}, "bad seconds"),
+        ("pause", {"scope": "job", "job": ["idle"]}, "bad job"),
+        ("pause", {"scope": "job", "job": "idle", "reason": "\ud800"}, "bad reason"),
+        ("kill", {"run_id": "idle", "kill_after": 2**61}, "bad kill_after"),
+        ("start", {"job": "\ud800"}, "bad job"),
+        ("runs", {"job": "\ud800"}, "bad job"),
+        ("runs", {"user": ["root"]}, "bad user"),
+    ],
+)
+def test_requests_of_strangers(
+    paused_by_nobody: Operator, verb: str, arguments: dict[str, object], said: str
+) -> None:
+    socket = paused_by_nobody.state / "pycron.sock"
+    with closing(ControlClient(socket)) as client, pytest.raises(ControlError, match=f"^{said}"):
+        client.ask(verb, **arguments)
+    assert not paused_by_nobody.daemon.log("request_broken")
+    assert paused_by_nobody.rows("pause") == []
+
+
+def test_who_has_no_name_is_no_user_that_is_called_like_a_number() -> None:
+    nobody = Peer(os.getpid(), 2**31 - 7, 2**31 - 7)
+    rights = Rights("", print)
+    assert not rights.sight(nobody)(str(2**31 - 7))
+    assert user_of(nobody) == f"#{2**31 - 7}"
+
+
+def test_one_user_cannot_pause_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycron.operations._MOST_PAUSES", 2)
+    table = parse("CRON_NAME=a @daily x\nCRON_NAME=b @daily y\nCRON_NAME=c @daily z\n",
+                  Source(ME, ME), Judge())  # fmt: skip
+    engine = Engine(lambda _: UTC, Cursor(0, 0))
+    engine.handle(TableLoaded(table), Now(0, 0))
+    store, rights = Store(tmp_path / "db"), Rights("", print)
+    operations = Operations(
+        engine, store, Config(), rights, lambda event: engine.handle(event, Now(0, 0))
+    )
+    me = Peer(os.getpid(), os.geteuid(), os.getegid())
+    for job in ("a", "b", "a"):
+        operations.pause(me, {"scope": "job", "job": job})
+    with pytest.raises(Refusal, match="has 2 pauses: resume some first"):
+        operations.pause(me, {"scope": "job", "job": "c"})
+    assert len(engine.pauses) == 2
+    store.close()
+
+
+def test_what_is_answered_is_on_record(tmp_path: Path) -> None:
+    with operating(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
+        with closing(ControlClient(op.state / "pycron.sock")) as client:
+            started = client.ask("start", job="idle")
+            op.kill_daemon()
+        assert [row["run_id"] for row in op.runs("idle")] == [started["run_id"]]
+        with closing(ControlClient(op.state / "pycron.sock")) as client:
+            client.ask("pause", scope="all")
+            op.kill_daemon()
+        assert [row["what"] for row in op.rows("pause")] == ["all"]
 
 
 # ---- start
@@ -483,6 +558,18 @@ def test_users_start_and_end_what_is_theirs(system: System) -> None:
     assert Path(f"/proc/{started['pid']}").owner() == ALICE
     (shown,) = rows(system, ALICE, "show", by_root["run_id"])
     assert shown["started_by"] == "root"
+
+
+@pytest.mark.root
+@needs_root
+def test_limits_and_pauses_of_root_bind_users(system: System) -> None:
+    install_tables(system)
+    said = refusal(system, BOB, "start", "mine", "--force")
+    assert said.startswith("only root may use --force")
+    rows(system, "root", "pause", "--owner", BOB)
+    said = refusal(system, BOB, "pause", "--owner", BOB)  # so that he could resume it
+    assert said == "root has paused it; only that user and root may resume it"
+    assert [row["by"] for row in rows(system, BOB, "pause")] == ["root"]
 
 
 @pytest.mark.root

@@ -33,7 +33,8 @@ from pycron.actions import (
     Tick,
 )
 from pycron.admission import UNLIMITED, Limits
-from pycron.engine import LEAD, Engine, State
+from pycron.engine import LEAD, Engine
+from pycron.lifecycle import State
 from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey
 from pycron.policy import failure_hook_id
 from pycron.timetable import Cursor

@@ -549,7 +549,7 @@ def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: Filter) 
 
 # ---- retention
 
-EVERYTHING = Keep(0, 10**9, 10**9, 2**40, 2**40)
+EVERYTHING = Keep(0, 10**9, 10**9, 10**9, 2**40, 2**40)
 
 
 def many(store: Store, count: int, job: Job | None = None, kept: int = 0) -> list[RunKey]:
@@ -628,6 +628,21 @@ def test_what_is_not_over_is_kept(store: Store) -> None:
     for limits in ({"before": NOON + 10**6}, {"database_bytes": 1}):
         prune(store, **limits)
         assert left(store) == kept
+
+
+def test_of_dead_letters_the_newest_are_kept(store: Store) -> None:
+    job = a_job()
+    runs = [RunKey(job.id, NOON + 60 * number) for number in range(5)]
+    for run in runs:
+        attempt = AttemptKey(run, 1)
+        end = RecordEnded(attempt, Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
+        store.write([RecordRun(run, job), RecordAttempt(attempt), end])
+    prune(store, dead=2)
+    dead = [row["fire_time"] for row in store.runs(Filter(10, dead=True))]
+    assert dead == [run.fire_time for run in runs[:2:-1]]
+    assert len(left(store)) == 5  # the others are history like all
+    prune(store, dead=2, before=NOON + 10**6)
+    assert left(store) == sorted(dead)
 
 
 def test_each_look_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

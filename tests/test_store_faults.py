@@ -106,6 +106,17 @@ def in_use(store: Store) -> None:
     assert [row["command"] for row in store.runs(Filter(10, job=job.id))] == ["later"]
 
 
+def test_damage_met_in_reading_is_an_error_of_ours(path: Path) -> None:
+    with closing(Store(path)) as store:
+        overwrite(path, 0, path.stat().st_size)
+        with pytest.raises(StoreCorrupt):
+            store.pauses()
+        with pytest.raises(StoreCorrupt):
+            store.done_after(0)
+        assert store.meta("runner") == "12-34"
+        assert store.cursor() == Cursor(NOON, NOON + 60)
+
+
 @pytest.mark.parametrize("damage", [header_gone, first_page_gone, half_gone, middle_gone])
 def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
     path: Path, damage: Callable[[Path], None]
