@@ -259,6 +259,7 @@ class Daemon:
         """Commands that still run are left to the runner."""
         notify("STOPPING=1")
         self._server.close()
+        self._recorder.write([])  # what could not be written so far has a last chance
         self._runner.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
         self._log(Log(Event.DAEMON_STOPPED, {"running": len(self._engine.running)}))
