@@ -18,10 +18,10 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 
 from pycron.cgroup import Cgroup, Delegation, take_delegation
+from pycron.orders import Orders, User, user_of
 from pycron.recording import CHUNK, Recording
 from pycron.sockets import credentials
 from pycron.spawn import (
@@ -38,16 +38,17 @@ from pycron.tree import NEVER, Tree, marked, private_memory
 from pycron.wire import PROTOCOL, Decoder, Message, encode
 
 _READY = 2  # orders that a starter is forked for ahead of their time
-_BATCH = 32  # commands that one starter starts at the most
-_STARTERS = 2 * (os.cpu_count() or 1)  # at a time
+BATCH = 32  # commands that one starter starts at the most
+STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
 _WORD_PACE = 1.0  # seconds between two words to the daemon, while there is something to start
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
-_STARTER_PATIENCE = 1.0  # seconds after which one is not waited for
+_STARTER_PATIENCE = 1.0  # seconds after which one is overdue
 _MESSAGE_LIMIT = 64 * 2**20
 _FIRST_CONTACT = 60.0  # seconds
 _PR_SET_CHILD_SUBREAPER = 36
 _PAUSE = 1.0  # seconds, after no descriptor could be had for a connection
 _MEMORY_PACE = 1.0  # seconds between two looks at what trees without a cgroup have
+_KILLED = "killed while it was being started"
 _REMOVAL_PACE = 5.0  # seconds, while background children keep the cgroup of an ended Attempt
 _LONGEST_WAIT = 86_400.0  # seconds; epoll takes no more than 24 days
 
@@ -99,13 +100,19 @@ class _Attempt:
 class _Starter:
     """A batch at work. `next`: the first of its commands that is not known to have been started."""
 
-    __slots__ = ("attempts", "batch", "next", "since")
+    __slots__ = ("attempts", "batch", "next", "since", "user")
 
-    def __init__(self, batch: Batch, attempts: list[_Attempt]) -> None:
+    def __init__(self, batch: Batch, attempts: list[_Attempt], user: User) -> None:
         self.batch = batch
         self.attempts = attempts
+        self.user = user
         self.next = 0
         self.since = time.monotonic()
+
+    @property
+    def overdue(self) -> bool:
+        """Its user has stopped it, or a file system keeps it waiting."""
+        return time.monotonic() - self.since > _STARTER_PATIENCE
 
 
 class Runner:
@@ -125,12 +132,10 @@ class Runner:
         self._bye = False
         self._leaving = False
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
-        self._orders: deque[Order] = deque()
+        self._orders = Orders()
         self._held: dict[str, Order] = {}
         self._starters: dict[int, _Starter] = {}
         self._ready: _Starter | None = None  # it waits for the word with the first that are held
-        self._ramp = 1  # how many the next starter may have: the first one has its command soon
-        self._unclaimed: dict[int, tuple[int, _Usage]] = {}
         self._attempts: dict[str, _Attempt] = {}
         self._by_pid: dict[int, _Attempt] = {}
         self._failures: dict[str, str] = {}
@@ -138,6 +143,7 @@ class Runner:
         self._left: list[Cgroup] = []
         self._alarm = NEVER
         self._memory_due = NEVER
+        self._urge_due = 0.0
         self._poll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
         self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -155,12 +161,13 @@ class Runner:
                     self._send()
                 if events & ~select.EPOLLOUT and descriptor in self._readers:
                     self._readers[descriptor]()
-            if self._orders and self._may_start:
+            if self._may_start:
                 self._start_batch()
             if self._held and self._ready is None and not self._orders:
                 self._get_ready()
             if self._starters:
                 self._hear_starters()
+                self._urge_starters()
             if time.monotonic() >= self._alarm:
                 self._tend()
             self._send()
@@ -168,7 +175,7 @@ class Runner:
 
     def _patience(self) -> float:
         """How long to wait for a descriptor, in seconds."""
-        if self._orders and self._may_start:
+        if self._may_start:
             return 0.0
         waits = self._deadline is not None or self._listen_again is not None
         until_alarm = max(0.0, self._alarm - time.monotonic())
@@ -177,9 +184,22 @@ class Runner:
 
     @property
     def _may_start(self) -> bool:
-        """A few starters at a time; one that its user has stopped keeps nobody else from it."""
-        recent = time.monotonic() - _STARTER_PATIENCE
-        return sum(starter.since > recent for starter in self._starters.values()) < _STARTERS
+        """Whether there is room for one more starter, and somebody whose commands it can start."""
+        if not self._orders:
+            return False
+        in_time = sum(not starter.overdue for starter in self._starters.values())
+        return in_time < 2 * STARTERS and self._orders.any_but(self._barred())
+
+    def _barred(self) -> set[User]:
+        """Who gets no further starter now.
+
+        With as many at work as there should be, that is everybody who has one: so nobody has to
+        wait for another user's. Somebody with an overdue one has them one after the other.
+        """
+        starters = self._starters.values()
+        slow = {starter.user for starter in starters if starter.overdue}
+        in_time = [starter.user for starter in starters if not starter.overdue]
+        return {user for user in in_time if len(in_time) >= STARTERS or user in slow}
 
     def _done(self) -> bool:
         """Nothing runs, no pipe is held open for a background child, and nobody will ask."""
@@ -290,7 +310,7 @@ class Runner:
                 self._let_go(message["until"])
                 for attempt, order in list(self._held.items()):
                     if order["hold"] <= message["until"]:
-                        self._orders.append(self._held.pop(attempt))
+                        self._orders.add(self._held.pop(attempt))
             case "drop":
                 if self._held.pop(message["id"], None):
                     self._stand_down()
@@ -313,7 +333,7 @@ class Runner:
         if order["hold"] is not None:
             self._held[order["id"]] = order
         else:
-            self._orders.append(order)
+            self._orders.add(order)
 
     def _greet(self) -> None:
         self._outgoing.clear()
@@ -355,25 +375,25 @@ class Runner:
 
     def _start_batch(self) -> None:
         """Start the first orders that wait, as many of one kind as one starter may have."""
-        size = min(_BATCH, self._ramp, -(-len(self._orders) // _STARTERS))
-        self._ramp = 2 * self._ramp if len(self._orders) > size else 1
+        size = min(BATCH, -(-len(self._orders) // STARTERS))
+        orders = self._orders.next_turn(self._barred())
         launches: list[Launch] = []
         attempts: list[_Attempt] = []
-        while self._orders and len(launches) < size:
-            order = self._orders[0]
+        while orders and len(launches) < size:
+            order = orders[0]
             attempt = self._attempts.get(order["id"])
             if attempt is None or attempt.ended is not None:  # it was ended before it was started
-                self._orders.popleft()
+                orders.popleft()
                 continue
             if launches and not _fits(launches[-1], order, attempt):
                 break
-            self._orders.popleft()
+            orders.popleft()
             launch = self._prepare(attempt, order)
             if launch is not None:
                 launches.append(launch)
                 attempts.append(attempt)
         if launches:
-            self._launch(_Starter(Batch(launches), attempts))
+            self._launch(_Starter(Batch(launches), attempts, user_of(launches[0].order)))
 
     def _prepare(self, attempt: _Attempt, order: Order) -> Launch | None:
         receiver = sender = -1
@@ -385,7 +405,7 @@ class Runner:
             for descriptor in (receiver, sender):
                 if descriptor >= 0:
                     os.close(descriptor)
-            self._fail(attempt, error)
+            self._fail(attempt, f"cannot fork: {error.strerror}")
             return None
         os.set_blocking(receiver, False)
         attempt.output = Recording(receiver, order["output"], order["output_limit"])
@@ -407,7 +427,8 @@ class Runner:
                     self._close_output(self._attempts[each.order["id"]])
                 return
             launches.append(launch)
-        starter = _Starter(Batch(launches, waits=True), attempts)
+        starter = _Starter(Batch(launches, waits=True), attempts, user_of(orders[0]))
+        starter.since = NEVER  # it is not to be at work before the word
         if self._launch(starter):
             self._ready = starter
 
@@ -439,16 +460,16 @@ class Runner:
             for attempt in starter.attempts:
                 self._held.pop(attempt.id, None)
                 self._close_output(attempt)
-                self._fail(attempt, error)
+                self._fail(attempt, f"cannot fork: {error.strerror}")
             return False
         self._starters[pid] = starter
         for attempt in starter.attempts:
             attempt.starter = pid
         return True
 
-    def _fail(self, attempt: _Attempt, error: OSError) -> None:
+    def _fail(self, attempt: _Attempt, reason: str) -> None:
         self._leave_behind(attempt.tree)
-        self._refuse(attempt, None, f"cannot fork: {error.strerror}")
+        self._refuse(attempt, None, reason)
 
     def _hear_starters(self) -> None:
         """Take the commands that starters have started."""
@@ -457,24 +478,48 @@ class Runner:
                 pid, started, state = starter.batch.told(starter.next)
                 if state != STARTED:
                     break
-                self._take_command(starter.attempts[starter.next], pid, started)
+                attempt = starter.attempts[starter.next]
                 starter.next += 1
+                attempt.starter = 0
+                if pid:
+                    self._take_command(attempt, pid, started)
+                else:
+                    self._take_failure(attempt)
+
+    def _urge_starters(self) -> None:
+        """Whoever stops their starters, and what is about to be a command, stops neither for long.
+
+        A command that isn't known yet can't be ended, nor can its time be measured.
+        """
+        now = time.monotonic()
+        overdue = {pid: s for pid, s in self._starters.items() if s.overdue}
+        if not overdue or now < self._urge_due:
+            return
+        self._urge_due = now + _STARTER_PATIENCE
+        begun = [s.attempts[s.next].tree for s in overdue.values() if s.next < len(s.attempts)]
+        bearers = marked(tree.mark for tree in begun)
+        for tree in begun:
+            tree.wake(bearers[tree.mark])
+        for pid in overdue:
+            os.kill(pid, signal.SIGCONT)
 
     def _take_command(self, attempt: _Attempt, pid: int, started: float) -> None:
-        attempt.pid, attempt.started, attempt.starter = pid, started, 0
+        attempt.pid, attempt.started = pid, started
         attempt.tree.leader = pid
         attempt.order = None  # thousands may run
         self._by_pid[pid] = attempt
         self._set_limits(attempt)
         self._say(attempt.message())
-        if pid in self._unclaimed:
-            del self._by_pid[pid]
-            self._end(attempt, *self._unclaimed.pop(pid))
-            return
         for number in attempt.signals:
             os.kill(pid, number)
         if attempt.end_order is not None:
             self._end_by_order(attempt.end_order)
+
+    def _take_failure(self, attempt: _Attempt) -> None:
+        """No process could be had to be the command."""
+        self._close_output(attempt)
+        self._read_failures()
+        self._fail(attempt, self._failures.pop(attempt.id, "cannot fork"))
 
     def _starter_ended(self, starter: "_Starter", pid: int, status: int, usage: _Usage) -> None:
         """One that was killed at its work leaves commands that nobody has started."""
@@ -482,18 +527,26 @@ class Runner:
             self._stand_down()
         self._hear_starters()
         del self._starters[pid]
-        left = starter.attempts[starter.next :]
-        for attempt in reversed(left):
-            _, started, state = starter.batch.told(starter.attempts.index(attempt))
+        for index in reversed(range(starter.next, len(starter.attempts))):
+            attempt = starter.attempts[index]
             attempt.starter = 0
-            if state == UNTOUCHED and attempt.order is not None:
-                self._close_output(attempt)
-                self._orders.appendleft(attempt.order)
-            else:  # it was about to be the command itself
+            _, started, state = starter.batch.told(index)
+            if state == UNTOUCHED:
+                self._put_back(attempt)
+            else:  # it was about to be the command itself, and may have started it all the same
                 attempt.pid, attempt.started = pid, started
+                why = attempt.end_order or {"cause": None, "reason": _KILLED}
+                self._end_tree(attempt, why["cause"], why["reason"], 0)
                 self._end(attempt, status, usage)
-        if not self._starters:
-            self._unclaimed.clear()  # orphans of commands, adopted as their subreaper
+
+    def _put_back(self, attempt: _Attempt) -> None:
+        assert attempt.order is not None
+        self._close_output(attempt)
+        self._leave_behind(attempt.tree)
+        if attempt.end_order is not None:
+            self._end_by_order(attempt.end_order)
+        else:
+            self._orders.put_back(attempt.order)
 
     def _cgroup_for(self, order: Order) -> Cgroup | None:
         if self._delegation is None:
@@ -548,12 +601,10 @@ class Runner:
             self._starter_ended(self._starters[pid], pid, status, usage)
             return
         if pid not in self._by_pid:
-            self._hear_starters()
+            self._hear_starters()  # the last word of one that has ended
         attempt = self._by_pid.pop(pid, None)
         if attempt is not None:
             self._end(attempt, status, usage)
-        elif self._starters:
-            self._unclaimed[pid] = status, usage  # its starter may not have come to say it
 
     def _end(self, attempt: _Attempt, status: int, usage: _Usage) -> None:
         code = os.waitstatus_to_exitcode(status)
@@ -636,12 +687,14 @@ class Runner:
             del self._held[attempt.id]
         if attempt.starter:
             attempt.end_order = message  # for when it has a pid
+            if self._starters[attempt.starter].overdue:
+                os.kill(attempt.starter, signal.SIGKILL)
         elif not attempt.pid:
             self._refuse(attempt, message["cause"], message["reason"])
         else:
             self._end_tree(attempt, message["cause"], message["reason"], message["kill_after"])
 
-    def _end_tree(self, attempt: _Attempt, cause: str, reason: str, kill_after: int) -> None:
+    def _end_tree(self, attempt: _Attempt, cause: str | None, reason: str, kill_after: int) -> None:
         tree = attempt.tree
         if not tree.ending:
             attempt.cause, attempt.reason = cause, reason

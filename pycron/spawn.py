@@ -89,8 +89,6 @@ class Launch:
         self.output = output
         self.stdin = _stdin(order["stdin"])
         self.door = tree.cgroup.open_door() if tree.cgroup is not None else -1
-        if order["user"] is not None:
-            os.fchown(output, order["user"]["uid"], -1)  # so that it can open its /dev/stderr
 
     def close(self) -> None:
         """Our copies of its descriptors; the command has its own."""
@@ -148,7 +146,10 @@ class Batch:
         os.close(self._gate[1])
 
     def told(self, index: int) -> tuple[int, float, int]:
-        """Of a command: its pid, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED."""
+        """Of a command: its pid, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED.
+
+        A command that was started without a pid could not be: no process was to be had.
+        """
         return _SLOT.unpack_from(self._slots, index * _SLOT.size)
 
     def _tell(self, index: int, pid: int, state: int) -> None:
@@ -157,37 +158,40 @@ class Batch:
     def _run(self, errors: int, files: tuple[int, int]) -> None:
         """In the starter: never returns, whatever happens."""
         try:
-            failure = _get_ready(self.launches[0], files)
+            failure = _get_ready(self.launches, files)
             if self._gate is not None:
                 os.close(self._gate[1])
                 if not os.read(self._gate[0], 1):
                     return
             for index, launch in enumerate(self.launches):
+                # Before its word: an end of the tree before could still end the starter, too.
+                launch.tree.join(launch.door)
                 self._tell(index, 0, BEGUN)
                 try:
-                    launch.tree.join(launch.door)
                     pid = _spawn(launch, failure)
                 except _Failure as why:
                     pid = _failed(launch, why, errors)
                 self._tell(index, pid, STARTED)
         finally:
-            os._exit(0)
+            os._exit(_EXEC_FAILED)  # seen only where it has not come to its end
 
 
 class _Failure(Exception):
     """Why a command can't be run."""
 
 
-def _get_ready(launch: Launch, files: tuple[int, int]) -> _Failure | None:
+def _get_ready(launches: list[Launch], files: tuple[int, int]) -> _Failure | None:
     """Become who runs the commands of this kind. After a failure none of them may be run."""
-    order = launch.order
+    order = launches[0].order
     step = "start"
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
-        if not launch.tree.processes_are_limited:
+        if not launches[0].tree.processes_are_limited:
             _limit_processes(order)
         step = "become the user"
         if order["user"] is not None:
+            for launch in launches:  # so that they can open their /dev/stderr
+                os.fchown(launch.output, order["user"]["uid"], -1)
             _become(**order["user"])
         step = "set the niceness"  # as the user: nobody gets a priority that isn't theirs to take
         if order["nice"] is not None:
@@ -207,15 +211,13 @@ def _spawn(launch: Launch, failure: _Failure | None) -> int:
         os.umask(_UMASK if order["umask"] is None else order["umask"])
         _enter(order["cwd"], order["cwd_required"])
         step = f"run {order['argv'][0]}"
+        # posix_spawn itself would take none whose number is above the limit of open files.
+        for target, source in enumerate((launch.stdin, launch.output, launch.output)):
+            os.dup2(source, target)
         return os.posix_spawn(
             order["argv"][0],
             order["argv"],
             order["env"],
-            file_actions=(
-                (os.POSIX_SPAWN_DUP2, launch.stdin, 0),
-                (os.POSIX_SPAWN_DUP2, launch.output, 1),
-                (os.POSIX_SPAWN_DUP2, launch.output, 2),
-            ),
             setsid=True,
             setsigmask=(),
             setsigdef=_TO_DEFAULT,
@@ -225,10 +227,19 @@ def _spawn(launch: Launch, failure: _Failure | None) -> int:
 
 
 def _failed(launch: Launch, why: _Failure, errors: int) -> int:
-    """Say why, and be the command that could not be run: a process that ends with status 126."""
+    """Say why, and be the command that could not be run: a process that ends with status 126.
+
+    Its pid; 0 when there is no process to be had, as while its user has as many as may be.
+    """
     line = f"{launch.order['id']} {why}"
-    os.write(errors, line.encode("utf-8", "replace")[:2000].replace(b"\n", b" ") + b"\n")
-    pid = os.fork()
+    try:
+        os.write(errors, line.encode("utf-8", "replace")[:2000].replace(b"\n", b" ") + b"\n")
+    except BlockingIOError:
+        pass  # the runner has more of them to read than it can
+    try:
+        pid = os.fork()
+    except OSError:
+        return 0
     if pid == 0:
         os._exit(_EXEC_FAILED)
     return pid

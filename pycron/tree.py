@@ -107,6 +107,10 @@ class Tree:
             self.due = self._kill_at
         return True
 
+    def wake(self, marked: set[int]) -> None:
+        """SIGCONT to those who bear its mark."""
+        self._send(marked, signal.SIGCONT)
+
     def _send(self, pids: Iterable[int], number: signal.Signals) -> None:
         """To those that are still the same processes: a pid may be another's by now.
 

@@ -42,6 +42,11 @@ class System:
     def inside(self) -> list[str]:
         return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
 
+    @property
+    def root(self) -> Path:
+        """Its file system, as seen from outside."""
+        return Path(f"/proc/{self._holder.pid}/root")
+
     def start(self) -> RunningDaemon:
         self._logs += 1
         log = self.directory / f"log{self._logs}"

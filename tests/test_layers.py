@@ -18,8 +18,8 @@ PURE = (
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
     "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "store",
-    "recorder", "cgroup", "tree", "spawn", "runner", "runner_client", "runner_link", "control",
-    "checking", "logs", "tables", "commands",
+    "recorder", "cgroup", "tree", "spawn", "orders", "runner", "runner_client", "runner_link",
+    "control", "checking", "logs", "tables", "commands",
 )  # fmt: skip
 DAEMON = ("rights", "requests", "rows", "desk", "operations", "inquiry", "service", "daemon")
 PROGRAMS = (
@@ -36,7 +36,7 @@ IMPURE = {
 }  # fmt: skip
 
 # The runner forks for every command, and a fork costs what the process weighs.
-RUNNER = ("wire", "sockets", "recording", "cgroup", "tree", "spawn", "runner")
+RUNNER = ("wire", "sockets", "recording", "cgroup", "tree", "spawn", "orders", "runner")
 LIGHT = {
     "collections", "contextlib", "ctypes", "functools", "gc", "itertools", "json", "mmap", "os",
     "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",

@@ -322,7 +322,8 @@ def test_a_command_becomes_its_user(host: Host) -> None:
 @pytest.mark.root
 @needs_root
 def test_a_user_cannot_touch_what_is_roots(host: Host) -> None:
-    command = "test -w /etc/passwd && echo writable; cat /etc/shadow; kill -0 $PPID && echo killed"
+    kill = f"kill -0 {host.process.pid} && echo killed"
+    command = f"test -w /etc/passwd && echo writable; cat /etc/shadow; {kill}"
     _, output = host.run(command, user=other_user(), cwd="/")
     assert "writable" not in output
     assert "root:" not in output

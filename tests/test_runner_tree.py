@@ -129,7 +129,7 @@ def test_the_rest_of_a_tree_is_killed_when_its_attempt_is_forgotten(
     host.ended("a.1")
     assert those_with(unique)
     host.client.send([{"type": "ack", "ids": ["a.1"]}])
-    host.hang_up()
+    host.say_goodbye()
     assert host.process.wait(10) == 0
     assert not those_with(unique)
 
