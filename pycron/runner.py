@@ -25,6 +25,7 @@ from pycron.orders import Orders, User, user_of
 from pycron.recording import CHUNK, Recording
 from pycron.sockets import credentials
 from pycron.spawn import (
+    NO_PROCESS,
     STARTED,
     UNTOUCHED,
     Batch,
@@ -481,10 +482,10 @@ class Runner:
                 attempt = starter.attempts[starter.next]
                 starter.next += 1
                 attempt.starter = 0
-                if pid:
-                    self._take_command(attempt, pid, started)
-                else:
+                if pid == NO_PROCESS:
                     self._take_failure(attempt)
+                else:
+                    self._take_command(attempt, pid, started)
 
     def _urge_starters(self) -> None:
         """Whoever stops their starters, and what is about to be a command, stops neither for long.

@@ -19,6 +19,7 @@ _EXEC_FAILED = 126
 _UMASK = 0o022
 _SLOT = struct.Struct("qdq")
 UNTOUCHED, BEGUN, STARTED = range(3)
+NO_PROCESS = -1
 # Python ignores the first two, and a child inherits what is ignored.
 _TO_DEFAULT = (
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
@@ -148,9 +149,13 @@ class Batch:
     def told(self, index: int) -> tuple[int, float, int]:
         """Of a command: its pid, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED.
 
-        A command that was started without a pid could not be: no process was to be had.
+        NO_PROCESS for a pid: there was none to be had.
         """
-        return _SLOT.unpack_from(self._slots, index * _SLOT.size)
+        slot: tuple[int, float, int] = _SLOT.unpack_from(self._slots, index * _SLOT.size)
+        if slot[2] == STARTED and not slot[0]:
+            # Read while it was being written, from its first byte to its last: once more.
+            slot = _SLOT.unpack_from(self._slots, index * _SLOT.size)
+        return slot
 
     def _tell(self, index: int, pid: int, state: int) -> None:
         _SLOT.pack_into(self._slots, index * _SLOT.size, pid, time.time(), state)
@@ -229,7 +234,7 @@ def _spawn(launch: Launch, failure: _Failure | None) -> int:
 def _failed(launch: Launch, why: _Failure, errors: int) -> int:
     """Say why, and be the command that could not be run: a process that ends with status 126.
 
-    Its pid; 0 when there is no process to be had, as while its user has as many as may be.
+    Its pid; NO_PROCESS when there is none to be had, as while its user has as many as may be.
     """
     line = f"{launch.order['id']} {why}"
     try:
@@ -239,7 +244,7 @@ def _failed(launch: Launch, why: _Failure, errors: int) -> int:
     try:
         pid = os.fork()
     except OSError:
-        return 0
+        return NO_PROCESS
     if pid == 0:
         os._exit(_EXEC_FAILED)
     return pid

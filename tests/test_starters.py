@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from pycron.runner import BATCH, STARTERS
+from pycron.spawn import BEGUN, STARTED, Batch
 from pycron.wire import Message
 from tests.runners import Host, exists, needs_root, status_of
 from tests.waiting import until
@@ -474,3 +475,22 @@ def test_what_gets_no_descriptor_is_refused_and_not_lost(host: Host) -> None:
         assert not refused or message["reason"] == "cannot fork: Too many open files"
     resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
     assert host.run("echo again")[1] == "again\n"
+
+
+def test_what_a_starter_tells_is_never_read_by_halves() -> None:
+    """Both work on the same memory at the same time."""
+    batch = Batch([None] * 20_000)  # type: ignore[list-item]
+    pid = os.fork()
+    if pid == 0:
+        for index in range(len(batch.launches)):
+            batch._tell(index, 0, BEGUN)
+            batch._tell(index, 4711, STARTED)
+        os._exit(0)
+    pids = set()
+    for index in range(len(batch.launches)):
+        state = BEGUN
+        while state != STARTED:
+            told, _, state = batch.told(index)
+        pids.add(told)
+    os.waitpid(pid, 0)
+    assert pids == {4711}
