@@ -125,6 +125,16 @@ def test_a_run_that_waits_too_long_is_missed(tmp_path: Path) -> None:
         assert "CRON_START_DEADLINE is 1" in op.row("show", late)["reason"]
 
 
+def test_nothing_begins_on_a_machine_without_enough_memory(tmp_path: Path) -> None:
+    table = "CRON_NAME=a CRON_CONCURRENCY=queue @every 1s true\n"
+    with operating(tmp_path, table, f"[limits]\nfree_memory = {2**61}\n") as op:
+        op.daemon.wait_for("run_given_up", job="a")  # one waits already
+        shown = op.row("top")
+        assert shown["counts"] == {"running": 0, "waiting": 1}
+        assert "MiB of memory are free (limits.free_memory is" in shown["waiting"][0]["why"]
+        assert op.daemon.log("attempt_started") == []
+
+
 # ---- policies
 
 
