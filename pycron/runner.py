@@ -19,6 +19,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
+from operator import itemgetter
 
 from pycron.cgroup import Cgroup, Delegation, take_delegation
 from pycron.orders import Orders, User, user_of
@@ -415,8 +417,13 @@ class Runner:
 
     def _get_ready(self) -> None:
         """Fork the starter of the first orders that are held; it waits for the word as well."""
-        orders = list(self._held.values())[:_READY]
-        orders = [order for order in orders if kind_of(order) == kind_of(orders[0])]
+        first = min(self._held.values(), key=itemgetter("hold"))
+        alike = (
+            order
+            for order in self._held.values()
+            if order["hold"] == first["hold"] and kind_of(order) == kind_of(first)
+        )
+        orders = list(islice(alike, _READY))
         attempts = [self._attempts[order["id"]] for order in orders]
         launches: list[Launch] = []
         for attempt, order in zip(attempts, orders, strict=True):

@@ -38,8 +38,8 @@ IMPURE = {
 # The runner forks for every command, and a fork costs what the process weighs.
 RUNNER = ("wire", "sockets", "recording", "cgroup", "tree", "spawn", "orders", "runner")
 LIGHT = {
-    "collections", "contextlib", "ctypes", "functools", "gc", "itertools", "json", "mmap", "os",
-    "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
+    "collections", "contextlib", "ctypes", "functools", "gc", "itertools", "json", "mmap",
+    "operator", "os", "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
 }  # fmt: skip
 
 
