@@ -53,9 +53,13 @@ class RunningDaemon:
             )
 
     def log(self, event: str | None = None, **fields: object) -> list[LogLine]:
-        """The lines of its log with this event and these fields."""
+        """The lines of its log with this event and these fields.
+
+        The last line may be half there: a write shows page by page.
+        """
         lines = []
-        for text in self._log.read_text().splitlines():
+        whole, _, _ = self._log.read_text().rpartition("\n")
+        for text in whole.splitlines():
             assert text.startswith("{"), text
             line = json.loads(text)
             if event in (None, line["event"]) and fields.items() <= line.items():
@@ -92,6 +96,8 @@ class RunningDaemon:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        whole, newline, _ = self._log.read_text().rpartition("\n")
+        os.truncate(self._log, len((whole + newline).encode()))  # a kill may cut a write short
 
 
 @contextmanager
