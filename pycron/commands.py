@@ -27,6 +27,8 @@ from pycron.runner_client import ending_of, output_path, start_message
 from pycron.store import Store
 from pycron.wire import Message
 
+_AT_ONCE = 100  # orders that are put into words: more of them would only take memory
+
 
 class Commands:
     """Turns orders into messages, and messages into events.
@@ -70,10 +72,12 @@ class Commands:
         return ended
 
     def order(self, orders: list[Order]) -> None:
-        """Hand them to the runner in one batch; starts that can't be are refused."""
-        messages = [message for order in orders if (message := self._message(order))]
-        if messages:
-            self._send(messages)
+        """Hand them to the runner; starts that can't be are refused."""
+        for at in range(0, len(orders), _AT_ONCE):
+            part = orders[at : at + _AT_ONCE]
+            messages = [message for order in part if (message := self._message(order))]
+            if messages:
+                self._send(messages)
 
     def _message(self, order: Order) -> Message | None:
         match order:

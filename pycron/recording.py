@@ -23,14 +23,20 @@ class Recording:
     them are in the file.
     """
 
+    __slots__ = (
+        "_broken", "_file", "_limit", "_path", "_room", "_tail", "_tail_room", "kept", "pipe",
+        "total",
+    )  # fmt: skip
+
     def __init__(self, pipe: int, path: str, limit: int) -> None:
         self.pipe = pipe
         self.total = 0
         self.kept = 0
         self._path = path
         self._limit = limit
-        self._room = limit - limit // 2
-        self._tail = _Tail(tail_of(path), limit // 2)
+        self._tail_room = limit // 2
+        self._room = limit - self._tail_room
+        self._tail: _Tail | None = None
         self._file = -1
         self._broken = False
 
@@ -61,16 +67,18 @@ class Recording:
 
     def finish(self) -> None:
         """The command has ended. What its children still print is kept where there is room."""
-        missing = self.total - self.kept - self._tail.size
+        missing = self.total - self.kept - (self._tail.size if self._tail else 0)
         try:
             if missing:
                 self._write(b"\n[pycron: %d bytes are not kept here]\n" % missing)
-            for piece in self._tail.pieces():
+            for piece in self._tail.pieces() if self._tail else ():
                 self._append(piece)
         except OSError:
             self._broken = True
-        self._tail.remove()
-        self._tail = _Tail("", 0)
+        if self._tail:
+            self._tail.remove()
+            self._tail = None
+        self._tail_room = 0
         self._room = 0 if missing else self._limit - self.kept
         if not self.open:
             self._close_file()
@@ -86,7 +94,10 @@ class Recording:
         if head:
             self._append(head)
             self._room -= len(head)
-        self._tail.add(tail)
+        if tail and self._tail_room:
+            if self._tail is None:
+                self._tail = _Tail(tail_of(self._path), self._tail_room)
+            self._tail.add(tail)
 
     def _append(self, data: bytes) -> None:
         """Bytes that the command has printed."""
@@ -115,24 +126,23 @@ class Recording:
 
 
 class _Tail:
-    """The last `limit` bytes of what is added, in a file of that size at the most."""
+    """The last `limit` bytes of what is added, in a file of that size at the most.
+
+    Raises OSError when there is no such file to be had.
+    """
 
     def __init__(self, path: str, limit: int) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._path = path
         self._limit = limit
         self._total = 0
-        self._file = -1
+        self._file = os.open(path, flags, 0o600)
 
     @property
     def size(self) -> int:
         return min(self._total, self._limit)
 
     def add(self, data: bytes) -> None:
-        if not data or not self._limit:
-            return
-        if self._file < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o600)
         overrun = max(0, len(data) - self._limit)
         self._total += overrun
         data = data[overrun:]
@@ -144,7 +154,7 @@ class _Tail:
 
     def pieces(self) -> Iterator[bytes]:
         """What is there, in its order."""
-        at, left = (self._total - self.size) % max(1, self._limit), self.size
+        at, left = (self._total - self.size) % self._limit, self.size
         while left:
             piece = os.pread(self._file, min(CHUNK, left, self._limit - at), at)
             if not piece:  # somebody has cut it
@@ -154,8 +164,6 @@ class _Tail:
             at = (at + len(piece)) % self._limit
 
     def remove(self) -> None:
-        if self._file < 0:
-            return
         os.close(self._file)
         try:
             os.unlink(self._path)

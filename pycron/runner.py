@@ -82,7 +82,7 @@ class _Attempt:
         self.pid = 0
         self.started = 0.0
         self.deadline = NEVER
-        self.signals: list[int] = []
+        self.signals: tuple[int, ...] = ()
         self.output: Recording | None = None
         self.tree = Tree()
         self.cause: str | None = None
@@ -668,7 +668,7 @@ class Runner:
         attempt = self._attempts.get(id)
         signal.Signals(number)  # a ValueError for what is none
         if attempt is not None and not attempt.pid and attempt.ended is None:
-            attempt.signals.append(number)  # for when it has one
+            attempt.signals += (number,)  # for when it has one
         if attempt is None or attempt.pid not in self._by_pid:
             return  # ended: its pid may be somebody else's by now
         try:

@@ -41,7 +41,7 @@ class Tree:
         self.due = NEVER
         self._kill_at = NEVER
         self._asked = False
-        self._stopped: set[int] = set()
+        self._stopped: frozenset[int] = frozenset()
         self._pace = _FIRST_PACE
 
     def join(self, door: int) -> None:
@@ -96,13 +96,13 @@ class Tree:
             self.due = now
         elif killing:
             self._send(members, signal.SIGKILL)
-            self._stopped.clear()
+            self._stopped = frozenset()
             self._pace = min(2 * self._pace, _LAST_PACE)
             self.due = now + self._pace
         else:
             self._send(members, signal.SIGTERM)
             self._send(members, signal.SIGCONT)
-            self._stopped.clear()
+            self._stopped = frozenset()
             self._asked = True
             self.due = self._kill_at
         return True
