@@ -4,6 +4,7 @@ Console on a terminal, JSON or logfmt elsewhere. Nothing that a table or a comma
 line: values are escaped, and a command's output is marked as such.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -16,6 +17,8 @@ from pycron.crontab import printable
 from pycron.events import Event
 
 FORMATS = ("console", "json", "logfmt")
+
+_as_json = json.JSONEncoder().encode
 
 
 class _Sink:
@@ -55,7 +58,7 @@ def configure(form: str, stream: TextIO = sys.stderr) -> Callable[[Log], None]:
     else:
         processors += [structlog.processors.TimeStamper("iso"), _escape, _first_keys]
         processors += [
-            structlog.processors.JSONRenderer()
+            structlog.processors.JSONRenderer(lambda event, **_: _as_json(event))
             if form == "json"
             else structlog.processors.LogfmtRenderer()
         ]
@@ -63,8 +66,7 @@ def configure(form: str, stream: TextIO = sys.stderr) -> Callable[[Log], None]:
         structlog.WriteLogger(_Sink(stream)),  # type: ignore[arg-type]
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger("info"),
-        cache_logger_on_first_use=True,
-    )
+    ).bind()
 
     def write(log: Log) -> None:
         if not log.quiet:

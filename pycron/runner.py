@@ -128,8 +128,10 @@ class Runner:
         self._listen_again: float | None = None
         self._daemon: socket.socket | None = None
         self._greeted = False
+        self._blocked = False  # the daemon takes nothing more for the moment
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._outgoing = bytearray()
+        self._news: dict[str, _Attempt] = {}  # what the daemon is still to hear of
         self._grown: set[str] = set()
         self._next_word = 0.0
         self._bye = False
@@ -257,7 +259,7 @@ class Runner:
             return
         connection.setblocking(False)
         self._daemon = connection
-        self._greeted = False
+        self._greeted = self._blocked = False
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._deadline = None
         self._bye = self._leaving = False
@@ -293,6 +295,7 @@ class Runner:
         self._daemon = None
         self._greeted = False
         self._outgoing.clear()
+        self._news.clear()
         self._grown.clear()
         if not self._bye:  # only this runner can tell the next daemon what was never started
             self._deadline = time.monotonic() + _FIRST_CONTACT
@@ -339,21 +342,21 @@ class Runner:
             self._orders.add(order)
 
     def _greet(self) -> None:
-        self._outgoing.clear()
         self._greeted = True
-        self._say(
-            {
-                "type": "hello",
-                "protocol": PROTOCOL,
-                "instance": self._instance,
-                "cgroup": self._delegation.path if self._delegation else None,
-                "attempts": [attempt.message() for attempt in self._attempts.values()],
-            }
-        )
+        self._news.clear()
+        hello = {
+            "type": "hello",
+            "protocol": PROTOCOL,
+            "instance": self._instance,
+            "cgroup": self._delegation.path if self._delegation else None,
+            "attempts": [attempt.message() for attempt in self._attempts.values()],
+        }
+        self._outgoing[:] = encode([hello])
 
-    def _say(self, message: Message) -> None:
+    def _tell(self, attempt: _Attempt) -> None:
+        """With the next word: of one that has ended by then, no more than its end."""
         if self._greeted:
-            self._outgoing += encode([message])
+            self._news[attempt.id] = attempt
 
     def _send(self) -> None:
         if self._daemon is None or not self._greeted:
@@ -361,6 +364,8 @@ class Runner:
         if self._orders and time.monotonic() < self._next_word:
             return  # what is due is started first; the daemon would only take the time for it
         self._next_word = time.monotonic() + _WORD_PACE
+        self._outgoing += encode(attempt.message() for attempt in self._news.values())
+        self._news.clear()
         if not self._outgoing and self._grown:
             self._outgoing += encode({"type": "output", "id": grown} for grown in self._grown)
             self._grown.clear()
@@ -371,8 +376,11 @@ class Runner:
             pass
         except OSError:
             return  # the reader will see its end
-        wanted = select.EPOLLIN | (select.EPOLLOUT if self._outgoing else 0)
-        self._poll.modify(self._daemon.fileno(), wanted)
+        blocked = bool(self._outgoing)
+        if blocked != self._blocked:
+            wanted = select.EPOLLIN | (select.EPOLLOUT if blocked else 0)
+            self._poll.modify(self._daemon.fileno(), wanted)
+            self._blocked = blocked
 
     # ---- commands
 
@@ -517,7 +525,7 @@ class Runner:
         attempt.order = None  # thousands may run
         self._by_pid[pid] = attempt
         self._set_limits(attempt)
-        self._say(attempt.message())
+        self._tell(attempt)
         for number in attempt.signals:
             os.kill(pid, number)
         if attempt.end_order is not None:
@@ -572,7 +580,7 @@ class Runner:
 
     def _refuse(self, attempt: _Attempt, cause: str | None, reason: str) -> None:
         attempt.ended = {"type": "refused", "id": attempt.id, "cause": cause, "reason": reason}
-        self._say(attempt.ended)
+        self._tell(attempt)
 
     def _pump(self, attempt: _Attempt) -> None:
         output = attempt.output
@@ -642,7 +650,7 @@ class Runner:
         self._leave_behind(tree)
         if attempt.report_output:
             self._grown.add(attempt.id)
-        self._say(attempt.ended)
+        self._tell(attempt)
 
     def _leave_behind(self, tree: Tree) -> None:
         """The command itself has ended; what is left of its tree may still have to be."""

@@ -23,7 +23,7 @@ runner to daemon
     hello    protocol, instance, cgroup (where it makes those of the Attempts, or null),
              attempts: what it knows, each as in started, refused or ended, or with its id and
              the type `starting`
-    started  id, pid, started
+    started  id, pid, started; not of one that has ended by then
     refused  id, cause, reason: no process exists, because it could not be forked (cause null), or
              because it was to end before it was started
     ended    id, pid, started, ended, exit_status, signal, cpu_seconds, memory_peak,
