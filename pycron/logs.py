@@ -18,7 +18,7 @@ from pycron.events import Event
 
 FORMATS = ("console", "json", "logfmt")
 
-_as_json = json.JSONEncoder().encode
+_as_json = json.JSONEncoder(default=repr).encode  # one for all lines
 
 
 class _Sink:

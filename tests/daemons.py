@@ -96,8 +96,8 @@ class RunningDaemon:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        whole, newline, _ = self._log.read_text().rpartition("\n")
-        os.truncate(self._log, len((whole + newline).encode()))  # a kill may cut a write short
+        # A kill may cut a write short.
+        os.truncate(self._log, self._log.read_bytes().rfind(b"\n") + 1)
 
 
 @contextmanager

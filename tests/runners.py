@@ -30,7 +30,6 @@ class Host:
         self.places.output.mkdir()
         self.selector = selectors.DefaultSelector()
         self.messages: list[Message] = []
-        self._started: set[str] = set()
         self.pids: set[int] = set()
         self.client, self.process, _ = start_runner(self.places, self.selector)
         self.selector.register(self.client, selectors.EVENT_READ)
@@ -71,11 +70,11 @@ class Host:
     def hear(self) -> list[Message]:
         """Everything that has been said on this connection; an end says the start as well."""
         self.client.flush()
+        started = {message["id"] for message in self.messages if message["type"] == "started"}
         for message in self.client.receive():
             if message["type"] == "started":
-                self._started.add(message["id"])
-            elif message["type"] == "ended" and message["id"] not in self._started:
-                self._started.add(message["id"])
+                started.add(message["id"])
+            elif message["type"] == "ended" and message["id"] not in started:
                 self.messages.append(message | {"type": "started"})
             self.messages.append(message)
         self.pids |= {message["pid"] for message in self.messages if "pid" in message}
@@ -105,14 +104,12 @@ class Host:
         self.selector.unregister(self.client)
         self.client.close()
         self.messages = []
-        self._started = set()
 
     def call_again(self) -> dict[str, Message]:
         """A new connection; the Attempts that the runner knows."""
         self.client = until(self._find)  # type: ignore[assignment]
         self.selector.register(self.client, selectors.EVENT_READ)
         self.messages = []
-        self._started = set()
         return {message["id"]: message for message in self.client.known}
 
     def _find(self) -> RunnerClient | None:

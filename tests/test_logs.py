@@ -42,6 +42,11 @@ def test_one_event_is_one_printable_line(form: str, text: str) -> None:
     assert line.encode()
 
 
+def test_a_value_that_json_has_no_word_for_is_no_reason_to_fail() -> None:
+    line = json.loads(written("json", ended(table=Path("/etc/pycron.d/a"))))
+    assert "/etc/pycron.d/a" in line["table"]
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_json_says_no_more_than_was_meant(text: str) -> None:
     line = json.loads(written("json", ended(command=text)))
