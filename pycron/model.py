@@ -167,8 +167,8 @@ class Ending:
     `exit_status` or `signal`, the other is None. `memory_peak`: of the whole tree where the Attempt
     had a cgroup, else the largest resident set of any one of its processes (getrusage's ru_maxrss,
     which starts at the runner's own size). `output_bytes` were printed, `output_kept` of them are
-    in the output file. `cause`: set where it did not end by itself. `reason`: why that, or why the
-    command could not be run.
+    kept: in the output file, or, of a short one, as `output`. `cause`: set where it did not end by
+    itself. `reason`: why that, or why the command could not be run.
     """
 
     ended: float
@@ -180,6 +180,7 @@ class Ending:
     output_kept: int = 0
     cause: Cause | None = None
     reason: str | None = None
+    output: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

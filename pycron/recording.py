@@ -1,5 +1,8 @@
 """What a command prints: read from its pipe; how it begins and how it ends is kept in a file.
 
+Nothing is written of a short output that is wanted as it is: a file for a line costs more than to
+start the command that prints it.
+
 Imported by the runner: it stays small.
 """
 
@@ -21,17 +24,21 @@ class Recording:
     The rest goes round in a second file with room for the other half, which `finish` puts behind
     the first. So what is within the limit is kept whole. `total` bytes were printed, `kept` of
     them are in the file.
+
+    An output of no more than `short` bytes is only `held`, and goes into the file by write_held().
     """
 
     __slots__ = (
-        "_broken", "_file", "_limit", "_path", "_room", "_tail", "_tail_room", "kept", "pipe",
-        "total",
+        "_broken", "_file", "_limit", "_path", "_room", "_short", "_tail", "_tail_room", "held",
+        "kept", "pipe", "total",
     )  # fmt: skip
 
-    def __init__(self, pipe: int, path: str, limit: int) -> None:
+    def __init__(self, pipe: int, path: str, limit: int, short: int) -> None:
         self.pipe = pipe
         self.total = 0
         self.kept = 0
+        self.held = b""
+        self._short = min(short, limit)
         self._path = path
         self._limit = limit
         self._tail_room = limit // 2
@@ -51,22 +58,44 @@ class Recording:
         except BlockingIOError:
             return True
         self.total += len(data)
+        self.held += data
+        if len(self.held) > self._short:
+            self.write_held()
+        return bool(data)
+
+    def write_held(self) -> None:
+        """Into the file, as all that comes from now on."""
+        data, self.held, self._short = self.held, b"", 0
         try:
             if not self._broken:
                 self._keep(data)
         except OSError:  # a full disk ends the recording, never the command
             self._broken = True
-        return bool(data)
 
-    def drain(self) -> None:
-        """Take what an ended command left in the pipe; its children may go on writing for ever."""
+    def take_short(self) -> bytes | None:
+        """Of an output that has come to its end: all of it, where none of it is in the file."""
+        if self.open or not self.held:
+            return None
+        data, self.held = self.held, b""
+        self.kept = len(data)
+        return data
+
+    def drain(self) -> bool:
+        """Take what an ended command left in the pipe; False at its end.
+
+        Its children may go on writing for ever.
+        """
         for _ in range(1 + _LARGEST_PIPE // CHUNK):
             before = self.total
-            if not self.pump() or self.total == before:
-                return
+            if not self.pump():
+                return False
+            if self.total == before:
+                break
+        return True
 
     def finish(self) -> None:
         """The command has ended. What its children still print is kept where there is room."""
+        self.write_held()
         missing = self.total - self.kept - (self._tail.size if self._tail else 0)
         try:
             if missing:

@@ -23,11 +23,17 @@ _TABLES = {
     "jobs": "number",
     "runs": "number",
     "attempts": "run, number",
+    "outputs": "run, number",
     "pauses": "scope",
     "gaps": "number",
 }
 _COUNTED = {"jobs": {"runs"}}
-_TYPES: dict[str, type | tuple[type, ...]] = {"INTEGER": int, "REAL": (float, int), "TEXT": str}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "INTEGER": int,
+    "REAL": (float, int),
+    "TEXT": str,
+    "BLOB": bytes,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,7 @@ def _copy_rows(source: sqlite3.Connection, fresh: Path) -> None:
                 "runs WHERE job NOT IN (SELECT number FROM jobs)",
                 "runs WHERE user NOT IN (SELECT number FROM users)",
                 "attempts WHERE run NOT IN (SELECT number FROM runs)",
+                "outputs WHERE (run, number) NOT IN (SELECT run, number FROM attempts)",
             ):
                 database.execute(f"DELETE FROM {orphans}")
             database.execute("COMMIT")

@@ -18,7 +18,7 @@ _OVER = "outcome IS NOT NULL AND NOT dead"
 @dataclass(frozen=True, slots=True)
 class Keep:
     """What is kept: Runs due from `before` (a UTC second) on, so many of them, of each Job and in
-    all; so many dead letters; so many bytes of output files and of the database.
+    all; so many dead letters; so many bytes of outputs and of the database.
     """
 
     before: int

@@ -50,6 +50,7 @@ _MESSAGE_LIMIT = 64 * 2**20
 _FIRST_CONTACT = 60.0  # seconds
 _PR_SET_CHILD_SUBREAPER = 36
 _PAUSE = 1.0  # seconds, after no descriptor could be had for a connection
+_HOLDING = 1.0  # seconds for which what a command has printed may be nowhere but here
 _MEMORY_PACE = 1.0  # seconds between two looks at what trees without a cgroup have
 _KILLED = "killed while it was being started"
 _REMOVAL_PACE = 5.0  # seconds, while background children keep the cgroup of an ended Attempt
@@ -148,6 +149,8 @@ class Runner:
         self._left: list[Cgroup] = []
         self._alarm = NEVER
         self._memory_due = NEVER
+        self._holding: set[Recording] = set()
+        self._holding_due = NEVER
         self._urge_due = 0.0
         self._poll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
@@ -419,7 +422,9 @@ class Runner:
             self._fail(attempt, f"cannot fork: {error.strerror}")
             return None
         os.set_blocking(receiver, False)
-        attempt.output = Recording(receiver, order["output"], order["output_limit"])
+        attempt.output = Recording(
+            receiver, order["output"], order["output_limit"], order["short_output"]
+        )
         self._watch(receiver, lambda: self._pump(attempt))
         return launch
 
@@ -587,8 +592,16 @@ class Runner:
         assert output is not None
         if not output.pump():
             self._close_output(attempt)
+        if output.held:
+            self._hold(output)
         if attempt.report_output:
             self._grown.add(attempt.id)
+
+    def _hold(self, output: Recording) -> None:
+        if not self._holding:
+            self._holding_due = time.monotonic() + _HOLDING
+            self._wake_at(self._holding_due)
+        self._holding.add(output)
 
     def _close_output(self, attempt: _Attempt) -> None:
         assert attempt.output is not None
@@ -626,8 +639,10 @@ class Runner:
         code = os.waitstatus_to_exitcode(status)
         output, tree = attempt.output, attempt.tree
         assert output is not None
-        if output.open:
-            output.drain()
+        if output.open and not output.drain():
+            self._close_output(attempt)
+        # Without a daemon it could be here for long, and with many others.
+        short = output.take_short() if self._greeted else None
         output.finish()
         self._read_failures()
         self._blame_memory(attempt)
@@ -643,6 +658,7 @@ class Runner:
             "memory_peak": (tree.cgroup and tree.cgroup.memory_peak()) or usage.ru_maxrss * 1024,
             "output_bytes": output.total,
             "output_kept": output.kept,
+            "output": short and short.decode("latin-1"),
             "cause": attempt.cause,
             "reason": attempt.reason or self._failures.get(attempt.id),
         }
@@ -729,6 +745,7 @@ class Runner:
         now = time.monotonic()
         self._alarm = NEVER
         self._end_overdue(now)
+        self._write_held(now)
         watched = self._watched(now)
         due = [tree for tree in self._ending if tree.due <= now]
         bearers = marked([*(attempt.tree.mark for attempt in watched), *(t.mark for t in due)])
@@ -748,6 +765,15 @@ class Runner:
                 reason = f"ran longer than {attempt.timeout} seconds (CRON_TIMEOUT)"
                 self._end_tree(attempt, "timeout", reason, attempt.kill_after)
             self._wake_at(attempt.deadline)
+
+    def _write_held(self, now: float) -> None:
+        """What commands have printed that are still at it; of those that have ended, nothing."""
+        if now >= self._holding_due:
+            for output in self._holding:
+                output.write_held()
+            self._holding.clear()
+            self._holding_due = NEVER
+        self._wake_at(self._holding_due)
 
     def _watched(self, now: float) -> list[_Attempt]:
         """Those whose memory has to be looked at now, because the kernel doesn't limit it."""

@@ -20,6 +20,7 @@ from pycron.wire import PROTOCOL, Decoder, Message, encode
 _PATIENCE = 60.0  # seconds for the first word of a runner that may be busy
 _LARGEST_MESSAGE = 256 * 2**20
 _CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"
+_SHORT_OUTPUT = 1000  # bytes: of so many, four rows are in a page of the database
 _DEFAULT_PATH = "/usr/bin:/bin"  # Debian's cron
 
 
@@ -239,6 +240,7 @@ def start_message(
         "stdin": job.stdin,
         "output": str(output),
         "output_limit": output_limit,
+        "short_output": 0 if report_output else _SHORT_OUTPUT,
         "report_output": report_output,
         "timeout": settings.timeout,
         "kill_after": settings.kill_after,
@@ -274,6 +276,7 @@ def output_path(places: Places, attempt: AttemptKey) -> Path:
 
 def ending_of(message: Message) -> Ending:
     """The Ending in a runner's message of an Attempt that ended."""
+    output = message.get("output")  # an older runner says nothing of it
     return Ending(
         ended=message["ended"],
         exit_status=message["exit_status"],
@@ -284,4 +287,5 @@ def ending_of(message: Message) -> Ending:
         output_kept=message["output_kept"],
         cause=Cause(message["cause"]) if message["cause"] else None,
         reason=message["reason"],
+        output=output.encode("latin-1") if output else None,
     )

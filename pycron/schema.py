@@ -99,8 +99,24 @@ CREATE TRIGGER output_gone AFTER DELETE ON attempts WHEN old.output_kept > 0 BEG
 END;
 """
 
+# Outputs that are in no file.
+_SHORT_OUTPUTS = """
+CREATE TABLE outputs (
+    run INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+CREATE TRIGGER attempt_gone AFTER DELETE ON attempts WHEN old.output_kept > 0 BEGIN
+    DELETE FROM outputs WHERE run = old.run AND number = old.number;
+END;
+CREATE TRIGGER output_dropped AFTER UPDATE OF output_kept ON attempts WHEN new.output_kept = 0 BEGIN
+    DELETE FROM outputs WHERE run = old.run AND number = old.number;
+END;
+"""
+
 # Step n makes version n + 1 of version n; what has been released is never changed.
-MIGRATIONS = [_TABLES]
+MIGRATIONS = [_TABLES, _SHORT_OUTPUTS]
 
 _JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

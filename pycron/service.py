@@ -166,9 +166,7 @@ class Service:
         wanted = number(request, "attempt", len(attempts))
         if not 1 <= wanted <= len(attempts):
             raise Refusal(f"{row['run_id']} has {len(attempts)} attempts")
-        data = _read_output(
-            output_path(self.where, AttemptKey(key, wanted)), number(request, "offset", 0)
-        )
+        data = self._part_of_output(AttemptKey(key, wanted), number(request, "offset", 0))
         ended = attempts[wanted - 1]["outcome"] is not None
         return {
             "data": base64.b64encode(data).decode(),
@@ -177,6 +175,12 @@ class Service:
             "more": len(data) == _OUTPUT_CHUNK,
             "output_bytes": attempts[wanted - 1]["output_bytes"],
         }
+
+    def _part_of_output(self, attempt: AttemptKey, offset: int) -> bytes:
+        short = self.store.short_output(attempt)
+        if short is not None:
+            return short[offset:]
+        return _read_output(output_path(self.where, attempt), offset)
 
     def _problems(self, peer: Peer, _request: Message) -> Message:
         return {"rows": [problem_row(problem) for problem in self._visible_problems(peer)]}

@@ -42,6 +42,7 @@ _ORDER: _Form = {
     "stdin": (str, type(None)),
     "output": (str,),
     "output_limit": (int,),
+    "short_output": (int,),
     "report_output": (bool,),
     "hold": (int, type(None)),
     "timeout": (int, type(None)),
@@ -55,6 +56,7 @@ _LARGEST = 2**62
 
 def check_order(order: Order) -> None:
     """Raises ValueError for what is no order."""
+    order.setdefault("short_output", 0)  # an older daemon's
     _check(order, _ORDER)
     if not order["argv"]:
         raise ValueError("start: bad argv: nothing to run")
@@ -219,7 +221,8 @@ def _spawn(launch: Launch, failure: _Failure | None) -> int:
         # posix_spawn itself would take none whose number is above the limit of open files.
         for target, source in enumerate((launch.stdin, launch.output, launch.output)):
             os.dup2(source, target)
-        return os.posix_spawn(
+        os.close(launch.output)  # and below: its pipe comes to its end with the command
+        pid = os.posix_spawn(
             order["argv"][0],
             order["argv"],
             order["env"],
@@ -227,6 +230,8 @@ def _spawn(launch: Launch, failure: _Failure | None) -> int:
             setsigmask=(),
             setsigdef=_TO_DEFAULT,
         )
+        os.closerange(1, 3)
+        return pid
     except Exception as error:  # noqa: BLE001
         raise _Failure(f"cannot {step}: {error}") from None
 

@@ -255,6 +255,11 @@ class Store:
             (start and start.pid, start and start.started, record.outcome, _text(record.reason),
              *values, run, attempt.number),
         )  # fmt: skip
+        if ending is not None and ending.output is not None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)",
+                (run, attempt.number, ending.output),
+            )
         if record.run_outcome is not None:
             self._end_run(attempt.run, run, record.run_outcome, record.reason, record.dead)
         else:
@@ -418,6 +423,20 @@ class Store:
         """One Run and all its Attempts; None when there is none. Raises StoreError."""
         with self._errors():
             return self._history.run(key)
+
+    def short_output(self, attempt: AttemptKey) -> bytes | None:
+        """What an Attempt has printed; None where that is in a file. Raises StoreError."""
+        query = (
+            "SELECT data FROM outputs JOIN runs ON runs.number = outputs.run"
+            " JOIN jobs ON jobs.number = runs.job"
+            " WHERE jobs.id = ? AND fire_time = ? AND pass = ? AND outputs.number = ?"
+        )
+        run = attempt.run
+        with self._errors():
+            row = self._db.execute(
+                query, (run.job_id, run.fire_time, run.turn, attempt.number)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
 
     def owners_of(self, job: str) -> set[str]:
         """The users of all Jobs on record that have this name or id. Raises StoreError."""

@@ -7,7 +7,8 @@ old meaning does.
 daemon to runner
     hello    protocol
     start    id, argv, env, user (or null: don't change), cwd, cwd_required, umask, nice,
-             stdin, output (a path), output_limit (bytes), report_output, timeout and
+             stdin, output (a path), output_limit (bytes), short_output (bytes: an output of
+             no more may come with its end, and not be in the file), report_output, timeout and
              kill_after (seconds; no timeout: null), memory_max (bytes or null),
              processes_max, hold (null, or the UTC second for whose go it is to wait)
     go       until: the time has come of the starts that are held until this UTC second
@@ -27,7 +28,8 @@ runner to daemon
     refused  id, cause, reason: no process exists, because it could not be forked (cause null), or
              because it was to end before it was started
     ended    id, pid, started, ended, exit_status, signal, cpu_seconds, memory_peak,
-             output_bytes, output_kept, cause (null, timeout, memory or cancelled), reason
+             output_bytes, output_kept, output (null: it is in the file; else a character for
+             each byte of it), cause (null, timeout, memory or cancelled), reason
     output   id: its output file has grown
 
 This module is imported by the runner: it stays small.

@@ -48,6 +48,7 @@ class Host:
             "stdin": None,
             "output": str(self.output_path(id)),
             "output_limit": MEGABYTE,
+            "short_output": 0,
             "report_output": False,
             "hold": None,
             "timeout": None,

@@ -120,6 +120,89 @@ def test_the_tail_is_not_in_memory(host: Host) -> None:
     assert int(status_of(host.process.pid, "VmHWM").split()[0]) < before + 8 * 1024
 
 
+@pytest.mark.parametrize(
+    ("command", "changes", "short"),
+    [
+        ("echo one; echo two >&2", {}, "one\ntwo\n"),
+        ("true", {}, None),
+        ("printf %1000d 7", {}, " " * 999 + "7"),
+        ("printf %1001d 7", {}, None),
+        ("head -c 600 /dev/zero; sleep 0.1; head -c 600 /dev/zero", {}, None),
+        (r"printf '\303\251 \377 \000'", {}, "\xc3\xa9 \xff \0"),
+        ("echo one", {"output_limit": 4}, "one\n"),
+        ("echo one", {"output_limit": 3}, None),
+        ("echo one", {"output_limit": 0}, None),
+        ("echo one", {"short_output": 0}, None),
+        ("exec >&- 2>&-; sleep 0.1", {}, None),
+        ("echo one; exec >&- 2>&-; sleep 0.1", {}, "one\n"),
+        ("echo one; kill -9 $$", {}, "one\n"),
+    ],
+)
+def test_a_short_output_comes_with_the_end(
+    host: Host, command: str, changes: dict[str, int], short: str | None
+) -> None:
+    """And then there is no file; of a longer one there is."""
+    ended, in_file = host.run(command, **{"short_output": 1000} | changes)
+    assert ended["output"] == short
+    if short is not None:
+        assert (ended["output_bytes"], ended["output_kept"]) == (len(short), len(short))
+    else:
+        assert len(in_file) >= ended["output_kept"]
+    has_file = short is None and ended["output_bytes"] > 0
+    assert host.output_path("only").exists() == has_file
+
+
+def test_an_order_without_a_word_of_short_outputs_gets_a_file(host: Host) -> None:
+    """As an older daemon gives it."""
+    order = host.order("only", "echo one")
+    del order["short_output"]
+    host.client.send([order])
+    assert host.ended("only")["output"] is None
+    assert host.output("only") == "one\n"
+
+
+def test_a_short_output_is_in_the_file_while_its_command_goes_on(host: Host) -> None:
+    host.start("a.1", "echo one; until [ -e go ]; do sleep 0.01; done; echo two", short_output=1000)
+    until(lambda: host.output("a.1") == "one\n")
+    (host.places.state / "go").touch()
+    assert host.ended("a.1")["output"] is None
+    assert host.output("a.1") == "one\ntwo\n"
+
+
+def test_what_a_background_child_prints_follows_in_the_file(host: Host) -> None:
+    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
+    ended, output = host.run(f"echo one; {child}", short_output=1000)
+    assert (ended["output"], ended["output_kept"], output) == (None, 4, "one\n")
+    (host.places.state / "go").touch()
+    until(lambda: host.output("only") == "one\ntwo\n")
+
+
+def test_a_background_child_that_is_the_first_to_print(host: Host) -> None:
+    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
+    ended, _ = host.run(child, short_output=1000)
+    assert (ended["output"], ended["output_kept"]) == (None, 0)
+    (host.places.state / "go").touch()
+    until(lambda: host.output("only") == "two\n")
+
+
+def test_a_short_output_is_in_the_file_where_no_daemon_takes_it(host: Host) -> None:
+    host.start("a.1", "until [ -e go ]; do sleep 0.01; done; echo one", short_output=1000)
+    host.hang_up()
+    (host.places.state / "go").touch()
+    until(lambda: host.output("a.1") == "one\n")
+    until(
+        lambda: not Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children").read_text()
+    )
+    assert host.call_again()["a.1"]["output"] is None
+
+
+def test_a_short_output_is_told_to_the_next_daemon_once_more(host: Host) -> None:
+    host.start("a.1", "echo one", short_output=1000)
+    assert host.ended("a.1")["output"] == "one\n"
+    host.hang_up()
+    assert host.call_again()["a.1"]["output"] == "one\n"
+
+
 def test_output_is_nobody_elses_to_read(host: Host) -> None:
     host.run("echo secret")
     assert host.output_path("only").stat().st_mode & 0o777 == 0o600

@@ -128,6 +128,35 @@ def test_an_older_schema_is_brought_up_to_date(
         assert version(tmp_path / "db") == old + 2
 
 
+def test_a_database_of_the_first_schema_is_like_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = a_job()
+    with monkeypatch.context() as released:
+        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        with closing(Store(tmp_path / "old")) as store:
+            store.write([*begun(job), ended(first(job))])
+    with closing(Store(tmp_path / "old")) as store:
+        with_short_output(store, 1)
+        assert store.count_runs() == 2
+    with closing(Store(tmp_path / "new")) as store:
+        with_short_output(store, 1)
+    assert tables(tmp_path / "old") == tables(tmp_path / "new")
+
+
+def tables(path: Path) -> list[tuple[Any, ...]]:
+    """Of all tables, indexes and triggers: their names, where they begin, and their text."""
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute("SELECT name, rootpage, sql FROM sqlite_schema").fetchall()
+
+
+def test_the_first_page_says_where_all_tables_are(tmp_path: Path) -> None:
+    """A damaged one is repaired with that of a new database; see repair.py."""
+    Store(tmp_path / "db").close()
+    kind = (tmp_path / "db").read_bytes()[100]
+    assert kind == 0x0D  # it leads to no other page (sqlite.org/fileformat2.html)
+
+
 def test_a_step_that_fails_leaves_the_version_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -692,6 +721,42 @@ def test_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) ->
     kept = [row["all"][0]["output_kept"] for row in store.runs(Filter(100))]
     assert kept == [100] * 3 + [0] * 7
     assert [row["all"][0]["output_bytes"] for row in store.runs(Filter(100))] == [100] * 10
+
+
+def with_short_output(store: Store, count: int) -> list[AttemptKey]:
+    """The Attempts of so many Runs that have printed four bytes each, and no text."""
+    job = a_job("* * * * * short")
+    attempts = [first(job, NOON + 60 * number) for number in range(count)]
+    for number, attempt in enumerate(attempts):
+        output = b"%d \xff\0" % number
+        ending = Ending(NOON + 0.5, 0, None, 0.1, 9, 4, len(output), output=output)
+        end = RecordEnded(attempt, Outcome.SUCCEEDED, ending, None, Outcome.SUCCEEDED)
+        store.write([*begun(job, attempt.run.fire_time), end])
+    return attempts
+
+
+def test_a_short_output_is_kept_with_its_run(store: Store) -> None:
+    (without,) = many(store, 1)
+    attempts = with_short_output(store, 3)
+    assert [store.short_output(attempt) for attempt in attempts] == [
+        b"0 \xff\0", b"1 \xff\0", b"2 \xff\0",
+    ]  # fmt: skip
+    assert store.short_output(AttemptKey(without, 1)) is None
+    assert store.short_output(replace(attempts[0], number=2)) is None
+
+
+def test_a_short_output_goes_with_its_run(store: Store) -> None:
+    attempts = with_short_output(store, 10)
+    prune(store, runs=4)
+    assert [store.short_output(each) is not None for each in attempts] == [False] * 6 + [True] * 4
+    assert rows(store, "outputs") == 4
+
+
+def test_short_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) -> None:
+    attempts = with_short_output(store, 10)
+    prune(store, output_bytes=16)
+    assert [store.short_output(each) is not None for each in attempts] == [False] * 6 + [True] * 4
+    assert (store.count_runs(), rows(store, "outputs")) == (10, 4)
 
 
 def test_output_that_has_gone_with_its_run_counts_no_more(store: Store) -> None:

@@ -45,11 +45,11 @@ def a_job(command: str = "true") -> Job:
 def fill(store: Store) -> None:
     """Many Runs of one Job that have ended, one that goes on, and where the daemon is."""
     job = a_job()
+    ending = Ending(1.0, 1, None, 0.1, 9, 10, 10, output=b"ten bytes\n")
     records: list[Record] = []
     for number in range(RUNS):
         attempt = AttemptKey(RunKey(job.id, NOON + 60 * number), 1)
-        end = RecordEnded(attempt, Outcome.FAILED, Ending(1.0, 1, None, 0.1, 9, 10, 10), "x" * 200,
-                          Outcome.FAILED)  # fmt: skip
+        end = RecordEnded(attempt, Outcome.FAILED, ending, "x" * 200, Outcome.FAILED)
         records += [RecordRun(attempt.run, job), RecordAttempt(attempt), end]
     alive = AttemptKey(RunKey(job.id, NOON + 60 * RUNS), 1)
     store.write([
@@ -134,6 +134,8 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
         assert (store.meta("boot_id"), store.meta("runner")) == ("b00t", "12-34")
         if damage in (header_gone, first_page_gone):
             assert store.count_runs() == RUNS + 1
+            first = AttemptKey(RunKey(a_job().id, NOON), 1)
+            assert store.short_output(first) == b"ten bytes\n"
             (left,) = store.unfinished()
             assert (left.pid, left.started) == (4711, 1.5)
         if damage is middle_gone:
