@@ -18,6 +18,7 @@ from pycron.accounts import Account, Accounts
 from pycron.actions import (
     Action,
     Booted,
+    Go,
     InputEvent,
     Log,
     Now,
@@ -56,6 +57,7 @@ from pycron.wire import Message
 from pycron.zonedata import ZoneData
 
 _MINUTE = 60
+_GIVING_WAY = 0.005  # seconds in which what was let go has the processors to itself
 _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
 _ZONES_CHECKED = 3600.0  # seconds
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -283,6 +285,8 @@ class Daemon:
             actions, self._actions = self._actions, []
             on_record = list(takewhile(lambda action: isinstance(action, Order), actions))
             self._commands.order([action for action in on_record if isinstance(action, Order)])
+            if any(isinstance(action, Go) for action in on_record):
+                time.sleep(_GIVING_WAY)
             rest = actions[len(on_record) :]
             self._recorder.write([action for action in rest if isinstance(action, Record)])
             self._commands.order([action for action in rest if isinstance(action, Order)])
