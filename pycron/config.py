@@ -63,6 +63,7 @@ class Config:
     free_memory: int | None = _option(
         "limits.free_memory", None, "nothing begins while less memory is free"
     )
+    tables: int = _option("limits.tables", 10_000, "the most tables")
     table_bytes: int = _option("limits.table_bytes", 32 * 2**20, "the largest table")
     table_entries: int = _option("limits.table_entries", 100_000, "the most entries of a table")
     user_table_bytes: int = _option(

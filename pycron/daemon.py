@@ -119,7 +119,7 @@ class Daemon:
         )
         self._recorder = Recorder(self._store, self._runner.acknowledge, self._log)
         self._tables = Tables(
-            Spool(setup.tables, setup.config.table_bytes),
+            Spool(setup.tables, setup.config.table_bytes, setup.config.tables),
             self._accounts,
             self._judge,
             self._feed,

@@ -12,7 +12,7 @@ from pycron.crontab import Judge
 from pycron.events import Event
 from pycron.model import Source, problem_row
 from pycron.rights import Refusal, Rights, user_of
-from pycron.spool import Unreadable, install, read_table
+from pycron.spool import Unreadable, install, read_table, remove, too_many
 from pycron.tables import Tables
 from pycron.wire import Message
 
@@ -81,6 +81,8 @@ class TableDesk:
         problems = [problem_row(problem) for problem in table.problems]
         if table.errors:
             raise Refusal("the table has errors; nothing was installed", problems=problems)
+        if self.tables.count() >= self.config.tables and not path.exists():
+            raise Refusal(too_many(self.config.tables))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             install(path, text, None)
@@ -94,7 +96,7 @@ class TableDesk:
     def delete(self, peer: Peer, request: Message) -> Message:
         user, path = self._table_path(peer, request)
         try:
-            path.unlink()
+            remove(path)
         except FileNotFoundError:
             return {"user": user, "deleted": False}
         except OSError as error:

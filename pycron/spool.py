@@ -109,6 +109,7 @@ class Spool:
 
     places: list[Place]
     most_bytes: int
+    most_tables: int
     _seen: dict[str, Signature] = field(default_factory=dict)
     _place_of: dict[str, Place] = field(default_factory=dict)
     _ignored: set[str] = field(default_factory=set)
@@ -133,6 +134,10 @@ class Spool:
                     yield from self._ignore(path, _NAMES)
                     continue
                 source = place.source_of(name)
+                if len(self._seen) >= self.most_tables and source.name not in self._seen:
+                    yield from self._ignore(path, too_many(self.most_tables))
+                    continue
+                self._ignored.discard(path)
                 try:
                     found = self._look(place, path, source)
                 except FileNotFoundError:  # or removed while it was looked at
@@ -233,6 +238,11 @@ def _read_all(descriptor: int, most_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+def too_many(most: int) -> str:
+    """Why there is no room for one more table."""
+    return f"no room for another table (limits.tables is {most})"
+
+
 def _too_large(most_bytes: int) -> Unreadable:
     hint = "limits.table_bytes in pycron.toml"
     return Unreadable("too-large", f"larger than {most_bytes} bytes ({hint})")
@@ -278,7 +288,18 @@ def install(path: Path, text: str, owner: tuple[int, int] | None) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a table for good. Raises OSError."""
+    path.unlink()
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """A power cut from now on does not bring back what was in a directory before."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:

@@ -18,6 +18,7 @@ from tests.waiting import until
 
 TABLE = "* * * * * true\n"
 LIMIT = 1_000_000
+MOST = 100
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def tables(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spool(tables: Path) -> Spool:
-    return Spool([Place(tables, directory=True, owners=lambda _: {os.geteuid()})], LIMIT)
+    return Spool([Place(tables, directory=True, owners=lambda _: {os.geteuid()})], LIMIT, MOST)
 
 
 def refusal(path: Path, owners: set[int] | None = None, trusted: bool = False) -> tuple[str, str]:
@@ -157,6 +158,30 @@ def test_one_that_cannot_be_read_to_the_end() -> None:
     assert refusal(Path("/proc/self/mem"), trusted=True)[0] == "unreadable"
 
 
+# ---- how many
+
+
+def test_tables_beyond_the_limit_wait_until_there_is_room(tables: Path) -> None:
+    spool = Spool([Place(tables, directory=True)], LIMIT, 2)
+    for name in ("a", "b", "c", "d"):
+        put(tables / name)
+    changes = list(spool.scan())
+    assert [type(change) for change in changes] == [Found, Found, Ignored, Ignored]
+    assert isinstance(changes[2], Ignored)
+    assert changes[2].reason == "no room for another table (limits.tables is 2)"
+    put(tables / "a", f"{TABLE}{TABLE}")
+    assert [type(change) for change in spool.scan()] == [Found]
+    (tables / "a").unlink()
+    assert [type(change) for change in spool.scan()] == [Gone]
+    (found,) = spool.scan()
+    assert isinstance(found, Found)
+    assert found.source.name == str(tables / "c")
+    (tables / "b").unlink()
+    (tables / "c").unlink()
+    assert [type(change) for change in spool.scan()] == [Gone, Gone]
+    assert [type(change) for change in spool.scan()] == [Found]
+
+
 # ---- names
 
 
@@ -188,7 +213,7 @@ def test_a_name_that_is_no_text(tables: Path, spool: Spool) -> None:
 
 
 def test_users_tables_are_named_after_them(tables: Path) -> None:
-    spool = Spool([Place(tables, users=True, directory=True)], LIMIT)
+    spool = Spool([Place(tables, users=True, directory=True)], LIMIT, MOST)
     for name in ("anna", "x.y", "EXAMPLE\\bert", "machine$"):
         put(tables / name)
     found = [change for change in spool.scan() if isinstance(change, Found)]
@@ -300,7 +325,7 @@ def test_a_file_that_appears_vanishes_and_changes_while_it_is_looked_at(
 
 
 def test_a_missing_directory_holds_no_tables(tmp_path: Path) -> None:
-    assert list(Spool([Place(tmp_path / "none", directory=True)], LIMIT).scan()) == []
+    assert list(Spool([Place(tmp_path / "none", directory=True)], LIMIT, MOST).scan()) == []
 
 
 def test_a_directory_that_is_a_file_now(tables: Path, spool: Spool) -> None:
@@ -328,7 +353,7 @@ def test_a_directory_that_may_not_be_read_any_more(tables: Path, spool: Spool) -
 
 def test_one_file(tables: Path) -> None:
     path = put(tables / "any name.txt")
-    spool = Spool([Place(path, owner="anna", trusted=True)], LIMIT)
+    spool = Spool([Place(path, owner="anna", trusted=True)], LIMIT, MOST)
     (found,) = spool.scan()
     assert isinstance(found, Found)
     assert (found.source.name, found.source.owner) == (str(path), "anna")
@@ -338,7 +363,7 @@ def test_one_file(tables: Path) -> None:
 
 def test_one_file_that_is_a_link_in_a_circle(tables: Path) -> None:
     (tables / "link").symlink_to(tables / "link")
-    (found,) = Spool([Place(tables / "link", trusted=True)], LIMIT).scan()
+    (found,) = Spool([Place(tables / "link", trusted=True)], LIMIT, MOST).scan()
     assert isinstance(found, Found)
     assert found.problem
 
@@ -350,7 +375,7 @@ def test_a_read_that_failed_for_a_moment_is_tried_again(tables: Path, spool: Spo
     os.close(free)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     listed = spool.places[0].candidates()
-    single = Spool([Place(Path(path)) for path in listed], LIMIT)
+    single = Spool([Place(Path(path)) for path in listed], LIMIT, MOST)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
     try:
         first = list(single.scan())

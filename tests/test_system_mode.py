@@ -96,6 +96,20 @@ def test_operators_see_all(system: System) -> None:
         subprocess.run(["gpasswd", "-d", USERS[2], "pycron"], check=True, capture_output=True)
 
 
+def test_no_more_tables_than_may_be(system: System) -> None:
+    one, another = USERS[:2]
+    system.daemon.stop()
+    system.write(Path("/etc/pycron/pycron.toml"), "[limits]\ntables = 1\n")
+    system.daemon = system.start()
+    for _ in range(2):
+        assert system.run("pycrontab", "-", user=one, stdin="@daily true\n").returncode == 0
+    refused = system.run("pycrontab", "-", user=another, stdin="@daily true\n")
+    assert refused.returncode == 1
+    assert "no room for another table (limits.tables is 1)" in refused.stderr
+    assert system.run("pycrontab", "-r", user=one).returncode == 0
+    assert system.run("pycrontab", "-", user=another, stdin="@daily true\n").returncode == 0
+
+
 def test_allow_and_deny(system: System) -> None:
     assert system.run("pycrontab", "-", user=USERS[0], stdin="@daily true\n").returncode == 0
     system.write(places.DENY, f"{USERS[0]}\n")

@@ -24,7 +24,7 @@ class Office:
 
     def __post_init__(self) -> None:
         me = own_account().name
-        spool = Spool([Place(self.directory, me, directory=True)], 1_000_000)
+        spool = Spool([Place(self.directory, me, directory=True)], 1_000_000, 100)
         self.tables = Tables(spool, Accounts(), Judge, self.fed.append, self.logged.append)
 
     def put(self, text: str, name: str = "table") -> None:

@@ -206,7 +206,8 @@ def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
 def _check_spool(mode: Mode, config: Config) -> list[Problem]:
     from pycron.checking import check_found
 
-    spool = Spool(_tables(argparse.Namespace(), mode, own_account().name), config.table_bytes)
+    places = _tables(argparse.Namespace(), mode, own_account().name)
+    spool = Spool(places, config.table_bytes, config.tables)
     return [problem for change in spool.scan() for problem in check_found(change)]
 
 
