@@ -73,3 +73,12 @@ def places_in(directory: Path) -> Places:
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
     return Path(value) if os.path.isabs(value) else Path.home() / default
+
+
+def sync_directory(path: Path) -> None:
+    """What is in it now is there after a power cut, and nothing else. Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

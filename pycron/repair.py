@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pycron.places import sync_directory
 from pycron.schema import StoreError, open_database, store_error
 
 _ASIDE_KEPT = 3
@@ -59,7 +60,7 @@ def repair(path: Path, reason: str) -> Repair:
             (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
         aside = _set_aside(path)
         os.replace(fresh, path)
-        _sync(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: {reason}; it can't be repaired: {error}") from error
     return Repair(aside, runs, reason)
@@ -87,14 +88,6 @@ def _log_of(path: Path) -> Path:
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _salvage(damaged: Path, fresh: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pycron.entries import USER_NAME
 from pycron.model import Problem, Severity, Source
+from pycron.places import sync_directory
 
 # What run-parts(8) takes; so an editor's backup or a package manager's leftover is no table.
 _DROP_IN_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -288,19 +289,10 @@ def install(path: Path, text: str, owner: tuple[int, int] | None) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync(path.parent)
+    sync_directory(path.parent)
 
 
 def remove(path: Path) -> None:
     """Delete a table for good. Raises OSError."""
     path.unlink()
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """A power cut from now on does not bring back what was in a directory before."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
