@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from pycron.cgroup import Cgroup
+from pycron.loop import NEVER
 
-NEVER = float("inf")
 _HIGHEST_MARK = 2**62
 _LOWEST_MARK = 2**32  # what is below may be somebody's real limit
 _FIRST_PACE = 0.05  # seconds, after the first SIGKILL

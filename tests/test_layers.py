@@ -18,8 +18,9 @@ PURE = (
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
     "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "store",
-    "recorder", "cgroup", "tree", "spawn", "orders", "runner", "runner_client", "runner_link",
-    "control", "checking", "logs", "tables", "commands",
+    "recorder", "cgroup", "loop", "tree", "spawn", "orders", "attempt", "daemon_link", "pump",
+    "trees", "failures", "attempts", "launcher", "starters", "runner", "runner_client",
+    "runner_link", "control", "checking", "logs", "tables", "commands",
 )  # fmt: skip
 DAEMON = ("rights", "requests", "rows", "desk", "operations", "inquiry", "service", "daemon")
 PROGRAMS = (
@@ -36,7 +37,10 @@ IMPURE = {
 }  # fmt: skip
 
 # The runner forks for every command, and a fork costs what the process weighs.
-RUNNER = ("wire", "sockets", "recording", "cgroup", "tree", "spawn", "orders", "runner")
+RUNNER = (
+    "wire", "sockets", "recording", "cgroup", "loop", "tree", "spawn", "orders", "attempt",
+    "daemon_link", "pump", "trees", "failures", "attempts", "launcher", "starters", "runner",
+)  # fmt: skip
 LIGHT = {
     "collections", "contextlib", "ctypes", "functools", "gc", "itertools", "json", "mmap",
     "operator", "os", "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",

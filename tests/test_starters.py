@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from pycron.runner import BATCH, STARTERS
 from pycron.spawn import BEGUN, STARTED, Batch
+from pycron.starters import BATCH, STARTERS
 from pycron.wire import Message
 from tests.runners import Host, exists, needs_root, status_of
 from tests.waiting import until

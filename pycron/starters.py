@@ -1,0 +1,288 @@
+"""From an order to its command: what waits, what is held, and the starters at work.
+
+Imported by the runner: it stays small.
+"""
+
+import os
+import signal
+import time
+from itertools import islice
+from operator import itemgetter
+
+from pycron.attempt import Attempt
+from pycron.attempts import Attempts, Usage
+from pycron.launcher import Launcher
+from pycron.loop import NEVER
+from pycron.orders import Orders, User, user_of
+from pycron.spawn import NO_PROCESS, STARTED, UNTOUCHED, Batch, Launch, Order, kind_of
+from pycron.tree import marked
+from pycron.wire import Message
+
+_READY = 2  # orders that a starter is forked for ahead of their time
+BATCH = 32  # commands that one starter starts at the most
+STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
+_STARTER_PACE = 0.25  # seconds between two looks at what starters have done
+_STARTER_PATIENCE = 1.0  # seconds after which one is overdue
+_KILLED = {"cause": None, "reason": "killed while it was being started"}
+
+
+class _Starter:
+    """A batch at work. `next`: the first of its commands that is not known to have been started."""
+
+    __slots__ = ("attempts", "batch", "next", "since", "user")
+
+    def __init__(self, batch: Batch, attempts: list[Attempt], user: User) -> None:
+        self.batch = batch
+        self.attempts = attempts
+        self.user = user
+        self.next = 0
+        self.since = time.monotonic()
+
+    @property
+    def overdue(self) -> bool:
+        """Its user has stopped it, or a file system keeps it waiting."""
+        return time.monotonic() - self.since > _STARTER_PATIENCE
+
+
+class Starters:
+    """They start what is ordered; what they have done is noted among the Attempts."""
+
+    def __init__(self, attempts: Attempts, launcher: Launcher) -> None:
+        self._attempts = attempts
+        self._launcher = launcher
+        self._orders = Orders()
+        self._held: dict[str, Order] = {}
+        self._at_work: dict[int, _Starter] = {}
+        self._ready: _Starter | None = None  # it waits for the word with the first that are held
+        self._urge_due = 0.0
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._at_work
+
+    @property
+    def idle(self) -> bool:
+        return not self._orders and not self._at_work
+
+    @property
+    def orders_wait(self) -> bool:
+        """Orders that are due, that is."""
+        return bool(self._orders)
+
+    def patience(self) -> float:
+        """How long they can wait for a descriptor, in seconds."""
+        if self._may_start():
+            return 0.0
+        return _STARTER_PACE if self._at_work else NEVER
+
+    def step(self) -> None:
+        """Once in every turn of the loop."""
+        if self._may_start():
+            self._start_batch()
+        if self._held and self._ready is None and not self._orders:
+            self._get_ready()
+        if self._at_work:
+            self.hear()
+            self._urge()
+
+    # ---- orders
+
+    def order(self, order: Order) -> None:
+        """Raises KeyError, TypeError or ValueError for an order of nobody's."""
+        self._attempts.add(Attempt(order))
+        if order["hold"] is not None:
+            self._held[order["id"]] = order
+        else:
+            self._orders.add(order)
+
+    def go(self, until: int) -> None:
+        """The time has come of what is held until then."""
+        self._let_go(until)
+        for attempt, order in list(self._held.items()):
+            if order["hold"] <= until:
+                self._orders.add(self._held.pop(attempt))
+
+    def drop(self, id: str) -> None:
+        """It is not to be, if it is held."""
+        if self._held.pop(id, None):
+            self._stand_down()
+            self._attempts.drop(id)
+
+    def drop_held(self) -> None:
+        """All of them."""
+        self._stand_down()
+        for attempt in self._held:
+            self._attempts.drop(attempt)
+        self._held.clear()
+
+    def call_off(self, attempt: Attempt, end_order: Message) -> None:
+        """End one that isn't known to have been started."""
+        if attempt.id in self._held:
+            self._stand_down()
+            del self._held[attempt.id]
+        if attempt.starter:
+            attempt.end_order = end_order  # for when it has a pid
+            if self._at_work[attempt.starter].overdue:
+                os.kill(attempt.starter, signal.SIGKILL)
+        else:
+            self._attempts.refused(attempt, end_order["cause"], end_order["reason"])
+
+    # ---- starters begin
+
+    def _may_start(self) -> bool:
+        """Whether there is room for one more starter, and somebody whose commands it can start."""
+        if not self._orders:
+            return False
+        in_time = sum(not starter.overdue for starter in self._at_work.values())
+        return in_time < 2 * STARTERS and self._orders.any_but(self._barred())
+
+    def _barred(self) -> set[User]:
+        """Who gets no further starter now.
+
+        With as many at work as there should be, that is everybody who has one: so nobody has to
+        wait for another user's. Somebody with an overdue one has them one after the other.
+        """
+        starters = self._at_work.values()
+        slow = {starter.user for starter in starters if starter.overdue}
+        in_time = [starter.user for starter in starters if not starter.overdue]
+        return {user for user in in_time if len(in_time) >= STARTERS or user in slow}
+
+    def _start_batch(self) -> None:
+        """Start the first orders that wait, as many of one kind as one starter may have."""
+        size = min(BATCH, -(-len(self._orders) // STARTERS))
+        orders = self._orders.next_turn(self._barred())
+        launches: list[Launch] = []
+        attempts: list[Attempt] = []
+        while orders and len(launches) < size:
+            order = orders[0]
+            attempt = self._attempts.get(order["id"])
+            if attempt is None or attempt.ended is not None:  # it was ended before it was started
+                orders.popleft()
+                continue
+            if launches and not _fits(launches[-1], order, attempt):
+                break
+            orders.popleft()
+            launch = self._launcher.prepare(attempt, order)
+            if launch is not None:
+                launches.append(launch)
+                attempts.append(attempt)
+        if launches:
+            self._launch(_Starter(Batch(launches), attempts, user_of(launches[0].order)))
+
+    def _launch(self, starter: _Starter) -> bool:
+        pid = self._launcher.launch(starter.batch, starter.attempts)
+        if pid:
+            self._at_work[pid] = starter
+        return pid > 0
+
+    # ---- the one that waits
+
+    def _get_ready(self) -> None:
+        """Fork the starter of the first orders that are held; it waits for the word as well."""
+        first = min(self._held.values(), key=itemgetter("hold"))
+        alike = (
+            order
+            for order in self._held.values()
+            if order["hold"] == first["hold"] and kind_of(order) == kind_of(first)
+        )
+        orders = list(islice(alike, _READY))
+        attempts = [self._attempts[order["id"]] for order in orders]
+        launches: list[Launch] = []
+        for attempt, order in zip(attempts, orders, strict=True):
+            launch = self._launcher.prepare(attempt, order)
+            if launch is None:  # no descriptor is to be had: it is refused
+                del self._held[order["id"]]
+                for each, prepared in zip(launches, attempts, strict=False):
+                    each.close()
+                    self._launcher.take_back(prepared)
+                return
+            launches.append(launch)
+        starter = _Starter(Batch(launches, waits=True), attempts, user_of(orders[0]))
+        starter.since = NEVER  # it is not to be at work before the word
+        if self._launch(starter):
+            self._ready = starter
+        else:
+            for attempt in attempts:
+                del self._held[attempt.id]
+
+    def _let_go(self, until: int) -> None:
+        starter = self._ready
+        if starter is None or starter.batch.launches[0].order["hold"] > until:
+            return
+        self._ready = None
+        starter.batch.let_go(go=True)
+        starter.since = time.monotonic()
+        for attempt in starter.attempts:
+            del self._held[attempt.id]
+
+    def _stand_down(self) -> None:
+        """The starter that waits exits; its orders are held like the others."""
+        starter, self._ready = self._ready, None
+        if starter is not None:
+            starter.batch.let_go(go=False)
+            for attempt in starter.attempts:
+                self._launcher.take_back(attempt)
+            starter.attempts = []
+
+    # ---- what starters have done
+
+    def hear(self) -> None:
+        """Take the commands that they have started."""
+        for starter in list(self._at_work.values()):
+            while starter.next < len(starter.attempts):
+                pid, started, state = starter.batch.told(starter.next)
+                if state != STARTED:
+                    break
+                attempt = starter.attempts[starter.next]
+                starter.next += 1
+                attempt.starter = 0
+                if pid == NO_PROCESS:
+                    self._launcher.give_up(attempt)
+                else:
+                    self._attempts.started(attempt, pid, started)
+
+    def _urge(self) -> None:
+        """Whoever stops their starters, and what is about to be a command, stops neither for long.
+
+        A command that isn't known yet can't be ended, nor can its time be measured.
+        """
+        now = time.monotonic()
+        overdue = {pid: s for pid, s in self._at_work.items() if s.overdue}
+        if not overdue or now < self._urge_due:
+            return
+        self._urge_due = now + _STARTER_PATIENCE
+        begun = [s.attempts[s.next].tree for s in overdue.values() if s.next < len(s.attempts)]
+        bearers = marked(tree.mark for tree in begun)
+        for tree in begun:
+            tree.wake(bearers[tree.mark])
+        for pid in overdue:
+            os.kill(pid, signal.SIGCONT)
+
+    def reaped(self, pid: int, status: int, usage: Usage) -> None:
+        """One that was killed at its work leaves commands that nobody has started."""
+        starter = self._at_work[pid]
+        if starter is self._ready:  # somebody has killed it
+            self._stand_down()
+        self.hear()
+        del self._at_work[pid]
+        for index in reversed(range(starter.next, len(starter.attempts))):
+            attempt = starter.attempts[index]
+            _, started, state = starter.batch.told(index)
+            if state == UNTOUCHED:
+                self._put_back(attempt)
+            else:  # it was about to be the command itself, and may have started it all the same
+                attempt.starter, attempt.pid, attempt.started = 0, pid, started
+                self._attempts.end(attempt, (attempt.end_order or _KILLED) | {"kill_after": 0})
+                self._attempts.ended(attempt, status, usage)
+
+    def _put_back(self, attempt: Attempt) -> None:
+        assert attempt.order is not None
+        self._launcher.take_back(attempt)
+        if attempt.end_order is not None:
+            self.call_off(attempt, attempt.end_order)
+        else:
+            self._orders.put_back(attempt.order)
+
+
+def _fits(last: Launch, order: Order, attempt: Attempt) -> bool:
+    """Whether an order can follow another one in its batch; see Tree.join."""
+    return kind_of(order) == kind_of(last.order) and attempt.tree.mark < last.tree.mark
