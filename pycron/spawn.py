@@ -50,6 +50,7 @@ _ORDER: _Form = {
     "memory_max": (int, type(None)),
     "processes_max": (int,),
 }
+_USER: _Form = {"uid": (int,), "gid": (int,), "groups": (list,)}
 _END: _Form = {"id": (str,), "cause": (str,), "reason": (str,), "kill_after": (int,)}
 _LARGEST = 2**62
 
@@ -57,24 +58,26 @@ _LARGEST = 2**62
 def check_order(order: Order) -> None:
     """Raises ValueError for what is no order."""
     order.setdefault("short_output", 0)  # an older daemon's
-    _check(order, _ORDER)
+    _check("start", order, _ORDER)
+    if order["user"] is not None:
+        _check("start", order["user"], _USER)
     if not order["argv"]:
         raise ValueError("start: bad argv: nothing to run")
 
 
 def check_end(message: dict[str, Any]) -> None:
     """Raises ValueError for what is no order to end an Attempt."""
-    _check(message, _END)
+    _check("end", message, _END)
     if message["cause"] not in ("timeout", "memory", "cancelled"):
         raise ValueError(f"end: bad cause: {message['cause']!r}")
 
 
-def _check(message: dict[str, Any], form: _Form) -> None:
+def _check(kind: str, part: dict[str, Any], form: _Form) -> None:
     for key, types in form.items():
-        value = message.get(key)
+        value = part.get(key)
         fits = isinstance(value, types) and (not isinstance(value, int) or abs(value) <= _LARGEST)
         if not fits:
-            raise ValueError(f"{message['type']}: bad {key}: {value!r}")
+            raise ValueError(f"{kind}: bad {key}: {value!r}")
 
 
 class Launch:
@@ -117,15 +120,31 @@ class Batch:
 
     def __init__(self, launches: list[Launch], *, waits: bool = False) -> None:
         self.launches = launches
-        self._gate = os.pipe2(os.O_CLOEXEC) if waits else None
-        self._slots = mmap.mmap(-1, len(launches) * _SLOT.size)
+        self._waits = waits
+        self._gate: tuple[int, int] | None = None
 
     def start(self, errors: int, files: tuple[int, int]) -> int:
-        """Fork the starter; its pid. Raises OSError when there is no process to be had.
+        """Fork the starter; its pid. Raises OSError when it can't be had.
 
         What goes wrong with a command is written to `errors` as one line. `files` is the limit of
         open files that the commands get.
         """
+        try:
+            self._slots = mmap.mmap(-1, len(self.launches) * _SLOT.size)
+            if self._waits:
+                self._gate = os.pipe2(os.O_CLOEXEC)
+            return self._fork(errors, files)
+        except OSError:
+            if self._gate is not None:
+                os.close(self._gate[1])
+            raise
+        finally:
+            for launch in self.launches:
+                launch.close()
+            if self._gate is not None:
+                os.close(self._gate[0])
+
+    def _fork(self, errors: int, files: tuple[int, int]) -> int:
         # A handler of the runner's must not run in the starter.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_DEFAULT)
         try:
@@ -135,10 +154,6 @@ class Batch:
             return pid
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            for launch in self.launches:
-                launch.close()
-            if self._gate is not None:
-                os.close(self._gate[0])
 
     def let_go(self, go: bool) -> None:
         """Say to a starter that waits whether it may begin; without, it exits."""

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -889,6 +890,47 @@ def test_running_out_of_descriptors_does_no_harm(host: Host) -> None:
     assert set(host.call_again()) == {"running", "refused"}
     (host.places.state / "go").touch()
     assert host.ended("running")["exit_status"] == 7
+
+
+@pytest.mark.parametrize("left", range(10))
+def test_running_out_of_descriptors_while_getting_ready_does_no_harm(host: Host, left: int) -> None:
+    """So many are to be had for the pipes of two held orders and for what their starter needs."""
+    host.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
+    pid = host.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    highest = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1 + left, limits[1]))
+    held = {"a.1": "exit 3", "b.1": "exit 4"}
+    host.client.send(host.order(key, command, hold=100) for key, command in held.items())
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    until(
+        lambda: (
+            any(host.heard("refused", key) for key in held)
+            or len(children.read_text().split()) == 2
+        )
+    )
+    host.client.send([{"type": "go", "until": 100}])
+    until(lambda: all(host.heard("refused", key) or host.heard("ended", key) for key in held))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    for key, command in held.items():
+        ended = host.heard("ended", key)
+        assert ended is None or f"exit {ended['exit_status']}" == command
+    (host.places.state / "go").touch()
+    assert host.ended("running")["exit_status"] == 7
+    assert host.run("exit 5")[0]["exit_status"] == 5
+
+
+@pytest.mark.parametrize("hold", [None, 100])
+@pytest.mark.parametrize("user", [{}, {"uid": "root", "gid": 0, "groups": []}, {"uid": 1}])
+def test_an_order_for_a_user_that_is_none_is_garbage(
+    host: Host, user: dict[str, Any], hold: int | None
+) -> None:
+    host.start("running", "sleep 1000")
+    host.client.send([host.order("a.1", "true", user=user, hold=hold)])
+    with pytest.raises(RunnerGone):
+        until(lambda: host.hear() and False)
+    host.hang_up()
+    assert set(host.call_again()) == {"running"}
 
 
 def test_a_small_process_forks_cheaply(host: Host) -> None:
