@@ -26,6 +26,9 @@ _TO_DEFAULT = (
     signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2,
 )  # fmt: skip
 
+# Of a command: its pid (NO_PROCESS: there was none to be had), when it was started (UTC), and
+# UNTOUCHED, BEGUN or STARTED.
+Told = tuple[int, float, int]
 Order = dict[str, Any]
 _Form = dict[str, tuple[type, ...]]
 
@@ -108,6 +111,24 @@ def kind_of(order: Order) -> tuple[Any, ...]:
     return order["user"], order["nice"], order["processes_max"]
 
 
+class Telling:
+    """Memory that a starter and the runner share: what has become of each command of a batch."""
+
+    def __init__(self, count: int) -> None:
+        """Raises OSError when there is none to be had."""
+        self._slots = mmap.mmap(-1, count * _SLOT.size)
+
+    def write(self, index: int, pid: int, state: int) -> None:
+        _SLOT.pack_into(self._slots, index * _SLOT.size, pid, time.time(), state)
+
+    def read(self, index: int) -> Told:
+        slot: Told = _SLOT.unpack_from(self._slots, index * _SLOT.size)
+        if slot[2] == STARTED and not slot[0]:
+            # Read while it was being written, from its first byte to its last: once more.
+            slot = _SLOT.unpack_from(self._slots, index * _SLOT.size)
+        return slot
+
+
 class Batch:
     """Commands of one user that are started one after the other by a process of their own.
 
@@ -130,7 +151,7 @@ class Batch:
         open files that the commands get.
         """
         try:
-            self._slots = mmap.mmap(-1, len(self.launches) * _SLOT.size)
+            self._told = Telling(len(self.launches))
             if self._waits:
                 self._gate = os.pipe2(os.O_CLOEXEC)
             return self._fork(errors, files)
@@ -163,19 +184,9 @@ class Batch:
                 os.write(self._gate[1], b"g")
         os.close(self._gate[1])
 
-    def told(self, index: int) -> tuple[int, float, int]:
-        """Of a command: its pid, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED.
-
-        NO_PROCESS for a pid: there was none to be had.
-        """
-        slot: tuple[int, float, int] = _SLOT.unpack_from(self._slots, index * _SLOT.size)
-        if slot[2] == STARTED and not slot[0]:
-            # Read while it was being written, from its first byte to its last: once more.
-            slot = _SLOT.unpack_from(self._slots, index * _SLOT.size)
-        return slot
-
-    def _tell(self, index: int, pid: int, state: int) -> None:
-        _SLOT.pack_into(self._slots, index * _SLOT.size, pid, time.time(), state)
+    def told(self, index: int) -> Told:
+        """What its starter tells of a command."""
+        return self._told.read(index)
 
     def _run(self, errors: int, files: tuple[int, int]) -> None:
         """In the starter: never returns, whatever happens."""
@@ -188,12 +199,12 @@ class Batch:
             for index, launch in enumerate(self.launches):
                 # Before its word: an end of the tree before could still end the starter, too.
                 launch.tree.join(launch.door)
-                self._tell(index, 0, BEGUN)
+                self._told.write(index, 0, BEGUN)
                 try:
                     pid = _spawn(launch, failure)
                 except _Failure as why:
                     pid = _failed(launch, why, errors)
-                self._tell(index, pid, STARTED)
+                self._told.write(index, pid, STARTED)
         finally:
             os._exit(_EXEC_FAILED)  # seen only where it has not come to its end
 

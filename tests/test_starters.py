@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from pycron.spawn import BEGUN, STARTED, Batch
+from pycron.spawn import BEGUN, STARTED, Telling
 from pycron.starters import BATCH, STARTERS
 from pycron.wire import Message
 from tests.runners import Host, exists, needs_root, status_of
@@ -479,18 +479,19 @@ def test_what_gets_no_descriptor_is_refused_and_not_lost(host: Host) -> None:
 
 def test_what_a_starter_tells_is_never_read_by_halves() -> None:
     """Both work on the same memory at the same time."""
-    batch = Batch([None] * 20_000)  # type: ignore[list-item]
+    count = 20_000
+    telling = Telling(count)
     pid = os.fork()
     if pid == 0:
-        for index in range(len(batch.launches)):
-            batch._tell(index, 0, BEGUN)
-            batch._tell(index, 4711, STARTED)
+        for index in range(count):
+            telling.write(index, 0, BEGUN)
+            telling.write(index, 4711, STARTED)
         os._exit(0)
     pids = set()
-    for index in range(len(batch.launches)):
+    for index in range(count):
         state = BEGUN
         while state != STARTED:
-            told, _, state = batch.told(index)
+            told, _, state = telling.read(index)
         pids.add(told)
     os.waitpid(pid, 0)
     assert pids == {4711}
