@@ -31,7 +31,7 @@ BEGIN = 1_700_000_000 // 60 * 60
 JOBS = 1000
 USERS = 20
 BATCH = 100_000
-LIMITS = Keep(0, 10**9, 10**9, 2**40, 2**40)
+LIMITS = Keep(0, 10**9, 10**9, 10**9, 2**40, 2**40)
 
 
 def jobs() -> list[Job]:

@@ -12,6 +12,7 @@ from pycron.model import AttemptKey, RunKey
 
 _JOBS_A_LOOK = 2000
 _PAGES_A_LOOK = 1000  # given back to the file system
+_ROOM = 1 / 32  # of the database, left for what comes until the next look
 _OVER = "outcome IS NOT NULL AND NOT dead"
 
 
@@ -69,7 +70,7 @@ class Retention:
         )
 
     def _choose(self, keep: Keep, at_once: int) -> None:
-        """Runs that are too old or too many, and of a database that is too large the oldest."""
+        """Runs that are too old or too many, and of a database that is nearly full the oldest."""
         self._db.execute(
             f"INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE fire_time < ? AND {_OVER}"
             " ORDER BY fire_time LIMIT ?",
@@ -77,7 +78,8 @@ class Retention:
         )
         (total,) = self._db.execute("SELECT total(runs) FROM jobs").fetchone()
         runs = int(total)
-        surplus = runs if self._used_bytes() > keep.database_bytes else runs - keep.runs
+        full = self._used_bytes() > keep.database_bytes * (1 - _ROOM)
+        surplus = runs if full else runs - keep.runs
         if surplus > 0:
             self._db.execute(
                 "INSERT OR IGNORE INTO gone SELECT number FROM"

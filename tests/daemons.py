@@ -15,9 +15,9 @@ from tests.waiting import until
 LogLine = dict[str, Any]
 
 
-def program(name: str, *arguments: str | Path) -> list[str]:
-    """The command line of one of our programs, in this interpreter."""
-    return [sys.executable, "-m", f"pycron.programs.{name}", *map(str, arguments)]
+def program(name: str, *arguments: str | Path, python: str | Path = sys.executable) -> list[str]:
+    """The command line of one of our programs, in this interpreter or another one."""
+    return [str(python), "-m", f"pycron.programs.{name}", *map(str, arguments)]
 
 
 def run(
@@ -39,13 +39,15 @@ class RunningDaemon:
         arguments: list[str | Path],
         log: Path,
         prefix: list[str] | None = None,
+        python: str | Path = sys.executable,
         **more: Any,
     ) -> None:
         """`prefix` is what runs it, such as nsenter."""
         self._log = log
+        command = program("pycrond", "--log-format", "json", *arguments, python=python)
         with log.open("a") as stderr:
             self.process = subprocess.Popen(
-                [*(prefix or []), *program("pycrond", "--log-format", "json", *arguments)],
+                [*(prefix or []), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,

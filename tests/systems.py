@@ -15,8 +15,8 @@ from tests.daemons import RunningDaemon, program
 from tests.waiting import until
 
 USERS = ("pycrontest1", "pycrontest2", "pycrontest3")
-_PRIVATE = (places.SPOOL, places.DROP_INS, places.ALLOW.parent,
-            places.SYSTEM_STATE, places.SYSTEM_RUN)  # fmt: skip
+PRIVATE = (places.SPOOL, places.DROP_INS, places.ALLOW.parent,
+           places.SYSTEM_STATE, places.SYSTEM_RUN)  # fmt: skip
 _ROOT = Path(__file__).parent.parent
 
 
@@ -27,7 +27,7 @@ class System:
         self.directory = directory
         script = "; ".join(
             f"mkdir -p {path} && mount -t tmpfs -o mode={mode} tmpfs {path}"
-            for path, mode in ((path, 700 if path == places.SPOOL else 755) for path in _PRIVATE)
+            for path, mode in ((path, 700 if path == places.SPOOL else 755) for path in PRIVATE)
         )
         self._holder = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", f"{script}; echo ready; exec sleep infinity"],

@@ -791,10 +791,16 @@ def test_jobs_and_gaps_that_nothing_refers_to_go_too(store: Store) -> None:
     assert {row["command"] for row in store.runs(Filter(10))} == {"gone", "stays"}
 
 
-def bulk(store: Store, count: int) -> None:
+def file_bytes(store: Store) -> int:
+    """As large as the file is once what is in the journal is part of it."""
+    query = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    return int(store._db.execute(query).fetchone()[0])
+
+
+def bulk(store: Store, count: int, first: int = NOON) -> None:
     """Runs with a long reason: some 4 KB each."""
     job = a_job()
-    attempts = [AttemptKey(RunKey(job.id, NOON + number), 1) for number in range(count)]
+    attempts = [AttemptKey(RunKey(job.id, first + number), 1) for number in range(count)]
     for attempt in attempts:
         store.write([
             RecordRun(attempt.run, job),
@@ -828,6 +834,19 @@ def test_a_database_that_is_too_large_forgets_the_oldest(
     assert (tmp_path / "db").stat().st_size <= most
     assert len(kept) > 50
     assert kept == list(range(NOON + 500 - len(kept), NOON + 500))
+
+
+def test_the_file_stays_within_its_limit_between_two_looks(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycron.store._FORGOTTEN_A_LOOK", 10)
+    most = 2**20
+    sizes = []
+    for number in range(100):
+        bulk(store, 3, NOON + 60 * number)
+        sizes.append(file_bytes(store))
+        prune(store, database_bytes=most)
+    assert most * 0.9 < max(sizes) <= most
 
 
 def test_the_journal_does_not_stay_large(tmp_path: Path) -> None:

@@ -1,20 +1,14 @@
 """Another version of pycron takes over: what runs goes on, and is recorded to its end."""
 
-import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-import pycron
 from pycron.wire import PROTOCOL
-from tests.daemons import RunningDaemon, alive, run
-from tests.people import Person, person
-
-OURS = Path(pycron.__file__).parent.parent
+from tests.daemons import RunningDaemon, alive
+from tests.homes import CHECKOUT, OURS, Home, Version
 
 # What another version may say beside what this one understands, and how it may call itself.
 OTHER_WIRE = """
@@ -42,67 +36,14 @@ SECONDLY = (
 ENDS = {"secondly": "succeeded", "reading": "failed", "signal": "killed", "nowhere": "failed"}
 
 
-def another_version(tree: Path, protocol: int) -> Path:
+def another_version(tree: Path, protocol: int) -> Version:
     """A copy of the package that has another name for itself, and is more talkative."""
-    shutil.copytree(OURS / "pycron", tree / "pycron", ignore=shutil.ignore_patterns("__pycache__"))
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(CHECKOUT / "pycron", tree / "pycron", ignore=unwanted)
     (tree / "pycron/__init__.py").write_text('__version__ = "another"\n')
     with (tree / "pycron/wire.py").open("a") as wire:
         wire.write(OTHER_WIRE.format(protocol=protocol))
-    return tree
-
-
-class Home:
-    """A person whose daemons are of one version after the other."""
-
-    def __init__(self, directory: Path) -> None:
-        self.who: Person = person("pycrontest1", directory / "home")
-        self.go = self.who.home / "go"
-        self._logs = directory
-        self._daemons: list[RunningDaemon] = []
-
-    def write_table(self, text: str) -> None:
-        table = self.who.home / ".config/pycron/crontab"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        table.write_text(text)
-        if os.geteuid() == 0:
-            for path in (table, table.parent, table.parent.parent):
-                os.chown(path, self.who.how["user"], self.who.how["group"])
-
-    def start(self, tree: Path) -> RunningDaemon:
-        log = self._logs / f"log{len(self._daemons)}"
-        environment = self.who.environment(PYTHONPATH=str(tree))
-        daemon = RunningDaemon([], log, env=environment, cwd="/", **self.who.how)
-        self._daemons.append(daemon)
-        daemon.wait_for("daemon_started")
-        return daemon
-
-    def output(self, run_id: str) -> str:
-        how = {"env": self.who.environment(), "cwd": "/", **self.who.how}
-        return run("pycron", "log", run_id, **how).stdout
-
-    def end(self) -> None:
-        """Nothing is left of them, whatever has happened."""
-        self.go.touch()
-        for daemon in self._daemons:
-            daemon.stop()
-            for line in daemon.log("runner_started"):
-                _end_runner(line["pid"])
-
-
-def _end_runner(pid: int) -> None:
-    """It may wait for a daemon to take what it has to tell, and no other one comes."""
-    with suppress(OSError):
-        if b"pycron.runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
-    try:
-        yield home
-    finally:
-        home.end()
+    return Version(tree)
 
 
 def wait_for_each_end(daemon: RunningDaemon) -> None:
@@ -118,10 +59,10 @@ def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, dire
     """This daemon meets an older runner; this runner meets a newer daemon."""
     upgrade = direction == "upgrade"
     other = another_version(tmp_path / "other", PROTOCOL - 1 if upgrade else PROTOCOL + 1)
-    trees = [other, OURS] if upgrade else [OURS, other]
-    home.write_table(f"GO={home.go}\n{WAITING}{SECONDLY}")
+    versions = [other, OURS] if upgrade else [OURS, other]
+    home.write_table(f"{WAITING}{SECONDLY}")
 
-    first = home.start(trees[0])
+    first = home.start(versions[0])
     runner = first.wait_for("runner_started")["pid"]
     started = first.wait_for("attempt_started", job="waiting")
     wait_for_each_end(first)
@@ -130,7 +71,7 @@ def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, dire
     assert first.log("daemon_stopped")[0]["running"] >= 1
     assert alive(started["pid"])
 
-    second = home.start(trees[1])
+    second = home.start(versions[1])
     assert second.wait_for("runner_found")["attempts"] >= 1
     assert first.log()[0]["version"] != second.log()[0]["version"]
     wait_for_each_end(second)  # new commands, under the old runner
@@ -138,7 +79,7 @@ def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, dire
     ended = second.wait_for("attempt_ended", job="waiting")
     assert ended["run_id"] == started["run_id"]
     assert (ended["outcome"], ended["exit_status"]) == ("failed", 7)
-    assert home.output(started["run_id"]) == "before\nafter\n"
+    assert home.run("log", started["run_id"]) == "before\nafter\n"
     assert not second.log("attempt_started", job="waiting")
     assert not [*second.log("runner_started"), *second.log("attempt_lost")]
     assert alive(runner)
@@ -146,9 +87,9 @@ def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, dire
 
 def test_the_files_of_a_running_version_are_replaced(home: Home, tmp_path: Path) -> None:
     """Neither the daemon nor its runner reads any of them when it has begun."""
-    tree = another_version(tmp_path / "old", PROTOCOL)
-    home.write_table(f"GO={home.go}\n{WAITING}{SECONDLY}")
-    first = home.start(tree)
+    tree = tmp_path / "old"
+    home.write_table(f"{WAITING}{SECONDLY}")
+    first = home.start(another_version(tree, PROTOCOL))
     started = first.wait_for("attempt_started", job="waiting")
     for file in tree.rglob("*.py"):
         file.write_text("raise SystemExit('a part of another version')\n")
@@ -163,4 +104,4 @@ def test_the_files_of_a_running_version_are_replaced(home: Home, tmp_path: Path)
     home.go.touch()
     ended = second.wait_for("attempt_ended", job="waiting")
     assert (ended["run_id"], ended["exit_status"]) == (started["run_id"], 7)
-    assert home.output(started["run_id"]) == "before\nafter\n"
+    assert home.run("log", started["run_id"]) == "before\nafter\n"

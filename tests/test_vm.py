@@ -8,12 +8,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.wheels import ROOT, build_wheels, copy_checkout
+
 SCRIPT = ROOT / "tests/vm/inside.sh"
 
 
@@ -21,11 +21,7 @@ SCRIPT = ROOT / "tests/vm/inside.sh"
 @pytest.mark.skipif("PYCRON_VM" not in os.environ, reason="PYCRON_VM boots no machine")
 def test_in_a_machine_with_systemd(tmp_path: Path) -> None:
     wheels = tmp_path / "payload" / "wheels"
-    source = tmp_path / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "build"))
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "-w", wheels, source], check=True, timeout=300
-    )
+    build_wheels(copy_checkout(tmp_path / "source"), wheels)
     shutil.copy(ROOT / "contrib/systemd/pycron.service", wheels.parent)
     machine = subprocess.run(
         ["bash", os.environ["PYCRON_VM"], SCRIPT, wheels.parent],
