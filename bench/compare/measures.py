@@ -19,6 +19,7 @@ Row = dict[str, str | float]
 _LEAD = 0.2  # seconds before a boundary at which an edit is done
 _FEW = 20  # commands of a minute in which nothing has to wait
 _RUNNING = 200
+_DEADLINE = "60s"  # from the boundary: for a flood to be over
 
 
 class Table(NamedTuple):
@@ -231,7 +232,7 @@ def first(plan: Plan) -> Table:
 
 
 def flood(plan: Plan) -> Table:
-    """Far more jobs due than may run at once: how fast they get through."""
+    """Far more jobs due than may run at once: how fast they get through, and in which order."""
     rows: list[Row] = []
     least = 0.0
     for daemon in plan.able():
@@ -239,12 +240,9 @@ def flood(plan: Plan) -> Table:
             continue
         boundary = _next_boundary(60, margin=20)
         with plan.trying(daemon), Box(plan.cache) as box:
-            due = time.strftime("%-M %-H * * *", time.localtime(boundary))
             entries = _stamps(box.stamps, plan.cache, plan.flood, prints=False)
-            if not isinstance(daemon, Spawn):  # once only: what is left of it may take minutes
-                entries = [Entry(due, entry.command) for entry in entries]
             _sleep_until(boundary - 15)
-            daemon.install(box, "root", entries, prints=False)
+            _install_flood(daemon, box, entries, boundary)
             daemon.start(box, "root", plan.limit)
             box.settle(14)
             minute = _measured_burst(box, boundary, plan.flood, plan.patience)
@@ -261,8 +259,42 @@ def flood(plan: Plan) -> Table:
                     "lost": minute.lost,
                     "doubled": minute.doubled,
                 }
+                | ({} if isinstance(daemon, Spawn) else _order(box))
             )
     return Table(f"{plan.flood:,} jobs due in one minute, {plan.limit} at once (ms)", rows)
+
+
+def _install_flood(daemon: Daemon, box: Box, entries: list[Entry], boundary: int) -> None:
+    """Due once only: what is left of it may take minutes. Half of the jobs are another user's, and
+    a quarter of each half, the last ones of the table, go first. Too late is not at all.
+    """
+    if isinstance(daemon, Spawn):
+        daemon.install(box, "root", entries, prints=False)
+        return
+    due = time.strftime(f"CRON_START_DEADLINE={_DEADLINE} %-M %-H * * *", time.localtime(boundary))
+    once = [Entry(due, entry.command) for entry in entries]
+    urgent = _first_urgent(len(once))
+    once[urgent:] = [Entry(f"CRON_PRIORITY=10 {due}", entry.command) for entry in once[urgent:]]
+    for number, user in enumerate(("root", USER)):
+        daemon.install(box, user, once[number::2], prints=False)
+
+
+def _first_urgent(count: int) -> int:
+    return count * 3 // 4
+
+
+def _order(box: Box) -> Row:
+    """Of the starts that should be the urgent ones, how many are; and what each user had of the
+    others when half of them had begun: half of it would be fair.
+    """
+    order = [int(name) for name, _ in sorted(box.started(), key=lambda start: start[1])]
+    urgent = _first_urgent(len(order))
+    first = order[: len(order) - urgent]
+    half = [number for number in order if number < urgent][: urgent // 2]
+    return {
+        "urgent first %": 100 * sum(number >= urgent for number in first) / len(first),
+        "one of two users %": 100 * sum(number % 2 for number in half) / len(half),
+    }
 
 
 # ---- memory and rest
