@@ -255,6 +255,8 @@ def _process(pid: int) -> Message:
 
 def _read_output(path: Path, offset: int) -> bytes:
     try:
+        if offset > path.stat().st_size:  # it may be more than any file can have
+            return b""
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(_OUTPUT_CHUNK)

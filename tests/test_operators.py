@@ -1,5 +1,6 @@
 """What operators do by hand: start, kill, pause, resume, top; and who may do it."""
 
+import base64
 import json
 import os
 import pty
@@ -101,6 +102,23 @@ def test_what_is_answered_is_on_record(tmp_path: Path) -> None:
             client.ask("pause", scope="all")
             op.kill_daemon()
         assert [row["what"] for row in op.rows("pause")] == ["all"]
+
+
+def test_output_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None:
+    table = (
+        f"CRON_NAME=short {NEVER} echo 0123456789\n"
+        f"CRON_NAME=long {NEVER} seq 1000; echo 0123456789\n"
+    )
+    with operating(tmp_path, table) as op:
+        for job, length in (("short", 11), ("long", 3904)):
+            run_id = op.start(job)
+            op.daemon.wait_for("attempt_ended", run_id=run_id)
+            with closing(ControlClient(op.state / "pycron.sock")) as client:
+                for offset, rest in ((length - 4, b"789\n"), (length, b""), (2**62 - 1, b"")):
+                    answer = client.ask("output", run_id=run_id, offset=offset)
+                    assert base64.b64decode(answer["data"]) == rest
+                    assert answer["ended"]
+        assert not op.daemon.log("request_broken")
 
 
 # ---- start
