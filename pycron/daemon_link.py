@@ -69,7 +69,7 @@ class DaemonLink:
         """The first word to a daemon: what there is. From now on it hears the news."""
         self.greeted = True
         self._news.clear()
-        self._outgoing[:] = encode([hello])
+        self._outgoing += encode([hello])
 
     def part(self, *, leave: bool) -> None:
         """The daemon ends in good order; with `leave`, there is to be no next one."""

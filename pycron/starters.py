@@ -6,7 +6,6 @@ Imported by the runner: it stays small.
 import os
 import signal
 import time
-from itertools import islice
 from operator import itemgetter
 
 from pycron.attempt import Attempt
@@ -18,8 +17,9 @@ from pycron.spawn import NO_PROCESS, STARTED, UNTOUCHED, Batch, Launch, Order, k
 from pycron.tree import marked
 from pycron.wire import Message
 
-_READY = 2  # orders that a starter is forked for ahead of their time
-BATCH = 32  # commands that one starter starts at the most
+BATCH = 128  # commands that one starter starts at the most
+_FIRST = 2  # commands of the first starter that stands ready
+_HEAD_START = 0.002  # seconds that it has before the others
 STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
 _STARTER_PATIENCE = 1.0  # seconds after which one is overdue
@@ -39,6 +39,21 @@ class _Starter:
         self.since = time.monotonic()
 
     @property
+    def waits(self) -> bool:
+        """For the word."""
+        return self.since == NEVER
+
+    @property
+    def hold(self) -> int:
+        """The UTC second whose go it waits for."""
+        second: int = self.batch.launches[0].order["hold"]
+        return second
+
+    def let_go(self) -> None:
+        self.batch.let_go(go=True)
+        self.since = time.monotonic()
+
+    @property
     def overdue(self) -> bool:
         """Its user has stopped it, or a file system keeps it waiting."""
         return time.monotonic() - self.since > _STARTER_PATIENCE
@@ -51,9 +66,9 @@ class Starters:
         self._attempts = attempts
         self._launcher = launcher
         self._orders = Orders()
-        self._held: dict[str, Order] = {}
+        self._held: dict[str, Order] = {}  # but for those that a starter stands ready with
         self._at_work: dict[int, _Starter] = {}
-        self._ready: _Starter | None = None  # it waits for the word with the first that are held
+        self._ready: list[_Starter] = []  # of those at work the ones that wait for the word
         self._urge_due = 0.0
 
     def __contains__(self, pid: int) -> bool:
@@ -70,7 +85,7 @@ class Starters:
 
     def patience(self) -> float:
         """How long they can wait for a descriptor, in seconds."""
-        if self._may_start():
+        if self._may_start() or self._may_get_ready():
             return 0.0
         return _STARTER_PACE if self._at_work else NEVER
 
@@ -78,7 +93,7 @@ class Starters:
         """Once in every turn of the loop."""
         if self._may_start():
             self._start_batch()
-        if self._held and self._ready is None and not self._orders:
+        if self._may_get_ready():
             self._get_ready()
         if self._at_work:
             self.hear()
@@ -96,29 +111,41 @@ class Starters:
 
     def go(self, until: int) -> None:
         """The time has come of what is held until then."""
-        self._let_go(until)
+        due = [starter for starter in self._ready if starter.hold <= until]
+        self._ready = [starter for starter in self._ready if starter.hold > until]
+        for starter in due[:1]:
+            starter.let_go()
+        if due[1:]:
+            time.sleep(_HEAD_START)
+        for starter in due[1:]:
+            starter.let_go()
         for attempt, order in list(self._held.items()):
             if order["hold"] <= until:
                 self._orders.add(self._held.pop(attempt))
 
     def drop(self, id: str) -> None:
         """It is not to be, if it is held."""
-        if self._held.pop(id, None):
-            self._stand_down()
+        if self._take_held(id):
             self._attempts.drop(id)
 
     def drop_held(self) -> None:
         """All of them."""
-        self._stand_down()
+        for starter in list(self._ready):
+            self._stand_down(starter)
         for attempt in self._held:
             self._attempts.drop(attempt)
         self._held.clear()
 
+    def _take_held(self, id: str) -> bool:
+        """Whether it was held; it isn't any more."""
+        for starter in list(self._ready):
+            if any(attempt.id == id for attempt in starter.attempts):
+                self._stand_down(starter)
+        return self._held.pop(id, None) is not None
+
     def call_off(self, attempt: Attempt, end_order: Message) -> None:
         """End one that isn't known to have been started."""
-        if attempt.id in self._held:
-            self._stand_down()
-            del self._held[attempt.id]
+        self._take_held(attempt.id)
         if attempt.starter:
             attempt.end_order = end_order  # for when it has a pid
             if self._at_work[attempt.starter].overdue:
@@ -132,7 +159,7 @@ class Starters:
         """Whether there is room for one more starter, and somebody whose commands it can start."""
         if not self._orders:
             return False
-        in_time = sum(not starter.overdue for starter in self._at_work.values())
+        in_time = sum(not (each.overdue or each.waits) for each in self._at_work.values())
         return in_time < 2 * STARTERS and self._orders.any_but(self._barred())
 
     def _barred(self) -> set[User]:
@@ -141,7 +168,7 @@ class Starters:
         With as many at work as there should be, that is everybody who has one: so nobody has to
         wait for another user's. Somebody with an overdue one has them one after the other.
         """
-        starters = self._at_work.values()
+        starters = [starter for starter in self._at_work.values() if not starter.waits]
         slow = {starter.user for starter in starters if starter.overdue}
         in_time = [starter.user for starter in starters if not starter.overdue]
         return {user for user in in_time if len(in_time) >= STARTERS or user in slow}
@@ -174,17 +201,14 @@ class Starters:
             self._at_work[pid] = starter
         return pid > 0
 
-    # ---- the one that waits
+    # ---- starters that wait
+
+    def _may_get_ready(self) -> bool:
+        return bool(self._held) and len(self._ready) < STARTERS and not self._orders
 
     def _get_ready(self) -> None:
-        """Fork the starter of the first orders that are held; it waits for the word as well."""
-        first = min(self._held.values(), key=itemgetter("hold"))
-        alike = (
-            order
-            for order in self._held.values()
-            if order["hold"] == first["hold"] and kind_of(order) == kind_of(first)
-        )
-        orders = list(islice(alike, _READY))
+        """Fork a starter of the first orders that are held; it waits for the word as well."""
+        orders = self._first_held()
         attempts = [self._attempts[order["id"]] for order in orders]
         launches: list[Launch] = []
         for attempt, order in zip(attempts, orders, strict=True):
@@ -196,32 +220,36 @@ class Starters:
                     self._launcher.take_back(prepared)
                 return
             launches.append(launch)
+        for order in orders:
+            del self._held[order["id"]]
         starter = _Starter(Batch(launches, waits=True), attempts, user_of(orders[0]))
-        starter.since = NEVER  # it is not to be at work before the word
+        starter.since = NEVER
         if self._launch(starter):
-            self._ready = starter
-        else:
-            for attempt in attempts:
-                del self._held[attempt.id]
+            self._ready.append(starter)
 
-    def _let_go(self, until: int) -> None:
-        starter = self._ready
-        if starter is None or starter.batch.launches[0].order["hold"] > until:
-            return
-        self._ready = None
-        starter.batch.let_go(go=True)
-        starter.since = time.monotonic()
+    def _first_held(self) -> list[Order]:
+        """As many as the next starter is to have."""
+        first = min(self._held.values(), key=itemgetter("hold"))
+        alike = [
+            order
+            for order in self._held.values()
+            if order["hold"] == first["hold"] and kind_of(order) == kind_of(first)
+        ]
+        if not self._ready:
+            return alike[:_FIRST]
+        return alike[: min(BATCH, -(-len(alike) // (STARTERS - len(self._ready))))]
+
+    def _stand_down(self, starter: _Starter) -> None:
+        """It exits; its orders are held like the others, before them."""
+        self._ready.remove(starter)
+        starter.batch.let_go(go=False)
+        held: dict[str, Order] = {}
         for attempt in starter.attempts:
-            del self._held[attempt.id]
-
-    def _stand_down(self) -> None:
-        """The starter that waits exits; its orders are held like the others."""
-        starter, self._ready = self._ready, None
-        if starter is not None:
-            starter.batch.let_go(go=False)
-            for attempt in starter.attempts:
-                self._launcher.take_back(attempt)
-            starter.attempts = []
+            assert attempt.order is not None
+            held[attempt.id] = attempt.order
+            self._launcher.take_back(attempt)
+        starter.attempts = []
+        self._held = held | self._held
 
     # ---- what starters have done
 
@@ -260,8 +288,8 @@ class Starters:
     def reaped(self, pid: int, status: int, usage: Usage) -> None:
         """One that was killed at its work leaves commands that nobody has started."""
         starter = self._at_work[pid]
-        if starter is self._ready:  # somebody has killed it
-            self._stand_down()
+        if starter in self._ready:  # somebody has killed it
+            self._stand_down(starter)
         self.hear()
         del self._at_work[pid]
         for index in reversed(range(starter.next, len(starter.attempts))):

@@ -18,6 +18,7 @@ import pytest
 from pycron import runner_client, sockets
 from pycron.places import places_in
 from pycron.runner_client import RunnerClient, RunnerGone, RunnerSilent, find_runner
+from pycron.starters import STARTERS
 from pycron.wire import PROTOCOL, encode
 from tests.runners import MEGABYTE, Host, exists, needs_root, other_user, status_of
 from tests.waiting import until
@@ -515,6 +516,30 @@ def test_one_of_those_that_wait_together_is_dropped(host: Host) -> None:
     host.client.send([{"type": "drop", "id": "a.1"}, {"type": "go", "until": 100}])
     assert host.ended("b.1")["exit_status"] == 4
     assert host.heard("started", "a.1") is None
+
+
+def test_of_many_that_wait_none_is_lost_and_none_starts_twice(host: Host) -> None:
+    """Some of those that stand ready with them are killed, and some commands dropped."""
+    ids = [f"h{number}.1" for number in range(20 * STARTERS)]
+    pid = host.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    host.client.send(host.order(key, "echo x >> started; exit 3", hold=100) for key in ids)
+    until(lambda: len(children.read_text().split()) == STARTERS)
+    for starter in children.read_text().split()[::2]:
+        os.kill(int(starter), signal.SIGKILL)
+    dropped = set(ids[::10])
+    host.client.send({"type": "drop", "id": key} for key in dropped)
+    assert host.run("exit 5")[0]["exit_status"] == 5  # what is due starts meanwhile
+    assert not (host.places.state / "started").exists()
+    host.client.send([{"type": "go", "until": 100}])
+    ended = until(
+        lambda: (
+            len(found := [m for m in host.hear() if m["type"] == "ended"]) > len(ids) - len(dropped)
+            and found
+        )
+    )
+    assert {m["id"] for m in ended} == set(ids) - dropped | {"only"}
+    assert (host.places.state / "started").read_text().count("x") == len(ids) - len(dropped)
 
 
 def test_what_is_held_goes_with_its_daemon_and_the_runner_stays_to_say_so(host: Host) -> None:

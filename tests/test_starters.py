@@ -361,8 +361,7 @@ def test_more_failures_than_the_runner_can_read(host: Host) -> None:
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]
     path = "/" + "x" * 2000
     orders = [host.order(name, "", argv=[path]) for name in ids]
-    host.client.send([*orders, {"type": "hello", "protocol": 1}])
-    os.kill(host.process.pid, signal.SIGCONT)
+    host.client.send(orders)
     until(lambda: starters(host) or outcomes(host))
     os.kill(host.process.pid, signal.SIGSTOP)
     until(lambda: all(status_of(pid, "State")[0] == "Z" for pid in children(host.process.pid)))
