@@ -240,16 +240,19 @@ class Starters:
         return alike[: min(BATCH, -(-len(alike) // (STARTERS - len(self._ready))))]
 
     def _stand_down(self, starter: _Starter) -> None:
-        """It exits; its orders are held like the others, before them."""
+        """It exits; its orders are held like the others, in the order in which they came.
+
+        That is the order in which one starter can have them; see Tree.join.
+        """
         self._ready.remove(starter)
         starter.batch.let_go(go=False)
-        held: dict[str, Order] = {}
         for attempt in starter.attempts:
             assert attempt.order is not None
-            held[attempt.id] = attempt.order
+            self._held[attempt.id] = attempt.order
             self._launcher.take_back(attempt)
         starter.attempts = []
-        self._held = held | self._held
+        came = sorted(self._held, key=lambda id: self._attempts[id].tree.mark, reverse=True)
+        self._held = {id: self._held[id] for id in came}
 
     # ---- what starters have done
 
