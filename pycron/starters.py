@@ -251,8 +251,11 @@ class Starters:
             self._held[attempt.id] = attempt.order
             self._launcher.take_back(attempt)
         starter.attempts = []
-        came = sorted(self._held, key=lambda id: self._attempts[id].tree.mark, reverse=True)
-        self._held = {id: self._held[id] for id in came}
+        came = sorted(self._held, key=self._mark_of, reverse=True)
+        self._held = {attempt: self._held[attempt] for attempt in came}
+
+    def _mark_of(self, id: str) -> int:
+        return self._attempts[id].tree.mark
 
     # ---- what starters have done
 
