@@ -423,16 +423,20 @@ def test_a_record_that_is_refused_is_said_once_and_keeps_nothing_out(
 class Disk:
     """A small file system of its own, in a mount namespace that only this test has."""
 
+    mount = "mount -t tmpfs -o size=2m,mode=700 tmpfs"
+
     def __init__(self, directory: Path) -> None:
         self.state = directory / "state"
         self.state.mkdir()
-        script = f"mount -t tmpfs -o size=2m,mode=700 tmpfs {self.state}"
+        script = f"{self.mount} {self.state}"
         self._holder = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", f"{script} && echo ready; exec sleep infinity"],
             stdout=subprocess.PIPE,
         )
         assert self._holder.stdout
-        assert self._holder.stdout.readline() == b"ready\n"
+        if self._holder.stdout.readline() != b"ready\n":
+            self.end()
+            pytest.skip(f"this does not work here: {script}")
         self._ballast = self.seen / "ballast"
 
     @property
@@ -465,11 +469,36 @@ class Disk:
         self._holder.wait()
 
 
+class BrokenDisk(Disk):
+    """One that ext4 can be told to have found damaged: then nothing can be written any more."""
+
+    def __init__(self, directory: Path) -> None:
+        image = directory / "image"
+        self.mount = (
+            f"truncate -s 16M {image} && mkfs.ext4 -q {image}"
+            f" && mount -o loop,errors=remount-ro {image}"
+        )
+        super().__init__(directory)
+
+    def break_down(self) -> None:
+        device = "$(basename $(findmnt --noheadings --output SOURCE $0))"
+        self.run("sh", "-c", f"echo 1 > /sys/fs/ext4/{device}/trigger_fs_error", str(self.state))
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     disk = Disk(tmp_path)
+    yield disk
+    disk.end()
+
+
+@pytest.fixture
+def broken_disk(tmp_path: Path) -> Iterator[BrokenDisk]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    disk = BrokenDisk(tmp_path)
     yield disk
     disk.end()
 
@@ -523,6 +552,22 @@ def test_a_full_disk_and_a_daemon_that_is_killed(
             daemon.wait_for("store_recovered")
         daemon.wait_for("attempt_ended", count=ended + 18)
     assert_complete(marks, disk.seen / "pycron.db")
+
+
+@pytest.mark.root
+def test_a_disk_that_becomes_read_only(
+    tmp_path: Path, marks: Path, broken_disk: BrokenDisk
+) -> None:
+    """Jobs go on being started, once each."""
+    with daemon_on(broken_disk, table_of(marks), tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", count=3)
+        broken_disk.break_down()
+        daemon.wait_for("store_failed")
+        daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 15)
+    assert len(daemon.log("store_failed")) == 1
+    assert daemon.log("daemon_stopped")
+    assert len(started(marks)) >= 18
+    assert set(started(marks).values()) == {1}
 
 
 @pytest.mark.root
