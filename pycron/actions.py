@@ -288,7 +288,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """The time has come of all Attempts that the runner holds until this UTC second."""
+    """What the runner holds until this UTC second may begin then; it has come, or is about to."""
 
     until: int
 

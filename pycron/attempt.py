@@ -41,6 +41,12 @@ class Attempt:
         self.starter = 0
         self.end_order: Message | None = None
 
+    @property
+    def wanted(self) -> Order:
+        """What is to be started: of one that isn't yet."""
+        assert self.order is not None
+        return self.order
+
     def message(self) -> Message:
         if self.ended is not None:
             return self.ended

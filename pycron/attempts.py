@@ -69,6 +69,7 @@ class Attempts:
         attempt.tree.leader = pid
         attempt.order = None  # thousands may run
         self._by_pid[pid] = attempt
+        self._pump.started(attempt)
         self._trees.limit(attempt)
         self._link.tell(attempt)
         for number in attempt.signals:

@@ -47,6 +47,7 @@ from pycron.recorder import Recorder
 from pycron.rights import Rights
 from pycron.runner_client import output_path
 from pycron.runner_link import RunnerLink
+from pycron.runs import HEAD
 from pycron.service import Service
 from pycron.spool import Place, Spool
 from pycron.store import Keep, Store, StoreError
@@ -284,9 +285,7 @@ class Daemon:
         while self._actions:
             actions, self._actions = self._actions, []
             on_record = list(takewhile(lambda action: isinstance(action, Order), actions))
-            self._commands.order([action for action in on_record if isinstance(action, Order)])
-            if any(isinstance(action, Go) for action in on_record):
-                time.sleep(_GIVING_WAY)
+            self._order_first([action for action in on_record if isinstance(action, Order)])
             rest = actions[len(on_record) :]
             self._recorder.write([action for action in rest if isinstance(action, Record)])
             self._commands.order([action for action in rest if isinstance(action, Order)])
@@ -294,6 +293,15 @@ class Daemon:
                 if isinstance(action, Log):
                     self._log(action)
         self._recorder.acknowledge(self._commands.take_ended())
+
+    def _order_first(self, orders: list[Order]) -> None:
+        """What is on record already: the word for what is held, which then has its moment."""
+        times = [order.until for order in orders if isinstance(order, Go)]
+        if times and not self._runner.waits_itself:
+            time.sleep(_left_until(times[0]))
+        self._commands.order(orders)
+        if times:
+            time.sleep(_left_until(times[0]) + _GIVING_WAY)
 
     def _resume(self) -> None:
         """Take up the Runs that an earlier daemon left behind."""
@@ -479,6 +487,11 @@ class Daemon:
             "zone_data": f"{self._zones.origin} {self._zones.version}",
             "pids": {"daemon": os.getpid(), "runner": self._runner.pid},
         }
+
+
+def _left_until(instant: float) -> float:
+    """Seconds until a time that is a moment away, as it was before the clock was set, maybe."""
+    return min(max(0.0, instant - time.time()), HEAD)
 
 
 def _next_minute(instant: float) -> float:

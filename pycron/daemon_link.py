@@ -86,7 +86,7 @@ class DaemonLink:
             self._grown.add(attempt.id)
 
     def send(self, *, busy: bool) -> None:
-        """The next word. `busy`: there is something to start."""
+        """The next word. `busy`: there is a lot to start."""
         if self._daemon is None or not self.greeted:
             return
         if busy and time.monotonic() < self._next_word:

@@ -57,9 +57,13 @@ from pycron.settings import CatchUp
 from pycron.timetable import Cursor, Gap, Timetable
 from pycron.zone import Zone
 
-# Seconds before a fire time at which what will be due is recorded and handed to the runner. When
-# both it and the daemon die in between, nobody can tell whether that began: it is lost.
-LEAD = 0.3
+# Seconds before a fire time at which what will be due is recorded and handed to the runner, and the
+# part that each Job has in it where many are due. When both the runner and the daemon die in
+# between, nobody can tell whether a Run began: it is lost. They are binary fractions, so that they
+# can be taken from an instant and added to it again.
+LEAD = 5 / 16
+LEAD_EACH = 1 / 2048
+LONGEST_LEAD = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,13 @@ class Engine:
         self._timetable = Timetable(zone_of, cursor, self._gaps)
         self._admission = Admission(limits)
         self._pauses = Pauses(pauses)
-        self._runs = Runs(self._admission, self._pauses, self._timetable.has_passed, host, LEAD)
+        self._runs = Runs(
+            self._admission, self._pauses, self._timetable.has_passed, host, LONGEST_LEAD
+        )
         self._alive = self._runs.alive
         self._ahead = set(done)  # Runs taken up before their fire time was handed out
         self._looked_ahead: int | None = None
+        self._lead_of: tuple[int, float] | None = None  # of the next fire time
         self._seen: Now | None = None
 
     def handle(self, event: InputEvent, now: Now) -> list[Action]:
@@ -187,7 +194,7 @@ class Engine:
         ]
         fire = self._timetable.next_fire_time()
         if fire is not None:
-            times.append(fire if fire == self._looked_ahead else fire - LEAD)
+            times.append(fire if fire == self._looked_ahead else fire - self._lead(fire))
         first = min(times)
         return None if math.isinf(first) else first
 
@@ -303,7 +310,7 @@ class Engine:
         """
         if self._seen:
             self._tick()
-        self._looked_ahead = None
+        self._looked_ahead = self._lead_of = None
 
     def _booted(self, event: Booted) -> None:
         if self.stopping:
@@ -321,7 +328,7 @@ class Engine:
         """
         now = self._runs.now.wall
         fire = self._timetable.next_fire_time()
-        if fire is None or fire == self._looked_ahead or not now < fire <= now + LEAD:
+        if fire is None or fire == self._looked_ahead or not now < fire <= now + self._lead(fire):
             return
         self._looked_ahead = fire
         for fire_time, turn, job in self._timetable.peek(fire):
@@ -330,6 +337,13 @@ class Engine:
             if not taken and self._runs.is_undisputed(job):
                 self._ahead.add(run)
                 self._runs.claim(run, job)
+
+    def _lead(self, fire: int) -> float:
+        """How many seconds before this fire time it is looked at."""
+        if self._lead_of is None or self._lead_of[0] != fire:
+            lead = max(LEAD, LEAD_EACH * self._timetable.count(fire))
+            self._lead_of = fire, min(lead, LONGEST_LEAD)
+        return self._lead_of[1]
 
     def _follow_table(self, name: str, entries: Entries) -> None:
         """Attempts that have not begun belong to entries: to what those say now, or to none."""

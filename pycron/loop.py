@@ -23,6 +23,9 @@ class Loop:
         self._readers[descriptor] = reader
         self._poll.register(descriptor, select.EPOLLIN)
 
+    def watches(self, descriptor: int) -> bool:
+        return descriptor in self._readers
+
     def wait_for(self, descriptor: int, events: int) -> None:
         """Of one that is watched: what ends a wait from now on, EPOLLIN before."""
         self._poll.modify(descriptor, events)

@@ -13,6 +13,9 @@ from pycron.recording import Recording
 from pycron.spawn import Order
 
 _HOLDING = 1.0  # seconds for which what a command has printed may be nowhere but here
+# Seconds after its start before a command's pipe is watched. Most end sooner, and what is in the
+# pipe then is taken at once; one that prints more than a pipe holds waits so long, once.
+_UNWATCHED = 0.02
 
 
 class Pump:
@@ -24,38 +27,65 @@ class Pump:
         self._link = link
         self._holding: set[Recording] = set()
         self._holding_due = NEVER
+        self._unwatched: dict[
+            Attempt, float
+        ] = {}  # of started commands; when they are to be watched
 
     def open(self, attempt: Attempt, order: Order, pipe: int) -> None:
-        """`pipe`: its end to read from."""
+        """`pipe`: its end to read from. It isn't watched before the command is known to run."""
         os.set_blocking(pipe, False)
         attempt.output = Recording(
             pipe, order["output"], order["output_limit"], order["short_output"]
         )
-        self._loop.watch(pipe, lambda: self._pump(attempt))
         self.pipes += 1
 
+    def started(self, attempt: Attempt) -> None:
+        """Its command runs: it is watched from a moment on, or at once where somebody looks on."""
+        if attempt.report_output:
+            self._watch(attempt)
+            return
+        due = self._unwatched[attempt] = time.monotonic() + _UNWATCHED
+        self._loop.wake_at(due)
+
     def close(self, attempt: Attempt) -> None:
-        assert attempt.output is not None
-        if attempt.output.open:
-            self._loop.unwatch(attempt.output.pipe)
-            attempt.output.close()
+        output = attempt.output
+        assert output is not None
+        if output.open:
+            self._unwatched.pop(attempt, None)
+            if self._loop.watches(output.pipe):
+                self._loop.unwatch(output.pipe)
+            output.close()
             self.pipes -= 1
 
     def drain(self, attempt: Attempt) -> Recording:
-        """Take what an ended command left in its pipe."""
-        assert attempt.output is not None
-        if attempt.output.open and not attempt.output.drain():
+        """Take what an ended command left in its pipe; what its children print comes later."""
+        output = attempt.output
+        assert output is not None
+        if output.open and not output.drain():
             self.close(attempt)
-        return attempt.output
+        elif output.open and not self._loop.watches(output.pipe):
+            self._watch(attempt)
+        return output
 
     def tend(self) -> None:
-        """Write what commands have printed that are still at it; of the ended ones, nothing."""
-        if time.monotonic() >= self._holding_due:
+        """Watch those that run longer, and write what they have printed."""
+        now = time.monotonic()
+        due = [attempt for attempt, when in self._unwatched.items() if when <= now]
+        for attempt in due:
+            self._watch(attempt)
+        if self._unwatched:
+            self._loop.wake_at(next(iter(self._unwatched.values())))
+        if now >= self._holding_due:
             for output in self._holding:
                 output.write_held()
             self._holding.clear()
             self._holding_due = NEVER
         self._loop.wake_at(self._holding_due)
+
+    def _watch(self, attempt: Attempt) -> None:
+        assert attempt.output is not None
+        self._unwatched.pop(attempt, None)
+        self._loop.watch(attempt.output.pipe, lambda: self._pump(attempt))
 
     def _pump(self, attempt: Attempt) -> None:
         output = attempt.output

@@ -32,6 +32,9 @@ from pycron.trees import Trees
 from pycron.wire import PROTOCOL, Message
 
 _PR_SET_CHILD_SUBREAPER = 36
+# Seconds that starters have the processors to themselves, and in which ends and outputs add up: a
+# turn of the loop for each of them would take its time from the commands.
+_PACE = 0.004
 
 
 class Runner:
@@ -54,12 +57,14 @@ class Runner:
     def run(self) -> None:
         """Until there is neither a daemon nor anything left to keep."""
         while not self._done():
+            if self._starters.at_work:
+                time.sleep(_PACE)
             self._loop.turn(min(self._starters.patience(), self._link.patience()))
             self._starters.step()
             if self._loop.alarm():  # they set it for what comes next
                 self._pump.tend()
                 self._trees.tend(self._attempts.running)
-            self._link.send(busy=self._starters.orders_wait)
+            self._link.send(busy=self._starters.enough_to_do)
             self._link.resume_listening()
 
     def _done(self) -> bool:

@@ -39,6 +39,11 @@ class RunnerLink:
     def pid(self) -> int | None:
         return int(self._client.instance.partition("-")[0]) if self._client else None
 
+    @property
+    def waits_itself(self) -> bool:
+        """Whether a word ahead of its time is kept for then, where older ones begin at once."""
+        return self._client is not None and self._client.protocol >= 2
+
     def meet(self) -> None:
         """Raises NoRunner."""
         try:

@@ -44,6 +44,10 @@ from pycron.policy import (
 from pycron.schedule import Reboot
 from pycron.settings import Concurrency
 
+# Seconds before its time at which the word for what is held is said: as long as it may take to get
+# to whoever starts it, and waits for that time. A binary fraction, as LEAD in engine.py.
+HEAD = 1 / 128
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -67,8 +71,8 @@ class _Plan:
 class Runs:
     """The Runs that are alive, and all that can happen to them.
 
-    `lead`: seconds before a fire time at which an Attempt may be handed to the runner. `passed`:
-    whether a fire time will not be handed out again with this turn.
+    `lead`: seconds before a fire time at which an Attempt is handed to the runner at the earliest.
+    `passed`: whether a fire time will not be handed out again with this turn.
     """
 
     def __init__(
@@ -100,26 +104,26 @@ class Runs:
         """The UTC second at which the time of one of them comes."""
         held = next(iter(self.alive.held), None)
         timer = self._timers[0][0] if self._timers else math.inf
-        return timer if held is None else min(timer, self.alive[held].planned)
+        return timer if held is None else min(timer, self.alive[held].planned - HEAD)
 
     # ---- time
 
     def let_go(self) -> bool:
-        """Say the word for what is held, when its time has come; whether there was any.
+        """Say the word for what is held, when its time comes in a moment; whether there was any.
 
-        It may also have gone far away, with a clock that was set back.
+        That may also have gone far away, with a clock that was set back.
         """
         held = [(run, self.alive[run]) for run in self.alive.held]
         for run, live in held:
             if live.planned > self.now.wall + self._lead:
                 self._withdraw(run, live)
                 self.set_timer(live.planned, run)
-        due = [run for run, live in held if live.planned <= self.now.wall]
+        due = [run for run, live in held if live.planned <= self.now.wall + HEAD]
         if not due:
             return False
         for run in due:
             self.alive.step(run, Step.BEGUN)
-        self.out.first.append(Go(int(self.now.wall)))
+        self.out.first.append(Go(max(run.fire_time for run in due)))
         return True
 
     def take_timers(self) -> None:

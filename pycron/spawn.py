@@ -17,7 +17,9 @@ from pycron.tree import Tree
 
 _EXEC_FAILED = 126
 _UMASK = 0o022
+_LONGEST_WAIT = 0.1  # seconds
 _SLOT = struct.Struct("qdq")
+_WORD = struct.Struct("d")
 UNTOUCHED, BEGUN, STARTED = range(3)
 NO_PROCESS = -1
 # Python ignores the first two, and a child inherits what is ignored.
@@ -176,12 +178,16 @@ class Batch:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def let_go(self, go: bool) -> None:
-        """Say to a starter that waits whether it may begin; without, it exits."""
+    def let_go(self, at: float) -> None:
+        """Say to a starter that waits that it may begin, at this instant (UTC)."""
         assert self._gate is not None
-        if go:
-            with contextlib.suppress(BrokenPipeError):  # it is dead, as its end will tell
-                os.write(self._gate[1], b"g")
+        with contextlib.suppress(BrokenPipeError):  # it is dead, as its end will tell
+            os.write(self._gate[1], _WORD.pack(at))
+        os.close(self._gate[1])
+
+    def stand_down(self) -> None:
+        """Say to a starter that waits that it is to exit."""
+        assert self._gate is not None
         os.close(self._gate[1])
 
     def told(self, index: int) -> Told:
@@ -194,8 +200,10 @@ class Batch:
             failure = _get_ready(self.launches, files)
             if self._gate is not None:
                 os.close(self._gate[1])
-                if not os.read(self._gate[0], 1):
+                word = os.read(self._gate[0], _WORD.size)
+                if not word:
                     return
+                _wait_until(*_WORD.unpack(word))
             for index, launch in enumerate(self.launches):
                 # Before its word: an end of the tree before could still end the starter, too.
                 launch.tree.join(launch.door)
@@ -207,6 +215,13 @@ class Batch:
                 self._told.write(index, pid, STARTED)
         finally:
             os._exit(_EXEC_FAILED)  # seen only where it has not come to its end
+
+
+def _wait_until(instant: float) -> None:
+    """The clock may be set meanwhile: what is said a moment ahead is waited for no longer."""
+    left = instant - time.time()
+    if left > 0:
+        time.sleep(min(left, _LONGEST_WAIT))
 
 
 class _Failure(Exception):

@@ -6,6 +6,7 @@ Imported by the runner: it stays small.
 import os
 import signal
 import time
+from collections.abc import Iterator
 from operator import itemgetter
 
 from pycron.attempt import Attempt
@@ -18,9 +19,12 @@ from pycron.tree import marked
 from pycron.wire import Message
 
 BATCH = 128  # commands that one starter starts at the most
-_FIRST = 2  # commands of the first starter that stands ready
-_HEAD_START = 0.002  # seconds that it has before the others
 STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
+_READY = 4 * STARTERS  # starters that stand ready at the most
+_FIRST = 2  # commands of the first one
+_HEAD_START = 0.002  # seconds that it has before the others
+_LONGEST_WAIT = 0.1  # seconds for which a time may be told ahead
+_ENOUGH = 16 * STARTERS  # commands that are due: with more of them nobody tells the daemon anything
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
 _STARTER_PATIENCE = 1.0  # seconds after which one is overdue
 _KILLED = {"cause": None, "reason": "killed while it was being started"}
@@ -49,8 +53,8 @@ class _Starter:
         second: int = self.batch.launches[0].order["hold"]
         return second
 
-    def let_go(self) -> None:
-        self.batch.let_go(go=True)
+    def let_go(self, at: float) -> None:
+        self.batch.let_go(at)
         self.since = time.monotonic()
 
     @property
@@ -69,6 +73,8 @@ class Starters:
         self._held: dict[str, Order] = {}  # but for those that a starter stands ready with
         self._at_work: dict[int, _Starter] = {}
         self._ready: list[_Starter] = []  # of those at work the ones that wait for the word
+        self._due: list[_Starter] = []  # the same, of those whose word has come: they take turns
+        self._not_before = 0.0  # the instant (monotonic) at which what is due may begin
         self._urge_due = 0.0
 
     def __contains__(self, pid: int) -> bool:
@@ -79,20 +85,29 @@ class Starters:
         return not self._orders and not self._at_work
 
     @property
-    def orders_wait(self) -> bool:
-        """Orders that are due, that is."""
-        return bool(self._orders)
+    def enough_to_do(self) -> bool:
+        """Whether so many commands are due that they will take a while."""
+        left = len(self._orders) + sum(len(starter.attempts) for starter in self._due)
+        left += sum(len(starter.attempts) - starter.next for starter in self._in_time())
+        return left > _ENOUGH
+
+    @property
+    def at_work(self) -> bool:
+        """Whether commands are being started."""
+        return any(True for _ in self._in_time())
 
     def patience(self) -> float:
         """How long they can wait for a descriptor, in seconds."""
-        if self._may_start() or self._may_get_ready():
+        if self._may_get_ready():
             return 0.0
+        if self._may_start():
+            return max(0.0, self._not_before - time.monotonic())
         return _STARTER_PACE if self._at_work else NEVER
 
     def step(self) -> None:
         """Once in every turn of the loop."""
-        if self._may_start():
-            self._start_batch()
+        if self._may_start() and time.monotonic() >= self._not_before:
+            self._start_next()
         if self._may_get_ready():
             self._get_ready()
         if self._at_work:
@@ -110,15 +125,19 @@ class Starters:
             self._orders.add(order)
 
     def go(self, until: int) -> None:
-        """The time has come of what is held until then."""
-        due = [starter for starter in self._ready if starter.hold <= until]
+        """The time has come of what is held until then, or comes in a moment.
+
+        Starters that stand ready wait for that time themselves, so that nobody else has to be
+        awake for it.
+        """
+        wait = min(until - time.time(), _LONGEST_WAIT)
+        self._not_before = time.monotonic() + max(0.0, wait) + _HEAD_START
+        self._due += [starter for starter in self._ready if starter.hold <= until]
         self._ready = [starter for starter in self._ready if starter.hold > until]
-        for starter in due[:1]:
-            starter.let_go()
-        if due[1:]:
-            time.sleep(_HEAD_START)
-        for starter in due[1:]:
-            starter.let_go()
+        at = float(until)
+        while (starter := self._next_due()) is not None:
+            starter.let_go(at)
+            at = until + _HEAD_START
         for attempt, order in list(self._held.items()):
             if order["hold"] <= until:
                 self._orders.add(self._held.pop(attempt))
@@ -137,8 +156,8 @@ class Starters:
         self._held.clear()
 
     def _take_held(self, id: str) -> bool:
-        """Whether it was held; it isn't any more."""
-        for starter in list(self._ready):
+        """Whether it was held; it isn't any more, nor does a starter wait with it."""
+        for starter in [*self._ready, *self._due]:
             if any(attempt.id == id for attempt in starter.attempts):
                 self._stand_down(starter)
         return self._held.pop(id, None) is not None
@@ -155,12 +174,36 @@ class Starters:
 
     # ---- starters begin
 
+    def _in_time(self) -> Iterator[_Starter]:
+        """Those that do what they are there for."""
+        return (each for each in self._at_work.values() if not (each.overdue or each.waits))
+
     def _may_start(self) -> bool:
         """Whether there is room for one more starter, and somebody whose commands it can start."""
-        if not self._orders:
+        if not (self._orders or self._due) or not self._have_room():
             return False
-        in_time = sum(not (each.overdue or each.waits) for each in self._at_work.values())
-        return in_time < 2 * STARTERS and self._orders.any_but(self._barred())
+        barred = self._barred()
+        return self._orders.any_but(barred) or any(each.user not in barred for each in self._due)
+
+    def _have_room(self) -> bool:
+        return sum(1 for _ in self._in_time()) < 2 * STARTERS
+
+    def _start_next(self) -> None:
+        starter = self._next_due()
+        if starter is not None:
+            starter.let_go(0.0)
+        else:
+            self._start_batch()
+
+    def _next_due(self) -> _Starter | None:
+        """The next one whose word has come and that may begin."""
+        if not self._due or not self._have_room():
+            return None
+        barred = self._barred()
+        found = next((each for each in self._due if each.user not in barred), None)
+        if found is not None:
+            self._due.remove(found)
+        return found
 
     def _barred(self) -> set[User]:
         """Who gets no further starter now.
@@ -175,7 +218,7 @@ class Starters:
 
     def _start_batch(self) -> None:
         """Start the first orders that wait, as many of one kind as one starter may have."""
-        size = min(BATCH, -(-len(self._orders) // STARTERS))
+        size = self._share(len(self._orders), sum(1 for _ in self._in_time()))
         orders = self._orders.next_turn(self._barred())
         launches: list[Launch] = []
         attempts: list[Attempt] = []
@@ -204,7 +247,7 @@ class Starters:
     # ---- starters that wait
 
     def _may_get_ready(self) -> bool:
-        return bool(self._held) and len(self._ready) < STARTERS and not self._orders
+        return bool(self._held) and len(self._ready) < _READY and not self._orders
 
     def _get_ready(self) -> None:
         """Fork a starter of the first orders that are held; it waits for the word as well."""
@@ -237,20 +280,29 @@ class Starters:
         ]
         if not self._ready:
             return alike[:_FIRST]
-        return alike[: min(BATCH, -(-len(alike) // (STARTERS - len(self._ready))))]
+        return alike[: self._share(len(alike), len(self._ready))]
+
+    def _share(self, count: int, others: int) -> int:
+        """Of so many commands, what one more starter gets beside so many others."""
+        starters = max(1, STARTERS - others)
+        return min(BATCH, -(-count // starters))
 
     def _stand_down(self, starter: _Starter) -> None:
-        """It exits; its orders are held like the others, in the order in which they came.
+        """It exits; its orders are with the others again, in the order in which they came.
 
         That is the order in which one starter can have them; see Tree.join.
         """
-        self._ready.remove(starter)
-        starter.batch.let_go(go=False)
-        for attempt in starter.attempts:
-            assert attempt.order is not None
-            self._held[attempt.id] = attempt.order
+        starter.batch.stand_down()
+        attempts, starter.attempts = starter.attempts, []
+        for attempt in attempts:
             self._launcher.take_back(attempt)
-        starter.attempts = []
+        if starter in self._due:
+            self._due.remove(starter)
+            for attempt in reversed(attempts):
+                self._orders.put_back(attempt.wanted)
+            return
+        self._ready.remove(starter)
+        self._held |= {attempt.id: attempt.wanted for attempt in attempts}
         came = sorted(self._held, key=self._mark_of, reverse=True)
         self._held = {attempt: self._held[attempt] for attempt in came}
 
@@ -294,7 +346,7 @@ class Starters:
     def reaped(self, pid: int, status: int, usage: Usage) -> None:
         """One that was killed at its work leaves commands that nobody has started."""
         starter = self._at_work[pid]
-        if starter in self._ready:  # somebody has killed it
+        if starter in self._ready or starter in self._due:  # somebody has killed it
             self._stand_down(starter)
         self.hear()
         del self._at_work[pid]
@@ -309,12 +361,11 @@ class Starters:
                 self._attempts.ended(attempt, status, usage)
 
     def _put_back(self, attempt: Attempt) -> None:
-        assert attempt.order is not None
         self._launcher.take_back(attempt)
         if attempt.end_order is not None:
             self.call_off(attempt, attempt.end_order)
         else:
-            self._orders.put_back(attempt.order)
+            self._orders.put_back(attempt.wanted)
 
 
 def _fits(last: Launch, order: Order, attempt: Attempt) -> bool:

@@ -7,10 +7,12 @@ minute in which nothing is due costs nothing.
 import heapq
 import math
 from array import array
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, islice
+from operator import neg
 
 from pycron.entries import MOST_ENTRIES, Entries, Jobs, Table
 from pycron.firetime import follows_the_wall, last_fire_times, next_fire
@@ -109,6 +111,12 @@ class _Plan:
         for place in places:
             heapq.heappush(self._again, place)
 
+    def count(self, until: int) -> int:
+        """How many entries have a fire time up to `until`."""
+        end = (until + 1) << _INDEX_BITS
+        waiting = len(self._waiting) - bisect(self._waiting, -end, key=neg)
+        return waiting + sum(place < end for place in self._again)
+
     def coming(self) -> Iterator[_Due]:
         """The next fire time of each entry, in order; nothing is taken."""
         for place in heapq.merge(reversed(self._waiting), sorted(self._again)):
@@ -167,11 +175,17 @@ class _Queue:
 
     def coming(self, until: int = END_OF_TIME) -> Iterator[_Due]:
         """The next fire time of each entry that has one up to `until`, in order; none is taken."""
-        plans = [plan for fire, _, plan in self._heap if fire <= until and not plan.dropped]
-        for due in heapq.merge(*(plan.coming() for plan in plans)):
+        for due in heapq.merge(*(plan.coming() for plan in self._plans_until(until))):
             if due[0] > until:
                 return
             yield due
+
+    def count(self, until: int) -> int:
+        """How many entries have a fire time up to `until` that was not handed out."""
+        return sum(plan.count(until) for plan in self._plans_until(until))
+
+    def _plans_until(self, until: int) -> list[_Plan]:
+        return [plan for fire, _, plan in self._heap if fire <= until and not plan.dropped]
 
     def restart(self, done: int) -> None:
         """Hand out what comes after `done`, whatever was handed out before."""
@@ -313,6 +327,10 @@ class Timetable:
         """The rules of a zone are others now: every next fire time is found anew."""
         self._fixed.restart(self._fixed.done)
         self._wall.restart(self._wall.done)
+
+    def count(self, until: int) -> int:
+        """How many Jobs have their next fire time at or before `until`."""
+        return self._fixed.count(until) + self._wall.count(until)
 
     def peek(self, until: int) -> list[tuple[int, int, Job]]:
         """What will be due at the next fire times up to `until`, as take_due would hand it out."""

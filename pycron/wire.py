@@ -11,7 +11,8 @@ daemon to runner
              no more may come with its end, and not be in the file), report_output, timeout and
              kill_after (seconds; no timeout: null), memory_max (bytes or null),
              processes_max, hold (null, or the UTC second for whose go it is to wait)
-    go       until: the time has come of the starts that are held until this UTC second
+    go       until: the starts that are held until this UTC second may begin at it; it has come, or
+             (since version 2) will come in a moment
     drop     id of a held start that is not to be; so are all of a daemon that has gone
     ack      ids of endings that are recorded; the runner forgets them
     signal   id, signal: to the process group of the Attempt
@@ -39,7 +40,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 Message = dict[str, Any]
 

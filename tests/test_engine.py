@@ -35,11 +35,12 @@ from pycron.actions import (
 )
 from pycron.admission import UNLIMITED, Limits
 from pycron.crontab import Judge, parse
-from pycron.engine import LEAD, Engine
+from pycron.engine import LEAD, LEAD_EACH, LONGEST_LEAD, Engine
 from pycron.entries import Table
 from pycron.events import Event
 from pycron.lifecycle import TRANSITIONS, State, Step
 from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source
+from pycron.runs import HEAD
 from pycron.timetable import LATE, Cursor
 from pycron.zone import UTC, Zone
 
@@ -143,9 +144,24 @@ def test_the_next_wakeup_is_a_moment_before_the_next_fire_time() -> None:
     sim = Sim("*/5 * * * * a", "@every 90s b")
     assert sim.engine.next_wakeup() == START + 90 - LEAD
     sim.tell(Tick(), 90 - LEAD)
+    assert sim.engine.next_wakeup() == START + 90 - HEAD
+    sim.tell(Tick(), LEAD - HEAD)
     assert sim.engine.next_wakeup() == START + 90
     sim.tell(TableRemoved("alice"))
     assert sim.engine.next_wakeup() is None
+
+
+@pytest.mark.parametrize(
+    ("count", "lead"), [(1, LEAD), (600, LEAD), (1000, 1000 * LEAD_EACH), (20_000, LONGEST_LEAD)]
+)
+def test_the_more_are_due_the_longer_is_that_moment(count: int, lead: float) -> None:
+    sim = Sim(*(f"1 12 * * * a{n}" for n in range(count)), "2 12 * * * b")
+    assert sim.engine.next_wakeup() == START + 60 - lead
+    holds = [action for action in sim.tell(Tick(), 60 - lead) if isinstance(action, Start)]
+    assert len(holds) == count
+    sim.tell(Tick(), lead)
+    sim.tell(Tick())
+    assert sim.engine.next_wakeup() == START + 120 - LEAD
 
 
 def test_a_stepped_clock_is_told_of() -> None:
@@ -511,12 +527,12 @@ def test_a_year_of_a_hundred_entries_in_ten_zones() -> None:
     commands: dict[AttemptKey, str] = {}
     held: set[AttemptKey] = set()
     now = float(YEAR[0] - 1)
-    while (wakeup := engine.next_wakeup()) is not None and wakeup < YEAR[1]:
+    while (wakeup := engine.next_wakeup()) is not None and wakeup < YEAR[1] - HEAD:
         now = min(wakeup, now + LATE)  # a longer sleep would look like a clock that was set
         actions = engine.handle(Tick(), Now(now, now))
         commands |= {start.attempt: start.job.command for start in begun(actions)}
         for attempt in let_go(actions, held):
-            assert attempt.run.fire_time == now
+            assert attempt.run.fire_time == now + HEAD
             found[commands.pop(attempt)].append(attempt.run.fire_time)
             engine.handle(Ended(attempt, ending()), Now(now, now))
     assert not engine.running

@@ -241,6 +241,7 @@ def test_one_that_prints_without_end_does_not_hold_up_another(host: Host) -> Non
     host.start("other", "echo me, too")
     assert host.ended("other")["exit_status"] == 0
     assert time.monotonic() - started < 5
+    until(host.output_path("flood").exists)
     assert host.output_path("flood").stat().st_size <= MEGABYTE
 
 
@@ -475,6 +476,40 @@ def test_a_held_start_waits_for_its_second(host: Host) -> None:
     assert host.heard("started", "b.1") is None
     host.client.send([{"type": "go", "until": 101}])
     assert host.ended("b.1")["exit_status"] == 0
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_the_word_may_come_before_that_second(host: Host, ready: bool) -> None:
+    """Nothing begins before it, whether a starter stands ready or not."""
+    second = int(time.time()) + 2
+    orders = [host.order(f"a{number}.1", ":", hold=second) for number in range(5)]
+    if ready:
+        host.client.send(orders)
+        starter_of(host)
+    until(lambda: time.time() > second - 0.05)
+    host.client.send([*(() if ready else orders), {"type": "go", "until": second}])
+    for order in orders:
+        assert host.ended(order["id"])["started"] >= second
+
+
+def test_a_start_is_called_off_between_the_word_and_that_second(host: Host) -> None:
+    """And so is one whose starter stands ready and has to wait for its turn."""
+    second = int(time.time()) + 3
+    names = [f"a{number}.1" for number in range(2 * STARTERS)]
+    end = {"type": "end", "id": names[-1], "cause": "cancelled", "reason": "why", "kill_after": 0}
+    host.client.send(  # none goes together with another one
+        host.order(name, "echo x >> started", hold=second, processes_max=4096 + number)
+        for number, name in enumerate(names)
+    )
+    pid = host.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    until(lambda: len(children.read_text().split()) == len(names))
+    until(lambda: time.time() > second - 0.09)
+    host.client.send([{"type": "go", "until": second}, end])
+    for name in names[:-1]:
+        assert host.ended(name)["exit_status"] == 0
+    assert until(lambda: host.heard("refused", names[-1]) or {})["reason"] == "why"
+    assert len((host.places.state / "started").read_text().split()) == len(names) - 1
 
 
 def test_a_held_start_that_is_dropped_can_be_ordered_anew(host: Host) -> None:

@@ -22,6 +22,13 @@ def encode(messages: Iterable[Message]) -> bytes:
     return _encode_ours([*said, {{"type": "weather", "id": "none", "ids": []}}])
 """
 
+# Of the first version: the word for what is held is not said ahead of its time.
+BEGINS_AT_ONCE = """
+
+def _wait_until(instant: float) -> None:
+    pass
+"""
+
 WAITING = (
     "CRON_NAME=waiting @reboot"
     " echo before; until [ -e $GO ]; do sleep 0.05; done; echo after; exit 7\n"
@@ -41,6 +48,9 @@ def another_version(tree: Path, protocol: int) -> Version:
     unwanted = shutil.ignore_patterns("__pycache__")
     shutil.copytree(CHECKOUT / "pycron", tree / "pycron", ignore=unwanted)
     (tree / "pycron/__init__.py").write_text('__version__ = "another"\n')
+    if protocol == 1:
+        with (tree / "pycron/spawn.py").open("a") as spawn:
+            spawn.write(BEGINS_AT_ONCE)
     with (tree / "pycron/wire.py").open("a") as wire:
         wire.write(OTHER_WIRE.format(protocol=protocol))
     return Version(tree)
@@ -75,6 +85,8 @@ def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, dire
     assert second.wait_for("runner_found")["attempts"] >= 1
     assert first.log()[0]["version"] != second.log()[0]["version"]
     wait_for_each_end(second)  # new commands, under the old runner
+    late = [line["lateness_ms"] for line in second.log("attempt_started", job="secondly")]
+    assert min(late) >= 0
     home.go.touch()
     ended = second.wait_for("attempt_ended", job="waiting")
     assert ended["run_id"] == started["run_id"]
