@@ -6,7 +6,6 @@ Imported by the runner: it stays small.
 import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Collection
 
@@ -14,6 +13,7 @@ from pycron.attempt import Attempt
 from pycron.daemon_link import DaemonLink
 from pycron.failures import Failures
 from pycron.pump import Pump
+from pycron.runner_log import say
 from pycron.trees import Trees
 from pycron.wire import Message
 
@@ -73,7 +73,7 @@ class Attempts:
         self._trees.limit(attempt)
         self._link.tell(attempt)
         for number in attempt.signals:
-            os.kill(pid, number)
+            self.signal(attempt.id, number)
         if attempt.end_order is not None:
             self.end(attempt, attempt.end_order)
 
@@ -90,7 +90,7 @@ class Attempts:
             except ProcessLookupError:
                 os.kill(attempt.pid, number)  # not the leader of its group yet
         except PermissionError:
-            sys.stderr.write(f"runner: {id}: not permitted to signal its processes\n")
+            say(f"{id}: not permitted to signal its processes")
 
     def end(self, attempt: Attempt, end_order: Message) -> None:
         """End one that has a pid."""

@@ -6,12 +6,12 @@ Imported by the runner: it stays small.
 import os
 import select
 import socket
-import sys
 import time
 from collections.abc import Callable
 
 from pycron.attempt import Attempt
 from pycron.loop import NEVER, Loop
+from pycron.runner_log import say
 from pycron.sockets import credentials
 from pycron.wire import Decoder, Message, encode
 
@@ -80,6 +80,10 @@ class DaemonLink:
         """With the next word: of one that has ended by then, no more than its end."""
         if self.greeted:
             self._news[attempt.id] = attempt
+
+    def refuse(self, id: str, reason: str) -> None:
+        """Tell of an order that nobody could carry out; ordered again, it is told of again."""
+        self._outgoing += encode([{"type": "refused", "id": id, "cause": None, "reason": reason}])
 
     def tell_of_output(self, attempt: Attempt) -> None:
         if attempt.report_output:
@@ -151,7 +155,7 @@ class DaemonLink:
                 for message in self._decoder.feed(data):
                     self._take(message)
             except (ValueError, KeyError, TypeError) as error:  # garbage: it is no daemon of ours
-                sys.stderr.write(f"runner: dropped the connection: {error!r}\n")
+                say(f"dropped the connection: {error!r}")
                 self._drop()
 
     def _drop(self) -> None:

@@ -80,9 +80,7 @@ class Runner:
             case "hello":
                 self._greet()
             case "start":
-                check_order(message)
-                if self._attempts.get(message["id"]) is None:
-                    self._starters.order(message)
+                self._order(message)
             case "go":
                 self._starters.go(message["until"])
             case "drop":
@@ -99,6 +97,16 @@ class Runner:
                 self._link.part(leave=False)
             case "leave":
                 self._link.part(leave=True)
+
+    def _order(self, order: Message) -> None:
+        """One that none can carry out is no reason to part with who carries out all others."""
+        try:
+            check_order(order)
+        except ValueError as error:
+            self._link.refuse(str(order["id"]), str(error))
+            return
+        if self._attempts.get(order["id"]) is None:
+            self._starters.order(order)
 
     def _greet(self) -> None:
         hello = {

@@ -44,6 +44,7 @@ _UNIT_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw])+|[0-9]{1,9}", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,12})([KMGT]?)(?:i?B)?", re.ASCII)
 LONGEST_DURATION = 10 * 365 * 86400
+LARGEST_SIZE = 2**60  # bytes
 
 
 def parse_duration(text: str) -> int:
@@ -64,7 +65,10 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError
-    return int(match[1]) * _UNIT_BYTES[match[2]]
+    size = int(match[1]) * _UNIT_BYTES[match[2]]
+    if not 0 < size <= LARGEST_SIZE:
+        raise ValueError
+    return size
 
 
 def _duration(least: int = 0) -> Callable[[str], int]:

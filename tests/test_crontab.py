@@ -400,7 +400,7 @@ BAD_VALUES = {
     "CRON_PRIORITY": ["1001", "high"],
     "CRON_TIMEOUT": ["0", "99999999d", "1h30"],
     "CRON_KILL_AFTER": ["-1", "soon"],
-    "CRON_MEMORY_MAX": ["512X", "-1", "1.5G", "0x10"],
+    "CRON_MEMORY_MAX": ["512X", "-1", "1.5G", "0x10", "0", "1048577T", "999999999999T"],
     "CRON_NICE": ["20", "-21", "+-1"],
     "CRON_UMASK": ["8", "07777", "u=rwx", "-1"],
     "CRON_CWD": ["srv", "~", "/" + "x" * 1024],

@@ -18,9 +18,9 @@ PURE = (
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
     "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "store",
-    "recorder", "cgroup", "loop", "tree", "spawn", "orders", "attempt", "daemon_link", "pump",
-    "trees", "failures", "attempts", "launcher", "starters", "runner", "runner_client",
-    "runner_link", "control", "checking", "logs", "tables", "commands",
+    "recorder", "cgroup", "runner_log", "loop", "tree", "spawn", "orders", "attempt",
+    "daemon_link", "pump", "trees", "failures", "attempts", "launcher", "starters", "runner",
+    "runner_client", "runner_link", "control", "checking", "logs", "tables", "commands",
 )  # fmt: skip
 DAEMON = ("rights", "requests", "rows", "desk", "operations", "inquiry", "service", "daemon")
 PROGRAMS = (
@@ -38,8 +38,9 @@ IMPURE = {
 
 # The runner forks for every command, and a fork costs what the process weighs.
 RUNNER = (
-    "wire", "sockets", "recording", "cgroup", "loop", "tree", "spawn", "orders", "attempt",
-    "daemon_link", "pump", "trees", "failures", "attempts", "launcher", "starters", "runner",
+    "wire", "sockets", "recording", "cgroup", "runner_log", "loop", "tree", "spawn", "orders",
+    "attempt", "daemon_link", "pump", "trees", "failures", "attempts", "launcher", "starters",
+    "runner",
 )  # fmt: skip
 LIGHT = {
     "collections", "contextlib", "ctypes", "functools", "gc", "itertools", "json", "mmap",

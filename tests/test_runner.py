@@ -16,8 +16,18 @@ from typing import Any
 import pytest
 
 from pycron import runner_client, sockets
+from pycron.accounts import Account
+from pycron.crontab import Judge, parse
+from pycron.model import AttemptKey, RunKey, Source
 from pycron.places import places_in
-from pycron.runner_client import RunnerClient, RunnerGone, RunnerSilent, find_runner
+from pycron.runner_client import (
+    RunnerClient,
+    RunnerGone,
+    RunnerSilent,
+    find_runner,
+    start_message,
+)
+from pycron.spawn import check_order
 from pycron.starters import STARTERS
 from pycron.wire import PROTOCOL, encode
 from tests.runners import MEGABYTE, Host, exists, needs_root, other_user, status_of
@@ -978,15 +988,52 @@ def test_running_out_of_descriptors_while_getting_ready_does_no_harm(host: Host,
 
 @pytest.mark.parametrize("hold", [None, 100])
 @pytest.mark.parametrize("user", [{}, {"uid": "root", "gid": 0, "groups": []}, {"uid": 1}])
-def test_an_order_for_a_user_that_is_none_is_garbage(
+def test_an_order_for_a_user_that_is_none_is_refused(
     host: Host, user: dict[str, Any], hold: int | None
 ) -> None:
-    host.start("running", "sleep 1000")
-    host.client.send([host.order("a.1", "true", user=user, hold=hold)])
-    with pytest.raises(RunnerGone):
-        until(lambda: host.hear() and False)
-    host.hang_up()
-    assert set(host.call_again()) == {"running"}
+    refused = host.start("a.1", "true", user=user, hold=hold)
+    assert refused["type"] == "refused"
+    assert refused["reason"].startswith("start: bad ")
+
+
+def test_an_order_that_is_refused_is_one_only(host: Host) -> None:
+    """What its daemon has to do with all others goes on; and it may be ordered anew."""
+    host.client.send([host.order("huge", "true", memory_max=2**63), host.order("good", "exit 3")])
+    assert host.ended("good")["exit_status"] == 3
+    refused = host.heard("refused", "huge")
+    assert refused
+    assert refused["reason"] == f"start: bad memory_max: {2**63}"
+    host.client.send([host.order("huge", "exit 4", memory_max=2**62)])
+    assert host.ended("huge")["exit_status"] == 4
+
+
+def test_whatever_a_table_may_ask_for_can_be_ordered(tmp_path: Path) -> None:
+    most = "CRON_MEMORY_MAX=1048576T CRON_TIMEOUT=3650d CRON_KILL_AFTER=3650d CRON_NICE=19"
+    table = parse(f"{most} CRON_UMASK=0777 * * * * * a\n", Source("alice", "alice"), Judge())
+    assert not table.errors
+    account = Account("alice", 2**32 - 2, 2**32 - 2, (2**32 - 2,), "/")
+    check_order(
+        start_message(
+            AttemptKey(RunKey("job", 0), 1), table.jobs[0], account, become=True, output=tmp_path,
+            output_limit=2**62, report_output=False, processes_max=2**62, hold=2**33,
+        )
+    )  # fmt: skip
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_runner(tmp_path: Path) -> None:
+    (tmp_path / "runner.log").symlink_to("/dev/full")
+    host = Host(tmp_path)
+    try:
+        host.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
+        host.client.send([{"type": "ack"}])
+        with pytest.raises(RunnerGone):
+            until(lambda: host.hear() and False)
+        host.hang_up()
+        assert set(host.call_again()) == {"running"}
+        (host.places.state / "go").touch()
+        assert host.ended("running")["exit_status"] == 7
+    finally:
+        host.close()
 
 
 def test_a_small_process_forks_cheaply(host: Host) -> None:
