@@ -22,6 +22,7 @@ BATCH = 128  # commands that one starter starts at the most
 STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
 _READY = 4 * STARTERS  # starters that stand ready at the most
 _FIRST = 2  # commands of the first one
+_WORTH_IT = 48  # commands of one at the least: to fork it costs as much as to start some of them
 _HEAD_START = 0.002  # seconds that it has before the others
 _LONGEST_WAIT = 0.1  # seconds for which a time may be told ahead
 _ENOUGH = 16 * STARTERS  # commands that are due: with more of them nobody tells the daemon anything
@@ -285,7 +286,7 @@ class Starters:
     def _share(self, count: int, others: int) -> int:
         """Of so many commands, what one more starter gets beside so many others."""
         starters = max(1, STARTERS - others)
-        return min(BATCH, -(-count // starters))
+        return min(BATCH, max(_WORTH_IT, -(-count // starters)))
 
     def _stand_down(self, starter: _Starter) -> None:
         """It exits; its orders are with the others again, in the order in which they came.

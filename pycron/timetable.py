@@ -280,6 +280,7 @@ class Timetable:
         self._stepped = list(cursor.stepped)
         self._tables: dict[str, Entries] = {}
         self._job = lru_cache(_KEPT_JOBS)(self._read)
+        self._peeked: dict[tuple[str, int], Job] = {}  # what is due next, however many they are
 
     @property
     def cursor(self) -> Cursor:
@@ -296,6 +297,7 @@ class Timetable:
         if self._tables.pop(name, None) is None:
             return
         self._job.cache_clear()
+        self._peeked.clear()
         for queue in (self._fixed, self._wall):
             queue.drop(name)
 
@@ -334,7 +336,9 @@ class Timetable:
 
     def peek(self, until: int) -> list[tuple[int, int, Job]]:
         """What will be due at the next fire times up to `until`, as take_due would hand it out."""
-        return self._handed_out([*self._fixed.coming(until), *self._wall.coming(until)])
+        due = [*self._fixed.coming(until), *self._wall.coming(until)]
+        self._peeked = {(name, index): self._job(name, index) for _, name, index in due}
+        return self._handed_out(due)
 
     def take_due(self, now: float, awake: float) -> list[tuple[int, int, Job]]:
         """What is due: (fire time, turn, Job), in the order of time, table and line.
@@ -347,10 +351,15 @@ class Timetable:
         restart = _just_before(now, awake)
         due = self._take_wall(second, restart) + self._take_fixed(second, restart)
         due += self._take_caught_up({(name, index) for _, name, index in due})
-        return self._handed_out(due)
+        handed_out = self._handed_out(due)
+        self._peeked.clear()
+        return handed_out
 
     def _handed_out(self, due: list[_Due]) -> list[tuple[int, int, Job]]:
-        return [(fire, self._turn(fire), self._job(name, i)) for fire, name, i in sorted(due)]
+        return [
+            (fire, self._turn(fire), self._peeked.get((name, index)) or self._job(name, index))
+            for fire, name, index in sorted(due)
+        ]
 
     def _take_wall(self, now: int, restart: int) -> list[_Due]:
         late = now - self._wall.done
