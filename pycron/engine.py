@@ -276,15 +276,23 @@ class Engine:
     def _tick(self) -> None:
         if self.stopping:
             return
-        now, out = self._runs.now, self._runs.out
-        awake = now.steady - self._seen.steady if self._seen else 0.0
-        if awake < 0:  # a faked clock takes the steady one along: then nothing is known
-            awake = math.inf
-        stepped = reports.clock_stepped(self._seen, now)
-        if stepped:
-            out.logs.append(stepped)
+        awake = self._look_at_clock()
         if self._runs.let_go():
             return  # at once; what else is due has its turn with the next tick, which is due, too
+        self._take_due(awake)
+
+    def _look_at_clock(self) -> float:
+        """The real seconds since somebody last looked at it; said when it was set meanwhile."""
+        now = self._runs.now
+        stepped = reports.clock_stepped(self._seen, now)
+        if stepped:
+            self._runs.out.logs.append(stepped)
+        awake = now.steady - self._seen.steady if self._seen else 0.0
+        # A faked clock takes the steady one along: then nothing is known.
+        return math.inf if awake < 0 else awake
+
+    def _take_due(self, awake: float) -> None:
+        now, out = self._runs.now, self._runs.out
         why = "the clock was set forward" if self._seen else "the daemon was not running"
         for fire, turn, job in self._timetable.take_due(now.wall, awake):
             self._take_up(RunKey(job.id, fire, turn), job)
@@ -308,8 +316,10 @@ class Engine:
 
         Before the first tick there is nothing yet: the tables are what it is to look at.
         """
-        if self._seen:
-            self._tick()
+        if self._seen and not self.stopping:
+            awake = self._look_at_clock()
+            self._runs.let_go()
+            self._take_due(awake)  # now: with the next tick, who is due may have gone
         self._looked_ahead = self._lead_of = None
 
     def _booted(self, event: Booted) -> None:

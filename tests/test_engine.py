@@ -205,6 +205,22 @@ def test_zones_that_change_move_the_next_fire_time() -> None:
     assert engine.next_fire_time == START + 10 * 3600
 
 
+@pytest.mark.parametrize(
+    "event", [TableLoaded(table("0 13 * * * other")), TableRemoved("alice"), ZonesChanged()]
+)
+def test_what_is_due_when_the_tables_change_is_taken_up_whether_or_not_something_is_held(
+    event: InputEvent,
+) -> None:
+    sim = Sim("1 12 * * * held", "CRON_JITTER=3m 1 12 * * * delayed")
+    jobs = {job.command: job for job in sim.engine.jobs()}
+    sim.tell(Tick(), 60 - LEAD / 2)
+    assert sim.state(RunKey(jobs["held"].id, START + 60)) is State.HELD
+    go, *records = sim.tell(event, LEAD / 2)
+    assert isinstance(go, Go)
+    assert RecordRun(RunKey(jobs["delayed"].id, START + 60), jobs["delayed"]) in records
+    assert RecordCursor(Cursor(START + 60, START + 60)) in records
+
+
 # ---- every row of the table of transitions, and every other
 
 
