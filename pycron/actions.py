@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pycron.entries import Table
 from pycron.events import Event
-from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey
+from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, Redrive, RunKey
 from pycron.timetable import Cursor, Gap
 
 
@@ -60,7 +60,8 @@ class Resumed:
     """A Run that an earlier daemon left behind; Attempt 0 when none was begun.
 
     `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`. `gone`: the
-    entry is no longer there, so no Attempt can be begun. `redriven`: it has been a dead letter.
+    entry is no longer there, so no Attempt can be begun. `redrive`: the last one, of a Run that has
+    been a dead letter.
     """
 
     attempt: AttemptKey
@@ -70,7 +71,7 @@ class Resumed:
     retry_at: float | None = None
     outcome: Outcome | None = None
     gone: bool = False
-    redriven: bool = False
+    redrive: Redrive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +225,10 @@ class RecordNotStarted:
 
 @dataclass(frozen=True, slots=True)
 class RecordRevived:
-    """A dead letter is a living Run again."""
+    """A dead letter is a living Run again, whose next Attempt is due at once."""
 
     run: RunKey
+    redrive: Redrive
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,7 +322,7 @@ class Daemon:
                     left.retry_at,
                     left.outcome,
                     gone=job is None,
-                    redriven=left.redriven,
+                    redrive=left.redrive,
                 )
             )
 

@@ -41,7 +41,7 @@ from pycron.actions import (
 from pycron.admission import UNLIMITED, Admission, Limits
 from pycron.entries import Entries, Jobs, nothing
 from pycron.lifecycle import WITH_ATTEMPT, Live, State, Step
-from pycron.model import AttemptKey, Job, Outcome, Pause, RunKey
+from pycron.model import AttemptKey, Job, Outcome, Pause, Redrive, RunKey
 from pycron.pauses import Pauses, in_words
 from pycron.policy import (
     ALWAYS_OPEN,
@@ -369,7 +369,9 @@ class Engine:
             job = current.get(live.job.id)
             if job is None:
                 self._runs.lose_entry(run, live)
-            elif live.job != job:
+                continue
+            live.gone = False
+            if live.job != job:
                 self._runs.change_job(run, live, job)
 
     # ---- what an operator wants
@@ -385,9 +387,9 @@ class Engine:
         if run in self._alive or self.stopping:
             return
         live = self._alive.enter(run, event.job, self._runs.now.wall)
-        live.number, live.last = number, number + 1 + event.job.settings.retries
-        live.outcome, live.redriven = Outcome.FAILED, True
-        self._runs.out.records.append(RecordRevived(run))
+        live.number, live.outcome = number, Outcome.FAILED
+        live.redrive = Redrive(number, self._runs.now.wall)
+        self._runs.out.records.append(RecordRevived(run, live.redrive))
         self._runs.ask(run, live)
 
     def _pause(self, pause: Pause) -> None:
@@ -419,9 +421,7 @@ class Engine:
         run, number, job = event.attempt.run, event.attempt.number, event.job
         self._ahead.add(run)  # whatever becomes of it before that time is handed out
         live = self._alive.enter(run, job, self._runs.planned(run, job))
-        live.redriven = event.redriven
-        live.number, live.last = number, max(number, live.last)
-        live.gone = event.gone
+        live.number, live.redrive, live.gone = number, event.redrive, event.gone
         live.outcome, live.pid, live.started = event.outcome, event.pid, event.started
         self._alive.came(run)
         if number and event.outcome is None:

@@ -23,7 +23,7 @@ Which step is taken, and when, is for runs.py to say.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pycron.model import AttemptKey, Job, Outcome, RunKey
+from pycron.model import AttemptKey, Job, Outcome, Redrive, RunKey
 
 
 class State(StrEnum):
@@ -84,23 +84,27 @@ WITH_ATTEMPT = (State.HELD, State.RECORDED, State.RUNNING)  # on record, and it 
 class Live:
     """A Run that has not ended, and the Attempt it is at (0: none yet).
 
-    `planned`: when the Attempt that it waits for is to start. `last`: its last Attempt, after which
-    no retry comes. `put_off`: it waits for the end of a pause. `outcome`: how the Attempt before
-    ended. `redriven`: it has been a dead letter. `gone`: its entry was no longer there when it was
-    taken up.
+    `planned`: when the Attempt that it waits for is to start. `put_off`: it waits for the end of a
+    pause. `outcome`: how the Attempt before ended. `redrive`: the last one, where it has been a
+    dead letter. `gone`: its entry is no longer there.
     """
 
     job: Job
     planned: float
-    last: int
     state: State = State.WAITING
     number: int = 0
     put_off: bool = False
     outcome: Outcome | None = None
-    redriven: bool = False
+    redrive: Redrive | None = None
     pid: int | None = None
     started: float | None = None
     gone: bool = False
+
+    @property
+    def last(self) -> int:
+        """Its last Attempt, after which no retry comes."""
+        before = self.redrive.number if self.redrive else 0
+        return self.number if self.gone else before + 1 + self.job.settings.retries
 
 
 class LiveRuns:
@@ -134,7 +138,7 @@ class LiveRuns:
     # ---- coming and going
 
     def enter(self, run: RunKey, job: Job, planned: float) -> Live:
-        live = self._runs[run] = Live(job, planned, last=1 + job.settings.retries)
+        live = self._runs[run] = Live(job, planned)
         self._of_job.setdefault(job.id, {})[run] = None
         return live
 

@@ -184,6 +184,14 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Redrive:
+    """An operator has put a dead letter back at a UTC second, after its Attempt `number`."""
+
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Nothing within `scope` is begun before `until` (None: before it is resumed).
 

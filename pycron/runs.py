@@ -363,11 +363,10 @@ class Runs:
 
     def lose_entry(self, run: RunKey, live: Live) -> None:
         """Its entry is gone: what runs goes on, and nothing more is begun."""
+        live.gone = True
         if live.state in NOT_BEGUN:
             outcome = live.outcome or Outcome.CANCELLED
             self.give_up(run, outcome, "its entry is gone", dead=live.outcome is not None)
-        else:
-            live.last = live.number
 
     def stop_starting(self) -> None:
         """Runs that wait go on waiting in the store, for the next daemon."""
@@ -444,7 +443,7 @@ class Runs:
         So a dead letter that fails again is not told of again.
         """
         hook = failure_hook(live.job, run, outcome, ending.exit_status if ending else None)
-        if hook is None or live.redriven:
+        if hook is None or live.redrive:
             return
         hook_run = RunKey(hook.id, run.fire_time, run.turn)
         self.out.records.append(RecordRun(hook_run, hook))

@@ -115,8 +115,15 @@ CREATE TRIGGER output_dropped AFTER UPDATE OF output_kept ON attempts WHEN new.o
 END;
 """
 
+# Since then `redriven` is the number of the Attempt before the last redrive; it was 1, for yes.
+_REDRIVES = """
+ALTER TABLE runs ADD COLUMN redriven_at REAL;
+UPDATE runs SET redriven_at = fire_time,
+    redriven = (SELECT count(*) FROM attempts WHERE run = runs.number) WHERE redriven;
+"""
+
 # Step n makes version n + 1 of version n; what has been released is never changed.
-MIGRATIONS = [_TABLES, _SHORT_OUTPUTS]
+MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES]
 
 _JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

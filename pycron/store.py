@@ -31,7 +31,7 @@ from pycron.actions import (
     RecordWithdrawn,
 )
 from pycron.history import Filter, History, Row
-from pycron.model import AttemptKey, Job, Outcome, Pause, RunKey, Source
+from pycron.model import AttemptKey, Job, Outcome, Pause, Redrive, RunKey, Source
 from pycron.repair import Repair, repair
 from pycron.retention import Keep, Retention
 from pycron.schedule import Reboot
@@ -50,7 +50,7 @@ class Unfinished:
     """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
 
     `outcome`: of that Attempt, where it has ended; then `retry_at` is when the next one is due.
-    `redriven`: it has been a dead letter.
+    `redrive`: the last one, where it has been a dead letter.
     """
 
     attempt: AttemptKey
@@ -59,7 +59,7 @@ class Unfinished:
     started: float | None
     outcome: Outcome | None
     retry_at: float | None
-    redriven: bool
+    redrive: Redrive | None
 
 
 class Store:
@@ -195,10 +195,11 @@ class Store:
                 number = self._run_number(record.run)
                 self._end_run(record.run, number, record.outcome, record.reason, record.dead)
             case RecordRevived():
+                number, at = record.redrive.number, record.redrive.at
                 self._db.execute(
-                    "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0, redriven = 1"
-                    " WHERE number = ?",
-                    (self._run_number(record.run),),
+                    "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0, retry_at = ?,"
+                    " redriven = ?, redriven_at = ? WHERE number = ?",
+                    (at, number, at, self._run_number(record.run)),
                 )
             case RecordCursor():
                 self._set_meta("cursor", json.dumps(astuple(record.cursor)))
@@ -404,8 +405,8 @@ class Store:
         """
         query = (
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
-            " runs.fire_time, runs.pass, runs.retry_at, runs.redriven, attempts.number AS attempt,"
-            " attempts.pid, attempts.started, attempts.outcome"
+            " runs.fire_time, runs.pass, runs.retry_at, runs.redriven, runs.redriven_at,"
+            " attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome"
             " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = jobs.user"
             " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
             " (SELECT max(number) FROM attempts WHERE run = runs.number)"
@@ -463,6 +464,7 @@ def _written_since_boot(path: Path) -> bool:
 
 def _unfinished(row: sqlite3.Row) -> Unfinished:
     run = RunKey(row["id"], row["fire_time"], row["pass"])
+    redriven_at = row["redriven_at"]
     return Unfinished(
         attempt=AttemptKey(run, row["attempt"] or 0),
         job=_job_of(row),
@@ -470,7 +472,7 @@ def _unfinished(row: sqlite3.Row) -> Unfinished:
         started=row["started"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         retry_at=row["retry_at"],
-        redriven=bool(row["redriven"]),
+        redrive=None if redriven_at is None else Redrive(row["redriven"], redriven_at),
     )
 
 

@@ -71,7 +71,7 @@ from pycron.engine import Engine
 from pycron.entries import Table
 from pycron.firetime import fire_times, follows_the_wall
 from pycron.lifecycle import State
-from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, RunKey, Source
+from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, Redrive, RunKey, Source
 from pycron.policy import Gates, failure_hook, failure_hook_id, is_hook, job_limit, start_delay
 from pycron.runs import HEAD
 from pycron.schedule import Reboot
@@ -149,6 +149,7 @@ class Recorded:
     retry_at: float | None = None
     dead: bool = False
     by: str | None = None
+    redrive: Redrive | None = None
     attempts: dict[int, Tried] = field(default_factory=dict)
 
 
@@ -190,6 +191,7 @@ class FakeStore:
                 run = self.runs[record.run]
                 assert run.dead
                 run.outcome, run.dead = None, False
+                run.redrive, run.retry_at = record.redrive, record.redrive.at
             case RecordCursor():
                 self.cursor = record.cursor
                 self.furthest[True] = max(self.furthest[True], record.cursor.wall)
@@ -420,6 +422,7 @@ class World(RuleBasedStateMachine):
                 run.retry_at,
                 tried.outcome,
                 gone=job is None,
+                redrive=run.redrive,
             )
             if attempt in self.runner.commands:
                 self.runner.commands[attempt].job = event.job
@@ -771,7 +774,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def a_dead_letter_is_redriven(self) -> None:
         assert self.engine
-        jobs = {job.id: job for job in self.engine.jobs() if not job.settings.on_failure}
+        jobs = {job.id: job for job in self.engine.jobs()}
         for key, run in self.store.runs.items():
             if run.dead and key.job_id in jobs:
                 number = max(run.attempts, default=0)
@@ -812,7 +815,7 @@ class World(RuleBasedStateMachine):
             assert late <= deadline + 1, f"{late} s late: {attempt}"
 
     def check_hook(self, actions: list[Action]) -> None:
-        """CRON_ON_FAILURE: of a Run that has failed for good, and of no other."""
+        """CRON_ON_FAILURE: of a Run that has failed for good, for the first time; of no other."""
         assert self.engine
         hooks = [a for a in actions if isinstance(a, RecordRun) and is_hook(a.job)]
         failed = [
@@ -820,6 +823,7 @@ class World(RuleBasedStateMachine):
             for action in actions
             if isinstance(action, RecordEnded)
             and action.run_outcome not in (None, Outcome.SUCCEEDED, Outcome.CANCELLED)
+            and self.store.runs[action.attempt.run].redrive is None
         ]
         assert len(hooks) == len(failed), hooks  # also while stopping: it waits in the store
 

@@ -461,6 +461,13 @@ def test_the_entry_of_a_waiting_retry_goes() -> None:
     assert (end.outcome, end.reason, end.dead) == (Outcome.FAILED, "its entry is gone", True)
 
 
+def test_the_entry_of_a_run_comes_back() -> None:
+    found, run = in_state(State.RUNNING, RETRIES)
+    found.sim.tell(TableRemoved("alice"))
+    found.sim.tell(TableLoaded(table(f"{RETRIES} * * * * * a")))
+    assert words(found.fail(AttemptKey(run, 1))) == ["failed retry"]
+
+
 EDITED = "CRON_PRIORITY=7"
 
 

@@ -26,7 +26,7 @@ from pycron.actions import (
 )
 from pycron.crontab import Judge, parse
 from pycron.engine import Engine
-from pycron.model import AttemptKey, Ending, Outcome, RunKey, Source
+from pycron.model import AttemptKey, Ending, Outcome, Redrive, RunKey, Source
 from pycron.policy import is_retryable, past_retrying, retry_delay
 from pycron.settings import Settings
 from pycron.store import Store
@@ -290,6 +290,24 @@ def test_a_dead_letter_is_redriven_with_all_its_retries() -> None:
     assert sim.end(AttemptKey(run, 4), 1).retry_at == NOON - 10 + 480  # the delay goes on growing
 
 
+@pytest.mark.parametrize("outcome", [None, Outcome.FAILED])
+def test_a_redriven_run_has_all_its_retries_also_after_a_restart(outcome: Outcome | None) -> None:
+    """The daemon before has seen Attempt 4 begin, or has seen it fail as well."""
+    sim = Sim(f"{PLAIN} CRON_RETRY_BACKOFF=1 0 20 * * * x\n")
+    (job,) = sim.engine.jobs()
+    run = RunKey(job.id, NOON - 86_400)
+    retry_at = NOON + 5.5 if outcome else None
+    redrive = Redrive(3, NOON - 60)
+    resumed = Resumed(AttemptKey(run, 4), job, 42, 1.0, retry_at, outcome, redrive=redrive)
+    sim.engine.handle(resumed, Now(NOON - 20, 0))
+    if outcome is None:
+        sim.end(AttemptKey(run, 4), 1)
+    for number, now in ((5, NOON + 60), (6, NOON + 120)):
+        assert sim.tick(now) == [AttemptKey(run, number)]
+        record = sim.end(AttemptKey(run, number), 1)
+    assert (record.run_outcome, record.dead) == (Outcome.FAILED, True)
+
+
 # ---- for real
 
 
@@ -318,6 +336,7 @@ def test_retries_in_the_real_daemon(tmp_path: Path) -> None:
             run_id = str(dead[0]["run_id"])
             assert run("pycron", "--state-dir", state, "dead", "redrive", run_id).returncode == 0
             again.wait_for("attempt_ended", run_id=run_id, attempt=3)
+            again.wait_for("attempt_ended", run_id=run_id, attempt=4)  # its one retry
             until(lambda: run_id in {row["run_id"] for row in _dead(state)})
             assert run("pycron", "--state-dir", state, "dead", "drop", run_id).returncode == 0
             assert run_id not in {row["run_id"] for row in _dead(state)}

@@ -28,7 +28,7 @@ from pycron.actions import (
     RecordStarted,
 )
 from pycron.crontab import Judge, parse
-from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey, Source
+from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, Redrive, RunKey, Source
 from pycron.store import Filter, Keep, Store, StoreError
 from pycron.timetable import Cursor, Gap
 
@@ -142,6 +142,22 @@ def test_a_database_of_the_first_schema_is_like_a_new_one(
     with closing(Store(tmp_path / "new")) as store:
         with_short_output(store, 1)
     assert tables(tmp_path / "old") == tables(tmp_path / "new")
+
+
+def test_a_dead_letter_that_an_older_daemon_put_back_has_all_its_retries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = a_job()
+    end = RecordEnded(first(job), Outcome.FAILED, None, None, None, NOON + 30.0)
+    with monkeypatch.context() as released:
+        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+        with closing(Store(tmp_path / "db")) as store:
+            store.write([*begun(job), end])
+    with closing(sqlite3.connect(tmp_path / "db")) as database:
+        database.execute("UPDATE runs SET redriven = 1")
+        database.commit()
+    with closing(Store(tmp_path / "db")) as store:
+        assert [left.redrive for left in store.unfinished()] == [Redrive(1, NOON)]
 
 
 def tables(path: Path) -> list[tuple[Any, ...]]:
@@ -267,7 +283,12 @@ def test_a_dead_letter_that_lives_again(store: Store) -> None:
     store.write([*begun(job), end])
     assert [row["dead"] for row in store.runs(Filter(1, dead=True))] == [1]
     second = AttemptKey(first(job).run, 2)
-    store.write([RecordRevived(first(job).run), RecordAttempt(second)])
+    redrive = Redrive(1, NOON + 0.5)
+    store.write([RecordRevived(first(job).run, redrive)])
+    (left,) = store.unfinished()
+    assert (left.attempt, left.outcome) == (first(job), Outcome.FAILED)
+    assert (left.retry_at, left.redrive) == (NOON + 0.5, redrive)
+    store.write([RecordAttempt(second)])
     assert [left.attempt for left in store.unfinished()] == [second]
     assert store.runs(Filter(1, dead=True)) == []
     store.write([ended(second)])
