@@ -157,9 +157,9 @@ class LiveRuns:
         if run.job_id in self._of_job:
             self._latest[run.job_id] = run.fire_time
 
-    def is_past(self, run: RunKey) -> bool:
-        """Whether a later fire time of its Job has come."""
-        return self._latest.get(run.job_id, run.fire_time) > run.fire_time
+    def has_come(self, job_id: str, since: float) -> bool:
+        """Whether a fire time of a Job has come since a UTC second."""
+        return self._latest.get(job_id, since) > since
 
     # ---- steps
 

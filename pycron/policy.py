@@ -181,9 +181,12 @@ def retry_delay(settings: Settings, run: RunKey, number: int) -> float:
     return delay * (1 - settings.retry_jitter + settings.retry_jitter * chance)
 
 
-def past_retrying(settings: Settings, run: RunKey, at: float) -> str | None:
-    """Why a retry at this instant comes too late for its Run; None when it doesn't."""
+def past_retrying(settings: Settings, since: float, at: float) -> str | None:
+    """Why a retry at an instant comes too late for a Run; None when it doesn't.
+
+    `since`: its fire time, or when it was put back as a dead letter.
+    """
     limit = settings.retry_until
-    if isinstance(limit, int) and at > run.fire_time + limit:
-        return f"CRON_RETRY_UNTIL is {limit} seconds after the fire time"
+    if isinstance(limit, int) and at > since + limit:
+        return f"CRON_RETRY_UNTIL is {limit} seconds, and they are over"
     return None

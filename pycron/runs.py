@@ -431,10 +431,11 @@ class Runs:
             return _Plan(end.reason)
         if live.number >= live.last or not is_retryable(settings, end.outcome, status):
             return _Plan(end.reason, dead=True)
-        if settings.retry_until == "next" and self.alive.is_past(attempt.run):
+        since = live.redrive.at if live.redrive else attempt.run.fire_time
+        if settings.retry_until == "next" and self.alive.has_come(live.job.id, since):
             return _Plan(end.reason or "the next fire time has come: no retry")
         at = self.now.wall + retry_delay(settings, attempt.run, attempt.number)
-        past = past_retrying(settings, attempt.run, at)
+        past = past_retrying(settings, since, at)
         return _Plan(end.reason or past, dead=True) if past else _Plan(end.reason, at)
 
     def _run_hook(self, run: RunKey, live: Live, outcome: Outcome, ending: Ending | None) -> None:

@@ -111,9 +111,9 @@ def test_jitter_spreads_the_retries_of_many_runs() -> None:
 
 def test_a_duration_limits_the_retries() -> None:
     settings = Settings(retry_until=3600)
-    assert past_retrying(settings, RUN, NOON + 3600) is None
-    assert past_retrying(settings, RUN, NOON + 3601)
-    assert past_retrying(Settings(retry_until="never"), RUN, NOON + 10**6) is None
+    assert past_retrying(settings, NOON, NOON + 3600) is None
+    assert past_retrying(settings, NOON, NOON + 3601)
+    assert past_retrying(Settings(retry_until="never"), NOON, NOON + 10**6) is None
 
 
 # ---- the engine
@@ -288,6 +288,23 @@ def test_a_dead_letter_is_redriven_with_all_its_retries() -> None:
     assert [a.attempt.number for a in actions if isinstance(a, Start)] == [4]
     sim.now = NOON - 10
     assert sim.end(AttemptKey(run, 4), 1).retry_at == NOON - 10 + 480  # the delay goes on growing
+
+
+@pytest.mark.parametrize("until", ["1h", "next"])
+def test_when_the_retries_of_a_redriven_run_are_given_up_counts_from_then(until: str) -> None:
+    """Also where a Run of a later fire time is there."""
+    settings = f"{PLAIN} CRON_RETRY_UNTIL={until} CRON_CONCURRENCY=allow"
+    sim = Sim(f"{settings} 0 12,20 * * * x\n")
+    (job,) = sim.engine.jobs()
+    sim.tick(NOON)
+    run = RunKey(job.id, NOON - 86_400)
+    sim.engine.handle(Redriven(AttemptKey(run, 1), job), Now(NOON + 10, NOON + 10))
+    sim.now = NOON + 10
+    assert sim.end(AttemptKey(run, 2), 1).retry_at == NOON + 130
+    sim.tick(NOON + 130)
+    sim.tick(NOON + 8 * 3600)
+    record = sim.end(AttemptKey(run, 3), 1)
+    assert (record.run_outcome, record.dead) == (Outcome.FAILED, until == "1h")
 
 
 @pytest.mark.parametrize("outcome", [None, Outcome.FAILED])
