@@ -61,7 +61,7 @@ class Resumed:
 
     `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`. `gone`: the
     entry is no longer there, so no Attempt can be begun. `redrive`: the last one, of a Run that has
-    been a dead letter.
+    been a dead letter. `latest`: the last fire time of its Job that has come.
     """
 
     attempt: AttemptKey
@@ -72,6 +72,7 @@ class Resumed:
     outcome: Outcome | None = None
     gone: bool = False
     redrive: Redrive | None = None
+    latest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,6 +323,7 @@ class Daemon:
                     left.outcome,
                     gone=job is None,
                     redrive=left.redrive,
+                    latest=left.latest,
                 )
             )
 

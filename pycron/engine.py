@@ -307,7 +307,7 @@ class Engine:
 
     def _take_up(self, run: RunKey, job: Job) -> None:
         """A fire time, whose Run may have been taken up ahead of it."""
-        self._alive.came(run)
+        self._alive.came(job.id, run.fire_time)
         if run not in self._ahead and run not in self._alive:
             self._runs.come(run, job)
 
@@ -423,7 +423,8 @@ class Engine:
         live = self._alive.enter(run, job, self._runs.planned(run, job))
         live.number, live.redrive, live.gone = number, event.redrive, event.gone
         live.outcome, live.pid, live.started = event.outcome, event.pid, event.started
-        self._alive.came(run)
+        if event.latest is not None:
+            self._alive.came(job.id, event.latest)
         if number and event.outcome is None:
             self._admission.take(run, job)
             ahead = event.pid is None and self._runs.is_ahead(run, job)

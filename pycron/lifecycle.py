@@ -152,10 +152,10 @@ class LiveRuns:
             del self._of_job[live.job.id]
             self._latest.pop(live.job.id, None)
 
-    def came(self, run: RunKey) -> None:
+    def came(self, job_id: str, fire_time: int) -> None:
         """A fire time has come; the Runs of its Job that are alive may want to know."""
-        if run.job_id in self._of_job:
-            self._latest[run.job_id] = run.fire_time
+        if job_id in self._of_job:
+            self._latest[job_id] = fire_time
 
     def has_come(self, job_id: str, since: float) -> bool:
         """Whether a fire time of a Job has come since a UTC second."""

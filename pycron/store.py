@@ -50,7 +50,8 @@ class Unfinished:
     """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
 
     `outcome`: of that Attempt, where it has ended; then `retry_at` is when the next one is due.
-    `redrive`: the last one, where it has been a dead letter.
+    `redrive`: the last one, where it has been a dead letter. `latest`: the last fire time of its
+    Job that has come.
     """
 
     attempt: AttemptKey
@@ -60,6 +61,7 @@ class Unfinished:
     outcome: Outcome | None
     retry_at: float | None
     redrive: Redrive | None
+    latest: int | None
 
 
 class Store:
@@ -403,17 +405,23 @@ class Store:
 
         Raises StoreError.
         """
+        cursor = self.cursor()
+        reached = (
+            cursor.wall if cursor else 0
+        )  # what lies beyond came before the clock was set back
         query = (
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
             " runs.fire_time, runs.pass, runs.retry_at, runs.redriven, runs.redriven_at,"
-            " attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome"
+            " attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,"
+            " (SELECT max(fire_time) FROM runs AS others WHERE others.job = runs.job"
+            " AND fire_time <= ? AND started_by IS NULL) AS latest"
             " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = jobs.user"
             " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
             " (SELECT max(number) FROM attempts WHERE run = runs.number)"
             " WHERE runs.outcome IS NULL ORDER BY runs.number"
         )
         with self._errors():
-            return [_unfinished(row) for row in self._db.execute(query)]
+            return [_unfinished(row) for row in self._db.execute(query, (reached,))]
 
     def runs(self, wanted: Filter) -> list[Row]:
         """Runs with their Attempts, newest first. Raises StoreError."""
@@ -473,6 +481,7 @@ def _unfinished(row: sqlite3.Row) -> Unfinished:
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         retry_at=row["retry_at"],
         redrive=None if redriven_at is None else Redrive(row["redriven"], redriven_at),
+        latest=row["latest"],
     )
 
 

@@ -228,6 +228,13 @@ class FakeStore:
     def has(self, attempt: AttemptKey) -> bool:
         return attempt.run in self.runs and attempt.number in self.runs[attempt.run].attempts
 
+    def latest(self, job_id: str) -> int | None:
+        """The last fire time of a Job that has come, as far as the clock has."""
+        reached = self.cursor.wall if self.cursor else 0
+        runs = ((key, run) for key, run in self.runs.items() if key.job_id == job_id)
+        times = (key.fire_time for key, run in runs if run.by is None and key.fire_time <= reached)
+        return max(times, default=None)
+
     def unfinished(self) -> Iterator[tuple[RunKey, Recorded]]:
         yield from ((key, run) for key, run in self.runs.items() if run.outcome is None)
 
@@ -423,6 +430,7 @@ class World(RuleBasedStateMachine):
                 tried.outcome,
                 gone=job is None,
                 redrive=run.redrive,
+                latest=self.store.latest(key.job_id),
             )
             if attempt in self.runner.commands:
                 self.runner.commands[attempt].job = event.job

@@ -33,6 +33,7 @@ from pycron.store import Store
 from pycron.timetable import Cursor
 from pycron.zone import UTC
 from tests.daemons import RunningDaemon, foreground, run
+from tests.operators import held, operating
 from tests.waiting import until
 
 NOON = 1_772_971_200  # 2026-03-08T12:00:00Z
@@ -219,6 +220,19 @@ def test_a_run_that_fails_after_the_next_fire_time_is_not_retried() -> None:
     assert "next fire time" in (record.reason or "")
 
 
+@pytest.mark.parametrize(("latest", "tried_again"), [(NOON, True), (NOON + 300, False)])
+def test_a_restart_forgets_no_fire_time_that_has_come(latest: int, tried_again: bool) -> None:
+    sim = Sim("CRON_RETRIES=5 */5 * * * * x\n")
+    (job,) = sim.engine.jobs()
+    attempt = AttemptKey(RunKey(job.id, NOON), 1)
+    sim.now = NOON + 310
+    resumed = Resumed(attempt, job, 42, NOON + 0.5, latest=latest)
+    sim.engine.handle(resumed, Now(sim.now, sim.now))
+    record = sim.end(attempt, 3)
+    assert (record.retry_at is not None) == tried_again
+    assert (record.reason == "the next fire time has come: no retry") != tried_again
+
+
 def test_until_never_a_retry_outlives_the_next_fire_time() -> None:
     sim = Sim(f"{PLAIN} CRON_RETRY_DELAY=7m */5 * * * * x\n")
     (first,) = sim.tick(NOON)
@@ -365,6 +379,17 @@ def test_retries_in_the_real_daemon(tmp_path: Path) -> None:
             again.stop()
     marks = (tmp_path / "marks").read_text().splitlines()
     assert len(marks) == len(set(marks))  # no Attempt of a Run was started twice
+
+
+def test_a_fire_time_that_came_before_a_kill_has_come(tmp_path: Path) -> None:
+    table = f"CRON_NAME=long CRON_RETRIES=9 @every 5s {held(tmp_path)}; exit 3\n"
+    with operating(tmp_path, table) as op:
+        first = op.daemon.wait_for("attempt_started", job="long")["run_id"]
+        op.daemon.wait_for("run_given_up", job="long")
+        op.kill_daemon()
+        op.open_gate()
+        ended = op.daemon.wait_for("attempt_ended", run_id=first)
+        assert ended["reason"] == "the next fire time has come: no retry"
 
 
 def _dead(state: Path) -> list[dict[str, object]]:

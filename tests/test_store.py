@@ -433,6 +433,19 @@ def test_unfinished(store: Store) -> None:
     assert (found.job.user, found.job.line, found.job.source.name) == ("anna", 1, "anna")
 
 
+def test_the_last_fire_time_that_has_come_to_a_job(store: Store) -> None:
+    """Not one that lies ahead of a clock that was set back, nor a start by hand."""
+    job, other = a_job(), a_job("* * * * * other")
+    ahead, later, by_hand = (RunKey(job.id, NOON + seconds) for seconds in (120, 60, 90))
+    gone = RecordNotStarted(later, Outcome.SKIPPED, "an earlier run still runs")
+    store.write([*begun(job), RecordRun(ahead, job), RecordRun(later, job), gone])
+    store.write([RecordRun(by_hand, job, "anna"), RecordRun(RunKey(other.id, NOON + 100), other)])
+    store.write([RecordCursor(Cursor(NOON + 120, NOON + 119))])
+    latest = {left.attempt.run: left.latest for left in store.unfinished()}
+    assert latest[first(job).run] == NOON + 60
+    assert latest[RunKey(other.id, NOON + 100)] == NOON + 100
+
+
 def test_an_attempt_that_ended_while_its_run_goes_on(store: Store) -> None:
     job = a_job()
     store.write(begun(job))
