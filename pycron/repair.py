@@ -158,11 +158,14 @@ def _copy_rows(source: sqlite3.Connection, fresh: Path) -> None:
 def _copy_table(
     source: sqlite3.Connection, database: sqlite3.Connection, table: str, order: str
 ) -> None:
+    there = _readable_columns(source, table)
     columns = {
         row["name"]: _TYPES[row["type"]]
         for row in database.execute(f"PRAGMA table_info({table})")
-        if row["name"] not in _COUNTED.get(table, ())
+        if row["name"] not in _COUNTED.get(table, ()) and row["name"] in there
     }
+    if not columns:
+        return
     names = ", ".join(f'"{name}"' for name in columns)
     places = ", ".join("?" * len(columns))
     kinds = list(columns.values())
@@ -171,6 +174,14 @@ def _copy_table(
             value is None or isinstance(value, kind) for value, kind in zip(row, kinds, strict=True)
         ):
             database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})", row)
+
+
+def _readable_columns(source: sqlite3.Connection, table: str) -> set[str]:
+    """Those that it has: one of an older version has fewer of them, and fewer tables."""
+    try:
+        return {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+    except sqlite3.DatabaseError:
+        return set()
 
 
 def _readable_rows(source: sqlite3.Connection, query: str, order: str) -> Iterator[tuple[Any, ...]]:

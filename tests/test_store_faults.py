@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pycron import schema
 from pycron.actions import (
     Record,
     RecordAttempt,
@@ -147,6 +148,29 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
         assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         counted = store._db.execute("SELECT total(output_kept) FROM attempts").fetchone()[0]
         assert counted == store._db.execute("SELECT output_kept FROM totals").fetchone()[0]
+
+
+def test_a_damaged_database_of_an_older_version_is_saved_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "db"
+    with monkeypatch.context() as released:
+        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        database = schema.open_database(path)
+    with closing(database):
+        database.executescript(
+            "INSERT INTO users VALUES (1, 'anna');"
+            'INSERT INTO jobs (id, name, "table", line, user, schedule, command)'
+            " VALUES ('0123456789abcdef', 'x', 'anna', 1, 1, '@daily', 'true');"
+        )
+        row = "INSERT INTO runs (job, user, fire_time, pass, reason) VALUES (1, 1, ?, 0, ?)"
+        database.executemany(row, [(NOON + number, "x" * 200) for number in range(RUNS)])
+    middle_gone(path)
+    with closing(Store(path)) as store:
+        assert store.repaired
+        times = [left.attempt.run.fire_time for left in store.unfinished()]
+        assert {NOON, NOON + RUNS - 1} <= set(times)
+        in_use(store)
 
 
 def test_a_file_that_is_no_database_at_all(path: Path) -> None:
