@@ -122,8 +122,11 @@ UPDATE runs SET redriven_at = fire_time,
     redriven = (SELECT count(*) FROM attempts WHERE run = runs.number) WHERE redriven;
 """
 
+# Those that a Run goes by when its entry has gone, in JSON.
+_SETTINGS = "ALTER TABLE jobs ADD COLUMN settings TEXT;"
+
 # Step n makes version n + 1 of version n; what has been released is never changed.
-MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES]
+MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS]
 
 _JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

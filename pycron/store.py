@@ -36,13 +36,17 @@ from pycron.repair import Repair, repair
 from pycron.retention import Keep, Retention
 from pycron.schedule import Reboot
 from pycron.schema import RecordRefused, StoreCorrupt, StoreError, open_database, store_error
-from pycron.settings import intern
+from pycron.settings import Settings, intern
 from pycron.timetable import Cursor
 
 __all__ = ["Filter", "Keep", "RecordRefused", "Repair", "Row", "Store", "StoreCorrupt",
            "StoreError", "Unfinished"]  # fmt: skip
 
 _FORGOTTEN_A_LOOK = 2000  # Runs, at the least
+
+# What a command that runs is counted and ended by, and whether it is a dead letter, when its entry
+# has gone while no daemon was there.
+_KEPT_SETTINGS = ("pool", "kill_after", "retries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +292,13 @@ class Store:
             return known[0], known[1]
         user = self._user_number(job.user)
         row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
-               job.zone, _text(job.command))  # fmt: skip
+               job.zone, _text(job.command), _kept_settings(job.settings))  # fmt: skip
         number: int = self._db.execute(
-            'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command)'
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name,"
-            " line = excluded.line, user = excluded.user, schedule = excluded.schedule,"
-            " zone = excluded.zone, command = excluded.command RETURNING number",
+            'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command,'
+            " settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " name = excluded.name, line = excluded.line, user = excluded.user,"
+            " schedule = excluded.schedule, zone = excluded.zone, command = excluded.command,"
+            " settings = excluded.settings RETURNING number",
             row,
         ).fetchone()[0]
         self._jobs[job.id] = number, user, job
@@ -411,7 +416,8 @@ class Store:
         )  # what lies beyond came before the clock was set back
         query = (
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
-            " runs.fire_time, runs.pass, runs.retry_at, runs.redriven, runs.redriven_at,"
+            " jobs.settings, runs.fire_time, runs.pass, runs.retry_at, runs.redriven,"
+            " runs.redriven_at,"
             " attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,"
             " (SELECT max(fire_time) FROM runs AS others WHERE others.job = runs.job"
             " AND fire_time <= ? AND started_by IS NULL) AS latest"
@@ -485,8 +491,21 @@ def _unfinished(row: sqlite3.Row) -> Unfinished:
     )
 
 
+def _kept_settings(settings: Settings) -> str:
+    return json.dumps({name: getattr(settings, name) for name in _KEPT_SETTINGS})
+
+
+def _settings_of(text: str | None) -> Settings:
+    """Of what was kept; the defaults where that is damaged, or of an older version."""
+    try:
+        kept = json.loads(text or "{}")
+        return intern(frozenset((name, kept[name]) for name in _KEPT_SETTINGS if name in kept))
+    except (ValueError, TypeError):
+        return intern(frozenset())
+
+
 def _job_of(row: sqlite3.Row) -> Job:
-    """What is known of a Job whose entry may have gone: enough to say how its Run ended."""
+    """What is known of a Job whose entry may have gone: enough to see its Run to its end."""
     return Job(
         id=row["id"],
         name=row["name"],
@@ -497,5 +516,5 @@ def _job_of(row: sqlite3.Row) -> Job:
         command=row["command"],
         stdin=None,
         environment=(),
-        settings=intern(frozenset()),
+        settings=_settings_of(row["settings"]),
     )

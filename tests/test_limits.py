@@ -60,6 +60,22 @@ def test_never_more_of_a_job_at_once_than_its_limit(tmp_path: Path) -> None:
         assert op.row("top")["waiting"][0]["why"] == "as many of this job run as may (2)"
 
 
+def test_a_command_whose_entry_has_gone_keeps_its_place(tmp_path: Path) -> None:
+    """The entry goes while no daemon is there."""
+    gone = f"CRON_NAME=gone CRON_POOL=db CRON_RETRIES=1 {NEVER} {held(tmp_path)}; exit 3\n"
+    with operating(tmp_path, gone, "[pools]\ndb = 1\n") as op:
+        run_id = op.start("gone")
+        op.daemon.wait_for("attempt_started", job="gone")
+        op.daemon.kill()
+        (tmp_path / "table").write_text(f"CRON_NAME=next CRON_POOL=db {NEVER} true\n")
+        op.kill_daemon()
+        waits = op.row("start", "next")
+        assert (waits["state"], waits["why"]) == ("queued", "pools.db is 1")
+        op.open_gate()
+        op.daemon.wait_for("attempt_ended", job="next", outcome="succeeded")
+        assert [row["run_id"] for row in op.rows("dead", "list")] == [run_id]
+
+
 def test_no_more_starts_in_a_second_than_may(tmp_path: Path) -> None:
     """Eight are due at once: one begins at once, the others a second apart."""
     table = "".join(f"CRON_NAME=j{n} @every 10s true\n" for n in range(8))

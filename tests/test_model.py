@@ -130,6 +130,13 @@ def table_of(name: str, chosen: tuple[int, ...], edit: str) -> Table:
 # ---- the store
 
 
+def gone(job: Job) -> Job:
+    """What the store knows of a Job whose entry is no longer there."""
+    said = job.settings
+    kept = Settings(pool=said.pool, kill_after=said.kill_after, retries=said.retries)
+    return replace(job, schedule=Reboot(), environment=(), settings=kept)
+
+
 @dataclass
 class Tried:
     """An Attempt on record."""
@@ -423,7 +430,7 @@ class World(RuleBasedStateMachine):
             attempt = AttemptKey(key, number)
             event = Resumed(
                 attempt,
-                job or replace(run.job, schedule=Reboot(), environment=(), settings=Settings()),
+                job or gone(run.job),
                 tried.pid,
                 tried.started,
                 run.retry_at,

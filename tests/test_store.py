@@ -29,6 +29,7 @@ from pycron.actions import (
 )
 from pycron.crontab import Judge, parse
 from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, Redrive, RunKey, Source
+from pycron.settings import Settings
 from pycron.store import Filter, Keep, Store, StoreError
 from pycron.timetable import Cursor, Gap
 
@@ -128,14 +129,27 @@ def test_an_older_schema_is_brought_up_to_date(
         assert version(tmp_path / "db") == old + 2
 
 
+def older_database(path: Path, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of an older daemon, with a Run that has ended."""
+    with monkeypatch.context() as released:
+        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+        database = schema.open_database(path)
+    with closing(database):
+        database.executescript(
+            "INSERT INTO users VALUES (1, 'anna');"
+            'INSERT INTO jobs (number, id, name, "table", line, user, schedule, command)'
+            " VALUES (1, '0123456789abcdef', 'x', 'anna', 1, 1, '@daily', 'true');"
+            "INSERT INTO runs (number, job, user, fire_time, pass, outcome)"
+            f" VALUES (1, 1, 1, {NOON}, 0, 'succeeded');"
+            "INSERT INTO attempts (run, number, outcome, output_kept)"
+            " VALUES (1, 1, 'succeeded', 40);"
+        )
+
+
 def test_a_database_of_the_first_schema_is_like_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = a_job()
-    with monkeypatch.context() as released:
-        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        with closing(Store(tmp_path / "old")) as store:
-            store.write([*begun(job), ended(first(job))])
+    older_database(tmp_path / "old", 1, monkeypatch)
     with closing(Store(tmp_path / "old")) as store:
         with_short_output(store, 1)
         assert store.count_runs() == 2
@@ -147,14 +161,9 @@ def test_a_database_of_the_first_schema_is_like_a_new_one(
 def test_a_dead_letter_that_an_older_daemon_put_back_has_all_its_retries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = a_job()
-    end = RecordEnded(first(job), Outcome.FAILED, None, None, None, NOON + 30.0)
-    with monkeypatch.context() as released:
-        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
-        with closing(Store(tmp_path / "db")) as store:
-            store.write([*begun(job), end])
+    older_database(tmp_path / "db", 2, monkeypatch)
     with closing(sqlite3.connect(tmp_path / "db")) as database:
-        database.execute("UPDATE runs SET redriven = 1")
+        database.execute("UPDATE runs SET outcome = NULL, redriven = 1")
         database.commit()
     with closing(Store(tmp_path / "db")) as store:
         assert [left.redrive for left in store.unfinished()] == [Redrive(1, NOON)]
@@ -444,6 +453,22 @@ def test_the_last_fire_time_that_has_come_to_a_job(store: Store) -> None:
     latest = {left.attempt.run: left.latest for left in store.unfinished()}
     assert latest[first(job).run] == NOON + 60
     assert latest[RunKey(other.id, NOON + 100)] == NOON + 100
+
+
+def test_what_is_kept_of_a_job_whose_entry_may_go(tmp_path: Path) -> None:
+    settings = "CRON_POOL=db CRON_KILL_AFTER=5m CRON_RETRIES=2 CRON_NICE=3"
+    job = a_job(f"{settings} * * * * * true")
+    with closing(Store(tmp_path / "db")) as store:
+        store.write(begun(a_job(), NOON - 60))  # it said something else before
+        store.write(begun(job))
+        kept = [left.job.settings for left in store.unfinished()]
+    assert kept == [Settings(pool="db", kill_after=300, retries=2)] * 2
+    for damaged in (None, "", "{", "[1]", '["pool"]', '{"pool": ["db"]}'):
+        with closing(sqlite3.connect(tmp_path / "db")) as database:
+            database.execute("UPDATE jobs SET settings = ?", (damaged,))
+            database.commit()
+        with closing(Store(tmp_path / "db")) as store:
+            assert {left.job.settings for left in store.unfinished()} == {Settings()}
 
 
 def test_an_attempt_that_ended_while_its_run_goes_on(store: Store) -> None:
