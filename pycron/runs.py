@@ -345,8 +345,13 @@ class Runs:
 
     def _make_way(self, run: RunKey, reason: str) -> None:
         """Give up one that has not begun, or not begun again, for a later fire time of its Job."""
-        live = self.alive[run]
-        self.give_up(run, live.outcome or Outcome.SKIPPED, reason)
+        self._end_early(run, self.alive[run], Outcome.SKIPPED, reason)
+
+    def _end_early(
+        self, run: RunKey, live: Live, outcome: Outcome, reason: str, *, dead: bool = False
+    ) -> None:
+        """Give up one that has not begun, as this; or not begun again, as a failure."""
+        self.give_up(run, live.outcome or outcome, reason, dead=dead)
         if live.outcome:
             self._run_hook(run, live, live.outcome, None)
 
@@ -362,11 +367,11 @@ class Runs:
         self.ask_again(run, live)
 
     def lose_entry(self, run: RunKey, live: Live) -> None:
-        """Its entry is gone: what runs goes on, and nothing more is begun."""
+        """Its entry is gone: what runs goes on, and nothing more of it is begun."""
         live.gone = True
         if live.state in NOT_BEGUN:
-            outcome = live.outcome or Outcome.CANCELLED
-            self.give_up(run, outcome, "its entry is gone", dead=live.outcome is not None)
+            failed = live.outcome is not None
+            self._end_early(run, live, Outcome.CANCELLED, "its entry is gone", dead=failed)
 
     def stop_starting(self) -> None:
         """Runs that wait go on waiting in the store, for the next daemon."""

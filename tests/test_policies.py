@@ -734,6 +734,26 @@ def test_the_hook_is_run_when_the_next_fire_time_ends_the_waiting_for_a_retry() 
     assert sorted(start.job.command for start in begun(found.minute())) == ["a", "oops"]
 
 
+@pytest.mark.parametrize("event", [TableRemoved("alice"), TableLoaded(table(OTHER))])
+def test_the_hook_is_run_when_the_entry_of_a_waiting_retry_goes(event: InputEvent) -> None:
+    found = retry_waits_for_its_time("CRON_ON_FAILURE=oops")
+    (hook,) = begun(found.sim.tell(event))
+    assert dict(hook.job.environment)["CRON_OUTCOME"] == "failed"
+
+
+def test_the_hook_is_run_when_a_run_fails_whose_entry_has_gone() -> None:
+    found = case(f"{RETRIES} CRON_ON_FAILURE=oops")
+    attempt = found.run_one()
+    found.sim.tell(TableRemoved("alice"))
+    assert [start.job.command for start in begun(found.fail(attempt))] == ["oops"]
+
+
+def test_no_hook_is_run_when_the_entry_of_what_has_not_begun_goes() -> None:
+    found = case("CRON_JITTER=20s CRON_ON_FAILURE=oops")
+    found.minute()
+    assert words(found.sim.tell(TableRemoved("alice"))) == ["cancelled"]
+
+
 def test_a_redriven_dead_letter_has_had_its_hook() -> None:
     found = case(f"CRON_ON_FAILURE=oops {RETRIES} CRON_NO_RETRY_ON=any")
     attempt = found.run_one()
