@@ -449,7 +449,9 @@ class Daemon:
         desk = TableDesk(
             self._setup.user_tables, rights, self._tables, config, self._judge, self._log
         )
-        operations = Operations(self._engine, self._store, config, rights, self._feed)
+        operations = Operations(
+            self._engine, self._store, config, rights, self._feed, lambda: self._recorder.behind
+        )
         service = Service(
             engine=self._engine,
             store=self._store,

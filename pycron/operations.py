@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pycron.actions import (
     Action,
@@ -27,18 +27,24 @@ from pycron.wire import Message
 
 # The turns of Runs that were started by hand; no clock is set back so often.
 _BY_HAND = 1000
+_ENDING = "the daemon is ending, and begins nothing"
 _MOST_PAUSES = 1000  # of one user; those of Jobs outlive their entries
 
 
 @dataclass(slots=True)
 class Operations:
-    """Requests that change what runs: for the owner of a Job, and for root."""
+    """Requests that change what runs: for the owner of a Job, and for root.
+
+    `behind`: whether there is something that could not be written to the store yet.
+    """
 
     engine: Engine
     store: Store
     config: Config
     rights: Rights
     feed: Callable[[InputEvent], list[Action]]
+    behind: Callable[[], bool]
+    _last_start: RunKey | None = field(default=None, init=False)
 
     # ---- start, kill
 
@@ -52,7 +58,8 @@ class Operations:
         actions = self.feed(StartedByHand(job, user_of(peer), self._free_turn(job), force))
         run = next((a.run for a in actions if isinstance(a, RecordRun) and a.by), None)
         if run is None:
-            raise Refusal("the daemon is ending, and begins nothing")
+            raise Refusal(_ENDING)
+        self._last_start = run
         for action in actions:
             if isinstance(action, RecordNotStarted) and action.run == run:
                 raise Refusal(f"{job.name}: {action.outcome.value}: {action.reason}")
@@ -61,8 +68,11 @@ class Operations:
         return {"run_id": str(run), "state": live.state.value, "why": live.why}
 
     def _free_turn(self, job: Job) -> int:
-        """One that no Run of this second has."""
+        """One that no Run of this second has, be it on record or not."""
         run = RunKey(job.id, int(time.time()), _BY_HAND)
+        last = self._last_start
+        if last and last.fire_time >= run.fire_time:
+            run = RunKey(job.id, run.fire_time, last.turn + 1)
         while self.engine.is_alive(run) or self.store.run(run):
             run = RunKey(job.id, run.fire_time, run.turn + 1)
         return run.turn
@@ -165,7 +175,8 @@ class Operations:
         job = self.engine.jobs().find({key.job_id}).get(key.job_id)
         if job is None:
             raise Refusal(f"{row['job']}: its entry is gone; it can only be dropped")
-        self.feed(Redriven(AttemptKey(key, attempts), job))
+        if not self.feed(Redriven(AttemptKey(key, attempts), job)):
+            raise Refusal(_ENDING)
         return {"run_id": str(key), "attempt": attempts + 1}
 
     def drop(self, peer: Peer, request: Message) -> Message:
@@ -174,7 +185,12 @@ class Operations:
         return {"run_id": str(key)}
 
     def _dead_run(self, peer: Peer, request: Message) -> tuple[RunKey, Row, int]:
-        """A dead letter that the peer may handle."""
+        """A dead letter that the peer may handle.
+
+        Whether it still is one, and which Attempts it had, only the record says.
+        """
+        if self.behind():
+            raise Refusal("the history cannot be written to, so it is not up to date; try it later")
         row, attempts = visible_run(self.store, self.rights, peer, request)
         self.rights.check_may_change(peer, row["user"])
         if not row["dead"]:

@@ -81,7 +81,12 @@ def test_one_user_cannot_pause_without_end(tmp_path: Path, monkeypatch: pytest.M
     engine.handle(TableLoaded(table), Now(0, 0))
     store, rights = Store(tmp_path / "db"), Rights("", print)
     operations = Operations(
-        engine, store, Config(), rights, lambda event: engine.handle(event, Now(0, 0))
+        engine,
+        store,
+        Config(),
+        rights,
+        lambda event: engine.handle(event, Now(0, 0)),
+        lambda: False,
     )
     me = Peer(os.getpid(), os.geteuid(), os.getegid())
     for job in ("a", "b", "a"):

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from pycron.actions import (
     RecordStarted,
 )
 from pycron.backlog import Backlog
+from pycron.control import ControlClient, ControlError
 from pycron.crontab import Judge, parse
 from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
 from pycron.store import Filter, Store, StoreCorrupt, StoreError
@@ -548,6 +550,42 @@ def test_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
     assert len(daemon.log("store_failed")) == 1
     assert "full" in daemon.log("store_failed")[0]["reason"]
     assert_complete(marks, disk.seen / "pycron.db")
+
+
+@pytest.mark.root
+def test_operators_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
+    """Each start is a Run of its own; what becomes of a dead letter has to wait."""
+    table = (
+        "CRON_NAME=hand CRON_CONCURRENCY=forbid @yearly true\n"
+        "CRON_NAME=bad CRON_RETRIES=1 CRON_NO_RETRY_ON=any @yearly exit 3\n"
+        "CRON_NAME=timed @every 1s true\n"
+    )
+    with daemon_on(disk, table, tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", job="timed")
+        with closing(ControlClient(disk.seen / "pycron.sock")) as client:
+            dead = client.ask("start", job="bad")["run_id"]
+            daemon.wait_for("attempt_ended", job="bad")
+            disk.fill()
+            daemon.wait_for("store_failed")
+            wait_for_the_next_second()
+            started = []
+            for count in range(1, 4):
+                started.append(client.ask("start", job="hand")["run_id"])
+                daemon.wait_for("attempt_ended", job="hand", count=count)
+            assert len(set(started)) == 3
+            for verb in ("redrive", "drop"):
+                with pytest.raises(ControlError, match="not up to date"):
+                    client.ask(verb, run_id=dead)
+            disk.free()
+            daemon.wait_for("store_recovered")
+            assert client.ask("redrive", run_id=dead)["attempt"] == 2
+            daemon.wait_for("attempt_ended", run_id=dead, attempt=2)
+            runs = client.ask("runs", job="hand")["rows"]
+    assert {row["run_id"]: row["outcome"] for row in runs} == dict.fromkeys(started, "succeeded")
+
+
+def wait_for_the_next_second() -> None:
+    time.sleep(1 - time.time() % 1)
 
 
 @pytest.mark.root
