@@ -42,7 +42,7 @@ from pycron.admission import UNLIMITED, Admission, Limits
 from pycron.entries import Entries, Jobs, nothing
 from pycron.lifecycle import WITH_ATTEMPT, Live, State, Step
 from pycron.model import AttemptKey, Job, Outcome, Pause, Redrive, RunKey
-from pycron.pauses import Pauses, in_words
+from pycron.pauses import Pauses, in_words, with_its_end
 from pycron.policy import (
     ALWAYS_OPEN,
     OUTCOME_OF_CAUSE,
@@ -257,7 +257,7 @@ class Engine:
             return self._admission.why(run)
         pause = self._pauses.of(live.job)
         if live.state is State.WAITING and pause is not None:
-            return in_words(pause)
+            return with_its_end(pause)
         return None
 
     @property

@@ -8,7 +8,8 @@ from typing import Any
 from pycron import host
 from pycron.engine import Engine
 from pycron.firetime import follows_the_wall
-from pycron.model import Job, Outcome, RunKey, rfc3339
+from pycron.model import Job, Outcome, Pause, RunKey, rfc3339
+from pycron.policy import scopes_of
 from pycron.reports import lateness_ms
 from pycron.schedule import Reboot
 from pycron.store import Filter, Row, Store
@@ -88,7 +89,7 @@ class Inquiry:
         rows = []
         for job_id, entry in entries.items():
             own = [run for run in runs if run["job_id"] == job_id]
-            answer = why_gone(Known(time.time(), tuple(map(_on_record, own))))
+            answer = why_gone(Known(time.time(), tuple(map(self._on_record, own))))
             about = {
                 "job": entry["job"],
                 "id": job_id,
@@ -120,27 +121,48 @@ class Inquiry:
             gap = self.store.gap_at(spot.due[0], wall=follows_the_wall(job.schedule))
             reaches_back = bool(self.store.runs(Filter(1, until=spot.end)))
         started = self._last_start() if isinstance(job.schedule, Reboot) else None
-        return Known(now, tuple(map(_on_record, runs)), gap, reaches_back, started)
+        on_record = tuple(map(self._on_record, runs))
+        return Known(
+            now, on_record, gap, reaches_back, started, self._pause_to_come(job, spot, now)
+        )
+
+    def _pause_to_come(self, job: Job, spot: Spot, now: float) -> Pause | None:
+        """One in which the Job will be due."""
+        due = next((fire for fire in spot.due if fire > now), None)
+        if due is None:
+            return None
+        scopes = scopes_of(job)
+        pauses = (pause for pause in self.engine.pauses if pause.scope in scopes)
+        return next((pause for pause in pauses if pause.covers(due)), None)
+
+    def _on_record(self, row: Row) -> RunOnRecord:
+        attempts = row["all"]
+        first, last = (attempts[0], attempts[-1]) if attempts else ({}, {})
+        started = first.get("started")
+        return RunOnRecord(
+            outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+            attempts=len(attempts),
+            running=last.get("started") is not None and last["outcome"] is None,
+            lateness_ms=None if started is None else lateness_ms(_key(row), started),
+            reason=row["reason"],
+            started_by=row["started_by"],
+            retry_at=row["retry_at"],
+            waits_for=self._waits_for(_key(row)),
+        )
+
+    def _waits_for(self, run: RunKey) -> str | None:
+        """Beside the time of a retry, which is on record."""
+        live = self.engine.find(run)
+        if live is None:
+            return None
+        if live.why is None and not live.number and live.planned > time.time():
+            return f"its delay is over at {rfc3339(live.planned)} (CRON_JITTER)"
+        return live.why
 
     def _last_start(self) -> float:
         """Of the machine; in the foreground the daemon is it."""
         about = self.about()
         return float(about["since"]) if about["mode"] == "foreground" else host.boot_time()
-
-
-def _on_record(row: Row) -> RunOnRecord:
-    attempts = row["all"]
-    first, last = (attempts[0], attempts[-1]) if attempts else ({}, {})
-    started = first.get("started")
-    return RunOnRecord(
-        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        attempts=len(attempts),
-        running=last.get("started") is not None and last["outcome"] is None,
-        lateness_ms=None if started is None else lateness_ms(_key(row), started),
-        reason=row["reason"],
-        started_by=row["started_by"],
-        retry_at=row["retry_at"],
-    )
 
 
 def _key(row: Row) -> RunKey:

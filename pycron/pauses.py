@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from pycron.model import Job, Pause
+from pycron.model import Job, Pause, rfc3339
 from pycron.policy import scopes_of
 
 
@@ -44,3 +44,8 @@ class Pauses:
 def in_words(pause: Pause) -> str:
     """Why something does not begin."""
     return f"paused by {pause.by}" + (f": {pause.reason}" if pause.reason else "")
+
+
+def with_its_end(pause: Pause) -> str:
+    """Why something does not begin for now; and until when, where that is known."""
+    return in_words(pause) + (f", until {rfc3339(pause.until)}" if pause.until else "")

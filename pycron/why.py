@@ -13,7 +13,8 @@ from enum import StrEnum
 from pycron.explain import daylight_saving, explain
 from pycron.fields import FIELDS, Field
 from pycron.firetime import fire_times, follows_the_wall, last_fire_times, next_fire
-from pycron.model import Outcome, rfc3339
+from pycron.model import Outcome, Pause, rfc3339
+from pycron.pauses import with_its_end
 from pycron.schedule import CronSchedule, Interval, Reboot, Schedule
 from pycron.zone import LONGEST_SHIFT, Zone
 
@@ -79,7 +80,7 @@ class RunOnRecord:
     """What the record has of a Run.
 
     `lateness_ms`: None where nothing was started. `retry_at`: when its last retry was, or is,
-    due.
+    due. `waits_for`: what keeps it from beginning, or beginning again.
     """
 
     outcome: Outcome | None
@@ -89,6 +90,7 @@ class RunOnRecord:
     reason: str | None = None
     started_by: str | None = None
     retry_at: float | None = None
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Known:
 
     `runs`: those on record, oldest first. `gap`: why fire times then have no Run. `reaches_back`:
     whether Runs as old are on record. `started`: when what @reboot waits for happened last.
+    `pause`: one that holds now and will at that time, if nobody ends it.
     """
 
     now: float
@@ -104,6 +107,7 @@ class Known:
     gap: str | None = None
     reaches_back: bool = True
     started: float | None = None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +229,19 @@ def _told(run: RunOnRecord) -> str:
     """`failed, 2 attempts, begun 3 ms after its fire time, out of disk`."""
     verdict = _verdict_of(run)
     parts = [str(run.outcome)] if verdict is Verdict.RAN else []
+    if verdict is Verdict.WAITING and not run.attempts:
+        parts.append("it has not begun")
     if run.attempts:
         parts.append(f"{run.attempts} {'attempt' if run.attempts == 1 else 'attempts'}")
     if run.lateness_ms is not None:
         parts.append(f"begun {run.lateness_ms} ms after its fire time")
     if run.retry_at is not None and verdict is Verdict.WAITING:
         parts.append(f"the next one is due at {rfc3339(run.retry_at)}")
+    if run.waits_for is not None and verdict is Verdict.WAITING:
+        parts.append(run.waits_for)
     if run.reason is not None:
         parts.append(run.reason)
-    return ", ".join(parts) or "it has not begun"
+    return ", ".join(parts)
 
 
 def _not_due(schedule: Schedule, spot: Spot) -> str:
@@ -292,6 +300,9 @@ _TOO_LARGE = "A shift of more than three hours is not made up for."
 
 def _notes(schedule: Schedule, zone: Zone, spot: Spot, known: Known) -> list[str]:
     notes = [*_notes_on_runs(spot, known), *_notes_on_the_clock(schedule, zone, spot)]
+    if known.pause is not None:
+        paused = with_its_end(known.pause)
+        notes.append(f"It is {paused}: what is due in the pause is skipped.")
     if isinstance(schedule, Reboot) and known.started is not None:
         notes.append(f"The last such start was at {rfc3339(known.started)}.")
     if isinstance(schedule, CronSchedule) and "*" not in (schedule.fields[2], schedule.fields[4]):

@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 
 from pycron import host
 from pycron.actions import (
+    Ended,
+    InputEvent,
     Now,
+    PauseBegan,
+    PauseEnded,
     Record,
     RecordAttempt,
     RecordEnded,
@@ -25,13 +29,16 @@ from pycron.actions import (
     RecordRun,
     RecordStarted,
     TableLoaded,
+    Tick,
 )
+from pycron.admission import Limits
 from pycron.crontab import Judge, parse
 from pycron.engine import Engine
 from pycron.explain import FIXED, WILDCARD
 from pycron.firetime import fire_times
 from pycron.inquiry import Inquiry, asked_time
-from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
+from pycron.model import AttemptKey, Ending, Job, Outcome, Pause, RunKey, Source, rfc3339
+from pycron.policy import start_delay
 from pycron.schedule import Schedule, parse_cron, parse_nickname
 from pycron.store import Keep, Store
 from pycron.timetable import Cursor, Gap
@@ -293,6 +300,10 @@ def test_the_neighbours_of_an_interval() -> None:
         (RunOnRecord(None), "waiting", "it has not begun"),
         (RunOnRecord(None, 1, lateness_ms=9, retry_at=1_800_000_000), "waiting",
          "1 attempt, begun 9 ms after its fire time, the next one is due at 2027-01-15T08:00:00Z"),
+        (RunOnRecord(None, waits_for="limits.running is 1"), "waiting",
+         "it has not begun, limits.running is 1"),
+        (RunOnRecord(None, 1, retry_at=1_800_000_000, waits_for="paused by root"), "waiting",
+         "1 attempt, the next one is due at 2027-01-15T08:00:00Z, paused by root"),
     ],
 )  # fmt: skip
 def test_a_run_on_record(record: RunOnRecord, verdict: str, reason: str) -> None:
@@ -565,6 +576,62 @@ def test_a_run_on_its_way(desk: Desk) -> None:
         (row,) = desk.why("a", "2026-03-10T12:00")
         assert row["verdict"] == verdict
     assert row["reason"] == "2 attempts, begun 250 ms after its fire time"
+
+
+def follow(desk: Desk, event: InputEvent, now: float) -> None:
+    """What the engine says to an event is on record."""
+    actions = desk.engine.handle(event, Now(now, now))
+    desk.store.write(action for action in actions if isinstance(action, Record))
+
+
+def test_what_a_run_waits_for(desk: Desk) -> None:
+    limits = Limits(running=1)
+    desk.engine = Engine(desk.zones.zone, Cursor(NOON - 1, NOON - 1), limits=limits)
+    settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=30s CRON_RETRY_JITTER=0 CRON_RETRY_UNTIL=never"
+    text = f"CRON_NAME=a {settings} 0 12 * * * true\nCRON_NAME=b 0 12 * * * true\n"
+    first, _ = desk.load("anna", text)
+    attempt = AttemptKey(RunKey(first.id, NOON), 1)
+
+    def reason(name: str) -> str:
+        (row,) = desk.why(name, "2026-03-10T12:00")
+        assert row["verdict"] == "waiting"
+        return str(row["reason"])
+
+    follow(desk, Tick(), NOON)
+    assert reason("b") == "it has not begun, limits.running is 1"
+    follow(desk, PauseBegan(Pause("all", NOON + 1, NOON + 60, "root", "upgrade")), NOON + 1)
+    assert reason("b") == "it has not begun, paused by root: upgrade, until 2026-03-10T12:01:00Z"
+    follow(desk, Ended(attempt, Ending(NOON + 2, 1, None, 0.1, 1000, 0)), NOON + 2)
+    due = "1 attempt, the next one is due at 2026-03-10T12:00:32Z"
+    assert reason("a") == f"{due}, paused by root: upgrade, until 2026-03-10T12:01:00Z"
+    follow(desk, PauseBegan(Pause("user:anna", NOON + 3, None, "anna")), NOON + 3)
+    follow(desk, PauseEnded("all"), NOON + 3)
+    assert reason("a") == f"{due}, paused by anna"
+
+
+def test_a_run_waits_for_the_end_of_its_delay(desk: Desk) -> None:
+    now = int(time.time())
+    desk.engine = Engine(desk.zones.zone, Cursor(now - 1, now - 1))
+    (job,) = desk.load("anna", "CRON_NAME=a CRON_JITTER=300d @every 1s true\n")
+    follow(desk, Tick(), now)
+    until_then = rfc3339(now + start_delay(job, ""))
+    (row,) = desk.why("a", rfc3339(now))
+    assert row["reason"] == f"it has not begun, its delay is over at {until_then} (CRON_JITTER)"
+
+
+def test_a_pause_to_come(desk: Desk) -> None:
+    desk.load("anna", "CRON_NAME=a 30 2 * * * true\n")
+    ends = instant("2031-11-24T02:30Z")
+    for pause in (Pause("user:bert", NOON, None, "root"), Pause("all", NOON, ends, "root", "move")):
+        desk.engine.handle(PauseBegan(pause), Now(NOON, 0.0))
+    (within,) = desk.why("a", "2031-11-23T02:30")
+    (after,) = desk.why("a", "2031-11-24T02:30")
+    (before,) = desk.why("a", "2026-03-09T02:30")
+    assert within["notes"] == [
+        "It is paused by root: move, until 2031-11-24T02:30:00Z: what is due in the pause is"
+        " skipped."
+    ]
+    assert (within["verdict"], after["notes"], before["notes"]) == ("will_be_due", [], [])
 
 
 def test_an_entry_that_is_gone_and_has_a_history(desk: Desk) -> None:
