@@ -15,6 +15,7 @@ from pycron.control import Peer, refusal
 from pycron.desk import TableDesk
 from pycron.engine import Engine
 from pycron.inquiry import Inquiry, asked_time
+from pycron.lifecycle import State
 from pycron.model import AttemptKey, Outcome, Pause, Problem, RunKey, problem_row, rfc3339
 from pycron.operations import Operations
 from pycron.places import Places
@@ -160,21 +161,42 @@ class Service:
         return {"rows": rows}
 
     def _output(self, peer: Peer, request: Message) -> Message:
-        """A part of an Attempt's output, and whether more can come."""
+        """A part of an Attempt's output, and whether more can come, of it and of its Run.
+
+        With `follow`, one that is not there has printed nothing, and is over when its Run is.
+        """
         row, attempts = visible_run(self.store, self.rights, peer, request)
         key = RunKey.parse(row["run_id"])
-        wanted = number(request, "attempt", len(attempts))
-        if not 1 <= wanted <= len(attempts):
+        over = row["outcome"] is not None
+        wanted = number(request, "attempt", max(1, len(attempts)))
+        is_there = 1 <= wanted <= len(attempts)
+        if not is_there and request.get("follow") is not True:
             raise Refusal(f"{row['run_id']} has {len(attempts)} attempts")
-        data = self._part_of_output(AttemptKey(key, wanted), number(request, "offset", 0))
-        ended = attempts[wanted - 1]["outcome"] is not None
+        data, outcome, printed = b"", None, None
+        if is_there:
+            data = self._part_of_output(AttemptKey(key, wanted), number(request, "offset", 0))
+            outcome = attempts[wanted - 1]["outcome"]
+            printed = attempts[wanted - 1]["output_bytes"]
         return {
             "data": base64.b64encode(data).decode(),
             "attempt": wanted,
-            "ended": ended and len(data) < _OUTPUT_CHUNK,
+            "attempts": len(attempts),
+            "ended": (outcome is not None or over) and len(data) < _OUTPUT_CHUNK,
             "more": len(data) == _OUTPUT_CHUNK,
-            "output_bytes": attempts[wanted - 1]["output_bytes"],
+            "outcome": outcome,
+            "output_bytes": printed,
+            "over": over,
+            "why": self._waits_for(key),
         }
+
+    def _waits_for(self, run: RunKey) -> str | None:
+        """What the next Attempt of a Run waits for."""
+        live = self.engine.find(run)
+        if live is None:
+            return None
+        if live.why is None and live.state is State.WAITING:
+            return f"attempt {live.number + 1} is due at {rfc3339(live.planned)}"
+        return live.why
 
     def _part_of_output(self, attempt: AttemptKey, offset: int) -> bytes:
         short = self.store.short_output(attempt)

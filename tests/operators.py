@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import DEVNULL, PIPE, CompletedProcess, Popen
 from typing import Any
 
-from tests.daemons import RunningDaemon, run
+from tests.daemons import RunningDaemon, program, run
 
 Row = dict[str, Any]
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -34,6 +34,11 @@ class Operator:
 
     def do(self, *words: str) -> CompletedProcess[str]:
         return run("pycron", "--state-dir", self.state, *words)
+
+    def begin(self, *words: str) -> Popen[str]:
+        """The same, which goes on meanwhile."""
+        command = program("pycron", "--state-dir", self.state, *words)
+        return Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, text=True)
 
     def rows(self, verb: str, *words: str) -> list[Row]:
         done = self.do(verb, "--json", *words)

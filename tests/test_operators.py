@@ -126,6 +126,62 @@ def test_output_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None:
         assert not op.daemon.log("request_broken")
 
 
+# ---- log -f
+
+
+def test_a_run_is_followed_over_its_retries(tmp_path: Path) -> None:
+    settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
+    command = f"echo begin $CRON_ATTEMPT; {held(tmp_path)}; echo end; [ $CRON_ATTEMPT = 2 ]"
+    with operating(tmp_path, f"{settings} {NEVER} {command}\n") as op:
+        run_id = op.start("twice")
+        followed = op.begin("log", "-f", "twice")
+        assert followed.stdout
+        assert followed.stdout.readline() == "begin 1\n"
+        op.open_gate()
+        shown, said = followed.communicate(timeout=30)
+        assert shown == "end\nbegin 2\nend\n"
+        first, waits = said.splitlines()
+        assert first == "pycron: attempt 1: failed"
+        assert waits.startswith("pycron: it waits: attempt 2 is due at 20")
+        assert followed.returncode == 0
+        assert op.row("show", run_id)["outcome"] == "succeeded"
+        only = op.do("log", "-f", "--attempt", "1", run_id)
+        assert (only.stdout, only.stderr) == ("begin 1\nend\n", "")
+        assert op.refusal("log", "-f", "--attempt", "3", run_id) == f"{run_id} has 2 attempts"
+
+
+def test_a_run_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
+    table = (
+        f"CRON_NAME=long {NEVER} {held(tmp_path)}\n"
+        f"CRON_NAME=next {NEVER} echo its turn\n"
+        f"CRON_NAME=never {NEVER} true\n"
+    )
+    with operating(tmp_path, table, "[limits]\nrunning = 1\n") as op:
+        op.start("long")
+        run_ids = op.start("next"), op.start("never")
+        assert op.refusal("log", run_ids[0]) == f"{run_ids[0]} has 0 attempts"
+        next_one, never = (op.begin("log", "-f", run_id) for run_id in run_ids)
+        for followed in (next_one, never):
+            assert followed.stderr
+            assert followed.stderr.readline() == "pycron: it waits: limits.running is 1\n"
+        op.do("kill", "never")
+        assert never.communicate(timeout=30) == ("", f"pycron: {run_ids[1]} has 0 attempts\n")
+        op.open_gate()
+        assert next_one.communicate(timeout=30) == ("its turn\n", "")
+        assert (next_one.returncode, never.returncode) == (0, 1)
+
+
+def test_a_run_that_is_given_up_before_its_retry_is_followed_to_its_end(tmp_path: Path) -> None:
+    settings = "CRON_NAME=once CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_RETRY_UNTIL=never"
+    with operating(tmp_path, f"{settings} {NEVER} echo once; exit 1\n") as op:
+        followed = op.begin("log", "-f", op.start("once"))
+        assert followed.stderr
+        assert followed.stderr.readline() == "pycron: attempt 1: failed\n"
+        op.do("kill", "once")
+        shown, _ = followed.communicate(timeout=30)
+        assert (shown, followed.returncode) == ("once\n", 0)
+
+
 # ---- start
 
 

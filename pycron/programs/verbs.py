@@ -316,11 +316,32 @@ def _run_id(client: ControlClient, text: str) -> str:
 
 
 def log(options: argparse.Namespace) -> int:
+    """Followed, a Run is shown to its end, however many Attempts that takes."""
     client = _client(options)
     run_id = _run_id(client, options.run)
-    offset = 0
+    answer = _print_attempt(client, options, run_id, options.attempt)
+    if answer["attempt"] > answer["attempts"]:
+        raise Failed(f"{run_id} has {answer['attempts']} attempts")
+    while options.follow and options.attempt is None and not answer["over"]:
+        number = answer["attempt"]
+        print(f"pycron: attempt {number}: {answer['outcome']}", file=sys.stderr)
+        answer = _print_attempt(client, options, run_id, number + 1)
+    return 0
+
+
+def _print_attempt(
+    client: ControlClient, options: argparse.Namespace, run_id: str, number: int | None
+) -> Row:
+    """What an Attempt (None: the last one) has printed; the last answer of the daemon.
+
+    Followed, it is waited for, and for its end.
+    """
+    offset, told = 0, None
     while True:
-        answer = client.ask("output", run_id=run_id, attempt=options.attempt, offset=offset)
+        answer = client.ask(
+            "output", run_id=run_id, attempt=number, offset=offset, follow=options.follow
+        )
+        number = answer["attempt"]  # there may be another one by now
         data = base64.b64decode(answer["data"])
         offset += len(data)
         _print_output(options, run_id, answer["attempt"], data)
@@ -328,11 +349,14 @@ def log(options: argparse.Namespace) -> int:
             continue
         if answer["ended"] or not options.follow:
             break
+        if answer["why"] not in (None, told):
+            told = answer["why"]
+            print(f"pycron: it waits: {told}", file=sys.stderr)
         time.sleep(_POLL)
     printed = answer["output_bytes"]
     if printed is not None and printed > offset:
         print(f"pycron: {printed - offset} more bytes were not kept", file=sys.stderr)
-    return 0
+    return answer
 
 
 def _print_output(options: argparse.Namespace, run_id: str, attempt: int, data: bytes) -> None:
