@@ -72,7 +72,16 @@ from pycron.entries import Table
 from pycron.firetime import fire_times, follows_the_wall
 from pycron.lifecycle import State
 from pycron.model import AttemptKey, Cause, Ending, Job, Outcome, Pause, Redrive, RunKey, Source
-from pycron.policy import Gates, failure_hook, failure_hook_id, is_hook, job_limit, start_delay
+from pycron.policy import (
+    Gates,
+    failure_hook,
+    failure_hook_id,
+    is_hook,
+    is_retryable,
+    job_limit,
+    retry_delay,
+    start_delay,
+)
 from pycron.runs import HEAD
 from pycron.schedule import Reboot
 from pycron.settings import Settings
@@ -105,7 +114,8 @@ TABLES = {
         "CRON_CATCHUP=all CRON_TZ=America/New_York 30 2 * * * shifted",
         "CRON_CATCHUP=latest 0,20,40 5-8 * * * latest",
         "CRON_ON_FAILURE=oops CRON_RETRIES=1 CRON_RETRY_UNTIL=never 5,10 6-9 * * * hooked",
-        "CRON_NAME=named */3 * * * * named",
+        "CRON_NAME=named CRON_RETRIES=2 CRON_RETRY_UNTIL=5m CRON_CONCURRENCY=allow"
+        " */3 * * * * named",
     ),
 }
 EDITS = ("", "CRON_PRIORITY=3\n", "CRON_POOL=db\nCRON_MAX_RUNNING=1\n", "CRON_CONCURRENCY=queue\n")
@@ -159,6 +169,16 @@ class Recorded:
     redrive: Redrive | None = None
     attempts: dict[int, Tried] = field(default_factory=dict)
 
+    def since(self, key: RunKey) -> float:
+        """From when on CRON_RETRY_UNTIL counts."""
+        return self.redrive.at if self.redrive else key.fire_time
+
+    @property
+    def last(self) -> int:
+        """The number of the last Attempt that it may have, as far as anything is on record."""
+        before = self.redrive.number if self.redrive else 0
+        return before + 1 + self.job.settings.retries
+
 
 class FakeStore:
     """What pycron/store.py keeps, in dictionaries; an assertion fails where SQLite would refuse."""
@@ -184,6 +204,8 @@ class FakeStore:
             case RecordAttempt():
                 attempts = self.runs[record.attempt.run].attempts
                 assert record.attempt.number not in attempts, f"UNIQUE: {record.attempt}"
+                last = self.runs[record.attempt.run].last
+                assert record.attempt.number <= last, f"too many: {record.attempt}"
                 attempts[record.attempt.number] = Tried()
             case RecordStarted():
                 tried = self.tried(record.attempt)
@@ -355,6 +377,7 @@ class World(RuleBasedStateMachine):
         self.heard: list[AttemptKey] = []  # what the runner has said and nobody has read
         self.fuse: int | None = None
         self.limits = LIMITS[0]
+        self.was_set_back = False
         self.forced: set[RunKey] = set()
         self.again: set[AttemptKey] = set()
 
@@ -403,6 +426,11 @@ class World(RuleBasedStateMachine):
         actions = self.engine.handle(event, Now(self.wall, self.steady))
         if hooked:
             self.check_hook(actions)
+        for action in actions:
+            if isinstance(action, RecordEnded) and action.retry_at is not None:
+                self.check_retry(action.attempt.run, action.retry_at)
+            elif isinstance(action, RecordEnded) and action.dead:
+                self.check_dead(action)
         self.turn += actions
         return actions
 
@@ -585,10 +613,10 @@ class World(RuleBasedStateMachine):
         """The daemon wakes as often as it wants to."""
         self.live_through(seconds)
 
-    @rule(hours=st.integers(1, 6))
-    def hours_pass(self, hours: int) -> None:
+    @rule(hours=st.integers(1, 6), exit_status=st.sampled_from([0, 1]))
+    def hours_pass(self, hours: int, exit_status: int) -> None:
         """Whatever runs, ends."""
-        self.live_through(hours * HOUR, self.all_end)
+        self.live_through(hours * HOUR, lambda: self.end_all(exit_status))
 
     def live_through(self, seconds: float, each_time: Callable[[], None] | None = None) -> None:
         left = seconds
@@ -613,6 +641,7 @@ class World(RuleBasedStateMachine):
     @rule(seconds=steps)
     def the_clock_is_set(self, seconds: float) -> None:
         self.wall += seconds
+        self.was_set_back |= seconds < 0
 
     @rule()
     def tick_now(self) -> None:
@@ -693,9 +722,12 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def all_end(self) -> None:
+        self.end_all(0)
+
+    def end_all(self, exit_status: int) -> None:
         self.the_runner_starts()
         for attempt in self.runner.running:
-            self.runner.commands[attempt].ending = self.ending()
+            self.runner.commands[attempt].ending = self.ending(exit_status)
             self.heard.append(attempt)
         self.the_daemon_listens()
 
@@ -786,14 +818,18 @@ class World(RuleBasedStateMachine):
         self.tell(PauseEnded(pause.scope))
 
     @precondition(lambda self: self.works)
-    @rule()
-    def a_dead_letter_is_redriven(self) -> None:
+    @rule(killed=st.booleans())
+    def a_dead_letter_is_redriven(self, killed: bool) -> None:
+        """And the daemon may be killed at once, and started again."""
         assert self.engine
         jobs = {job.id: job for job in self.engine.jobs()}
         for key, run in self.store.runs.items():
             if run.dead and key.job_id in jobs:
                 number = max(run.attempts, default=0)
                 self.tell(Redriven(AttemptKey(key, number), jobs[key.job_id]))
+                if killed:
+                    self.crash()
+                    self.start_daemon()
                 return
 
     @precondition(lambda self: self.works)
@@ -828,6 +864,31 @@ class World(RuleBasedStateMachine):
         if deadline is not None and attempt.number == 1 and attempt.run.turn < BY_HAND:
             late = self.wall - attempt.run.fire_time - start_delay(job, HOST)
             assert late <= deadline + 1, f"{late} s late: {attempt}"
+
+    def check_retry(self, key: RunKey, at: float) -> None:
+        """CRON_RETRY_UNTIL, which counts from the last redrive."""
+        run = self.store.runs[key]
+        since = run.since(key)
+        until = run.job.settings.retry_until
+        if isinstance(until, int):
+            assert at <= since + until, f"too late for a retry: {key}"
+        elif until == "next" and not self.was_set_back:
+            assert (self.store.latest(key.job_id) or 0) <= since, f"overtaken: {key}"
+
+    def check_dead(self, end: RecordEnded) -> None:
+        """No dead letter had a retry left, as long as its entry was there."""
+        assert self.engine
+        key, number = end.attempt.run, end.attempt.number
+        run = self.store.runs[key]
+        said = run.job.settings
+        status = end.ending.exit_status if end.ending else None
+        if number == run.last or not is_retryable(said, end.outcome, status):
+            return
+        retry_at = self.wall + retry_delay(said, key, number)
+        too_late = (
+            isinstance(said.retry_until, int) and retry_at > run.since(key) + said.retry_until
+        )
+        assert too_late or not self.engine.jobs().find({run.job.id}), f"too few: {end.attempt}"
 
     def check_hook(self, actions: list[Action]) -> None:
         """CRON_ON_FAILURE: of a Run that has failed for good, for the first time; of no other."""
@@ -885,6 +946,7 @@ class World(RuleBasedStateMachine):
             assert live.number == max(tried, default=0), key
             waits = live.state in (State.WAITING, State.QUEUED)
             assert waits == (not tried or tried[live.number].outcome is not None), key
+            assert not waits or not tried or live.planned == unfinished[key].retry_at, key
 
     @invariant()
     def what_the_engine_takes_for_running_is_known_to_the_runner(self) -> None:
