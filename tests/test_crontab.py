@@ -796,6 +796,17 @@ def test_a_job_stays_the_same(changed: tuple[str, ...]) -> None:
     assert before == {command: after[command] for command in before}
 
 
+@pytest.mark.parametrize("name", SETTINGS.keys() - {"CRON_NAME"})
+def test_a_job_stays_the_same_whatever_setting_is_added(name: str) -> None:
+    setting = f"{name}={GOOD_VALUES[name][0]}"
+    for line in ("@daily a", "CRON_NAME=n @daily a", "H ~ * * * a"):
+        known = job_of(line)
+        for changed in (job_of(f"{setting} {line}"), job_of(setting, line)):
+            assert (changed.id, changed.name, changed.schedule) == (
+                known.id, known.name, known.schedule,
+            )  # fmt: skip
+
+
 def test_a_name_keeps_the_id_when_the_command_changes() -> None:
     assert job_of("CRON_NAME=n @daily a").id == job_of("CRON_NAME=n 5 5 * * * b").id
 
@@ -818,6 +829,8 @@ def test_two_equal_lines_are_two_jobs() -> None:
     once, twice = read("@daily a").jobs, read("@daily a", "# between", "@daily a").jobs
     assert len({job.id for job in twice}) == 2
     assert twice[0].id == once[0].id
+    apart = read("@daily a", "CRON_NICE=5", "@daily a").jobs
+    assert [job.id for job in apart] == [job.id for job in twice]
 
 
 def test_every_job_has_an_id_and_a_name_of_its_own() -> None:

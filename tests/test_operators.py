@@ -109,6 +109,28 @@ def test_what_is_answered_is_on_record(tmp_path: Path) -> None:
         assert [row["what"] for row in op.rows("pause")] == ["all"]
 
 
+def test_a_job_keeps_its_history_when_its_table_changes_around_it(tmp_path: Path) -> None:
+    """Two equal lines are two Jobs; a name is another one."""
+    twins = f"{NEVER} true\n{NEVER} true\n"
+    with operating(tmp_path, twins) as op:
+        names = [row["job"] for row in op.rows("list")]
+        first, second = names
+        before = {name: op.start(name) for name in names}
+        for run_id in before.values():
+            op.daemon.wait_for("attempt_ended", run_id=run_id)
+        (tmp_path / "table").write_text(f"# moved\nCRON_PRIORITY=7\n@hourly x\n{twins}")
+        op.daemon.wait_for("table_loaded", count=2)
+        assert [row["job"] for row in op.rows("list")][1:] == names
+        assert [row["run_id"] for row in op.runs(first)] == [before[first]]
+        again = op.start(second)
+        assert [row["run_id"] for row in op.runs(second)] == [before[second], again]
+        (tmp_path / "table").write_text(f"CRON_NAME=named {NEVER} true\n{NEVER} true\n")
+        op.daemon.wait_for("table_loaded", count=3)
+        assert [row["job"] for row in op.rows("list")] == ["named", second]
+        assert op.runs("named") == []
+        assert len(op.runs(second)) == 2
+
+
 def test_output_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None:
     table = (
         f"CRON_NAME=short {NEVER} echo 0123456789\n"
