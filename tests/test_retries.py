@@ -381,6 +381,21 @@ def test_retries_in_the_real_daemon(tmp_path: Path) -> None:
     assert len(marks) == len(set(marks))  # no Attempt of a Run was started twice
 
 
+def test_a_kill_takes_no_retry_from_a_redriven_run(tmp_path: Path) -> None:
+    settings = "CRON_NAME=bad CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
+    command = f"[ $CRON_ATTEMPT = 3 ] && {held(tmp_path)}; exit 3"
+    with operating(tmp_path, f"{settings} @yearly {command}\n") as op:
+        run_id = op.start("bad")
+        op.daemon.wait_for("attempt_ended", run_id=run_id, attempt=2)
+        op.rows("dead", "redrive", run_id)
+        op.daemon.wait_for("attempt_started", run_id=run_id, attempt=3)
+        op.kill_daemon()
+        op.open_gate()
+        op.daemon.wait_for("retry_planned", run_id=run_id, attempt=3)
+        op.daemon.wait_for("attempt_ended", run_id=run_id, attempt=4)
+        assert [row["run_id"] for row in op.rows("dead", "list")] == [run_id]
+
+
 def test_a_fire_time_that_came_before_a_kill_has_come(tmp_path: Path) -> None:
     table = f"CRON_NAME=long CRON_RETRIES=9 @every 5s {held(tmp_path)}; exit 3\n"
     with operating(tmp_path, table) as op:
