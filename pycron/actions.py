@@ -59,9 +59,10 @@ class ZonesChanged:
 class Resumed:
     """A Run that an earlier daemon left behind; Attempt 0 when none was begun.
 
-    `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`. `gone`: the
-    entry is no longer there, so no Attempt can be begun. `redrive`: the last one, of a Run that has
-    been a dead letter. `latest`: the last fire time of its Job that has come.
+    `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`, with
+    `exit_status`. `gone`: the entry is no longer there, so no Attempt can be begun. `redrive`: the
+    last one, of a Run that has been a dead letter. `latest`: the last fire time of its Job that has
+    come.
     """
 
     attempt: AttemptKey
@@ -73,6 +74,7 @@ class Resumed:
     gone: bool = False
     redrive: Redrive | None = None
     latest: int | None = None
+    exit_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,6 +324,7 @@ class Daemon:
                     gone=job is None,
                     redrive=left.redrive,
                     latest=left.latest,
+                    exit_status=left.exit_status,
                 )
             )
 

@@ -422,7 +422,8 @@ class Engine:
         self._ahead.add(run)  # whatever becomes of it before that time is handed out
         live = self._alive.enter(run, job, self._runs.planned(run, job))
         live.number, live.redrive, live.gone = number, event.redrive, event.gone
-        live.outcome, live.pid, live.started = event.outcome, event.pid, event.started
+        live.outcome, live.exit_status = event.outcome, event.exit_status
+        live.pid, live.started = event.pid, event.started
         if event.latest is not None:
             self._alive.came(job.id, event.latest)
         if number and event.outcome is None:

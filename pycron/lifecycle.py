@@ -85,8 +85,8 @@ class Live:
     """A Run that has not ended, and the Attempt it is at (0: none yet).
 
     `planned`: when the Attempt that it waits for is to start. `put_off`: it waits for the end of a
-    pause. `outcome`: how the Attempt before ended. `redrive`: the last one, where it has been a
-    dead letter. `gone`: its entry is no longer there.
+    pause. `outcome`, `exit_status`: of the Attempt before, which has failed. `redrive`: the last
+    one, where it has been a dead letter. `gone`: its entry is no longer there.
     """
 
     job: Job
@@ -95,6 +95,7 @@ class Live:
     number: int = 0
     put_off: bool = False
     outcome: Outcome | None = None
+    exit_status: int | None = None
     redrive: Redrive | None = None
     pid: int | None = None
     started: float | None = None

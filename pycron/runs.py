@@ -58,6 +58,10 @@ class End:
     ending: Ending | None
     reason: str | None
 
+    @property
+    def exit_status(self) -> int | None:
+        return self.ending.exit_status if self.ending else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -353,7 +357,7 @@ class Runs:
         """Give up one that has not begun, as this; or not begun again, as a failure."""
         self.give_up(run, live.outcome or outcome, reason, dead=dead)
         if live.outcome:
-            self._run_hook(run, live, live.outcome, None)
+            self._run_hook(run, live, live.outcome, live.exit_status)
 
     def change_job(self, run: RunKey, live: Live, job: Job) -> None:
         """Its entry says something else: what was asked for, or handed over, is taken back."""
@@ -415,11 +419,11 @@ class Runs:
             RecordEnded(attempt, end.outcome, end.ending, plan.reason, end.outcome, dead=plan.dead)
         )
         if end.outcome not in (Outcome.SUCCEEDED, Outcome.CANCELLED):
-            self._run_hook(run, live, end.outcome, end.ending)
+            self._run_hook(run, live, end.outcome, end.exit_status)
 
     def _wait_for_retry(self, attempt: AttemptKey, live: Live, end: End, at: float) -> None:
         self.alive.step(attempt.run, Step.FAILED)
-        live.outcome, live.planned = end.outcome, at
+        live.outcome, live.exit_status, live.planned = end.outcome, end.exit_status, at
         live.pid = live.started = None
         self.out.records.append(RecordEnded(attempt, end.outcome, end.ending, end.reason, None, at))
         self.out.logs.append(reports.retry_planned(attempt, live.job, at - self.now.wall))
@@ -431,10 +435,9 @@ class Runs:
     def _plan_retry(self, attempt: AttemptKey, live: Live, end: End) -> _Plan:
         """What comes after an Attempt that has ended so."""
         settings = live.job.settings
-        status = end.ending.exit_status if end.ending else None
         if end.outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED) or not settings.retries:
             return _Plan(end.reason)
-        if live.number >= live.last or not is_retryable(settings, end.outcome, status):
+        if live.number >= live.last or not is_retryable(settings, end.outcome, end.exit_status):
             return _Plan(end.reason, dead=True)
         since = live.redrive.at if live.redrive else attempt.run.fire_time
         if settings.retry_until == "next" and self.alive.has_come(live.job.id, since):
@@ -443,12 +446,12 @@ class Runs:
         past = past_retrying(settings, since, at)
         return _Plan(end.reason or past, dead=True) if past else _Plan(end.reason, at)
 
-    def _run_hook(self, run: RunKey, live: Live, outcome: Outcome, ending: Ending | None) -> None:
+    def _run_hook(self, run: RunKey, live: Live, outcome: Outcome, exit_status: int | None) -> None:
         """CRON_ON_FAILURE: a Run of its own, of which there can be one only.
 
         So a dead letter that fails again is not told of again.
         """
-        hook = failure_hook(live.job, run, outcome, ending.exit_status if ending else None)
+        hook = failure_hook(live.job, run, outcome, exit_status)
         if hook is None or live.redrive:
             return
         hook_run = RunKey(hook.id, run.fire_time, run.turn)

@@ -53,9 +53,9 @@ _KEPT_SETTINGS = ("pool", "kill_after", "retries")
 class Unfinished:
     """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
 
-    `outcome`: of that Attempt, where it has ended; then `retry_at` is when the next one is due.
-    `redrive`: the last one, where it has been a dead letter. `latest`: the last fire time of its
-    Job that has come.
+    `outcome`, `exit_status`: of that Attempt, where it has ended; then `retry_at` is when the next
+    one is due. `redrive`: the last one, where it has been a dead letter. `latest`: the last fire
+    time of its Job that has come.
     """
 
     attempt: AttemptKey
@@ -66,6 +66,7 @@ class Unfinished:
     retry_at: float | None
     redrive: Redrive | None
     latest: int | None
+    exit_status: int | None
 
 
 class Store:
@@ -419,6 +420,7 @@ class Store:
             " jobs.settings, runs.fire_time, runs.pass, runs.retry_at, runs.redriven,"
             " runs.redriven_at,"
             " attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,"
+            " attempts.exit_status,"
             " (SELECT max(fire_time) FROM runs AS others WHERE others.job = runs.job"
             " AND fire_time <= ? AND started_by IS NULL) AS latest"
             " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = jobs.user"
@@ -488,6 +490,7 @@ def _unfinished(row: sqlite3.Row) -> Unfinished:
         retry_at=row["retry_at"],
         redrive=None if redriven_at is None else Redrive(row["redriven"], redriven_at),
         latest=row["latest"],
+        exit_status=row["exit_status"],
     )
 
 

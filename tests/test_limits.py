@@ -238,11 +238,24 @@ def test_nobody_is_told_when_a_retry_has_succeeded(tmp_path: Path) -> None:
 
 
 def test_a_failure_that_the_next_fire_time_overtakes_is_told(tmp_path: Path) -> None:
-    settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='echo $CRON_FAILED_RUN_ID'"
+    tell = "echo $CRON_FAILED_RUN_ID $CRON_EXIT_STATUS"
+    settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='{tell}'"
     with operating(tmp_path, f"CRON_NAME=bad {settings} @every 2s exit 3\n") as op:
         given_up = op.daemon.wait_for("run_given_up", job="bad", outcome="failed")
         told = op.daemon.wait_for("attempt_ended", job="bad:on-failure")
-        assert op.do("log", told["run_id"]).stdout == f"{given_up['run_id']}\n"
+        assert op.do("log", told["run_id"]).stdout == f"{given_up['run_id']} 3\n"
+
+
+def test_a_failure_whose_entry_goes_before_its_retry_is_told(tmp_path: Path) -> None:
+    """By a daemon that has not seen it."""
+    settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='echo $CRON_EXIT_STATUS'"
+    with operating(tmp_path, f"CRON_NAME=bad {settings} {NEVER} exit 3\n") as op:
+        op.start("bad")
+        op.daemon.wait_for("retry_planned", job="bad")
+        op.kill_daemon()
+        (tmp_path / "table").write_text(f"{NEVER} another\n")
+        told = op.daemon.wait_for("attempt_ended", job="bad:on-failure")
+        assert op.do("log", told["run_id"]).stdout == "3\n"
 
 
 def test_a_failure_that_fails_itself_is_told_to_nobody(tmp_path: Path) -> None:

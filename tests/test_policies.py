@@ -738,7 +738,17 @@ def test_the_hook_is_run_when_the_next_fire_time_ends_the_waiting_for_a_retry() 
 def test_the_hook_is_run_when_the_entry_of_a_waiting_retry_goes(event: InputEvent) -> None:
     found = retry_waits_for_its_time("CRON_ON_FAILURE=oops")
     (hook,) = begun(found.sim.tell(event))
-    assert dict(hook.job.environment)["CRON_OUTCOME"] == "failed"
+    told = dict(hook.job.environment)
+    assert (told["CRON_OUTCOME"], told["CRON_EXIT_STATUS"]) == ("failed", "1")
+
+
+def test_the_hook_knows_the_exit_status_that_an_earlier_daemon_has_seen() -> None:
+    found = case(f"{RETRIES} CRON_ON_FAILURE=oops")
+    attempt = AttemptKey(RunKey(found.job.id, START - 60), 1)
+    retry_at = START + 600.0
+    found.sim.tell(Resumed(attempt, found.job, 42, 1.0, retry_at, Outcome.FAILED, exit_status=3))
+    (hook,) = begun(found.sim.tell(TableRemoved("alice")))
+    assert dict(hook.job.environment)["CRON_EXIT_STATUS"] == "3"
 
 
 def test_the_hook_is_run_when_a_run_fails_whose_entry_has_gone() -> None:

@@ -474,8 +474,11 @@ def test_what_is_kept_of_a_job_whose_entry_may_go(tmp_path: Path) -> None:
 def test_an_attempt_that_ended_while_its_run_goes_on(store: Store) -> None:
     job = a_job()
     store.write(begun(job))
-    store.write([RecordEnded(first(job), Outcome.FAILED, None, "once more", None)])
-    assert [item.attempt for item in store.unfinished()] == [first(job)]  # the last one, not none
+    ending = Ending(NOON + 2.5, 3, None, 0.25, 1_000_000, 42, 40)
+    store.write([RecordEnded(first(job), Outcome.FAILED, ending, "once more", None)])
+    (left,) = store.unfinished()
+    assert left.attempt == first(job)  # the last one, not none
+    assert (left.outcome, left.exit_status) == (Outcome.FAILED, 3)
     assert [row["outcome"] for row in store.runs(Filter(1))] == [None]
     second = AttemptKey(first(job).run, 2)
     store.write([RecordAttempt(second)])
