@@ -285,7 +285,7 @@ class _Reader:
         if (values.get("nice") or 0) < 0 and user != "root":
             message = f'bad CRON_NICE: "{values["nice"]}" (below 0 is for root)'
             raise Complaint("bad-setting", message, start)
-        job_id = int(digest(self.source.name, "name" if name else "entry", name or identity), 16)
+        job_id = self._id_of(user, name, identity)
         if job_id in self._ids:
             other = self.entries.line_of(job_id)
             message = f"the same id as line {other}: change the command a little"
@@ -295,6 +295,16 @@ class _Reader:
         context = self.entries.context_number(user, self._environment_now(), settings)
         begin = self._offset + (len(encoded(line[:begin])) if begin else 0)
         self.entries.add(begin, self._line, job_id, context, schedule, name, twin)
+
+    def _id_of(self, user: str, name: str | None, identity: str) -> int:
+        """What has a name keeps its id whatever it becomes, but not as another user's.
+
+        Else that user would have the Runs of the one before, to see and to end.
+        """
+        if name is None:
+            return int(digest(self.source.name, "entry", identity), 16)
+        owner = () if self.source.owner else (user,)
+        return int(digest(self.source.name, "name", name, *owner), 16)
 
     def _settings_of(self, values: dict[str, Any], flags: str) -> Settings:
         """-s of OpenBSD is CRON_CONCURRENCY=forbid, unless the table says otherwise."""

@@ -20,7 +20,7 @@ _SELECT_RUNS = """
 SELECT runs.number, jobs.id AS job_id, jobs.name AS job, jobs."table", jobs.line,
     users.name AS user, jobs.schedule, jobs.zone, jobs.command, runs.fire_time, runs.pass,
     runs.outcome, runs.reason, runs.dead, runs.retry_at, runs.started_by
-FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = jobs.user
+FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user
 """
 
 # A condition and the values that it is about.

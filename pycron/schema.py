@@ -26,7 +26,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
--- `user` is the Job's, once more, so that an index can have it.
+-- `user` is whose the Run is, whatever becomes of the Job.
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY,
     job INTEGER NOT NULL REFERENCES jobs,

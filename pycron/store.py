@@ -423,7 +423,7 @@ class Store:
             " attempts.exit_status,"
             " (SELECT max(fire_time) FROM runs AS others WHERE others.job = runs.job"
             " AND fire_time <= ? AND started_by IS NULL) AS latest"
-            " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = jobs.user"
+            " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user"
             " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
             " (SELECT max(number) FROM attempts WHERE run = runs.number)"
             " WHERE runs.outcome IS NULL ORDER BY runs.number"

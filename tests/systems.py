@@ -81,9 +81,14 @@ class System:
         self.shell(f"printf '%s' {shlex.quote(text)} > {hidden}; mv {hidden} {quoted}")
 
     def runs(self, *arguments: str, user: str = "root") -> list[dict[str, Any]]:
-        listed = self.run("pycron", "runs", "--json", *arguments, user=user)
-        assert listed.returncode == 0, listed.stderr
-        return [json.loads(line) for line in listed.stdout.splitlines()]
+        return self.rows("runs", *arguments, user=user)
+
+    def rows(self, *words: str, user: str = "root") -> list[dict[str, Any]]:
+        """What a verb that succeeds prints with --json."""
+        verb, *arguments = words
+        done = self.run("pycron", verb, "--json", *arguments, user=user)
+        assert (done.returncode, done.stderr) == (0, ""), words
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     def close(self) -> None:
         self.daemon.stop()

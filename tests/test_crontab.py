@@ -825,6 +825,15 @@ def test_another_table_or_user_is_another_job() -> None:
     assert users[0].id != users[1].id
 
 
+def test_a_name_that_goes_to_another_user_is_another_job() -> None:
+    """What ran as root is nobody else's to see because of what the table says now."""
+    before, after = (job_of(f"CRON_NAME=n @daily {user} x", source=SYSTEM)
+                     for user in ("root", "bob"))  # fmt: skip
+    assert (before.name, after.name) == ("n", "n")
+    assert before.id != after.id
+    assert job_of("CRON_NAME=n @hourly bob y", source=SYSTEM).id == after.id
+
+
 def test_two_equal_lines_are_two_jobs() -> None:
     once, twice = read("@daily a").jobs, read("@daily a", "# between", "@daily a").jobs
     assert len({job.id for job in twice}) == 2

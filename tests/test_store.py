@@ -401,6 +401,24 @@ def test_a_job_that_has_moved(store: Store) -> None:
     }
 
 
+def test_a_run_stays_whose_it_was(store: Store) -> None:
+    before = a_job("CRON_NAME=x * * * * * true")
+    after = replace(before, user="bert")
+    store.write(begun(before))
+    store.write(begun(after, NOON + 60))
+    rows = store.runs(Filter(10))
+    assert [(row["fire_time"], row["user"]) for row in rows] == [
+        (NOON + 60, "bert"),
+        (NOON, "anna"),
+    ]
+    found = store.run(RunKey(before.id, NOON))
+    assert found
+    assert found[0]["user"] == "anna"
+    for user, fire_time in (("anna", NOON), ("bert", NOON + 60)):
+        assert [row["fire_time"] for row in store.runs(Filter(10, user=user))] == [fire_time]
+    assert [left.job.user for left in store.unfinished()] == ["anna", "bert"]
+
+
 def test_what_is_no_utf8_is_shown_as_escapes(store: Store) -> None:
     job = a_job("* * * * * echo \udcff ä")
     store.write(begun(job))

@@ -85,6 +85,45 @@ def test_a_user_sees_only_their_own(system: System) -> None:
     assert "secret" in system.run("pycrontab", "-u", mine, "-l").stdout  # as root
 
 
+def test_what_ran_as_root_is_not_for_whom_the_entry_runs_now(system: System) -> None:
+    """One Run of root's goes on, one has ended, one is a dead letter; then the user changes."""
+    user, table = USERS[0], places.DROP_INS / "moved"
+    entries = {"ended": "echo secret", "alive": "echo secret; sleep 1000", "dead": "exit 1"}
+    marks = {"dead": "CRON_RETRIES=1 CRON_RETRY_DELAY=1 CRON_RETRY_JITTER=0 "}
+    text = "".join(f"CRON_NAME={name} {marks.get(name, '')}0 0 1 1 * root {command}\n"
+                   for name, command in entries.items())  # fmt: skip
+    system.write(table, text)
+    system.daemon.wait_for("table_loaded", table=str(table))
+    run_ids = {}
+    for name in entries:
+        (started,) = system.rows("start", name)
+        run_ids[name] = started["run_id"]
+    system.daemon.wait_for("attempt_started", run_id=run_ids["alive"])
+    system.daemon.wait_for("attempt_ended", run_id=run_ids["ended"])
+    system.daemon.wait_for("attempt_ended", run_id=run_ids["dead"], attempt=2)
+    system.write(table, text.replace(" root ", f" {user} "))
+    system.daemon.wait_for("table_loaded", table=str(table), count=2)
+    assert {row["job"] for row in system.rows("list", user=user)} == set(entries)
+    assert system.runs(user=user) == []
+    assert system.rows("dead", "list", user=user) == []
+    for name, run_id in run_ids.items():
+        for words in (("show", run_id), ("log", run_id), ("kill", run_id), ("kill", name),
+                      ("dead", "drop", run_id), ("dead", "redrive", run_id)):  # fmt: skip
+            done = system.run("pycron", *words, user=user)
+            assert (done.returncode, done.stdout) == (1, ""), words
+        (answer,) = system.rows("why", name, system.runs("--job", name)[0]["fire_time"], user=user)
+        assert answer["runs"] == []
+        assert [(row["run_id"], row["user"]) for row in system.runs("--job", name)] == [
+            (run_id, "root")
+        ]
+    (top,) = system.rows("top", user=user)
+    assert (top["running"], top["waiting"]) == ([], [])
+    redriven = system.run("pycron", "dead", "redrive", run_ids["dead"])
+    assert (redriven.returncode, redriven.stderr) == (
+        1, "pycron: dead: its entry is gone; it can only be dropped\n"
+    )  # fmt: skip
+
+
 def test_operators_see_all(system: System) -> None:
     subprocess.run(["groupadd", "-f", "pycron"], check=True)
     subprocess.run(["usermod", "-aG", "pycron", USERS[2]], check=True)
