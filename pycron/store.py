@@ -379,13 +379,14 @@ class Store:
     def gap_at(self, instant: int, *, wall: bool) -> str | None:
         """Why fire times at this UTC second have no Run; None where nothing is on record.
 
-        `wall`: of Jobs that follow the wall clock, else of fixed ones.
+        `wall`: of Jobs that follow the wall clock, else of fixed ones. Raises StoreError.
         """
-        row = self._db.execute(
-            "SELECT reason FROM gaps WHERE after < ? AND until >= ? AND wall = ?"
-            " ORDER BY number DESC LIMIT 1",
-            (instant, instant, wall),
-        ).fetchone()
+        with self._errors():
+            row = self._db.execute(
+                "SELECT reason FROM gaps WHERE after < ? AND until >= ? AND wall = ?"
+                " ORDER BY number DESC LIMIT 1",
+                (instant, instant, wall),
+            ).fetchone()
         return None if row is None else str(row[0])
 
     def boots_in(self, second: int) -> int:

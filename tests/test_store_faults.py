@@ -28,7 +28,7 @@ from pycron.backlog import Backlog
 from pycron.control import ControlClient, ControlError
 from pycron.crontab import Judge, parse
 from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
-from pycron.store import Filter, Store, StoreCorrupt, StoreError
+from pycron.store import Filter, Keep, Store, StoreCorrupt, StoreError
 from pycron.timetable import Cursor
 from tests.daemons import RunningDaemon, foreground, program
 
@@ -109,13 +109,35 @@ def in_use(store: Store) -> None:
     assert [row["command"] for row in store.runs(Filter(10, job=job.id))] == ["later"]
 
 
-def test_damage_met_in_reading_is_an_error_of_ours(path: Path) -> None:
+RUN = RunKey(a_job().id, NOON)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.pauses(),
+        lambda store: store.done_after(0),
+        lambda store: store.gap_at(NOON, wall=True),
+        lambda store: store.unfinished(),
+        lambda store: store.runs(Filter(10)),
+        lambda store: store.run(RUN),
+        lambda store: store.short_output(AttemptKey(RUN, 1)),
+        lambda store: store.owners_of("true"),
+        lambda store: store.count_runs(),
+        lambda store: store.drop_dead(RUN),
+        lambda store: store.prune(Keep(0, 0, 0, 0, 0, 0), lambda _: None),
+    ],
+)
+def test_damage_met_in_reading_is_an_error_of_ours(
+    path: Path, read: Callable[[Store], object]
+) -> None:
+    """Whatever is read; and it is kept in mind, so that the next write has it repaired."""
     with closing(Store(path)) as store:
         overwrite(path, 0, path.stat().st_size)
         with pytest.raises(StoreCorrupt):
-            store.pauses()
+            read(store)
         with pytest.raises(StoreCorrupt):
-            store.done_after(0)
+            store.write([])
         assert store.meta("runner") == "12-34"
         assert store.cursor() == Cursor(NOON, NOON + 60)
 
