@@ -151,8 +151,11 @@ class Commands:
     def _may_come_up(self, attempt: AttemptKey) -> bool:
         """Whether the engine, from what is on record, can want this Attempt to be started.
 
-        Then it was, by a daemon that was killed before it could write that down.
+        Then it was, by a daemon that was killed before it could write that down. What can't be read
+        may say anything.
         """
+        if self._store.unread:
+            return True
         cursor = self._store.cursor()
         ahead = cursor is not None and attempt.run.fire_time > min(cursor.fixed, cursor.wall)
         return ahead or attempt.run in self.left_behind
@@ -180,6 +183,17 @@ class Commands:
 
     def settle(self) -> None:
         """What was told early and nobody has asked for since: take it as it is."""
+        if self._store.unread:
+            return
         told, self._told_early = self._told_early, {}
         for message in told.values():
             self.heard(message)
+
+    def meet_late(self) -> None:
+        """Compare again, when what an earlier daemon has left can be read at last."""
+        for running in self._engine.attempts:
+            left = running.attempt.run in self.left_behind
+            if left and str(running.attempt) not in self._told_early:
+                reason = "the runner does not know it; nobody knows how the command ended"
+                self._feed(Lost(running.attempt, reason))
+        self.settle()

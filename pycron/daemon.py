@@ -9,6 +9,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
@@ -23,8 +24,10 @@ from pycron.actions import (
     Log,
     Now,
     Order,
+    PauseBegan,
     Pressure,
     Record,
+    RecordBoot,
     Resumed,
     StopStarting,
     Tick,
@@ -88,15 +91,16 @@ class Daemon:
     """One daemon, in one of its three modes."""
 
     def __init__(self, setup: Setup, log: Callable[[Log], None]) -> None:
-        """Raises StoreError, or OSError when a socket or a watch can't be had."""
+        """Raises StoreTooNew, or OSError when a socket or a watch can't be had."""
         self._setup = setup
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._accounts = Accounts(setup.account)
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
-        self._store = Store(setup.places.database)
-        setup.places.output.mkdir(exist_ok=True)
+        self._store = Store(setup.places.database, may_wait=True)
+        with suppress(OSError):  # what is printed can't be kept, then
+            setup.places.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
         self._actions: list[Action] = []  # to be performed at the end of this turn of the loop
@@ -118,7 +122,9 @@ class Daemon:
         self._runner = RunnerLink(
             setup.places, self._selector, self._commands.met, self._commands.heard, self._log
         )
-        self._recorder = Recorder(self._store, self._runner.acknowledge, self._log)
+        self._recorder = Recorder(
+            self._store, self._runner.acknowledge, self._take_up_late, self._log
+        )
         self._tables = Tables(
             Spool(setup.tables, setup.config.table_bytes, setup.config.tables),
             self._accounts,
@@ -287,7 +293,9 @@ class Daemon:
             on_record = list(takewhile(lambda action: isinstance(action, Order), actions))
             self._order_first([action for action in on_record if isinstance(action, Order)])
             rest = actions[len(on_record) :]
-            self._recorder.write([action for action in rest if isinstance(action, Record)])
+            records = [action for action in rest if isinstance(action, Record)]
+            self._recorder.write(records)
+            self._remember_boot(records)
             self._commands.order([action for action in rest if isinstance(action, Order)])
             for action in rest:
                 if isinstance(action, Log):
@@ -305,7 +313,9 @@ class Daemon:
 
     def _resume(self) -> None:
         """Take up the Runs that an earlier daemon left behind."""
-        all_left = self._store.unfinished()
+        all_left = [
+            left for left in self._store.unfinished() if not self._engine.is_alive(left.attempt.run)
+        ]
         jobs = self._engine.jobs().find({left.job.id for left in all_left})
         hooks = self._hooks({left.job.id for left in all_left} - jobs.keys())
         for left in all_left:
@@ -327,6 +337,15 @@ class Daemon:
                     exit_status=left.exit_status,
                 )
             )
+
+    def _take_up_late(self) -> None:
+        """What could not be read when this daemon began."""
+        known = {pause.scope for pause in self._engine.pauses}
+        for pause in self._store.pauses():
+            if pause.scope not in known:
+                self._feed(PauseBegan(pause))
+        self._resume()
+        self._commands.meet_late()
 
     def _hooks(self, hook_ids: set[str]) -> dict[str, Job]:
         """The Jobs whose CRON_ON_FAILURE has one of these ids, by it."""
@@ -350,8 +369,25 @@ class Daemon:
     def _boot(self) -> None:
         """@reboot: once a boot; in the foreground, where the daemon is the machine, each start."""
         boot_id = host.boot_id()
-        if self._setup.mode is Mode.FOREGROUND or self._store.meta("boot_id") != boot_id:
+        booted = (self._store.meta("boot_id"), self._remembered_boot())
+        if self._setup.mode is Mode.FOREGROUND or boot_id not in booted:
             self._feed(Booted(boot_id, self._store.boots_in(int(time.time()))))
+
+    def _remember_boot(self, records: list[Record]) -> None:
+        """Where the store can't be told of @reboot: what is in the run directory ends with a boot.
+
+        Else a daemon that comes after this one would run it again.
+        """
+        for record in records:
+            if isinstance(record, RecordBoot) and self._recorder.behind:
+                with suppress(OSError):
+                    self._setup.places.booted.write_text(record.boot_id)
+
+    def _remembered_boot(self) -> str | None:
+        try:
+            return self._setup.places.booted.read_text()
+        except (OSError, ValueError):
+            return None
 
     # ---- signals
 

@@ -41,6 +41,11 @@ class Places:
         return self.state / "output"
 
     @property
+    def booted(self) -> Path:
+        """The boot whose @reboot has run, where the database could not be told."""
+        return self.run / "booted"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 

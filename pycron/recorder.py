@@ -7,44 +7,60 @@ from pycron.actions import Log, Record
 from pycron.backlog import Backlog, run_of
 from pycron.events import Event
 from pycron.model import RunKey
-from pycron.store import RecordRefused, Repair, Store, StoreCorrupt, StoreError
+from pycron.store import RecordRefused, Repair, Store, StoreCorrupt, StoreError, StoreShut
 
 _REPAIR_PACE = 60.0  # seconds
+_OPENING_PACE = 10.0  # seconds
 
 
 class Recorder:
-    """The only writer of the store. `acknowledge` tells the runner which Attempts it may forget."""
+    """The only writer of the store.
+
+    `acknowledge` tells the runner which Attempts it may forget; `read` is called when a store that
+    could not be read can be.
+    """
 
     def __init__(
-        self, store: Store, acknowledge: Callable[[list[str]], None], log: Callable[[Log], None]
+        self,
+        store: Store,
+        acknowledge: Callable[[list[str]], None],
+        read: Callable[[], None],
+        log: Callable[[Log], None],
     ) -> None:
         self._store = store
         self._acknowledge = acknowledge
+        self._read = read
         self._log = log
         self._backlog = Backlog()
         self._unacknowledged: list[str] = []
         self._next_repair = 0.0
+        self._next_opening = 0.0
         if store.repaired:
             self._say_repaired(store.repaired)
+        if store.shut:
+            self._next_opening = time.monotonic() + _OPENING_PACE
+            self._log(Log(Event.STORE_FAILED, {"reason": store.shut}, bad=True))
 
     @property
     def behind(self) -> bool:
-        """Whether there is something that could not be written."""
-        return bool(self._backlog)
+        """Whether there is something that can't be written."""
+        return bool(self._backlog or self._store.shut)
 
     def acknowledge(self, ended: list[str]) -> None:
         """These Attempts have ended: the runner may forget them once all is written."""
         self._unacknowledged += ended
-        if not self._backlog and self._unacknowledged:
+        if not self.behind and self._unacknowledged:
             self._acknowledge(self._unacknowledged)
             self._unacknowledged = []
 
     def write(self, records: list[Record]) -> None:
         """Into the store; what can't be written now is tried again with what comes next."""
-        failed_before = bool(self._backlog)
+        failed_before = self.behind
         if records:
             self._give_up_on(self._backlog.add(records))
         try:
+            if self._store.shut:
+                self._open_again(self._store.shut)
             while self._backlog:
                 self._write_first()
         except StoreError as error:
@@ -76,6 +92,19 @@ class Recorder:
                 fields = {"reason": str(error), "run_id": run and str(run)}
                 self._log(Log(Event.STORE_FAILED, fields, bad=True))
             self._backlog.written(1)
+
+    def _open_again(self, why_not: str) -> None:
+        """Every few seconds at the most. Raises StoreError."""
+        if time.monotonic() < self._next_opening:
+            raise StoreShut(why_not)
+        self._next_opening = time.monotonic() + _OPENING_PACE
+        unread = self._store.unread
+        try:
+            self._store.open_again()
+        except StoreCorrupt as error:
+            self._repair(error)
+        if unread:
+            self._read()
 
     def _repair(self, error: StoreCorrupt) -> None:
         """Once a minute at the most: what lies below may be broken for good. Raises StoreError."""

@@ -16,6 +16,14 @@ from pycron.schema import StoreError, open_database, store_error
 
 _ASIDE_KEPT = 3
 
+# What a damaged file answers with. A disk without room has other words, and rows to come back for.
+_NO_SUCH_ROWS = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNREADABLE = (
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+)
+
 # In the order in which they are saved: first what keeps a fire time from running twice. The order
 # of their rows, and what the triggers count anew.
 _TABLES = {
@@ -61,7 +69,7 @@ def repair(path: Path, reason: str) -> Repair:
         aside = _set_aside(path)
         os.replace(fresh, path)
         sync_directory(path.parent)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path}: {reason}; it can't be repaired: {error}") from error
     return Repair(aside, runs, reason)
 
@@ -113,9 +121,16 @@ def _open_as_it_is(path: Path) -> sqlite3.Connection:
 def _is_readable(source: sqlite3.Connection) -> bool:
     try:
         source.execute("SELECT 1 FROM meta")
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
         return False
     return True
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF in _NO_SUCH_ROWS or code in _UNREADABLE
 
 
 def _patch_first_page(damaged: Path, fresh: Path, patched: Path) -> None:
@@ -191,5 +206,6 @@ def _readable_rows(source: sqlite3.Connection, query: str, order: str) -> Iterat
         try:
             yield from source.execute(f"{query} ORDER BY {keys}")
             return
-        except sqlite3.DatabaseError:
-            continue
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise

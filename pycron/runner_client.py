@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from pycron import sockets
 from pycron.accounts import Account
@@ -198,7 +199,7 @@ def _launch(listener: int, log: Path, prefix: list[str]) -> "subprocess.Popen[by
     handed_on = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
     handed_on += [name for name in ("TZ", "XDG_RUNTIME_DIR") if name in os.environ]
     environment |= {name: os.environ[name] for name in handed_on}
-    with log.open("ab") as messages:
+    with _appending(log) as messages:
         return subprocess.Popen(
             [*prefix, sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
@@ -209,6 +210,14 @@ def _launch(listener: int, log: Path, prefix: list[str]) -> "subprocess.Popen[by
             cwd="/",
             start_new_session=True,
         )
+
+
+def _appending(log: Path) -> BinaryIO:
+    """A log that can't be written to keeps no command from being started."""
+    try:
+        return log.open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
 
 
 def start_message(

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -144,6 +145,14 @@ class StoreCorrupt(StoreError):
     """The file is damaged, or is no database at all."""
 
 
+class StoreTooNew(StoreError):
+    """The database is one of a newer pycron."""
+
+
+class StoreShut(StoreError):
+    """The database could not be opened, so far."""
+
+
 def store_error(path: Path, error: Exception) -> StoreError:
     """What an error of SQLite means for who called."""
     kind = StoreError
@@ -169,6 +178,8 @@ def open_database(path: Path) -> sqlite3.Connection:
             database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA foreign_keys = ON")
+            # SQLite falls back on reading only, for as long as it is open, and says so at a write.
+            database.execute("DELETE FROM meta WHERE 0")
         except BaseException:
             database.close()
             raise
@@ -177,12 +188,41 @@ def open_database(path: Path) -> sqlite3.Connection:
     return database
 
 
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The database as it is, also where nothing can be written. Raises StoreError."""
+    log = path.with_name(f"{path.name}-wal")
+    # All is in the file where there is no log; and without one SQLite would want to make one.
+    how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    try:
+        database = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
+        database.row_factory = sqlite3.Row
+        try:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error:
+            database.close()
+            raise
+    except sqlite3.Error as error:
+        raise store_error(path, error) from error
+    if version != len(MIGRATIONS):
+        database.close()
+        raise StoreError(f"{path}: schema version {version}, and it can't be brought up to date")
+    return database
+
+
+def open_blank() -> sqlite3.Connection:
+    """A database in memory, with nothing in it."""
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    database.row_factory = sqlite3.Row
+    _migrate(database, Path(":memory:"))
+    return database
+
+
 def _migrate(database: sqlite3.Connection, path: Path) -> None:
     """Each step in a transaction of its own, with the version that it leads to."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         reason = f"schema version {version}; this pycron knows {len(MIGRATIONS)}"
-        raise StoreError(f"{path}: {reason}")
+        raise StoreTooNew(f"{path}: {reason}")
     if version == 0:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can shrink again
     for number, step in enumerate(MIGRATIONS[version:], version + 1):

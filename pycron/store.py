@@ -8,7 +8,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,22 @@ from pycron.model import AttemptKey, Job, Outcome, Pause, Redrive, RunKey, Sourc
 from pycron.repair import Repair, repair
 from pycron.retention import Keep, Retention
 from pycron.schedule import Reboot
-from pycron.schema import RecordRefused, StoreCorrupt, StoreError, open_database, store_error
+from pycron.schema import (
+    RecordRefused,
+    StoreCorrupt,
+    StoreError,
+    StoreShut,
+    StoreTooNew,
+    open_blank,
+    open_database,
+    open_to_read,
+    store_error,
+)
 from pycron.settings import Settings, intern
 from pycron.timetable import Cursor
 
 __all__ = ["Filter", "Keep", "RecordRefused", "Repair", "Row", "Store", "StoreCorrupt",
-           "StoreError", "Unfinished"]  # fmt: skip
+           "StoreError", "StoreShut", "StoreTooNew", "Unfinished"]  # fmt: skip
 
 _FORGOTTEN_A_LOOK = 2000  # Runs, at the least
 
@@ -72,33 +82,53 @@ class Unfinished:
 class Store:
     """One connection, one writer.
 
-    `repaired`: what was done to a file that was found damaged when it was opened.
+    `repaired`: what was done to a file that was found damaged when it was opened. `shut`: why it
+    can't be opened; until it can, nothing is written. `unread`: it could not even be read so far,
+    and what an earlier daemon has left is not known.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the database, repaired where it is damaged. Raises StoreError."""
+    def __init__(self, path: Path, *, may_wait: bool = False) -> None:
+        """Open or create the database, repaired where it is damaged. Raises StoreError.
+
+        `may_wait`: one that can't be opened is shut, for now, and only one that is too new is an
+        error.
+        """
         self._path = path
         self._meta: dict[str, str] = {}
         self.repaired: Repair | None = None
+        self.shut: str | None = None
+        self.unread = False
         try:
-            self._open()
-        except StoreCorrupt as error:
-            self.repaired = self._replace(error)
+            try:
+                self._open()
+            except StoreCorrupt as error:
+                self.repaired = self._replace(error)
+        except StoreError as error:
+            if not may_wait or isinstance(error, StoreTooNew):
+                raise
+            self.unread = not self._stand_in(error)
 
     def _open(self) -> None:
         """Raises StoreError."""
         left_behind = self._path.with_name(f"{self._path.name}-wal").exists()
-        self._db = open_database(self._path)
+        self._use(open_database(self._path), check=left_behind)
+        self.shut, self.unread = None, False
+
+    def _use(self, database: sqlite3.Connection, *, check: bool = False) -> None:
+        """Go on with this database, unless it can't be read. Raises StoreError."""
+        self._db = database
         self._damage: StoreCorrupt | None = None
         self._forget()
         self._begun = 0
         try:
             with self._errors():
-                if left_behind:
+                if check:
                     self._check()
-                self._meta = dict(self._db.execute("SELECT key, value FROM meta").fetchall())
+                found = dict(self._db.execute("SELECT key, value FROM meta").fetchall())
+                self._meta = found | self._meta  # what is known is what is newer
                 self._history = History(self._db)
                 self._retention = Retention(self._db)
+            self._try_reading()
         except StoreError:
             self._db.close()
             raise
@@ -109,23 +139,58 @@ class Store:
         if found != "ok":
             raise StoreCorrupt(f"{self._path}: {found}")
 
+    def _try_reading(self) -> None:
+        """All that a daemon begins with: a part of it would mislead. Raises StoreError."""
+        self.pauses()
+        self.unfinished()
+        cursor = self.cursor()
+        if cursor:
+            self.done_after(min(cursor.fixed, cursor.wall))
+        with self._errors():
+            self._db.execute("PRAGMA shrink_memory")
+
+    def _stand_in(self, error: StoreError) -> bool:
+        """What can be read of it has to do for now, or nothing; whether it can be read."""
+        self.shut = str(error)
+        try:
+            self._use(open_to_read(self._path))
+        except StoreError:
+            self._use(open_blank())
+            self._assume_booted(self._path)
+            return False
+        return True
+
+    def open_again(self) -> None:
+        """Try to, where it is shut. Raises StoreError; StoreCorrupt where it is to be repaired."""
+        self._db.close()
+        try:
+            self._open()
+        except StoreError as error:
+            self._stand_in(error)
+            raise
+
     def repair(self, error: StoreCorrupt) -> Repair:
         """Set the damaged file aside and go on with what can be read of it. Raises StoreError."""
         self._db.close()
-        return self._replace(error)
+        try:
+            return self._replace(error)
+        except StoreError as failure:
+            self._stand_in(failure)
+            raise
 
     def _replace(self, error: StoreCorrupt) -> Repair:
-        known = self._meta
         done = repair(self._path, str(error).removeprefix(f"{self._path}: "))
         self._open()
-        if known:
-            self._meta = known
-        elif "boot_id" not in self._meta and _written_since_boot(done.aside):
-            self._meta["boot_id"] = host.boot_id()  # or all of @reboot would run once more
+        self._assume_booted(done.aside)
         with self._errors(), self._transaction():
             for key, value in self._meta.items():
                 self._set_meta(key, value)
         return done
+
+    def _assume_booted(self, path: Path) -> None:
+        """Of a file that was written to since the boot, a daemon has run its @reboot."""
+        if "boot_id" not in self._meta and _written_since_boot(path):
+            self._meta["boot_id"] = host.boot_id()
 
     def close(self) -> None:
         self._db.close()
@@ -146,8 +211,10 @@ class Store:
     def write(self, records: Iterable[Record]) -> None:
         """All of the records, or none of them. Raises StoreError.
 
-        StoreCorrupt also for damage that was met in reading.
+        StoreShut where it is shut; StoreCorrupt also for damage that was met in reading.
         """
+        if self.shut:
+            raise StoreShut(self.shut)
         if self._damage:
             raise self._damage
         try:
@@ -476,7 +543,11 @@ def _text(text: str | None) -> str | None:
 
 def _written_since_boot(path: Path) -> bool:
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return path.stat().st_mtime > booted
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):  # there need be no log, nor even the file
+            if each.stat().st_mtime > booted:
+                return True
+    return False
 
 
 def _unfinished(row: sqlite3.Row) -> Unfinished:

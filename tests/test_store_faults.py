@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron import schema
+from pycron import places, schema
 from pycron.actions import (
     Record,
     RecordAttempt,
@@ -28,13 +28,16 @@ from pycron.backlog import Backlog
 from pycron.control import ControlClient, ControlError
 from pycron.crontab import Judge, parse
 from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
-from pycron.store import Filter, Keep, Store, StoreCorrupt, StoreError
+from pycron.schema import open_to_read
+from pycron.store import Filter, Keep, Store, StoreCorrupt, StoreError, StoreTooNew
 from pycron.timetable import Cursor
 from tests.daemons import RunningDaemon, foreground, program
+from tests.systems import System
 
 NOON = 1_772_971_200
 RUNS = 400
 ROOT = Path(__file__).parent.parent
+NEVER = "0 0 1 1 *"
 
 
 # ---- damage, found in opening
@@ -654,8 +657,159 @@ def test_a_disk_that_becomes_read_only(
     assert set(started(marks).values()) == {1}
 
 
+# ---- a database that can't be opened when the daemon starts
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    system = System(tmp_path)
+    yield system
+    system.close()
+
+
+STATE = places.SYSTEM_STATE
+TABLE = places.DROP_INS / "marks"
+
+
+def write_table(system: System, marks: Path, more: str = "") -> None:
+    text = "".join(line.replace("@every 1s", "@every 1s root")
+                   for line in table_of(marks).splitlines(keepends=True))  # fmt: skip
+    system.write(TABLE, f"{text}{more}")
+
+
+def ran_once(marks: Path) -> set[str]:
+    """The Attempts that were started, none of them twice."""
+    ran = started(marks)
+    assert [attempt for attempt, times in ran.items() if times > 1] == []
+    return set(ran)
+
+
+def goes_on(daemon: RunningDaemon) -> None:
+    daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 9)
+
+
+def stop(system: System, how: str) -> None:
+    if how == "killed":
+        system.daemon.kill()
+    else:
+        assert system.daemon.stop() == 0
+
+
 @pytest.mark.root
-def test_a_state_directory_that_is_read_only(tmp_path: Path, disk: Disk) -> None:
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_daemon_starts_on_a_read_only_disk(
+    tmp_path: Path, marks: Path, system: System, how: str
+) -> None:
+    """It reads there what has run, so that nothing runs twice; what runs now is written later."""
+    write_table(system, marks)
+    goes_on(system.daemon)
+    stop(system, how)
+    before = ran_once(marks)
+    # a mount of its own, since the runner may still have its log open
+    system.shell(f"mount --bind {STATE} {STATE}; mount -o remount,bind,ro {STATE}")
+    system.daemon = system.start()
+    said = system.daemon.log("store_failed")
+    assert [line["level"] for line in said] == ["warning"]
+    assert "readonly" in said[0]["reason"] or "unable to open" in said[0]["reason"]
+    goes_on(system.daemon)
+    assert {row["run_id"] for row in system.runs("--limit", "1000")} <= {
+        attempt.rpartition(".")[0] for attempt in before
+    }
+    assert system.run("pycron", "start", "j0").returncode == 0
+    system.shell(f"mount -o remount,bind,rw {STATE}")
+    assert system.daemon.wait_for("store_recovered")["dropped"] == 0
+    goes_on(system.daemon)
+    assert len(system.daemon.log("store_failed")) == 1
+    assert system.daemon.stop() == 0
+    ran = ran_once(marks)
+    assert before < ran
+    known = recorded(Path(f"{system.root}{STATE}/pycron.db"))
+    assert ran <= set(known)
+    times = sorted({RunKey.parse(each.rpartition(".")[0]).fire_time for each in ran})
+    assert times == list(range(times[0], times[-1] + 1))
+
+
+@pytest.mark.root
+def test_at_boot_is_once_a_boot_also_where_nothing_can_be_written(
+    marks: Path, system: System
+) -> None:
+    reboot = f"CRON_NAME=boot @reboot root echo $CRON_RUN_ID >> {marks}/boot\n"
+    assert system.daemon.stop() == 0
+    system.shell(f"cd {STATE}; rm pycron.db; mkdir pycron.db; touch -d 1980-01-01 pycron.db")
+    write_table(system, marks, reboot)
+    for _ in range(2):
+        system.daemon = system.start()
+        assert "unable to open" in system.daemon.log("store_failed")[0]["reason"]
+        goes_on(system.daemon)
+        system.daemon.kill()
+    assert len((marks / "boot").read_text().splitlines()) == 1
+    ran_once(marks)
+
+
+@pytest.mark.root
+def test_what_could_not_be_read_is_taken_up_when_it_can_be(
+    tmp_path: Path, marks: Path, system: System
+) -> None:
+    """Commands that went on and have ended meanwhile, one that runs still, a retry and a pause."""
+    gate = tmp_path / "gate"
+    waits = f"until [ -e {gate} ]; do sleep 0.1; done"
+    fails = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1 CRON_RETRY_JITTER=0 {NEVER} root {waits}; exit 1"
+    more = (
+        f"CRON_NAME=ends {NEVER} root {waits}\n"
+        f"CRON_NAME=fails {fails}\n"
+        f"CRON_NAME=stays {NEVER} root sleep 1000\n"
+        f"CRON_NAME=paused @every 1s root true\n"
+    )
+    write_table(system, marks, more)
+    system.rows("pause", "paused")
+    names = ("ends", "fails", "stays")
+    run_ids = {name: system.rows("start", name)[0]["run_id"] for name in names}
+    for run_id in run_ids.values():
+        system.daemon.wait_for("attempt_started", run_id=run_id)
+    assert system.daemon.stop() == 0
+    system.shell(f"mv {STATE}/pycron.db {STATE}/away; mkdir {STATE}/pycron.db")
+    system.daemon = system.start()
+    assert system.daemon.log("store_failed")
+    goes_on(system.daemon)
+    gate.touch()
+    assert system.rows("pause") == []
+    goes_on(system.daemon)
+    system.shell(f"rmdir {STATE}/pycron.db; mv {STATE}/away {STATE}/pycron.db")
+    system.daemon.wait_for("store_recovered")
+    system.daemon.wait_for("attempt_ended", run_id=run_ids["fails"], attempt=2)
+    outcomes = {name: system.runs("--job", name)[0]["outcome"] for name in names}
+    assert outcomes == {"ends": "succeeded", "fails": "failed", "stays": None}
+    assert [row["what"] for row in system.rows("pause")] == ["job paused"]
+    (top,) = system.rows("top")
+    assert run_ids["stays"] in [row["run_id"] for row in top["running"]]
+    system.rows("kill", "stays")
+    system.daemon.wait_for("attempt_ended", run_id=run_ids["stays"], outcome="cancelled")
+    assert system.daemon.stop() == 0
+    assert ran_once(marks) <= set(recorded(Path(f"{system.root}{STATE}/pycron.db")))
+
+
+@pytest.mark.root
+def test_a_damaged_database_on_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
+    """There is no room to repair it when the daemon starts."""
+    with daemon_on(disk, table_of(marks), tmp_path) as daemon:
+        goes_on(daemon)
+        daemon.kill()
+    header_gone(disk.seen / "pycron.db")
+    disk.fill()
+    with daemon_on(disk, table_of(marks), tmp_path) as daemon:
+        daemon.wait_for("store_failed")
+        goes_on(daemon)
+        disk.free()
+        assert daemon.wait_for("store_repaired")["runs"] > 0
+        daemon.wait_for("store_recovered")
+        goes_on(daemon)
+    assert ran_once(marks) <= set(recorded(disk.seen / "pycron.db"))
+
+
+@pytest.mark.root
+def test_a_disk_that_has_no_room_for_the_sockets_either(tmp_path: Path, disk: Disk) -> None:
     disk.run("mount", "-o", "remount,ro", str(disk.state))
     table = tmp_path / "table"
     table.write_text("* * * * * true\n")
@@ -668,3 +822,36 @@ def test_a_state_directory_that_is_read_only(tmp_path: Path, disk: Disk) -> None
     assert done.stderr.startswith("pycrond: ")
     assert "Read-only file system" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_daemon_starts_without_its_database(tmp_path: Path, marks: Path) -> None:
+    database = tmp_path / "state" / "pycron.db"
+    database.mkdir(parents=True)
+    with foreground(table_of(marks), tmp_path) as daemon:
+        assert "unable to open" in daemon.wait_for("store_failed")["reason"]
+        goes_on(daemon)
+        database.rmdir()
+        assert daemon.wait_for("store_recovered")["dropped"] == 0
+        goes_on(daemon)
+    assert_complete(marks, database)
+
+
+def test_what_cannot_be_written_can_be_read(path: Path) -> None:
+    """Whether the last daemon has closed it or not; and nothing of it changes."""
+    for log in (None, "left"):
+        if log:
+            killed = Store(path)
+            in_use(killed)
+        before = path.read_bytes()
+        with closing(open_to_read(path)) as database:
+            (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
+        assert runs == RUNS + 1 + (log is not None)
+        assert path.read_bytes() == before
+    killed.close()
+
+
+def test_a_newer_database_is_not_waited_for(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreTooNew):
+        Store(path, may_wait=True)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from pycron import __version__, host, places
 from pycron.accounts import Accounts, own_account
@@ -138,17 +139,25 @@ def _make_directory(path: Path, mode: int) -> None:
 @contextlib.contextmanager
 def _lock(where: Places) -> Iterator[None]:
     """One daemon for a state directory."""
-    with where.lock.open("a+") as file:
+    with _lock_file(where.lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             pid = file.read().strip()
             raise AlreadyRunning(f"another pycrond (pid {pid}) runs on {where.state}") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with contextlib.suppress(OSError):  # on a full or read-only disk it only lacks the pid
+            where.lock.write_text(f"{os.getpid()}\n")
         yield
+
+
+def _lock_file(path: Path) -> TextIO:
+    try:
+        return path.open("a+")
+    except OSError:
+        if not path.exists():
+            raise
+        return path.open()  # an earlier daemon's, where nothing can be written
 
 
 def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Places) -> Setup:
