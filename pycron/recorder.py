@@ -114,7 +114,8 @@ class Recorder:
         self._say_repaired(self._store.repair(error))
 
     def _say_repaired(self, repair: Repair) -> None:
-        fields = {"aside": str(repair.aside), "runs": repair.runs, "reason": repair.reason}
+        aside = repair.aside and str(repair.aside)
+        fields = {"aside": aside, "runs": repair.runs, "reason": repair.reason}
         self._log(Log(Event.STORE_REPAIRED, fields, bad=True))
 
     def _give_up_on(self, runs: set[RunKey]) -> None:

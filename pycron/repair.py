@@ -47,9 +47,12 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Where the damaged file is now, how many Runs were saved, and what was wrong with it."""
+    """Where the damaged file is now, how many Runs were saved, and what was wrong with it.
 
-    aside: Path
+    Of a file that was deleted, nothing is anywhere; of one that was replaced, `aside` is the other.
+    """
+
+    aside: Path | None
     runs: int
     reason: str
 
@@ -71,6 +74,26 @@ def repair(path: Path, reason: str) -> Repair:
         sync_directory(path.parent)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path}: {reason}; it can't be repaired: {error}") from error
+    return Repair(aside, runs, reason)
+
+
+def put_back(database: sqlite3.Connection, path: Path, reason: str) -> Repair:
+    """Put a database that is open, but no longer in its place, back there, whole.
+
+    Another file that is there is set aside. Raises StoreError.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        _remove(fresh)
+        fresh.touch(0o600)
+        with closing(sqlite3.connect(fresh)) as copy:
+            database.backup(copy)  # page by page: repairing relies on where the tables are
+            (runs,) = copy.execute("SELECT count(*) FROM runs").fetchone()
+        aside = _set_aside(path) if path.exists() else None
+        os.replace(fresh, path)
+        sync_directory(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: {reason}; it can't be put back: {error}") from error
     return Repair(aside, runs, reason)
 
 

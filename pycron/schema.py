@@ -131,6 +131,7 @@ MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS]
 
 _JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_EMPTIED = "no such table"  # what SQLite has to say of a file that was cut to nothing
 
 
 class StoreError(Exception):
@@ -143,6 +144,10 @@ class RecordRefused(StoreError):
 
 class StoreCorrupt(StoreError):
     """The file is damaged, or is no database at all."""
+
+
+class StoreGone(StoreCorrupt):
+    """The file is not where it was: somebody has deleted it, or put another one in its place."""
 
 
 class StoreTooNew(StoreError):
@@ -158,7 +163,7 @@ def store_error(path: Path, error: Exception) -> StoreError:
     kind = StoreError
     if isinstance(error, sqlite3.IntegrityError | OverflowError):
         kind = RecordRefused
-    elif getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT:
+    elif getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT or _EMPTIED in str(error):
         kind = StoreCorrupt
     return kind(f"{path}: {error}")
 

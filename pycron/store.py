@@ -32,13 +32,14 @@ from pycron.actions import (
 )
 from pycron.history import Filter, History, Row
 from pycron.model import AttemptKey, Job, Outcome, Pause, Redrive, RunKey, Source
-from pycron.repair import Repair, repair
+from pycron.repair import Repair, put_back, repair
 from pycron.retention import Keep, Retention
 from pycron.schedule import Reboot
 from pycron.schema import (
     RecordRefused,
     StoreCorrupt,
     StoreError,
+    StoreGone,
     StoreShut,
     StoreTooNew,
     open_blank,
@@ -112,6 +113,7 @@ class Store:
         """Raises StoreError."""
         left_behind = self._path.with_name(f"{self._path.name}-wal").exists()
         self._use(open_database(self._path), check=left_behind)
+        self._file = _identity(self._path)
         self.shut, self.unread = None, False
 
     def _use(self, database: sqlite3.Connection, *, check: bool = False) -> None:
@@ -169,8 +171,28 @@ class Store:
             self._stand_in(error)
             raise
 
+    def _check_file(self) -> None:
+        """SQLite would go on writing into a file that is no longer there. Raises StoreCorrupt."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            raise StoreGone(f"{self._path}: the file was deleted") from None
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error.strerror}") from error
+        if (status.st_dev, status.st_ino) != self._file:
+            raise StoreGone(f"{self._path}: the file was replaced by another one")
+        if not status.st_size:
+            raise StoreCorrupt(f"{self._path}: the file was emptied")
+
     def repair(self, error: StoreCorrupt) -> Repair:
-        """Set the damaged file aside and go on with what can be read of it. Raises StoreError."""
+        """Set the damaged file aside and go on with what can be read of it. Raises StoreError.
+
+        One that is gone is still open: all of it is put back.
+        """
+        if isinstance(error, StoreGone):
+            done = put_back(self._db, self._path, self._reason(error))
+            self.open_again()
+            return done
         self._db.close()
         try:
             return self._replace(error)
@@ -179,13 +201,16 @@ class Store:
             raise
 
     def _replace(self, error: StoreCorrupt) -> Repair:
-        done = repair(self._path, str(error).removeprefix(f"{self._path}: "))
+        done = repair(self._path, self._reason(error))
         self._open()
-        self._assume_booted(done.aside)
+        self._assume_booted(done.aside or self._path)
         with self._errors(), self._transaction():
             for key, value in self._meta.items():
                 self._set_meta(key, value)
         return done
+
+    def _reason(self, error: StoreError) -> str:
+        return str(error).removeprefix(f"{self._path}: ")
 
     def _assume_booted(self, path: Path) -> None:
         """Of a file that was written to since the boot, a daemon has run its @reboot."""
@@ -217,6 +242,7 @@ class Store:
             raise StoreShut(self.shut)
         if self._damage:
             raise self._damage
+        self._check_file()
         try:
             with self._errors(), self._transaction():
                 for record in records:
@@ -539,6 +565,11 @@ def _text(text: str | None) -> str | None:
     if text is None:
         return None
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _written_since_boot(path: Path) -> bool:

@@ -154,6 +154,7 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
     unclean(path)
     with closing(Store(path)) as store:
         assert store.repaired
+        assert store.repaired.aside
         assert store.repaired.aside.read_bytes() == damaged
         assert store.repaired.aside.name.startswith("db.corrupt-")
         assert store.repaired.reason
@@ -278,6 +279,7 @@ def test_damage_met_in_writing(path: Path) -> None:
         with pytest.raises(StoreCorrupt) as caught:
             store.write(records)
         done = store.repair(caught.value)
+        assert done.aside
         assert done.aside.exists()
         assert store.cursor() == Cursor(NOON, NOON + 60)  # from memory
         assert store.meta("runner") == "56-78"
@@ -296,6 +298,73 @@ def test_damage_met_in_reading_is_repaired_with_the_next_write(path: Path) -> No
         store.repair(caught.value)
         store.write([RecordCursor(Cursor(1, 1))])
         assert len(store.runs(Filter(10**6))) > 0
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def deleted_with_all_beside_it(path: Path) -> None:
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other")
+    Store(other).close()
+    other.replace(path)
+
+
+@pytest.mark.parametrize("fault", [deleted, deleted_with_all_beside_it, replaced])
+def test_a_file_that_is_gone_is_put_back(path: Path, fault: Callable[[Path], None]) -> None:
+    with closing(Store(path)) as store:
+        in_use(store)
+        fault(path)
+        job = a_job("after")
+        records: list[Record] = [RecordRun(RunKey(job.id, NOON), job)]
+        with pytest.raises(StoreCorrupt) as caught:
+            store.write(records)
+        done = store.repair(caught.value)
+        assert done.runs == RUNS + 2
+        assert (done.aside is not None) == (fault is replaced)
+        store.write(records)
+        assert path.stat().st_mode & 0o777 == 0o600
+    with closing(Store(path)) as store:
+        assert store.count_runs() == RUNS + 3
+        assert store.cursor() == Cursor(NOON, NOON + 60)
+        assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    header_gone(path)  # and what is put back can be repaired like any other
+    with closing(Store(path)) as store:
+        assert store.count_runs() == RUNS + 3
+
+
+@pytest.mark.parametrize("is_cold", [True, False])
+def test_a_file_that_was_emptied_is_replaced(path: Path, is_cold: bool) -> None:
+    with closing(Store(path)) as store:
+        if is_cold:
+            cold(store)
+        emptied(path)
+        with pytest.raises(StoreCorrupt):
+            store.write([RecordRunner("56-78")])
+        assert store.repair(StoreCorrupt("emptied")).aside
+        assert store.cursor() == Cursor(NOON, NOON + 60)
+        store.write([RecordRunner("56-78")])
+        in_use(store)
+    with closing(Store(path)) as store:
+        assert store.cursor() == Cursor(NOON, NOON + 60)
+        assert store.meta("runner") == "56-78"
+
+
+def test_reading_an_emptied_file_is_damage(path: Path) -> None:
+    with closing(Store(path)) as store:
+        cold(store)
+        emptied(path)
+        with pytest.raises(StoreCorrupt, match="no such table"):
+            store.runs(Filter(10))
 
 
 def test_a_repair_that_fails_leaves_the_file_where_it_is(
@@ -448,6 +517,25 @@ def test_a_daemon_starts_on_a_damaged_database(
     if damage is header_gone:
         assert line["runs"] > 0
         assert set(started(marks)) == set(recorded(state / "pycron.db"))
+
+
+@pytest.mark.parametrize("fault", [emptied, deleted, replaced])
+def test_a_daemon_misses_its_database(
+    tmp_path: Path, marks: Path, fault: Callable[[Path], None]
+) -> None:
+    database = tmp_path / "state" / "pycron.db"
+    with foreground(table_of(marks), tmp_path) as daemon:
+        goes_on(daemon)
+        fault(database)
+        line = daemon.wait_for("store_repaired")
+        assert fault.__name__ in line["reason"]
+        goes_on(daemon)
+    if fault is emptied:
+        assert set(recorded(database)) <= ran_once(marks)
+    else:
+        assert line["runs"] > 0
+        assert daemon.log("store_failed") == []
+        assert_complete(marks, database)
 
 
 def test_a_record_that_is_refused_is_said_once_and_keeps_nothing_out(
