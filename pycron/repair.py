@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,18 +62,13 @@ def repair(path: Path, reason: str) -> Repair:
 
     Until the new one is whole the old one stays where it is. Raises StoreError.
     """
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        _remove(fresh)
+    with _fresh(path, f"{reason}; it can't be repaired") as fresh:
         open_database(fresh).close()
         _salvage(path, fresh)
         with closing(open_database(fresh)) as database:
             (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
         aside = _set_aside(path)
-        os.replace(fresh, path)
-        sync_directory(path.parent)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path}: {reason}; it can't be repaired: {error}") from error
+        _put_in_place(fresh, path)
     return Repair(aside, runs, reason)
 
 
@@ -82,30 +77,67 @@ def put_back(database: sqlite3.Connection, path: Path, reason: str) -> Repair:
 
     Another file that is there is set aside. Raises StoreError.
     """
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        _remove(fresh)
+    with _fresh(path, f"{reason}; it can't be put back") as fresh:
         fresh.touch(0o600)
         with closing(sqlite3.connect(fresh)) as copy:
             database.backup(copy)  # page by page: repairing relies on where the tables are
             (runs,) = copy.execute("SELECT count(*) FROM runs").fetchone()
         aside = _set_aside(path) if path.exists() else None
-        os.replace(fresh, path)
-        sync_directory(path.parent)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path}: {reason}; it can't be put back: {error}") from error
+        _put_in_place(fresh, path)
     return Repair(aside, runs, reason)
 
 
+@contextmanager
+def _fresh(path: Path, failure: str) -> Iterator[Path]:
+    """Where a new database is made, and what is left of it removed. Raises StoreError."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        _remove(fresh)
+        try:
+            yield fresh
+        finally:
+            _remove(fresh)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: {failure}: {error}") from error
+
+
+def _put_in_place(fresh: Path, path: Path) -> None:
+    """From the first step on the new database is the one that counts; see finish()."""
+    os.replace(fresh, _ready(path))
+    sync_directory(path.parent)
+    finish(path)
+
+
+def finish(path: Path) -> None:
+    """Do what is left to do of a repair that was cut short. Raises OSError.
+
+    The log of the old file goes before the new one comes: SQLite would take it for that one's.
+    """
+    if not _ready(path).exists():
+        return
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    os.replace(_ready(path), path)
+    sync_directory(path.parent)
+
+
+def newest(path: Path) -> Path:
+    """The file that counts, where a repair has been cut short and can't be finished."""
+    return _ready(path) if _ready(path).exists() else path
+
+
+def _ready(path: Path) -> Path:
+    return path.with_name(f"{path.name}.repaired")
+
+
 def _set_aside(path: Path) -> Path:
-    """A second name for the file. Its log goes first: it must not be taken for the new file's."""
+    """Second names for the file and its log, so that both stay whole whatever happens next."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     _remove(aside)
-    with suppress(FileNotFoundError):
-        os.replace(_log_of(path), _log_of(aside))
-    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     os.link(path, aside)
+    with suppress(FileNotFoundError):
+        os.link(_log_of(path), _log_of(aside))
     others = path.parent.glob(f"{path.name}.corrupt-*Z")
     for old in sorted(others)[:-_ASIDE_KEPT]:
         _remove(old)

@@ -32,7 +32,7 @@ from pycron.actions import (
 )
 from pycron.history import Filter, History, Row
 from pycron.model import AttemptKey, Job, Outcome, Pause, Redrive, RunKey, Source
-from pycron.repair import Repair, put_back, repair
+from pycron.repair import Repair, finish, newest, put_back, repair
 from pycron.retention import Keep, Retention
 from pycron.schedule import Reboot
 from pycron.schema import (
@@ -111,6 +111,10 @@ class Store:
 
     def _open(self) -> None:
         """Raises StoreError."""
+        try:
+            finish(self._path)
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error}") from error
         left_behind = self._path.with_name(f"{self._path.name}-wal").exists()
         self._use(open_database(self._path), check=left_behind)
         self._file = _identity(self._path)
@@ -155,7 +159,7 @@ class Store:
         """What can be read of it has to do for now, or nothing; whether it can be read."""
         self.shut = str(error)
         try:
-            self._use(open_to_read(self._path))
+            self._use(open_to_read(newest(self._path)))
         except StoreError:
             self._use(open_blank())
             self._assume_booted(self._path)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -387,6 +388,58 @@ def test_a_repair_that_fails_leaves_the_file_where_it_is(
         assert store.repaired
 
 
+_OPEN = """
+import sys
+from pathlib import Path
+from pycron.store import Store, StoreError
+try:
+    Store(Path(sys.argv[1])).close()
+except StoreError as error:
+    print(error)
+"""
+_REPAIR = """
+import sys
+from pathlib import Path
+from pycron.repair import repair
+repair(Path(sys.argv[1]), "test")
+"""
+_CALLS = "link,linkat,rename,renameat,renameat2,unlink,unlinkat"
+
+
+@pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
+def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fault: str) -> None:
+    """Before, or in, each call that changes a directory: what only the log had is there still."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    damaged = tmp_path / "damaged"
+    with closing(Store(path)) as store:
+        in_use(store)
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{path}{suffix}", f"{damaged}{suffix}")
+    middle_gone(damaged)
+    with closing(Store(Path(shutil.copy(damaged, tmp_path / "without")))) as store:
+        assert store.runs(Filter(1, job=a_job("later").id)) == []
+    for count in range(1, 100):
+        directory = tmp_path / str(count)
+        directory.mkdir()
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{damaged}{suffix}", directory / f"db{suffix}")
+        inject = f"inject={_CALLS}:{fault}:when={count}"
+        trace = directory / "trace"
+        subprocess.run(
+            ["strace", "-D", "-qq", "-o", trace, "-e", f"trace={_CALLS}", "-e", inject,
+             sys.executable, "-c", _REPAIR, directory / "db"],
+            cwd=ROOT, stderr=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        with closing(Store(directory / "db")) as store:
+            rows = store.runs(Filter(1, job=a_job("later").id))
+            assert [row["command"] for row in rows] == ["later"], trace.read_text()
+        text = trace.read_text()
+        if "INJECTED" not in text and "killed" not in text:
+            break
+    assert 5 < count < 99
+
+
 # ---- what waits to be written
 
 
@@ -587,13 +640,14 @@ class Disk:
         """The state directory, as it is seen from here."""
         return Path(f"/proc/{self._holder.pid}/root{self.state}")
 
-    def fill(self) -> None:
+    def fill(self, leave: int = 0) -> None:
+        """But for so many bytes."""
         with self._ballast.open("ab", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(4096))
             except OSError:
-                pass
+                file.truncate(file.tell() - leave)
 
     def free(self) -> None:
         self._ballast.unlink()
@@ -727,6 +781,34 @@ def test_a_full_disk_and_a_daemon_that_is_killed(
             daemon.wait_for("store_recovered")
         daemon.wait_for("attempt_ended", count=ended + 18)
     assert_complete(marks, disk.seen / "pycron.db")
+
+
+@pytest.mark.root
+def test_no_room_for_a_repair(tmp_path: Path, disk: Disk) -> None:
+    """However little there is: what can't be saved now stays where it is."""
+    good = tmp_path / "good"
+    with closing(Store(good)) as store:
+        for number in range(5):
+            store.write(story(number))
+        kept = {suffix: Path(f"{good}{suffix}").read_bytes() for suffix in ("", "-wal", "-shm")}
+    for pages in range(0, 32, 4):
+        for suffix, data in kept.items():
+            Path(f"{disk.seen}/db{suffix}").write_bytes(data)
+        header_gone(disk.seen / "db")
+        disk.fill(leave=4096 * pages)
+        said = subprocess.run(
+            [*disk.inside, sys.executable, "-c", _OPEN, disk.state / "db"],
+            capture_output=True, text=True, check=True, cwd=ROOT,
+        ).stdout  # fmt: skip
+        disk.free()
+        subprocess.run(
+            [*disk.inside, sys.executable, "-c", _OPEN, disk.state / "db"], check=True, cwd=ROOT
+        )
+        copy = Path(shutil.copy(disk.seen / "db", tmp_path / "copy"))
+        with closing(Store(copy)) as store:
+            assert store.count_runs() == 5, said
+        for each in disk.seen.iterdir():
+            each.unlink()
 
 
 @pytest.mark.root
