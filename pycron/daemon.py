@@ -526,6 +526,8 @@ class Daemon:
             "zone": self._zones.machine.name,
             "zone_data": f"{self._zones.origin} {self._zones.version}",
             "pids": {"daemon": os.getpid(), "runner": self._runner.pid},
+            "store_failure": self._recorder.failure,
+            "unwritten": self._recorder.unwritten,
         }
 
 

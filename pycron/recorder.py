@@ -17,7 +17,7 @@ class Recorder:
     """The only writer of the store.
 
     `acknowledge` tells the runner which Attempts it may forget; `read` is called when a store that
-    could not be read can be.
+    could not be read can be. `failure`: why nothing can be written at the moment.
     """
 
     def __init__(
@@ -35,11 +35,17 @@ class Recorder:
         self._unacknowledged: list[str] = []
         self._next_repair = 0.0
         self._next_opening = 0.0
+        self.failure: str | None = None
         if store.repaired:
             self._say_repaired(store.repaired)
         if store.shut:
             self._next_opening = time.monotonic() + _OPENING_PACE
-            self._log(Log(Event.STORE_FAILED, {"reason": store.shut}, bad=True))
+            self._say_failed(store.shut)
+
+    @property
+    def unwritten(self) -> int:
+        """How many records wait to be written."""
+        return len(self._backlog)
 
     @property
     def behind(self) -> bool:
@@ -65,8 +71,9 @@ class Recorder:
                 self._write_first()
         except StoreError as error:
             if not failed_before:
-                self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
+                self._say_failed(str(error))
             return
+        self.failure = None
         if failed_before:
             self._log(Log(Event.STORE_RECOVERED, {"dropped": self._backlog.take_dropped()}))
 
@@ -112,6 +119,10 @@ class Recorder:
             raise error
         self._next_repair = time.monotonic() + _REPAIR_PACE
         self._say_repaired(self._store.repair(error))
+
+    def _say_failed(self, reason: str) -> None:
+        self.failure = reason
+        self._log(Log(Event.STORE_FAILED, {"reason": reason}, bad=True))
 
     def _say_repaired(self, repair: Repair) -> None:
         aside = repair.aside and str(repair.aside)

@@ -87,7 +87,7 @@ class Service:
             **about,
             "processes": {name: _process(pid) for name, pid in pids.items()},
             "next_fire_time": self.engine.next_fire_time,
-            "runs": self.store.count_runs(),
+            "runs": self._count_runs(),
             "tables": self.tables.count(),
             "problems": len(self._visible_problems(peer)),
             "jobs": sum(1 for _ in self.engine.jobs().where(lambda each: sees(each.user))),
@@ -95,6 +95,13 @@ class Service:
             "waiting": sum(1 for run in self.engine.waiting if sees(run.job.user)),
             "paused": len(self._visible_pauses(peer)),
         }
+
+    def _count_runs(self) -> int | None:
+        """None where the store can't say: how the daemon is can be asked all the same."""
+        try:
+            return self.store.count_runs()
+        except StoreError:
+            return None
 
     def _jobs(self, peer: Peer, request: Message) -> Message:
         sees = self.rights.sight(peer)

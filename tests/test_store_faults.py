@@ -1,6 +1,8 @@
 """What goes wrong below the store, for real: a full disk, one that can't be written, damage."""
 
+import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +35,7 @@ from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
 from pycron.schema import open_to_read
 from pycron.store import Filter, Keep, Store, StoreCorrupt, StoreError, StoreTooNew
 from pycron.timetable import Cursor
-from tests.daemons import RunningDaemon, foreground, program
+from tests.daemons import RunningDaemon, foreground, program, run
 from tests.systems import System
 
 NOON = 1_772_971_200
@@ -994,15 +997,38 @@ def test_a_disk_that_has_no_room_for_the_sockets_either(tmp_path: Path, disk: Di
     assert done.stderr.count("\n") == 1
 
 
+def status_of(directory: Path) -> dict[str, Any]:
+    done = run("pycron", "--state-dir", directory / "state", "status", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(json.loads(done.stdout))
+
+
+def test_status_is_answered_when_the_database_cannot_be_read(tmp_path: Path) -> None:
+    with foreground(f"{NEVER} true\n", tmp_path) as daemon:
+        assert status_of(tmp_path)["runs"] == 0
+        with closing(sqlite3.connect(tmp_path / "state" / "pycron.db")) as other:
+            other.execute("DROP TABLE jobs")
+        # unless the minute has just begun, and what it wrote had it repaired
+        assert status_of(tmp_path)["runs"] is None or daemon.log("store_repaired")
+
+
 def test_a_daemon_starts_without_its_database(tmp_path: Path, marks: Path) -> None:
     database = tmp_path / "state" / "pycron.db"
     database.mkdir(parents=True)
     with foreground(table_of(marks), tmp_path) as daemon:
-        assert "unable to open" in daemon.wait_for("store_failed")["reason"]
+        reason = daemon.wait_for("store_failed")["reason"]
+        assert "unable to open" in reason
         goes_on(daemon)
+        status = status_of(tmp_path)
+        assert (status["store_failure"], status["runs"]) == (reason, 0)
+        assert status["unwritten"] >= 9
+        said = run("pycron", "--state-dir", tmp_path / "state", "status").stdout
+        assert re.search(f"^store_failure +{re.escape(reason)}$", said, re.MULTILINE)
         database.rmdir()
         assert daemon.wait_for("store_recovered")["dropped"] == 0
         goes_on(daemon)
+        status = status_of(tmp_path)
+        assert (status["store_failure"], status["unwritten"]) == (None, 0)
     assert_complete(marks, database)
 
 
