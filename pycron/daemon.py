@@ -43,7 +43,7 @@ from pycron.events import Event
 from pycron.model import AttemptKey, Job, Outcome, RunKey
 from pycron.notify import notify
 from pycron.operations import Operations
-from pycron.output import remove_outputs
+from pycron.output import Strays, remove_outputs
 from pycron.places import Places
 from pycron.policy import failure_hook, failure_hook_id
 from pycron.recorder import Recorder
@@ -61,6 +61,7 @@ from pycron.wire import Message
 from pycron.zonedata import ZoneData
 
 _MINUTE = 60
+_STRAYS_KEPT = 7  # days
 _GIVING_WAY = 0.005  # seconds in which what was let go has the processors to itself
 _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
 _ZONES_CHECKED = 3600.0  # seconds
@@ -101,6 +102,7 @@ class Daemon:
         self._store = Store(setup.places.database, may_wait=True)
         with suppress(OSError):  # what is printed can't be kept, then
             setup.places.output.mkdir(exist_ok=True)
+        self._strays = Strays(setup.places.output)
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
         self._actions: list[Action] = []  # to be performed at the end of this turn of the loop
@@ -235,13 +237,15 @@ class Daemon:
         self._tables.rescan()
         self._commands.settle()
         self._prune()
+        self._remove_strays()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
 
     def _prune(self) -> None:
-        """Forget what is beyond what the configuration wants to keep."""
-        if self._recorder.behind:
-            return  # nothing can be written, and that has been said
+        """Forget what is beyond what the configuration wants to keep.
+
+        Also where nothing can be written: the files go first, and then there may be room again.
+        """
         config = self._setup.config
         keep = Keep(
             before=int(time.time()) - config.retention_days * 86_400,
@@ -254,7 +258,21 @@ class Daemon:
         try:
             self._store.prune(keep, self._remove_outputs)
         except StoreError as error:
-            self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
+            if not self._recorder.behind:  # else that has been said
+                self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
+        if self._recorder.behind:
+            self._recorder.write([])  # before what is printed fills that room again
+
+    def _remove_strays(self) -> None:
+        """Nobody asks for them; but whoever misses them has some days to look for them."""
+        if self._recorder.behind:
+            return  # what is not on record may come to be
+        days = min(_STRAYS_KEPT, self._setup.config.retention_days)
+        with suppress(StoreError):  # the next write will say so
+            self._strays.remove(time.time() - days * 86_400, self._is_known)
+
+    def _is_known(self, attempt: AttemptKey) -> bool:
+        return self._engine.is_alive(attempt.run) or self._store.knows(attempt)
 
     def _remove_outputs(self, attempts: list[AttemptKey]) -> None:
         remove_outputs(output_path(self._setup.places, attempt) for attempt in attempts)

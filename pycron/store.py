@@ -242,11 +242,7 @@ class Store:
 
         StoreShut where it is shut; StoreCorrupt also for damage that was met in reading.
         """
-        if self.shut:
-            raise StoreShut(self.shut)
-        if self._damage:
-            raise self._damage
-        self._check_file()
+        self._check_writable()
         try:
             with self._errors(), self._transaction():
                 for record in records:
@@ -257,6 +253,13 @@ class Store:
         except StoreError:
             self._forget()
             raise
+
+    def _check_writable(self) -> None:
+        if self.shut:
+            raise StoreShut(self.shut)
+        if self._damage:
+            raise self._damage
+        self._check_file()
 
     def _forget(self) -> None:
         """What is known of row numbers, some of which may never have come to be."""
@@ -431,6 +434,7 @@ class Store:
 
     def drop_dead(self, key: RunKey) -> None:
         """The Run stays in history, but waits for nobody any more. Raises StoreError."""
+        self._check_writable()
         with self._errors():
             number = self._find_run(key)
             self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (number,))
@@ -441,14 +445,15 @@ class Store:
         `remove` deletes the output files of Attempts; what it raises undoes it all. Raises
         StoreError.
         """
+        self._check_writable()
         at_once = max(_FORGOTTEN_A_LOOK, 2 * self._begun)
         with self._errors():
             with self._transaction():
                 jobs_have_gone = self._retention.look(limits, at_once, remove)
+            if jobs_have_gone:
+                self._jobs.clear()
+            self._begun = 0
             self._retention.shrink()
-        self._begun = 0
-        if jobs_have_gone:
-            self._jobs.clear()
 
     # ---- reading
 
@@ -552,6 +557,18 @@ class Store:
                 query, (run.job_id, run.fire_time, run.turn, attempt.number)
             ).fetchone()
         return None if row is None else bytes(row[0])
+
+    def knows(self, attempt: AttemptKey) -> bool:
+        """Whether it is on record. Raises StoreError."""
+        query = (
+            "SELECT 1 FROM attempts JOIN runs ON runs.number = attempts.run"
+            " JOIN jobs ON jobs.number = runs.job"
+            " WHERE jobs.id = ? AND fire_time = ? AND pass = ? AND attempts.number = ?"
+        )
+        run = attempt.run
+        values = (run.job_id, run.fire_time, run.turn, attempt.number)
+        with self._errors():
+            return self._db.execute(query, values).fetchone() is not None
 
     def owners_of(self, job: str) -> set[str]:
         """The users of all Jobs on record that have this name or id. Raises StoreError."""

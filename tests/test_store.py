@@ -512,6 +512,14 @@ def test_a_run_that_waits_for_its_first_attempt(store: Store) -> None:
     assert [item.attempt for item in store.unfinished()] == [AttemptKey(run, 0)]
 
 
+def test_which_attempts_are_known(store: Store) -> None:
+    job = a_job()
+    store.write(begun(job))
+    assert store.knows(first(job))
+    others = (replace(first(job), number=2), first(job, NOON + 1), first(a_job("@daily x")))
+    assert not any(map(store.knows, others))
+
+
 def test_a_run_that_is_none(store: Store) -> None:
     assert store.run(RunKey("0" * 16, NOON)) is None
 

@@ -37,6 +37,7 @@ from pycron.store import Filter, Keep, Store, StoreCorrupt, StoreError, StoreToo
 from pycron.timetable import Cursor
 from tests.daemons import RunningDaemon, foreground, program, run
 from tests.systems import System
+from tests.waiting import until
 
 NOON = 1_772_971_200
 RUNS = 400
@@ -784,6 +785,25 @@ def test_a_full_disk_and_a_daemon_that_is_killed(
             daemon.wait_for("store_recovered")
         daemon.wait_for("attempt_ended", count=ended + 18)
     assert_complete(marks, disk.seen / "pycron.db")
+
+
+@pytest.mark.root
+def test_a_disk_that_outputs_have_filled(tmp_path: Path, disk: Disk) -> None:
+    """What retention wants to go is deleted also while nothing can be written."""
+    config = tmp_path / "pycron.toml"
+    config.write_text("[retention]\noutput_bytes = 100000\n")
+    table = "".join(f"CRON_NAME=j{n} @every 1s head -c 50000 /dev/zero\n" for n in range(3))
+    outputs = disk.seen / "output"
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in outputs.rglob("*.log"))
+
+    with foreground(table, tmp_path, "--config", config, prefix=disk.inside, cwd=ROOT) as daemon:
+        until(lambda: size() > 600_000, patience=90)
+        disk.fill()
+        daemon.wait_for("store_failed")
+        until(lambda: bool(daemon.log("store_recovered")), patience=90)
+    assert daemon.log("store_recovered")[0]["dropped"] == 0
 
 
 @pytest.mark.root
