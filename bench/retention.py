@@ -84,6 +84,7 @@ def limits(config: Config, now: int) -> Keep:
         dead=config.retention_dead,
         output_bytes=config.retention_output_bytes,
         database_bytes=config.retention_database_bytes,
+        job_output_bytes=config.retention_job_output_bytes,
     )
 
 

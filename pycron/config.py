@@ -90,6 +90,9 @@ class Config:
     retention_output_bytes: int = _option(
         "retention.output_bytes", 2**30, "how much output is kept in all"
     )
+    retention_job_output_bytes: int = _option(
+        "retention.job_output_bytes", 2**27, "how much output of one Job is kept"
+    )
     retention_database_bytes: int = _option(
         "retention.database_bytes", 2**30, "how large the database may be"
     )

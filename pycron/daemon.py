@@ -254,6 +254,7 @@ class Daemon:
             dead=config.retention_dead,
             output_bytes=config.retention_output_bytes,
             database_bytes=config.retention_database_bytes,
+            job_output_bytes=config.retention_job_output_bytes,
         )
         try:
             self._store.prune(keep, self._remove_outputs)

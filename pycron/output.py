@@ -102,7 +102,7 @@ class Strays:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._files: Iterator[Path] = iter(())
+        self._files = self._all()
 
     def remove(self, before: float, is_known: Callable[[AttemptKey], bool]) -> None:
         """Delete those among the next files that were written to before a UTC second only."""

@@ -36,7 +36,7 @@ _TABLES = {
     "pauses": "scope",
     "gaps": "number",
 }
-_COUNTED = {"jobs": {"runs"}}
+_COUNTED = {"jobs": {"runs", "output_kept"}}
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "INTEGER": int,
     "REAL": (float, int),
@@ -215,6 +215,8 @@ def _copy_rows(source: sqlite3.Connection, fresh: Path) -> None:
                 _copy_table(source, database, table, order)
             for orphans in (
                 "runs WHERE job NOT IN (SELECT number FROM jobs)",
+                "attempts WHERE run IN"
+                " (SELECT number FROM runs WHERE user NOT IN (SELECT number FROM users))",
                 "runs WHERE user NOT IN (SELECT number FROM users)",
                 "attempts WHERE run NOT IN (SELECT number FROM runs)",
                 "outputs WHERE (run, number) NOT IN (SELECT run, number FROM attempts)",

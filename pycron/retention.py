@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pycron.model import AttemptKey, RunKey
 
 _JOBS_A_LOOK = 2000
+_LOUD_JOBS_A_LOOK = 20  # of those that have printed too much
 _PAGES_A_LOOK = 1000  # given back to the file system
 _ROOM = 1 / 32  # of the database, left for what comes until the next look
 _OVER = "outcome IS NOT NULL AND NOT dead"
@@ -19,7 +20,8 @@ _OVER = "outcome IS NOT NULL AND NOT dead"
 @dataclass(frozen=True, slots=True)
 class Keep:
     """What is kept: Runs due from `before` (a UTC second) on, so many of them, of each Job and in
-    all; so many dead letters; so many bytes of outputs and of the database.
+    all; so many dead letters; so many bytes of outputs, of each Job and in all; so many bytes of
+    the database.
     """
 
     before: int
@@ -28,6 +30,7 @@ class Keep:
     dead: int
     output_bytes: int
     database_bytes: int
+    job_output_bytes: int
 
 
 class Retention:
@@ -52,6 +55,7 @@ class Retention:
         self._db.execute("DELETE FROM runs WHERE number IN (SELECT number FROM gone)")
         self._db.execute("DELETE FROM gone")
         self._db.execute("DELETE FROM gaps WHERE until < ?", (keep.before,))
+        outputs += self._surplus_outputs_of_jobs(jobs, keep.job_output_bytes, at_once)
         outputs += self._surplus_outputs(keep.output_bytes, at_once)
         remove(outputs)
         return self._drop_unused(jobs)
@@ -120,19 +124,64 @@ class Retention:
         query = (  # CROSS keeps SQLite from looking at all Attempts first
             "SELECT jobs.id, fire_time, pass, attempts.number FROM gone"
             " CROSS JOIN runs ON runs.number = gone.number JOIN jobs ON jobs.number = runs.job"
-            " CROSS JOIN attempts ON attempts.run = gone.number WHERE output_kept IS NOT 0"
+            " CROSS JOIN attempts ON attempts.run = gone.number"
+            " WHERE attempts.output_kept IS NOT 0"
         )
         return [AttemptKey(RunKey(*row[:3]), row[3]) for row in self._db.execute(query)]
 
+    def _surplus_outputs_of_jobs(
+        self, jobs: list[int], most: int, at_once: int
+    ) -> list[AttemptKey]:
+        """Forget the oldest outputs of those of the Jobs that have too many bytes; the Runs stay.
+
+        Where these are many, those that have the most go first, and the others have to wait.
+        """
+        if not jobs:
+            return []
+        loud = self._db.execute(
+            "SELECT number, output_kept FROM jobs WHERE number BETWEEN ? AND ? AND output_kept > ?"
+            " ORDER BY output_kept DESC LIMIT ?",
+            (jobs[0], jobs[-1], most, _LOUD_JOBS_A_LOOK),
+        ).fetchall()
+        gone: list[AttemptKey] = []
+        for job in loud:
+            oldest = self._oldest_outputs(job["number"], job["output_kept"], most)
+            gone += self._forget_outputs(oldest[:at_once])
+        return gone
+
+    def _oldest_outputs(self, job: int, total: int, most: int) -> list[sqlite3.Row]:
+        """The outputs of a Job that are to go, the oldest first.
+
+        They are found from the newest on, and no further than there is output: `total` bytes. All
+        rows come here, since Python asks SQLite for the next one before it hands out this one.
+        """
+        rows = self._db.execute(
+            "SELECT jobs.id, fire_time, pass, attempts.number, run, attempts.output_kept"
+            " FROM jobs CROSS JOIN runs ON runs.job = jobs.number"
+            " CROSS JOIN attempts ON attempts.run = runs.number"
+            " WHERE jobs.number = ? ORDER BY fire_time DESC, pass DESC",
+            (job,),
+        )
+        kept = 0
+        chosen: list[sqlite3.Row] = []
+        for row in rows:
+            kept += row["output_kept"] or 0
+            if kept > most and row["output_kept"]:
+                chosen.append(row)
+            if kept >= total:
+                break
+        return chosen[::-1]
+
     def _surplus_outputs(self, most: int, at_once: int) -> list[AttemptKey]:
         """Forget the oldest outputs while they are too many bytes; the Runs stay."""
-        (total,) = self._db.execute("SELECT output_kept FROM totals").fetchone()
+        query = "SELECT coalesce(sum(output_kept), 0) FROM jobs"
+        (total,) = self._db.execute(query).fetchone()
         if total <= most:
             return []
         rows = self._db.execute(
-            "SELECT jobs.id, fire_time, pass, attempts.number, run, output_kept FROM attempts"
-            " JOIN runs ON runs.number = run JOIN jobs ON jobs.number = job"
-            " WHERE output_kept > 0 ORDER BY run LIMIT ?",
+            "SELECT jobs.id, fire_time, pass, attempts.number, run, attempts.output_kept"
+            " FROM attempts JOIN runs ON runs.number = run JOIN jobs ON jobs.number = job"
+            " WHERE attempts.output_kept > 0 ORDER BY run LIMIT ?",
             (at_once,),
         ).fetchall()
         chosen: list[sqlite3.Row] = []
@@ -141,6 +190,9 @@ class Retention:
                 break
             total -= row["output_kept"]
             chosen.append(row)
+        return self._forget_outputs(chosen)
+
+    def _forget_outputs(self, chosen: list[sqlite3.Row]) -> list[AttemptKey]:
         self._db.executemany(
             "UPDATE attempts SET output_kept = 0 WHERE run = ? AND number = ?",
             [(row["run"], row["number"]) for row in chosen],

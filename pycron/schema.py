@@ -1,5 +1,6 @@
 """The database of the store: its tables, how they came to be, and how it is opened."""
 
+import re
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -126,8 +127,35 @@ UPDATE runs SET redriven_at = fire_time,
 # Those that a Run goes by when its entry has gone, in JSON.
 _SETTINGS = "ALTER TABLE jobs ADD COLUMN settings TEXT;"
 
+# What each Job's Attempts have kept, which totals had for all of them.
+_OUTPUTS_OF_JOBS = """
+ALTER TABLE jobs ADD COLUMN output_kept INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET output_kept = (
+    SELECT coalesce(sum(attempts.output_kept), 0) FROM runs
+    JOIN attempts ON attempts.run = runs.number WHERE runs.job = jobs.number
+);
+DROP TABLE totals;
+DROP TRIGGER output_added;
+DROP TRIGGER output_changed;
+DROP TRIGGER output_gone;
+CREATE TRIGGER output_added AFTER INSERT ON attempts WHEN new.output_kept > 0 BEGIN
+    UPDATE jobs SET output_kept = output_kept + new.output_kept
+    WHERE number = (SELECT job FROM runs WHERE number = new.run);
+END;
+CREATE TRIGGER output_changed AFTER UPDATE OF output_kept ON attempts
+WHEN coalesce(new.output_kept, 0) <> coalesce(old.output_kept, 0) BEGIN
+    UPDATE jobs SET output_kept =
+        output_kept - coalesce(old.output_kept, 0) + coalesce(new.output_kept, 0)
+    WHERE number = (SELECT job FROM runs WHERE number = new.run);
+END;
+CREATE TRIGGER output_gone AFTER DELETE ON attempts WHEN old.output_kept > 0 BEGIN
+    UPDATE jobs SET output_kept = output_kept - old.output_kept
+    WHERE number = (SELECT job FROM runs WHERE number = old.run);
+END;
+"""
+
 # Step n makes version n + 1 of version n; what has been released is never changed.
-MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS]
+MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS]
 
 _JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -231,4 +259,11 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
     if version == 0:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can shrink again
     for number, step in enumerate(MIGRATIONS[version:], version + 1):
-        database.executescript(f"BEGIN IMMEDIATE;{step}PRAGMA user_version = {number};COMMIT;")
+        database.executescript(
+            f"BEGIN IMMEDIATE;{_in_one_line(step)}PRAGMA user_version = {number};COMMIT;"
+        )
+
+
+def _in_one_line(script: str) -> str:
+    """SQLite keeps the text as it is, and all of it has to fit on the first page; see repair.py."""
+    return re.sub(r"\s+", " ", re.sub(r"--.*", "", script))

@@ -666,7 +666,7 @@ def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: Filter) 
 
 # ---- retention
 
-EVERYTHING = Keep(0, 10**9, 10**9, 10**9, 2**40, 2**40)
+EVERYTHING = Keep(0, 10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
 
 
 def many(store: Store, count: int, job: Job | None = None, kept: int = 0) -> list[RunKey]:
@@ -809,6 +809,64 @@ def test_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) ->
     kept = [row["all"][0]["output_kept"] for row in store.runs(Filter(100))]
     assert kept == [100] * 3 + [0] * 7
     assert [row["all"][0]["output_bytes"] for row in store.runs(Filter(100))] == [100] * 10
+
+
+def outputs_of(store: Store, job: Job) -> list[int]:
+    """What is kept of each Run's output, the newest first."""
+    return [row["all"][0]["output_kept"] for row in store.runs(Filter(10_000, job=job.id))]
+
+
+def test_of_each_job_only_so_many_bytes_of_output_are_kept(store: Store) -> None:
+    """The newest ones, however much others have printed since."""
+    loud, quiet = a_job("* * * * * loud"), a_job("* * * * * quiet")
+    many(store, 3, quiet, kept=50)
+    runs = many(store, 10, loud, kept=100)
+    assert prune(store, job_output_bytes=1000) == []
+    assert prune(store, job_output_bytes=350) == [AttemptKey(run, 1) for run in runs[:7]]
+    assert prune(store, job_output_bytes=350) == []
+    assert (outputs_of(store, loud), outputs_of(store, quiet)) == ([100] * 3 + [0] * 7, [50] * 3)
+    assert store.count_runs() == 13
+    assert prune(store, job_output_bytes=10**6, output_bytes=450) == []
+
+
+def test_the_loudest_jobs_come_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycron.retention._LOUD_JOBS_A_LOOK", 1)
+    jobs = [a_job(f"* * * * * {number}") for number in range(3)]
+    for job, kept in zip(jobs, (20, 30, 10), strict=True):
+        many(store, 2, job, kept=kept)
+    gone = [prune(store, job_output_bytes=15)[0].run.job_id for _ in jobs]
+    assert gone == [jobs[1].id, jobs[0].id, jobs[2].id]
+
+
+def test_the_outputs_of_a_loud_job_are_found_without_looking_at_all_of_its_runs(
+    store: Store,
+) -> None:
+    loud = a_job("* * * * * loud")
+    write_many(store, loud, 20_000)
+    many(store, 10, a_job("* * * * * other"), kept=5)
+    newest = AttemptKey(RunKey(loud.id, NOON + 10**8), 1)
+    ending = Ending(NOON + 0.5, 1, None, 0.1, 1000, 100, 100)
+    end = RecordEnded(newest, Outcome.FAILED, ending, None, Outcome.FAILED)
+    store.write([RecordRun(newest.run, loud), RecordAttempt(newest), end])
+    steps = count(1)
+    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    limits = {"runs": 10**6, "job_runs": 10**6}
+    assert prune(store, job_output_bytes=60, **limits) == [newest]
+    assert next(steps) * 100 < 10_000
+
+
+def test_a_database_that_counted_outputs_in_all_counts_those_of_each_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [a_job("* * * * * one"), a_job("* * * * * two"), a_job("* * * * * none")]
+    with monkeypatch.context() as released:
+        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+        with closing(Store(tmp_path / "db", may_wait=True)) as store:
+            for job, kept in zip(jobs, (20, 30, 0), strict=True):
+                many(store, 3, job, kept=kept)
+    with closing(Store(tmp_path / "db")) as store:
+        counted = dict(store._db.execute("SELECT id, output_kept FROM jobs").fetchall())
+        assert counted == {jobs[0].id: 60, jobs[1].id: 90, jobs[2].id: 0}
 
 
 def with_short_output(store: Store, count: int) -> list[AttemptKey]:

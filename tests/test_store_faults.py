@@ -133,7 +133,7 @@ RUN = RunKey(a_job().id, NOON)
         lambda store: store.owners_of("true"),
         lambda store: store.count_runs(),
         lambda store: store.drop_dead(RUN),
-        lambda store: store.prune(Keep(0, 0, 0, 0, 0, 0), lambda _: None),
+        lambda store: store.prune(Keep(0, 0, 0, 0, 0, 0, 0), lambda _: None),
     ],
 )
 def test_damage_met_in_reading_is_an_error_of_ours(
@@ -180,7 +180,7 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
         assert store.repaired is None
         assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         counted = store._db.execute("SELECT total(output_kept) FROM attempts").fetchone()[0]
-        assert counted == store._db.execute("SELECT output_kept FROM totals").fetchone()[0]
+        assert counted == store._db.execute("SELECT total(output_kept) FROM jobs").fetchone()[0]
 
 
 def test_a_damaged_database_of_an_older_version_is_saved_as_well(
