@@ -397,8 +397,10 @@ class Daemon:
 
         Else a daemon that comes after this one would run it again.
         """
+        if not self._recorder.behind:
+            return
         for record in records:
-            if isinstance(record, RecordBoot) and self._recorder.behind:
+            if isinstance(record, RecordBoot):
                 with suppress(OSError):
                     self._setup.places.booted.write_text(record.boot_id)
 

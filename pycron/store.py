@@ -126,16 +126,18 @@ class Store:
         self._damage: StoreCorrupt | None = None
         self._forget()
         self._begun = 0
+        known = self._meta
         try:
             with self._errors():
                 if check:
                     self._check()
                 found = dict(self._db.execute("SELECT key, value FROM meta").fetchall())
-                self._meta = found | self._meta  # what is known is what is newer
+                self._meta = found | known  # what is known is what is newer
                 self._history = History(self._db)
                 self._retention = Retention(self._db)
             self._try_reading()
         except StoreError:
+            self._meta = known
             self._db.close()
             raise
 

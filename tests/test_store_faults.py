@@ -995,7 +995,8 @@ def test_a_damaged_database_on_a_full_disk(tmp_path: Path, marks: Path, disk: Di
         daemon.wait_for("store_failed")
         goes_on(daemon)
         disk.free()
-        assert daemon.wait_for("store_repaired")["runs"] > 0
+        until(lambda: bool(daemon.log("store_repaired")), patience=90)  # it may have tried just now
+        assert daemon.log("store_repaired")[0]["runs"] > 0
         daemon.wait_for("store_recovered")
         goes_on(daemon)
     assert ran_once(marks) <= set(recorded(disk.seen / "pycron.db"))
@@ -1050,6 +1051,32 @@ def test_a_daemon_starts_without_its_database(tmp_path: Path, marks: Path) -> No
         status = status_of(tmp_path)
         assert (status["store_failure"], status["unwritten"]) == (None, 0)
     assert_complete(marks, database)
+
+
+def test_what_can_be_read_only_in_part_is_not_known(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cursor without the Runs that came ahead of it would let those begin once more."""
+    with closing(sqlite3.connect(path)) as database:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'meta'"
+        (page,) = database.execute(query).fetchone()
+    overwrite(path, 4096, 4096 * (page - 1))
+    overwrite(path, 4096 * page, path.stat().st_size)
+    unclean(path)
+
+    def refuse(*_: object) -> None:
+        raise OSError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pycron.repair.os.link", refuse)
+        with closing(Store(path, may_wait=True)) as store:
+            assert store.unread
+            assert store.shut
+            assert (store.cursor(), store.unfinished()) == (None, [])
+            with pytest.raises(StoreError, match="no room"):
+                store.write([RecordRunner("56-78")])
+    with closing(Store(path)) as store:
+        assert store.cursor() == Cursor(NOON, NOON + 60)
 
 
 def test_what_cannot_be_written_can_be_read(path: Path) -> None:
