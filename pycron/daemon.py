@@ -53,7 +53,7 @@ from pycron.runner_link import RunnerLink
 from pycron.runs import HEAD
 from pycron.service import Service
 from pycron.spool import Place, Spool
-from pycron.store import Keep, Store, StoreError
+from pycron.store import Keep, Store, StoreError, Unfinished
 from pycron.tables import Tables
 from pycron.timetable import starting_cursor, starting_gaps
 from pycron.watch import Watch
@@ -161,7 +161,7 @@ class Daemon:
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         self._say_started()
         self._tables.rescan()
-        self._resume()
+        self._resume(self._store.unfinished())
         self._runner.meet()
         self._boot()
         self._perform()
@@ -330,11 +330,8 @@ class Daemon:
         if times:
             time.sleep(_left_until(times[0]) + _GIVING_WAY)
 
-    def _resume(self) -> None:
+    def _resume(self, all_left: list[Unfinished]) -> None:
         """Take up the Runs that an earlier daemon left behind."""
-        all_left = [
-            left for left in self._store.unfinished() if not self._engine.is_alive(left.attempt.run)
-        ]
         jobs = self._engine.jobs().find({left.job.id for left in all_left})
         hooks = self._hooks({left.job.id for left in all_left} - jobs.keys())
         for left in all_left:
@@ -358,12 +355,16 @@ class Daemon:
             )
 
     def _take_up_late(self) -> None:
-        """What could not be read when this daemon began."""
+        """What could not be read when this daemon began, and what it has not begun itself since."""
         known = {pause.scope for pause in self._engine.pauses}
         for pause in self._store.pauses():
             if pause.scope not in known:
                 self._feed(PauseBegan(pause))
-        self._resume()
+        self._resume([
+            left
+            for left in self._store.unfinished()
+            if left.attempt.run.fire_time <= self._began
+        ])  # fmt: skip
         self._commands.meet_late()
 
     def _hooks(self, hook_ids: set[str]) -> dict[str, Job]:

@@ -401,6 +401,10 @@ try:
 except StoreError as error:
     print(error)
 """
+_CLOSE = """
+import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+"""
 _REPAIR = """
 import sys
 from pathlib import Path
@@ -989,6 +993,7 @@ def test_a_damaged_database_on_a_full_disk(tmp_path: Path, marks: Path, disk: Di
     with daemon_on(disk, table_of(marks), tmp_path) as daemon:
         goes_on(daemon)
         daemon.kill()
+    disk.run(sys.executable, "-c", _CLOSE, str(disk.state / "pycron.db"))
     header_gone(disk.seen / "pycron.db")
     disk.fill()
     with daemon_on(disk, table_of(marks), tmp_path) as daemon:
