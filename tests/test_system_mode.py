@@ -118,6 +118,8 @@ def test_what_ran_as_root_is_not_for_whom_the_entry_runs_now(system: System) -> 
         ]
     (top,) = system.rows("top", user=user)
     assert (top["running"], top["waiting"]) == ([], [])
+    system.rows("kill", run_ids["alive"])
+    system.daemon.wait_for("attempt_ended", run_id=run_ids["alive"], outcome="cancelled")
     redriven = system.run("pycron", "dead", "redrive", run_ids["dead"])
     assert (redriven.returncode, redriven.stderr) == (
         1, "pycron: dead: its entry is gone; it can only be dropped\n"
