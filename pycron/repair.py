@@ -252,7 +252,9 @@ def _readable_columns(source: sqlite3.Connection, table: str) -> set[str]:
     """Those that it has: one of an older version has fewer of them, and fewer tables."""
     try:
         return {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
         return set()
 
 
