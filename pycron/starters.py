@@ -107,7 +107,7 @@ class Starters:
 
     def step(self) -> None:
         """Once in every turn of the loop."""
-        if self._may_start() and time.monotonic() >= self._not_before:
+        while self._may_start() and time.monotonic() >= self._not_before:
             self._start_next()
         if self._may_get_ready():
             self._get_ready()
