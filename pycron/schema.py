@@ -199,10 +199,9 @@ def store_error(path: Path, error: Exception) -> StoreError:
 def open_database(path: Path) -> sqlite3.Connection:
     """The database, made or brought up to date where necessary. Raises StoreError."""
     try:
+        # What SQLite puts beside the file has the same permissions.
         with suppress(OSError):  # it is there; or SQLite says what is wrong
-            path.touch(
-                0o600, exist_ok=False
-            )  # what it puts beside the file has the same permissions
+            path.touch(0o600, exist_ok=False)
         database = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
             database.row_factory = sqlite3.Row

@@ -517,9 +517,8 @@ class Store:
         Raises StoreError.
         """
         cursor = self.cursor()
-        reached = (
-            cursor.wall if cursor else 0
-        )  # what lies beyond came before the clock was set back
+        # What lies beyond came before the clock was set back.
+        reached = cursor.wall if cursor else 0
         query = (
             'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
             " jobs.settings, runs.fire_time, runs.pass, runs.retry_at, runs.redriven,"
