@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from pycron.schedule import Schedule
 from pycron.settings import Settings
@@ -108,8 +109,7 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
-class RunKey:
+class RunKey(NamedTuple):
     """The identity of a Run: no fire time of a Job runs twice.
 
     `turn` counts the times that a stepped-back clock has passed the fire time, from 0 (the `pass`
@@ -134,8 +134,7 @@ class RunKey:
         return cls(match[1], _instant(match[2]), int(match[3] or 1) - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptKey:
+class AttemptKey(NamedTuple):
     """The identity of an Attempt: its Run and its number, from 1."""
 
     run: RunKey

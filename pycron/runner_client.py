@@ -280,7 +280,7 @@ def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict
 
 def output_path(places: Places, attempt: AttemptKey) -> Path:
     """Where an Attempt's output is kept: a directory a day."""
-    return places.output / rfc3339(attempt.run.fire_time)[:10] / f"{attempt}.log"
+    return Path(f"{places.output}/{rfc3339(attempt.run.fire_time)[:10]}/{attempt}.log")
 
 
 def ending_of(message: Message) -> Ending:

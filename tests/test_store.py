@@ -516,7 +516,7 @@ def test_which_attempts_are_known(store: Store) -> None:
     job = a_job()
     store.write(begun(job))
     assert store.knows(first(job))
-    others = (replace(first(job), number=2), first(job, NOON + 1), first(a_job("@daily x")))
+    others = (first(job)._replace(number=2), first(job, NOON + 1), first(a_job("@daily x")))
     assert not any(map(store.knows, others))
 
 
@@ -888,7 +888,7 @@ def test_a_short_output_is_kept_with_its_run(store: Store) -> None:
         b"0 \xff\0", b"1 \xff\0", b"2 \xff\0",
     ]  # fmt: skip
     assert store.short_output(AttemptKey(without, 1)) is None
-    assert store.short_output(replace(attempts[0], number=2)) is None
+    assert store.short_output(attempts[0]._replace(number=2)) is None
 
 
 def test_a_short_output_goes_with_its_run(store: Store) -> None:
