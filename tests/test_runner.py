@@ -565,11 +565,11 @@ def test_one_of_those_that_wait_together_is_dropped(host: Host) -> None:
 
 def test_of_many_that_wait_none_is_lost_and_none_starts_twice(host: Host) -> None:
     """Some of those that stand ready with them are killed, and some commands dropped."""
-    ids = [f"h{number}.1" for number in range(20 * STARTERS)]
+    ids = [f"h{number}.1" for number in range(100 * STARTERS)]
     pid = host.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children")
     host.client.send(host.order(key, "echo x >> started; exit 3", hold=100) for key in ids)
-    until(lambda: len(children.read_text().split()) == STARTERS)
+    until(lambda: len(children.read_text().split()) >= STARTERS)
     for starter in children.read_text().split()[::2]:
         os.kill(int(starter), signal.SIGKILL)
     dropped = set(ids[::10])
