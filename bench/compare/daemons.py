@@ -256,9 +256,10 @@ def find(name: str, named: Path | None, cache: Path) -> Daemon:
         case "pycron":
             return Pycron(_existing(named or Path(sys.executable).parent, "pycrond"), cache)
         case "cron":
-            return Cron(named or _packaged("cron", "usr/sbin/cron", cache), cache)
+            return Cron(named or _unpacked_unless_there("cron", "usr/sbin/cron", cache), cache)
         case "busybox":
-            return Busybox(named or _packaged("busybox", "bin/busybox", cache), cache)
+            # The other package of it has no crond.
+            return Busybox(named or _unpacked("busybox-static", "bin/busybox", cache), cache)
         case "yacron":
             return Yacron(named or _from_index(name, cache), cache)
         case "cronstable":
@@ -276,10 +277,14 @@ def _existing(directory: Path, program: str) -> Path:
     return directory
 
 
-def _packaged(package: str, program: str, cache: Path) -> Path:
-    """Of the machine's package, else of the same one unpacked: installing it would start it."""
-    if Path("/", program).exists():
-        return Path("/", program)
+def _unpacked_unless_there(package: str, program: str, cache: Path) -> Path:
+    """Of the machine's package, else of the same one unpacked."""
+    there = Path("/", program)
+    return there if there.exists() else _unpacked(package, program, cache)
+
+
+def _unpacked(package: str, program: str, cache: Path) -> Path:
+    """Of a package of Debian's that is not installed: that would start it. Raises Unable."""
     unpacked = cache / package / program
     if not unpacked.exists():
         done = subprocess.run(
