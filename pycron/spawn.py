@@ -10,6 +10,7 @@ import resource
 import signal
 import struct
 import time
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -146,17 +147,18 @@ class Batch:
         self._waits = waits
         self._gate: tuple[int, int] | None = None
 
-    def start(self, errors: int, files: tuple[int, int]) -> int:
+    def start(self, errors: int, files: tuple[int, int], private: Iterable[int]) -> int:
         """Fork the starter; its pid. Raises OSError when it can't be had.
 
         What goes wrong with a command is written to `errors` as one line. `files` is the limit of
-        open files that the commands get.
+        open files that the commands get. `private`: the descriptors that nobody may have open when
+        the runner has died, however long a starter takes.
         """
         try:
             self._told = Telling(len(self.launches))
             if self._waits:
                 self._gate = os.pipe2(os.O_CLOEXEC)
-            return self._fork(errors, files)
+            return self._fork(errors, files, private)
         except OSError:
             if self._gate is not None:
                 os.close(self._gate[1])
@@ -167,13 +169,13 @@ class Batch:
             if self._gate is not None:
                 os.close(self._gate[0])
 
-    def _fork(self, errors: int, files: tuple[int, int]) -> int:
+    def _fork(self, errors: int, files: tuple[int, int], private: Iterable[int]) -> int:
         # A handler of the runner's must not run in the starter.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_DEFAULT)
         try:
             pid = os.fork()
             if pid == 0:
-                self._run(errors, files)
+                self._run(errors, files, private)
             return pid
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -194,9 +196,11 @@ class Batch:
         """What its starter tells of a command."""
         return self._told.read(index)
 
-    def _run(self, errors: int, files: tuple[int, int]) -> None:
+    def _run(self, errors: int, files: tuple[int, int], private: Iterable[int]) -> None:
         """In the starter: never returns, whatever happens."""
         try:
+            for descriptor in private:
+                os.close(descriptor)
             failure = _get_ready(self.launches, files)
             if self._gate is not None:
                 os.close(self._gate[1])

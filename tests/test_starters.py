@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from pycron.runner_client import RunnerGone, find_runner
 from pycron.spawn import BEGUN, STARTED, Telling
 from pycron.starters import BATCH, STARTERS
 from pycron.wire import Message
@@ -218,6 +219,22 @@ def test_a_user_who_kills_everything_all_the_time(host: Host, alice: dict[str, A
         assert ended["signal"] == signal.SIGKILL or ended["exit_status"] in (0, 7), name
         assert ended["exit_status"] != 0 or host.output(name) == "alive\n"
     until(lambda: not processes_of(alice["uid"]))
+
+
+# ---- left behind
+
+
+def test_a_starter_that_outlives_the_runner(host: Host, slow: Slow) -> None:
+    """Nobody takes it for the runner, neither who is connected nor who comes to look for one."""
+    three(host, slow)
+    starter, child = held_up(host)
+    host.process.kill()
+    host.process.wait()
+    with pytest.raises(RunnerGone):
+        until(host.client.receive)
+    assert find_runner(host.places, host.selector) is None
+    for pid in (starter, child):
+        os.kill(pid, signal.SIGKILL)
 
 
 # ---- stopped
