@@ -28,6 +28,7 @@ from pycron.loop import Loop
 from pycron.pump import Pump
 from pycron.spawn import check_end, check_order
 from pycron.starters import Starters
+from pycron.tree import wake_orphans
 from pycron.trees import Trees
 from pycron.wire import PROTOCOL, Message
 
@@ -201,6 +202,7 @@ def main() -> None:
     _reset_signals()
     os.umask(0o022)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    wake_orphans()
     runner = Runner(socket.socket(fileno=descriptor), take_delegation())
     gc.freeze()
     gc.disable()

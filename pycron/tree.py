@@ -147,6 +147,40 @@ def marked(marks: Iterable[int]) -> dict[int, set[int]]:
     return found
 
 
+def wake_orphans() -> None:
+    """What a runner has stopped that died before it could end it goes on, as all that it had did.
+
+    Nobody else would ever wake it. What is stopped below a runner that lives is its own affair.
+    """
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        mark = _mark_of(int(name))
+        if mark is None:
+            continue
+        try:
+            state, parent = _stat(int(name))
+            if state == "T" and not _has_runner(parent, mark):
+                os.kill(int(name), signal.SIGCONT)
+        except OSError:
+            pass  # it has ended, or is not ours to wake
+
+
+def _has_runner(pid: int, mark: int) -> bool:
+    """Whether the first one from here upwards that does not bear the mark is a runner."""
+    while _mark_of(pid) == mark:
+        _, pid = _stat(pid)
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return b"pycron.runner" in file.read().split(b"\0")
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """The state of a process and its parent."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        state, parent, *_ = file.read().rpartition(b")")[2].split()
+    return state.decode(), int(parent)
+
+
 def private_memory(pids: Iterable[int]) -> int:
     """Bytes of memory that these processes have, without files and what is shared as such."""
     pages = 0

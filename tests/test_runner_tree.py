@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron.tree import Tree, marked, private_memory
+from pycron.tree import Tree, marked, private_memory, wake_orphans
 from tests.runners import MEGABYTE, Host, needs_root, other_user, status_of
 from tests.waiting import until
 
@@ -90,6 +90,30 @@ def test_a_command_may_clean_up_when_its_time_is_out(host: Host) -> None:
 def test_a_command_that_is_stopped_hears_that_its_time_is_out(host: Host) -> None:
     ended, output = host.run("trap 'echo heard; exit 4' TERM; kill -STOP $$", timeout=1)
     assert (ended["cause"], ended["exit_status"], output) == ("timeout", 4, "heard\n")
+
+
+def stopped(host: Host, argument: str) -> int:
+    """A command that has stopped itself; woken, it sleeps."""
+    host.start("only", f"kill -STOP $$; exec sleep {argument}")
+    started = until(lambda: host.heard("started", "only") or {})
+    until(lambda: status_of(started["pid"], "State")[0] == "T")
+    pid: int = started["pid"]
+    return pid
+
+
+def test_what_a_dead_runner_has_stopped_goes_on(host: Host, unique: str, tmp_path: Path) -> None:
+    """It may have died between two steps of an end. Those of a runner that lives stay stopped."""
+    (tmp_path / "others").mkdir()
+    others = Host(tmp_path / "others")
+    try:
+        left, kept = (stopped(each, unique) for each in (host, others))
+        host.process.kill()
+        host.process.wait()
+        wake_orphans()
+        until(lambda: status_of(left, "State")[0] != "T")
+        assert status_of(kept, "State")[0] == "T"
+    finally:
+        others.close()
 
 
 def test_one_that_ignores_term_is_killed(host: Host, unique: str) -> None:
