@@ -55,9 +55,17 @@ class Doomed:
         return len(self._traces())
 
     @property
+    def pid(self) -> int:
+        """That of the one that was started last; 0 when there is none yet."""
+        try:
+            return int((self._here / "pid").read_text())
+        except (OSError, ValueError):  # not started yet, or just being started
+            return 0
+
+    @property
     def alive(self) -> bool:
         """Whether the one that was started last runs."""
-        process = Path(f"/proc/{self._pid()}")
+        process = Path(f"/proc/{self.pid}")
         try:
             ours = b"pycron" in (process / "cmdline").read_bytes()  # not another one of its pid
             return ours and b") Z " not in (process / "stat").read_bytes()
@@ -68,7 +76,7 @@ class Doomed:
         """It dies now, wherever it is."""
         if self.alive:
             self._by_hand.add(max(self._traces(), default=""))
-            os.kill(self._pid(), signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
 
     def spare(self) -> None:
         """Those that are started from now on live on."""
@@ -85,12 +93,6 @@ class Doomed:
             if last and name not in self._by_hand:
                 found.append(last[1])
         return found
-
-    def _pid(self) -> int:
-        try:
-            return int((self._here / "pid").read_text())
-        except (OSError, ValueError):  # not started yet, or just being started
-            return 0
 
     def _traces(self) -> list[str]:
         return sorted(path.name for path in self._here.glob("*.trace"))

@@ -6,6 +6,7 @@ import pwd
 import selectors
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,27 @@ from tests.waiting import until
 MEGABYTE = 2**20
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def starters_of(runner: int) -> list[int]:
+    """Children of a runner that have not become anything else."""
+    found = []
+    for pid in children(runner):
+        with contextlib.suppress(OSError):
+            program, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            # What starts a runner may have children with the same arguments.
+            if program == os.fsencode(sys.executable) and b"pycron.runner" in arguments:
+                found.append(pid)
+    return found
 
 
 class Host:

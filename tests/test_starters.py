@@ -23,7 +23,7 @@ from pycron.runner_client import RunnerGone, find_runner
 from pycron.spawn import BEGUN, STARTED, Telling
 from pycron.starters import BATCH, STARTERS
 from pycron.wire import Message
-from tests.runners import Host, exists, needs_root, status_of
+from tests.runners import Host, children, exists, needs_root, starters_of, status_of
 from tests.waiting import until
 
 _uids = count(100_000 + 10 * os.getpid())  # nobody's
@@ -96,23 +96,8 @@ def processes_of(uid: int) -> list[int]:
     return found
 
 
-def children(pid: int) -> list[int]:
-    try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
 def starters(host: Host) -> list[int]:
-    """Children of the runner that have not become anything else."""
-    found = []
-    for pid in children(host.process.pid):
-        with contextlib.suppress(OSError):
-            if b"pycron.runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
+    return starters_of(host.process.pid)
 
 
 def held_up(host: Host) -> tuple[int, int]:
