@@ -227,6 +227,22 @@ def test_a_job_is_started_by_hand(tmp_path: Path) -> None:
         assert "started_by" in op.do("show", plain.stdout.strip()).stdout
 
 
+def test_a_run_is_shown_with_the_end_of_its_output(tmp_path: Path) -> None:
+    """Nothing of it is obeyed by a terminal."""
+    table = (
+        f"CRON_NAME=many {NEVER} seq 30; printf 'a\\033[2Jb\\377'\nCRON_NAME=silent {NEVER} true\n"
+    )
+    with operating(tmp_path, table) as op:
+        runs = {name: op.start(name) for name in ("many", "silent")}
+        for run_id in runs.values():
+            op.daemon.wait_for("attempt_ended", run_id=run_id)
+        _, _, output = op.do("show", runs["many"]).stdout.partition("\n\noutput of attempt 1")
+        title, *lines = output.splitlines()
+        assert title == ", the last 20 of 31 lines:"
+        assert lines == [*(f"  {number}" for number in range(12, 31)), "  a\\x1b[2Jb\\xff"]
+        assert "output of" not in op.do("show", runs["silent"]).stdout
+
+
 def test_who_cannot_be_started(tmp_path: Path) -> None:
     table = f"CRON_NAME=alone CRON_CONCURRENCY=forbid {NEVER} {held(tmp_path)}\n"
     with operating(tmp_path, table) as op:

@@ -28,6 +28,7 @@ from pycron.zonedata import UnknownZone, ZoneData
 
 _PAGE = 500  # rows of one answer
 _POLL = 0.25  # seconds between looks at a growing output
+_SHOWN_LINES = 20  # of an output, beside what else there is to show
 
 
 class Failed(Exception):
@@ -290,7 +291,8 @@ def dead(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     client = _client(options)
-    answer = client.ask("run", run_id=_run_id(client, options.run))
+    run_id = _run_id(client, options.run)
+    answer = client.ask("run", run_id=run_id)
     if options.json:
         print_json([answer["row"] | {"attempt_list": answer["attempts"]}])
         return 0
@@ -300,7 +302,26 @@ def show(options: argparse.Namespace) -> int:
         "attempt", "pid", "started", "ended", "outcome", "exit_status", "signal", "cpu_seconds",
         "memory_peak_bytes", "output_bytes", "reason")]  # fmt: skip
     print_columns(columns, answer["attempts"], "no attempts")
+    if answer["attempts"]:
+        _print_end_of_output(client, run_id)
     return 0
+
+
+def _print_end_of_output(client: ControlClient, run_id: str) -> None:
+    """The last lines that the last Attempt has printed."""
+    data, more = b"", True
+    while more:
+        answer = client.ask("output", run_id=run_id, attempt=None, offset=len(data))
+        data += base64.b64decode(answer["data"])
+        more = answer["more"]
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
+    if not lines:
+        return
+    before = len(lines) - _SHOWN_LINES
+    left_out = f", the last {_SHOWN_LINES} of {len(lines)} lines" if before > 0 else ""
+    print(f"\noutput of attempt {answer['attempt']}{left_out}:")
+    for line in lines[-_SHOWN_LINES:]:
+        print(f"  {printable(line)}")
 
 
 def _run_id(client: ControlClient, text: str) -> str:
