@@ -349,7 +349,12 @@ class Engine:
                 self._runs.claim(run, job)
 
     def _lead(self, fire: int) -> float:
-        """How many seconds before this fire time it is looked at."""
+        """How many seconds before this fire time it is looked at.
+
+        No longer than it has to be while others wait for the places that are then kept free.
+        """
+        if self._admission.waiting:
+            return LEAD
         if self._lead_of is None or self._lead_of[0] != fire:
             lead = max(LEAD, LEAD_EACH * self._timetable.count(fire))
             self._lead_of = fire, min(lead, LONGEST_LEAD)

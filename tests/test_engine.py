@@ -164,6 +164,14 @@ def test_the_more_are_due_the_longer_is_that_moment(count: int, lead: float) -> 
     assert sim.engine.next_wakeup() == START + 120 - LEAD
 
 
+def test_places_are_not_kept_free_for_long_while_others_wait() -> None:
+    many = [f"2 12 * * * a{n}" for n in range(1000)]
+    sim = Sim("1 12 * * * b", "1 12 * * * c", *many, limits=Limits(running=1))
+    sim.tell(Tick(), 60)
+    assert [live.job.command for live in sim.engine.waiting] == ["c"]
+    assert sim.engine.next_wakeup() == START + 120 - LEAD
+
+
 def test_a_stepped_clock_is_told_of() -> None:
     sim = Sim("@daily a")
     sim.wall += 3600
