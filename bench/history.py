@@ -4,6 +4,7 @@ Fills a store with so many Runs (ten million, if nothing is said) of 1000 Jobs o
 fifty of them failed, and measures the daemon's own steps beside those on an empty store.
 """
 
+import json
 import sqlite3
 import statistics
 import sys
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from pycron.actions import (
@@ -103,8 +104,11 @@ def fill(path: Path, runs: int) -> int:
                 ),
             )  # fmt: skip
             database.execute("COMMIT")
+        end = BEGIN + 60 * (runs // JOBS + 1)
+        reached = json.dumps(astuple(Cursor(end, end)))  # a daemon asks for what comes after it
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('cursor', ?)", (reached,))
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return BEGIN + 60 * (runs // JOBS + 1)
+    return end
 
 
 def median_us(times: int, work: Callable[[int], object]) -> float:
