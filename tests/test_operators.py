@@ -597,6 +597,7 @@ def test_top_on_a_terminal_goes_on_until_it_is_interrupted(tmp_path: Path) -> No
         command = program("pycron", "--state-dir", op.state, "top")
         pid, terminal = pty.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whatever the tests were started with
             os.execv(command[0], command)
         shown = b""
         while shown.count(b"1 running, 0 waiting") < 2:
