@@ -309,17 +309,13 @@ def show(options: argparse.Namespace) -> int:
 
 def _print_end_of_output(client: ControlClient, run_id: str) -> None:
     """The last lines that the last Attempt has printed."""
-    data, more = b"", True
-    while more:
-        answer = client.ask("output", run_id=run_id, attempt=None, offset=len(data))
-        data += base64.b64decode(answer["data"])
-        more = answer["more"]
-    lines = data.decode("utf-8", "surrogateescape").splitlines()
+    answers, parts = zip(*_parts_of_output(client, run_id), strict=True)
+    lines = b"".join(parts).decode("utf-8", "surrogateescape").splitlines()
     if not lines:
         return
-    before = len(lines) - _SHOWN_LINES
-    left_out = f", the last {_SHOWN_LINES} of {len(lines)} lines" if before > 0 else ""
-    print(f"\noutput of attempt {answer['attempt']}{left_out}:")
+    many = len(lines) > _SHOWN_LINES
+    left_out = f", the last {_SHOWN_LINES} of {len(lines)} lines" if many else ""
+    print(f"\noutput of attempt {answers[-1]['attempt']}{left_out}:")
     for line in lines[-_SHOWN_LINES:]:
         print(f"  {printable(line)}")
 
@@ -359,15 +355,10 @@ def _print_attempt(
     """
     offset, told = 0, None
     while True:
-        answer = client.ask(
-            "output", run_id=run_id, attempt=number, offset=offset, follow=options.follow
-        )
-        number = answer["attempt"]  # there may be another one by now
-        data = base64.b64decode(answer["data"])
-        offset += len(data)
-        _print_output(options, run_id, answer["attempt"], data)
-        if answer["more"]:
-            continue
+        for answer, data in _parts_of_output(client, run_id, number, offset, options.follow):
+            number = answer["attempt"]  # there may be another one by now
+            offset += len(data)
+            _print_output(options, run_id, answer["attempt"], data)
         if answer["ended"] or not options.follow:
             break
         if answer["why"] not in (None, told):
@@ -378,6 +369,25 @@ def _print_attempt(
     if printed is not None and printed > offset:
         print(f"pycron: {printed - offset} more bytes were not kept", file=sys.stderr)
     return answer
+
+
+def _parts_of_output(
+    client: ControlClient,
+    run_id: str,
+    number: int | None = None,
+    offset: int = 0,
+    follow: bool = False,
+) -> Iterator[tuple[Row, bytes]]:
+    """What an Attempt (None: the last one) has printed from there on; one part at the least.
+
+    Each with the answer that it came with.
+    """
+    more = True
+    while more:
+        answer = client.ask("output", run_id=run_id, attempt=number, offset=offset, follow=follow)
+        data = base64.b64decode(answer["data"])
+        number, offset, more = answer["attempt"], offset + len(data), answer["more"]
+        yield answer, data
 
 
 def _print_output(options: argparse.Namespace, run_id: str, attempt: int, data: bytes) -> None:
