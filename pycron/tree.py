@@ -138,12 +138,9 @@ class Tree:
 def marked(marks: Iterable[int]) -> dict[int, set[int]]:
     """The pids of all processes with these marks: one look for all of them."""
     found: dict[int, set[int]] = {mark: set() for mark in marks}
-    for name in os.listdir("/proc") if found else ():
-        if name.isdecimal():
-            pid = int(name)
-            mark = _mark_of(pid)
-            if mark in found:
-                found[mark].add(pid)
+    for pid, mark in _bearers() if found else ():
+        if mark in found:
+            found[mark].add(pid)
     return found
 
 
@@ -152,16 +149,11 @@ def wake_orphans() -> None:
 
     Nobody else would ever wake it. What is stopped below a runner that lives is its own affair.
     """
-    for name in os.listdir("/proc"):
-        if not name.isdecimal():
-            continue
-        mark = _mark_of(int(name))
-        if mark is None:
-            continue
+    for pid, mark in _bearers():
         try:
-            state, parent = _stat(int(name))
+            state, parent = _stat(pid)
             if state == "T" and not _has_runner(parent, mark):
-                os.kill(int(name), signal.SIGCONT)
+                os.kill(pid, signal.SIGCONT)
         except OSError:
             pass  # it has ended, or is not ours to wake
 
@@ -203,6 +195,15 @@ def _marks() -> Iterator[int]:
     _, own = resource.getrlimit(resource.RLIMIT_RTTIME)
     highest = _HIGHEST_MARK if own == resource.RLIM_INFINITY else min(own, _HIGHEST_MARK)
     return count(highest - int.from_bytes(os.urandom(8)) % (highest // 2 + 1), -1)
+
+
+def _bearers() -> Iterator[tuple[int, int]]:
+    """All processes that bear a mark: their pids, and which."""
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            mark = _mark_of(int(name))
+            if mark is not None:
+                yield int(name), mark
 
 
 def _mark_of(pid: int) -> int | None:
