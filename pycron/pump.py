@@ -27,9 +27,7 @@ class Pump:
         self._link = link
         self._holding: set[Recording] = set()
         self._holding_due = NEVER
-        self._unwatched: dict[
-            Attempt, float
-        ] = {}  # of started commands; when they are to be watched
+        self._unwatched: dict[Attempt, float] = {}  # that have started: when they are to be
 
     def open(self, attempt: Attempt, order: Order, pipe: int) -> None:
         """`pipe`: its end to read from. It isn't watched before the command is known to run."""

@@ -18,7 +18,7 @@ from pycron.tree import Tree
 
 _EXEC_FAILED = 126
 _UMASK = 0o022
-_LONGEST_WAIT = 0.1  # seconds
+_LONGEST_WAIT = 0.1  # seconds for which a time may be told ahead
 _SLOT = struct.Struct("qdq")
 _WORD = struct.Struct("d")
 UNTOUCHED, BEGUN, STARTED = range(3)
@@ -221,11 +221,13 @@ class Batch:
             os._exit(_EXEC_FAILED)  # seen only where it has not come to its end
 
 
+def left_until(instant: float) -> float:
+    """Seconds until a time that is told a moment ahead; the clock may have been set since then."""
+    return min(max(0.0, instant - time.time()), _LONGEST_WAIT)
+
+
 def _wait_until(instant: float) -> None:
-    """The clock may be set meanwhile: what is said a moment ahead is waited for no longer."""
-    left = instant - time.time()
-    if left > 0:
-        time.sleep(min(left, _LONGEST_WAIT))
+    time.sleep(left_until(instant))
 
 
 class _Failure(Exception):

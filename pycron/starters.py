@@ -14,7 +14,16 @@ from pycron.attempts import Attempts, Usage
 from pycron.launcher import Launcher
 from pycron.loop import NEVER
 from pycron.orders import Orders, User, user_of
-from pycron.spawn import NO_PROCESS, STARTED, UNTOUCHED, Batch, Launch, Order, kind_of
+from pycron.spawn import (
+    NO_PROCESS,
+    STARTED,
+    UNTOUCHED,
+    Batch,
+    Launch,
+    Order,
+    kind_of,
+    left_until,
+)
 from pycron.tree import marked
 from pycron.wire import Message
 
@@ -24,7 +33,6 @@ _READY = 4 * STARTERS  # starters that stand ready at the most
 _FIRST = 2  # commands of the first one
 _WORTH_IT = 48  # commands of one at the least: to fork it costs as much as to start some of them
 _HEAD_START = 0.002  # seconds that it has before the others
-_LONGEST_WAIT = 0.1  # seconds for which a time may be told ahead
 _ENOUGH = 16 * STARTERS  # commands that are due: with more of them nobody tells the daemon anything
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
 _STARTER_PATIENCE = 1.0  # seconds after which one is overdue
@@ -95,7 +103,7 @@ class Starters:
     @property
     def at_work(self) -> bool:
         """Whether commands are being started."""
-        return any(True for _ in self._in_time())
+        return any(self._in_time())
 
     def patience(self) -> float:
         """How long they can wait for a descriptor, in seconds."""
@@ -131,12 +139,11 @@ class Starters:
         Starters that stand ready wait for that time themselves, so that nobody else has to be
         awake for it.
         """
-        wait = min(until - time.time(), _LONGEST_WAIT)
-        self._not_before = time.monotonic() + max(0.0, wait) + _HEAD_START
+        self._not_before = time.monotonic() + left_until(until) + _HEAD_START
         self._due += [starter for starter in self._ready if starter.hold <= until]
         self._ready = [starter for starter in self._ready if starter.hold > until]
         at = float(until)
-        while (starter := self._next_due()) is not None:
+        while self._have_room() and (starter := self._next_due()):
             starter.let_go(at)
             at = until + _HEAD_START
         for attempt, order in list(self._held.items()):
@@ -197,9 +204,7 @@ class Starters:
             self._start_batch()
 
     def _next_due(self) -> _Starter | None:
-        """The next one whose word has come and that may begin."""
-        if not self._due or not self._have_room():
-            return None
+        """The next one whose word has come and whose user isn't barred."""
         barred = self._barred()
         found = next((each for each in self._due if each.user not in barred), None)
         if found is not None:
@@ -212,9 +217,8 @@ class Starters:
         With as many at work as there should be, that is everybody who has one: so nobody has to
         wait for another user's. Somebody with an overdue one has them one after the other.
         """
-        starters = [starter for starter in self._at_work.values() if not starter.waits]
-        slow = {starter.user for starter in starters if starter.overdue}
-        in_time = [starter.user for starter in starters if not starter.overdue]
+        slow = {starter.user for starter in self._at_work.values() if starter.overdue}
+        in_time = [starter.user for starter in self._in_time()]
         return {user for user in in_time if len(in_time) >= STARTERS or user in slow}
 
     def _start_batch(self) -> None:
