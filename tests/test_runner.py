@@ -30,7 +30,7 @@ from pycron.runner_client import (
 from pycron.spawn import check_order
 from pycron.starters import STARTERS
 from pycron.wire import PROTOCOL, encode
-from tests.runners import MEGABYTE, Host, exists, needs_root, other_user, status_of
+from tests.runners import MEGABYTE, Host, children, exists, needs_root, other_user, status_of
 from tests.waiting import until
 
 
@@ -511,9 +511,7 @@ def test_a_start_is_called_off_between_the_word_and_that_second(host: Host) -> N
         host.order(name, "echo x >> started", hold=second, processes_max=4096 + number)
         for number, name in enumerate(names)
     )
-    pid = host.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    until(lambda: len(children.read_text().split()) == len(names))
+    until(lambda: len(children(host.process.pid)) == len(names))
     until(lambda: time.time() > second - 0.09)
     host.client.send([{"type": "go", "until": second}, end])
     for name in names[:-1]:
@@ -538,9 +536,7 @@ def test_a_held_start_that_is_ended_is_refused(host: Host) -> None:
 
 def starter_of(host: Host) -> int:
     """The pid of the process that waits with the first orders that are held."""
-    pid = host.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return int(until(lambda: children.read_text().split())[0])
+    return until(lambda: children(host.process.pid))[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -566,12 +562,10 @@ def test_one_of_those_that_wait_together_is_dropped(host: Host) -> None:
 def test_of_many_that_wait_none_is_lost_and_none_starts_twice(host: Host) -> None:
     """Some of those that stand ready with them are killed, and some commands dropped."""
     ids = [f"h{number}.1" for number in range(100 * STARTERS)]
-    pid = host.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children")
     host.client.send(host.order(key, "echo x >> started; exit 3", hold=100) for key in ids)
-    until(lambda: len(children.read_text().split()) >= STARTERS)
-    for starter in children.read_text().split()[::2]:
-        os.kill(int(starter), signal.SIGKILL)
+    until(lambda: len(children(host.process.pid)) >= STARTERS)
+    for starter in children(host.process.pid)[::2]:
+        os.kill(starter, signal.SIGKILL)
     dropped = set(ids[::10])
     host.client.send({"type": "drop", "id": key} for key in dropped)
     assert host.run("exit 5")[0]["exit_status"] == 5  # what is due starts meanwhile
@@ -724,8 +718,7 @@ def test_a_new_daemon_finds_what_runs_and_what_has_ended(host: Host) -> None:
     first = host.client.instance
     host.hang_up()
     (host.places.state / "go").touch()
-    pid = host.process.pid
-    until(lambda: len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) == 1)
+    until(lambda: len(children(host.process.pid)) == 1)
     known = host.call_again()
     assert host.client.instance == first
     assert host.client.protocol == PROTOCOL
@@ -760,8 +753,7 @@ def test_the_first_word_to_a_daemon_is_hello(host: Host) -> None:
     host.hang_up()
     connection = host.raw_connection()
     (host.places.state / "go").touch()
-    pid = host.process.pid
-    until(lambda: not Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    until(lambda: not children(host.process.pid))
     client = RunnerClient(connection, host.selector)
     assert [message["type"] for message in client.known] == ["ended"]
     client.close()
@@ -835,8 +827,7 @@ def test_it_stays_while_something_runs_or_is_untold(host: Host) -> None:
     host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done; exit 9")
     host.hang_up()
     (host.places.state / "go").touch()
-    pid = host.process.pid
-    until(lambda: not Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    until(lambda: not children(host.process.pid))
     assert host.call_again()["a.1"]["exit_status"] == 9
     host.client.send([{"type": "ack", "ids": ["a.1"]}])
     host.say_goodbye()
@@ -968,13 +959,7 @@ def test_running_out_of_descriptors_while_getting_ready_does_no_harm(host: Host,
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1 + left, limits[1]))
     held = {"a.1": "exit 3", "b.1": "exit 4"}
     host.client.send(host.order(key, command, hold=100) for key, command in held.items())
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    until(
-        lambda: (
-            any(host.heard("refused", key) for key in held)
-            or len(children.read_text().split()) == 2
-        )
-    )
+    until(lambda: any(host.heard("refused", key) for key in held) or len(children(pid)) == 2)
     host.client.send([{"type": "go", "until": 100}])
     until(lambda: all(host.heard("refused", key) or host.heard("ended", key) for key in held))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)

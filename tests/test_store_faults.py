@@ -687,18 +687,20 @@ class BrokenDisk(Disk):
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+def root() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+@pytest.fixture
+def disk(root: None, tmp_path: Path) -> Iterator[Disk]:
     disk = Disk(tmp_path)
     yield disk
     disk.end()
 
 
 @pytest.fixture
-def broken_disk(tmp_path: Path) -> Iterator[BrokenDisk]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
+def broken_disk(root: None, tmp_path: Path) -> Iterator[BrokenDisk]:
     disk = BrokenDisk(tmp_path)
     yield disk
     disk.end()
@@ -858,9 +860,7 @@ def test_a_disk_that_becomes_read_only(
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
+def system(root: None, tmp_path: Path) -> Iterator[System]:
     system = System(tmp_path)
     yield system
     system.close()
