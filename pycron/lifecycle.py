@@ -84,15 +84,17 @@ WITH_ATTEMPT = (State.HELD, State.RECORDED, State.RUNNING)  # on record, and it 
 class Live:
     """A Run that has not ended, and the Attempt it is at (0: none yet).
 
-    `planned`: when the Attempt that it waits for is to start. `put_off`: it waits for the end of a
-    pause. `outcome`, `exit_status`: of the Attempt before, which has failed. `redrive`: the last
-    one, where it has been a dead letter. `gone`: its entry is no longer there.
+    `planned`: when the Attempt that it waits for is to start. `replaces`: when the first one that
+    it has replaced, of those that waited for a place, was to start. `put_off`: it waits for the end
+    of a pause. `outcome`, `exit_status`: of the Attempt before, which has failed. `redrive`: the
+    last one, where it has been a dead letter. `gone`: its entry is no longer there.
     """
 
     job: Job
     planned: float
     state: State = State.WAITING
     number: int = 0
+    replaces: float | None = None
     put_off: bool = False
     outcome: Outcome | None = None
     exit_status: int | None = None
@@ -100,6 +102,14 @@ class Live:
     pid: int | None = None
     started: float | None = None
     gone: bool = False
+
+    @property
+    def due(self) -> float:
+        """Since when it is its turn: it has the place in the line of the one that it replaces.
+
+        Else a Job whose Runs replace each other would never begin where the line is long.
+        """
+        return self.planned if self.number or self.replaces is None else self.replaces
 
     @property
     def last(self) -> int:

@@ -201,17 +201,18 @@ class Runs:
         if pause is not None and not live.number and pause.covers(live.planned):
             self.give_up(run, Outcome.SKIPPED, in_words(pause))
             return
-        refusal = None if live.number else self._meet_others(run, live.job)
+        refusal = None if live.number else self._meet_others(run, live)
         if refusal is not None:
             self.give_up(run, Outcome.SKIPPED, refusal)
             return
         self.ask(run, live)
 
-    def _meet_others(self, run: RunKey, job: Job) -> str | None:
+    def _meet_others(self, run: RunKey, live: Live) -> str | None:
         """The concurrency policy: why a Run may not begin beside its Job's others; None if it may.
 
         Retries that wait for their time hold no place.
         """
+        job = live.job
         most = job_limit(job.settings)
         others = [other for other in self.alive.of_job(job.id) if other != run]
         holding = [other for other in others if self._admission.holds(other)]
@@ -225,6 +226,7 @@ class Runs:
             case Concurrency.QUEUE if asking:
                 return "one waits already (CRON_CONCURRENCY=queue)"
             case Concurrency.REPLACE:
+                live.replaces = min((self.alive[other].due for other in asking), default=None)
                 for other in asking:
                     self._make_way(other, "replaced by the next fire time")
                 for other in holding[: len(holding) - most + 1]:
@@ -237,7 +239,7 @@ class Runs:
             live.put_off = True
             return
         self.alive.step(run, Step.READY)
-        self._admission.ask(run, live.job, live.planned)
+        self._admission.ask(run, live.job, live.due)
         self._asked.append(run)
         deadline = live.job.settings.start_deadline
         if deadline is not None and not live.number:

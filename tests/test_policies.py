@@ -249,6 +249,22 @@ def test_replace_stops_as_many_as_are_in_the_way() -> None:
     assert [stop.attempt for stop in actions if isinstance(stop, Stop)] == [first]
 
 
+def test_a_run_has_the_place_in_the_line_of_the_one_that_it_replaces() -> None:
+    """Else it would never begin where one waits longer than from one fire time to the next."""
+    sim = Sim("* * * * * a", "CRON_CONCURRENCY=replace * * * * * b", OTHER, limits=ONE_PLACE)
+    _, replacing, other = sim.engine.jobs()
+    found = Case(sim, replacing, other)
+    running = found.block()
+    said = [words(found.minute()) for _ in range(3)]
+    assert said == [[], ["skipped"], ["skipped"]]
+    order = []
+    for _ in range(4):
+        (start,) = begun(found.succeed(running))
+        running = start.attempt
+        order.append((start.job.command, (running.run.fire_time - START) // 60))
+    assert order == [("a", 1), ("b", 3), ("a", 2), ("a", 3)]
+
+
 def test_a_run_that_is_replaced_before_its_retry_has_failed() -> None:
     found = retry_waits_for_a_place("CRON_CONCURRENCY=replace CRON_ON_FAILURE=oops")
     actions = found.minute()
