@@ -148,21 +148,23 @@ _RETRIES = f"CRON_RETRIES={RETRIES} CRON_RETRY_DELAY=1s CRON_RETRY_BACKOFF=1"
 _HOOK = f"CRON_ON_FAILURE='{mark('hook', '$CRON_FAILED_RUN_ID')}'"
 _FORBIDDEN = ("skipped", "(CRON_CONCURRENCY=forbid)")
 KINDS = (
-    Kind("short", 40, (1, 2, 3, 4, 5), (0,)),
+    Kind("short", 40, (2, 3, 4, 5), (0,)),
     Kind("long", 30, (3, 4, 5), (0.1, 0.4, 1, 1.7, 3)),
     Kind("fixed", 20, (_MINUTE,), (0, 0.4, 3)),
     Kind("signal", 5, (5,), (0,), status=-9),
     Kind("jitter", 15, (3, 5), (0.1,), "CRON_JITTER=2s"),
-    Kind("failing", 20, (4, 5), (0, 0.3), f"{_RETRIES} CRON_RETRY_UNTIL=never {_HOOK}",
+    Kind("failing", 20, (5, 6, 7), (0, 0.3), f"{_RETRIES} CRON_RETRY_UNTIL=never {_HOOK}",
          status=3, most=1, retries=RETRIES, unbegun=_FORBIDDEN),
-    Kind("next", 12, (2, 3, 4), (0, 0.3), f"{_RETRIES} {_HOOK}",
+    Kind("next", 12, (3, 4, 5), (0, 0.3), f"{_RETRIES} {_HOOK}",
          status=3, most=1, retries=RETRIES, unbegun=_FORBIDDEN),
     Kind("forbid", 12, (1, 2), (0.3, 1.4), "CRON_CONCURRENCY=forbid", most=1, unbegun=_FORBIDDEN),
     Kind("queue", 12, (2, 3), (0.2, 2.5), "CRON_CONCURRENCY=queue", most=1,
          unbegun=("skipped", "(CRON_CONCURRENCY=queue)")),
     Kind("replace", 10, (2, 3), (0.2, 2.5, 10), "CRON_CONCURRENCY=replace", most=1,
          ended="cancelled", unbegun=("skipped", REPLACED)),
-    Kind("two", 6, (1, 2), (0.6, 2.2), "CRON_MAX_RUNNING=2", most=2),
+    # Without a deadline it would be minutes behind at the end, where the machine is slow.
+    Kind("two", 6, (1, 2), (0.6, 2.2), "CRON_MAX_RUNNING=2 CRON_START_DEADLINE=20s", most=2,
+         unbegun=("missed", "seconds late; CRON_START_DEADLINE is 20")),
     Kind("timeout", 6, (5,), (20,), "CRON_TIMEOUT=1s", ended="timed_out"),
     Kind("pool", 12, (4, 5), (0.2, 0.4), "CRON_POOL=narrow", pool=True),
     Kind("late", 6, (5,), (0.2,), "CRON_POOL=narrow CRON_PRIORITY=-1 CRON_START_DEADLINE=1s",
@@ -621,7 +623,7 @@ def check_retry_times(evidence: Evidence) -> None:
                 assert delay >= LEAST_DELAY, evidence.about(run_id)
 
 
-def check_limits(evidence: Evidence) -> None:
+def check_limits(evidence: Evidence, victim: str) -> None:
     """No limit was exceeded at any time, by those that the daemon could know of.
 
     The marks are in the order in which they were made, and a command runs longer than from its
@@ -634,19 +636,25 @@ def check_limits(evidence: Evidence) -> None:
         if attempt not in known:
             continue
         job = evidence.job_of(attempt)
-        for limit in ("all", "pool" if kind_of(job).pool else "", job):
+        for group in ("all", "pool" if kind_of(job).pool else "", job):
             if word == "start":
-                running[limit].append(attempt)
+                running[group].append(attempt)
             else:
-                running[limit].remove(attempt)
-            most[limit] = max(most[limit], running[limit][:], key=len)
-    assert len(most["all"]) <= RUNNING, evidence.about(*most["all"])
-    assert len(most["pool"]) == POOL, evidence.about(*most["pool"])
+                running[group].remove(attempt)
+            most[group] = max(most[group], running[group][:], key=len)
     print("running", len(most["all"]), "attempts", len(evidence.attempts))
     print("lost", len(evidence.lost), "cut short", len(evidence.cut_short))
+    limits: list[tuple[int, list[str]]] = [(POOL, most["pool"])]
     for kind in KINDS:
-        reached = max((most[f"{kind.name}-{number}"] for number in range(kind.jobs)), key=len)
-        assert kind.most is None or len(reached) == kind.most, evidence.about(*reached)
+        if kind.most is not None:
+            of_jobs = (most[f"{kind.name}-{number}"] for number in range(kind.jobs))
+            limits.append((kind.most, max(of_jobs, key=len)))
+    for limit, together in [(RUNNING, most["all"]), *limits]:
+        assert len(together) <= limit, evidence.about(*together)
+    # Where the runner dies as well, few commands live to be counted, on a slow machine.
+    if victim == "daemon":
+        for limit, together in limits:
+            assert len(together) == limit, evidence.about(*together)
 
 
 def check_nothing_left(machine: Machine) -> None:
@@ -654,8 +662,16 @@ def check_nothing_left(machine: Machine) -> None:
     until(lambda: not machine.processes(), patience=30)
     with (machine.state / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
-        sockets.connect(str(machine.state / "runner.sock"), 1)
+    # A process that ends has no files any more, for all that /proc says, before it has closed them.
+    until(lambda: not _is_anybody_at(machine.state / "runner.sock"))
+
+
+def _is_anybody_at(socket: Path) -> bool:
+    try:
+        sockets.connect(str(socket), 1).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
 
 
 def check_all_were_hit(doomed: Doomed, kinds: dict[str, int]) -> None:
@@ -682,7 +698,7 @@ def test_killed_before_every_kind_of_call(
     check_what_is_not_known(evidence, machine.hit_starters)
     check_retries_and_hooks(evidence)
     check_retry_times(evidence)
-    check_limits(evidence)
+    check_limits(evidence, victim)
     if victim == "daemon":  # then everything is known
         assert not evidence.lost, evidence.about(*evidence.lost)
         assert not machine.hit_starters
