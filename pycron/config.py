@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import difflib
 import math
 import re
 import tomllib
@@ -15,7 +14,7 @@ from typing import Any
 
 from pycron.admission import Limits
 from pycron.policy import Gates
-from pycron.settings import NAME_PATTERN, SETTINGS
+from pycron.settings import NAME_PATTERN, SETTINGS, hint_at
 from pycron.zonedata import ZoneData
 
 
@@ -151,8 +150,7 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
             name = f"{section}.{key}"
             option = OPTIONS.get(name)
             if option is None:
-                close = difflib.get_close_matches(name, OPTIONS, 1)
-                hint = f"did you mean {close[0]}?" if close else "see pycron.toml(5)"
+                hint = hint_at(name, OPTIONS, "pycron.toml(5)")
                 raise ConfigError(f'{path}: unknown option: "{name}" ({hint})')
             values[option.name] = _checked(name, value, option.metadata["form"], path)
     return values
@@ -190,8 +188,7 @@ def _ceiling(name: str, value: Any, path: Path) -> tuple[str, Any]:
 def _setting(option: str, name: str, value: Any, path: Path, known: set[str]) -> tuple[str, Any]:
     """The attribute of a setting and the value that a table would give it with this text."""
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]}?" if close else "see pycron.toml(5)"
+        hint = hint_at(name, known, "pycron.toml(5)")
         raise ConfigError(f'{path}: unknown option: "{option}" ({hint})')
     setting = SETTINGS[name]
     try:

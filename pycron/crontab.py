@@ -12,7 +12,6 @@ here.
 """
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ from pycron.fields import FIELDS, FieldError
 from pycron.model import Environment, Problem, Severity, Source, digest
 from pycron.policy import job_limit
 from pycron.schedule import Packed, Schedule, ScheduleError, is_random, pack, pack_schedule
-from pycron.settings import SETTINGS, Concurrency, Setting, Settings, intern
+from pycron.settings import SETTINGS, Concurrency, Setting, Settings, hint_at, intern
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
 LARGEST_ENVIRONMENT = 65_536  # characters; every command of a minute gets a copy
@@ -225,8 +224,7 @@ class _Reader:
 
     def _known_setting(self, name: str, column: int) -> Setting:
         if name not in SETTINGS:
-            close = difflib.get_close_matches(name, SETTINGS, 1)
-            hint = f"did you mean {close[0]}?" if close else "see pycrontab(5)"
+            hint = hint_at(name, SETTINGS, "pycrontab(5)")
             raise Complaint("unknown-setting", f'unknown setting: "{name}" ({hint})', column)
         setting = SETTINGS[name]
         if not setting.works:

@@ -1,7 +1,6 @@
 """A damaged database: set aside, and what can still be read of it taken over into a new one."""
 
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -193,6 +192,8 @@ def _patch_first_page(damaged: Path, fresh: Path, patched: Path) -> None:
 
     All our databases are made in the same way, so there it is the same.
     """
+    import shutil  # half a MB, and only damage asks for it
+
     shutil.copyfile(damaged, patched)
     with suppress(FileNotFoundError):
         shutil.copyfile(_log_of(damaged), _log_of(patched))

@@ -6,7 +6,7 @@ Units: durations are seconds, sizes are bytes.
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -379,6 +379,14 @@ SETTINGS: dict[str, Setting] = {
     f.metadata["name"]: Setting(attribute=f.name, default=f.default, **f.metadata)
     for f in dataclasses.fields(Settings)
 }
+
+
+def hint_at(unknown: str, known: Iterable[str], manual: str) -> str:
+    """What may have been meant by a name that nobody knows, or where all names are."""
+    import difflib  # 300 KiB, and only a mistake asks for it
+
+    close = difflib.get_close_matches(unknown, known, 1)
+    return f"did you mean {close[0]}?" if close else f"see {manual}"
 
 
 @lru_cache(maxsize=4096)

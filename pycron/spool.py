@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -277,6 +276,8 @@ def install(path: Path, text: str, owner: tuple[int, int] | None) -> None:
 
     `owner`: the (uid, gid) it shall have.
     """
+    import tempfile  # 1 MB, and only an edit asks for it
+
     descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:

@@ -3,17 +3,18 @@
 And which of them is the machine's: `TZ`, then /etc/localtime, then /etc/timezone.
 """
 
-import importlib.resources
 import os
 import re
 import struct
 import zoneinfo
-from functools import cache
 from pathlib import Path
+
+import tzdata
 
 from pycron.zone import UTC, Zone
 
 _SYSTEM = Path("/usr/share/zoneinfo")
+_PACKAGE = Path(tzdata.__file__).parent / "zoneinfo"
 _LOCALTIME = Path("/etc/localtime")
 _TIMEZONE = Path("/etc/timezone")
 _MACHINE = "localtime"  # what the machine's zone is called when nothing gives it a name
@@ -33,7 +34,7 @@ class ZoneData:
     def reload(self) -> None:
         """Look at the files anew: they may have been updated, or the machine's zone changed."""
         self.origin, self.version = _newest()
-        path = str(_SYSTEM if self.origin == "system" else _package())
+        path = str(_SYSTEM if self.origin == "system" else _PACKAGE)
         zoneinfo.reset_tzpath([path])
         zoneinfo.ZoneInfo.clear_cache()
         self._zones: dict[str, Zone] = {}
@@ -92,7 +93,7 @@ def _load(name: str) -> Zone:
 def _newest() -> tuple[str, str]:
     """("system" or "tzdata package", release such as 2026f): the newer one."""
     system = _release(_SYSTEM)
-    package = _release(_package())
+    package = _release(_PACKAGE)
     return ("system", system) if system >= package else ("tzdata package", package)
 
 
@@ -111,11 +112,6 @@ def _release(folder: Path) -> str:
         return (folder / "+VERSION").read_text().strip()
     except OSError:
         return "0" if (folder / "UTC").exists() else ""
-
-
-@cache
-def _package() -> Path:
-    return Path(str(importlib.resources.files("tzdata").joinpath("zoneinfo")))
 
 
 def _posix_zone(text: str) -> Zone | None:

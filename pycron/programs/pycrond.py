@@ -4,9 +4,7 @@ import argparse
 import contextlib
 import fcntl
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -110,6 +108,9 @@ def _places(options: argparse.Namespace, mode: Mode) -> Iterator[Places]:
     elif mode is Mode.USER:
         where = places.user_places()
     else:
+        import shutil  # 1 MB with the next one, and only a daemon without a directory asks for them
+        import tempfile
+
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
         directory = tempfile.mkdtemp(prefix="pycron-", dir=memory)
         try:
