@@ -2,7 +2,6 @@
 
 import os
 import selectors
-import shutil
 import socket
 import subprocess
 import sys
@@ -52,7 +51,7 @@ class RunnerClient:
             hello = self._first_word()
         except TimeoutError as error:
             connection.close()
-            raise RunnerSilent(f"no answer within {_PATIENCE:.0f} seconds") from error
+            raise RunnerSilent(_silence()) from error
         except OSError as error:
             connection.close()
             raise RunnerGone(str(error)) from error
@@ -111,6 +110,10 @@ class RunnerClient:
             raise RunnerGone(str(error)) from error
 
 
+def _silence() -> str:
+    return f"no answer within {_PATIENCE:.0f} seconds"
+
+
 def find_runner(places: Places, selector: selectors.BaseSelector) -> RunnerClient | None:
     """The runner that is there already; None when there is none. Raises RunnerSilent."""
     try:
@@ -118,7 +121,9 @@ def find_runner(places: Places, selector: selectors.BaseSelector) -> RunnerClien
         return RunnerClient(connection, selector)
     except (FileNotFoundError, ConnectionRefusedError, RunnerGone):
         return None
-    except OSError as error:  # too busy to take the call, or no descriptor to be had
+    except BlockingIOError as error:  # others wait there already
+        raise RunnerSilent(_silence()) from error
+    except OSError as error:  # no descriptor to be had
         raise RunnerSilent(str(error)) from error
 
 
@@ -160,8 +165,12 @@ def _scope() -> list[str]:
     runs. Commands are limited one by one: what they have together is nobody's concern, and one that
     runs out of memory is not the end of all (which it would be since systemd 253).
     """
+    if not _is_service() or not os.path.exists(_CGROUP2):
+        return []
+    import shutil  # half a MB, and only a service asks for it
+
     program = shutil.which("systemd-run")
-    if program is None or not _is_service() or not os.path.exists(_CGROUP2):
+    if program is None:
         return []
     properties = ["Delegate=yes", "TasksMax=infinity", "TimeoutStopSec=10s"]
     if _systemd_version(program) >= 253:

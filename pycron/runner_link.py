@@ -49,7 +49,9 @@ class RunnerLink:
         try:
             self._client = find_runner(self.places, self.selector)
         except RunnerSilent as error:
-            raise NoRunner(f"the runner at {self.places.runner_socket}: {error}") from None
+            where = self.places.runner_socket
+            advice = "once it has ended, another one is started"
+            raise NoRunner(f"the runner at {where}: {error} ({advice})") from None
         if self._client is None:
             self._client = self._started()
         else:

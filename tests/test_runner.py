@@ -786,7 +786,7 @@ def test_a_runner_that_takes_no_connection_is_not_taken_for_dead(
         sockets.listen(path, 0o600, 0),
         sockets.connect(path, 1),
         selectors.DefaultSelector() as selector,
-        pytest.raises(RunnerSilent),
+        pytest.raises(RunnerSilent, match="no answer within 1 seconds"),
     ):
         find_runner(places_in(tmp_path), selector)
 
