@@ -14,21 +14,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
 
-from pycron import __version__, host
+from pycron import __version__
 from pycron.accounts import Account, Accounts
 from pycron.actions import (
     Action,
-    Booted,
     Go,
     InputEvent,
     Log,
     Now,
     Order,
-    PauseBegan,
     Pressure,
     Record,
-    RecordBoot,
-    Resumed,
     StopStarting,
     Tick,
     ZonesChanged,
@@ -40,12 +36,11 @@ from pycron.crontab import Judge
 from pycron.desk import TableDesk, UserTables
 from pycron.engine import Engine
 from pycron.events import Event
-from pycron.model import AttemptKey, Job, Outcome, RunKey
+from pycron.model import AttemptKey
 from pycron.notify import notify
 from pycron.operations import Operations
 from pycron.output import Strays, remove_outputs
 from pycron.places import Places
-from pycron.policy import failure_hook, failure_hook_id
 from pycron.recorder import Recorder
 from pycron.rights import Rights
 from pycron.runner_client import output_path
@@ -53,8 +48,9 @@ from pycron.runner_link import RunnerLink
 from pycron.runs import HEAD
 from pycron.service import Service
 from pycron.spool import Place, Spool
-from pycron.store import Keep, Store, StoreError, Unfinished
+from pycron.store import Keep, Store, StoreError
 from pycron.tables import Tables
+from pycron.takeover import Takeover
 from pycron.timetable import starting_cursor, starting_gaps
 from pycron.watch import Watch
 from pycron.wire import Message
@@ -121,11 +117,20 @@ class Daemon:
             feed=self._feed,
             act=self._act,
         )
+        self._takeover = Takeover(
+            self._engine,
+            self._store,
+            self._commands,
+            setup.places.booted,
+            self._feed,
+            self._began,
+            always_boots=setup.mode is Mode.FOREGROUND,
+        )
         self._runner = RunnerLink(
             setup.places, self._selector, self._commands.met, self._commands.heard, self._log
         )
         self._recorder = Recorder(
-            self._store, self._runner.acknowledge, self._take_up_late, self._log
+            self._store, self._runner.acknowledge, self._takeover.resume_late, self._log
         )
         self._tables = Tables(
             Spool(setup.tables, setup.config.table_bytes, setup.config.tables),
@@ -161,9 +166,9 @@ class Daemon:
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         self._say_started()
         self._tables.rescan()
-        self._resume(self._store.unfinished())
+        self._takeover.resume()
         self._runner.meet()
-        self._boot()
+        self._takeover.boot()
         self._perform()
         notify("READY=1")
         while not self._finished():
@@ -314,7 +319,8 @@ class Daemon:
             rest = actions[len(on_record) :]
             records = [action for action in rest if isinstance(action, Record)]
             self._recorder.write(records)
-            self._remember_boot(records)
+            if self._recorder.behind:
+                self._takeover.remember_boot(records)
             self._commands.order([action for action in rest if isinstance(action, Order)])
             for action in rest:
                 if isinstance(action, Log):
@@ -329,87 +335,6 @@ class Daemon:
         self._commands.order(orders)
         if times:
             time.sleep(_left_until(times[0]) + _GIVING_WAY)
-
-    def _resume(self, all_left: list[Unfinished]) -> None:
-        """Take up the Runs that an earlier daemon left behind."""
-        jobs = self._engine.jobs().find({left.job.id for left in all_left})
-        hooks = self._hooks({left.job.id for left in all_left} - jobs.keys())
-        for left in all_left:
-            self._commands.left_behind.add(left.attempt.run)
-            job = jobs.get(left.job.id)
-            if job is None and left.job.id in hooks:
-                job = self._hook_again(hooks[left.job.id], left.attempt.run)
-            self._feed(
-                Resumed(
-                    left.attempt,
-                    job or left.job,
-                    left.pid,
-                    left.started,
-                    left.retry_at,
-                    left.outcome,
-                    gone=job is None,
-                    redrive=left.redrive,
-                    latest=left.latest,
-                    exit_status=left.exit_status,
-                )
-            )
-
-    def _take_up_late(self) -> None:
-        """What could not be read when this daemon began, and what it has not begun itself since."""
-        known = {pause.scope for pause in self._engine.pauses}
-        for pause in self._store.pauses():
-            if pause.scope not in known:
-                self._feed(PauseBegan(pause))
-        self._resume([
-            left
-            for left in self._store.unfinished()
-            if left.attempt.run.fire_time <= self._began
-        ])  # fmt: skip
-        self._commands.meet_late()
-
-    def _hooks(self, hook_ids: set[str]) -> dict[str, Job]:
-        """The Jobs whose CRON_ON_FAILURE has one of these ids, by it."""
-        if not hook_ids:
-            return {}
-        hooked = self._engine.jobs().where(lambda each: each.settings.on_failure is not None)
-        found = ((failure_hook_id(entries.id(i)), entries, i) for entries, i in hooked)
-        return {hook_id: entries[i] for hook_id, entries, i in found if hook_id in hook_ids}
-
-    def _hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
-        """The Job of a CRON_ON_FAILURE that an earlier daemon has recorded."""
-        run = RunKey(job.id, hook_run.fire_time, hook_run.turn)
-        found = self._store.run(run)
-        if found is None:
-            return None
-        ended = [attempt for attempt in found[1] if attempt["outcome"] is not None]
-        if not ended:
-            return None
-        return failure_hook(job, run, Outcome(ended[-1]["outcome"]), ended[-1]["exit_status"])
-
-    def _boot(self) -> None:
-        """@reboot: once a boot; in the foreground, where the daemon is the machine, each start."""
-        boot_id = host.boot_id()
-        booted = (self._store.meta("boot_id"), self._remembered_boot())
-        if self._setup.mode is Mode.FOREGROUND or boot_id not in booted:
-            self._feed(Booted(boot_id, self._store.boots_in(int(time.time()))))
-
-    def _remember_boot(self, records: list[Record]) -> None:
-        """Where the store can't be told of @reboot: what is in the run directory ends with a boot.
-
-        Else a daemon that comes after this one would run it again.
-        """
-        if not self._recorder.behind:
-            return
-        for record in records:
-            if isinstance(record, RecordBoot):
-                with suppress(OSError):
-                    self._setup.places.booted.write_text(record.boot_id)
-
-    def _remembered_boot(self) -> str | None:
-        try:
-            return self._setup.places.booted.read_text()
-        except (OSError, ValueError):
-            return None
 
     # ---- signals
 

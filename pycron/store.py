@@ -9,32 +9,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 from pycron import host
-from pycron.actions import (
-    Record,
-    RecordAttempt,
-    RecordBoot,
-    RecordCursor,
-    RecordEnded,
-    RecordGap,
-    RecordNotStarted,
-    RecordPause,
-    RecordResume,
-    RecordRevived,
-    RecordRun,
-    RecordRunner,
-    RecordStarted,
-    RecordWithdrawn,
-)
+from pycron.actions import Record
 from pycron.history import Filter, History, Row
-from pycron.model import AttemptKey, Job, Outcome, Pause, Redrive, RunKey, Source
+from pycron.leftovers import Unfinished, unfinished
+from pycron.model import AttemptKey, Pause, RunKey
 from pycron.repair import Repair, finish, newest, put_back, repair
 from pycron.retention import Keep, Retention
-from pycron.schedule import Reboot
 from pycron.schema import (
     RecordRefused,
     StoreCorrupt,
@@ -47,37 +30,13 @@ from pycron.schema import (
     open_to_read,
     store_error,
 )
-from pycron.settings import Settings, intern
 from pycron.timetable import Cursor
+from pycron.writer import Writer
 
 __all__ = ["Filter", "Keep", "RecordRefused", "Repair", "Row", "Store", "StoreCorrupt",
            "StoreError", "StoreShut", "StoreTooNew", "Unfinished"]  # fmt: skip
 
 _FORGOTTEN_A_LOOK = 2000  # Runs, at the least
-
-# What a command that runs is counted and ended by, and whether it is a dead letter, when its entry
-# has gone while no daemon was there.
-_KEPT_SETTINGS = ("pool", "kill_after", "retries")
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
-
-    `outcome`, `exit_status`: of that Attempt, where it has ended; then `retry_at` is when the next
-    one is due. `redrive`: the last one, where it has been a dead letter. `latest`: the last fire
-    time of its Job that has come.
-    """
-
-    attempt: AttemptKey
-    job: Job
-    pid: int | None
-    started: float | None
-    outcome: Outcome | None
-    retry_at: float | None
-    redrive: Redrive | None
-    latest: int | None
-    exit_status: int | None
 
 
 class Store:
@@ -124,8 +83,7 @@ class Store:
         """Go on with this database, unless it can't be read. Raises StoreError."""
         self._db = database
         self._damage: StoreCorrupt | None = None
-        self._forget()
-        self._begun = 0
+        self._writer = Writer(database)
         known = self._meta
         try:
             with self._errors():
@@ -212,7 +170,7 @@ class Store:
         self._assume_booted(done.aside or self._path)
         with self._errors(), self._transaction():
             for key, value in self._meta.items():
-                self._set_meta(key, value)
+                self._writer.set_meta(key, value)
         return done
 
     def _reason(self, error: StoreError) -> str:
@@ -247,13 +205,10 @@ class Store:
         self._check_writable()
         try:
             with self._errors(), self._transaction():
-                for record in records:
-                    self._write(record)
-                self._write_starts()
-            self._meta |= self._new_meta
-            self._new_meta.clear()
+                self._writer.write(records)
+            self._meta |= self._writer.meta
         except StoreError:
-            self._forget()
+            self._writer = Writer(self._db)
             raise
 
     def _check_writable(self) -> None:
@@ -262,14 +217,6 @@ class Store:
         if self._damage:
             raise self._damage
         self._check_file()
-
-    def _forget(self) -> None:
-        """What is known of row numbers, some of which may never have come to be."""
-        self._new_meta: dict[str, str] = {}
-        self._alive: dict[RunKey, int] = {}
-        self._started: dict[AttemptKey, RecordStarted] = {}
-        self._jobs: dict[str, tuple[int, int, Job]] = {}
-        self._users: dict[str, int] = {}
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -282,163 +229,11 @@ class Store:
                 self._db.execute("ROLLBACK")
             raise
 
-    def _write(self, record: Record) -> None:
-        match record:
-            case RecordRun():
-                self._write_run(record)
-            case RecordAttempt():
-                self._db.execute(
-                    "INSERT INTO attempts (run, number) VALUES (?, ?)",
-                    (self._run_number(record.attempt.run), record.attempt.number),
-                )
-            case RecordStarted():
-                self._started[record.attempt] = record
-            case RecordEnded():
-                self._write_end(record)
-            case RecordWithdrawn():
-                self._db.execute(
-                    "DELETE FROM attempts WHERE run = ? AND number = ?",
-                    self._attempt_number(record.attempt),
-                )
-            case RecordNotStarted():
-                number = self._run_number(record.run)
-                self._end_run(record.run, number, record.outcome, record.reason, record.dead)
-            case RecordRevived():
-                number, at = record.redrive.number, record.redrive.at
-                self._db.execute(
-                    "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0, retry_at = ?,"
-                    " redriven = ?, redriven_at = ? WHERE number = ?",
-                    (at, number, at, self._run_number(record.run)),
-                )
-            case RecordCursor():
-                self._set_meta("cursor", json.dumps(astuple(record.cursor)))
-            case RecordGap():
-                self._db.execute(
-                    "INSERT INTO gaps (after, until, wall, reason) VALUES (?, ?, ?, ?)",
-                    (record.gap.after, record.gap.until, record.gap.wall, record.reason),
-                )
-            case RecordPause():
-                pause = record.pause
-                self._db.execute(
-                    "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?, ?)",
-                    (pause.scope, pause.since, pause.until, pause.by, _text(pause.reason)),
-                )
-            case RecordResume():
-                self._db.execute("DELETE FROM pauses WHERE scope = ?", (record.scope,))
-            case RecordBoot():
-                self._set_meta("boot_id", record.boot_id)
-                self._set_meta("booted", json.dumps([record.second, record.turn]))
-            case RecordRunner():
-                self._set_meta("runner", record.instance)
-
-    def _write_run(self, record: RecordRun) -> None:
-        run = record.run
-        row = (*self._job_and_user(record.job), run.fire_time, run.turn, record.by)
-        done = self._db.execute(
-            "INSERT INTO runs (job, user, fire_time, pass, started_by) VALUES (?, ?, ?, ?, ?)", row
-        )
-        assert done.lastrowid
-        self._alive[run] = done.lastrowid
-        self._begun += 1
-
-    def _write_starts(self) -> None:
-        """Those whose end did not come with them."""
-        for record in self._started.values():
-            self._db.execute(
-                "UPDATE attempts SET pid = ?, started = ? WHERE run = ? AND number = ?",
-                (record.pid, record.started, *self._attempt_number(record.attempt)),
-            )
-        self._started.clear()
-
-    def _write_end(self, record: RecordEnded) -> None:
-        attempt, ending = record.attempt, record.ending
-        run = self._run_number(attempt.run)
-        start = self._started.pop(attempt, None)
-        values: tuple[Any, ...] = (None,) * 7
-        if ending is not None:
-            values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
-                      ending.memory_peak, ending.output_bytes, ending.output_kept)  # fmt: skip
-        self._db.execute(
-            "UPDATE attempts SET pid = coalesce(?, pid), started = coalesce(?, started),"
-            " outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?, cpu_seconds = ?,"
-            " memory_peak = ?, output_bytes = ?, output_kept = ? WHERE run = ? AND number = ?",
-            (start and start.pid, start and start.started, record.outcome, _text(record.reason),
-             *values, run, attempt.number),
-        )  # fmt: skip
-        if ending is not None and ending.output is not None:
-            self._db.execute(
-                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)",
-                (run, attempt.number, ending.output),
-            )
-        if record.run_outcome is not None:
-            self._end_run(attempt.run, run, record.run_outcome, record.reason, record.dead)
-        else:
-            query = "UPDATE runs SET retry_at = ? WHERE number = ?"
-            self._db.execute(query, (record.retry_at, run))
-
-    def _end_run(
-        self, run: RunKey, number: int, outcome: Outcome, reason: str | None, dead: bool
-    ) -> None:
-        self._db.execute(
-            "UPDATE runs SET outcome = ?, reason = ?, dead = ?, retry_at = NULL WHERE number = ?",
-            (outcome, _text(reason), dead, number),
-        )
-        del self._alive[run]
-
-    def _job_and_user(self, job: Job) -> tuple[int, int]:
-        """The rows of a Job, brought up to date, and of its user.
-
-        Its line, its name or its zone may be others than they were.
-        """
-        known = self._jobs.get(job.id)
-        if known and (known[2] is job or known[2] == job):
-            return known[0], known[1]
-        user = self._user_number(job.user)
-        row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
-               job.zone, _text(job.command), _kept_settings(job.settings))  # fmt: skip
-        number: int = self._db.execute(
-            'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command,'
-            " settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " name = excluded.name, line = excluded.line, user = excluded.user,"
-            " schedule = excluded.schedule, zone = excluded.zone, command = excluded.command,"
-            " settings = excluded.settings RETURNING number",
-            row,
-        ).fetchone()[0]
-        self._jobs[job.id] = number, user, job
-        return number, user
-
-    def _user_number(self, name: str) -> int:
-        if name not in self._users:
-            self._db.execute("INSERT OR IGNORE INTO users (name) VALUES (?)", (name,))
-            row = self._db.execute("SELECT number FROM users WHERE name = ?", (name,)).fetchone()
-            self._users[name] = row[0]
-        return self._users[name]
-
-    def _run_number(self, run: RunKey) -> int:
-        """The row of a Run that is alive; looked up once."""
-        number = self._alive.get(run)
-        if number is None:
-            number = self._alive[run] = self._find_run(run)
-        return number
-
-    def _find_run(self, run: RunKey) -> int:
-        row = self._db.execute(
-            "SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job"
-            " WHERE jobs.id = ? AND fire_time = ? AND pass = ?",
-            (run.job_id, run.fire_time, run.turn),
-        ).fetchone()
-        if row is None:
-            raise sqlite3.IntegrityError(f"no Run {run}")
-        return int(row[0])
-
-    def _attempt_number(self, attempt: AttemptKey) -> tuple[int, int]:
-        return self._run_number(attempt.run), attempt.number
-
     def drop_dead(self, key: RunKey) -> None:
         """The Run stays in history, but waits for nobody any more. Raises StoreError."""
         self._check_writable()
         with self._errors():
-            number = self._find_run(key)
+            number = self._writer.find(key)
             self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (number,))
 
     def prune(self, limits: Keep, remove: Callable[[list[AttemptKey]], None]) -> None:
@@ -448,13 +243,13 @@ class Store:
         StoreError.
         """
         self._check_writable()
-        at_once = max(_FORGOTTEN_A_LOOK, 2 * self._begun)
+        at_once = max(_FORGOTTEN_A_LOOK, 2 * self._writer.begun)
         with self._errors():
             with self._transaction():
                 jobs_have_gone = self._retention.look(limits, at_once, remove)
             if jobs_have_gone:
-                self._jobs.clear()
-            self._begun = 0
+                self._writer.forget_jobs()
+            self._writer.begun = 0
             self._retention.shrink()
 
     # ---- reading
@@ -462,10 +257,6 @@ class Store:
     def meta(self, key: str) -> str | None:
         """What is on record under this key."""
         return self._meta.get(key)
-
-    def _set_meta(self, key: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-        self._new_meta[key] = value
 
     def cursor(self) -> Cursor | None:
         """How far the last daemon had come."""
@@ -517,23 +308,8 @@ class Store:
         Raises StoreError.
         """
         cursor = self.cursor()
-        # What lies beyond came before the clock was set back.
-        reached = cursor.wall if cursor else 0
-        query = (
-            'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
-            " jobs.settings, runs.fire_time, runs.pass, runs.retry_at, runs.redriven,"
-            " runs.redriven_at,"
-            " attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,"
-            " attempts.exit_status,"
-            " (SELECT max(fire_time) FROM runs AS others WHERE others.job = runs.job"
-            " AND fire_time <= ? AND started_by IS NULL) AS latest"
-            " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user"
-            " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
-            " (SELECT max(number) FROM attempts WHERE run = runs.number)"
-            " WHERE runs.outcome IS NULL ORDER BY runs.number"
-        )
         with self._errors():
-            return [_unfinished(row) for row in self._db.execute(query, (reached,))]
+            return unfinished(self._db, cursor.wall if cursor else 0)
 
     def runs(self, wanted: Filter) -> list[Row]:
         """Runs with their Attempts, newest first. Raises StoreError."""
@@ -582,13 +358,6 @@ class Store:
             return int(self._db.execute("SELECT total(runs) FROM jobs").fetchone()[0])
 
 
-def _text(text: str | None) -> str | None:
-    """As SQLite can store it: bytes that are no UTF-8 are shown as escapes."""
-    if text is None:
-        return None
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
@@ -601,48 +370,3 @@ def _written_since_boot(path: Path) -> bool:
             if each.stat().st_mtime > booted:
                 return True
     return False
-
-
-def _unfinished(row: sqlite3.Row) -> Unfinished:
-    run = RunKey(row["id"], row["fire_time"], row["pass"])
-    redriven_at = row["redriven_at"]
-    return Unfinished(
-        attempt=AttemptKey(run, row["attempt"] or 0),
-        job=_job_of(row),
-        pid=row["pid"],
-        started=row["started"],
-        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        retry_at=row["retry_at"],
-        redrive=None if redriven_at is None else Redrive(row["redriven"], redriven_at),
-        latest=row["latest"],
-        exit_status=row["exit_status"],
-    )
-
-
-def _kept_settings(settings: Settings) -> str:
-    return json.dumps({name: getattr(settings, name) for name in _KEPT_SETTINGS})
-
-
-def _settings_of(text: str | None) -> Settings:
-    """Of what was kept; the defaults where that is damaged, or of an older version."""
-    try:
-        kept = json.loads(text or "{}")
-        return intern(frozenset((name, kept[name]) for name in _KEPT_SETTINGS if name in kept))
-    except (ValueError, TypeError):
-        return intern(frozenset())
-
-
-def _job_of(row: sqlite3.Row) -> Job:
-    """What is known of a Job whose entry may have gone: enough to see its Run to its end."""
-    return Job(
-        id=row["id"],
-        name=row["name"],
-        source=Source(row["table"], row["user"]),
-        line=row["line"],
-        user=row["user"],
-        schedule=Reboot(),
-        command=row["command"],
-        stdin=None,
-        environment=(),
-        settings=_settings_of(row["settings"]),
-    )

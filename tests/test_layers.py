@@ -17,12 +17,14 @@ PURE = (
 )  # fmt: skip
 EDGES = (
     "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
-    "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "store",
-    "recorder", "cgroup", "runner_log", "loop", "tree", "spawn", "orders", "attempt",
-    "daemon_link", "pump", "trees", "failures", "attempts", "launcher", "starters", "runner",
-    "runner_client", "runner_link", "control", "checking", "logs", "tables", "commands",
+    "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "leftovers",
+    "writer", "store", "recorder", "cgroup", "runner_log", "loop", "tree", "spawn", "orders",
+    "attempt", "daemon_link", "pump", "trees", "failures", "attempts", "launcher", "starters",
+    "runner", "runner_client", "runner_link", "control", "checking", "logs", "tables", "commands",
 )  # fmt: skip
-DAEMON = ("rights", "requests", "rows", "desk", "operations", "inquiry", "service", "daemon")
+DAEMON = (
+    "rights", "requests", "rows", "desk", "operations", "inquiry", "service", "takeover", "daemon",
+)  # fmt: skip
 PROGRAMS = (
     "programs", "programs.choose", "programs.instants", "programs.printing", "programs.verbs",
     "programs.operating", "programs.why_verb", "programs.pycron", "programs.pycrond",
