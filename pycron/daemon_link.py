@@ -53,11 +53,6 @@ class DaemonLink:
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
         loop.watch(listener.fileno(), self._accept)
 
-    def descriptors(self) -> list[int]:
-        """Whoever else has them open is taken for a runner that does not answer."""
-        sockets = [self._listener] if self._daemon is None else [self._listener, self._daemon]
-        return [each.fileno() for each in sockets]
-
     def patience(self) -> float:
         """How long it can wait for a descriptor, in seconds."""
         waits = self._deadline is not None or self._listen_again is not None

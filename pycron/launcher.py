@@ -4,7 +4,6 @@ Imported by the runner: it stays small.
 """
 
 import os
-from collections.abc import Callable
 
 from pycron.attempt import Attempt
 from pycron.attempts import Attempts
@@ -15,10 +14,7 @@ from pycron.trees import Trees
 
 
 class Launcher:
-    """What can't be launched is refused. `files` is the limit of open files that commands get.
-
-    `private` names the descriptors that only the runner itself may have open.
-    """
+    """What can't be launched is refused. `files` is the limit of open files that commands get."""
 
     def __init__(
         self,
@@ -27,14 +23,12 @@ class Launcher:
         trees: Trees,
         failures: Failures,
         files: tuple[int, int],
-        private: Callable[[], list[int]],
     ) -> None:
         self._attempts = attempts
         self._pump = pump
         self._trees = trees
         self._failures = failures
         self._files = files
-        self._private = private
 
     def prepare(self, attempt: Attempt, order: Order) -> Launch | None:
         receiver = sender = -1
@@ -54,7 +48,7 @@ class Launcher:
     def launch(self, batch: Batch, attempts: list[Attempt]) -> int:
         """The pid of the starter; 0 when there is none to be had."""
         try:
-            pid = batch.start(self._failures.inlet, self._files, self._private())
+            pid = batch.start(self._failures.inlet, self._files)
         except OSError as error:
             for attempt in attempts:
                 self._pump.close(attempt)

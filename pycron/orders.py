@@ -28,9 +28,9 @@ class Orders:
         """It comes first again when it is its user's turn."""
         self._queues.setdefault(user_of(order), deque()).appendleft(order)
 
-    def any_but(self, barred: Container[User]) -> bool:
-        """Whether anybody but these has any."""
-        return any(queue and user not in barred for user, queue in self._queues.items())
+    def count_but(self, barred: Container[User]) -> int:
+        """How many anybody but these has."""
+        return sum(len(queue) for user, queue in self._queues.items() if user not in barred)
 
     def next_turn(self, barred: Container[User]) -> deque[Order]:
         """The orders of the user whose turn it is, to take from: empty when nobody has any.

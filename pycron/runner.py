@@ -52,10 +52,8 @@ class Runner:
         self._trees = Trees(loop, delegation)
         failures = Failures(loop)
         self._attempts = Attempts(self._link, self._pump, self._trees, failures)
-        launcher = Launcher(
-            self._attempts, self._pump, self._trees, failures, _take_all_files(),
-            self._link.descriptors,
-        )  # fmt: skip
+        files = _take_all_files()
+        launcher = Launcher(self._attempts, self._pump, self._trees, failures, files)
         self._starters = Starters(self._attempts, launcher)
 
     def run(self) -> None:

@@ -36,6 +36,7 @@ _HEAD_START = 0.002  # seconds that it has before the others
 _ENOUGH = 16 * STARTERS  # commands that are due: with more of them nobody tells the daemon anything
 _STARTER_PACE = 0.25  # seconds between two looks at what starters have done
 _STARTER_PATIENCE = 1.0  # seconds after which one is overdue
+_GRUDGE = 1.0  # seconds for which who has killed one is taken for slow
 _KILLED = {"cause": None, "reason": "killed while it was being started"}
 
 
@@ -84,6 +85,7 @@ class Starters:
         self._ready: list[_Starter] = []  # of those at work the ones that wait for the word
         self._due: list[_Starter] = []  # the same, of those whose word has come: they take turns
         self._not_before = 0.0  # the instant (monotonic) at which what is due may begin
+        self._killed: dict[User, float] = {}  # whose starter was, and when (monotonic)
         self._urge_due = 0.0
 
     def __contains__(self, pid: int) -> bool:
@@ -95,10 +97,14 @@ class Starters:
 
     @property
     def enough_to_do(self) -> bool:
-        """Whether so many commands are due that they will take a while."""
-        left = len(self._orders) + sum(len(starter.attempts) for starter in self._due)
-        left += sum(len(starter.attempts) - starter.next for starter in self._in_time())
-        return left > _ENOUGH
+        """Whether so many commands are due that they will take a while.
+
+        Those of users who keep them from being started are nothing that others have to wait for.
+        """
+        slow = self._slow()
+        starters = [each for each in (*self._due, *self._in_time()) if each.user not in slow]
+        left = sum(len(starter.attempts) - starter.next for starter in starters)
+        return left + self._orders.count_but(slow) > _ENOUGH
 
     @property
     def at_work(self) -> bool:
@@ -191,7 +197,9 @@ class Starters:
         if not (self._orders or self._due) or not self._have_room():
             return False
         barred = self._barred()
-        return self._orders.any_but(barred) or any(each.user not in barred for each in self._due)
+        return bool(self._orders.count_but(barred)) or any(
+            starter.user not in barred for starter in self._due
+        )
 
     def _have_room(self) -> bool:
         return sum(1 for _ in self._in_time()) < 2 * STARTERS
@@ -215,11 +223,17 @@ class Starters:
         """Who gets no further starter now.
 
         With as many at work as there should be, that is everybody who has one: so nobody has to
-        wait for another user's. Somebody with an overdue one has them one after the other.
+        wait for another user's. Who is slow has them one after the other.
         """
-        slow = {starter.user for starter in self._at_work.values() if starter.overdue}
+        slow = self._slow()
         in_time = [starter.user for starter in self._in_time()]
         return {user for user in in_time if len(in_time) >= STARTERS or user in slow}
+
+    def _slow(self) -> set[User]:
+        """Whose starters are overdue, or were killed a moment ago."""
+        now = time.monotonic()
+        self._killed = {user: when for user, when in self._killed.items() if when > now - _GRUDGE}
+        return {each.user for each in self._at_work.values() if each.overdue} | self._killed.keys()
 
     def _start_batch(self) -> None:
         """Start the first orders that wait, as many of one kind as one starter may have."""
@@ -351,10 +365,13 @@ class Starters:
     def reaped(self, pid: int, status: int, usage: Usage) -> None:
         """One that was killed at its work leaves commands that nobody has started."""
         starter = self._at_work[pid]
-        if starter in self._ready or starter in self._due:  # somebody has killed it
+        waited = starter in self._ready or starter in self._due
+        if waited:
             self._stand_down(starter)
         self.hear()
         del self._at_work[pid]
+        if waited or starter.next < len(starter.attempts):
+            self._killed[starter.user] = time.monotonic()
         for index in reversed(range(starter.next, len(starter.attempts))):
             attempt = starter.attempts[index]
             _, started, state = starter.batch.told(index)

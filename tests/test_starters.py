@@ -222,6 +222,26 @@ def test_a_starter_that_outlives_the_runner(host: Host, slow: Slow) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def test_a_starter_has_nothing_open_but_what_its_commands_get(host: Host) -> None:
+    """Else each of them costs the more, the more are running."""
+    for number in range(20):
+        host.start(f"running{number}", "exec sleep 1000")
+    host.client.send([host.order("held", "true", hold=100)])
+    (starter,) = until(lambda: starters(host))
+    # For failures, the word and what is printed; and what the command reads.
+    until(lambda: open_files(starter) == ["/dev/null", "pipe", "pipe", "pipe"])
+
+
+def open_files(pid: int) -> list[str]:
+    """The kinds of those above the three that all have."""
+    found = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if int(file.name) > 2:
+                found.append(os.readlink(file).partition(":")[0])
+    return sorted(found)
+
+
 # ---- stopped
 
 
