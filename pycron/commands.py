@@ -1,6 +1,7 @@
 """The daemon's side of commands: orders to the runner, and what the runner says of them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from pycron.accounts import Account, Accounts
 from pycron.actions import (
@@ -23,7 +24,7 @@ from pycron.lifecycle import State
 from pycron.model import AttemptKey, Cause, RunKey
 from pycron.output import OutputLines
 from pycron.places import Places
-from pycron.runner_client import ending_of, output_path, start_message
+from pycron.runner_client import ending_of, output_name, start_message
 from pycron.store import Store
 from pycron.wire import Message
 
@@ -55,7 +56,7 @@ class Commands:
         self._store = store
         self._accounts = accounts
         self._own_uid = account.uid
-        self._places = places
+        self._outputs = str(places.output)
         self._config = config
         self._shown = shown
         self._send = send
@@ -97,8 +98,7 @@ class Commands:
                 }
 
     def _start_message(self, start: Start) -> Message | None:
-        told = self._told_early.pop(str(start.attempt), None)
-        if told:
+        if self._told_early and (told := self._told_early.pop(str(start.attempt), None)):
             self.heard(told)
             return None
         account = self._accounts.find(start.job.user)
@@ -109,15 +109,15 @@ class Commands:
         if own not in (0, account.uid):
             self._feed(Refused(start.attempt, f"only root can run commands as {account.name}"))
             return None
-        path = output_path(self._places, start.attempt)
+        output = f"{self._outputs}/{output_name(start.attempt)}"
         if self._shown:
-            self._output.follow(start.attempt, start.job, path)
+            self._output.follow(start.attempt, start.job, Path(output))
         return start_message(
             start.attempt,
             start.job,
             account,
             become=own == 0 and (account.uid != own or not self._shown),
-            output=path,
+            output=output,
             output_limit=self._config.output_bytes,
             report_output=self._shown,
             processes_max=self._config.processes,

@@ -43,7 +43,7 @@ from pycron.output import Strays, remove_outputs
 from pycron.places import Places
 from pycron.recorder import Recorder
 from pycron.rights import Rights
-from pycron.runner_client import output_path
+from pycron.runner_client import output_name
 from pycron.runner_link import RunnerLink
 from pycron.runs import HEAD
 from pycron.service import Service
@@ -281,7 +281,8 @@ class Daemon:
         return self._engine.is_alive(attempt.run) or self._store.knows(attempt)
 
     def _remove_outputs(self, attempts: list[AttemptKey]) -> None:
-        remove_outputs(output_path(self._setup.places, attempt) for attempt in attempts)
+        directory = self._setup.places.output
+        remove_outputs(directory / output_name(attempt) for attempt in attempts)
 
     def _finished(self) -> bool:
         if not self._stop_signals:

@@ -235,7 +235,7 @@ def start_message(
     account: Account,
     *,
     become: bool,
-    output: Path,
+    output: str,
     output_limit: int,
     report_output: bool,
     processes_max: int,
@@ -256,7 +256,7 @@ def start_message(
         "umask": settings.umask,
         "nice": settings.nice,
         "stdin": job.stdin,
-        "output": str(output),
+        "output": output,
         "output_limit": output_limit,
         "short_output": 0 if report_output else _SHORT_OUTPUT,
         "report_output": report_output,
@@ -287,9 +287,9 @@ def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict
     }
 
 
-def output_path(places: Places, attempt: AttemptKey) -> Path:
-    """Where an Attempt's output is kept: a directory a day."""
-    return Path(f"{places.output}/{rfc3339(attempt.run.fire_time)[:10]}/{attempt}.log")
+def output_name(attempt: AttemptKey) -> str:
+    """Where an Attempt's output is kept, among all others: a directory a day."""
+    return f"{rfc3339(attempt.run.fire_time)[:10]}/{attempt}.log"
 
 
 def ending_of(message: Message) -> Ending:

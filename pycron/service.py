@@ -22,7 +22,7 @@ from pycron.places import Places
 from pycron.requests import number, number_or_none, text_or_none, visible_run
 from pycron.rights import Refusal, Rights, user_of
 from pycron.rows import Row, attempt_row, job_row, live_row, pause_row, run_row
-from pycron.runner_client import output_path
+from pycron.runner_client import output_name
 from pycron.store import Filter, Store, StoreError
 from pycron.tables import Tables
 from pycron.wire import Message
@@ -209,7 +209,7 @@ class Service:
         short = self.store.short_output(attempt)
         if short is not None:
             return short[offset:]
-        return _read_output(output_path(self.where, attempt), offset)
+        return _read_output(self.where.output / output_name(attempt), offset)
 
     def _problems(self, peer: Peer, _request: Message) -> Message:
         return {"rows": [problem_row(problem) for problem in self._visible_problems(peer)]}

@@ -992,14 +992,14 @@ def test_an_order_that_is_refused_is_one_only(host: Host) -> None:
     assert host.ended("huge")["exit_status"] == 4
 
 
-def test_whatever_a_table_may_ask_for_can_be_ordered(tmp_path: Path) -> None:
+def test_whatever_a_table_may_ask_for_can_be_ordered() -> None:
     most = "CRON_MEMORY_MAX=1048576T CRON_TIMEOUT=3650d CRON_KILL_AFTER=3650d CRON_NICE=19"
     table = parse(f"{most} CRON_UMASK=0777 * * * * * a\n", Source("alice", "alice"), Judge())
     assert not table.errors
     account = Account("alice", 2**32 - 2, 2**32 - 2, (2**32 - 2,), "/")
     check_order(
         start_message(
-            AttemptKey(RunKey("job", 0), 1), table.jobs[0], account, become=True, output=tmp_path,
+            AttemptKey(RunKey("job", 0), 1), table.jobs[0], account, become=True, output="",
             output_limit=2**62, report_output=False, processes_max=2**62, hold=2**33,
         )
     )  # fmt: skip
