@@ -47,7 +47,7 @@ class DaemonLink:
         self._outgoing = bytearray()
         self._news: dict[str, Attempt] = {}  # what the daemon is still to hear of
         self._grown: set[str] = set()
-        self._next_word = 0.0
+        self._silent_since: float | None = None  # monotonic; since there is a lot to start
         self._bye = False
         self._leaving = False
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
@@ -93,9 +93,12 @@ class DaemonLink:
         """The next word. `busy`: there is a lot to start."""
         if self._daemon is None or not self.greeted:
             return
-        if busy and time.monotonic() < self._next_word:
-            return  # what is due is started first; the daemon would only take the time for it
-        self._next_word = time.monotonic() + _WORD_PACE
+        if busy:
+            now = time.monotonic()
+            self._silent_since = self._silent_since or now
+            if now - self._silent_since < _WORD_PACE:
+                return  # what is due is started first; the daemon would only take the time for it
+        self._silent_since = None
         self._outgoing += encode(attempt.message() for attempt in self._news.values())
         self._news.clear()
         if not self._outgoing and self._grown:
