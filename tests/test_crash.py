@@ -644,17 +644,15 @@ def check_limits(evidence: Evidence, victim: str) -> None:
             most[group] = max(most[group], running[group][:], key=len)
     print("running", len(most["all"]), "attempts", len(evidence.attempts))
     print("lost", len(evidence.lost), "cut short", len(evidence.cut_short))
-    limits: list[tuple[int, list[str]]] = [(POOL, most["pool"])]
+    assert len(most["all"]) <= RUNNING, evidence.about(*most["all"])
+    assert len(most["pool"]) == POOL, evidence.about(*most["pool"])
     for kind in KINDS:
-        if kind.most is not None:
-            of_jobs = (most[f"{kind.name}-{number}"] for number in range(kind.jobs))
-            limits.append((kind.most, max(of_jobs, key=len)))
-    for limit, together in [(RUNNING, most["all"]), *limits]:
-        assert len(together) <= limit, evidence.about(*together)
-    # Where the runner dies as well, few commands live to be counted, on a slow machine.
-    if victim == "daemon":
-        for limit, together in limits:
-            assert len(together) == limit, evidence.about(*together)
+        reached = max((most[f"{kind.name}-{number}"] for number in range(kind.jobs)), key=len)
+        # A place in the line is not on record: where daemons die as fast as their commands do, on a
+        # slow machine, none of these may come to begin and be heard of.
+        if victim == "both" and kind is KIND["replace"] and not reached:
+            continue
+        assert kind.most is None or len(reached) == kind.most, evidence.about(*reached)
 
 
 def check_nothing_left(machine: Machine) -> None:
