@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pycron.tree import Tree, marked, private_memory, wake_orphans
+from pycron.wire import Message
 from tests.runners import MEGABYTE, Host, needs_root, other_user, status_of
 from tests.waiting import until
 
@@ -52,17 +53,17 @@ def those_with(argument: str) -> list[int]:
 
 
 def end(host: Host, id: str, kill_after: int = 10, reason: str = "alice wants it") -> None:
-    host.client.send(
-        [
-            {
-                "type": "end",
-                "id": id,
-                "cause": "cancelled",
-                "reason": reason,
-                "kill_after": kill_after,
-            }
-        ]
-    )
+    host.client.send([order_to_end(id, kill_after, reason)])
+
+
+def order_to_end(id: str, kill_after: int, reason: str) -> Message:
+    return {
+        "type": "end",
+        "id": id,
+        "cause": "cancelled",
+        "reason": reason,
+        "kill_after": kill_after,
+    }
 
 
 # ---- time-outs
@@ -219,9 +220,12 @@ def test_the_earliest_kill_and_the_first_cause_hold(host: Host, unique: str) -> 
 def test_an_order_to_end_what_is_about_to_start(host: Host, unique: str) -> None:
     """It is either never started or ended, and both are told. SIGTERM is enough for all of it."""
     ids = [f"s{number}.1" for number in range(100)]
-    host.client.send([host.order(key, f"sleep {unique}") for key in ids])
-    for key in ids:
-        end(host, key, 1000)
+    orders = {key: host.order(key, f"sleep {unique}") for key in ids}
+    ends_of = {key: order_to_end(key, 1000, "alice wants it") for key in ids}
+    early, too_early = ids[:50], ids[50:]
+    host.client.send([orders[key] for key in early])
+    host.client.send([ends_of[key] for key in early])
+    host.client.send([each for key in too_early for each in (orders[key], ends_of[key])])
     outcomes = until(lambda: told if len(told := ends(host)) == len(ids) else [])
     assert {message["cause"] for message in outcomes} == {"cancelled"}
     assert {message["reason"] for message in outcomes} == {"alice wants it"}
@@ -239,8 +243,7 @@ def test_an_order_to_end_what_was_refused_and_forgotten(host: Host) -> None:
     """Its order may still be waiting when nobody knows the Attempt any more."""
     orders = [host.order(f"s{number}.1", "true") for number in range(200)]
     last = orders[-1]["id"]
-    stop = {"type": "end", "id": last, "cause": "cancelled", "reason": "", "kill_after": 0}
-    host.client.send([*orders, stop, {"type": "ack", "ids": [last]}])
+    host.client.send([*orders, order_to_end(last, 0, ""), {"type": "ack", "ids": [last]}])
     until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == 199)
     assert not host.heard("started", last)
     assert host.run("echo fine")[1] == "fine\n"
