@@ -445,7 +445,7 @@ class World(RuleBasedStateMachine):
         return any(live.job.settings.on_failure for live in alive)
 
     def resume(self) -> None:
-        """Daemon._resume."""
+        """Takeover.resume."""
         assert self.engine
         jobs = {job.id: job for job in self.engine.jobs()}
         hooks = {failure_hook_id(job.id): job for job in jobs.values() if job.settings.on_failure}
@@ -472,17 +472,17 @@ class World(RuleBasedStateMachine):
             self.feed(event)
 
     def hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
-        """Daemon._hook_again."""
+        """Takeover._hook_again: the Run that failed may have been redriven since."""
         key = RunKey(job.id, hook_run.fire_time, hook_run.turn)
         run = self.store.runs.get(key)
-        if run is None:
+        ended = [tried for tried in run.attempts.values() if tried.outcome] if run else []
+        if not ended:
             return None
-        assert run.outcome is not None
-        status = list(run.attempts.values())[-1].exit_status if run.attempts else None
-        return failure_hook(job, key, run.outcome, status)
+        assert ended[-1].outcome is not None
+        return failure_hook(job, key, ended[-1].outcome, ended[-1].exit_status)
 
     def meet_runner(self) -> None:
-        """RunnerLink.meet and Daemon._met_runner."""
+        """RunnerLink.meet and Commands.met."""
         assert self.engine
         self.runner.fork(self.wall)
         same = self.store.runner == self.runner.instance
@@ -499,7 +499,7 @@ class World(RuleBasedStateMachine):
             self.hear(attempt)
 
     def hear(self, attempt: AttemptKey) -> None:
-        """Daemon._heard."""
+        """Commands.heard."""
         command = self.runner.commands.get(attempt)
         if command is None:
             return
