@@ -4,8 +4,11 @@ It has its own /etc/pycron.d, spool, state and run directory: empty file systems
 private mount namespace that the daemon and all programs of the test share.
 """
 
+import contextlib
 import json
+import os
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -92,7 +95,23 @@ class System:
 
     def close(self) -> None:
         self.daemon.stop()
-        self._holder.kill()
+        for process in self._processes():  # a runner waits for a next daemon as long as it has news
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self._holder.wait()
         assert self._holder.stdout
         self._holder.stdout.close()
+
+    def _processes(self) -> list[int]:
+        """All that are inside."""
+        namespace = _mounts_of(self._holder.pid)
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+        return [pid for pid in pids if _mounts_of(pid) == namespace]
+
+
+def _mounts_of(pid: int) -> str | None:
+    """The mount namespace of a process."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:  # it has ended
+        return None
