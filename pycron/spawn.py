@@ -168,12 +168,13 @@ class Batch:
                 os.close(self._gate[0])
 
     def _fork(self, errors: int, files: tuple[int, int]) -> int:
+        others = _all_but(self._descriptors(errors))  # here: what the starter writes to is copied
         # A handler of the runner's must not run in the starter.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_DEFAULT)
         try:
             pid = os.fork()
             if pid == 0:
-                self._run(errors, files)
+                self._run(others, errors, files)
             return pid
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -194,10 +195,16 @@ class Batch:
         """What its starter tells of a command."""
         return self._told.read(index)
 
-    def _run(self, errors: int, files: tuple[int, int]) -> None:
-        """In the starter: never returns, whatever happens."""
+    def _run(self, others: list[range], errors: int, files: tuple[int, int]) -> None:
+        """In the starter: never returns, whatever happens.
+
+        `others` are the runner's descriptors, and nobody may have them when it has died. Each
+        command that is spawned would get a copy of them all, and close it: with a thousand it would
+        cost a tenth more.
+        """
         try:
-            _close_all_but(self._descriptors(errors))
+            for gap in others:
+                os.closerange(gap.start, gap.stop)
             failure = _get_ready(self.launches, files)
             if self._gate is not None:
                 word = os.read(self._gate[0], _WORD.size)
@@ -228,24 +235,27 @@ class Batch:
         return needed
 
 
-def _close_all_but(needed: set[int]) -> None:
-    """The others are the runner's, and nobody may have them when it has died.
-
-    Each command that is spawned would get a copy of them all, and close it: with a thousand it
-    would cost a tenth more.
-    """
+def _all_but(needed: set[int]) -> list[range]:
+    """Where all other descriptors of this process are."""
+    gaps = []
     low = 0
     for descriptor in sorted(needed):
-        if low < descriptor:  # of none closerange() might take it for all
-            os.closerange(low, descriptor)
+        gaps.append(range(low, descriptor))
         low = descriptor + 1
-    os.closerange(low, _end_of_descriptors())  # last: there may have been none to be had before
+    gaps.append(range(low, _end_of_descriptors()))
+    return [gap for gap in gaps if gap]  # of none closerange() might take it for all
 
 
 def _end_of_descriptors() -> int:
     """No descriptor of this process is as high."""
-    with open("/proc/self/status", "rb") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(b"FDSize:"))
+    lines = os.pread(_status(), 4096, 0).splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(b"FDSize:"))
+
+
+@cache
+def _status() -> int:
+    """Open for good: there may be no descriptor to be had for it later."""
+    return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def left_until(instant: float) -> float:
