@@ -3,6 +3,7 @@
 from typing import Any
 
 from pycron.engine import LiveRun
+from pycron.lifecycle import State
 from pycron.model import Job, Pause, RunKey, rfc3339
 from pycron.reports import lateness_ms
 from pycron.schedule import resolved_text
@@ -85,9 +86,16 @@ def live_row(live: LiveRun) -> Row:
         "started": precise(live.started),
         "pid": live.pid,
         "priority": live.job.settings.priority,
-        "why": live.why,
+        "why": what_it_waits_for(live),
         "command": live.job.command,
     }
+
+
+def what_it_waits_for(live: LiveRun) -> str | None:
+    """A place, the end of a pause, or the time of its next Attempt."""
+    if live.why is None and live.state is State.WAITING:
+        return f"attempt {live.number + 1} is due at {rfc3339(live.planned)}"
+    return live.why
 
 
 def pause_row(pause: Pause, jobs: dict[str, str]) -> Row:

@@ -15,13 +15,12 @@ from pycron.control import Peer, refusal
 from pycron.desk import TableDesk
 from pycron.engine import Engine
 from pycron.inquiry import Inquiry, asked_time
-from pycron.lifecycle import State
 from pycron.model import AttemptKey, Outcome, Pause, Problem, RunKey, problem_row, rfc3339
 from pycron.operations import Operations
 from pycron.places import Places
 from pycron.requests import number, number_or_none, text_or_none, visible_run
 from pycron.rights import Refusal, Rights, user_of
-from pycron.rows import Row, attempt_row, job_row, live_row, pause_row, run_row
+from pycron.rows import Row, attempt_row, job_row, live_row, pause_row, run_row, what_it_waits_for
 from pycron.runner_client import output_name
 from pycron.store import Filter, Store, StoreError
 from pycron.tables import Tables
@@ -174,6 +173,7 @@ class Service:
         """
         row, attempts = visible_run(self.store, self.rights, peer, request)
         key = RunKey.parse(row["run_id"])
+        live = self.engine.find(key)
         over = row["outcome"] is not None
         wanted = number(request, "attempt", max(1, len(attempts)))
         is_there = 1 <= wanted <= len(attempts)
@@ -193,17 +193,8 @@ class Service:
             "outcome": outcome,
             "output_bytes": printed,
             "over": over,
-            "why": self._waits_for(key),
+            "why": live and what_it_waits_for(live),
         }
-
-    def _waits_for(self, run: RunKey) -> str | None:
-        """What the next Attempt of a Run waits for."""
-        live = self.engine.find(run)
-        if live is None:
-            return None
-        if live.why is None and live.state is State.WAITING:
-            return f"attempt {live.number + 1} is due at {rfc3339(live.planned)}"
-        return live.why
 
     def _part_of_output(self, attempt: AttemptKey, offset: int) -> bytes:
         short = self.store.short_output(attempt)

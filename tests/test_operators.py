@@ -575,6 +575,15 @@ def test_top_shows_what_runs_waits_and_comes(tmp_path: Path) -> None:
         assert "pools.db is 1" in text
 
 
+def test_top_says_when_a_retry_is_due(tmp_path: Path) -> None:
+    settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_RETRY_UNTIL=never"
+    with operating(tmp_path, f"{settings} {NEVER} false\n") as op:
+        op.daemon.wait_for("retry_planned", run_id=op.start("twice"))
+        (waiting,) = op.row("top")["waiting"]
+        assert waiting["why"] == f"attempt 2 is due at {waiting['planned'][:19]}Z"
+        assert waiting["why"] in op.do("top").stdout
+
+
 def test_top_says_why_nothing_begins(tmp_path: Path) -> None:
     """More memory has to be free than any machine has."""
     config = f"[limits]\nfree_memory = {2**60}\n"
