@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
-
 from pycron.actions import Log
 from pycron.crontab import printable
 from pycron.events import Event
+from pycron.on_demand import on_demand
+
+with on_demand("asyncio"), on_demand("uuid"):  # 3 MB, for loggers that nobody here has
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 FORMATS = ("console", "json", "logfmt")
 

@@ -5,7 +5,6 @@ measured. Durations are seconds, sizes are bytes.
 """
 
 import datetime
-import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +13,11 @@ from typing import NamedTuple
 
 from pycron.schedule import Schedule
 from pycron.settings import Settings
+
+try:
+    from _blake2 import blake2b  # what hashlib has, without OpenSSL, which is 3.6 MB
+except ImportError:  # it is CPython's own affair
+    from hashlib import blake2b
 
 Environment = tuple[tuple[str, str], ...]
 
@@ -58,7 +62,7 @@ class Job:
 def digest(*parts: str) -> str:
     """64 bits that stand for these texts, as 16 hexadecimal digits."""
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=8).hexdigest()
+    return blake2b(text, digest_size=8).hexdigest()
 
 
 class Severity(StrEnum):

@@ -10,7 +10,6 @@ Its memory is what a fork costs, so it imports next to nothing, and everything i
 files on disk may be another version's by the time it would import them.
 """
 
-import ctypes
 import gc
 import os
 import resource
@@ -32,7 +31,6 @@ from pycron.tree import wake_orphans
 from pycron.trees import Trees
 from pycron.wire import PROTOCOL, Message
 
-_PR_SET_CHILD_SUBREAPER = 36
 # Seconds that starters have the processors to themselves, and in which ends and outputs add up: a
 # turn of the loop for each of them would take its time from the commands.
 _PACE = 0.004
@@ -188,7 +186,10 @@ def _reset_signals() -> None:
 
 
 def main() -> None:
-    """`python -m pycron.runner DESCRIPTOR`: the listening socket, inherited."""
+    """`python -m pycron.runner DESCRIPTOR`: the listening socket, inherited.
+
+    Whoever starts it has made it a subreaper: see runner_client.py.
+    """
     descriptor = int(sys.argv[1])
     for other in os.listdir("/proc/self/fd"):
         if int(other) > 2 and int(other) != descriptor:
@@ -199,7 +200,6 @@ def main() -> None:
     os.set_inheritable(descriptor, False)
     _reset_signals()
     os.umask(0o022)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wake_orphans()
     runner = Runner(socket.socket(fileno=descriptor), take_delegation())
     gc.freeze()

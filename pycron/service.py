@@ -3,7 +3,7 @@
 Verbs that change something are in operations.py and desk.py.
 """
 
-import base64
+from binascii import b2a_base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -185,7 +185,7 @@ class Service:
             outcome = attempts[wanted - 1]["outcome"]
             printed = attempts[wanted - 1]["output_bytes"]
         return {
-            "data": base64.b64encode(data).decode(),
+            "data": b2a_base64(data, newline=False).decode(),
             "attempt": wanted,
             "attempts": len(attempts),
             "ended": (outcome is not None or over) and len(data) < _OUTPUT_CHUNK,

@@ -1,6 +1,8 @@
 """Each module imports only from those before it; the pure ones touch no clock, file or process."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,11 +18,12 @@ PURE = (
     "engine", "explain", "why",
 )  # fmt: skip
 EDGES = (
-    "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify", "recording",
-    "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog", "leftovers",
-    "writer", "store", "recorder", "cgroup", "runner_log", "loop", "tree", "spawn", "orders",
-    "attempt", "daemon_link", "pump", "trees", "failures", "attempts", "launcher", "starters",
-    "runner", "runner_client", "runner_link", "control", "checking", "logs", "tables", "commands",
+    "on_demand", "wire", "sockets", "host", "places", "accounts", "zonedata", "config", "notify",
+    "recording", "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog",
+    "leftovers", "writer", "store", "recorder", "cgroup", "runner_log", "loop", "tree", "spawn",
+    "orders", "attempt", "daemon_link", "pump", "trees", "failures", "attempts", "launcher",
+    "starters", "runner", "runner_client", "runner_link", "control", "checking", "logs", "tables",
+    "commands",
 )  # fmt: skip
 DAEMON = (
     "rights", "requests", "rows", "desk", "operations", "inquiry", "service", "takeover", "daemon",
@@ -45,7 +48,7 @@ RUNNER = (
     "runner",
 )  # fmt: skip
 LIGHT = {
-    "collections", "contextlib", "ctypes", "functools", "gc", "itertools", "json", "mmap",
+    "collections", "contextlib", "functools", "gc", "itertools", "json", "mmap",
     "operator", "os", "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
 }  # fmt: skip
 
@@ -111,6 +114,20 @@ def test_the_runner_stays_light(name: str) -> None:
     ours = {module for module in found if module.split(".")[0] == "pycron"}
     assert ours <= {f"pycron.{module}" for module in RUNNER}
     assert {module.split(".")[0] for module in found - ours} <= LIGHT
+
+
+def test_the_daemon_has_nothing_in_memory_that_few_ask_for() -> None:
+    """asyncio and hashlib would bring OpenSSL, which nobody asks for."""
+    program = (
+        "import sys; from pycron import daemon, logs; from pycron.programs import pycrond;"
+        "logs.configure('json'); print(*sys.modules)"
+    )
+    loaded = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
+    assert "pycron.daemon" in loaded
+    assert not loaded & {
+        "asyncio", "asyncio.events", "ssl", "_ssl", "hashlib", "_hashlib", "croniter", "dateutil",
+        "psutil", "tempfile", "difflib", "tomllib", "base64", "uuid",
+    }  # fmt: skip
 
 
 def test_the_reader_of_imports_sees_every_kind() -> None:

@@ -1,0 +1,35 @@
+"""A module that is imported when somebody uses it, not when somebody imports it."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+
+class _OnDemand(ModuleType):
+    """Stands for the module of its name until something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        _leave(self)
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def on_demand(name: str) -> Iterator[None]:
+    """Who imports this module in the meantime gets it when they use it."""
+    if name in sys.modules:
+        yield
+        return
+    module = sys.modules[name] = _OnDemand(name)
+    try:
+        yield
+    finally:
+        _leave(module)
+
+
+def _leave(module: ModuleType) -> None:
+    """Whoever imports it from now on gets the real one."""
+    if sys.modules.get(module.__name__) is module:
+        del sys.modules[module.__name__]
