@@ -40,6 +40,16 @@ class Retention:
         self._db = database
         self._db.execute("CREATE TEMP TABLE gone (number INTEGER PRIMARY KEY)")
         self._last_job = 0
+        self._fruitless = False  # all looks since the first Job's turn
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all Jobs have had their turn and nothing had to go, nor has to be given back."""
+        return self._fruitless and not self._last_job and not self._pragma("freelist_count")
+
+    def disturb(self) -> None:
+        """There is something new."""
+        self._fruitless = False
 
     def look(self, keep: Keep, at_once: int, remove: Callable[[list[AttemptKey]], None]) -> bool:
         """Forget `at_once` Runs and as many outputs, or what there is; whether a Job has gone, too.
@@ -47,6 +57,9 @@ class Retention:
         To be called in a transaction. `remove` is told whose output files are to go before the
         record of them does: so none is left behind, whatever happens in between.
         """
+        fruitless = self._fruitless or not self._last_job
+        self._fruitless = False
+        changes = self._db.total_changes
         self._let_dead_go(keep.dead, at_once)
         self._choose(keep, at_once)
         jobs = self._look_at_jobs(keep.job_runs, at_once)
@@ -58,7 +71,9 @@ class Retention:
         outputs += self._surplus_outputs_of_jobs(jobs, keep.job_output_bytes, at_once)
         outputs += self._surplus_outputs(keep.output_bytes, at_once)
         remove(outputs)
-        return self._drop_unused(jobs)
+        jobs_have_gone = self._drop_unused(jobs)
+        self._fruitless = fruitless and self._db.total_changes == changes
+        return jobs_have_gone
 
     def shrink(self) -> None:
         """Give pages that are free back to the file system. Not in a transaction."""
@@ -93,10 +108,11 @@ class Retention:
             )
 
     def _used_bytes(self) -> int:
-        def pragma(name: str) -> int:
-            return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+        pages = self._pragma("page_count") - self._pragma("freelist_count")
+        return pages * self._pragma("page_size")
 
-        return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size")
+    def _pragma(self, name: str) -> int:
+        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _look_at_jobs(self, most: int, at_once: int) -> list[int]:
         """Choose the Runs that a few of the Jobs have too many of; those Jobs."""

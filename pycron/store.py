@@ -9,10 +9,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from pycron import host
-from pycron.actions import Record
+from pycron.actions import Record, RecordCursor
 from pycron.history import Filter, History, Row
 from pycron.leftovers import Unfinished, unfinished
 from pycron.model import AttemptKey, Pause, RunKey
@@ -37,6 +38,7 @@ __all__ = ["Filter", "Keep", "RecordRefused", "Repair", "Row", "Store", "StoreCo
            "StoreError", "StoreShut", "StoreTooNew", "Unfinished"]  # fmt: skip
 
 _FORGOTTEN_A_LOOK = 2000  # Runs, at the least
+_AGED = 3600  # seconds: by so much older, what is kept may be too old
 
 
 class Store:
@@ -93,6 +95,7 @@ class Store:
                 self._meta = found | known  # what is known is what is newer
                 self._history = History(self._db)
                 self._retention = Retention(self._db)
+                self._kept = Keep(0, 0, 0, 0, 0, 0, 0)
             self._try_reading()
         except StoreError:
             self._meta = known
@@ -203,6 +206,9 @@ class Store:
         StoreShut where it is shut; StoreCorrupt also for damage that was met in reading.
         """
         self._check_writable()
+        records = list(records)
+        if not all(isinstance(record, RecordCursor) for record in records):
+            self._retention.disturb()
         try:
             with self._errors(), self._transaction():
                 self._writer.write(records)
@@ -239,10 +245,13 @@ class Store:
     def prune(self, limits: Keep, remove: Callable[[list[AttemptKey]], None]) -> None:
         """Forget a part of what is beyond the limits, and more than what came since last time.
 
-        `remove` deletes the output files of Attempts; what it raises undoes it all. Raises
-        StoreError.
+        It doesn't look where nothing can be, so that an idle minute costs next to nothing. `remove`
+        deletes the output files of Attempts; what it raises undoes it all. Raises StoreError.
         """
         self._check_writable()
+        if self._retention.at_rest and self._was_kept(limits):
+            return
+        self._kept = limits
         at_once = max(_FORGOTTEN_A_LOOK, 2 * self._writer.begun)
         with self._errors():
             with self._transaction():
@@ -251,6 +260,13 @@ class Store:
                 self._writer.forget_jobs()
             self._writer.begun = 0
             self._retention.shrink()
+
+    def _was_kept(self, limits: Keep) -> bool:
+        """Whether the last look, not long ago, was for what is beyond these limits, too."""
+        last = self._kept
+        return limits == replace(last, before=limits.before) and (
+            last.before <= limits.before < last.before + _AGED
+        )
 
     # ---- reading
 

@@ -707,6 +707,51 @@ def test_old_runs_are_forgotten(store: Store) -> None:
     assert (store.count_runs(), rows(store, "attempts")) == (7, 7)
 
 
+def test_nothing_is_looked_for_where_nothing_can_be(store: Store) -> None:
+    """Until something new comes, an hour has passed, or other limits hold."""
+    first, second = many(store, 2, kept=5)
+    statements: list[str] = []
+
+    def looks(**limits: int) -> bool:
+        statements.clear()
+        prune(store, **limits)
+        return any("FROM runs" in statement for statement in statements)
+
+    store._db.set_trace_callback(statements.append)
+    noon = {"before": NOON}
+    assert looks(**noon)
+    assert not looks(**noon)
+    store.write([RecordCursor(Cursor(NOON, NOON))])
+    assert not looks(before=NOON + 1)
+    many(store, 1, a_job("* * * * * other"), kept=5)
+    assert looks(**noon)
+    assert not looks(**noon)
+    assert prune(store, before=NOON + 3600)
+    assert left(store) == []
+    many(store, 2)
+    assert looks(before=NOON)
+    assert looks(before=NOON, runs=1)
+    assert left(store) == [second.fire_time] != [first.fire_time]
+
+
+def test_what_the_last_look_left_is_looked_for(store: Store) -> None:
+    """A look that has found something, or failed, is not the last one."""
+    many(store, 5)
+
+    def fail(_attempts: list[AttemptKey]) -> None:
+        raise OSError("read-only")
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="read-only"):
+            store.prune(replace(EVERYTHING, before=NOON), fail)
+    jobs = [a_job(f"* * * * * {number}") for number in range(2100)]
+    for job in jobs:
+        many(store, 2, job)
+    for _ in range(4):
+        prune(store, job_runs=1)
+    assert store.count_runs() == len(jobs) + 1
+
+
 def test_runs_are_forgotten_by_fire_time_whenever_they_were_recorded(store: Store) -> None:
     runs = many(store, 3)
     caught_up = a_job("* * * * * late")
@@ -785,6 +830,7 @@ def test_a_look_costs_what_is_to_go_however_long_history_is(store: Store) -> Non
     limits = {"job_runs": 20_000, "runs": 20_000, "output_bytes": 10**6}
     assert prune(store, before=NOON + 3600, **limits) == []
     assert next(steps) * 100 < 1000
+    store.write([RecordGap(Gap(NOON, NOON + 1, wall=True), "something new")])
     assert len(prune(store, before=NOON + 3600 + 10, **limits)) == 10
     assert next(steps) * 100 < 10_000
 
