@@ -85,6 +85,7 @@ class Store:
         """Go on with this database, unless it can't be read. Raises StoreError."""
         self._db = database
         self._damage: StoreCorrupt | None = None
+        self._lasting = True
         self._writer = Writer(database)
         known = self._meta
         try:
@@ -207,10 +208,11 @@ class Store:
         """
         self._check_writable()
         records = list(records)
-        if not all(isinstance(record, RecordCursor) for record in records):
+        idle = all(isinstance(record, RecordCursor) for record in records)
+        if not idle:
             self._retention.disturb()
         try:
-            with self._errors(), self._transaction():
+            with self._errors(), self._transaction(lasting=not idle):
                 self._writer.write(records)
             self._meta |= self._writer.meta
         except StoreError:
@@ -225,7 +227,15 @@ class Store:
         self._check_file()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, lasting: bool = True) -> Iterator[None]:
+        """`lasting`: it survives the machine's end as well, and so do all before it.
+
+        That nothing was due need not: the next one that lasts says so, too, and no disk has to be
+        awake each minute for it.
+        """
+        if lasting != self._lasting:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+            self._lasting = lasting
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
