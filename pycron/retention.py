@@ -6,7 +6,7 @@ go first.
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pycron.model import AttemptKey, RunKey
 
@@ -14,6 +14,7 @@ _JOBS_A_LOOK = 2000
 _LOUD_JOBS_A_LOOK = 20  # of those that have printed too much
 _PAGES_A_LOOK = 1000  # given back to the file system
 _ROOM = 1 / 32  # of the database, left for what comes until the next look
+_AGED = 3600  # seconds: by so much older, what is kept may be too old
 _OVER = "outcome IS NOT NULL AND NOT dead"
 
 
@@ -41,11 +42,22 @@ class Retention:
         self._db.execute("CREATE TEMP TABLE gone (number INTEGER PRIMARY KEY)")
         self._last_job = 0
         self._fruitless = False  # all looks since the first Job's turn
+        self._kept: Keep | None = None  # by the last look
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether all Jobs have had their turn and nothing had to go, nor has to be given back."""
-        return self._fruitless and not self._last_job and not self._pragma("freelist_count")
+    def has_nothing_for(self, keep: Keep) -> bool:
+        """Whether a look would find nothing, and there is nothing to be given back either.
+
+        All Jobs have had their turn with nothing to go, not long ago, and nothing has come since.
+        """
+        last = self._kept
+        return (
+            last is not None
+            and self._fruitless
+            and not self._last_job
+            and keep == replace(last, before=keep.before)
+            and last.before <= keep.before < last.before + _AGED
+            and not self._pragma("freelist_count")
+        )
 
     def disturb(self) -> None:
         """There is something new."""
@@ -59,6 +71,7 @@ class Retention:
         """
         fruitless = self._fruitless or not self._last_job
         self._fruitless = False
+        self._kept = keep
         changes = self._db.total_changes
         self._let_dead_go(keep.dead, at_once)
         self._choose(keep, at_once)

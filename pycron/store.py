@@ -9,7 +9,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from pycron import host
@@ -38,7 +37,6 @@ __all__ = ["Filter", "Keep", "RecordRefused", "Repair", "Row", "Store", "StoreCo
            "StoreError", "StoreShut", "StoreTooNew", "Unfinished"]  # fmt: skip
 
 _FORGOTTEN_A_LOOK = 2000  # Runs, at the least
-_AGED = 3600  # seconds: by so much older, what is kept may be too old
 
 
 class Store:
@@ -96,7 +94,6 @@ class Store:
                 self._meta = found | known  # what is known is what is newer
                 self._history = History(self._db)
                 self._retention = Retention(self._db)
-                self._kept = Keep(0, 0, 0, 0, 0, 0, 0)
             self._try_reading()
         except StoreError:
             self._meta = known
@@ -230,8 +227,8 @@ class Store:
     def _transaction(self, *, lasting: bool = True) -> Iterator[None]:
         """`lasting`: it survives the machine's end as well, and so do all before it.
 
-        That nothing was due need not: the next one that lasts says so, too, and no disk has to be
-        awake each minute for it.
+        That nothing was due need not: the next one that lasts says so, too, and nobody waits for
+        the disk each minute.
         """
         if lasting != self._lasting:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
@@ -259,24 +256,16 @@ class Store:
         deletes the output files of Attempts; what it raises undoes it all. Raises StoreError.
         """
         self._check_writable()
-        if self._retention.at_rest and self._was_kept(limits):
-            return
-        self._kept = limits
         at_once = max(_FORGOTTEN_A_LOOK, 2 * self._writer.begun)
         with self._errors():
+            if self._retention.has_nothing_for(limits):
+                return
             with self._transaction():
                 jobs_have_gone = self._retention.look(limits, at_once, remove)
             if jobs_have_gone:
                 self._writer.forget_jobs()
             self._writer.begun = 0
             self._retention.shrink()
-
-    def _was_kept(self, limits: Keep) -> bool:
-        """Whether the last look, not long ago, was for what is beyond these limits, too."""
-        last = self._kept
-        return limits == replace(last, before=limits.before) and (
-            last.before <= limits.before < last.before + _AGED
-        )
 
     # ---- reading
 

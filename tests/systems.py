@@ -13,6 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pycron import places
 from tests.daemons import RunningDaemon, program
 from tests.waiting import until
@@ -104,14 +106,10 @@ class System:
 
     def _processes(self) -> list[int]:
         """All that are inside."""
-        namespace = _mounts_of(self._holder.pid)
-        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-        return [pid for pid in pids if _mounts_of(pid) == namespace]
-
-
-def _mounts_of(pid: int) -> str | None:
-    """The mount namespace of a process."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/mnt")
-    except OSError:  # it has ended
-        return None
+        namespace = os.readlink(f"/proc/{self._holder.pid}/ns/mnt")
+        found = []
+        for pid in psutil.pids():
+            with contextlib.suppress(OSError):  # it has ended
+                if os.readlink(f"/proc/{pid}/ns/mnt") == namespace:
+                    found.append(pid)
+        return found

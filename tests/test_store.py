@@ -669,7 +669,7 @@ def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: Filter) 
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_a_minute_in_which_nothing_is_due_wakes_no_disk(tmp_path: Path) -> None:
+def test_a_minute_in_which_nothing_is_due_forces_nothing_to_disk(tmp_path: Path) -> None:
     """But with what is due it is on disk before anything begins. Seen by strace(1)."""
     program = (
         "from tests.test_store import *\n"
@@ -780,6 +780,14 @@ def test_what_the_last_look_left_is_looked_for(store: Store) -> None:
     for _ in range(4):
         prune(store, job_runs=1)
     assert store.count_runs() == len(jobs) + 1
+
+
+def test_a_store_that_breaks_at_rest_is_an_error_of_the_store(store: Store) -> None:
+    for _ in range(2):
+        prune(store)
+    store._db.close()
+    with pytest.raises(StoreError):
+        prune(store)
 
 
 def test_runs_are_forgotten_by_fire_time_whenever_they_were_recorded(store: Store) -> None:
