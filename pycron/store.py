@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pycron import host
 from pycron.actions import Record, RecordCursor
+from pycron.cursor_file import CursorFile
 from pycron.history import Filter, History, Row
 from pycron.leftovers import Unfinished, unfinished
 from pycron.model import AttemptKey, Pause, RunKey
@@ -31,7 +32,7 @@ from pycron.schema import (
     store_error,
 )
 from pycron.timetable import Cursor
-from pycron.writer import Writer
+from pycron.writer import Writer, cursor_text
 
 __all__ = ["Filter", "Keep", "RecordRefused", "Repair", "Row", "Store", "StoreCorrupt",
            "StoreError", "StoreShut", "StoreTooNew", "Unfinished"]  # fmt: skip
@@ -54,6 +55,7 @@ class Store:
         error.
         """
         self._path = path
+        self._cursor_file = CursorFile(path)
         self._meta: dict[str, str] = {}
         self.repaired: Repair | None = None
         self.shut: str | None = None
@@ -83,7 +85,6 @@ class Store:
         """Go on with this database, unless it can't be read. Raises StoreError."""
         self._db = database
         self._damage: StoreCorrupt | None = None
-        self._lasting = True
         self._writer = Writer(database)
         known = self._meta
         try:
@@ -91,6 +92,9 @@ class Store:
                 if check:
                     self._check()
                 found = dict(self._db.execute("SELECT key, value FROM meta").fetchall())
+                self._cursor_file.recorded = found.get("cursor")
+                if cursor := self._cursor_file.read():
+                    found["cursor"] = cursor
                 self._meta = found | known  # what is known is what is newer
                 self._history = History(self._db)
                 self._retention = Retention(self._db)
@@ -172,6 +176,7 @@ class Store:
         with self._errors(), self._transaction():
             for key, value in self._meta.items():
                 self._writer.set_meta(key, value)
+        self._take_meta()
         return done
 
     def _reason(self, error: StoreError) -> str:
@@ -205,16 +210,33 @@ class Store:
         """
         self._check_writable()
         records = list(records)
-        idle = all(isinstance(record, RecordCursor) for record in records)
-        if not idle:
-            self._retention.disturb()
+        if self._says_only_how_far(records):
+            return
+        self._retention.disturb()
         try:
-            with self._errors(), self._transaction(lasting=not idle):
+            with self._errors(), self._transaction():
                 self._writer.write(records)
-            self._meta |= self._writer.meta
+            self._take_meta()
         except StoreError:
             self._writer = Writer(self._db)
             raise
+
+    def _says_only_how_far(self, records: list[Record]) -> bool:
+        """Whether nothing was due, and that has been put where it costs next to nothing."""
+        cursors = [record.cursor for record in records if isinstance(record, RecordCursor)]
+        if not cursors or len(cursors) < len(records):
+            return False
+        text = cursor_text(cursors[-1])
+        if not self._cursor_file.write(text):
+            return False
+        self._meta["cursor"] = text
+        return True
+
+    def _take_meta(self) -> None:
+        """What has been written of it."""
+        written, self._writer.meta = self._writer.meta, {}
+        self._meta |= written
+        self._cursor_file.recorded = written.get("cursor", self._cursor_file.recorded)
 
     def _check_writable(self) -> None:
         if self.shut:
@@ -224,15 +246,7 @@ class Store:
         self._check_file()
 
     @contextmanager
-    def _transaction(self, *, lasting: bool = True) -> Iterator[None]:
-        """`lasting`: it survives the machine's end as well, and so do all before it.
-
-        That nothing was due need not: the next one that lasts says so, too, and nobody waits for
-        the disk each minute.
-        """
-        if lasting != self._lasting:
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
-            self._lasting = lasting
+    def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

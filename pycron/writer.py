@@ -24,12 +24,13 @@ from pycron.actions import (
 )
 from pycron.leftovers import kept_settings
 from pycron.model import AttemptKey, Job, Outcome, RunKey
+from pycron.timetable import Cursor
 
 
 class Writer:
     """It knows the rows that it has written: after a transaction that failed, another one begins.
 
-    `begun`: Runs that were written. `meta`: what was written of it.
+    `begun`: Runs that were written. `meta`: what was written of it, until somebody takes it.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -80,7 +81,7 @@ class Writer:
                     (at, number, at, self._run_number(record.run)),
                 )
             case RecordCursor():
-                self.set_meta("cursor", json.dumps(astuple(record.cursor)))
+                self.set_meta("cursor", cursor_text(record.cursor))
             case RecordGap():
                 self._db.execute(
                     "INSERT INTO gaps (after, until, wall, reason) VALUES (?, ?, ?, ?)",
@@ -208,6 +209,10 @@ class Writer:
         """Raises sqlite3.Error."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
         self.meta[key] = value
+
+
+def cursor_text(cursor: Cursor) -> str:
+    return json.dumps(astuple(cursor))
 
 
 def _text(text: str | None) -> str | None:

@@ -1,11 +1,7 @@
 """The store: what is written is there again, whole or not at all, until retention forgets it."""
 
-import os
 import random
-import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -668,32 +664,6 @@ def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: Filter) 
     assert next(steps) * 100 < 20_000, "it looks at every Run"
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_a_minute_in_which_nothing_is_due_forces_nothing_to_disk(tmp_path: Path) -> None:
-    """But with what is due it is on disk before anything begins. Seen by strace(1)."""
-    program = (
-        "from tests.test_store import *\n"
-        "store = Store(Path(sys.argv[1]))\n"
-        "store.write([*begun(a_job()), RecordCursor(Cursor(1, 1))])\n"
-        "os.write(2, b'nothing is due')\n"
-        "store.write([RecordCursor(Cursor(2, 2))])\n"
-        "store.write([RecordCursor(Cursor(3, 3))])\n"
-        "os.write(2, b'due')\n"
-        "store.write([*begun(a_job(), NOON + 60), RecordCursor(Cursor(4, 4))])\n"
-        "os.write(2, b'over')\n"
-    )
-    trace, root = tmp_path / "trace", Path(__file__).parent.parent
-    subprocess.run(
-        ["strace", f"-o{trace}", "-e", "trace=write,fsync,fdatasync", sys.executable, "-c", program,
-         tmp_path / "database"],
-        check=True, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(root)},
-    )  # fmt: skip
-    text = trace.read_text()
-    idle, due = text[text.index("nothing") : text.index("over")].split('"due')
-    assert "sync(" not in idle
-    assert "sync(" in due
-
-
 # ---- retention
 
 EVERYTHING = Keep(0, 10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
@@ -739,6 +709,7 @@ def test_old_runs_are_forgotten(store: Store) -> None:
 
 def test_nothing_is_looked_for_where_nothing_can_be(store: Store) -> None:
     """Until something new comes, an hour has passed, or other limits hold."""
+    store.write([RecordCursor(Cursor(1, 1))])
     first, second = many(store, 2, kept=5)
     statements: list[str] = []
 
