@@ -32,7 +32,7 @@ BEGIN = 1_700_000_000 // 60 * 60
 JOBS = 1000
 USERS = 20
 BATCH = 100_000
-LIMITS = Keep(0, 10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
+LIMITS = Keep(10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
 
 
 def jobs() -> list[Job]:
@@ -131,7 +131,7 @@ def writing(store: Store, all_jobs: list[Job], after: int) -> tuple[float, float
     """A tick of one Run, a burst of 1000, and a look of the retention that finds nothing."""
     cpu = min(burst(store, all_jobs, after + 60 * number) for number in range(1, 11))
     one = median_us(200, lambda number: tick(store, all_jobs[0], after + 3600 + number))
-    nothing = median_us(20, lambda _: store.prune(LIMITS, lambda _: None))
+    nothing = median_us(20, lambda _: store.prune(LIMITS, 0, lambda _: None))
     return one, cpu, nothing
 
 
@@ -173,11 +173,11 @@ def main() -> None:
                 for name, wanted in queries(end).items()
             }
             forgetting = replace(LIMITS, runs=store.count_runs() * 9 // 10)
-            some = median_us(10, lambda _: store.prune(forgetting, lambda _: None))
+            some = median_us(10, lambda _: store.prune(forgetting, 0, lambda _: None))
             minutes = 10
             left = 0
             while left != (left := store.count_runs()):
-                store.prune(forgetting, lambda _: None)
+                store.prune(forgetting, 0, lambda _: None)
                 minutes += 1
         pruned_size = path.stat().st_size
 

@@ -37,6 +37,7 @@ class Life:
         self.looks: deque[float] = deque(maxlen=LOOKS)  # milliseconds
         self.file = self.journal = self.both = 0
         self._config = config
+        self._keep = limits(config)
         self._files = path, path.with_name(f"{path.name}-wal")
         self._jobs = jobs()
         self._ticking = parse("@every 1s tick\n", Source("tick", "user0"), Judge()).jobs[0]
@@ -49,8 +50,10 @@ class Life:
         self.store.write(chain.from_iterable(ended))
         self._wait_for_disk("FULL")
         self._measure()
-        keep = limits(self._config, fire_time)
-        self.looks.append(median_us(1, lambda _: self.store.prune(keep, lambda _: None)) / 1e3)
+        before = fire_time - self._config.retention_days * 86_400
+        self.looks.append(
+            median_us(1, lambda _: self.store.prune(self._keep, before, lambda _: None)) / 1e3
+        )
         self._measure()
 
     def tick(self, after: int) -> float:
@@ -76,9 +79,8 @@ class Life:
         self.both = max(self.both, file + journal)
 
 
-def limits(config: Config, now: int) -> Keep:
+def limits(config: Config) -> Keep:
     return Keep(
-        before=now - config.retention_days * 86_400,
         runs=config.retention_runs,
         job_runs=config.retention_job_runs,
         dead=config.retention_dead,

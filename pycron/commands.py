@@ -167,17 +167,19 @@ class Commands:
             if kind != "output":
                 self._told_early[message["id"]] = message
             return
+        if kind not in ("started", "ended", "refused", "output"):
+            return  # a newer runner says it
         ended = kind in ("ended", "refused")
+        attempt = AttemptKey.parse(message["id"])
         if kind in ("started", "ended"):
-            attempt = AttemptKey.parse(message["id"])
             self._feed(Started(attempt, message["pid"], message["started"]))
         if ended or kind == "output":
             self._act(list(self._output.grown(message["id"], ended=ended)))
         if kind == "ended":
-            self._feed(Ended(AttemptKey.parse(message["id"]), ending_of(message)))
+            self._feed(Ended(attempt, ending_of(message)))
         elif kind == "refused":
             cause = Cause(message["cause"]) if message["cause"] else None
-            self._feed(Refused(AttemptKey.parse(message["id"]), message["reason"], cause))
+            self._feed(Refused(attempt, message["reason"], cause))
         if ended:
             self._ended.append(message["id"])
 

@@ -5,8 +5,6 @@ need not outlive the machine: the next record of the database says it, too.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 _SECTOR = 512  # bytes; a disk has written them all or none
@@ -20,14 +18,17 @@ class CursorFile:
     """
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(f"{database.name}-cursor")
+        self._path = f"{database}-cursor"
         self.recorded: str | None = None
 
     def read(self) -> str | None:
         """The last cursor that is known."""
         try:
-            with self._opened(os.O_RDONLY) as file:
+            file = self._open(os.O_RDONLY)
+            try:
                 lines = os.read(file, _SECTOR).decode().split("\n")
+            finally:
+                os.close(file)
         except (OSError, UnicodeDecodeError):
             return self.recorded
         return lines[1] if len(lines) > 2 and lines[0] == self.recorded else self.recorded
@@ -38,15 +39,13 @@ class CursorFile:
         if self.recorded is None or len(data) > _SECTOR:
             return False
         try:
-            with self._opened(os.O_WRONLY | os.O_CREAT) as file:
+            file = self._open(os.O_WRONLY | os.O_CREAT)
+            try:
                 return os.write(file, data) == len(data)
+            finally:
+                os.close(file)
         except OSError:
             return False
 
-    @contextmanager
-    def _opened(self, flags: int) -> Iterator[int]:
-        file = os.open(self._path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            yield file
-        finally:
-            os.close(file)
+    def _open(self, flags: int) -> int:
+        return os.open(self._path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -4,6 +4,7 @@ One turn of the loop: wait; take what came (signals, the runner, clients, inotif
 perform all actions of the turn in order: record them in one transaction, start, log, acknowledge.
 """
 
+import math
 import os
 import selectors
 import signal
@@ -57,6 +58,8 @@ from pycron.wire import Message
 from pycron.zonedata import ZoneData
 
 _MINUTE = 60
+_LOOK_AHEAD = 2.0  # seconds before the end of a minute
+_DAY = 86_400
 _STRAYS_KEPT = 7  # days
 _GIVING_WAY = 0.005  # seconds in which what was let go has the processors to itself
 _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
@@ -98,13 +101,15 @@ class Daemon:
         self._store = Store(setup.places.database, may_wait=True)
         with suppress(OSError):  # what is printed can't be kept, then
             setup.places.output.mkdir(exist_ok=True)
+        self._keep = _to_keep(setup.config)
         self._strays = Strays(setup.places.output)
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
         self._actions: list[Action] = []  # to be performed at the end of this turn of the loop
         self._stop_signals = 0
         self._kill_at: float | None = None
-        self._next_minute = 0.0
+        self._next_look = 0.0
+        self._next_tidying = math.inf
         self._commands = Commands(
             self._engine,
             self._store,
@@ -176,14 +181,13 @@ class Daemon:
                 key.data(events)
                 if time.time() >= self._next_tick():
                     break  # what is due comes first; the others are still there next time
-            minute_passed = self._act_on_time()
+            self._act_on_time()
             self._perform()
             if time.time() >= self._next_tick():  # after the word for what was held, the rest
-                minute_passed |= self._act_on_time()
+                self._act_on_time()
                 self._perform()
-            if minute_passed:
-                self._look_around()
-                self._perform()
+            self._keep_house()
+            self._perform()
         self._stop()
 
     def _feed(self, event: InputEvent) -> list[Action]:
@@ -198,9 +202,10 @@ class Daemon:
         self._runner.send(messages)
 
     def _next_tick(self) -> float:
-        """When something is due: a fire time, or the minute that the store is to know of."""
+        """When something is due: of the engine's, or to keep house."""
         wakeup = self._engine.next_wakeup()
-        return self._next_minute if wakeup is None else min(wakeup, self._next_minute)
+        housework = min(self._next_look, self._next_tidying)
+        return housework if wakeup is None else min(wakeup, housework)
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
@@ -209,38 +214,56 @@ class Daemon:
             until = min(until, self._kill_at - time.monotonic())
         return max(0.0, min(until, _MINUTE))
 
-    def _act_on_time(self) -> bool:
-        """Do what is due; whether a new minute has begun."""
+    def _act_on_time(self) -> None:
+        """Do what is due; with nothing due, the store is to know that."""
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._kill_at = None
             self._signal_all(signal.SIGKILL)
         wall = time.time()
         set_back = wall < self._last_wall - 1
         self._last_wall = wall
-        if wall < self._next_tick() and not set_back:
-            return False
-        self._feel_pressure()
-        self._feed(Tick())
-        minute_passed = wall >= self._next_minute or set_back
-        self._next_minute = _next_minute(wall)
-        return minute_passed
+        if set_back:
+            self._next_look = wall
+        if wall >= self._next_tick():
+            self._feel_pressure()
+            self._feed(Tick())
 
     def _feel_pressure(self) -> None:
         """What the gates depend on, where there are any."""
-        gates = self._setup.config.gates
-        if gates.load is None and gates.free_memory is None:
+        config = self._setup.config
+        if config.load is None and config.free_memory is None:
             return
         import psutil  # 15 ms and 3 MB, and only a few ask for it
 
         load, _, _ = os.getloadavg()
         self._feed(Pressure(load, psutil.virtual_memory().available))
 
+    def _keep_house(self) -> None:
+        """Once a minute: before it ends, what the next one depends on; the rest when there is time.
+
+        That is at once, unless something is due in a moment: then after the starts.
+        """
+        wall = self._last_wall
+        if wall >= self._next_look:
+            self._look_around()
+            boundary = wall - (wall + _LOOK_AHEAD) % _MINUTE + _LOOK_AHEAD  # in a moment, or past
+            wakeup = self._engine.next_wakeup()
+            busy = wakeup is not None and wakeup < boundary
+            self._next_tidying = boundary if busy else wall
+            self._next_look = boundary + _MINUTE - _LOOK_AHEAD
+        if wall >= self._next_tidying:
+            self._tidy()
+            self._next_tidying = math.inf
+
     def _look_around(self) -> None:
-        """Once a minute, after its starts: what nobody tells us of."""
-        self._server.drop_idle()
+        """What nobody tells us of, and a fire time may depend on."""
         self._watch.renew()
         self._tables.rescan()
         self._commands.settle()
+
+    def _tidy(self) -> None:
+        """What nobody waits for."""
+        self._server.drop_idle()
         self._prune()
         self._remove_strays()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
@@ -251,18 +274,9 @@ class Daemon:
 
         Also where nothing can be written: the files go first, and then there may be room again.
         """
-        config = self._setup.config
-        keep = Keep(
-            before=int(time.time()) - config.retention_days * 86_400,
-            runs=config.retention_runs,
-            job_runs=config.retention_job_runs,
-            dead=config.retention_dead,
-            output_bytes=config.retention_output_bytes,
-            database_bytes=config.retention_database_bytes,
-            job_output_bytes=config.retention_job_output_bytes,
-        )
+        before = int(time.time()) - self._setup.config.retention_days * _DAY
         try:
-            self._store.prune(keep, self._remove_outputs)
+            self._store.prune(self._keep, before, self._remove_outputs)
         except StoreError as error:
             if not self._recorder.behind:  # else that has been said
                 self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
@@ -275,7 +289,7 @@ class Daemon:
             return  # what is not on record may come to be
         days = min(_STRAYS_KEPT, self._setup.config.retention_days)
         with suppress(StoreError):  # the next write will say so
-            self._strays.remove(time.time() - days * 86_400, self._is_known)
+            self._strays.remove(time.time() - days * _DAY, self._is_known)
 
     def _is_known(self, attempt: AttemptKey) -> bool:
         return self._engine.is_alive(attempt.run) or self._store.knows(attempt)
@@ -316,7 +330,8 @@ class Daemon:
         while self._actions:
             actions, self._actions = self._actions, []
             on_record = list(takewhile(lambda action: isinstance(action, Order), actions))
-            self._order_first([action for action in on_record if isinstance(action, Order)])
+            if on_record:
+                self._order_first([action for action in on_record if isinstance(action, Order)])
             rest = actions[len(on_record) :]
             records = [action for action in rest if isinstance(action, Record)]
             self._recorder.write(records)
@@ -479,13 +494,20 @@ class Daemon:
         }
 
 
+def _to_keep(config: Config) -> Keep:
+    return Keep(
+        runs=config.retention_runs,
+        job_runs=config.retention_job_runs,
+        dead=config.retention_dead,
+        output_bytes=config.retention_output_bytes,
+        database_bytes=config.retention_database_bytes,
+        job_output_bytes=config.retention_job_output_bytes,
+    )
+
+
 def _left_until(instant: float) -> float:
     """Seconds until a time that is a moment away, as it was before the clock was set, maybe."""
     return min(max(0.0, instant - time.time()), HEAD)
-
-
-def _next_minute(instant: float) -> float:
-    return instant - instant % _MINUTE + _MINUTE
 
 
 def _reap_orphans() -> None:

@@ -6,7 +6,7 @@ go first.
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pycron.model import AttemptKey, RunKey
 
@@ -20,12 +20,10 @@ _OVER = "outcome IS NOT NULL AND NOT dead"
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What is kept: Runs due from `before` (a UTC second) on, so many of them, of each Job and in
-    all; so many dead letters; so many bytes of outputs, of each Job and in all; so many bytes of
-    the database.
+    """What is kept: so many Runs, of each Job and in all; so many dead letters; so many bytes of
+    outputs, of each Job and in all; so many bytes of the database.
     """
 
-    before: int
     runs: int
     job_runs: int
     dead: int
@@ -42,28 +40,26 @@ class Retention:
         self._db.execute("CREATE TEMP TABLE gone (number INTEGER PRIMARY KEY)")
         self._last_job = 0
         self._fruitless = False  # all looks since the first Job's turn
-        self._kept: Keep | None = None  # by the last look
+        self._free_pages = True
+        self._kept: tuple[Keep, int] | None = None  # by the last look, and since when
 
-    def has_nothing_for(self, keep: Keep) -> bool:
+    def has_nothing_for(self, keep: Keep, before: int) -> bool:
         """Whether a look would find nothing, and there is nothing to be given back either.
 
         All Jobs have had their turn with nothing to go, not long ago, and nothing has come since.
         """
-        last = self._kept
-        return (
-            last is not None
-            and self._fruitless
-            and not self._last_job
-            and keep == replace(last, before=keep.before)
-            and last.before <= keep.before < last.before + _AGED
-            and not self._pragma("freelist_count")
-        )
+        if not self._fruitless or self._last_job or self._free_pages or not self._kept:
+            return False
+        kept, since = self._kept
+        return keep == kept and since <= before < since + _AGED
 
     def disturb(self) -> None:
         """There is something new."""
         self._fruitless = False
 
-    def look(self, keep: Keep, at_once: int, remove: Callable[[list[AttemptKey]], None]) -> bool:
+    def look(
+        self, keep: Keep, before: int, at_once: int, remove: Callable[[list[AttemptKey]], None]
+    ) -> bool:
         """Forget `at_once` Runs and as many outputs, or what there is; whether a Job has gone, too.
 
         To be called in a transaction. `remove` is told whose output files are to go before the
@@ -71,16 +67,16 @@ class Retention:
         """
         fruitless = self._fruitless or not self._last_job
         self._fruitless = False
-        self._kept = keep
+        self._kept = keep, before
         changes = self._db.total_changes
         self._let_dead_go(keep.dead, at_once)
-        self._choose(keep, at_once)
+        self._choose(keep, before, at_once)
         jobs = self._look_at_jobs(keep.job_runs, at_once)
         outputs = self._outputs_of_gone()
         self._db.execute("DELETE FROM attempts WHERE run IN (SELECT number FROM gone)")
         self._db.execute("DELETE FROM runs WHERE number IN (SELECT number FROM gone)")
         self._db.execute("DELETE FROM gone")
-        self._db.execute("DELETE FROM gaps WHERE until < ?", (keep.before,))
+        self._db.execute("DELETE FROM gaps WHERE until < ?", (before,))
         outputs += self._surplus_outputs_of_jobs(jobs, keep.job_output_bytes, at_once)
         outputs += self._surplus_outputs(keep.output_bytes, at_once)
         remove(outputs)
@@ -92,6 +88,7 @@ class Retention:
         """Give pages that are free back to the file system. Not in a transaction."""
         # executescript, because execute frees one page only
         self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_LOOK})")
+        self._free_pages = bool(self._pragma("freelist_count"))
 
     def _let_dead_go(self, most: int, at_once: int) -> None:
         """The oldest dead letters, where they are too many: from now on they are like all Runs."""
@@ -101,12 +98,12 @@ class Retention:
             (at_once, most),
         )
 
-    def _choose(self, keep: Keep, at_once: int) -> None:
+    def _choose(self, keep: Keep, before: int, at_once: int) -> None:
         """Runs that are too old or too many, and of a database that is nearly full the oldest."""
         self._db.execute(
             f"INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE fire_time < ? AND {_OVER}"
             " ORDER BY fire_time LIMIT ?",
-            (keep.before, at_once),
+            (before, at_once),
         )
         (total,) = self._db.execute("SELECT total(runs) FROM jobs").fetchone()
         runs = int(total)

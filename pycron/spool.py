@@ -91,64 +91,77 @@ class Place:
 
     def candidates(self) -> list[str]:
         """The paths to look at; hidden files are nobody's tables. Raises OSError."""
+        path = str(self.path)
         if not self.directory:
-            return [str(self.path)]
+            return [path]
         try:
-            names = sorted(os.listdir(self.path))
+            names = sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [str(self.path / name) for name in names if not name.startswith(".")]
+        return [f"{path}/{name}" for name in names if name[0] != "."]
 
     def is_table_name(self, name: str) -> bool:
         return bool((USER_NAME if self.users else _DROP_IN_NAME).fullmatch(name))
 
 
 @dataclass(slots=True)
+class _Seen:
+    """What was last seen of a table."""
+
+    place: Place
+    source: Source
+    signature: Signature = _UNREAD
+
+
+@dataclass(slots=True)
 class Spool:
-    """All places, and what was last seen in them; only what has changed is read."""
+    """All places, and what was last seen in them; only what has changed is read.
+
+    A scan in which nothing has changed costs a stat(2) for each table and little else.
+    """
 
     places: list[Place]
     most_bytes: int
     most_tables: int
-    _seen: dict[str, Signature] = field(default_factory=dict)
-    _place_of: dict[str, Place] = field(default_factory=dict)
+    _seen: dict[str, _Seen] = field(default_factory=dict)  # by path
     _ignored: set[str] = field(default_factory=set)
 
     def scan(self, again: bool = False) -> Iterator[Change]:
         """What has changed since the last scan; with `again`, everything."""
         if again:
-            self._seen = dict.fromkeys(self._seen, _UNREAD)
+            for seen in self._seen.values():
+                seen.signature = _UNREAD
             self._ignored.clear()
         present: set[str] = set()
         for place in self.places:
             try:
                 paths = place.candidates()
             except OSError as error:  # a directory that can't be read has not lost its tables
-                present |= {name for name in self._seen if self._place_of[name] == place}
+                present |= {path for path, seen in self._seen.items() if seen.place == place}
                 yield from self._ignore(str(place.path), f"cannot be read: {error.strerror}")
                 continue
             self._ignored.discard(str(place.path))
             for path in paths:
-                name = os.path.basename(path)
-                if place.directory and not place.is_table_name(name):
-                    yield from self._ignore(path, _NAMES)
-                    continue
-                source = place.source_of(name)
-                if len(self._seen) >= self.most_tables and source.name not in self._seen:
-                    yield from self._ignore(path, too_many(self.most_tables))
-                    continue
-                self._ignored.discard(path)
+                if path not in self._seen:
+                    if reason := self._why_not(place, path):
+                        yield from self._ignore(path, reason)
+                        continue
+                    self._ignored.discard(path)
                 try:
-                    found = self._look(place, path, source)
+                    found = self._look(place, path)
                 except FileNotFoundError:  # or removed while it was looked at
                     continue
-                present.add(source.name)
-                self._place_of[source.name] = place
+                present.add(path)
                 if found:
                     yield found
-        for name in sorted(set(self._seen) - present):
-            del self._seen[name]
-            yield Gone(name)
+        for path in sorted(set(self._seen) - present):
+            yield Gone(self._seen.pop(path).source.name)
+
+    def _why_not(self, place: Place, path: str) -> str | None:
+        """Why this is no table to take up; None where it is."""
+        if place.directory and not place.is_table_name(os.path.basename(path)):
+            return _NAMES
+        return too_many(self.most_tables) if len(self._seen) >= self.most_tables else None
 
     def _ignore(self, path: str, reason: str) -> Iterator[Ignored]:
         """Say once that a path is passed over, and why."""
@@ -156,25 +169,26 @@ class Spool:
             self._ignored.add(path)
             yield Ignored(path, reason)
 
-    def _look(self, place: Place, path: str, source: Source) -> Found | None:
+    def _look(self, place: Place, path: str) -> Found | None:
         """What has changed about one table. Raises FileNotFoundError."""
-        signature = _UNREAD
+        seen = self._seen.get(path) or _Seen(place, place.source_of(os.path.basename(path)))
+        signature, text = _UNREAD, None
+        problem: Unreadable | None = None
         try:
             signature = _signature(os.stat(path, follow_symlinks=place.trusted))
-            if self._seen.get(source.name) == signature:
+            if signature == seen.signature:
                 return None
-            text, signature = self._read(place, path, source)
+            text, signature = self._read(place, path, seen.source)
         except FileNotFoundError:
             raise
         except OSError as error:
-            self._seen[source.name] = _UNREAD  # nothing may change about it until it works again
-            reason = f"cannot be read: {error.strerror}"
-            return Found(source, None, problem_of(source, Unreadable("unreadable", reason)))
+            signature = _UNREAD  # nothing may change about it until it works again
+            problem = Unreadable("unreadable", f"cannot be read: {error.strerror}")
         except Unreadable as error:
-            self._seen[source.name] = signature
-            return Found(source, None, problem_of(source, error))
-        self._seen[source.name] = signature
-        return Found(source, text)
+            problem = error
+        seen.signature = signature
+        self._seen[path] = seen
+        return Found(seen.source, text, problem_of(seen.source, problem) if problem else None)
 
     def _read(self, place: Place, path: str, source: Source) -> tuple[str, Signature]:
         owners = place.owners(source.name) if place.owners else None

@@ -261,21 +261,23 @@ class Store:
         self._check_writable()
         with self._errors():
             number = self._writer.find(key)
+            self._retention.disturb()
             self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (number,))
 
-    def prune(self, limits: Keep, remove: Callable[[list[AttemptKey]], None]) -> None:
-        """Forget a part of what is beyond the limits, and more than what came since last time.
+    def prune(self, keep: Keep, before: int, remove: Callable[[list[AttemptKey]], None]) -> None:
+        """Forget a part of what is not to be kept, and more than what came since last time.
 
-        It doesn't look where nothing can be, so that an idle minute costs next to nothing. `remove`
-        deletes the output files of Attempts; what it raises undoes it all. Raises StoreError.
+        That is also what was due before a UTC second. It doesn't look where nothing can be, so that
+        an idle minute costs next to nothing. `remove` deletes the output files of Attempts; what it
+        raises undoes it all. Raises StoreError.
         """
+        if self._retention.has_nothing_for(keep, before):
+            return
         self._check_writable()
         at_once = max(_FORGOTTEN_A_LOOK, 2 * self._writer.begun)
         with self._errors():
-            if self._retention.has_nothing_for(limits):
-                return
             with self._transaction():
-                jobs_have_gone = self._retention.look(limits, at_once, remove)
+                jobs_have_gone = self._retention.look(keep, before, at_once, remove)
             if jobs_have_gone:
                 self._writer.forget_jobs()
             self._writer.begun = 0

@@ -27,7 +27,7 @@ class Watch:
         self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
-        self._directories = directories
+        self._directories = [os.fsencode(directory) for directory in directories]
         self.renew()
 
     def fileno(self) -> int:
@@ -36,7 +36,7 @@ class Watch:
     def renew(self) -> None:
         """Watch what wasn't there before; watching twice is watching once."""
         for directory in self._directories:
-            self._libc.inotify_add_watch(self._descriptor, os.fsencode(directory), _EVENTS)
+            self._libc.inotify_add_watch(self._descriptor, directory, _EVENTS)
 
     def drain(self) -> None:
         """Forget what was told so far."""

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import astuple
 from typing import Any
 
 from pycron.actions import (
@@ -212,7 +211,8 @@ class Writer:
 
 
 def cursor_text(cursor: Cursor) -> str:
-    return json.dumps(astuple(cursor))
+    """In JSON, in which such a list is what it is in Python; each minute needs one."""
+    return str([cursor.fixed, cursor.wall, [*cursor.stepped]])
 
 
 def _text(text: str | None) -> str | None:

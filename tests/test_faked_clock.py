@@ -138,6 +138,29 @@ def _set(clock: Path, text: str) -> None:
     new.replace(clock)
 
 
+def test_a_change_that_nobody_tells_of_is_live_with_the_next_minute(tmp_path: Path) -> None:
+    """Of a file that is somewhere else, inotify(7) says nothing; nor does it of NFS."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "table").write_text("")
+    table, state = tmp_path / "table", tmp_path / "state"
+    table.symlink_to(elsewhere / "table")
+    daemon = RunningDaemon(
+        ["--foreground", "--table", table, "--state-dir", state],
+        tmp_path / "log",
+        prefix=["faketime", "-f", "@2026-03-10 12:00:05 x10"],
+        env=dict(os.environ, TZ="UTC"),
+    )
+    try:
+        until(lambda: run("pycron", "--state-dir", state, "status").returncode == 0)
+        (elsewhere / "table").write_text("* * * * * true\n")
+        until(lambda: _runs(state), patience=30)
+        assert _runs(state)[-1]["fire_time"] == "2026-03-10T12:01:00Z"
+    finally:
+        os.kill(_child_of(daemon.process.pid), signal.SIGTERM)
+        daemon.wait()
+
+
 def _child_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 

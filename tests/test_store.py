@@ -666,7 +666,7 @@ def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: Filter) 
 
 # ---- retention
 
-EVERYTHING = Keep(0, 10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
+EVERYTHING = Keep(10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
 
 
 def many(store: Store, count: int, job: Job | None = None, kept: int = 0) -> list[RunKey]:
@@ -684,10 +684,10 @@ def many(store: Store, count: int, job: Job | None = None, kept: int = 0) -> lis
     return runs
 
 
-def prune(store: Store, **limits: int) -> list[AttemptKey]:
+def prune(store: Store, before: int = 0, **limits: int) -> list[AttemptKey]:
     """One look with these limits; whose output files are to go."""
     removed: list[AttemptKey] = []
-    store.prune(replace(EVERYTHING, **limits), removed.extend)
+    store.prune(replace(EVERYTHING, **limits), before, removed.extend)
     return removed
 
 
@@ -735,6 +735,18 @@ def test_nothing_is_looked_for_where_nothing_can_be(store: Store) -> None:
     assert left(store) == [second.fire_time] != [first.fire_time]
 
 
+def test_a_dead_letter_that_was_dropped_is_looked_for(store: Store) -> None:
+    job = a_job()
+    dead = RecordEnded(first(job), Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
+    store.write([*begun(job), dead])
+    for _ in range(2):
+        prune(store, before=NOON + 1)
+    assert left(store) == [NOON]
+    store.drop_dead(first(job).run)
+    prune(store, before=NOON + 1)
+    assert left(store) == []
+
+
 def test_what_the_last_look_left_is_looked_for(store: Store) -> None:
     """A look that has found something, or failed, is not the last one."""
     many(store, 5)
@@ -744,7 +756,7 @@ def test_what_the_last_look_left_is_looked_for(store: Store) -> None:
 
     for _ in range(2):
         with pytest.raises(OSError, match="read-only"):
-            store.prune(replace(EVERYTHING, before=NOON), fail)
+            store.prune(EVERYTHING, NOON, fail)
     jobs = [a_job(f"* * * * * {number}") for number in range(2100)]
     for job in jobs:
         many(store, 2, job)
@@ -758,7 +770,7 @@ def test_a_store_that_breaks_at_rest_is_an_error_of_the_store(store: Store) -> N
         prune(store)
     store._db.close()
     with pytest.raises(StoreError):
-        prune(store)
+        prune(store, before=3600)
 
 
 def test_runs_are_forgotten_by_fire_time_whenever_they_were_recorded(store: Store) -> None:
@@ -820,7 +832,7 @@ def test_each_look_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     """It forgets as much as that, or twice what came since the last one."""
     monkeypatch.setattr("pycron.store._FORGOTTEN_A_LOOK", 3)
     many(store, 10)
-    store.prune(EVERYTHING, lambda _: None)
+    store.prune(EVERYTHING, 0, lambda _: None)
     counts = []
     for _ in range(3):
         prune(store, before=NOON + 10**6)
@@ -974,7 +986,7 @@ def test_files_that_cannot_be_removed_keep_their_record(store: Store) -> None:
         raise OSError("not now")
 
     with pytest.raises(OSError, match="not now"):
-        store.prune(replace(EVERYTHING, before=NOON + 10**6), refuse)
+        store.prune(EVERYTHING, NOON + 10**6, refuse)
     assert store.count_runs() == 3
     assert len(prune(store, before=NOON + 10**6)) == 3
 
@@ -1028,7 +1040,7 @@ def test_a_database_that_is_too_large_forgets_the_oldest(
     most = 2**20
     with closing(Store(tmp_path / "db")) as store:
         bulk(store, 500)
-        store.prune(EVERYTHING, lambda _: None)
+        store.prune(EVERYTHING, 0, lambda _: None)
         for _ in range(20):
             prune(store, database_bytes=most)
         kept = left(store)

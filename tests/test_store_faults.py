@@ -133,7 +133,7 @@ RUN = RunKey(a_job().id, NOON)
         lambda store: store.owners_of("true"),
         lambda store: store.count_runs(),
         lambda store: store.drop_dead(RUN),
-        lambda store: store.prune(Keep(0, 0, 0, 0, 0, 0, 0), lambda _: None),
+        lambda store: store.prune(Keep(0, 0, 0, 0, 0, 0), 0, lambda _: None),
     ],
 )
 def test_damage_met_in_reading_is_an_error_of_ours(

@@ -684,7 +684,7 @@ def test_an_entry_that_is_gone_and_whose_runs_are_gone(desk: Desk) -> None:
     (old,) = desk.load("anna", "CRON_NAME=a 0 12 * * * true\n")
     desk.ran(old, NOON)
     desk.load("anna", "")
-    desk.store.prune(Keep(NOON + 1, 100, 100, 100, 2**30, 2**30, 2**30), lambda _: None)
+    desk.store.prune(Keep(100, 100, 100, 2**30, 2**30, 2**30), NOON + 1, lambda _: None)
     with pytest.raises(ValueError, match="no such job"):
         desk.why("a", "2026-03-10T12:00")
 
