@@ -179,11 +179,11 @@ class Daemon:
         while not self._finished():
             for key, events in self._selector.select(self._patience()):
                 key.data(events)
-                if time.time() >= self._next_tick():
+                if time.time() >= self._next_wakeup():
                     break  # what is due comes first; the others are still there next time
             self._act_on_time()
             self._perform()
-            if time.time() >= self._next_tick():  # after the word for what was held, the rest
+            if time.time() >= self._next_wakeup():  # after the word for what was held, the rest
                 self._act_on_time()
                 self._perform()
             self._keep_house()
@@ -201,11 +201,14 @@ class Daemon:
     def _send(self, messages: list[Message]) -> None:
         self._runner.send(messages)
 
-    def _next_tick(self) -> float:
-        """When something is due: of the engine's, or to keep house."""
+    def _next_wakeup(self) -> float:
+        """When the engine has something to do."""
         wakeup = self._engine.next_wakeup()
-        housework = min(self._next_look, self._next_tidying)
-        return housework if wakeup is None else min(wakeup, housework)
+        return math.inf if wakeup is None else wakeup
+
+    def _next_tick(self) -> float:
+        """The same, or when it is time to keep house."""
+        return min(self._next_wakeup(), self._next_look, self._next_tidying)
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
@@ -247,9 +250,7 @@ class Daemon:
         if wall >= self._next_look:
             self._look_around()
             boundary = wall - (wall + _LOOK_AHEAD) % _MINUTE + _LOOK_AHEAD  # in a moment, or past
-            wakeup = self._engine.next_wakeup()
-            busy = wakeup is not None and wakeup < boundary
-            self._next_tidying = boundary if busy else wall
+            self._next_tidying = boundary if self._next_wakeup() < boundary else wall
             self._next_look = boundary + _MINUTE - _LOOK_AHEAD
         if wall >= self._next_tidying:
             self._tidy()
