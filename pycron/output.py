@@ -13,7 +13,6 @@ from pycron.recording import tail_of
 
 _LONGEST = 65_536  # bytes; a longer line is shown in pieces
 _FILES_A_LOOK = 500
-_REST = 3600  # seconds
 
 
 class OutputFollower:
@@ -98,23 +97,18 @@ def remove_outputs(paths: Iterable[Path]) -> None:
 class Strays:
     """Output files that no record leads to: a damaged database has lost it, or it was dropped.
 
-    A few files are looked at at a time, each time the next ones; after the last ones there is an
-    hour of rest.
+    A few files are looked at at a time, each time the next ones.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._files = self._all()
-        self._ended = float("-inf")
 
     def remove(self, before: float, is_known: Callable[[AttemptKey], bool]) -> None:
         """Delete those among the next files that were written to before a UTC second only."""
-        if self._ended <= before < self._ended + _REST:
-            return
         files = list(islice(self._files, _FILES_A_LOOK))
         if len(files) < _FILES_A_LOOK:
             self._files = self._all()
-            self._ended = before
         old = (file for file in files if _last_written(file) < before)
         remove_outputs(file for file in map(_output_of, old) if _is_stray(file, is_known))
 
