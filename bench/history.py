@@ -131,7 +131,8 @@ def writing(store: Store, all_jobs: list[Job], after: int) -> tuple[float, float
     """A tick of one Run, a burst of 1000, and a look of the retention that finds nothing."""
     cpu = min(burst(store, all_jobs, after + 60 * number) for number in range(1, 11))
     one = median_us(200, lambda number: tick(store, all_jobs[0], after + 3600 + number))
-    nothing = median_us(20, lambda _: store.prune(LIMITS, 0, lambda _: None))
+    an_hour = 3600  # later each time: else there is no look
+    nothing = median_us(20, lambda number: store.prune(LIMITS, number * an_hour, lambda _: None))
     return one, cpu, nothing
 
 

@@ -21,7 +21,7 @@ from pycron.actions import RecordEnded
 from pycron.config import Config
 from pycron.crontab import Judge, parse
 from pycron.model import AttemptKey, Outcome, RunKey, Source
-from pycron.store import Keep, Store
+from pycron.store import Store
 
 STEPS = 10
 TICKS = 200
@@ -37,7 +37,6 @@ class Life:
         self.looks: deque[float] = deque(maxlen=LOOKS)  # milliseconds
         self.file = self.journal = self.both = 0
         self._config = config
-        self._keep = limits(config)
         self._files = path, path.with_name(f"{path.name}-wal")
         self._jobs = jobs()
         self._ticking = parse("@every 1s tick\n", Source("tick", "user0"), Judge()).jobs[0]
@@ -52,7 +51,8 @@ class Life:
         self._measure()
         before = fire_time - self._config.retention_days * 86_400
         self.looks.append(
-            median_us(1, lambda _: self.store.prune(self._keep, before, lambda _: None)) / 1e3
+            median_us(1, lambda _: self.store.prune(self._config.keep, before, lambda _: None))
+            / 1e3
         )
         self._measure()
 
@@ -77,17 +77,6 @@ class Life:
         self.file = max(self.file, file)
         self.journal = max(self.journal, journal)
         self.both = max(self.both, file + journal)
-
-
-def limits(config: Config) -> Keep:
-    return Keep(
-        runs=config.retention_runs,
-        job_runs=config.retention_job_runs,
-        dead=config.retention_dead,
-        output_bytes=config.retention_output_bytes,
-        database_bytes=config.retention_database_bytes,
-        job_output_bytes=config.retention_job_output_bytes,
-    )
 
 
 def configured() -> Config:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pycron.admission import Limits
-from pycron.policy import Gates
+from pycron.policy import Gates, Keep
 from pycron.settings import NAME_PATTERN, SETTINGS, hint_at
 from pycron.zonedata import ZoneData
 
@@ -109,6 +109,17 @@ class Config:
     @property
     def gates(self) -> Gates:
         return Gates(self.load, self.free_memory)
+
+    @property
+    def keep(self) -> Keep:
+        return Keep(
+            runs=self.retention_runs,
+            job_runs=self.retention_job_runs,
+            dead=self.retention_dead,
+            output_bytes=self.retention_output_bytes,
+            database_bytes=self.retention_database_bytes,
+            job_output_bytes=self.retention_job_output_bytes,
+        )
 
 
 OPTIONS: dict[str, "dataclasses.Field[Any]"] = {

@@ -49,7 +49,7 @@ from pycron.runner_link import RunnerLink
 from pycron.runs import HEAD
 from pycron.service import Service
 from pycron.spool import Place, Spool
-from pycron.store import Keep, Store, StoreError
+from pycron.store import Store, StoreError
 from pycron.tables import Tables
 from pycron.takeover import Takeover
 from pycron.timetable import starting_cursor, starting_gaps
@@ -101,7 +101,6 @@ class Daemon:
         self._store = Store(setup.places.database, may_wait=True)
         with suppress(OSError):  # what is printed can't be kept, then
             setup.places.output.mkdir(exist_ok=True)
-        self._keep = _to_keep(setup.config)
         self._strays = Strays(setup.places.output)
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
@@ -275,9 +274,10 @@ class Daemon:
 
         Also where nothing can be written: the files go first, and then there may be room again.
         """
-        before = int(time.time()) - self._setup.config.retention_days * _DAY
+        config = self._setup.config
+        before = int(time.time()) - config.retention_days * _DAY
         try:
-            self._store.prune(self._keep, before, self._remove_outputs)
+            self._store.prune(config.keep, before, self._remove_outputs)
         except StoreError as error:
             if not self._recorder.behind:  # else that has been said
                 self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
@@ -331,8 +331,7 @@ class Daemon:
         while self._actions:
             actions, self._actions = self._actions, []
             on_record = list(takewhile(lambda action: isinstance(action, Order), actions))
-            if on_record:
-                self._order_first([action for action in on_record if isinstance(action, Order)])
+            self._order_first([action for action in on_record if isinstance(action, Order)])
             rest = actions[len(on_record) :]
             records = [action for action in rest if isinstance(action, Record)]
             self._recorder.write(records)
@@ -493,17 +492,6 @@ class Daemon:
             "store_failure": self._recorder.failure,
             "unwritten": self._recorder.unwritten,
         }
-
-
-def _to_keep(config: Config) -> Keep:
-    return Keep(
-        runs=config.retention_runs,
-        job_runs=config.retention_job_runs,
-        dead=config.retention_dead,
-        output_bytes=config.retention_output_bytes,
-        database_bytes=config.retention_database_bytes,
-        job_output_bytes=config.retention_job_output_bytes,
-    )
 
 
 def _left_until(instant: float) -> float:

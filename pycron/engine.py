@@ -117,12 +117,9 @@ class Engine:
         self._looked_ahead: int | None = None
         self._lead_of: tuple[int, float] | None = None  # of the next fire time
         self._seen: Now | None = None
-        self._wakeup: float | None = None  # where it is known
-        self._wakeup_known = False
 
     def handle(self, event: InputEvent, now: Now) -> list[Action]:
         """What is to be done about an event, in order."""
-        self._wakeup_known = False
         self._runs.look(now)
         self._take(event)
         if not self.stopping:
@@ -133,7 +130,6 @@ class Engine:
 
     def start_again(self, attempt: AttemptKey) -> list[Action]:
         """An Attempt that is on record, and of which is known that it was never started."""
-        self._wakeup_known = False
         self._runs.look(self._runs.now)
         self._runs.start_again(attempt)
         return self._runs.out.in_order()
@@ -188,12 +184,6 @@ class Engine:
 
     def next_wakeup(self) -> float | None:
         """The UTC second at which there is something to do; None when there is nothing, ever."""
-        if not self._wakeup_known:
-            self._wakeup = self._find_wakeup()
-            self._wakeup_known = True
-        return self._wakeup
-
-    def _find_wakeup(self) -> float | None:
         if self.stopping:
             return None
         now = self._runs.now.wall

@@ -22,6 +22,20 @@ _OUTCOME_WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """What is kept: so many Runs, of each Job and in all; so many dead letters; so many bytes of
+    outputs, of each Job and in all; so many bytes of the database.
+    """
+
+    runs: int
+    job_runs: int
+    dead: int
+    output_bytes: int
+    database_bytes: int
+    job_output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gates:
     """When a machine is too busy for more commands: None is never. `free_memory`: bytes."""
 

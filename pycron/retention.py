@@ -6,9 +6,9 @@ go first.
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pycron.model import AttemptKey, RunKey
+from pycron.policy import Keep
 
 _JOBS_A_LOOK = 2000
 _LOUD_JOBS_A_LOOK = 20  # of those that have printed too much
@@ -16,20 +16,6 @@ _PAGES_A_LOOK = 1000  # given back to the file system
 _ROOM = 1 / 32  # of the database, left for what comes until the next look
 _AGED = 3600  # seconds: by so much older, what is kept may be too old
 _OVER = "outcome IS NOT NULL AND NOT dead"
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """What is kept: so many Runs, of each Job and in all; so many dead letters; so many bytes of
-    outputs, of each Job and in all; so many bytes of the database.
-    """
-
-    runs: int
-    job_runs: int
-    dead: int
-    output_bytes: int
-    database_bytes: int
-    job_output_bytes: int
 
 
 class Retention:

@@ -17,8 +17,9 @@ from pycron.cursor_file import CursorFile
 from pycron.history import Filter, History, Row
 from pycron.leftovers import Unfinished, unfinished
 from pycron.model import AttemptKey, Pause, RunKey
+from pycron.policy import Keep
 from pycron.repair import Repair, finish, newest, put_back, repair
-from pycron.retention import Keep, Retention
+from pycron.retention import Retention
 from pycron.schema import (
     RecordRefused,
     StoreCorrupt,
@@ -210,7 +211,7 @@ class Store:
         """
         self._check_writable()
         records = list(records)
-        if self._says_only_how_far(records):
+        if (cursor := _cursor_alone(records)) and self._write_beside(cursor):
             return
         self._retention.disturb()
         try:
@@ -221,12 +222,9 @@ class Store:
             self._writer = Writer(self._db)
             raise
 
-    def _says_only_how_far(self, records: list[Record]) -> bool:
-        """Whether nothing was due, and that has been put where it costs next to nothing."""
-        cursors = [record.cursor for record in records if isinstance(record, RecordCursor)]
-        if not cursors or len(cursors) < len(records):
-            return False
-        text = cursor_text(cursors[-1])
+    def _write_beside(self, cursor: Cursor) -> bool:
+        """Put it where that costs next to nothing; whether that could be done."""
+        text = cursor_text(cursor)
         if not self._cursor_file.write(text):
             return False
         self._meta["cursor"] = text
@@ -387,6 +385,16 @@ class Store:
         """How many Runs there are. Raises StoreError."""
         with self._errors():
             return int(self._db.execute("SELECT total(runs) FROM jobs").fetchone()[0])
+
+
+def _cursor_alone(records: list[Record]) -> Cursor | None:
+    """How far the timetable has come, where that is all there is to say: nothing was due."""
+    cursor = None
+    for record in records:
+        if not isinstance(record, RecordCursor):
+            return None
+        cursor = record.cursor
+    return cursor
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -350,8 +350,6 @@ class Timetable:
         second = int(now)
         restart = _just_before(now, awake)
         due = self._take_wall(second, restart) + self._take_fixed(second, restart)
-        if not due and not self._gaps:
-            return []
         due += self._take_caught_up({(name, index) for _, name, index in due})
         handed_out = self._handed_out(due)
         self._peeked.clear()

@@ -211,8 +211,7 @@ class Writer:
 
 
 def cursor_text(cursor: Cursor) -> str:
-    """In JSON, in which such a list is what it is in Python; each minute needs one."""
-    return str([cursor.fixed, cursor.wall, [*cursor.stepped]])
+    return json.dumps((cursor.fixed, cursor.wall, cursor.stepped))
 
 
 def _text(text: str | None) -> str | None:
