@@ -37,19 +37,17 @@ from pycron.crontab import Judge
 from pycron.desk import TableDesk, UserTables
 from pycron.engine import Engine
 from pycron.events import Event
-from pycron.model import AttemptKey
+from pycron.forgetting import Forgetting
 from pycron.notify import notify
 from pycron.operations import Operations
-from pycron.output import Strays, remove_outputs
 from pycron.places import Places
 from pycron.recorder import Recorder
 from pycron.rights import Rights
-from pycron.runner_client import output_name
 from pycron.runner_link import RunnerLink
 from pycron.runs import HEAD
 from pycron.service import Service
 from pycron.spool import Place, Spool
-from pycron.store import Store, StoreError
+from pycron.store import Store
 from pycron.tables import Tables
 from pycron.takeover import Takeover
 from pycron.timetable import starting_cursor, starting_gaps
@@ -59,8 +57,6 @@ from pycron.zonedata import ZoneData
 
 _MINUTE = 60
 _LOOK_AHEAD = 2.0  # seconds before the end of a minute
-_DAY = 86_400
-_STRAYS_KEPT = 7  # days
 _GIVING_WAY = 0.005  # seconds in which what was let go has the processors to itself
 _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
 _ZONES_CHECKED = 3600.0  # seconds
@@ -101,7 +97,6 @@ class Daemon:
         self._store = Store(setup.places.database, may_wait=True)
         with suppress(OSError):  # what is printed can't be kept, then
             setup.places.output.mkdir(exist_ok=True)
-        self._strays = Strays(setup.places.output)
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
         self._actions: list[Action] = []  # to be performed at the end of this turn of the loop
@@ -135,6 +130,14 @@ class Daemon:
         )
         self._recorder = Recorder(
             self._store, self._runner.acknowledge, self._takeover.resume_late, self._log
+        )
+        self._forgetting = Forgetting(
+            self._store,
+            setup.places.output,
+            self._recorder,
+            setup.config,
+            self._engine.is_alive,
+            self._log,
         )
         self._tables = Tables(
             Spool(setup.tables, setup.config.table_bytes, setup.config.tables),
@@ -264,40 +267,9 @@ class Daemon:
     def _tidy(self) -> None:
         """What nobody waits for."""
         self._server.drop_idle()
-        self._prune()
-        self._remove_strays()
+        self._forgetting.look()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
-
-    def _prune(self) -> None:
-        """Forget what is beyond what the configuration wants to keep.
-
-        Also where nothing can be written: the files go first, and then there may be room again.
-        """
-        config = self._setup.config
-        before = int(time.time()) - config.retention_days * _DAY
-        try:
-            self._store.prune(config.keep, before, self._remove_outputs)
-        except StoreError as error:
-            if not self._recorder.behind:  # else that has been said
-                self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
-        if self._recorder.behind:
-            self._recorder.write([])  # before what is printed fills that room again
-
-    def _remove_strays(self) -> None:
-        """Nobody asks for them; but whoever misses them has some days to look for them."""
-        if self._recorder.behind:
-            return  # what is not on record may come to be
-        days = min(_STRAYS_KEPT, self._setup.config.retention_days)
-        with suppress(StoreError):  # the next write will say so
-            self._strays.remove(time.time() - days * _DAY, self._is_known)
-
-    def _is_known(self, attempt: AttemptKey) -> bool:
-        return self._engine.is_alive(attempt.run) or self._store.knows(attempt)
-
-    def _remove_outputs(self, attempts: list[AttemptKey]) -> None:
-        directory = self._setup.places.output
-        remove_outputs(directory / output_name(attempt) for attempt in attempts)
 
     def _finished(self) -> bool:
         if not self._stop_signals:

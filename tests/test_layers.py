@@ -22,8 +22,8 @@ EDGES = (
     "recording", "output", "watch", "spool", "schema", "retention", "history", "repair", "backlog",
     "leftovers", "cursor_file", "writer", "store", "recorder", "cgroup", "runner_log", "loop",
     "tree", "spawn", "orders", "attempt", "daemon_link", "pump", "trees", "failures", "attempts",
-    "launcher", "starters", "runner", "runner_client", "runner_link", "control", "checking", "logs",
-    "tables", "commands",
+    "launcher", "starters", "runner", "runner_client", "runner_link", "forgetting", "control",
+    "checking", "logs", "tables", "commands",
 )  # fmt: skip
 DAEMON = (
     "rights", "requests", "rows", "desk", "operations", "inquiry", "service", "takeover", "daemon",
