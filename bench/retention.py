@@ -36,6 +36,7 @@ class Life:
         self.store = Store(path)
         self.looks: deque[float] = deque(maxlen=LOOKS)  # milliseconds
         self.file = self.journal = self.both = 0
+        self._ticked = 0
         self._config = config
         self._files = path, path.with_name(f"{path.name}-wal")
         self._jobs = jobs()
@@ -57,12 +58,17 @@ class Life:
         self._measure()
 
     def tick(self, after: int) -> float:
-        """Microseconds of a tick that begins one Run; they end, too."""
-        taken = median_us(TICKS, lambda number: tick(self.store, self._ticking, after + number))
+        """Microseconds of a tick that begins one Run; they end, too.
+
+        Their fire times are the seconds from `after` on, or from that of the last tick.
+        """
+        first = max(after, self._ticked)
+        self._ticked = first + TICKS
+        taken = median_us(TICKS, lambda number: tick(self.store, self._ticking, first + number))
         done = Outcome.SUCCEEDED
         self.store.write(
             RecordEnded(AttemptKey(RunKey(self._ticking.id, second), 1), done, None, None, done)
-            for second in range(after, after + TICKS)
+            for second in range(first, self._ticked)
         )
         return taken
 
