@@ -8,10 +8,13 @@ Imported by the runner: it stays small.
 """
 
 import os
+from itertools import count
 
 SCOPE = "pycron-runner-"  # how the name of such a scope begins
 _MOUNT = "/sys/fs/cgroup"
 _CONTROLLERS = ("memory", "pids")
+
+_serial = count(1)
 
 
 class Cgroup:
@@ -73,12 +76,9 @@ class Cgroup:
 
     def remove(self) -> bool:
         """False while there are processes in it."""
-        for path, _, _ in os.walk(self.path, topdown=False):
-            try:
-                os.rmdir(path)
-            except OSError:
-                return False
-        return True
+        if _remove(self.path):  # most often there is none below it
+            return True
+        return all(_remove(path) for path, _, _ in os.walk(self.path, topdown=False))
 
     def _write(self, name: str, text: str) -> bool:
         return _write(f"{self.path}/{name}", text)
@@ -92,13 +92,21 @@ class Delegation:
 
     def make(self, name: str, memory_max: int | None, processes_max: int) -> Cgroup | None:
         """A new cgroup with these limits; None where there is none to be had."""
-        cgroup = Cgroup(f"{self.path}/{name}")
-        try:
-            os.mkdir(cgroup.path)
-        except OSError:
+        path = self._new(name) or self._new(f"{name}+{next(_serial)}")
+        if path is None:
             return None
+        cgroup = Cgroup(path)
         cgroup.limit(memory_max, processes_max)
         return cgroup
+
+    def _new(self, name: str) -> str | None:
+        """None where there is one already, which a starter that stood ready has yet to leave."""
+        path = f"{self.path}/{name}"
+        try:
+            os.mkdir(path)
+        except OSError:
+            return None
+        return path
 
 
 def take_delegation() -> Delegation | None:
@@ -135,6 +143,14 @@ def _number(lines: str, key: str) -> int:
         if name == key:
             return int(value)
     return 0
+
+
+def _remove(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: str) -> str:

@@ -101,6 +101,10 @@ class Launch:
         self.stdin = _stdin(order["stdin"])
         self.door = tree.cgroup.open_door() if tree.cgroup is not None else -1
 
+    def join(self) -> None:
+        """The calling process belongs to its tree."""
+        self.tree.join(self.door)
+
     def close(self) -> None:
         """Our copies of its descriptors; the command has its own."""
         for descriptor in (self.stdin, self.output, self.door):
@@ -206,14 +210,15 @@ class Batch:
             for gap in others:
                 os.closerange(gap.start, gap.stop)
             failure = _get_ready(self.launches, files)
+            self.launches[0].join()  # before the wait: to enter a cgroup may take some ms
             if self._gate is not None:
                 word = os.read(self._gate[0], _WORD.size)
                 if not word:
                     return
                 _wait_until(*_WORD.unpack(word))
             for index, launch in enumerate(self.launches):
-                # Before its word: an end of the tree before could still end the starter, too.
-                launch.tree.join(launch.door)
+                if index:  # before its word: an end of the tree before could still end this process
+                    launch.join()
                 self._told.write(index, 0, BEGUN)
                 try:
                     pid = _spawn(launch, failure)
