@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycron import sockets
-from pycron.wire import Decoder, Message, encode
+from pycron.wire import CHUNK, Decoder, Message, encode
 
 _IDLE = 60.0  # seconds after which a silent client is let go
-_CHUNK = 65_536
 _LARGEST_ANSWER = 256 * 2**20
 
 
@@ -135,7 +134,7 @@ class ControlServer:
             self._drop(client)
 
     def _read(self, client: _Client) -> None:
-        data = client.connection.recv(_CHUNK)
+        data = client.connection.recv(CHUNK)
         if not data:
             self._drop(client)
             return
@@ -212,7 +211,7 @@ class ControlClient:
 
     def _receive(self) -> Message:
         while True:
-            data = self._connection.recv(2**20)
+            data = self._connection.recv(CHUNK)
             if not data:
                 raise OSError("it closed the connection")
             for message in self._decoder.feed(data):

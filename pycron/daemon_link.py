@@ -13,7 +13,7 @@ from pycron.attempt import Attempt
 from pycron.loop import NEVER, Loop
 from pycron.runner_log import say
 from pycron.sockets import credentials
-from pycron.wire import Decoder, Message, encode
+from pycron.wire import CHUNK, Decoder, Message, encode
 
 _MESSAGE_LIMIT = 64 * 2**20
 _FIRST_CONTACT = 60.0  # seconds
@@ -146,7 +146,7 @@ class DaemonLink:
     def _read(self) -> None:
         while self._daemon is not None:
             try:
-                data = self._daemon.recv(2**20)
+                data = self._daemon.recv(CHUNK)
             except BlockingIOError:
                 return
             except OSError:

@@ -16,7 +16,7 @@ from pycron.accounts import Account
 from pycron.cgroup import SCOPE
 from pycron.model import AttemptKey, Cause, Ending, Job, rfc3339
 from pycron.places import Places
-from pycron.wire import PROTOCOL, Decoder, Message, encode
+from pycron.wire import CHUNK, PROTOCOL, Decoder, Message, encode
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE = 60.0  # seconds for the first word of a runner that may be busy
@@ -65,7 +65,7 @@ class RunnerClient:
 
     def _first_word(self) -> Message:
         while not self._incoming:
-            data = self._connection.recv(2**20)
+            data = self._connection.recv(CHUNK)
             if not data:
                 raise OSError("it closed the connection")
             self._incoming += self._decoder.feed(data)
@@ -100,7 +100,7 @@ class RunnerClient:
         messages, self._incoming = self._incoming, []
         try:
             while True:
-                data = self._connection.recv(2**20)
+                data = self._connection.recv(CHUNK)
                 if not data:
                     if messages:
                         return messages  # the end will be seen next time

@@ -41,6 +41,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 PROTOCOL = 2
+CHUNK = 65_536  # bytes to take at a time: while they are decoded they are there several times
 
 Message = dict[str, Any]
 
