@@ -92,6 +92,7 @@ class Delegation:
 
     def make(self, name: str, memory_max: int | None, processes_max: int) -> Cgroup | None:
         """A new cgroup with these limits; None where there is none to be had."""
+        # The name is in use while a starter that stood ready with the Attempt has yet to leave.
         path = self._new(name) or self._new(f"{name}+{next(_serial)}")
         if path is None:
             return None
@@ -100,7 +101,7 @@ class Delegation:
         return cgroup
 
     def _new(self, name: str) -> str | None:
-        """None where there is one already, which a starter that stood ready has yet to leave."""
+        """The path of an empty one; None where it can't be had."""
         path = f"{self.path}/{name}"
         try:
             os.mkdir(path)
