@@ -23,7 +23,7 @@ def main() -> None:
         log = Path(directory) / "log"
         with log.open("w") as stderr:
             daemon = subprocess.Popen(
-                [sys.executable, "-m", "pycron.programs.pycrond", "--foreground", "--table", table,
+                [sys.executable, "-m", "pycron.cli.pycrond", "--foreground", "--table", table,
                  "--state-dir", Path(directory) / "state", "--log-format", "json"], stderr=stderr,
             )  # fmt: skip
         time.sleep(60 * minutes + 60 - time.time() % 60 + 1)

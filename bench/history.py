@@ -15,7 +15,8 @@ from contextlib import closing
 from dataclasses import astuple, replace
 from pathlib import Path
 
-from pycron.actions import (
+from pycron.crontab.reader import ReaderContext, parse
+from pycron.engine.actions import (
     Record,
     RecordAttempt,
     RecordCursor,
@@ -23,21 +24,23 @@ from pycron.actions import (
     RecordRun,
     RecordStarted,
 )
-from pycron.crontab import Judge, parse
-from pycron.model import AttemptKey, Ending, Job, Outcome, RunKey, Source
-from pycron.store import Filter, Keep, Store
-from pycron.timetable import Cursor
+from pycron.engine.timetable import Cursor
+from pycron.model.job import Job, Source
+from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
+from pycron.storage.store import Filter, RetentionLimits, Store
 
 BEGIN = 1_700_000_000 // 60 * 60
 JOBS = 1000
 USERS = 20
 BATCH = 100_000
-LIMITS = Keep(10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
+LIMITS = RetentionLimits(10**9, 10**9, 10**9, 2**40, 2**40, 2**40)
 
 
 def jobs() -> list[Job]:
     return [
-        parse(f"CRON_NAME=job{number} * * * * * {number}\n", Source(user, user), Judge()).jobs[0]
+        parse(
+            f"CRON_NAME=job{number} * * * * * {number}\n", Source(user, user), ReaderContext()
+        ).jobs[0]
         for number in range(JOBS)
         for user in [f"user{number % USERS}"]
     ]

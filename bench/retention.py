@@ -17,11 +17,12 @@ from statistics import mean
 
 from history import BEGIN, JOBS, jobs, median_us, minute, tick
 
-from pycron.actions import RecordEnded
 from pycron.config import Config
-from pycron.crontab import Judge, parse
-from pycron.model import AttemptKey, Outcome, RunKey, Source
-from pycron.store import Store
+from pycron.crontab.reader import ReaderContext, parse
+from pycron.engine.actions import RecordEnded
+from pycron.model.job import Source
+from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.storage.store import Store
 
 STEPS = 10
 TICKS = 200
@@ -40,7 +41,7 @@ class Life:
         self._config = config
         self._files = path, path.with_name(f"{path.name}-wal")
         self._jobs = jobs()
-        self._ticking = parse("@every 1s tick\n", Source("tick", "user0"), Judge()).jobs[0]
+        self._ticking = parse("@every 1s tick\n", Source("tick", "user0"), ReaderContext()).jobs[0]
 
     def minute(self, fire_time: int) -> None:
         """All Jobs are due, and end; then comes a look."""

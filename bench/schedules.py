@@ -19,15 +19,15 @@ import croniter
 import cronsim
 import psutil
 
-from pycron.actions import Now, TableLoaded, Tick
-from pycron.crontab import Judge, parse
-from pycron.engine import Engine
-from pycron.entries import Table
-from pycron.firetime import next_fire
-from pycron.model import Source
-from pycron.schedule import parse_cron
-from pycron.timetable import Cursor, Timetable
-from pycron.zone import UTC, Zone
+from pycron.crontab.reader import ReaderContext, parse
+from pycron.crontab.table import Table
+from pycron.engine.engine import Engine
+from pycron.engine.events import Now, TableLoaded, Tick
+from pycron.engine.timetable import Cursor, Timetable
+from pycron.model.job import Source
+from pycron.schedule.expressions import parse_cron
+from pycron.schedule.fire_times import next_fire
+from pycron.schedule.zone import UTC, Zone
 
 ROUNDS = 5
 TIMES = 20
@@ -147,7 +147,7 @@ def _load(tables: int) -> tuple[float, float, float]:
 def _load_one(engine: Engine, number: int, lines: Iterator[str]) -> tuple[float, float]:
     text = "".join(islice(lines, 100_000))
     start = time.process_time()
-    table = parse(text, Source(f"bench{number}", "bench"), Judge())
+    table = parse(text, Source(f"bench{number}", "bench"), ReaderContext())
     parsed = time.process_time() - start
     return parsed, timed(lambda: engine.handle(TableLoaded(table), Now(NOW, 0)))
 
@@ -177,7 +177,7 @@ def _lines(count: int, schedules: int) -> Iterator[str]:
 def idle_minute() -> None:
     print("\na minute in which nothing is due (microseconds)")
     for count in (1_000, 100_000, 1_000_000):
-        table = parse("".join(_lines(count, 10_000)), Source("bench", "bench"), Judge())
+        table = parse("".join(_lines(count, 10_000)), Source("bench", "bench"), ReaderContext())
         engine = Engine(lambda _: UTC, Cursor(NOW, NOW))
         engine.handle(TableLoaded(table), Now(NOW, 0))
 
@@ -196,7 +196,7 @@ def a_year() -> None:
         minute, hour = random.randrange(60), random.randrange(24)
         days = random.choice(["* * *", "* * 1-5", "* * 0", "1 * *", f"{1 + i % 28} * *"])
         lines.append(f"CRON_TZ={ZONES[i % len(ZONES)]} {minute} {hour} {days} true\n")
-    table = parse("".join(lines), Source("bench", "bench"), Judge())
+    table = parse("".join(lines), Source("bench", "bench"), ReaderContext())
     print("\na year of 10,000 Jobs in 20 zones")
     fired = 0
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pycron.admission import Limits
-from pycron.policy import Gates, Keep
-from pycron.settings import NAME_PATTERN, SETTINGS, hint_at
-from pycron.zonedata import ZoneData
+from pycron.engine.admission import Limits
+from pycron.engine.policy import Gates, RetentionLimits
+from pycron.model.settings import NAME_PATTERN, SETTINGS
+from pycron.model.text import hint_at
+from pycron.system.zone_data import ZoneData
 
 
 class ConfigError(Exception):
@@ -111,8 +112,8 @@ class Config:
         return Gates(self.load, self.free_memory)
 
     @property
-    def keep(self) -> Keep:
-        return Keep(
+    def keep(self) -> RetentionLimits:
+        return RetentionLimits(
             runs=self.retention_runs,
             job_runs=self.retention_job_runs,
             dead=self.retention_dead,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.homes import Home
+from tests.support.user_daemon import Home
 
 # Speed is measured in bench/, never asserted by the clock of a machine that may be busy.
 settings.register_profile("pycron", deadline=None)

@@ -1,0 +1,5 @@
+"""The programs: pycrond, pycrontab, and pycron with one file per verb.
+
+May import: the pure folders, config, system, tables, control and protocol; only cli.pycrond imports
+daemon.
+"""

@@ -1,0 +1,26 @@
+"""Which daemon a program speaks to."""
+
+import argparse
+from pathlib import Path
+
+from pycron.system.paths import Paths, paths_in, system_paths, user_paths
+
+
+def add_daemon_options(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--system", action="store_true", help="speak to the system's daemon")
+    which.add_argument("--user", action="store_true", dest="own", help="speak to your own daemon")
+    which.add_argument("--state-dir", metavar="D", type=Path,
+                       help="speak to the daemon of this state directory")  # fmt: skip
+
+
+def chosen_paths(options: argparse.Namespace) -> Paths:
+    """The named daemon's; else the system's where there is one, else the user's own."""
+    if options.state_dir:
+        return paths_in(options.state_dir.absolute())
+    if options.own:
+        return user_paths()
+    system = system_paths()
+    if options.system or system.socket.exists():
+        return system
+    return user_paths()

@@ -1,0 +1,50 @@
+"""What the programs print: JSON, one object a line, or columns for people."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pycron.model.text import printable
+
+Row = dict[str, Any]
+
+_LEAST = 10  # characters of the last column; with less room the terminal may wrap it
+
+
+def print_json(rows: Iterable[Row]) -> None:
+    for row in rows:
+        sys.stdout.write(json.dumps(row, ensure_ascii=False, default=str).encode(
+            "utf-8", "surrogateescape").decode("utf-8", "backslashreplace") + "\n")  # fmt: skip
+
+
+def print_columns(columns: Sequence[tuple[str, str]], rows: Sequence[Row], empty: str) -> None:
+    """Rows under their titles; `columns` are (key, title). Says `empty` when there is none.
+
+    On a terminal the last column is cut to its width; nothing that a table says is obeyed by it.
+    """
+    if not rows:
+        print(empty, file=sys.stderr)
+        return
+    cells = [[title.upper() for _, title in columns]]
+    cells += [[_text(row.get(key)) for key, _ in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in cells:
+        padded = [cell.ljust(widths[i]) for i, cell in enumerate(line[:-1])]
+        before = len("  ".join([*padded, ""]))
+        room = width - before if width is not None else None
+        last = line[-1] if room is None or room < _LEAST else line[-1][:room]
+        print("  ".join([*padded, last]).rstrip())
+
+
+def print_fields(row: Row) -> None:
+    """One thing, a line for each of its keys."""
+    width = max(len(key) for key in row)
+    for key, value in row.items():
+        print(f"{key.ljust(width)}  {_text(value)}")
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else printable(str(value))

@@ -1,0 +1,4 @@
+"""The daemon: wiring, one turn of the loop, recovery, signals, log.
+
+May import: everything except cli and runner.
+"""

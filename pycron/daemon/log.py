@@ -1,0 +1,97 @@
+"""The daemon's own log: one line an event, through structlog.
+
+Console on a terminal, JSON or logfmt elsewhere. Nothing that a table or a command says can forge a
+line: values are escaped, and a command's output is marked as such.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from pycron.daemon.deferred_import import on_demand
+from pycron.engine.actions import Log
+from pycron.engine.log_events import Event
+from pycron.model.text import printable
+
+with on_demand("asyncio"), on_demand("uuid"):  # 3 MB, for loggers that nobody here has
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+FORMATS = ("console", "json", "logfmt")
+
+_as_json = json.JSONEncoder(default=repr).encode  # one for all lines
+
+
+class _Sink:
+    """A stream that may vanish: a log that nobody reads is no reason to stop."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except (OSError, ValueError):  # ValueError: it was closed
+            pass
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def default_format(stream: TextIO = sys.stderr) -> str:
+    return "console" if stream.isatty() else "json"
+
+
+def configure(form: str, stream: TextIO = sys.stderr) -> Callable[[Log], None]:
+    """A function that writes a log action. `form` is one of FORMATS."""
+    processors: list[Any] = [structlog.processors.add_log_level]
+    if form == "console":
+        processors += [
+            structlog.processors.TimeStamper("%H:%M:%S", utc=False),
+            _escape,
+            _for_people,
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=16, sort_keys=False),
+        ]
+    else:
+        processors += [structlog.processors.TimeStamper("iso"), _escape, _first_keys]
+        processors += [
+            structlog.processors.JSONRenderer(lambda event, **_: _as_json(event))
+            if form == "json"
+            else structlog.processors.LogfmtRenderer()
+        ]
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(_Sink(stream)),  # type: ignore[arg-type]
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+    ).bind()
+
+    def write(log: Log) -> None:
+        if not log.quiet:
+            level = logger.warning if log.bad else logger.info
+            level(log.event.value, **log.fields)
+
+    return write
+
+
+def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value)
+    return event
+
+
+def _first_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: event.pop(key) for key in ("timestamp", "level", "event")} | dict(event)
+
+
+def _for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """On the console a command's output reads as `name | what it said`, and nothing is None."""
+    if event["event"] == Event.OUTPUT.value:
+        text = f"{event['job']} | {event['line']}"
+        return {"timestamp": event["timestamp"], "level": event["level"], "event": text}
+    return {key: value for key, value in event.items() if value is not None}

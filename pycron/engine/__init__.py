@@ -1,0 +1,7 @@
+"""Events go in, actions come out: the states of a Run, timetable, admission, policy, pauses,
+diagnosis (`why`).
+
+May import: schedule, model and crontab.
+
+Pure: no clock, file, process or socket. Time comes in as an argument.
+"""

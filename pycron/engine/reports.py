@@ -1,0 +1,105 @@
+"""What the log says of Runs and Attempts: one function for each event of theirs."""
+
+from pycron.engine.actions import Log
+from pycron.engine.events import Now
+from pycron.engine.log_events import Event
+from pycron.model.instants import rfc3339
+from pycron.model.job import Job
+from pycron.model.pause import Pause
+from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
+
+
+def lateness_ms(run: RunKey, started: float) -> int:
+    """How long after its fire time a Run's command was started, in milliseconds."""
+    return round((started - run.fire_time) * 1000)
+
+
+def started(attempt: AttemptKey, job: Job, pid: int, at: float) -> Log:
+    lateness = lateness_ms(attempt.run, at)
+    what = _of_attempt(attempt, job, command=job.command, lateness_ms=lateness, pid=pid)
+    return Log(Event.ATTEMPT_STARTED, what, quiet=_is_quiet(job))
+
+
+def ended(
+    attempt: AttemptKey,
+    job: Job,
+    outcome: Outcome,
+    ending: Ending | None,
+    began: float | None,
+    reason: str | None,
+) -> Log:
+    what: dict[str, object] = {"outcome": outcome.value}
+    if ending is not None:
+        what |= {"exit_status": ending.exit_status, "signal": ending.signal}
+        if began is not None:
+            what["duration"] = round(ending.ended - began, 3)
+        what["cpu_seconds"] = round(ending.cpu_seconds, 3)
+    if reason is not None:
+        what["reason"] = reason
+    event = Event.ATTEMPT_LOST if outcome is Outcome.LOST else Event.ATTEMPT_ENDED
+    bad = outcome is not Outcome.SUCCEEDED
+    return Log(event, _of_attempt(attempt, job, **what), _is_quiet(job) and not bad, bad)
+
+
+def retry_planned(attempt: AttemptKey, job: Job, seconds: float) -> Log:
+    what = _of_attempt(attempt, job, seconds=round(seconds, 1))
+    return Log(Event.RETRY_PLANNED, what, quiet=_is_quiet(job))
+
+
+def stopping(attempt: AttemptKey, job: Job, reason: str) -> Log:
+    return Log(Event.ATTEMPT_STOPPED, _of_attempt(attempt, job, reason=reason))
+
+
+def given_up(run: RunKey, job: Job, outcome: Outcome, reason: str) -> Log:
+    fields = _of_run(run, job, outcome=outcome.value, reason=reason)
+    return Log(Event.RUN_GIVEN_UP, fields, bad=True)
+
+
+def by_hand(run: RunKey, job: Job, by: str, *, force: bool) -> Log:
+    return Log(Event.RUN_BY_HAND, _of_run(run, job, by=by, force=force))
+
+
+def clock_stepped(seen: Now | None, now: Now) -> Log | None:
+    """Said when the clock was set, by more than anybody would call drift."""
+    if seen is None:
+        return None
+    step = (now.wall - seen.wall) - (now.steady - seen.steady)
+    if abs(step) < 60:
+        return None
+    return Log(Event.CLOCK_STEPPED, {"seconds": round(step)}, bad=True)
+
+
+def paused(pause: Pause) -> Log:
+    until = None if pause.until is None else rfc3339(pause.until)
+    fields = {"scope": pause.scope, "by": pause.by, "until": until, "reason": pause.reason}
+    return Log(Event.PAUSED, fields)
+
+
+def resumed(scope: str) -> Log:
+    return Log(Event.RESUMED, {"scope": scope})
+
+
+def _is_quiet(job: Job) -> bool:
+    return "q" in job.flags
+
+
+def _of_attempt(attempt: AttemptKey, job: Job, **what: object) -> dict[str, object]:
+    """The keys of an event of an Attempt: what happened first, on which Run last."""
+    return {
+        "job": job.name,
+        **what,
+        "run_id": str(attempt.run),
+        "attempt": attempt.number,
+        "user": job.user,
+        "fire_time": rfc3339(attempt.run.fire_time),
+    }
+
+
+def _of_run(run: RunKey, job: Job, **what: object) -> dict[str, object]:
+    return {
+        "job": job.name,
+        **what,
+        "run_id": str(run),
+        "user": job.user,
+        "fire_time": rfc3339(run.fire_time),
+    }

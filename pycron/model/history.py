@@ -1,0 +1,99 @@
+"""What the store knows of Runs: records for reading, and the filter that selects them.
+
+Instants are UTC seconds, sizes are bytes.
+"""
+
+from dataclasses import dataclass
+
+from pycron.model.job import Job
+from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One Attempt of a Run; a field is None while its value is not known yet.
+
+    `memory_peak` is in bytes. `output_bytes` were printed, `output_kept` of them are stored.
+    """
+
+    number: int
+    pid: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    outcome: Outcome | None = None
+    exit_status: int | None = None
+    signal: int | None = None
+    cpu_seconds: float | None = None
+    memory_peak: int | None = None
+    output_bytes: int | None = None
+    output_kept: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One Run with its Attempts, oldest first, and what its entry said when it was last due.
+
+    `number` orders the Runs as they were recorded; a page of a list continues from it. `dead`: the
+    Run is a dead letter. `retry_at`: when the next Attempt is due. `started_by`: the user who
+    started the Run by hand.
+    """
+
+    number: int
+    key: RunKey
+    job: str
+    table: str
+    line: int
+    user: str
+    schedule: str
+    zone: str | None
+    command: str
+    outcome: Outcome | None
+    reason: str | None
+    dead: bool
+    retry_at: float | None
+    started_by: str | None
+    attempts: tuple[AttemptRecord, ...] = ()
+
+    @property
+    def run_id(self) -> str:
+        return str(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which Runs to list, newest first, at most `limit`; None means any.
+
+    `job` is a name or an id. `since` (inclusive) and `until` (exclusive) limit the fire time.
+    `before`: continue a list after the Run of this number.
+    """
+
+    limit: int
+    job: str | None = None
+    user: str | None = None
+    outcome: Outcome | None = None
+    since: float | None = None
+    until: float | None = None
+    before: int | None = None
+    dead: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedRun:
+    """A Run that has not ended, as an earlier daemon left it in the store.
+
+    `attempt` is its last Attempt (number 0: none was recorded). If that Attempt has ended,
+    `outcome` and `exit_status` say how, and `retry_at` is when the next one is due. `job` has only
+    what was recorded of it. `redrive`: the last redrive, if the Run was a dead letter. `latest`:
+    the last fire time of its Job that has come.
+    """
+
+    attempt: AttemptKey
+    job: Job
+    pid: int | None
+    started: float | None
+    outcome: Outcome | None
+    retry_at: float | None
+    redrive: Redrive | None
+    latest: int | None
+    exit_status: int | None

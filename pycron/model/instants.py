@@ -1,0 +1,26 @@
+"""UTC seconds as text (RFC 3339)."""
+
+import datetime
+from functools import lru_cache
+
+
+def rfc3339(instant: float) -> str:
+    """A UTC second as text: `2026-03-08T07:00:00Z`."""
+    return _rfc3339(int(instant))
+
+
+# A thousand Runs of one minute have one fire time.
+@lru_cache(maxsize=256)
+def _rfc3339(second: int) -> str:
+    return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(maxsize=256)
+def compact(second: int) -> str:
+    return _rfc3339(second).replace("-", "").replace(":", "")
+
+
+@lru_cache(maxsize=256)
+def parse_compact(stamp: str) -> int:
+    moment = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ")
+    return int(moment.replace(tzinfo=datetime.UTC).timestamp())

@@ -1,0 +1,24 @@
+"""Text for people: made safe to print, and suggestions for misspelt names."""
+
+from collections.abc import Iterable
+
+
+def printable(text: str) -> str:
+    """The text with control characters and bytes that are no UTF-8 escaped: safe on a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def hint_at(unknown: str, known: Iterable[str], manual: str) -> str:
+    """What may have been meant by a name that nobody knows, or where all names are."""
+    import difflib  # 300 KiB, and only a mistake asks for it
+
+    close = difflib.get_close_matches(unknown, known, 1)
+    return f"did you mean {close[0]}?" if close else f"see {manual}"

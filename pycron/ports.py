@@ -1,0 +1,156 @@
+"""Ports: what the daemon needs from the world, as Protocols.
+
+storage, tables, executor and control do not import each other. They meet in the daemon, which hands
+an implementation of one folder to another folder as one of these types. A test hands in a fake.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from pycron.crontab.table import Table
+from pycron.engine.actions import Record, RunnerAction
+from pycron.engine.timetable import Cursor
+from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
+from pycron.model.pause import Pause
+from pycron.model.problem import Problem
+from pycron.model.run import AttemptKey, RunKey
+
+
+class StoreFailure(Exception):
+    """The store cannot be read or written; the message says why."""
+
+
+class Recorder(Protocol):
+    """Writes what the engine decides. Implemented by storage."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether some records could not be written yet."""
+
+    @property
+    def unwritten(self) -> int:
+        """How many records could not be written yet."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be written at the moment."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write the records in one transaction, or keep them until that is possible."""
+
+    def acknowledge(self, ended: Iterable[AttemptKey]) -> None:
+        """These Attempts have ended; tell the runner so, once all their records are written."""
+
+
+class Executor(Protocol):
+    """Carries out what the engine decides about Attempts. Implemented by executor."""
+
+    def perform(self, actions: Sequence[RunnerAction]) -> None:
+        """Start, release, withdraw or stop Attempts, in this order."""
+
+    def take_ended(self) -> list[AttemptKey]:
+        """The Attempts whose end was reported since the last call."""
+
+
+class History(Protocol):
+    """Answers questions about recorded Runs; each method raises StoreFailure.
+
+    Implemented by storage.
+    """
+
+    def runs(self, wanted: RunFilter) -> list[RunRecord]:
+        """Runs with their Attempts, newest first."""
+
+    def run(self, key: RunKey) -> RunRecord | None:
+        """One Run with all its Attempts."""
+
+    def short_output(self, attempt: AttemptKey) -> bytes | None:
+        """The output of an Attempt, if the store has it; None if a file may have it."""
+
+    def owners_of(self, job: str) -> set[str]:
+        """The users of all recorded Jobs that have this name or id."""
+
+    def count_runs(self) -> int:
+        """How many Runs are recorded."""
+
+    def gap_at(self, instant: int, *, wall: bool) -> str | None:
+        """Why fire times at this UTC second have no Run.
+
+        `wall`: of Jobs that follow the wall clock; otherwise of fixed Jobs.
+        """
+
+    def drop_dead(self, key: RunKey) -> None:
+        """The Run is no dead letter any more; it stays in the history."""
+
+
+class RecordedState(Protocol):
+    """What an earlier daemon recorded; each method raises StoreFailure. Implemented by storage."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether the store could not be read so far, so that nothing here is known."""
+
+    def cursor(self) -> Cursor | None:
+        """How far the last daemon's timetable had come."""
+
+    def pauses(self) -> list[Pause]:
+        """The pauses that hold."""
+
+    def unfinished(self) -> list[UnfinishedRun]:
+        """The Runs that have not ended, in the order in which they were recorded."""
+
+    def done_after(self, instant: int) -> list[RunKey]:
+        """The Runs that have ended although their fire time is after this UTC second."""
+
+    def runner(self) -> str | None:
+        """The name of the last runner process that Attempts were handed to."""
+
+    def boot_id(self) -> str | None:
+        """The boot whose @reboot Jobs have run."""
+
+    def boots_in(self, second: int) -> int:
+        """How many boots were recorded in this UTC second, if the last one is of that second."""
+
+    def run(self, key: RunKey) -> RunRecord | None:
+        """One Run with all its Attempts."""
+
+
+class TableFailure(Exception):
+    """A user's table cannot be read, installed or removed; the message says why.
+
+    `problems`: what is wrong with the text, if that is the reason.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class Tables(Protocol):
+    """The tables that the daemon has loaded. Implemented by tables."""
+
+    def count(self) -> int:
+        """How many tables are loaded."""
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with them."""
+
+    def rescan(self, again: bool = False) -> None:
+        """Load what has changed; with `again`, load everything anew."""
+
+
+class UserTables(Protocol):
+    """Users' own tables, for pycrontab; each method raises TableFailure. Implemented by tables."""
+
+    @property
+    def of_all_users(self) -> bool:
+        """Whether every user of the machine has a table here (system mode)."""
+
+    def read(self, user: str) -> str | None:
+        """The text of a user's table; None if there is none."""
+
+    def install(self, user: str, text: str) -> Table:
+        """Check the text and put it in place of the user's table, whole or not at all."""
+
+    def remove(self, user: str) -> bool:
+        """Delete a user's table; False if there was none."""

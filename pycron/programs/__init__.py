@@ -1,1 +1,0 @@
-"""The programs: parse the command line, call, print."""

@@ -1,0 +1,385 @@
+"""Schedules: when a Job is due, by the wall clock.
+
+A `CronSchedule` is five fields as bit masks; equal fields share one object. It works on *wall
+minutes*: minutes since 1970-01-01T00:00 read off a clock on the wall, with no idea of time zones.
+What a zone makes of them is decided in firetime.py alone.
+"""
+
+import datetime
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from pycron.schedule.durations import parse_duration
+from pycron.schedule.fields import (
+    DAY_OF_MONTH,
+    DAY_OF_WEEK,
+    FIELDS,
+    HOUR,
+    MINUTE,
+    MONTH,
+    Pick,
+    is_star,
+    parse_day_field,
+    parse_field,
+    resolve,
+)
+
+MINUTES_A_DAY = 1440
+_EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
+_LAST_ORDINAL = datetime.date(9999, 12, 31).toordinal()
+_WEEKS = 1 | 1 << 7 | 1 << 14 | 1 << 21 | 1 << 28 | 1 << 35
+_LONGEST_MONTH = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class ScheduleError(ValueError):
+    """A schedule that can't be read (`code` is bad-time-specifier) or would never fire."""
+
+    def __init__(self, message: str, code: str = "bad-time-specifier") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The two day fields: which days of a month they choose.
+
+    Vixie's rule (entry.c, cron.c): day-of-month and day-of-week combine with AND when either is a
+    star field, else with OR. The masks hold days 1-31 and weekdays 0-6 (Sunday is 0); the extended
+    elements are in croniter's spelling.
+    """
+
+    of_month: int
+    of_week: int
+    both: bool
+    extended_of_month: tuple[str, ...] = ()
+    extended_of_week: tuple[str, ...] = ()
+
+    def in_month(self, year: int, month: int) -> int:
+        """The mask of the chosen days (bit 1 is the first) of a month that exists."""
+        first_weekday, length = _month_shape(year, month)
+        month_mask = (2 << length) - 2
+        of_month = self.of_month
+        for token in self.extended_of_month:
+            of_month |= _extended_days(f"{token} * *", year, month)
+        # Weekday d falls on the days n with (first_weekday + n - 1) % 7 == d.
+        of_week = (self.of_week * _WEEKS >> first_weekday) << 1
+        for token in self.extended_of_week:
+            of_week |= _extended_days(f"* * {token}", year, month)
+        days = of_month & of_week if self.both else of_month | of_week
+        return days & month_mask
+
+
+@dataclass(frozen=True, slots=True)
+class WallTimes:
+    """The wall minutes that five fields choose.
+
+    `wildcard` tells the two kinds of Job apart: one whose minute or hour is a star field follows
+    the wall clock through every jump; every other one is fixed (see firetime.py).
+    """
+
+    minutes: int
+    hours: int
+    days: Days
+    months: int
+    wildcard: bool
+
+    def next_wall(self, minute: int, before: int) -> int | None:
+        """The first matching wall minute in [minute, before); None where there is none."""
+        day, rest = divmod(minute, MINUTES_A_DAY)
+        last = min((before - 1) // MINUTES_A_DAY, _LAST_ORDINAL - _EPOCH_ORDINAL)
+        if day > last:
+            return None
+        today = self._next_day(day, last)
+        if today == day:
+            time = self._next_time(rest)
+            if time is None:
+                today = self._next_day(day + 1, last)
+                time = self._next_time(0)
+        else:
+            time = self._next_time(0)
+        if today is None or time is None:
+            return None
+        found = today * MINUTES_A_DAY + time
+        return found if found < before else None
+
+    def _next_time(self, rest: int) -> int | None:
+        """The first matching minute of the day, from minute `rest` of it."""
+        hour, minute = divmod(rest, 60)
+        if self.hours >> hour & 1:
+            minutes = self.minutes >> minute
+            if minutes:
+                return rest + _lowest_bit(minutes)
+        hours = self.hours >> hour + 1
+        if not hours:
+            return None
+        return (hour + 1 + _lowest_bit(hours)) * 60 + _lowest_bit(self.minutes)
+
+    def _next_day(self, day: int, last: int) -> int | None:
+        """The first matching day (days since 1970-01-01) in [day, last]."""
+        if day > last:
+            return None
+        date = datetime.date.fromordinal(day + _EPOCH_ORDINAL)
+        year, month, first = date.year, date.month, date.day
+        start_of_month = day - first
+        while start_of_month < last:
+            if self.months >> month & 1:
+                days = self.days.in_month(year, month) >> first
+                if days:
+                    found = start_of_month + first + _lowest_bit(days)
+                    return found if found <= last else None
+            start_of_month += _month_shape(year, month)[1]
+            first = 1
+            month += 1
+            if month == 13:
+                year, month = year + 1, 1
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class CronSchedule(WallTimes):
+    """Five fields, or a nickname that stands for them.
+
+    `text` is what the table says, `fields` what it comes to: without `~`, `H` and nicknames.
+    """
+
+    text: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """`@every DURATION`: whenever the seconds since 1970-01-01T00:00Z are a multiple of it.
+
+    So the fire times are the same after a restart, and on every host.
+    """
+
+    text: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reboot:
+    """`@reboot`: once, when the daemon first starts after the machine did."""
+
+    text: str = "@reboot"
+
+
+Schedule = CronSchedule | Interval | Reboot
+
+NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+
+def parse_nickname(text: str, argument: str = "") -> Schedule:
+    """The schedule of `@daily` and its like; `argument` is what `@every` wants.
+
+    Raises ScheduleError.
+    """
+    if text == "@every":
+        return _interval(argument)
+    if text == "@reboot":
+        return Reboot()
+    if text in NICKNAMES:
+        return parse_cron(tuple(NICKNAMES[text].split()), text=text)
+    known = ", ".join([*NICKNAMES, "@reboot", "@every DURATION"])
+    hint = "; nicknames are lower-case" if text.lower() in NICKNAMES else ""
+    raise ScheduleError(f'bad time specifier: "{text}" ({known}{hint})')
+
+
+def resolved_text(schedule: Schedule) -> str:
+    """The schedule as a text that means the same on every host: nothing random in it."""
+    return " ".join(schedule.fields) if isinstance(schedule, CronSchedule) else schedule.text
+
+
+def parse_resolved(text: str) -> Schedule:
+    """The schedule that `resolved_text` wrote."""
+    words = tuple(text.split())
+    return parse_nickname(*words) if text.startswith("@") else parse_cron(words)
+
+
+def _interval(argument: str) -> Interval:
+    try:
+        seconds = parse_duration(argument)
+    except ValueError:
+        seconds = 0
+    if not seconds:
+        reason = "a duration such as 90s, 15m or 1h30m"
+        raise ScheduleError(f'bad time specifier: "@every {argument}" ({reason})')
+    return Interval(f"@every {argument}", seconds)
+
+
+def parse_cron(
+    fields: tuple[str, ...], pick: Pick | None = None, text: str | None = None
+) -> CronSchedule:
+    """The schedule of five field texts. FieldError or ScheduleError says what is wrong.
+
+    `pick` decides `~` and `H` (fields.py), which are errors without it. `text` is what the table
+    said, where it wasn't these five fields.
+    """
+    text = text or " ".join(fields)
+    if pick is not None and is_random(text):
+        fields = tuple(
+            resolve(part, field, pick) for part, field in zip(fields, FIELDS, strict=True)
+        )
+    return _parse_cron(fields, text)
+
+
+def is_random(text: str) -> bool:
+    """Whether fields may have a `~` or an `H` among them."""
+    return "~" in text or "H" in text
+
+
+@lru_cache(maxsize=1024)
+def _parse_cron(fields: tuple[str, ...], text: str) -> CronSchedule:
+    minute, hour, day_of_month, month, day_of_week = fields
+    minutes = parse_field(minute, MINUTE)
+    hours = parse_field(hour, HOUR)
+    days, months = _parse_days(day_of_month, month, day_of_week)
+    wildcard = is_star(minute) or is_star(hour)
+    return CronSchedule(minutes, hours, days, months, wildcard, text, fields)
+
+
+def _parse_days(day_of_month: str, month: str, day_of_week: str) -> tuple[Days, int]:
+    """The days and the mask of the months."""
+    of_month, extended_of_month = parse_day_field(day_of_month, DAY_OF_MONTH)
+    months = parse_field(month, MONTH)
+    of_week, extended_of_week = parse_day_field(day_of_week, DAY_OF_WEEK)
+    both = is_star(day_of_month) or is_star(day_of_week)
+    days = Days(of_month, of_week, both, extended_of_month, extended_of_week)
+    _refuse_impossible(days, months, (day_of_month, month, day_of_week))
+    return days, months
+
+
+# Ordinary schedules in three integers: what a table keeps of each entry. The minutes have the
+# wildcard above them; the days of the month (32 bits) have the weekdays (7), `both` and the months.
+Packed = tuple[int, int, int]
+_WILDCARD = 1 << 60
+_BOTH = 1 << 39
+
+
+def pack(fields: tuple[str, ...]) -> Packed | None:
+    """Five field texts, packed; None when they have extended elements.
+
+    Raises FieldError and ScheduleError, and takes no `~` and `H`, as parse_cron without `pick`.
+    """
+    minute, hour, day_of_month, month, day_of_week = fields
+    minutes = parse_field(minute, MINUTE)
+    hours = parse_field(hour, HOUR)
+    days = _packed_days(day_of_month, month, day_of_week)
+    if days is None:
+        return None
+    if is_star(minute) or is_star(hour):
+        minutes |= _WILDCARD
+    return minutes, hours, days
+
+
+def pack_schedule(schedule: Schedule) -> Packed | Schedule:
+    """The schedule packed, or as it is where it doesn't fit."""
+    packed = pack(schedule.fields) if isinstance(schedule, CronSchedule) else None
+    return packed or schedule
+
+
+@lru_cache(maxsize=4096)
+def _packed_days(day_of_month: str, month: str, day_of_week: str) -> int | None:
+    days, months = _parse_days(day_of_month, month, day_of_week)
+    if days.extended_of_month or days.extended_of_week:
+        return None
+    both = _BOTH if days.both else 0
+    return days.of_month | days.of_week << 32 | both | months << 40
+
+
+def unpack(minutes: int, hours: int, days: int) -> WallTimes:
+    chosen, months = _unpacked_days(days)
+    return WallTimes(minutes & ~_WILDCARD, hours, chosen, months, is_wildcard(minutes))
+
+
+def is_wildcard(packed_minutes: int) -> bool:
+    return packed_minutes >= _WILDCARD
+
+
+@lru_cache(maxsize=4096)
+def _unpacked_days(packed: int) -> tuple[Days, int]:
+    days = Days(packed & 0xFFFFFFFF, packed >> 32 & 0x7F, bool(packed & _BOTH))
+    return days, packed >> 40
+
+
+def _refuse_impossible(days: Days, chosen_months: int, texts: tuple[str, str, str]) -> None:
+    """A schedule fires at some time unless no month of its months has a day of its days.
+
+    With OR, any weekday will do. With AND every date falls on every weekday within 400 years, so
+    only the length of the months can be in the way. What the extended elements choose comes again
+    every 28 years.
+    """
+    day_of_month, month_text, day_of_week = texts
+    months = [month for month in range(1, 13) if chosen_months >> month & 1]
+    longest = max(_LONGEST_MONTH[month] for month in months)
+    first = _first_day(days)
+    reason = None
+    if days.both and first > longest:
+        reason = f"no month of {month_text} has a day {first}"
+    elif (days.extended_of_month or days.extended_of_week) and not any(
+        days.in_month(year, month) for year in range(2001, 2029) for month in months
+    ):
+        reason = f"no such day is ever one of {day_of_week}"
+    if reason:
+        message = f'bad day-of-month: "{day_of_month}" (it would never run: {reason})'
+        raise ScheduleError(message, "never-fires")
+
+
+def _first_day(days: Days) -> int:
+    """The lowest day of the month that is chosen; 1 for the last one, which every month has."""
+    if any(element.startswith("L") for element in days.extended_of_month):
+        return 1
+    chosen = [int(element.rstrip("W")) for element in days.extended_of_month]
+    if days.of_month:
+        chosen.append(_lowest_bit(days.of_month))
+    return min(chosen)
+
+
+def _lowest_bit(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
+
+
+@cache
+def _month_shape(year: int, month: int) -> tuple[int, int]:
+    """The weekday of the first (Sunday is 0) and the number of days."""
+    first = datetime.date(year, month, 1)
+    last = (year, month) == (9999, 12)
+    following = None if last else datetime.date(year + month // 12, month % 12 + 1, 1)
+    length = (following - first).days if following else 31
+    return first.isoweekday() % 7, length
+
+
+@lru_cache(maxsize=4096)
+def _extended_days(day_fields: str, year: int, month: int) -> int:
+    """The mask of the days of a month that croniter finds for `DOM * DOW`."""
+    if day_fields.startswith("LW "):
+        return _last_weekday(year, month)
+    from croniter import CroniterBadDateError, croniter  # 33 ms, and few tables need it
+
+    year = 2000 + year % 400  # the same calendar, far from the ends of datetime
+    start = datetime.datetime(year, month, 1) - datetime.timedelta(minutes=1)
+    dates = croniter(f"0 0 {day_fields}", start, ret_type=datetime.datetime)
+    mask = 0
+    try:
+        date = dates.get_next()
+        while (date.year, date.month) == (year, month):
+            mask |= 1 << date.day
+            date = dates.get_next()
+    except CroniterBadDateError:
+        pass  # no such day for years to come
+    return mask
+
+
+def _last_weekday(year: int, month: int) -> int:
+    """croniter has no `LW`: the last day of the month that is neither Saturday nor Sunday."""
+    _, length = _month_shape(year, month)
+    weekday = datetime.date(year, month, length).isoweekday()
+    return 1 << length - max(0, weekday - 5)

@@ -1,0 +1,88 @@
+"""Fire times: what a zone's clock makes of a schedule. The one place of the DST rule.
+
+The rule is that of Debian's cron (cron.c, its virtual minutes), in the zone of the Job:
+
+* A *wildcard* schedule (minute or hour is a star field) is due at every wall minute that it names
+  and that exists: both passes of a repeated hour, nothing in a skipped one.
+* Every other schedule is *fixed*. Due in a skipped stretch, it fires once, at the instant at which
+  the gap ends; due in a repeated stretch, it fires in the first pass only.
+* A clock that is shifted by more than three hours (a skipped day) is not made up for.
+
+Several wall times that a gap maps to one instant are one fire time; Vixie cron starts the command
+once for each of them.
+"""
+
+from collections.abc import Iterator
+
+from pycron.schedule.expressions import Interval, Reboot, WallTimes
+from pycron.schedule.zone import END_OF_TIME, START_OF_TIME, Zone
+
+Times = WallTimes | Interval | Reboot
+
+# Any date falls on any weekday within 40 years (29 February around 2100).
+_HORIZON = 41 * 366 * 86_400
+
+
+def next_fire(schedule: Times, zone: Zone, after: int) -> int | None:
+    """The first fire time after a UTC second; None where there is none (@reboot, end of time)."""
+    if isinstance(schedule, WallTimes):
+        return _next_cron(schedule, zone, after + 1)
+    if isinstance(schedule, Interval):
+        return (after // schedule.seconds + 1) * schedule.seconds
+    return None
+
+
+def fire_times(schedule: Times, zone: Zone, start: int, end: int) -> Iterator[int]:
+    """The fire times in [start, end), in order (UTC seconds)."""
+    fire = next_fire(schedule, zone, start - 1)
+    while fire is not None and fire < end:
+        yield fire
+        fire = next_fire(schedule, zone, fire)
+
+
+def last_fire_times(schedule: Times, zone: Zone, start: int, end: int, most: int) -> list[int]:
+    """The last `most` fire times in [start, end), in order.
+
+    The window widens backwards until it holds enough of them, so a long window costs no more than
+    what it is asked for.
+    """
+    width = 3600
+    while True:
+        first = max(start, end - width)
+        found = list(fire_times(schedule, zone, first, end))
+        if len(found) >= most or first == start:
+            return found[-most:]
+        width *= 12
+
+
+def follows_the_wall(schedule: Times) -> bool:
+    """Whether a stepped clock takes the Job along (a wildcard one) or makes it wait (a fixed one).
+
+    Intervals follow the clock, too.
+    """
+    return schedule.wildcard if isinstance(schedule, WallTimes) else True
+
+
+def _next_cron(schedule: WallTimes, zone: Zone, earliest: int) -> int | None:
+    earliest = max(earliest, START_OF_TIME)
+    horizon = min(earliest + _HORIZON, END_OF_TIME)
+    while earliest < horizon:
+        stretch = zone.stretch_at(earliest)
+        offset = stretch.offset
+        wall = earliest + offset
+        if not schedule.wildcard:
+            if stretch.skipped and earliest == stretch.start:
+                gap = _minute(wall - stretch.skipped)
+                if schedule.next_wall(gap, _minute(wall)) is not None:
+                    return earliest
+            wall = max(wall, stretch.repeated_until)
+        found = schedule.next_wall(_minute(wall), _minute(stretch.end + offset))
+        if found is not None:
+            return found * 60 - offset
+        earliest = stretch.end
+    return None
+
+
+def _minute(wall_second: int) -> int:
+    """The first whole minute at or after a wall second."""
+    return -(-wall_second // 60)

@@ -1,0 +1,222 @@
+"""How records become rows of the store."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from pycron.engine.actions import (
+    Record,
+    RecordAttempt,
+    RecordBoot,
+    RecordCursor,
+    RecordEnded,
+    RecordGap,
+    RecordNotStarted,
+    RecordPause,
+    RecordResume,
+    RecordRevived,
+    RecordRun,
+    RecordRunner,
+    RecordStarted,
+    RecordWithdrawn,
+)
+from pycron.engine.timetable import Cursor
+from pycron.model.job import Job
+from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.storage.unfinished import kept_settings
+
+
+class Writer:
+    """It knows the rows that it has written: after a transaction that failed, another one begins.
+
+    `begun`: Runs that were written. `meta`: what was written of it, until somebody takes it.
+    """
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._db = database
+        self.begun = 0
+        self.meta: dict[str, str] = {}
+        self._alive: dict[RunKey, int] = {}
+        self._started: dict[AttemptKey, RecordStarted] = {}
+        self._jobs: dict[str, tuple[int, int, Job]] = {}
+        self._users: dict[str, int] = {}
+
+    def forget_jobs(self) -> None:
+        """Some of their rows are gone."""
+        self._jobs.clear()
+
+    def write(self, records: Iterable[Record]) -> None:
+        """In their order. Raises sqlite3.Error."""
+        for record in records:
+            self._write(record)
+        self._write_starts()
+
+    def _write(self, record: Record) -> None:
+        match record:
+            case RecordRun():
+                self._write_run(record)
+            case RecordAttempt():
+                self._db.execute(
+                    "INSERT INTO attempts (run, number) VALUES (?, ?)",
+                    (self._run_number(record.attempt.run), record.attempt.number),
+                )
+            case RecordStarted():
+                self._started[record.attempt] = record
+            case RecordEnded():
+                self._write_end(record)
+            case RecordWithdrawn():
+                self._db.execute(
+                    "DELETE FROM attempts WHERE run = ? AND number = ?",
+                    self._attempt_number(record.attempt),
+                )
+            case RecordNotStarted():
+                number = self._run_number(record.run)
+                self._end_run(record.run, number, record.outcome, record.reason, record.dead)
+            case RecordRevived():
+                number, at = record.redrive.number, record.redrive.at
+                self._db.execute(
+                    "UPDATE runs SET outcome = NULL, reason = NULL, dead = 0, retry_at = ?,"
+                    " redriven = ?, redriven_at = ? WHERE number = ?",
+                    (at, number, at, self._run_number(record.run)),
+                )
+            case RecordCursor():
+                self.set_meta("cursor", cursor_text(record.cursor))
+            case RecordGap():
+                self._db.execute(
+                    "INSERT INTO gaps (after, until, wall, reason) VALUES (?, ?, ?, ?)",
+                    (record.gap.after, record.gap.until, record.gap.wall, record.reason),
+                )
+            case RecordPause():
+                pause = record.pause
+                self._db.execute(
+                    "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?, ?)",
+                    (pause.scope, pause.since, pause.until, pause.by, _text(pause.reason)),
+                )
+            case RecordResume():
+                self._db.execute("DELETE FROM pauses WHERE scope = ?", (record.scope,))
+            case RecordBoot():
+                self.set_meta("boot_id", record.boot_id)
+                self.set_meta("booted", json.dumps([record.second, record.turn]))
+            case RecordRunner():
+                self.set_meta("runner", record.instance)
+
+    def _write_run(self, record: RecordRun) -> None:
+        run = record.run
+        row = (*self._job_and_user(record.job), run.fire_time, run.turn, record.by)
+        done = self._db.execute(
+            "INSERT INTO runs (job, user, fire_time, pass, started_by) VALUES (?, ?, ?, ?, ?)", row
+        )
+        assert done.lastrowid
+        self._alive[run] = done.lastrowid
+        self.begun += 1
+
+    def _write_starts(self) -> None:
+        """Those whose end did not come with them."""
+        for record in self._started.values():
+            self._db.execute(
+                "UPDATE attempts SET pid = ?, started = ? WHERE run = ? AND number = ?",
+                (record.pid, record.started, *self._attempt_number(record.attempt)),
+            )
+        self._started.clear()
+
+    def _write_end(self, record: RecordEnded) -> None:
+        attempt, ending = record.attempt, record.ending
+        run = self._run_number(attempt.run)
+        start = self._started.pop(attempt, None)
+        values: tuple[Any, ...] = (None,) * 7
+        if ending is not None:
+            values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
+                      ending.memory_peak, ending.output_bytes, ending.output_kept)  # fmt: skip
+        self._db.execute(
+            "UPDATE attempts SET pid = coalesce(?, pid), started = coalesce(?, started),"
+            " outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?, cpu_seconds = ?,"
+            " memory_peak = ?, output_bytes = ?, output_kept = ? WHERE run = ? AND number = ?",
+            (start and start.pid, start and start.started, record.outcome, _text(record.reason),
+             *values, run, attempt.number),
+        )  # fmt: skip
+        if ending is not None and ending.output is not None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)",
+                (run, attempt.number, ending.output),
+            )
+        if record.run_outcome is not None:
+            self._end_run(attempt.run, run, record.run_outcome, record.reason, record.dead)
+        else:
+            query = "UPDATE runs SET retry_at = ? WHERE number = ?"
+            self._db.execute(query, (record.retry_at, run))
+
+    def _end_run(
+        self, run: RunKey, number: int, outcome: Outcome, reason: str | None, dead: bool
+    ) -> None:
+        self._db.execute(
+            "UPDATE runs SET outcome = ?, reason = ?, dead = ?, retry_at = NULL WHERE number = ?",
+            (outcome, _text(reason), dead, number),
+        )
+        del self._alive[run]
+
+    def _job_and_user(self, job: Job) -> tuple[int, int]:
+        """The rows of a Job, brought up to date, and of its user.
+
+        Its line, its name or its zone may be others than they were.
+        """
+        known = self._jobs.get(job.id)
+        if known and (known[2] is job or known[2] == job):
+            return known[0], known[1]
+        user = self._user_number(job.user)
+        row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
+               job.zone, _text(job.command), kept_settings(job.settings))  # fmt: skip
+        number: int = self._db.execute(
+            'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command,'
+            " settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " name = excluded.name, line = excluded.line, user = excluded.user,"
+            " schedule = excluded.schedule, zone = excluded.zone, command = excluded.command,"
+            " settings = excluded.settings RETURNING number",
+            row,
+        ).fetchone()[0]
+        self._jobs[job.id] = number, user, job
+        return number, user
+
+    def _user_number(self, name: str) -> int:
+        if name not in self._users:
+            self._db.execute("INSERT OR IGNORE INTO users (name) VALUES (?)", (name,))
+            row = self._db.execute("SELECT number FROM users WHERE name = ?", (name,)).fetchone()
+            self._users[name] = row[0]
+        return self._users[name]
+
+    def _run_number(self, run: RunKey) -> int:
+        """The row of a Run that is alive; looked up once."""
+        number = self._alive.get(run)
+        if number is None:
+            number = self._alive[run] = self.find(run)
+        return number
+
+    def find(self, run: RunKey) -> int:
+        """The row of any Run. Raises sqlite3.Error, also where there is none."""
+        row = self._db.execute(
+            "SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job"
+            " WHERE jobs.id = ? AND fire_time = ? AND pass = ?",
+            (run.job_id, run.fire_time, run.turn),
+        ).fetchone()
+        if row is None:
+            raise sqlite3.IntegrityError(f"no Run {run}")
+        return int(row[0])
+
+    def _attempt_number(self, attempt: AttemptKey) -> tuple[int, int]:
+        return self._run_number(attempt.run), attempt.number
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Raises sqlite3.Error."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self.meta[key] = value
+
+
+def cursor_text(cursor: Cursor) -> str:
+    return json.dumps((cursor.fixed, cursor.wall, cursor.stepped))
+
+
+def _text(text: str | None) -> str | None:
+    """As SQLite can store it: bytes that are no UTF-8 are shown as escapes."""
+    if text is None:
+        return None
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,88 @@
+"""Where pycron keeps things, in each of its modes. The one place for these paths."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycron.model.instants import rfc3339
+from pycron.model.run import AttemptKey
+
+SPOOL = Path("/var/spool/pycron")
+DROP_INS = Path("/etc/pycron.d")
+SYSTEM_STATE = Path("/var/lib/pycron")
+SYSTEM_RUN = Path("/run/pycron")
+SYSTEM_CONFIG = Path("/etc/pycron/pycron.toml")
+ALLOW = Path("/etc/pycron/allow")
+DENY = Path("/etc/pycron/deny")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """`state` is kept; `run` is gone after a boot and holds the sockets."""
+
+    state: Path
+    run: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "pycron.sock"
+
+    @property
+    def runner_socket(self) -> Path:
+        return self.run / "runner.sock"
+
+    @property
+    def runner_log(self) -> Path:
+        return self.state / "runner.log"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "pycron.db"
+
+    @property
+    def output(self) -> Path:
+        return self.state / "output"
+
+    @property
+    def booted(self) -> Path:
+        """The boot whose @reboot has run, where the database could not be told."""
+        return self.run / "booted"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+
+def system_paths() -> Paths:
+    return Paths(SYSTEM_STATE, SYSTEM_RUN)
+
+
+def user_paths() -> Paths:
+    """By the XDG base directory specification."""
+    state = _xdg("XDG_STATE_HOME", ".local/state") / "pycron"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    run = Path(runtime) / "pycron" if os.path.isabs(runtime) else state / "run"
+    return Paths(state, run)
+
+
+def user_table() -> Path:
+    return _xdg("XDG_CONFIG_HOME", ".config") / "pycron" / "crontab"
+
+
+def user_config() -> Path:
+    return _xdg("XDG_CONFIG_HOME", ".config") / "pycron" / "pycron.toml"
+
+
+def paths_in(directory: Path) -> Paths:
+    """Everything in one directory, as --state-dir says."""
+    return Paths(directory, directory)
+
+
+def _xdg(variable: str, default: str) -> Path:
+    value = os.environ.get(variable, "")
+    return Path(value) if os.path.isabs(value) else Path.home() / default
+
+
+def output_name(attempt: AttemptKey) -> str:
+    """Where an Attempt's output is kept, among all others: a directory a day."""
+    return f"{rfc3339(attempt.run.fire_time)[:10]}/{attempt}.log"

@@ -1,0 +1,156 @@
+"""Where time zones come from: the newer of the system's files and the tzdata package.
+
+And which of them is the machine's: `TZ`, then /etc/localtime, then /etc/timezone.
+"""
+
+import os
+import re
+import struct
+import zoneinfo
+from pathlib import Path
+
+import tzdata
+
+from pycron.schedule.zone import UTC, Zone
+
+_SYSTEM = Path("/usr/share/zoneinfo")
+_PACKAGE = Path(tzdata.__file__).parent / "zoneinfo"
+_LOCALTIME = Path("/etc/localtime")
+_TIMEZONE = Path("/etc/timezone")
+_MACHINE = "localtime"  # what the machine's zone is called when nothing gives it a name
+
+
+class UnknownZone(ValueError):
+    """No file of this name in the zone data."""
+
+
+class ZoneData:
+    """The zones by name, each loaded once until `reload`."""
+
+    def __init__(self, machine_zone: str | None = None) -> None:
+        self._chosen = machine_zone
+        self.reload()
+
+    def reload(self) -> None:
+        """Look at the files anew: they may have been updated, or the machine's zone changed."""
+        self.origin, self.version = _newest()
+        path = str(_SYSTEM if self.origin == "system" else _PACKAGE)
+        zoneinfo.reset_tzpath([path])
+        zoneinfo.ZoneInfo.clear_cache()
+        self._zones: dict[str, Zone] = {}
+        self.fingerprint = (self.origin, self.version, _machine_fingerprint())
+        self.machine = self._machine_zone()
+
+    def stale(self) -> bool:
+        """Whether `reload` would find other files than those in use."""
+        return self.fingerprint != (*_newest(), _machine_fingerprint())
+
+    def zone(self, name: str | None) -> Zone:
+        """The zone of this name; None stands for the machine's. Raises UnknownZone."""
+        if name is None:
+            return self.machine
+        if name not in self._zones:
+            self._zones[name] = _load(name)
+        return self._zones[name]
+
+    def exists(self, name: str) -> bool:
+        try:
+            self.zone(name)
+        except UnknownZone:
+            return False
+        return True
+
+    def _machine_zone(self) -> Zone:
+        if self._chosen is not None:
+            return self.zone(self._chosen)
+        name = os.environ.get("TZ", "").removeprefix(":").removeprefix(f"{_SYSTEM}/")
+        if name and self.exists(name):
+            return self.zone(name)
+        if name and (posix := _posix_zone(name)):
+            return posix
+        linked = _localtime_name()
+        if linked and self.exists(linked):
+            return self.zone(linked)
+        unnamed = _localtime_itself()
+        if unnamed is not None:
+            return unnamed
+        if _TIMEZONE.is_file():
+            name = _TIMEZONE.read_text(errors="replace").strip()
+            if self.exists(name):
+                return self.zone(name)
+        return UTC
+
+
+def _load(name: str) -> Zone:
+    if not re.fullmatch(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name, re.ASCII):
+        raise UnknownZone(name)
+    try:
+        return Zone(name, zoneinfo.ZoneInfo(name))
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
+        raise UnknownZone(name) from error
+
+
+def _newest() -> tuple[str, str]:
+    """("system" or "tzdata package", release such as 2026f): the newer one."""
+    system = _release(_SYSTEM)
+    package = _release(_PACKAGE)
+    return ("system", system) if system >= package else ("tzdata package", package)
+
+
+def _release(folder: Path) -> str:
+    """The release of a folder of zone files; empty when there is none.
+
+    The file tzdata.zi begins with `# version 2026f`; +VERSION holds it alone.
+    """
+    try:
+        with (folder / "tzdata.zi").open() as file:
+            match = re.match(r"# version (\S+)", file.readline())
+            return match[1] if match else ""
+    except OSError:
+        pass
+    try:
+        return (folder / "+VERSION").read_text().strip()
+    except OSError:
+        return "0" if (folder / "UTC").exists() else ""
+
+
+def _posix_zone(text: str) -> Zone | None:
+    """The zone of a POSIX string such as `EST5EDT,M3.2.0,M11.1.0` or `JST-9`."""
+    if not re.match(r"[A-Za-z]{3,}[+-]?[0-9]", text, re.ASCII):
+        return None
+    from dateutil import tz  # 28 ms, and few machines have it so
+
+    try:
+        return Zone(text, tz.tzstr(text, posix_offset=True))
+    except ValueError:
+        return None
+
+
+def _localtime_itself() -> Zone | None:
+    """The zone in the file /etc/localtime, where it is a copy without a name."""
+    try:
+        with _LOCALTIME.open("rb") as file:
+            return Zone(_MACHINE, zoneinfo.ZoneInfo.from_file(file, key=_MACHINE))
+    except (OSError, ValueError, struct.error):  # none, or one that is just being written
+        return None
+
+
+def _localtime_name() -> str | None:
+    """The zone that the link /etc/localtime points to."""
+    try:
+        target = os.path.realpath(_LOCALTIME)
+    except OSError:
+        return None
+    _, found, name = target.partition("/zoneinfo/")
+    return name if found else None
+
+
+def _machine_fingerprint() -> tuple[object, ...]:
+    found: list[object] = [os.environ.get("TZ")]
+    for path in (_LOCALTIME, _TIMEZONE):
+        try:
+            status = path.stat()
+            found.append((os.path.realpath(path), status.st_mtime_ns, status.st_ino))
+        except OSError:
+            found.append(None)
+    return tuple(found)

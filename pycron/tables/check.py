@@ -1,0 +1,51 @@
+"""The parser's verdict on a table that was found; without a daemon, for `pycron check` too."""
+
+from pycron.crontab import reader
+from pycron.crontab.reader import ReaderContext
+from pycron.crontab.table import Table
+from pycron.model.job import Source
+from pycron.model.problem import Problem
+from pycron.system import host
+from pycron.system.accounts import Accounts
+from pycron.system.zone_data import ZoneData
+from pycron.tables.directories import Change, Found
+from pycron.tables.files import Unreadable, problem_of, read_table
+
+
+def parse_found(found: Found, context: ReaderContext) -> Table:
+    """The table; what keeps it from being read is a problem of it."""
+    if found.text is None:
+        return Table(found.source, problems=(found.problem,) if found.problem else ())
+    return reader.parse(found.text, found.source, context)
+
+
+def local_context(zones: ZoneData) -> ReaderContext:
+    """What this machine knows of zones and users, for tables of any origin."""
+    return ReaderContext(host.host_id(), zones.exists, Accounts().exists)
+
+
+def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
+    """The table in the file that the source names."""
+    return parse_found(_find(source, most_bytes), local_context(zones))
+
+
+def _find(source: Source, most_bytes: int) -> Found:
+    try:
+        text, _ = read_table(source.name, None, most_bytes, trusted=True)
+    except FileNotFoundError:
+        return Found(source, None, problem_of(source, Unreadable("missing", "no such file")))
+    except Unreadable as error:
+        return Found(source, None, problem_of(source, error))
+    return Found(source, text)
+
+
+def check_file(source: Source, most_bytes: int) -> tuple[Problem, ...]:
+    """What is wrong with the table in the file that the source names."""
+    return read_and_parse(source, most_bytes, ZoneData()).problems
+
+
+def check_found(change: Change) -> tuple[Problem, ...]:
+    """What is wrong with a table that a spool found."""
+    if not isinstance(change, Found):
+        return ()
+    return parse_found(change, local_context(ZoneData())).problems

@@ -1,0 +1,741 @@
+"""Never twice, never lost: SIGKILL before every kind of system call, judged by the commands' marks.
+
+Three machines live and die at the same time, each in a thread of its own; the tests judge what is
+left of them. PYCRON_CRASH_KILLS says how many times each victim dies (default: 200).
+"""
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycron.model.run import AttemptKey, RunKey
+from pycron.system import unix_sockets
+from tests.support.failpoints import Doomed, Failpoint, failpoints
+from tests.support.running_daemon import RunningDaemon, alive
+from tests.support.running_runner import starters_of
+from tests.support.waiting import until
+
+KILLS = int(os.environ.get("PYCRON_CRASH_KILLS", "200"))
+
+# Before which calls the daemon dies, and at the latest before which one of them.
+DAEMON = {
+    "pwrite64": 300,  # the store's writes
+    "fdatasync": 30,
+    "fcntl": 200,  # its locks
+    "sendto": 20,  # messages
+    "recvfrom": 25,
+    "write": 100,  # the log
+    "epoll_wait": 40,
+}
+# Where a runner has to be started.
+NO_RUNNER = {"unlink": 4, "bind": 2, "connect": 3, "clone,clone3,vfork": 1}
+RUNNER = {
+    "clone,clone3,vfork": 80,  # spawns
+    "rt_sigprocmask": 160,  # the last call before a spawn and the first one after it
+    "pipe2": 80,
+    "wait4": 120,
+    "sendto": 100,  # messages
+    "recvfrom": 60,
+    "write": 60,  # what commands print
+    "epoll_wait": 100,
+    "close": 400,
+}
+PATIENCE = 1.5  # seconds until a victim that has not come to its failpoint dies where it is
+
+HUNT = 0.05  # chance of each look at a runner's life that one of its starters dies
+
+RUNNING = 50
+POOL = 3
+CONFIG = f"[limits]\nrunning = {RUNNING}\n[pools]\nnarrow = {POOL}\n"
+RETRIES = 2
+LEAST_DELAY = 0.5  # seconds: a delay of one, of which CRON_RETRY_JITTER may take the half
+ENOUGH = 70  # kills, to come by every kind of call
+
+CUT_SHORT = "killed while it was being started"
+REPLACED = "replaced by the next fire time"
+SUPERSEDED = {
+    "the next fire time came before the retry",
+    "the next fire time has come: no retry",
+}
+TERMINATED = 143  # what a command says that is told to end
+
+Row = dict[str, Any]
+End = tuple[str, int | None, int | None]  # outcome, exit status, signal
+
+
+def mark(word: str, *more: object) -> str:
+    """A shell command that leaves a mark, in one write to the end of the file of all marks."""
+    return f"echo {word} $CRON_RUN_ID.$CRON_ATTEMPT {' '.join(map(str, more))} >>$MARKS"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Jobs that are alike; each of them takes the next one of the intervals and durations.
+
+    `status` is the exit status, or the signal that ends it, below 0. `most`: how many Attempts of
+    one Job may run at once. `ended`: the outcome of an Attempt that is told to end. `unbegun`: the
+    outcome of a Run without an Attempt, and a part of its reason.
+    """
+
+    name: str
+    jobs: int
+    every: tuple[int, ...]
+    seconds: tuple[float, ...]
+    settings: str = ""
+    status: int = 0
+    most: int | None = None
+    pool: bool = False
+    retries: int = 0
+    ended: str | None = None
+    unbegun: tuple[str, str] | None = None
+
+    def interval(self, number: int) -> int:
+        return self.every[number % len(self.every)]
+
+    def lines(self) -> Iterator[str]:
+        for number in range(self.jobs):
+            interval = self.interval(number)
+            # Without a star in its first two fields a Job is fixed: in another queue than the rest.
+            schedule = "0-59 0-23 * * *" if interval == _MINUTE else f"@every {interval}s"
+            command = self._command(self.seconds[number % len(self.seconds)])
+            yield f"CRON_NAME={self.name}-{number} {self.settings} {schedule} {command}\n"
+
+    def _command(self, seconds: float) -> str:
+        begin = f"{mark('start')}; echo $CRON_RUN_ID;"
+        if self.ended is None:
+            ending = f"exit {self.status}" if self.status >= 0 else f"kill {self.status} $$"
+            return f"{begin} sleep {seconds}; {mark('end', self.status)}; {ending}"
+        # From the end of its sleep on it can't be told any more: one mark says how it ended.
+        trap = f"trap '{mark('end', TERMINATED)}; exit {TERMINATED}' TERM;"
+        return f"{trap} {begin} sleep {seconds} & wait; trap '' TERM; {mark('end', 0)}"
+
+    def ends(self, marks: list[str]) -> list[End]:
+        """How an Attempt may have ended whose command has left these marks."""
+        if marks == ["start", f"end {self.status}"] and self.ended != "timed_out":
+            if self.status < 0:
+                return [("killed", None, -self.status)]
+            own = "failed" if self.status else "succeeded"
+            # It may have been told to end when it could not be told any more.
+            return [(outcome, self.status, None) for outcome in (own, self.ended) if outcome]
+        if self.ended is None:
+            return []
+        if marks in (["start", f"end {TERMINATED}"], [f"end {TERMINATED}"]):
+            return [(self.ended, TERMINATED, None)]
+        if not marks:  # told before it could set its trap, or before it was started at all
+            never = [("cancelled", None, None)] if self.ended == "cancelled" else []
+            return [(self.ended, None, signal.SIGTERM), *never]
+        return []
+
+
+_MINUTE = 60
+_RETRIES = f"CRON_RETRIES={RETRIES} CRON_RETRY_DELAY=1s CRON_RETRY_BACKOFF=1"
+_HOOK = f"CRON_ON_FAILURE='{mark('hook', '$CRON_FAILED_RUN_ID')}'"
+_FORBIDDEN = ("skipped", "(CRON_CONCURRENCY=forbid)")
+KINDS = (
+    Kind("short", 40, (2, 3, 4, 5), (0,)),
+    Kind("long", 30, (3, 4, 5), (0.1, 0.4, 1, 1.7, 3)),
+    Kind("fixed", 20, (_MINUTE,), (0, 0.4, 3)),
+    Kind("signal", 5, (5,), (0,), status=-9),
+    Kind("jitter", 15, (3, 5), (0.1,), "CRON_JITTER=2s"),
+    Kind("failing", 20, (5, 6, 7), (0, 0.3), f"{_RETRIES} CRON_RETRY_UNTIL=never {_HOOK}",
+         status=3, most=1, retries=RETRIES, unbegun=_FORBIDDEN),
+    Kind("next", 12, (3, 4, 5), (0, 0.3), f"{_RETRIES} {_HOOK}",
+         status=3, most=1, retries=RETRIES, unbegun=_FORBIDDEN),
+    Kind("forbid", 12, (1, 2), (0.3, 1.4), "CRON_CONCURRENCY=forbid", most=1, unbegun=_FORBIDDEN),
+    Kind("queue", 12, (2, 3), (0.2, 2.5), "CRON_CONCURRENCY=queue", most=1,
+         unbegun=("skipped", "(CRON_CONCURRENCY=queue)")),
+    Kind("replace", 10, (2, 3), (0.2, 2.5, 10), "CRON_CONCURRENCY=replace", most=1,
+         ended="cancelled", unbegun=("skipped", REPLACED)),
+    # Without a deadline it would be minutes behind at the end, where the machine is slow.
+    Kind("two", 6, (1, 2), (0.6, 2.2), "CRON_MAX_RUNNING=2 CRON_START_DEADLINE=20s", most=2,
+         unbegun=("missed", "seconds late; CRON_START_DEADLINE is 20")),
+    Kind("timeout", 6, (5,), (20,), "CRON_TIMEOUT=1s", ended="timed_out"),
+    Kind("pool", 12, (4, 5), (0.2, 0.4), "CRON_POOL=narrow", pool=True),
+    Kind("late", 6, (5,), (0.2,), "CRON_POOL=narrow CRON_PRIORITY=-1 CRON_START_DEADLINE=1s",
+         pool=True, unbegun=("missed", "seconds late; CRON_START_DEADLINE is 1")),
+)  # fmt: skip
+KIND = {kind.name: kind for kind in KINDS}
+
+
+def is_hook(job: str) -> bool:
+    return ":" in job
+
+
+def kind_of(job: str) -> Kind:
+    return KIND[job.partition("-")[0]]
+
+
+class Machine:
+    """A daemon and its runner, of which one or both die again and again, on one state directory."""
+
+    def __init__(self, directory: Path, victim: str) -> None:
+        self.state = directory / "state"
+        self.directory = directory
+        self.marks = directory / "marks"
+        self.marks.touch()
+        self.hit_starters: list[int] = []
+        self._abandoned = False
+        lines = [f"MARKS={self.marks}\n", *(line for kind in KINDS for line in kind.lines())]
+        (directory / "table").write_text("".join(lines))
+        (directory / "config").write_text(CONFIG)
+        self._chance = chance = random.Random(victim)
+        of_daemon = DAEMON | NO_RUNNER if victim == "both" else DAEMON
+        self.killed_daemons = Doomed(
+            directory / "daemons", failpoints(chance, of_daemon, KILLS * (victim != "runner"))
+        )
+        self.killed_runners = Doomed(
+            directory / "runners", failpoints(chance, RUNNER, KILLS * (victim != "daemon")),
+            program=sys.executable,
+        )  # fmt: skip
+        self._victims = {
+            "daemon": [self.killed_daemons],
+            "runner": [self.killed_runners],
+            "both": [self.killed_daemons, self.killed_runners],
+        }[victim]
+        self._environment = {**os.environ, "PYTHONPATH": self._python_path()}
+        self._starts = 0
+        self.daemon = self.start()
+
+    def _python_path(self) -> str:
+        """The daemon's, with what makes it take the doomed one's script for its interpreter."""
+        custom = self.directory / "custom"
+        custom.mkdir()
+        (custom / "sitecustomize.py").write_text(
+            f"import sys\nsys.executable = {str(self.killed_runners.script)!r}\n"
+        )
+        return os.pathsep.join(filter(None, [str(custom), os.environ.get("PYTHONPATH")]))
+
+    def start(self) -> RunningDaemon:
+        """A daemon with a log of its own: that of a killed one may end within a line."""
+        self._starts += 1
+        return RunningDaemon(
+            ["--foreground", "--table", self.directory / "table",
+             "--config", self.directory / "config", "--state-dir", self.state],
+            self.directory / f"log{self._starts}",
+            prefix=[str(self.killed_daemons.script)],
+            env=self._environment,
+        )  # fmt: skip
+
+    def _keep_up(self) -> None:
+        """Start the daemon again where it has ended, as a service manager would."""
+        assert not self._abandoned
+        if self.daemon.process.poll() is not None:
+            self.daemon = self.start()
+
+    def live_and_die(self) -> int:
+        """As often as its victims are to die, and once more to the end.
+
+        The instant up to which everything is on record.
+        """
+        for number in range(1, KILLS + 1):
+            self.kill(number)
+        last = self.survive()
+        until(lambda: self.has_come_to(last), patience=120)
+        self.stop()
+        return last
+
+    def kill(self, number: int) -> None:
+        """The victims' death of this number, from 1: one at its failpoint, the other with it."""
+        first = self._victims[0]
+        until(lambda: self._births(first) >= number, patience=30)
+        if not self._one_dies(number):
+            first.kill()
+        if len(self._victims) > 1:
+            until(self._are_dead)
+
+    def _one_dies(self, number: int) -> bool:
+        """Wait for it, but not for ever. A daemon starts another runner, which is not to be hit."""
+        first = self._victims[0]
+        seen = {first}
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            alive = {victim for victim in self._victims if victim.alive}
+            if seen - alive or first.births() > number:
+                return True
+            seen |= alive
+            if self.killed_runners in alive and self._chance.random() < HUNT:
+                self._kill_a_starter()
+            time.sleep(0.005)
+        return False
+
+    def _kill_a_starter(self) -> None:
+        """One of those that the runner has at the moment, at work or waiting for their word."""
+        runner = self.killed_runners.pid
+        starters = starters_of(runner)
+        if not starters:
+            return
+        starter = self._chance.choice(starters)
+        with suppress(OSError):  # it has ended by now
+            handle = os.pidfd_open(starter)
+            try:
+                if starter in starters_of(runner):  # and not another one of its pid
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    self.hit_starters.append(starter)
+            finally:
+                os.close(handle)
+
+    def _are_dead(self) -> bool:
+        """Kill those that aren't: a runner may just be coming up."""
+        for victim in self._victims:
+            victim.kill()
+        return not any(victim.alive for victim in self._victims)
+
+    def _births(self, victim: Doomed) -> int:
+        self._keep_up()
+        return victim.births()
+
+    def survive(self) -> int:
+        """From now on they live; an instant after all Jobs of some seconds have been due again."""
+        for victim in self._victims:
+            victim.spare()
+        intervals = {every for kind in KINDS for every in kind.every} - {_MINUTE}
+        return int(time.time()) + max(intervals) + 1
+
+    def stop(self) -> None:
+        """What runs may end; no other Run begins."""
+        self.daemon.signal(signal.SIGTERM)
+        assert self.daemon.wait() == 0
+
+    def has_come_to(self, instant: int) -> bool:
+        """Whether all that was due by then is on record, and has ended."""
+        self._keep_up()
+        (cursor,) = self.rows("SELECT value FROM meta WHERE key = 'cursor'")
+        alive = "SELECT 1 FROM runs WHERE fire_time <= ? AND outcome IS NULL LIMIT 1"
+        return min(json.loads(cursor["value"])[:2]) >= instant and not self.rows(alive, instant)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """A failure in here says where the machine has got to."""
+        try:
+            yield
+        except AssertionError as error:
+            error.add_note("\n".join(self._whereabouts()))
+            raise
+
+    def _whereabouts(self) -> Iterator[str]:
+        yield f"in {self.directory}, after {self._starts} daemons, the last of which said"
+        log = (self.directory / f"log{self._starts}").read_text().splitlines()
+        yield from [line for line in log if "attempt" not in line][-20:]
+        yield "processes"
+        for process in self.processes():
+            with suppress(OSError):
+                yield (Path(f"/proc/{process}/stat")).read_text().strip()
+                yield f"    {Path(f'/proc/{process}/cmdline').read_text().split(chr(0))}"
+        yield "Runs without an end, the first ones"
+        alive = (
+            "SELECT jobs.name, runs.*, attempts.* FROM runs JOIN jobs ON jobs.number = runs.job"
+            " LEFT JOIN attempts ON attempts.run = runs.number"
+            " WHERE runs.outcome IS NULL ORDER BY fire_time LIMIT 20"
+        )
+        yield from map(str, self.rows(alive))
+
+    def abandon(self) -> None:
+        """Whatever it waits for, it waits no longer, and starts nothing more."""
+        self._abandoned = True
+
+    def end(self) -> None:
+        """Whatever is left of it ends; nobody starts it again."""
+        until(lambda: not self._kill_all(), patience=30)
+        self.daemon.wait()
+
+    def _kill_all(self) -> list[int]:
+        """Those that were there: they may just have started others."""
+        found = self.processes()
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        return found
+
+    # ---- what is left of them
+
+    def rows(self, query: str, *values: object) -> list[Row]:
+        with closing(sqlite3.connect(self.state / "pycron.db", timeout=30)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(query, values)]
+
+    def processes(self) -> list[int]:
+        """All that have a file in this directory open, or its name in their environment."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                texts = [os.readlink(file) for file in (process / "fd").iterdir()]
+                texts.append((process / "environ").read_text(errors="replace"))
+            except OSError:
+                continue  # it has ended, or is another user's
+            if any(str(self.directory) in text for text in texts):
+                found.append(int(process.name))
+        return found
+
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+VICTIMS = ("daemon", "runner", "both")
+
+
+@pytest.fixture(scope="module")
+def trials(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, tuple[Machine, Future[int]]]]:
+    """For each victim a machine, and what live_and_die() will have returned."""
+    machines: dict[str, Machine] = {}
+    with ExitStack() as ends, ThreadPoolExecutor(len(VICTIMS)) as threads:
+        try:
+            for victim in VICTIMS:
+                machines[victim] = Machine(tmp_path_factory.mktemp(victim), victim)
+                ends.callback(machines[victim].end)
+            yield {
+                victim: (machine, threads.submit(machine.live_and_die))
+                for victim, machine in machines.items()
+            }
+        finally:
+            for machine in machines.values():
+                machine.abandon()
+
+
+class Evidence:
+    """The record of what was due by an instant, beside the marks that the commands left."""
+
+    def __init__(self, machine: Machine, until: int) -> None:
+        self.until = until
+        runs = machine.rows(
+            "SELECT runs.*, jobs.id, jobs.name FROM runs JOIN jobs ON jobs.number = runs.job"
+            " WHERE fire_time <= ? ORDER BY fire_time", until,
+        )  # fmt: skip
+        self.runs = {str(RunKey(run["id"], run["fire_time"], run["pass"])): run for run in runs}
+        ids = {run["number"]: run_id for run_id, run in self.runs.items()}
+        self.attempts = {
+            f"{ids[attempt['run']]}.{attempt['number']}": attempt
+            for attempt in machine.rows("SELECT * FROM attempts ORDER BY run, number")
+            if attempt["run"] in ids
+        }
+        self.gaps = machine.rows("SELECT * FROM gaps")
+        self.output = machine.state / "output"
+        # Later marks than that instant are of Runs that were due later.
+        marks = [line.split() for line in machine.marks.read_text().splitlines()]
+        self.marks = [mark for mark in marks if _fire_time(mark[1]) <= until]
+        self._said: dict[str, list[str]] = {}
+        for word, attempt, *more in self.marks:
+            self._said.setdefault(attempt, []).append(" ".join([word, *more]))
+
+    def of_kind(self, kind: Kind) -> dict[str, Row]:
+        """The Runs of the entries of a kind, not those of their hooks."""
+        return {
+            run_id: run
+            for run_id, run in self.runs.items()
+            if kind_of(run["name"]) is kind and not is_hook(run["name"])
+        }
+
+    def job_of(self, attempt: str) -> str:
+        name: str = self.runs[_run_of(attempt)]["name"]
+        return name
+
+    def attempts_of(self, run_id: str) -> list[Row]:
+        names = [f"{run_id}.{number}" for number in range(1, 3 + RETRIES)]
+        return [self.attempts[name] for name in names if name in self.attempts]
+
+    @property
+    def lost(self) -> set[str]:
+        return {name for name, attempt in self.attempts.items() if attempt["outcome"] == "lost"}
+
+    @property
+    def cut_short(self) -> set[str]:
+        """Whose starter was killed when it was about to become them: they may have begun."""
+        return {
+            name
+            for name, attempt in self.attempts.items()
+            if attempt["signal"] == signal.SIGKILL and attempt["reason"] in (CUT_SHORT, REPLACED)
+        }
+
+    def marked(self, word: str) -> Counter[str]:
+        return Counter(mark[1] for mark in self.marks if mark[0] == word)
+
+    def said(self, attempt: str) -> list[str]:
+        """The marks of an Attempt, in their order."""
+        return self._said.get(attempt, [])
+
+    def about(self, *names: str) -> str:
+        """All that is known of these Runs, or of those of these Attempts."""
+        return "\n".join(line for name in names for line in self._all_about(_run_of(name)))
+
+    def _all_about(self, run_id: str) -> Iterator[str]:
+        yield f"\n{run_id}: {self.runs.get(run_id)}"
+        for attempt in self.attempts_of(run_id):
+            yield f"    {attempt}"
+        for mark in self.marks:
+            if _run_of(mark[1]) == run_id:
+                yield f"    {' '.join(mark)}"
+
+
+def _run_of(name: str) -> str:
+    """The run_id in the name of an Attempt, or that itself."""
+    return name.partition(".")[0]
+
+
+def _fire_time(attempt: str) -> int:
+    return AttemptKey.parse(attempt).run.fire_time
+
+
+def check_nothing_twice(evidence: Evidence) -> None:
+    """No Attempt was started twice, and none that isn't on record."""
+    for word in ("start", "hook"):
+        started = evidence.marked(word)
+        twice = [attempt for attempt, times in started.items() if times > 1]
+        assert not twice, evidence.about(*twice)
+        unknown = set(started) - set(evidence.attempts)
+        assert not unknown, evidence.about(*unknown)
+
+
+def check_nothing_lost(evidence: Evidence) -> None:
+    """Every fire time from the first one on has its Run, or lies where the record says why not."""
+    first = min(run["fire_time"] for run in evidence.runs.values())  # some are due each second
+    passed_over = {
+        (second, bool(gap["wall"]))
+        for gap in evidence.gaps
+        for second in range(gap["after"] + 1, gap["until"] + 1)
+    }
+    found = Counter(
+        (run["name"], run["fire_time"])
+        for run in evidence.runs.values()
+        if not is_hook(run["name"])
+    )
+    expected = Counter(
+        (f"{kind.name}-{number}", second)
+        for second in range(first, evidence.until + 1)
+        for kind in KINDS
+        for number in range(kind.jobs)
+        if second % kind.interval(number) == 0
+        if (second, kind.interval(number) != _MINUTE) not in passed_over
+    )
+    assert not expected - found, f"lost between {first} and {evidence.until}"
+    assert not found - expected, f"not due between {first} and {evidence.until}, or not so often"
+
+
+def check_ends(evidence: Evidence) -> None:
+    """Every Run has an end: that of its last Attempt, or a reason why there was none."""
+    for run_id, run in evidence.runs.items():
+        attempts = evidence.attempts_of(run_id)
+        if attempts:
+            assert run["outcome"] == attempts[-1]["outcome"], evidence.about(run_id)
+            continue
+        unbegun = kind_of(run["name"]).unbegun
+        assert unbegun is not None, evidence.about(run_id)
+        outcome, reason = unbegun
+        assert run["outcome"] == outcome, evidence.about(run_id)
+        assert reason in run["reason"], evidence.about(run_id)
+
+
+def check_exit_statuses(evidence: Evidence) -> None:
+    """What is on record of an Attempt is what its command said: status and output."""
+    apart = evidence.lost | evidence.cut_short
+    for name, attempt in evidence.attempts.items():
+        if name in apart:
+            continue
+        job, said = evidence.job_of(name), evidence.said(name)
+        end = attempt["outcome"], attempt["exit_status"], attempt["signal"]
+        if is_hook(job):
+            assert end == ("succeeded", 0, None), evidence.about(name)
+            assert len(said) == 1, evidence.about(name)
+            continue
+        kind = kind_of(job)
+        assert end in kind.ends(said), evidence.about(name)
+        if attempt["pid"] is not None:
+            assert attempt["started"] <= attempt["ended"], evidence.about(name)
+        whole = f"{_run_of(name)}\n"
+        by_itself = said == ["start", f"end {kind.status}"]
+        assert _output(evidence, name) in ([whole] if by_itself else [whole, ""]), evidence.about(
+            name
+        )
+
+
+def _output(evidence: Evidence, attempt: str) -> str:
+    day = time.strftime("%Y-%m-%d", time.gmtime(_fire_time(attempt)))
+    try:
+        return (evidence.output / day / f"{attempt}.log").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def check_what_is_not_known(evidence: Evidence, hit_starters: Iterable[int]) -> None:
+    """Of what is lost nothing is pretended. A killed starter cuts one Attempt short at the most."""
+    for name in evidence.lost:
+        attempt = evidence.attempts[name]
+        assert (attempt["exit_status"], attempt["signal"]) == (None, None), evidence.about(name)
+        assert attempt["reason"], evidence.about(name)
+    for name in evidence.cut_short:
+        expected = "cancelled" if evidence.attempts[name]["reason"] == REPLACED else "killed"
+        assert evidence.attempts[name]["outcome"] == expected, evidence.about(name)
+    by_starter = Counter(evidence.attempts[name]["pid"] for name in evidence.cut_short)
+    assert by_starter <= Counter(hit_starters), evidence.about(*evidence.cut_short)
+
+
+def check_retries_and_hooks(evidence: Evidence) -> None:
+    """What has failed was tried as often as the table says, and its hook has run once."""
+    hooks = Counter(
+        (run["name"], run["fire_time"]) for run in evidence.runs.values() if is_hook(run["name"])
+    )
+    failed = {
+        run_id: run
+        for kind in KINDS
+        for run_id, run in evidence.of_kind(kind).items()
+        if kind.retries and evidence.attempts_of(run_id)
+    }
+    assert hooks == Counter(
+        (f"{run['name']}:on-failure", run["fire_time"]) for run in failed.values()
+    )
+    for run_id, run in failed.items():
+        attempts = evidence.attempts_of(run_id)
+        numbers = [attempt["number"] for attempt in attempts]
+        assert numbers == list(range(1, 1 + len(numbers))), evidence.about(run_id)
+        all_tried = len(numbers) == 1 + RETRIES
+        assert run["dead"] == all_tried, evidence.about(run_id)
+        if not all_tried:
+            assert kind_of(run["name"]) is KIND["next"], evidence.about(run_id)
+            # Where the record has another reason to give, that is how the last Attempt ended.
+            reasons = SUPERSEDED | {attempts[-1]["reason"]}
+            assert run["reason"] in reasons - {None}, evidence.about(run_id)
+    told = Counter(mark[2] for mark in evidence.marks if mark[0] == "hook")
+    assert not [run_id for run_id, times in told.items() if times > 1]
+    assert set(told) <= set(failed)
+
+
+def check_retry_times(evidence: Evidence) -> None:
+    """No retry begins before its delay is over. When a lost Attempt ended, nobody knows."""
+    for run_id in evidence.runs:
+        attempts = evidence.attempts_of(run_id)
+        for before, after in pairwise(attempts):
+            if before["outcome"] != "lost" and after["started"] is not None:
+                delay = after["started"] - before["ended"]
+                assert delay >= LEAST_DELAY, evidence.about(run_id)
+
+
+def check_limits(evidence: Evidence, victim: str) -> None:
+    """No limit was exceeded at any time, by those that the daemon could know of.
+
+    The marks are in the order in which they were made, and a command runs longer than from its
+    first to its last one: so nothing depends on a clock.
+    """
+    known = set(evidence.marked("start")) - evidence.lost - evidence.cut_short
+    running: dict[str, list[str]] = defaultdict(list)
+    most: dict[str, list[str]] = defaultdict(list)
+    for word, attempt, *_ in evidence.marks:
+        if attempt not in known:
+            continue
+        job = evidence.job_of(attempt)
+        for group in ("all", "pool" if kind_of(job).pool else "", job):
+            if word == "start":
+                running[group].append(attempt)
+            else:
+                running[group].remove(attempt)
+            most[group] = max(most[group], running[group][:], key=len)
+    print("running", len(most["all"]), "attempts", len(evidence.attempts))
+    print("lost", len(evidence.lost), "cut short", len(evidence.cut_short))
+    assert len(most["all"]) <= RUNNING, evidence.about(*most["all"])
+    assert len(most["pool"]) == POOL, evidence.about(*most["pool"])
+    for kind in KINDS:
+        reached = max((most[f"{kind.name}-{number}"] for number in range(kind.jobs)), key=len)
+        # A place in the line is not on record: where daemons die as fast as their commands do, on a
+        # slow machine, none of these may come to begin and be heard of.
+        if victim == "both" and kind is KIND["replace"] and not reached:
+            continue
+        assert kind.most is None or len(reached) == kind.most, evidence.about(*reached)
+
+
+def check_nothing_left(machine: Machine) -> None:
+    """No process, no lock, nobody at the runner's socket."""
+    until(lambda: not machine.processes(), patience=30)
+    with (machine.state / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # A process that ends has no files any more, for all that /proc says, before it has closed them.
+    until(lambda: not _is_anybody_at(machine.state / "runner.sock"))
+
+
+def _is_anybody_at(socket: Path) -> bool:
+    try:
+        unix_sockets.connect(str(socket), 1).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
+
+
+def check_all_were_hit(doomed: Doomed, kinds: dict[str, int]) -> None:
+    deaths = Counter(doomed.deaths())
+    print("died before", dict(deaths))
+    if KILLS >= ENOUGH:
+        assert not [calls for calls in kinds if not any(deaths[call] for call in calls.split(","))]
+
+
+@needs_strace
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_killed_before_every_kind_of_call(
+    trials: dict[str, tuple[Machine, Future[int]]], victim: str
+) -> None:
+    machine, trial = trials[victim]
+    with machine.explained():
+        last = trial.result()
+        check_nothing_left(machine)
+    evidence = Evidence(machine, last)
+    check_nothing_twice(evidence)
+    check_nothing_lost(evidence)
+    check_ends(evidence)
+    check_exit_statuses(evidence)
+    check_what_is_not_known(evidence, machine.hit_starters)
+    check_retries_and_hooks(evidence)
+    check_retry_times(evidence)
+    check_limits(evidence, victim)
+    if victim == "daemon":  # then everything is known
+        assert not evidence.lost, evidence.about(*evidence.lost)
+        assert not machine.hit_starters
+    else:
+        print("starters hit", len(machine.hit_starters))
+        assert machine.hit_starters
+    if victim == "runner":
+        check_all_were_hit(machine.killed_runners, RUNNER)
+    else:
+        check_all_were_hit(machine.killed_daemons, DAEMON if victim == "daemon" else NO_RUNNER)
+
+
+@needs_strace
+def test_what_was_recorded_and_not_handed_over_is_started(tmp_path: Path) -> None:
+    """By the next daemon, although no runner is left: the last one had nothing to wait for."""
+    marks = tmp_path / "marks"
+    table = tmp_path / "table"
+    table.write_text(f"@every 3s echo $CRON_RUN_ID >>{marks}\n")
+    before_the_first_start = Failpoint("sendto", 2)  # the first message is the hello
+    doomed = Doomed(tmp_path / "doomed", [before_the_first_start])
+    arguments: list[str | Path] = ["--foreground", "--table", table]
+    arguments += ["--state-dir", tmp_path / "state"]
+    killed = RunningDaemon(arguments, tmp_path / "log1", prefix=[str(doomed.script)])
+    runner = killed.wait_for("runner_started")["pid"]
+    killed.wait()
+    assert doomed.deaths() == ["sendto"]
+    with closing(sqlite3.connect(tmp_path / "state" / "pycron.db")) as db:
+        ((due,),) = db.execute("SELECT fire_time FROM runs JOIN attempts ON run = runs.number")
+    until(lambda: time.time() > due)
+
+    daemon = RunningDaemon(arguments, tmp_path / "log2")
+    try:
+        first = daemon.wait_for("attempt_ended")
+        assert first["outcome"] == "succeeded"
+        daemon.wait_for("attempt_ended", count=2)
+    finally:
+        daemon.stop()
+    until(lambda: not alive(runner))
+    started = Counter(marks.read_text().split())
+    assert started[first["run_id"]] == 1
+    assert set(started.values()) == {1}
+    assert not daemon.log("attempt_lost")

@@ -1,0 +1,117 @@
+"""Cgroups of Attempts, in a real tree of cgroups (v2). What takes its controllers: test_vm.py."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pycron.runner.process_tree import Tree
+from pycron.runner.spawn import STARTED, Batch, Launch, Order
+from pycron.system.cgroup import Cgroup, Delegation
+from tests.support.running_runner import needs_root
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.root, needs_root]
+
+NAME = "0123456789abcdef-20260308T120000Z.1"
+
+
+@pytest.fixture
+def delegation(tmp_path: Path) -> Iterator[Delegation]:
+    mount = tmp_path / "cgroups"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", mount], check=True)
+    part = mount / f"pycron-test-{os.getpid()}"
+    part.mkdir()
+    try:
+        yield Delegation(str(part))
+    finally:
+        until(lambda: Cgroup(str(part)).remove())
+        subprocess.run(["umount", mount], check=True)
+
+
+def make(delegation: Delegation) -> Cgroup:
+    cgroup = delegation.make(NAME, None, 100)
+    assert cgroup is not None
+    return cgroup
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def move(process: "subprocess.Popen[bytes]", cgroup: str | Path) -> None:
+    Path(cgroup, "cgroup.procs").write_text(str(process.pid))
+
+
+def test_one_is_removed_with_all_below_it(delegation: Delegation) -> None:
+    cgroup = make(delegation)
+    Path(cgroup.path, "its", "own").mkdir(parents=True)
+    assert cgroup.remove()
+    assert not Path(cgroup.path).exists()
+    assert cgroup.remove()  # it is gone
+
+
+def test_one_in_use_stays(delegation: Delegation, sleeper: "subprocess.Popen[bytes]") -> None:
+    cgroup = make(delegation)
+    below = Path(cgroup.path, "below")
+    below.mkdir()
+    move(sleeper, below)
+    assert cgroup.pids() == {sleeper.pid}
+    assert not cgroup.remove()
+    assert below.exists()
+    sleeper.kill()
+    sleeper.wait()
+    assert cgroup.remove()
+
+
+def test_one_that_is_to_be_had_anew_before_it_is_empty(
+    delegation: Delegation, sleeper: "subprocess.Popen[bytes]"
+) -> None:
+    """An Attempt is taken back from a starter, which leaves in its own time."""
+    first = make(delegation)
+    move(sleeper, first.path)
+    second, third = make(delegation), make(delegation)
+    assert len({first.path, second.path, third.path}) == 3
+    assert second.pids() == third.pids() == set()
+    assert second.remove()
+    assert third.remove()
+
+
+def test_none_is_to_be_had(tmp_path: Path) -> None:
+    assert Delegation(str(tmp_path / "gone")).make(NAME, None, 100) is None
+
+
+def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
+    tree = Tree()
+    tree.cgroup = cgroup
+    order: Order = {
+        "id": NAME, "argv": ["/bin/sh", "-c", command], "env": {}, "user": None, "nice": None,
+        "cwd": "/", "cwd_required": False, "umask": None, "stdin": None, "processes_max": 100,
+    }  # fmt: skip
+    return Launch(order, tree, output)
+
+
+def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(
+    delegation: Delegation, tmp_path: Path
+) -> None:
+    """To move a process takes the kernel some milliseconds when it has done so to none lately."""
+    outputs = [tmp_path / "1", tmp_path / "2"]
+    descriptors = [os.open(path, os.O_CREAT | os.O_WRONLY) for path in outputs]
+    cgroups = [make(delegation) for _ in outputs]
+    commands = zip(cgroups, descriptors, strict=True)
+    batch = Batch([launch(*each, "cat /proc/self/cgroup") for each in commands], waits=True)
+    errors, _ = os.pipe()
+    starter = batch.start(errors, (1024, 1024))
+    until(lambda: cgroups[0].pids() == {starter})
+    batch.let_go(0.0)
+    os.waitpid(starter, 0)
+    assert [batch.told(index)[2] for index in range(2)] == [STARTED, STARTED]
+    for cgroup, output in zip(cgroups, outputs, strict=True):
+        until(output.read_text)
+        assert output.read_text().endswith(f"/{Path(cgroup.path).name}\n")

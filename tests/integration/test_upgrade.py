@@ -1,0 +1,119 @@
+"""Another version of pycron takes over: what runs goes on, and is recorded to its end."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from pycron.protocol.framing import PROTOCOL
+from tests.support.running_daemon import RunningDaemon, alive
+from tests.support.user_daemon import CHECKOUT, OURS, Home, Version
+
+# What another version may say beside what this one understands, and how it may call itself.
+OTHER_WIRE = """
+
+PROTOCOL = {protocol}
+_encode_ours = encode
+
+
+def encode(messages: Iterable[Message]) -> bytes:
+    said = [message | {{"mood": "good", "of": {{"version": 2}}}} for message in messages]
+    return _encode_ours([*said, {{"type": "weather", "id": "none", "ids": []}}])
+"""
+
+# Of the first version: the word for what is held is not said ahead of its time.
+BEGINS_AT_ONCE = """
+
+def _wait_until(instant: float) -> None:
+    pass
+"""
+
+WAITING = (
+    "CRON_NAME=waiting @reboot"
+    " echo before; until [ -e $GO ]; do sleep 0.05; done; echo after; exit 7\n"
+)
+# Whatever takes the runner through another part of its code.
+SECONDLY = (
+    "CRON_NAME=secondly @every 1s echo hello\n"
+    "CRON_NAME=reading @every 1s cat >/dev/null; exit 2%one%two\n"
+    "CRON_NAME=signal @every 1s kill -9 $$\n"
+    "CRON_NAME=nowhere CRON_CWD=/no/such/directory @every 1s true\n"
+)
+ENDS = {"secondly": "succeeded", "reading": "failed", "signal": "killed", "nowhere": "failed"}
+
+
+def another_version(tree: Path, protocol: int) -> Version:
+    """A copy of the package that has another name for itself, and is more talkative."""
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(CHECKOUT / "pycron", tree / "pycron", ignore=unwanted)
+    (tree / "pycron/__init__.py").write_text('__version__ = "another"\n')
+    if protocol == 1:
+        with (tree / "pycron/runner/spawn.py").open("a") as spawn:
+            spawn.write(BEGINS_AT_ONCE)
+    with (tree / "pycron/protocol/framing.py").open("a") as wire:
+        wire.write(OTHER_WIRE.format(protocol=protocol))
+    return Version(tree)
+
+
+def wait_for_each_end(daemon: RunningDaemon) -> None:
+    """Each Job of SECONDLY ends once more, as it should."""
+    seen = {job: len(daemon.log("attempt_ended", job=job)) for job in ENDS}
+    for job, outcome in ENDS.items():
+        daemon.wait_for("attempt_ended", job=job, count=seen[job] + 1)
+        assert {line["outcome"] for line in daemon.log("attempt_ended", job=job)} == {outcome}
+
+
+@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
+def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, direction: str) -> None:
+    """This daemon meets an older runner; this runner meets a newer daemon."""
+    upgrade = direction == "upgrade"
+    other = another_version(tmp_path / "other", PROTOCOL - 1 if upgrade else PROTOCOL + 1)
+    versions = [other, OURS] if upgrade else [OURS, other]
+    home.write_table(f"{WAITING}{SECONDLY}")
+
+    first = home.start(versions[0])
+    runner = first.wait_for("runner_started")["pid"]
+    started = first.wait_for("attempt_started", job="waiting")
+    wait_for_each_end(first)
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    assert first.log("daemon_stopped")[0]["running"] >= 1
+    assert alive(started["pid"])
+
+    second = home.start(versions[1])
+    assert second.wait_for("runner_found")["attempts"] >= 1
+    assert first.log()[0]["version"] != second.log()[0]["version"]
+    wait_for_each_end(second)  # new commands, under the old runner
+    late = [line["lateness_ms"] for line in second.log("attempt_started", job="secondly")]
+    assert min(late) >= 0
+    home.go.touch()
+    ended = second.wait_for("attempt_ended", job="waiting")
+    assert ended["run_id"] == started["run_id"]
+    assert (ended["outcome"], ended["exit_status"]) == ("failed", 7)
+    assert home.run("log", started["run_id"]) == "before\nafter\n"
+    assert not second.log("attempt_started", job="waiting")
+    assert not [*second.log("runner_started"), *second.log("attempt_lost")]
+    assert alive(runner)
+
+
+def test_the_files_of_a_running_version_are_replaced(home: Home, tmp_path: Path) -> None:
+    """Neither the daemon nor its runner reads any of them when it has begun."""
+    tree = tmp_path / "old"
+    home.write_table(f"{WAITING}{SECONDLY}")
+    first = home.start(another_version(tree, PROTOCOL))
+    started = first.wait_for("attempt_started", job="waiting")
+    for file in tree.rglob("*.py"):
+        file.write_text("raise SystemExit('a part of another version')\n")
+    shutil.rmtree(tree / "pycron/__pycache__", ignore_errors=True)
+    wait_for_each_end(first)
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+
+    second = home.start(OURS)
+    second.wait_for("runner_found")
+    wait_for_each_end(second)
+    home.go.touch()
+    ended = second.wait_for("attempt_ended", job="waiting")
+    assert (ended["run_id"], ended["exit_status"]) == (started["run_id"], 7)
+    assert home.run("log", started["run_id"]) == "before\nafter\n"

@@ -1,0 +1,302 @@
+"""A user's own daemon, and pycrontab in all its forms."""
+
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.running_daemon import RunningDaemon, program, run
+from tests.support.user_accounts import Person, person
+from tests.support.waiting import until
+
+HELLO = "CRON_NAME=hello @every 1s echo hello\n"
+
+
+class Desk:
+    """A person with a daemon of their own."""
+
+    def __init__(self, who: Person, log: Path) -> None:
+        self.who = who
+        self.daemon = RunningDaemon([], log, env=who.environment(), cwd="/", **who.how)
+        self.daemon.wait_for("daemon_started")
+        until(lambda: run("pycron", "status", **self.how()).returncode == 0)
+
+    def how(self, **environment: str) -> dict[str, Any]:
+        return {"env": self.who.environment(**environment), "cwd": self.who.home, **self.who.how}
+
+    def crontab(
+        self, *arguments: str | Path, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return run("pycrontab", *arguments, stdin=stdin, **self.how(**environment))
+
+    def edit(self, script: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """`-e` with a shell script as the editor: its $1 is the file."""
+        editor = self.who.home / "editor"
+        editor.write_text(f"#!/bin/sh\n{script}\n")
+        editor.chmod(0o755)
+        return self.crontab("-e", stdin=stdin, EDITOR=str(editor), TMPDIR=str(self.who.home))
+
+    def on_a_terminal(self, *arguments: str, typed: bytes) -> tuple[int, str]:
+        """Run pycrontab on a terminal; its status and what the terminal showed."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            program("pycrontab", *arguments), stdin=theirs, stdout=theirs, stderr=theirs,
+            start_new_session=True,
+            **self.how(TMPDIR=str(self.who.home), EDITOR="sh -c 'echo 61 >>$0'"),
+        )  # fmt: skip
+        os.close(theirs)
+        os.write(ours, typed)
+        shown = b""
+        while True:
+            try:
+                data = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not data:
+                break
+            shown += data
+        os.close(ours)
+        return process.wait(30), shown.decode()
+
+    def table(self) -> str:
+        return self.crontab("-l").stdout
+
+    def left_behind(self) -> list[str]:
+        return [path.read_text() for path in self.who.home.glob("pycrontab.*")]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(person("pycrontest1", tmp_path / "home"), tmp_path / "log")
+    try:
+        yield desk
+    finally:
+        desk.daemon.stop()
+
+
+# ---- replace, list, delete
+
+
+def test_standard_input_replaces_the_table_and_it_runs(desk: Desk) -> None:
+    assert desk.crontab("-", stdin=HELLO).returncode == 0
+    assert desk.table() == HELLO
+    started = desk.daemon.wait_for("attempt_started", job="hello")
+    assert started["user"] == desk.who.name
+    desk.daemon.wait_for("attempt_ended", job="hello", outcome="succeeded")
+
+
+def test_a_file_replaces_the_table(desk: Desk) -> None:
+    file = desk.who.home / "mine"
+    file.write_bytes(HELLO.encode() + b"# caf\xe9, in Latin-1\n")
+    assert desk.crontab(file).returncode == 0
+    stored = run_bytes(desk, "-l")
+    assert stored == file.read_bytes()
+
+
+def test_a_file_that_is_not_there(desk: Desk) -> None:
+    desk.crontab("-", stdin=HELLO)
+    refused = desk.crontab("nowhere")
+    assert (refused.returncode, refused.stderr) == (
+        1, "pycrontab: nowhere: No such file or directory\n",
+    )  # fmt: skip
+    assert desk.table() == HELLO
+
+
+def test_no_table_yet(desk: Desk) -> None:
+    for form in ("-l", "-r"):
+        refused = desk.crontab(form)
+        assert refused.returncode == 1
+        assert refused.stderr == f"pycrontab: no crontab for {desk.who.name}\n"
+
+
+def test_delete(desk: Desk) -> None:
+    desk.crontab("-", stdin=HELLO)
+    desk.daemon.wait_for("attempt_started")
+    assert desk.crontab("-r").returncode == 0
+    assert desk.crontab("-l").returncode == 1
+    desk.daemon.wait_for("table_removed")
+
+
+@pytest.mark.parametrize(("answer", "deleted"), [("y\n", True), ("n\n", False), ("?\ny\n", True)])
+def test_delete_asks_first(desk: Desk, answer: str, deleted: bool) -> None:
+    desk.crontab("-", stdin=HELLO)
+    asked = desk.crontab("-r", "-i", stdin=answer)
+    assert asked.returncode == 0
+    assert f"really delete {desk.who.name}'s crontab?" in asked.stderr
+    assert desk.table() == ("" if deleted else HELLO)
+
+
+def test_delete_abandoned_at_the_question(desk: Desk) -> None:
+    desk.crontab("-", stdin=HELLO)
+    assert desk.crontab("-r", "-i", stdin="").returncode == 1
+    assert desk.table() == HELLO
+
+
+# ---- errors
+
+
+def test_a_table_with_an_error_is_refused_whole(desk: Desk) -> None:
+    desk.crontab("-", stdin=HELLO)
+    refused = desk.crontab("-", stdin="@daily true\n61 * * * * true\n* * * 13 * true\n")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        '-:2: bad minute: "61" (0-59)',
+        '-:3: bad month: "13" (1-12)',
+        "pycrontab: the table has errors; nothing was installed",
+    ]
+    assert desk.table() == HELLO
+
+
+def test_an_unterminated_last_line_is_taken_with_a_warning(desk: Desk) -> None:
+    taken = desk.crontab("-", stdin="@daily true")
+    assert taken.returncode == 0
+    assert "-:1: warning: the last line has no newline" in taken.stderr
+
+
+def test_an_unknown_zone_is_refused(desk: Desk) -> None:
+    refused = desk.crontab("-", stdin="CRON_TZ=Mars/Olympus @daily true\n")
+    assert refused.returncode == 1
+    assert 'bad CRON_TZ: "Mars/Olympus" (no such time zone' in refused.stderr
+
+
+def test_a_table_that_is_too_large(desk: Desk) -> None:
+    refused = desk.crontab("-", stdin="#" * (5 * 2**20) + "\n")
+    assert refused.returncode == 1
+    assert "larger than" in refused.stderr
+
+
+def test_without_a_daemon(tmp_path: Path) -> None:
+    who = person("pycrontest1", tmp_path / "home")
+    refused = run("pycrontab", "--user", "-l", env=who.environment(), cwd=who.home, **who.how)
+    assert refused.returncode == 1
+    assert "is pycrond running?" in refused.stderr
+
+
+# ---- edit
+
+
+def test_edit_installs_what_was_typed(desk: Desk) -> None:
+    edited = desk.edit(f'printf "%s" "{HELLO}" > "$1"')
+    assert (edited.returncode, desk.table()) == (0, HELLO)
+    assert not desk.left_behind()
+
+
+def test_an_edit_within_the_same_second_is_an_edit(desk: Desk) -> None:
+    """Content is compared, not modification times (Debian's crontab loses this one)."""
+    desk.crontab("-", stdin=HELLO)
+    edited = desk.edit('m=$(stat -c %Y "$1"); echo "# more" >> "$1"; touch -d @$m "$1"')
+    assert edited.returncode == 0
+    assert desk.table() == HELLO + "# more\n"
+
+
+def test_no_change(desk: Desk) -> None:
+    desk.crontab("-", stdin=HELLO)
+    edited = desk.edit('touch "$1"')
+    assert (edited.returncode, desk.table()) == (0, HELLO)
+    assert "no changes made to crontab" in edited.stderr
+    assert not desk.left_behind()
+
+
+def test_a_bad_edit_can_be_mended(desk: Desk) -> None:
+    script = 'if [ -s "$1" ]; then echo "@daily true" > "$1"; else echo "61 * * * *" > "$1"; fi'
+    edited = desk.edit(script, stdin="y\n")
+    assert (edited.returncode, desk.table()) == (0, "@daily true\n")
+    assert 'bad minute: "61" (0-59)' in edited.stderr
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_a_bad_edit_that_is_abandoned_is_kept(desk: Desk, answer: str) -> None:
+    edited = desk.edit('echo "61 * * * * true" > "$1"', stdin=answer)
+    assert edited.returncode == 1
+    assert desk.left_behind() == ["61 * * * * true\n"]
+    assert "edits left in" in edited.stderr
+    assert desk.table() == ""
+
+
+def test_an_editor_that_fails_keeps_what_was_typed(desk: Desk) -> None:
+    edited = desk.edit('echo "@daily true" > "$1"; exit 3')
+    assert edited.returncode == 1
+    assert desk.left_behind() == ["@daily true\n"]
+    assert "ended with status 3" in edited.stderr
+
+
+def test_a_daemon_that_dies_during_the_edit_loses_nothing(desk: Desk) -> None:
+    pid = desk.daemon.process.pid
+    edited = desk.edit(f'echo "@daily true" > "$1"; kill {pid}; sleep 1')
+    assert edited.returncode == 1
+    assert desk.left_behind() == ["@daily true\n"]
+
+
+# ---- on a terminal, and the rest
+
+
+def test_no_arguments_on_a_terminal_is_a_question_of_usage(desk: Desk) -> None:
+    status, shown = desk.on_a_terminal(typed=b"")
+    assert status == 1
+    assert "usage: pycrontab" in shown
+
+
+def test_no_arguments_in_a_pipe_replaces_nothing(desk: Desk) -> None:
+    desk.crontab("-", stdin=HELLO)
+    refused = desk.crontab(stdin="")
+    assert refused.returncode == 1
+    assert "say: pycrontab -" in refused.stderr
+    assert desk.table() == HELLO
+
+
+def test_end_of_file_at_a_prompt_on_a_terminal(desk: Desk) -> None:
+    status, shown = desk.on_a_terminal("-e", typed=b"\x04")
+    assert status == 1
+    assert "edits left in" in shown
+    assert desk.left_behind() == ["61\n"]
+
+
+def test_test_a_file(desk: Desk) -> None:
+    (desk.who.home / "good").write_text("@daily true\n")
+    (desk.who.home / "bad").write_text("61 * * * * true\n")
+    assert desk.crontab("-T", "good").returncode == 0
+    refused = desk.crontab("-T", "bad")
+    assert (refused.returncode, refused.stderr) == (1, 'bad:1: bad minute: "61" (0-59)\n')
+    assert desk.crontab("-l").returncode == 1
+
+
+def test_version(desk: Desk) -> None:
+    assert desk.crontab("-V").stdout.startswith("pycrontab 0.")
+
+
+def test_wrong_usage(desk: Desk) -> None:
+    for arguments in (["-l", "-r"], ["-x"], ["a", "b"]):
+        refused = desk.crontab(*arguments)
+        assert refused.returncode == 1
+        assert "usage:" in refused.stderr
+
+
+def test_another_users_table(desk: Desk) -> None:
+    refused = desk.crontab("-u", "root", "-l")
+    assert refused.returncode == 1
+    assert "only root may use -u" in refused.stderr or "another user" in refused.stderr
+
+
+def test_history_survives_a_restart(desk: Desk) -> None:
+    desk.crontab("-", stdin="CRON_NAME=hello @every 1s echo hello\n")
+    desk.daemon.wait_for("attempt_ended")
+    listed = run("pycron", "list", "--json", **desk.how())
+    assert '"job": "hello"' in listed.stdout
+    desk.daemon.stop()
+    desk.daemon = RunningDaemon(
+        [], desk.who.home.parent / "log2", env=desk.who.environment(), cwd="/", **desk.who.how
+    )
+    desk.daemon.wait_for("attempt_ended")
+    shown = run("pycron", "log", "hello", **desk.how())
+    assert shown.stdout == "hello\n"
+
+
+def run_bytes(desk: Desk, *arguments: str) -> bytes:
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(
+        program("pycrontab", *arguments), capture_output=True, check=True, **desk.how()
+    )
+    return done.stdout

@@ -1,0 +1,189 @@
+"""Where zones come from, which one is the machine's, and names that are none."""
+
+import importlib.resources
+import os
+import shutil
+import zoneinfo
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pycron.system import zone_data
+from pycron.system.zone_data import UnknownZone, ZoneData
+
+PACKAGE = Path(str(importlib.resources.files("tzdata").joinpath("zoneinfo")))
+MARCH = 1_772_971_200  # 2026-03-08T12:00Z
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine of our own: zone files, no /etc/localtime, no TZ. They are the machine's to set."""
+    folder = tmp_path / "usr" / "zoneinfo"
+    for name in ("UTC", "Europe/Berlin", "America/New_York"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / name, folder / name)
+    (folder / "tzdata.zi").write_text("# version 9999a\n")
+    monkeypatch.setattr(zone_data, "_SYSTEM", folder)
+    monkeypatch.setattr(zone_data, "_LOCALTIME", tmp_path / "localtime")
+    monkeypatch.setattr(zone_data, "_TIMEZONE", tmp_path / "timezone")
+    monkeypatch.delenv("TZ", raising=False)
+    yield folder
+    zoneinfo.reset_tzpath()
+    zoneinfo.ZoneInfo.clear_cache()
+
+
+# ---- which data
+
+
+def test_the_newer_one_is_taken(system: Path) -> None:
+    zones = ZoneData()
+    assert (zones.origin, zones.version) == ("system", "9999a")
+    (system / "tzdata.zi").write_text("# version 1999z\n")
+    assert zones.stale()
+    zones.reload()
+    assert zones.origin == "tzdata package"
+    assert zones.version > "2025"
+    assert not zones.stale()
+
+
+def test_the_system_is_taken_when_both_are_of_one_release(system: Path) -> None:
+    shutil.copy(PACKAGE / "tzdata.zi", system / "tzdata.zi")
+    assert ZoneData().origin == "system"
+
+
+def test_a_machine_without_zone_files(system: Path) -> None:
+    shutil.rmtree(system)
+    zones = ZoneData()
+    assert zones.origin == "tzdata package"
+    assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600
+
+
+def test_a_machine_that_does_not_say_its_release(system: Path) -> None:
+    (system / "tzdata.zi").unlink()
+    assert ZoneData().origin == "tzdata package"
+    (system / "+VERSION").write_text("9999b\n")
+    assert ZoneData().version == "9999b"
+
+
+def test_the_data_is_really_that_of_the_newer_one(system: Path) -> None:
+    shutil.copy(PACKAGE / "Asia" / "Tokyo", system / "Europe" / "Berlin")
+    assert ZoneData().zone("Europe/Berlin").offset_at(MARCH) == 9 * 3600
+
+
+def test_a_change_is_seen_after_reload(system: Path) -> None:
+    zones = ZoneData()
+    assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600
+    shutil.copy(PACKAGE / "Asia" / "Tokyo", system / "Europe" / "Berlin")
+    (system / "tzdata.zi").write_text("# version 9999b\n")
+    assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600  # until it is told
+    assert zones.stale()
+    zones.reload()
+    assert zones.zone("Europe/Berlin").offset_at(MARCH) == 9 * 3600
+
+
+# ---- names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", " ", ".", "..", "../UTC", "Europe/../UTC", "/etc/localtime", "//UTC", "Europe/Berlin/",
+        "Europe//Berlin", "America", "Europe", "tzdata.zi", "zone.tab", "zone1970.tab",
+        "leapseconds", "iso3166.tab", "Europe/Berlin\n", "Europe/Berlin\0", "Europe\\Berlin",
+        "Mars/Olympus", "UTC/x", "europe/berlín", "x" * 100_000, "a/" * 5000 + "a", "\udcff",
+        "__init__", "__pycache__",
+    ],
+)  # fmt: skip
+def test_unknown_zones(system: Path, name: str) -> None:
+    (system / "leapseconds").write_text("no zone\n")
+    zones = ZoneData()
+    assert not zones.exists(name)
+    with pytest.raises(UnknownZone):
+        zones.zone(name)
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "Etc/GMT+12", "Asia/Kolkata", "EST5EDT",
+                                  "America/Argentina/Buenos_Aires"])  # fmt: skip
+def test_known_zones(system: Path, name: str) -> None:
+    """Those that the system lacks come from the package."""
+    assert ZoneData().exists(name)
+    assert ZoneData().zone(name).name == name
+
+
+def test_a_zone_is_loaded_once(system: Path) -> None:
+    zones = ZoneData()
+    assert zones.zone("Europe/Berlin") is zones.zone("Europe/Berlin")
+    assert zones.zone(None) is zones.machine
+
+
+# ---- the machine's zone
+
+
+def test_it_is_utc_when_nothing_says_otherwise(system: Path) -> None:
+    assert ZoneData().machine.name == "UTC"
+
+
+@pytest.mark.parametrize("value", ["Europe/Berlin", ":Europe/Berlin"])
+def test_the_variable_tz(system: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    (system.parent.parent / "localtime").symlink_to(system / "America" / "New_York")
+    zones = ZoneData()
+    monkeypatch.setenv("TZ", value)
+    assert zones.stale()
+    zones.reload()
+    assert zones.machine.name == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("value", ["", ":", "nonsense", "../../etc/passwd", "\udcff"])
+def test_a_bad_tz_is_passed_over(system: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TZ", value)
+    (system.parent.parent / "localtime").symlink_to(system / "America" / "New_York")
+    assert ZoneData().machine.name == "America/New_York"
+
+
+def test_the_link_localtime(system: Path) -> None:
+    localtime = system.parent.parent / "localtime"
+    localtime.symlink_to(system / "America" / "New_York")
+    zones = ZoneData()
+    assert zones.machine.name == "America/New_York"
+    localtime.unlink()
+    localtime.symlink_to(system / "Europe" / "Berlin")
+    assert zones.stale()
+    zones.reload()
+    assert zones.machine.name == "Europe/Berlin"
+
+
+def test_localtime_as_a_copy(system: Path) -> None:
+    shutil.copy(PACKAGE / "Europe" / "Berlin", system.parent.parent / "localtime")
+    machine = ZoneData().machine
+    assert machine.name == "localtime"
+    assert machine.offset_at(MARCH) == 3600
+
+
+@pytest.mark.parametrize("content", [b"", b"TZif2", b"no zone at all\n" * 10])
+def test_a_localtime_that_is_half_written(system: Path, content: bytes) -> None:
+    """cp(1) is no atomic act, and the daemon may look in between."""
+    (system.parent.parent / "localtime").write_bytes(content)
+    (system.parent.parent / "timezone").write_text("Europe/Berlin\n")
+    assert ZoneData().machine.name == "Europe/Berlin"
+
+
+def test_the_file_timezone(system: Path) -> None:
+    (system.parent.parent / "timezone").write_text("Europe/Berlin\n")
+    assert ZoneData().machine.name == "Europe/Berlin"
+
+
+def test_a_zone_that_was_chosen(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert ZoneData("Europe/Berlin").machine.name == "Europe/Berlin"
+    with pytest.raises(UnknownZone):
+        ZoneData("Mars/Olympus")
+
+
+def test_on_this_machine_as_it_is() -> None:
+    zones = ZoneData()
+    assert zones.origin in ("system", "tzdata package")
+    assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600
+    assert not zones.stale()
+    assert not zones.exists("/etc/localtime")
+    assert not zones.exists(os.path.relpath("/etc/localtime", "/usr/share/zoneinfo"))

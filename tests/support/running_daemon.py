@@ -1,0 +1,129 @@
+"""A real pycrond for a test, and what it says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import until
+
+LogLine = dict[str, Any]
+
+
+def program(name: str, *arguments: str | Path, python: str | Path = sys.executable) -> list[str]:
+    """The command line of one of our programs, in this interpreter or another one."""
+    return [str(python), "-m", f"pycron.cli.{name}", *map(str, arguments)]
+
+
+def run(
+    name: str, *arguments: str | Path, stdin: str | None = None, **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; its output as text."""
+    source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return subprocess.run(
+        program(name, *arguments), capture_output=True, text=True, timeout=60, check=False,
+        **source, **more,
+    )  # fmt: skip
+
+
+class RunningDaemon:
+    """A daemon whose log is a file of JSON lines."""
+
+    def __init__(
+        self,
+        arguments: list[str | Path],
+        log: Path,
+        prefix: list[str] | None = None,
+        python: str | Path = sys.executable,
+        **more: Any,
+    ) -> None:
+        """`prefix` is what runs it, such as nsenter."""
+        self._log = log
+        command = program("pycrond", "--log-format", "json", *arguments, python=python)
+        with log.open("a") as stderr:
+            self.process = subprocess.Popen(
+                [*(prefix or []), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                **more,
+            )
+
+    def log(self, event: str | None = None, **fields: object) -> list[LogLine]:
+        """The lines of its log with this event and these fields.
+
+        The last line may be half there: a write shows page by page.
+        """
+        lines = []
+        whole, _, _ = self._log.read_text().rpartition("\n")
+        for text in whole.splitlines():
+            assert text.startswith("{"), text
+            line = json.loads(text)
+            if event in (None, line["event"]) and fields.items() <= line.items():
+                lines.append(line)
+        return lines
+
+    def wait_for(self, event: str, *, count: int = 1, **fields: object) -> LogLine:
+        """The last of so many lines of the log; the daemon may not die before they come."""
+
+        def said() -> bool:
+            lines = self.log(event, **fields)
+            assert lines or self.process.poll() is None, self._log.read_text()
+            return len(lines) >= count
+
+        until(said, patience=30)
+        return self.log(event, **fields)[count - 1]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(30)
+
+    def stop(self) -> int:
+        """End it as an administrator would, for good: its commands, too."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                return self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        # A kill may cut a write short.
+        os.truncate(self._log, self._log.read_bytes().rfind(b"\n") + 1)
+
+
+@contextmanager
+def foreground(
+    table: str, directory: Path, *arguments: str | Path, **more: Any
+) -> Iterator[RunningDaemon]:
+    """A foreground daemon on one table, its state in `directory`/state."""
+    path = directory / "table"
+    path.write_text(table)
+    daemon = RunningDaemon(
+        ["--foreground", "--table", path, "--state-dir", directory / "state", *arguments],
+        directory / "log",
+        **more,
+    )
+    try:
+        daemon.wait_for("daemon_started")
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""A home for daemons of one version of pycron after the other."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycron.system import paths
+from tests.support.isolated_system import PRIVATE
+from tests.support.running_daemon import RunningDaemon, program
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Version:
+    """How a version of pycron is run: by which interpreter, and what that imports from first."""
+
+    path: Path | None = None
+    python: str | Path = sys.executable
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.defpath, "PYTHONPATH": str(self.path or "")}
+
+
+OURS = Version(path=CHECKOUT)
+
+
+class Home:
+    """Of daemons of one version after the other: as root the system's, else one's own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.go = directory / "go"
+        self._directory = directory
+        self._daemons: list[RunningDaemon] = []
+        if os.geteuid() == 0:
+            self.table = Path(f"{directory}{paths.SPOOL}/root")
+            self._prefix = _with_directories_in(directory)
+        else:
+            self.table = directory / ".config/pycron/crontab"
+            self._prefix = []
+
+    def write_table(self, text: str) -> None:
+        self.table.parent.mkdir(parents=True, exist_ok=True)
+        self.table.write_text(f"GO={self.go}\n{text}")
+
+    def start(self, version: Version) -> RunningDaemon:
+        log = self._directory / f"log{len(self._daemons)}"
+        daemon = RunningDaemon(
+            [], log, prefix=self._prefix, python=version.python, **self._how(version)
+        )
+        self._daemons.append(daemon)
+        daemon.wait_for("daemon_started")
+        return daemon
+
+    def run(self, *arguments: str, version: Version = OURS) -> str:
+        """What pycron prints."""
+        command = [*self._prefix, *program("pycron", *arguments, python=version.python)]
+        printed: str = subprocess.check_output(command, text=True, **self._how(version))
+        return printed
+
+    def _how(self, version: Version) -> dict[str, Any]:
+        return {"env": {"HOME": str(self._directory), **version.environment}, "cwd": "/"}
+
+    def end(self) -> None:
+        """Nothing is left of them, whatever has happened."""
+        self.go.touch()
+        for daemon in self._daemons:
+            daemon.stop()
+            for line in daemon.log("runner_started"):
+                _end_runner(line["pid"])
+
+
+def _with_directories_in(directory: Path) -> list[str]:
+    """What runs a command that has the system's directories of pycron below another one."""
+    bind = "mkdir -p {0} {1}{0}; mount --bind {1}{0} {0}"
+    script = "; ".join(bind.format(path, directory) for path in PRIVATE)
+    return ["unshare", "--mount", "sh", "-ec", f'{script}; exec "$@"', "sh"]
+
+
+def _end_runner(pid: int) -> None:
+    """It may wait for a daemon to take what it has to tell, and no other one comes."""
+    with suppress(OSError):
+        if b"pycron.runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)

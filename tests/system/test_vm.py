@@ -1,0 +1,34 @@
+"""What takes systemd and cgroup v2: inside.sh in a machine of its own.
+
+PYCRON_VM names the program that boots one: `$PYCRON_VM SCRIPT DIRECTORY` runs a script in it as
+root, with the directory at /payload, and prints its console.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.wheels import ROOT, build_wheels, copy_checkout
+
+SCRIPT = ROOT / "tests/system/vm/inside.sh"
+
+
+@pytest.mark.vm
+@pytest.mark.skipif("PYCRON_VM" not in os.environ, reason="PYCRON_VM boots no machine")
+def test_in_a_machine_with_systemd(tmp_path: Path) -> None:
+    wheels = tmp_path / "payload" / "wheels"
+    build_wheels(copy_checkout(tmp_path / "source"), wheels)
+    shutil.copy(ROOT / "contrib/systemd/pycron.service", wheels.parent)
+    machine = subprocess.run(
+        ["bash", os.environ["PYCRON_VM"], SCRIPT, wheels.parent],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=900,
+        check=False,
+    )  # fmt: skip
+    wanted = re.findall(r"^check ([a-z_]+)", SCRIPT.read_text(), re.MULTILINE)
+    assert len(wanted) > 15
+    found = re.findall(r"^(?:not )?ok .*$", machine.stdout.replace("\r", ""), re.MULTILINE)
+    assert found == [f"ok {name}" for name in wanted], machine.stdout + machine.stderr

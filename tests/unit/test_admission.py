@@ -1,0 +1,568 @@
+"""Admission alone: who begins, in what order, and that no limit is ever exceeded."""
+
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from pycron.engine.admission import UNLIMITED, Admission, Limits
+from pycron.model.job import Job, Source
+from pycron.model.run import RunKey
+from pycron.model.settings import Concurrency, Settings, job_limit
+from pycron.schedule.expressions import Reboot
+
+
+def job_of(
+    name: str = "a",
+    user: str = "alice",
+    pool: str | None = None,
+    priority: int = 0,
+    most: int | None = None,
+) -> Job:
+    settings = Settings(pool=pool, priority=priority, max_running=most)
+    return Job(name, name, Source(user, user), 1, user, Reboot(), name, None, (), settings)
+
+
+class Queue:
+    """An Admission with a clock, whose Runs are known by numbers."""
+
+    def __init__(self, limits: Limits = UNLIMITED) -> None:
+        self.admission = Admission(limits)
+        self.steady = 0.0
+
+    def ask(self, number: int, job: Job, due: float | None = None) -> RunKey:
+        run = RunKey(job.id, number)
+        self.admission.ask(run, job, number if due is None else due)
+        return run
+
+    def begun(self, most: int | None = None) -> list[int]:
+        """The numbers of those that begin now."""
+        found: list[int] = []
+        while most is None or len(found) < most:
+            run = self.admission.next(self.steady)
+            if run is None:
+                break
+            found.append(run.fire_time)
+        return found
+
+    def end(self, job: Job, number: int) -> None:
+        self.admission.release(RunKey(job.id, number))
+
+
+# ---- each limit, why, and the place that comes free
+
+
+A, B = job_of("a"), job_of("b", user="bob")
+IN_POOL = job_of("p", pool="db")
+ALONE = job_of("one", most=1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "job", "why"),
+    [
+        (Limits(running=1), A, "limits.running is 1"),
+        (Limits(user_running=1), A, "limits.user_running is 1"),
+        (Limits(pools={"db": 1}), IN_POOL, "pools.db is 1"),
+        (UNLIMITED, ALONE, "as many of this job run as may (1)"),
+    ],
+)
+def test_a_limit_keeps_back_the_next_one_until_a_place_is_free(
+    limits: Limits, job: Job, why: str
+) -> None:
+    queue = Queue(limits)
+    queue.ask(1, job)
+    second = queue.ask(2, job)
+    assert queue.begun() == [1]
+    assert queue.admission.why(second) == why
+    assert queue.admission.patience() == math.inf
+    queue.end(job, 1)
+    assert queue.begun() == [2]
+    assert (queue.admission.running, queue.admission.waiting) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "other"),
+    [
+        (Limits(user_running=1), B),
+        (Limits(pools={"db": 1}), A),
+        (Limits(pools={"db": 1, "net": 1}), job_of("n", pool="net")),
+        (UNLIMITED, A),
+    ],
+)
+def test_who_is_not_bound_by_it_goes_past(limits: Limits, other: Job) -> None:
+    job = IN_POOL if limits.pools else ALONE if limits == UNLIMITED else A
+    queue = Queue(limits)
+    for number in (1, 2, 3):
+        queue.ask(number, job)
+    queue.ask(4, other)
+    assert sorted(queue.begun()) == [1, 4]
+
+
+def test_a_closed_gate_lets_nobody_begin() -> None:
+    queue = Queue()
+    run = queue.ask(1, A)
+    queue.admission.closed = "the load is 9.0 (limits.load is 4)"
+    assert queue.begun() == []
+    assert queue.admission.why(run) == "the load is 9.0 (limits.load is 4)"
+    assert queue.admission.patience() == 1.0
+    queue.admission.closed = None
+    assert queue.begun() == [1]
+
+
+def test_the_start_rate_is_a_burst_and_then_so_many_a_second() -> None:
+    queue = Queue(Limits(starts_per_second=4))
+    runs = [queue.ask(number, A) for number in range(20)]
+    assert len(queue.begun()) == 4
+    assert queue.admission.why(runs[-1]) == "limits.starts_per_second is 4"
+    assert queue.admission.patience() == pytest.approx(0.25)
+    found = []
+    for _ in range(12):
+        queue.steady += 0.25
+        found.append(len(queue.begun()))
+    assert found == [1] * 12
+    queue.steady += 3600
+    assert len(queue.begun()) == 4  # what was not used is not saved up
+    assert queue.admission.patience() == math.inf
+    assert queue.admission.running == 20
+
+
+def test_a_steady_clock_that_falls_back_gives_and_takes_nothing() -> None:
+    queue = Queue(Limits(starts_per_second=1))
+    for number in range(3):
+        queue.ask(number, A)
+    queue.steady = 100.0
+    assert queue.begun() == [0]
+    queue.steady = 50.0
+    assert queue.begun() == []
+    queue.steady = 51.0
+    assert queue.begun() == [1]
+
+
+def test_why_without_a_limit_is_its_turn() -> None:
+    queue = Queue()
+    assert queue.admission.why(queue.ask(1, A)) == "its turn"
+
+
+# ---- the order
+
+
+def test_priority_then_turns_then_due() -> None:
+    queue = Queue(Limits(running=1))
+    low, high = job_of("low"), job_of("high", user="bob", priority=5)
+    asked = [(1, low), (2, low), (3, B), (9, low), (4, high), (8, B)]
+    for number, job in asked:
+        queue.ask(number, job)
+    order: list[int] = []
+    while begun := queue.begun():
+        order += begun
+        for job in (low, high, B):
+            queue.end(job, begun[0])
+    # bob's high one was his turn, so alice goes next
+    assert order == [4, 1, 3, 2, 8, 9]
+
+
+def test_of_one_user_the_one_that_was_due_first_whenever_it_asked() -> None:
+    queue = Queue(Limits(running=1))
+    for number in (5, 3, 9, 1):
+        queue.ask(number, A)
+    order = []
+    while begun := queue.begun():
+        order += begun
+        queue.end(A, begun[0])
+    assert order == [1, 3, 5, 9]
+
+
+def test_turns_count_over_all_pools() -> None:
+    """A user with much to do in one pool and one thing in another holds up nobody behind it."""
+    queue = Queue(Limits(running=1, pools={"db": 9}))
+    carol = job_of("c", user="carol")
+    for number in range(100):
+        queue.ask(number, A)
+        queue.ask(number + 500, carol)
+    queue.ask(200, IN_POOL)
+    queue.ask(300, job_of("bobs", user="bob", pool="db"))
+    order: list[int] = []
+    for _ in range(4):
+        order += queue.begun()
+        for job in (A, carol):
+            queue.end(job, order[-1])
+    assert 300 in order[:3]
+
+
+def test_10_000_runs_of_one_user_do_not_hold_up_another() -> None:
+    queue = Queue(Limits(running=1))
+    for number in range(10_000):
+        queue.ask(number, A)
+    queue.ask(20_000, B)
+    assert queue.begun() == [0]
+    queue.end(A, 0)
+    assert queue.begun() == [20_000]
+    queue.end(B, 20_000)
+    rest: list[int] = []
+    while begun := queue.begun():
+        rest += begun
+        queue.end(A, begun[0])
+    assert rest == list(range(1, 10_000))
+
+
+def test_10_000_runs_of_one_job_that_runs_alone() -> None:
+    queue = Queue()
+    for number in range(10_000):
+        queue.ask(number, ALONE)
+    for number in range(10_000):
+        assert queue.begun() == [number]
+        queue.end(ALONE, number)
+    assert (queue.admission.running, queue.admission.waiting) == (0, 0)
+
+
+def test_1_000_users_that_ask_once() -> None:
+    queue = Queue(Limits(running=500))
+    jobs = [job_of(f"j{n}", user=f"u{n}") for n in range(1000)]
+    for number, job in enumerate(jobs):
+        queue.ask(number, job)
+    assert queue.begun() == list(range(500))
+
+
+# ---- withdrawn
+
+
+@pytest.mark.parametrize("gone", range(4))
+@pytest.mark.parametrize("job", [A, IN_POOL, ALONE, job_of("high", priority=3)])
+def test_withdrawn_from_any_place(gone: int, job: Job) -> None:
+    queue = Queue(Limits(running=1))
+    runs = [queue.ask(number, job) for number in range(4)]
+    queue.admission.withdraw(runs[gone])
+    queue.admission.withdraw(runs[gone])
+    assert not queue.admission.asks(runs[gone])
+    order = []
+    while begun := queue.begun():
+        order += begun
+        queue.end(job, begun[0])
+    assert order == [number for number in range(4) if number != gone]
+    assert queue.admission.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"pool": "db"}, {"priority": 5}, {"priority": -5}, {"max_running": 3}, {"timeout": 9}],
+)
+def test_who_asks_again_for_a_changed_job_has_one_place_only(change: dict[str, int | str]) -> None:
+    queue = Queue(Limits(running=1, pools={"db": 1}))
+    changed = replace(A, settings=replace(A.settings, **change))  # type: ignore[arg-type]
+    for number in (1, 2):
+        queue.ask(number, changed)
+    moved = queue.ask(3, A, due=0)
+    queue.admission.withdraw(moved)
+    queue.ask(3, changed)
+    order = []
+    while begun := queue.begun():
+        order += begun
+        queue.end(A, begun[0])
+    assert order == [1, 2, 3]
+
+
+def test_a_withdrawn_one_makes_room_for_the_next_of_its_job() -> None:
+    queue = Queue()
+    first, second = queue.ask(1, ALONE), queue.ask(2, ALONE)
+    assert queue.admission.why(second) == "as many of this job run as may (1)"
+    queue.admission.withdraw(first)
+    assert queue.begun() == [2]
+
+
+# ---- what begins without asking
+
+
+@pytest.mark.parametrize(
+    ("limits", "job"),
+    [
+        (Limits(running=1), A),
+        (Limits(user_running=1), A),
+        (Limits(pools={"db": 1}), IN_POOL),
+        (UNLIMITED, ALONE),
+    ],
+)
+def test_what_is_taken_above_a_limit_counts_until_it_is_released(limits: Limits, job: Job) -> None:
+    queue = Queue(limits)
+    for number in (1, 2):
+        queue.admission.take(RunKey(job.id, number), job)
+    waits = queue.ask(3, job)
+    assert queue.admission.running == 2
+    queue.end(job, 1)
+    assert queue.begun() == []
+    assert queue.admission.asks(waits)
+    queue.end(job, 2)
+    queue.end(job, 2)
+    assert queue.begun() == [3]
+
+
+def test_a_run_that_asks_can_be_taken() -> None:
+    queue = Queue(Limits(running=1))
+    queue.ask(1, A)
+    asks = queue.ask(2, A)
+    assert queue.begun() == [1]
+    queue.admission.take(asks, A)
+    assert queue.admission.holds(asks)
+    assert not queue.admission.asks(asks)
+    assert (queue.admission.running, queue.admission.waiting) == (2, 0)
+
+
+def test_one_in_line_goes_back_when_another_of_its_job_is_taken() -> None:
+    pooled = job_of("one", pool="db", most=1)
+    queue = Queue(Limits(pools={"db": 1}))
+    queue.ask(0, IN_POOL)
+    assert queue.begun() == [0]
+    waits = queue.ask(1, pooled)
+    queue.admission.take(RunKey(pooled.id, 2), pooled)
+    assert queue.admission.why(waits) == "as many of this job run as may (1)"
+    queue.end(IN_POOL, 0)
+    assert queue.begun() == []
+    queue.end(pooled, 2)
+    assert queue.begun() == [1]
+
+
+def test_a_lowered_limit_of_a_job_holds_for_those_that_wait() -> None:
+    """Its Runs of before the change may be more than that; what comes after must wait for them."""
+    three = job_of("a", most=3)
+    queue = Queue()
+    for number in range(3):
+        queue.ask(number, three)
+    assert queue.begun() == [0, 1, 2]
+    one = job_of("a", most=1)
+    queue.ask(3, one)
+    for number in range(2):
+        queue.end(three, number)
+        assert queue.begun() == []
+    queue.end(three, 2)
+    assert queue.begun() == [3]
+
+
+# ---- too many that wait
+
+
+def test_the_queue_is_full() -> None:
+    queue = Queue(Limits(running=0, waiting=2, user_waiting=1))
+    runs = [queue.ask(1, A)]
+    assert queue.admission.crowded_out(runs[0]) is None
+    runs.append(queue.ask(2, A))
+    assert queue.admission.crowded_out(runs[1]) == (
+        "the queue of alice is full (limits.user_waiting is 1)"
+    )
+    queue.ask(3, B)
+    assert queue.admission.crowded_out(runs[1]) == "the queue is full (limits.waiting is 2)"
+    queue.admission.withdraw(runs[1])
+    assert queue.admission.crowded_out(runs[0]) is None
+
+
+def test_pools_tells_what_is_taken_of_how_many() -> None:
+    queue = Queue(Limits(pools={"db": 2, "net": 1}))
+    queue.ask(1, IN_POOL)
+    queue.begun()
+    assert queue.admission.pools() == {"db": (1, 2), "net": (0, 1)}
+
+
+# ---- a walk at random, against a judge who looks at everybody
+
+
+@dataclass
+class ReaderContext:
+    """Who asks and who runs, in plain lists; the rules once more, by looking at everybody."""
+
+    limits: Limits
+    asks: dict[RunKey, tuple[Job, float]] = field(default_factory=dict)
+    runs: dict[RunKey, Job] = field(default_factory=dict)
+    turn: Counter[str] = field(default_factory=Counter)
+    serial: int = 0
+
+    def number(self) -> int:
+        self.serial += 1
+        return self.serial
+
+    def has_room(self, job: Job) -> bool:
+        """Whether one more of this Job may run."""
+        users = sum(other.user == job.user for other in self.runs.values())
+        in_pool = sum(other.settings.pool == job.settings.pool for other in self.runs.values())
+        of_job = sum(other.id == job.id for other in self.runs.values())
+        pool = self.limits.pools.get(job.settings.pool or "")
+        return all(
+            most is None or taken < most
+            for taken, most in (
+                (len(self.runs), self.limits.running),
+                (users, self.limits.user_running),
+                (in_pool, pool),
+                (of_job, job_limit(job.settings)),
+            )
+        )
+
+    def eligible(self) -> list[RunKey]:
+        return [run for run, (job, _) in self.asks.items() if self.has_room(job)]
+
+    def best(self) -> tuple[int, int, float]:
+        """The rank that nobody may pass; of a Job with a limit, one goes as good as another."""
+        ranks = [self.rank(run) for run in self.eligible() if self.is_free(run)]
+        return min(ranks, default=(99, 0, 0.0))
+
+    def is_free(self, run: RunKey) -> bool:
+        return job_limit(self.asks[run][0].settings) is None
+
+    def rank(self, run: RunKey) -> tuple[int, int, float]:
+        job, due = self.asks[run]
+        return -job.settings.priority, self.turn[job.user], due
+
+
+WALK_LIMITS = [
+    Limits(running=7, user_running=4, pools={"db": 2, "net": 1}),
+    Limits(running=3, starts_per_second=5),
+    Limits(user_running=2, pools={"db": 3}),
+    Limits(running=20, pools={"db": 1, "net": 2}, starts_per_second=20),
+]
+
+
+def some_jobs(dice: random.Random) -> list[Job]:
+    def one(number: int) -> Job:
+        settings = Settings(
+            pool=dice.choice([None, None, "db", "net"]),
+            priority=dice.choice([0, 0, 0, 5, -5]),
+            max_running=dice.choice([None, None, 1, 2]),
+            concurrency=dice.choice([None, Concurrency.FORBID, Concurrency.QUEUE]),
+        )
+        return replace(job_of(f"j{number}", user=dice.choice("abc")), settings=settings)
+
+    return [one(number) for number in range(15)]
+
+
+class Walk:
+    """Admission and judge, side by side."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.limits = WALK_LIMITS[seed % len(WALK_LIMITS)]
+        self.admission = Admission(self.limits)
+        self.judge = ReaderContext(self.limits)
+        self.jobs = some_jobs(self.dice)
+        self.steady = 0.0
+        self.number = 0
+        self.begun = 0
+
+    def step(self, *, thorough: bool) -> None:
+        what = self.dice.random()
+        if what < 0.40:
+            self.ask()
+        elif what < 0.75:
+            self.release()
+        elif what < 0.83 and self.judge.asks:
+            self.withdraw(self.dice.choice(list(self.judge.asks)))
+        elif what < 0.86:
+            self.take()
+        elif what < 0.87:
+            self.change_job()
+        elif what < 0.90:
+            self.admission.closed = self.dice.choice([None, None, "the load is 9.0"])
+        else:
+            self.pass_time(self.dice.choice([0.001, 0.1, 0.5, 3.0]))
+        self.admit(thorough=thorough)
+        assert self.admission.running == len(self.judge.runs)
+        assert self.admission.waiting == len(self.judge.asks)
+
+    def ask(self) -> None:
+        if len(self.judge.asks) > 60:
+            return
+        job = self.dice.choice(self.jobs)
+        self.number += 1
+        run = RunKey(job.id, self.number)
+        due = self.number - self.dice.choice([0, 0, 7])
+        self.admission.ask(run, job, due)
+        self.judge.asks[run] = job, due
+
+    def release(self) -> None:
+        if not self.judge.runs:
+            return
+        run = self.dice.choice(list(self.judge.runs))
+        self.admission.release(run)
+        del self.judge.runs[run]
+
+    def withdraw(self, run: RunKey) -> None:
+        self.admission.withdraw(run)
+        del self.judge.asks[run]
+
+    def take(self) -> None:
+        job = self.dice.choice(self.jobs)
+        self.number += 1
+        run = RunKey(job.id, self.number)
+        self.admission.take(run, job)
+        self.judge.runs[run] = job
+
+    def change_job(self) -> None:
+        """Its entry is edited: what asks, asks again; what runs, runs."""
+        place = self.dice.randrange(len(self.jobs))
+        old = self.jobs[place]
+        settings = replace(
+            old.settings,
+            pool=self.dice.choice([None, "db", "net"]),
+            priority=self.dice.choice([0, 5]),
+            max_running=self.dice.choice([None, 1, 2, 3]),
+        )
+        new = self.jobs[place] = replace(old, settings=settings)
+        for run, (job, due) in list(self.judge.asks.items()):
+            if job.id == new.id:
+                self.withdraw(run)
+                self.admission.ask(run, new, due)
+                self.judge.asks[run] = new, due
+
+    def pass_time(self, seconds: float) -> None:
+        self.steady += seconds
+
+    def admit(self, *, thorough: bool) -> None:
+        while (run := self.admission.next(self.steady)) is not None:
+            assert self.admission.closed is None
+            job, _ = self.judge.asks[run]
+            assert self.judge.has_room(job), run
+            if thorough:
+                assert self.judge.rank(run) <= self.judge.best()
+            del self.judge.asks[run]
+            self.judge.runs[run] = job
+            self.judge.turn[job.user] = self.judge.number()
+            self.begun += 1
+        rate = self.limits.starts_per_second
+        if rate is not None:
+            assert self.begun <= rate * (1 + self.steady) + 1e-6
+        if thorough and self.admission.closed is None and self.admission.patience() == math.inf:
+            assert self.judge.eligible() == []
+        if thorough:
+            for run in self.judge.asks:
+                self.judge_reason(run)
+
+    def judge_reason(self, run: RunKey) -> None:
+        """The reason that is given for its waiting is one that holds."""
+        job, _ = self.judge.asks[run]
+        why, runs = self.admission.why(run), self.judge.runs.values()
+        if why.startswith("as many"):
+            most = job_limit(job.settings)
+            same = [other for other in runs if other.id == job.id]
+            asks = [other for other, _ in self.judge.asks.values() if other.id == job.id]
+            assert most is not None
+            assert len(same) + len(asks) > most
+        elif why.startswith("limits.running"):
+            assert len(runs) >= (self.limits.running or 0)
+        elif why.startswith("limits.user_running"):
+            users = [other for other in runs if other.user == job.user]
+            assert len(users) >= (self.limits.user_running or 0)
+        elif why.startswith("pools."):
+            pool = job.settings.pool
+            in_pool = [other for other in runs if other.settings.pool == pool]
+            assert pool is not None
+            assert len(in_pool) >= self.limits.pools[pool]
+        elif why.startswith("limits.starts"):
+            assert self.admission.patience() < math.inf
+        else:
+            assert why == self.admission.closed
+
+
+@pytest.mark.parametrize("seed", range(len(WALK_LIMITS)))
+def test_a_million_events(seed: int) -> None:
+    """A quarter of it each: no limit is exceeded, and nobody waits who could begin."""
+    walk = Walk(seed)
+    for number in range(250_000):
+        walk.step(thorough=number % 1000 < 5)
+    assert walk.begun > 25_000

@@ -1,0 +1,150 @@
+"""pycron.toml: defaults, what it says, and what is wrong with it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pycron.config import OPTIONS, Config, ConfigError, read_config
+from pycron.model.settings import SETTINGS
+from tests.unit.test_crontab import GOOD_VALUES
+
+
+def complaint(directory: Path, text: str) -> str:
+    path = directory / "pycron.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path, required=True)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
+    assert read_config(tmp_path / "none", required=False) == Config()
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text("# nothing\n[limits]\n")
+    assert read_config(tmp_path / "pycron.toml", required=True) == Config()
+
+
+def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none: no such file"):
+        read_config(tmp_path / "none", required=True)
+
+
+def test_every_option_can_be_set(tmp_path: Path) -> None:
+    sections: dict[str, list[str]] = {}
+    for key, option in OPTIONS.items():
+        section, _, name = key.partition(".")
+        value = '"wheel"' if isinstance(option.default, str) else "12345"
+        sections.setdefault(section, []).append(f"{name} = {value}")
+    text = "".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
+    (tmp_path / "pycron.toml").write_text(text)
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    for option in OPTIONS.values():
+        assert getattr(config, option.name) in ("wheel", 12345)
+
+
+def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text(
+        '[pools]\ndb = 3\n[defaults]\nCRON_TIMEOUT = "1h"\nCRON_RETRIES = 2\n'
+        '[ceilings]\nCRON_MEMORY_MAX = "2G"\n'
+    )
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.limits.pools == {"db": 3}
+    assert config.defaults == {"timeout": 3600, "retries": 2}
+    assert config.ceilings == {"memory_max": 2 * 2**30}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[pools]\ndb = 0\n", "bad pools.db: 0 (a whole number above 0)"),
+        ('[pools]\n"a b" = 1\n', 'bad pool: "a b" (letters, digits and . _ + -, at most 64)'),
+        ('[defaults]\nCRON_NAME = "x"\n', 'unknown option: "defaults.CRON_NAME"'),
+        ('[defaults]\nCRON_TIMEOT = "1h"\n', "(did you mean CRON_TIMEOUT?)"),
+        ('[defaults]\nCRON_TIMEOUT = "soon"\n', "bad defaults.CRON_TIMEOUT: 'soon' (a duration"),
+        ('[defaults]\nCRON_TZ = "No/Where"\n', "bad defaults.CRON_TZ: 'No/Where' (no such time"),
+        ("[ceilings]\nCRON_PRIORITY = 1001\n", "bad ceilings.CRON_PRIORITY: 1001 (a number from"),
+        ("[ceilings]\nCRON_NICE = 5\n", 'unknown option: "ceilings.CRON_NICE"'),
+        ("pools = 3\n", '"pools" stands outside of a [section]'),
+        ('[ceilings]\nCRON_TZ = "UTC"\n', 'unknown option: "ceilings.CRON_TZ"'),
+        ("[limits]\nload = nan\n", "bad limits.load: nan (a number above 0)"),
+        ('[limits]\nload = "1"\n', "bad limits.load: '1' (a number above 0)"),
+    ],
+)
+def test_what_is_wrong_with_them(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+def test_a_load_may_be_a_fraction(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text("[limits]\nload = 1.5\n")
+    assert read_config(tmp_path / "pycron.toml", required=True).gates.load == 1.5
+
+
+def test_an_unknown_option(tmp_path: Path) -> None:
+    text = complaint(tmp_path, "[limits]\nclient = 3\n")
+    assert text == 'unknown option: "limits.client" (did you mean limits.clients?)'
+    text = complaint(tmp_path, "[zzz]\nqqq = 3\n")
+    assert text == 'unknown section: "[zzz]" (see pycron.toml(5))'
+
+
+def test_an_option_outside_of_its_section(tmp_path: Path) -> None:
+    assert complaint(tmp_path, "clients = 3\n") == '"clients" stands outside of a [section]'
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", '"64"', "true", "[64]", "{a = 1}", "inf"])
+def test_a_bad_number(tmp_path: Path, value: str) -> None:
+    text = complaint(tmp_path, f"[limits]\nclients = {value}\n")
+    assert text.startswith("bad limits.clients: ")
+    assert text.endswith("(a whole number above 0)")
+
+
+@pytest.mark.parametrize("value", ["1", "true", '["wheel"]'])
+def test_a_bad_text(tmp_path: Path, value: str) -> None:
+    text = complaint(tmp_path, f"[access]\noperators = {value}\n")
+    assert text.startswith("bad access.operators: ")
+
+
+def test_a_number_that_no_machine_holds(tmp_path: Path) -> None:
+    assert "clients" in complaint(tmp_path, f"[limits]\nclients = {10**30}\n")
+
+
+@pytest.mark.parametrize("text", ["[limits", "clients == 3", "[a]\nb=1\nb=2\n", "\0"])
+def test_what_is_no_toml(tmp_path: Path, text: str) -> None:
+    assert "(at " in complaint(tmp_path, text)
+
+
+def test_what_is_no_utf8(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_bytes(b"# \xff\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path / "pycron.toml", required=True)
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read: .*Is a directory"):
+        read_config(tmp_path, required=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_a_file_that_may_not_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").touch(mode=0)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path / "pycron.toml", required=False)
+
+
+def test_a_default_zone(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text('[defaults]\nCRON_TZ = "Europe/Berlin"\n')
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.defaults == {"zone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"CRON_NAME"}))
+def test_every_setting_can_have_a_default(tmp_path: Path, name: str) -> None:
+    """With the text that a table has, and a number without quotes, too."""
+    setting = SETTINGS[name]
+    text = "UTC" if name == "CRON_TZ" else GOOD_VALUES[name][0].strip("'\"")
+    (tmp_path / "pycron.toml").write_text(f"[defaults]\n{name} = '{text}'\n")
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.defaults == {setting.attribute: setting.parse(text)}

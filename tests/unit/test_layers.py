@@ -1,0 +1,91 @@
+"""Folders are layers: import-linter's contracts hold, and what they cannot see is checked here."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pycron
+
+PACKAGE = Path(pycron.__file__).parent
+ROOT = PACKAGE.parent
+PURE = ("schedule", "model", "crontab", "engine")
+FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+
+# The runner forks for every command, and the price of a fork grows with the memory of the process.
+LIGHT = {
+    "collections", "contextlib", "functools", "gc", "itertools", "json", "mmap",
+    "operator", "os", "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
+}  # fmt: skip
+OF_THE_RUNNER = (
+    "protocol/framing.py", "protocol/runner_messages.py", "system/unix_sockets.py",
+    "system/cgroup.py", "system/output_tail.py",
+)  # fmt: skip
+
+
+def imported(source: str) -> set[str]:
+    """Every module that a source names in an import, deferred imports too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute here"
+            found.add(node.module or "")
+    return found
+
+
+def test_the_contracts_hold() -> None:
+    """The contracts are in pyproject.toml: layers, pure folders, the runner."""
+    pytest.importorskip("importlinter")
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("folder", PURE)
+def test_a_pure_folder_opens_nothing(folder: str) -> None:
+    for path in (PACKAGE / folder).glob("*.py"):
+        tree = ast.parse(path.read_text())
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert not names & {"open", "input", "print", "__import__", "exec", "eval"}, path
+
+
+def test_the_runner_stays_light() -> None:
+    for path in [*(PACKAGE / "runner").glob("*.py"), *(PACKAGE / name for name in OF_THE_RUNNER)]:
+        others = {name for name in imported(path.read_text()) if name.split(".")[0] != "pycron"}
+        assert {name.split(".")[0] for name in others} <= LIGHT, path
+
+
+def test_the_daemon_has_nothing_in_memory_that_few_ask_for() -> None:
+    """asyncio and hashlib would bring OpenSSL, which the daemon never uses."""
+    program = (
+        "import sys; from pycron.daemon import daemon, log; from pycron.cli import pycrond;"
+        "log.configure('json'); print(*sys.modules)"
+    )
+    loaded = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
+    assert "pycron.daemon.daemon" in loaded
+    assert not loaded & {
+        "asyncio", "asyncio.events", "ssl", "_ssl", "hashlib", "_hashlib", "croniter", "dateutil",
+        "psutil", "tempfile", "difflib", "tomllib", "base64", "uuid",
+    }  # fmt: skip
+
+
+def test_the_readme_has_the_docstrings_of_the_folders() -> None:
+    """README's table of folders: the folder, its contents, and what it may import."""
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)/` \| (.+?) \| (.+?) \|$", readme, re.MULTILINE)
+    said = {folder: (contents, imports) for folder, contents, imports in rows}
+    assert said == {folder: _docstring(folder) for folder in FOLDERS}
+
+
+def _docstring(folder: str) -> tuple[str, str]:
+    """The contents of a folder, and what it may import, as its docstring says."""
+    text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text())) or ""
+    contents, imports, *_ = (" ".join(part.split()) for part in text.split("\n\n"))
+    return contents, imports.removeprefix("May import: ").removesuffix(".")

@@ -1,0 +1,139 @@
+"""The daemon's log: one line an event, that nothing in a table or an output can forge."""
+
+import contextlib
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from pycron.daemon.log import FORMATS, configure, default_format
+from pycron.engine.actions import Log
+from pycron.engine.log_events import Event
+
+HOSTILE = [
+    "two\nlines", "a\r\nb", "\r12:00:00 [info     ] attempt_ended", "\x1b[2J\x1b[31mred",
+    "\x9b31m", "\x07\x08\x00\x7f", "\udcff\udc80", "\u2028\u2029\x85\v\f\x1c", "\u202egnp.exe",
+    'x" outcome="succeeded', 'x\\" outcome=succeeded y="', "x outcome=succeeded", "x\\",
+    "x\\ y", 'x" z', "a=b", "'", "' outcome=succeeded '", '\\" outcome=succeeded', "", " ", "\t",
+    "\tx=y", "\xa0x=y", "\u3000outcome=succeeded", '{"event":"x"}', '"},{"',
+]  # fmt: skip
+PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"]*)(?: |$)')
+
+
+def written(form: str, log: Log) -> str:
+    stream = io.StringIO()
+    configure(form, stream)(log)
+    return stream.getvalue()
+
+
+def ended(**fields: object) -> Log:
+    return Log(Event.ATTEMPT_ENDED, {"command": "true", "outcome": "failed", **fields}, bad=True)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("text", HOSTILE)
+def test_one_event_is_one_printable_line(form: str, text: str) -> None:
+    line = written(form, ended(command=text, table=text))
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+    assert line.encode()
+
+
+def test_a_value_that_json_has_no_word_for_is_no_reason_to_fail() -> None:
+    line = json.loads(written("json", ended(table=Path("/etc/pycron.d/a"))))
+    assert "/etc/pycron.d/a" in line["table"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_json_says_no_more_than_was_meant(text: str) -> None:
+    line = json.loads(written("json", ended(command=text)))
+    assert list(line) == ["timestamp", "level", "event", "command", "outcome"]
+    assert (line["event"], line["level"]) == ("attempt_ended", "warning")
+    assert line["outcome"] == "failed"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_logfmt_says_no_more_than_was_meant(text: str) -> None:
+    line = written("logfmt", ended(command=text)).rstrip("\n")
+    pairs = PAIR.findall(line)
+    assert [key for key, _ in pairs] == ["timestamp", "level", "event", "command", "outcome"]
+    assert "".join(f"{key}={value} " for key, value in pairs).strip() == line.strip()
+    assert pairs[-1] == ("outcome", "failed")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_console_says_no_more_than_was_meant(text: str) -> None:
+    line = written("console", ended(command=text)).rstrip("\n")
+    assert re.match(r"\d\d:\d\d:\d\d \[warning  \] attempt_ended +command=", line)
+    assert line.endswith(" outcome=failed")
+    value = line.partition("command=")[2].removesuffix(" outcome=failed")
+    # With a blank in it, it stands in quotes, and ends where they end.
+    assert " " not in value or re.fullmatch(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", value)
+
+
+@pytest.mark.parametrize("text", ["12:00:00 [info     ] attempt_ended outcome=succeeded", "\x1b[A"])
+def test_the_output_of_a_command_is_marked_as_such(text: str) -> None:
+    log = Log(Event.OUTPUT, {"job": "backup-1", "run_id": "x", "line": text})
+    console = written("console", log)
+    assert re.match(r"\d\d:\d\d:\d\d \[info     \] backup-1 \| ", console)
+    assert console[:-1].isprintable()
+    assert json.loads(written("json", log))["event"] == "output"
+
+
+def test_what_is_quiet_is_not_written() -> None:
+    assert written("json", Log(Event.ATTEMPT_STARTED, {}, quiet=True)) == ""
+
+
+def test_what_has_no_value_is_not_shown_to_people() -> None:
+    assert "signal" not in written("console", ended(signal=None))
+    assert json.loads(written("json", ended(signal=None)))["signal"] is None
+
+
+def test_the_default_format(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        assert default_format(file) == "json"
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        assert default_format(terminal) == "console"
+    os.close(leader)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_reader_that_has_gone(form: str) -> None:
+    receiver, sender = os.pipe()
+    os.close(receiver)
+    stream = os.fdopen(sender, "w", buffering=1)
+    write = configure(form, stream)
+    for _ in range(3):
+        write(ended())
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_stream_that_was_closed(form: str, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        write = configure(form, stream)
+    write(ended())
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_full_disk(form: str) -> None:
+    stream = open("/dev/full", "w", buffering=1)  # noqa: SIM115  closing it would fail, too
+    write = configure(form, stream)
+    write(ended())
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_stream_that_cannot_hold_every_character(form: str, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w", encoding="ascii") as stream:
+        write = configure(form, stream)
+        write(ended(command="grüße"))
+        write(ended())
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert any("true" in line for line in lines)

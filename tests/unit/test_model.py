@@ -1,0 +1,1012 @@
+"""The engine in a world that goes wrong at any point: daemons crash, clocks jump.
+
+A machine of dictionaries stands for the store, the runner, and the daemon between them, which is as
+short as it can be and does what pycron/daemon.py does in the same order. After each step it is
+checked that nothing ran twice or went missing. PYCRON_MODEL_EXAMPLES: how many lives are tried.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import count, takewhile
+from zoneinfo import ZoneInfo
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from pycron.crontab.reader import ReaderContext, parse
+from pycron.crontab.table import Table
+from pycron.engine.actions import (
+    Action,
+    Drop,
+    Go,
+    Log,
+    Record,
+    RecordAttempt,
+    RecordBoot,
+    RecordCursor,
+    RecordEnded,
+    RecordGap,
+    RecordNotStarted,
+    RecordPause,
+    RecordResume,
+    RecordRevived,
+    RecordRun,
+    RecordRunner,
+    RecordStarted,
+    RecordWithdrawn,
+    RunnerAction,
+    Start,
+    Stop,
+)
+from pycron.engine.admission import Limits
+from pycron.engine.engine import Engine
+from pycron.engine.events import (
+    Booted,
+    CancelledByHand,
+    Ended,
+    InputEvent,
+    Lost,
+    Now,
+    PauseBegan,
+    PauseEnded,
+    Pressure,
+    Redriven,
+    Refused,
+    Resumed,
+    Started,
+    StartedByHand,
+    StopStarting,
+    TableLoaded,
+    TableRemoved,
+    Tick,
+    ZonesChanged,
+)
+from pycron.engine.policy import (
+    Gates,
+    failure_hook,
+    failure_hook_id,
+    is_hook,
+    is_retryable,
+    retry_delay,
+    start_delay,
+)
+from pycron.engine.runs import HEAD
+from pycron.engine.states import State
+from pycron.engine.timetable import Cursor, Gap, starting_cursor, starting_gaps
+from pycron.model.job import Job, Source
+from pycron.model.pause import Pause
+from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
+from pycron.model.settings import Settings, job_limit
+from pycron.schedule.expressions import Reboot
+from pycron.schedule.fire_times import fire_times, follows_the_wall
+from pycron.schedule.zone import UTC, Zone
+
+EXAMPLES = int(os.environ.get("PYCRON_MODEL_EXAMPLES", "300"))
+
+BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
+HOST = "host"
+BY_HAND = 1000  # the turns of Runs that were started by hand
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+TABLES = {
+    "alice": (
+        "* * * * * minutely",
+        "@every 90s every",
+        "CRON_RETRIES=2 CRON_RETRY_DELAY=20s */5 * * * * retry",
+        "CRON_JITTER=3m 10,40 * * * * jitter",
+        "@reboot boot",
+    ),
+    "bob": (
+        "CRON_CONCURRENCY=forbid * * * * * forbid",
+        "CRON_CONCURRENCY=replace * * * * * replace",
+        "CRON_CONCURRENCY=queue CRON_POOL=db * * * * * queue",
+        "CRON_MAX_RUNNING=2 CRON_POOL=db */2 * * * * pool",
+    ),
+    "carol": (
+        "CRON_START_DEADLINE=30s CRON_POOL=db 15,20 * * * * deadline",
+        "CRON_CATCHUP=all CRON_TZ=America/New_York 30 2 * * * shifted",
+        "CRON_CATCHUP=latest 0,20,40 5-8 * * * latest",
+        "CRON_ON_FAILURE=oops CRON_RETRIES=1 CRON_RETRY_UNTIL=never 5,10 6-9 * * * hooked",
+        "CRON_NAME=named CRON_RETRIES=2 CRON_RETRY_UNTIL=5m CRON_CONCURRENCY=allow"
+        " */3 * * * * named",
+    ),
+}
+EDITS = ("", "CRON_PRIORITY=3\n", "CRON_POOL=db\nCRON_MAX_RUNNING=1\n", "CRON_CONCURRENCY=queue\n")
+LIMITS = (
+    Limits(pools={"db": 1}),
+    Limits(running=2, user_running=1, pools={"db": 1}),
+    Limits(running=3, waiting=4, user_waiting=2),
+    Limits(running=9, starts_per_second=2, pools={"db": 2}),
+)
+NEW_YORK = Zone("America/New_York", ZoneInfo("America/New_York"))
+BERLIN = Zone("Europe/Berlin", ZoneInfo("Europe/Berlin"))
+
+
+@cache
+def table_of(name: str, chosen: tuple[int, ...], edit: str) -> Table:
+    lines = [TABLES[name][number] for number in chosen]
+    table = parse(
+        edit + "".join(f"{line}\n" for line in lines), Source(name, name), ReaderContext()
+    )
+    assert not table.errors
+    return table
+
+
+# ---- the store
+
+
+def gone(job: Job) -> Job:
+    """What the store knows of a Job whose entry is no longer there."""
+    said = job.settings
+    kept = Settings(pool=said.pool, kill_after=said.kill_after, retries=said.retries)
+    return replace(job, schedule=Reboot(), environment=(), settings=kept)
+
+
+@dataclass
+class Tried:
+    """An Attempt on record."""
+
+    pid: int | None = None
+    started: float | None = None
+    outcome: Outcome | None = None
+    exit_status: int | None = None
+
+
+@dataclass
+class Recorded:
+    """A Run on record."""
+
+    job: Job
+    outcome: Outcome | None = None
+    retry_at: float | None = None
+    dead: bool = False
+    by: str | None = None
+    redrive: Redrive | None = None
+    attempts: dict[int, Tried] = field(default_factory=dict)
+
+    def since(self, key: RunKey) -> float:
+        """From when on CRON_RETRY_UNTIL counts."""
+        return self.redrive.at if self.redrive else key.fire_time
+
+    @property
+    def last(self) -> int:
+        """The number of the last Attempt that it may have, as far as anything is on record."""
+        before = self.redrive.number if self.redrive else 0
+        return before + 1 + self.job.settings.retries
+
+
+class FakeStore:
+    """What pycron/store.py keeps, in dictionaries; an assertion fails where SQLite would refuse."""
+
+    def __init__(self) -> None:
+        self.runs: dict[RunKey, Recorded] = {}
+        self.gaps: list[Gap] = []
+        self.pauses: dict[str, Pause] = {}
+        self.cursor: Cursor | None = None
+        self.runner: str | None = None
+        self.boot: tuple[str, int, int] | None = None
+        self.furthest = {True: 0, False: 0}  # of the cursor: of Jobs that follow the wall, of fixed
+
+    def write(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._write(record)
+
+    def _write(self, record: Record) -> None:
+        match record:
+            case RecordRun():
+                assert record.run not in self.runs, f"UNIQUE: {record.run}"
+                self.runs[record.run] = Recorded(record.job, by=record.by)
+            case RecordAttempt():
+                attempts = self.runs[record.attempt.run].attempts
+                assert record.attempt.number not in attempts, f"UNIQUE: {record.attempt}"
+                last = self.runs[record.attempt.run].last
+                assert record.attempt.number <= last, f"too many: {record.attempt}"
+                attempts[record.attempt.number] = Tried()
+            case RecordStarted():
+                tried = self.tried(record.attempt)
+                tried.pid, tried.started = record.pid, record.started
+            case RecordEnded():
+                self._write_end(record)
+            case RecordWithdrawn():
+                del self.runs[record.attempt.run].attempts[record.attempt.number]
+            case RecordNotStarted():
+                self._end_run(record.run, record.outcome, dead=record.dead)
+            case RecordRevived():
+                run = self.runs[record.run]
+                assert run.dead
+                run.outcome, run.dead = None, False
+                run.redrive, run.retry_at = record.redrive, record.redrive.at
+            case RecordCursor():
+                self.cursor = record.cursor
+                self.furthest[True] = max(self.furthest[True], record.cursor.wall)
+                self.furthest[False] = max(self.furthest[False], record.cursor.fixed)
+            case RecordGap():
+                self.gaps.append(record.gap)
+            case RecordPause():
+                self.pauses[record.pause.scope] = record.pause
+            case RecordResume():
+                del self.pauses[record.scope]
+            case RecordBoot():
+                self.boot = record.boot_id, record.second, record.turn
+            case RecordRunner():
+                self.runner = record.instance
+
+    def _write_end(self, record: RecordEnded) -> None:
+        tried = self.tried(record.attempt)
+        assert tried.outcome is None, f"ended twice: {record.attempt}"
+        tried.outcome = record.outcome
+        tried.exit_status = record.ending.exit_status if record.ending else None
+        if record.run_outcome is not None:
+            self._end_run(record.attempt.run, record.run_outcome, dead=record.dead)
+        else:
+            self.runs[record.attempt.run].retry_at = record.retry_at
+
+    def _end_run(self, key: RunKey, outcome: Outcome, *, dead: bool) -> None:
+        run = self.runs[key]
+        assert run.outcome is None, f"ended twice: {key}"
+        run.outcome, run.dead, run.retry_at = outcome, dead, None
+
+    def tried(self, attempt: AttemptKey) -> Tried:
+        return self.runs[attempt.run].attempts[attempt.number]
+
+    def has(self, attempt: AttemptKey) -> bool:
+        return attempt.run in self.runs and attempt.number in self.runs[attempt.run].attempts
+
+    def latest(self, job_id: str) -> int | None:
+        """The last fire time of a Job that has come, as far as the clock has."""
+        reached = self.cursor.wall if self.cursor else 0
+        runs = ((key, run) for key, run in self.runs.items() if key.job_id == job_id)
+        times = (key.fire_time for key, run in runs if run.by is None and key.fire_time <= reached)
+        return max(times, default=None)
+
+    def unfinished(self) -> Iterator[tuple[RunKey, Recorded]]:
+        yield from ((key, run) for key, run in self.runs.items() if run.outcome is None)
+
+    def done_after(self, instant: int) -> list[RunKey]:
+        return [key for key, run in self.runs.items() if key.fire_time > instant and run.outcome]
+
+    def boots_in(self, second: int) -> int:
+        return self.boot[2] + 1 if self.boot and self.boot[1] == second else 0
+
+
+# ---- the runner
+
+
+@dataclass
+class Command:
+    """What the runner knows of an Attempt. `forced`: it began whatever the limits said."""
+
+    job: Job
+    forced: bool
+    pid: int | None = None
+    started: float = 0.0
+    ending: Ending | None = None
+    refused: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.ending is not None or self.refused
+
+
+class FakeRunner:
+    """What pycron/runner.py does with orders. `begun`, every start there ever was, outlives it."""
+
+    def __init__(self, instance: int, begun: set[AttemptKey]) -> None:
+        self.instance = f"runner-{instance}"
+        self.begun = begun
+        self.held: dict[AttemptKey, None] = {}
+        self.orders: dict[AttemptKey, None] = {}
+        self.commands: dict[AttemptKey, Command] = {}
+
+    def start(self, attempt: AttemptKey, command: Command, *, hold: bool) -> None:
+        if attempt not in self.commands:
+            self.commands[attempt] = command
+            (self.held if hold else self.orders)[attempt] = None
+
+    def go(self, attempt: AttemptKey) -> None:
+        if attempt in self.held:
+            del self.held[attempt]
+            self.orders[attempt] = None
+
+    def drop(self, attempt: AttemptKey) -> None:
+        if attempt in self.held:
+            del self.held[attempt]
+            del self.commands[attempt]
+
+    def fork(self, now: float) -> list[AttemptKey]:
+        """Start what is to be started; what was."""
+        started, self.orders = list(self.orders), {}
+        for attempt in started:
+            assert attempt not in self.begun, f"started twice: {attempt}"
+            self.begun.add(attempt)
+            self.commands[attempt].pid = len(self.begun)
+            self.commands[attempt].started = now
+        return started
+
+    def left_alone(self) -> None:
+        """The daemon is gone: what was held is not started, what was ordered will be."""
+        for attempt in self.held:
+            del self.commands[attempt]
+        self.held.clear()
+
+    @property
+    def running(self) -> list[AttemptKey]:
+        found = self.commands.items()
+        return [attempt for attempt, command in found if command.pid and not command.over]
+
+
+class Crash(Exception):
+    """SIGKILL."""
+
+
+def count_of(things: Iterable[object]) -> int:
+    return sum(1 for _ in things)
+
+
+durations = st.sampled_from([0.001, 0.4, 1.0, 7.0, 29.5, 59.0, 60.0, 130.0, 299.0, 600.0])
+steps = st.sampled_from([-DAY, -4 * HOUR, -3 * HOUR, -HOUR, -400, -90, -61, -30, -2, -0.3,
+                         0.3, 5, 61, 299, 301, HOUR, 3 * HOUR, 4 * HOUR, DAY])  # fmt: skip
+names = st.sampled_from(sorted(TABLES))
+scopes = st.sampled_from(["all", "user:alice", "user:bob", "pool:db"])
+
+
+class World(RuleBasedStateMachine):
+    """One machine with its clocks, its tables, its store, its runner and, at times, a daemon."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wall = BEGIN
+        self.steady = 1000.0
+        self.latest = BEGIN  # that any daemon has seen
+        self.zone = UTC
+        self.store = FakeStore()
+        self.serial = count(1)
+        self.begun: set[AttemptKey] = set()
+        self.runner = FakeRunner(next(self.serial), self.begun)
+        self.boot_id = "boot-1"
+        self.files: dict[str, Table] = {}
+        self.since: dict[str, dict[bool, int]] = {}  # by table: how far the cursor was, by kind
+        self.engine: Engine | None = None
+        self.turn: list[Action] = []
+        self.acknowledge: list[AttemptKey] = []
+        self.heard: list[AttemptKey] = []  # what the runner has said and nobody has read
+        self.fuse: int | None = None
+        self.limits = LIMITS[0]
+        self.was_set_back = False
+        self.forced: set[RunKey] = set()
+        self.again: set[AttemptKey] = set()
+
+    def zone_of(self, name: str | None) -> Zone:
+        return NEW_YORK if name == "America/New_York" else self.zone
+
+    # ---- the daemon, as in pycron/daemon.py
+
+    @initialize(limits=st.sampled_from(LIMITS), chosen=st.data())
+    def first_start(self, limits: Limits, chosen: st.DataObject) -> None:
+        self.limits = limits
+        for name in chosen.draw(st.sets(names)):
+            self.files[name] = table_of(name, tuple(range(len(TABLES[name]))), "")
+            self.since[name] = {True: int(BEGIN), False: int(BEGIN)}
+        self.start_daemon()
+
+    def start_daemon(self) -> None:
+        """Daemon.__init__ and the beginning of Daemon.run."""
+        now = int(self.wall)
+        cursor = starting_cursor(self.store.cursor, now)
+        self.engine = Engine(
+            self.zone_of,
+            cursor,
+            starting_gaps(self.store.cursor, now),
+            HOST,
+            self.limits,
+            Gates(load=4.0),
+            list(self.store.pauses.values()),
+            self.store.done_after(cursor.wall),
+        )
+        self.turn, self.acknowledge, self.heard = [], [], []
+        with self.until_it_crashes():
+            for table in self.files.values():
+                self.feed(TableLoaded(table))
+            self.resume()
+            self.meet_runner()
+            if self.store.boot is None or self.store.boot[0] != self.boot_id:
+                self.feed(Booted(self.boot_id, self.store.boots_in(now)))
+            self.perform()
+            self.tick()
+
+    def feed(self, event: InputEvent) -> list[Action]:
+        assert self.engine
+        self.latest = max(self.latest, self.wall)
+        hooked = isinstance(event, Ended | Refused | Lost) and self.has_hook(event.attempt)
+        actions = self.engine.handle(event, Now(self.wall, self.steady))
+        if hooked:
+            self.check_hook(actions)
+        for action in actions:
+            if isinstance(action, RecordEnded) and action.retry_at is not None:
+                self.check_retry(action.attempt.run, action.retry_at)
+            elif isinstance(action, RecordEnded) and action.dead:
+                self.check_dead(action)
+        self.turn += actions
+        return actions
+
+    def has_hook(self, attempt: AttemptKey) -> bool:
+        """Whether its Job has CRON_ON_FAILURE, by what the engine takes it for."""
+        assert self.engine
+        if attempt.run not in self.store.runs:
+            return False
+        if self.store.runs[attempt.run].job.settings.on_failure is None:
+            return False
+        alive = (live for live in self.engine.alive if live.attempt == attempt)
+        return any(live.job.settings.on_failure for live in alive)
+
+    def resume(self) -> None:
+        """Recovery.resume."""
+        assert self.engine
+        jobs = {job.id: job for job in self.engine.jobs()}
+        hooks = {failure_hook_id(job.id): job for job in jobs.values() if job.settings.on_failure}
+        for key, run in list(self.store.unfinished()):
+            number = max(run.attempts, default=0)
+            tried = run.attempts.get(number, Tried())
+            job = jobs.get(run.job.id)
+            if job is None and run.job.id in hooks:
+                job = self.hook_again(hooks[run.job.id], key)
+            attempt = AttemptKey(key, number)
+            event = Resumed(
+                attempt,
+                job or gone(run.job),
+                tried.pid,
+                tried.started,
+                run.retry_at,
+                tried.outcome,
+                gone=job is None,
+                redrive=run.redrive,
+                latest=self.store.latest(key.job_id),
+            )
+            if attempt in self.runner.commands:
+                self.runner.commands[attempt].job = event.job
+            self.feed(event)
+
+    def hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
+        """Recovery._hook_again: the Run that failed may have been redriven since."""
+        key = RunKey(job.id, hook_run.fire_time, hook_run.turn)
+        run = self.store.runs.get(key)
+        ended = [tried for tried in run.attempts.values() if tried.outcome] if run else []
+        if not ended:
+            return None
+        assert ended[-1].outcome is not None
+        return failure_hook(job, key, ended[-1].outcome, ended[-1].exit_status)
+
+    def meet_runner(self) -> None:
+        """RunnerLink.meet and Commands.met."""
+        assert self.engine
+        self.runner.fork(self.wall)
+        same = self.store.runner == self.runner.instance
+        for running in self.engine.attempts:
+            if running.attempt in self.runner.commands:
+                continue
+            if running.state is State.HELD or (same and running.pid is None):
+                self.again.add(running.attempt)
+                self.turn += self.engine.start_again(running.attempt)
+            else:
+                self.feed(Lost(running.attempt, "the runner died"))
+        self.turn.append(RecordRunner(self.runner.instance))
+        for attempt in list(self.runner.commands):
+            self.hear(attempt)
+
+    def hear(self, attempt: AttemptKey) -> None:
+        """Commands.heard."""
+        command = self.runner.commands.get(attempt)
+        if command is None:
+            return
+        if command.pid:
+            self.feed(Started(attempt, command.pid, command.started))
+        if command.ending:
+            self.feed(Ended(attempt, command.ending))
+        elif command.refused:
+            self.feed(Refused(attempt, "cannot fork"))
+        if command.over:
+            self.acknowledge.append(attempt)
+
+    def perform(self) -> None:
+        """Daemon._perform; between any two steps of it the daemon may be killed."""
+        while self.turn or self.acknowledge:
+            actions, self.turn = self.turn, []
+            acknowledge, self.acknowledge = self.acknowledge, []
+            recorded = list(takewhile(lambda action: isinstance(action, RunnerAction), actions))
+            self.order(recorded)
+            self.burn()
+            self.store.write(
+                [action for action in actions if not isinstance(action, RunnerAction | Log)]
+            )
+            self.burn()
+            self.order(actions[len(recorded) :])
+            for attempt in acknowledge:
+                self.runner.commands.pop(attempt, None)
+
+    def order(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start():
+                    self.order_start(action)
+                case Go():
+                    held = [a for a in self.runner.held if a.run.fire_time <= action.until]
+                    for attempt in held:
+                        self.check_time(attempt, self.runner.commands[attempt].job, HEAD)
+                        self.runner.go(attempt)
+                case Drop():
+                    self.runner.drop(action.attempt)
+                case Stop():
+                    self.stop_command(action.attempt)
+                case _:
+                    continue
+            self.burn()
+
+    def order_start(self, start: Start) -> None:
+        attempt, job = start.attempt, start.job
+        assert self.store.has(attempt), f"not on record: {attempt}"
+        if not start.hold:
+            self.check_time(attempt, job)
+        forced = attempt.run in self.forced
+        if attempt not in self.again:
+            if not forced:
+                self.check_limits(job)
+            self.check_deadline(attempt, job)
+        self.runner.start(attempt, Command(job, forced), hold=start.hold)
+
+    def stop_command(self, attempt: AttemptKey) -> None:
+        """TERM ends it, if the runner has it; else there is nothing to end."""
+        command = self.runner.commands.get(attempt)
+        if command and not command.over:
+            self.runner.fork(self.wall)
+            command.ending = replace(self.ending(), cause=Cause.CANCELLED, signal=15)
+            self.heard.append(attempt)
+
+    def ending(self, exit_status: int | None = 0, cause: Cause | None = None) -> Ending:
+        return Ending(self.wall, exit_status, None, 0.1, 4096, 0, cause=cause)
+
+    def tick(self) -> None:
+        """What the loop does when it is time."""
+        if self.engine is None:
+            return
+        self.feed(Tick())
+        self.perform()
+        if self.engine.stopping:
+            return
+        wakeup = self.engine.next_wakeup()
+        if wakeup is not None and wakeup <= self.wall:  # after the word for what was held, the rest
+            self.feed(Tick())
+            self.perform()
+        self.check_wakeup()
+        self.check_waiting()
+
+    def burn(self) -> None:
+        if self.fuse is None:
+            return
+        self.fuse -= 1
+        if self.fuse < 0:
+            raise Crash
+
+    def until_it_crashes(self) -> "Lifetime":
+        return Lifetime(self)
+
+    def crash(self) -> None:
+        self.engine = None
+        self.fuse = None
+        self.turn, self.acknowledge, self.heard = [], [], []
+        self.again.clear()
+        self.runner.left_alone()
+
+    def tell(self, *events: InputEvent) -> None:
+        """Something comes from outside, and the turn of the loop ends with it."""
+        with self.until_it_crashes():
+            for event in events:
+                self.feed(event)
+            self.perform()
+
+    # ---- time
+
+    @rule(seconds=durations)
+    def time_passes(self, seconds: float) -> None:
+        """The daemon wakes as often as it wants to."""
+        self.live_through(seconds)
+
+    @rule(hours=st.integers(1, 6), exit_status=st.sampled_from([0, 1]))
+    def hours_pass(self, hours: int, exit_status: int) -> None:
+        """Whatever runs, ends."""
+        self.live_through(hours * HOUR, lambda: self.end_all(exit_status))
+
+    def live_through(self, seconds: float, each_time: Callable[[], None] | None = None) -> None:
+        left = seconds
+        while left > 0:
+            wakeup = self.engine.next_wakeup() if self.engine else None
+            until = MINUTE if wakeup is None else wakeup - self.wall
+            pause = min(max(until, 0.0005), MINUTE, left)
+            self.pass_time(pause)
+            left -= pause
+            with self.until_it_crashes():
+                self.tick()
+            if each_time:
+                each_time()
+
+    @rule(seconds=durations)
+    def the_machine_is_busy(self, seconds: float) -> None:
+        """Time passes, and the daemon comes late."""
+        self.pass_time(seconds)
+        with self.until_it_crashes():
+            self.tick()
+
+    @rule(seconds=steps)
+    def the_clock_is_set(self, seconds: float) -> None:
+        self.wall += seconds
+        self.was_set_back |= seconds < 0
+
+    @rule()
+    def tick_now(self) -> None:
+        with self.until_it_crashes():
+            self.tick()
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+    # ---- tables and zones
+
+    @rule(name=names, edit=st.sampled_from(EDITS), chosen=st.data())
+    def a_table_is_edited(self, name: str, edit: str, chosen: st.DataObject) -> None:
+        numbers = chosen.draw(st.sets(st.integers(0, len(TABLES[name]) - 1), min_size=1))
+        self.change_table(name, table_of(name, tuple(sorted(numbers)), edit))
+
+    @rule(name=names)
+    def a_table_is_removed(self, name: str) -> None:
+        if name in self.files:
+            self.change_table(name, None)
+
+    def change_table(self, name: str, table: Table | None) -> None:
+        self.files.pop(name, None)
+        self.since.pop(name, None)
+        if table:
+            self.files[name] = table
+        if self.engine:
+            self.tell(TableLoaded(table) if table else TableRemoved(name))
+        if table:
+            self.since[name] = self.reached()
+
+    @rule(zone=st.sampled_from([UTC, BERLIN]))
+    def the_zone_is_another(self, zone: Zone) -> None:
+        """Only with a daemon that sees it: what lay between would be of one zone or the other."""
+        if self.engine is None:
+            return
+        self.tell()
+        self.zone = zone
+        self.tell(ZonesChanged())
+        self.since = {name: self.reached() for name in self.files}
+
+    def reached(self) -> dict[bool, int]:
+        """As far as any cursor may be, so that what is due after it must be accounted for."""
+        highest = int(max(self.latest, self.wall)) + 1
+        return {wall: max(most, highest) for wall, most in self.store.furthest.items()}
+
+    # ---- the runner
+
+    @rule()
+    def the_runner_starts(self) -> None:
+        self.heard += self.runner.fork(self.wall)
+
+    @rule()
+    def the_daemon_listens(self) -> None:
+        if self.engine is None:
+            return
+        with self.until_it_crashes():
+            heard, self.heard = self.heard, []
+            for attempt in heard:
+                self.hear(attempt)
+            self.perform()
+
+    @precondition(lambda self: self.runner.running)
+    @rule(which=st.data(), exit_status=st.sampled_from([0, 0, 1, 75, 127]))
+    def a_command_ends(self, which: st.DataObject, exit_status: int) -> None:
+        attempt = which.draw(st.sampled_from(self.runner.running))
+        self.runner.commands[attempt].ending = self.ending(exit_status)
+        self.heard.append(attempt)
+
+    @precondition(lambda self: self.runner.running)
+    @rule()
+    def all_fail(self) -> None:
+        for attempt in self.runner.running:
+            self.runner.commands[attempt].ending = self.ending(1)
+            self.heard.append(attempt)
+        self.the_daemon_listens()
+
+    @rule()
+    def all_end(self) -> None:
+        self.end_all(0)
+
+    def end_all(self, exit_status: int) -> None:
+        self.the_runner_starts()
+        for attempt in self.runner.running:
+            self.runner.commands[attempt].ending = self.ending(exit_status)
+            self.heard.append(attempt)
+        self.the_daemon_listens()
+
+    @precondition(lambda self: self.runner.orders)
+    @rule()
+    def nothing_can_be_forked(self) -> None:
+        for attempt in self.runner.orders:
+            self.runner.commands[attempt].refused = True
+            self.heard.append(attempt)
+        self.runner.orders.clear()
+
+    @rule()
+    def the_runner_dies(self) -> None:
+        self.runner = FakeRunner(next(self.serial), self.begun)
+        self.heard = []
+        if self.engine:
+            with self.until_it_crashes():
+                self.meet_runner()
+                self.perform()
+
+    # ---- the daemon's end and beginning
+
+    @rule()
+    def the_daemon_is_killed(self) -> None:
+        self.crash()
+
+    @rule(steps=st.integers(0, 12))
+    def the_daemon_will_be_killed(self, steps: int) -> None:
+        """In the middle of what it performs, after so many steps of it."""
+        if self.engine:
+            self.fuse = steps
+
+    @rule()
+    def the_machine_reboots(self) -> None:
+        self.crash()
+        self.runner = FakeRunner(next(self.serial), self.begun)
+        self.boot_id = f"boot-{next(self.serial)}"
+        self.pass_time(20)
+        self.start_daemon()
+
+    @rule()
+    def the_daemon_is_told_to_stop(self) -> None:
+        if self.engine:
+            self.tell(StopStarting())
+
+    @precondition(lambda self: self.engine is None or self.engine.stopping)
+    @rule()
+    def the_daemon_starts(self) -> None:
+        self.crash()
+        self.start_daemon()
+
+    # ---- what people do
+
+    @property
+    def works(self) -> bool:
+        return self.engine is not None and not self.engine.stopping
+
+    @precondition(lambda self: self.works and self.engine.jobs())
+    @rule(which=st.data(), force=st.booleans())
+    def a_job_is_started(self, which: st.DataObject, force: bool) -> None:
+        assert self.engine
+        job = which.draw(st.sampled_from(self.engine.jobs()))
+        run = RunKey(job.id, int(self.wall), BY_HAND)
+        while run in self.store.runs or self.engine.is_alive(run):
+            run = RunKey(job.id, run.fire_time, run.turn + 1)
+        if force:
+            self.forced.add(run)
+        self.tell(StartedByHand(job, "alice", run.turn, force))
+
+    @precondition(lambda self: self.works and self.engine.alive)
+    @rule(which=st.data())
+    def a_run_is_cancelled(self, which: st.DataObject) -> None:
+        assert self.engine
+        live = which.draw(st.sampled_from(self.engine.alive))
+        self.tell(CancelledByHand(live.run, "alice"))
+
+    @precondition(lambda self: self.works)
+    @rule(scope=scopes, seconds=st.sampled_from([None, 5.0, 600.0]))
+    def a_pause_begins(self, scope: str, seconds: float | None) -> None:
+        until = None if seconds is None else self.wall + seconds
+        self.tell(PauseBegan(Pause(scope, self.wall, until, "alice")))
+
+    @precondition(lambda self: self.works and self.engine.pauses)
+    @rule(which=st.data())
+    def a_pause_ends(self, which: st.DataObject) -> None:
+        assert self.engine
+        pause = which.draw(st.sampled_from(self.engine.pauses))
+        self.tell(PauseEnded(pause.scope))
+
+    @precondition(lambda self: self.works)
+    @rule(killed=st.booleans())
+    def a_dead_letter_is_redriven(self, killed: bool) -> None:
+        """And the daemon may be killed at once, and started again."""
+        assert self.engine
+        jobs = {job.id: job for job in self.engine.jobs()}
+        for key, run in self.store.runs.items():
+            if run.dead and key.job_id in jobs:
+                number = max(run.attempts, default=0)
+                self.tell(Redriven(AttemptKey(key, number), jobs[key.job_id]))
+                if killed:
+                    self.crash()
+                    self.start_daemon()
+                return
+
+    @precondition(lambda self: self.works)
+    @rule(load=st.sampled_from([1.0, 1.0, 9.0]))
+    def the_load_is(self, load: float) -> None:
+        self.tell(Pressure(load, 2**33), Tick())
+
+    # ---- what must hold when a command is handed over
+
+    def check_time(self, attempt: AttemptKey, job: Job, head: float = 0.0) -> None:
+        """Not before its fire time, as far as any clock has ever shown, but for a moment."""
+        now = max(self.wall, self.latest) + head
+        assert now >= attempt.run.fire_time, f"too early: {attempt}"
+        if attempt.number == 1 and attempt.run.turn < BY_HAND and not is_hook(job):
+            planned = attempt.run.fire_time + start_delay(job, HOST)
+            assert now >= planned, f"before its delay: {attempt}"
+
+    def check_limits(self, job: Job) -> None:
+        """There is room for one more of this Job."""
+        others = [command.job for command in self.runner.commands.values() if not command.over]
+        pool = self.limits.pools.get(job.settings.pool or "")
+        for taken, most in (
+            (len(others), self.limits.running),
+            (count_of(1 for other in others if other.user == job.user), self.limits.user_running),
+            (count_of(1 for o in others if o.settings.pool == job.settings.pool), pool),
+            (count_of(1 for other in others if other.id == job.id), job_limit(job.settings)),
+        ):
+            assert most is None or taken < most, (job.command, taken, most)
+
+    def check_deadline(self, attempt: AttemptKey, job: Job) -> None:
+        deadline = job.settings.start_deadline
+        if deadline is not None and attempt.number == 1 and attempt.run.turn < BY_HAND:
+            late = self.wall - attempt.run.fire_time - start_delay(job, HOST)
+            assert late <= deadline + 1, f"{late} s late: {attempt}"
+
+    def check_retry(self, key: RunKey, at: float) -> None:
+        """CRON_RETRY_UNTIL, which counts from the last redrive."""
+        run = self.store.runs[key]
+        since = run.since(key)
+        until = run.job.settings.retry_until
+        if isinstance(until, int):
+            assert at <= since + until, f"too late for a retry: {key}"
+        elif until == "next" and not self.was_set_back:
+            assert (self.store.latest(key.job_id) or 0) <= since, f"overtaken: {key}"
+
+    def check_dead(self, end: RecordEnded) -> None:
+        """No dead letter had a retry left, as long as its entry was there."""
+        assert self.engine
+        key, number = end.attempt.run, end.attempt.number
+        run = self.store.runs[key]
+        said = run.job.settings
+        status = end.ending.exit_status if end.ending else None
+        if number == run.last or not is_retryable(said, end.outcome, status):
+            return
+        retry_at = self.wall + retry_delay(said, key, number)
+        too_late = (
+            isinstance(said.retry_until, int) and retry_at > run.since(key) + said.retry_until
+        )
+        assert too_late or not self.engine.jobs().find({run.job.id}), f"too few: {end.attempt}"
+
+    def check_hook(self, actions: list[Action]) -> None:
+        """CRON_ON_FAILURE: of a Run that has failed for good, for the first time; of no other."""
+        assert self.engine
+        hooks = [a for a in actions if isinstance(a, RecordRun) and is_hook(a.job)]
+        failed = [
+            action
+            for action in actions
+            if isinstance(action, RecordEnded)
+            and action.run_outcome not in (None, Outcome.SUCCEEDED, Outcome.CANCELLED)
+            and self.store.runs[action.attempt.run].redrive is None
+        ]
+        assert len(hooks) == len(failed), hooks  # also while stopping: it waits in the store
+
+    # ---- what must hold after a tick
+
+    def check_wakeup(self) -> None:
+        """It doesn't turn in circles."""
+        assert self.engine
+        wakeup = self.engine.next_wakeup()
+        assert wakeup is None or wakeup > self.wall, wakeup - self.wall
+
+    def check_waiting(self) -> None:
+        """Whoever waits has a time to wait for, or a reason that holds."""
+        assert self.engine
+        holders = [live.job for live in self.engine.attempts]
+        admission = self.engine.admission
+        assert admission.running == len(holders)
+        for live in self.engine.waiting:
+            if live.state is State.WAITING:
+                assert live.why or live.planned > self.wall, f"forgotten: {live.run}"
+                continue
+            assert live.why
+            if live.why.startswith("limits.running"):
+                assert len(holders) >= (self.limits.running or 0)
+            elif live.why.startswith("limits.user_running"):
+                same = [job for job in holders if job.user == live.job.user]
+                assert len(same) >= (self.limits.user_running or 0)
+            elif live.why.startswith("limits.starts"):
+                assert admission.patience() < float("inf")
+            else:
+                assert live.why == admission.closed or live.why.startswith(("as many", "pools."))
+
+    # ---- what must hold at any time
+
+    @invariant()
+    def every_run_on_record_is_taken_care_of(self) -> None:
+        if self.engine is None or self.engine.stopping or self.turn:
+            return
+        alive = {live.run: live for live in self.engine.alive}
+        unfinished = dict(self.store.unfinished())
+        assert alive.keys() == unfinished.keys()
+        for key, live in alive.items():
+            tried = unfinished[key].attempts
+            assert live.number == max(tried, default=0), key
+            waits = live.state in (State.WAITING, State.QUEUED)
+            assert waits == (not tried or tried[live.number].outcome is not None), key
+            assert not waits or not tried or live.planned == unfinished[key].retry_at, key
+
+    @invariant()
+    def what_the_engine_takes_for_running_is_known_to_the_runner(self) -> None:
+        if self.engine is None or self.turn:
+            return
+        for live in self.engine.attempts:
+            assert live.attempt in self.runner.commands, live
+        for attempt, command in self.runner.commands.items():
+            assert command.over or self.engine.is_alive(attempt.run), attempt
+
+    def teardown(self) -> None:
+        self.account()
+
+    @rule()
+    def account(self) -> None:
+        """Every fire time of an entry that stayed has its Run, or lies in a gap on record."""
+        gaps: dict[bool, list[Gap]] = defaultdict(list)
+        for gap in self.store.gaps:
+            gaps[gap.wall].append(gap)
+        for name, since in self.since.items():
+            for job in self.files[name].jobs:
+                if not isinstance(job.schedule, Reboot):
+                    wall = follows_the_wall(job.schedule)
+                    self.account_for(job, since[wall], self.store.furthest[wall], gaps[wall])
+
+    def account_for(self, job: Job, after: int, until: int, gaps: list[Gap]) -> None:
+        for fire in fire_times(job.schedule, self.zone_of(job.zone), after + 1, until + 1):
+            passed_over = any(gap.after < fire <= gap.until for gap in gaps)
+            assert passed_over or any(
+                RunKey(job.id, fire, turn) in self.store.runs for turn in range(5)
+            ), f"{job.command}: {fire} is lost"
+
+
+class Lifetime:
+    """Of a daemon: it may end within."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if kind is not Crash:
+            return False
+        self.world.crash()
+        return True
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(
+    deadline=None,
+    max_examples=EXAMPLES,
+    stateful_step_count=50,
+    suppress_health_check=list(HealthCheck),
+)
