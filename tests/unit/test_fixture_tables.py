@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pycron.crontab import Judge, parse
-from pycron.entries import Table
-from pycron.firetime import fire_times
-from pycron.model import Source
-from pycron.zone import END_OF_TIME, Zone
-from pycron.zonedata import ZoneData
+from pycron.crontab.reader import ReaderContext, parse
+from pycron.crontab.table import Table
+from pycron.model.job import Source
+from pycron.schedule.fire_times import fire_times
+from pycron.schedule.zone import END_OF_TIME, Zone
+from pycron.system.zone_data import ZoneData
 
-TABLES = Path(__file__).parent / "fixtures" / "tables"
+TABLES = Path(__file__).parents[1] / "fixtures" / "tables"
 CORPUS = Path(os.environ.get("PYCRON_CORPUS", "/nowhere"))
 EXPECTED: dict[str, Any] = tomllib.loads((TABLES / "expected.toml").read_text())
 ROWS: list[dict[str, Any]] = EXPECTED["table"]
@@ -30,14 +30,14 @@ each_table = pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in RO
 
 
 @cache
-def judge() -> Judge:
-    return Judge(zone_exists=ZoneData().exists, user_exists=EXPECTED["users"].__contains__)
+def context() -> ReaderContext:
+    return ReaderContext(zone_exists=ZoneData().exists, user_exists=EXPECTED["users"].__contains__)
 
 
 def read(row: dict[str, Any]) -> Table:
     text = (TABLES / row["file"]).read_bytes().decode("utf-8", "surrogateescape")
     owner = row.get("owner", "alice") if row["file"].startswith("user/") else None
-    return parse(text, Source(row["file"], owner), judge())
+    return parse(text, Source(row["file"], owner), context())
 
 
 def test_every_table_has_a_row_and_every_row_a_table() -> None:
