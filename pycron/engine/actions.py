@@ -1,27 +1,24 @@
-"""What goes into the engine, and what comes out of it: events and actions.
+"""What comes out of the engine: actions, as values.
 
-An event says what has happened, an action what is to be done; both are values. Records are actions
-that change what is on disk; a caller performs them before it starts anything.
+A record is an action that changes what is on disk. The daemon performs the actions of one turn by
+phase, in the order of `Decisions`; so everything is recorded before it is started.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pycron.engine.log_events import Event
 from pycron.engine.timetable import Cursor, Gap
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 
-# ---- events
-
-
-# ---- actions
+# ---- records
 
 
 @dataclass(frozen=True, slots=True)
 class RecordRun:
-    """A Run has come to be; `by` is the user who has started it by hand."""
+    """A Run has come to be; `by` is the user who started it by hand."""
 
     run: RunKey
     job: Job
@@ -30,13 +27,15 @@ class RecordRun:
 
 @dataclass(frozen=True, slots=True)
 class RecordAttempt:
-    """Written before the Attempt is started."""
+    """An Attempt is about to be handed to the runner."""
 
     attempt: AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
 class RecordStarted:
+    """The runner has started the Attempt at this UTC second."""
+
     attempt: AttemptKey
     pid: int
     started: float
@@ -44,9 +43,10 @@ class RecordStarted:
 
 @dataclass(frozen=True, slots=True)
 class RecordEnded:
-    """The end of an Attempt and, with `run_outcome`, of its Run.
+    """An Attempt has ended; with `run_outcome`, its Run has ended, too.
 
-    Without, the Run goes on with another Attempt at `retry_at`. `dead`: its retries are used up.
+    Without `run_outcome`, the next Attempt of the Run is due at `retry_at`. `dead`: the Run has
+    used up its retries.
     """
 
     attempt: AttemptKey
@@ -60,14 +60,14 @@ class RecordEnded:
 
 @dataclass(frozen=True, slots=True)
 class RecordWithdrawn:
-    """The Attempt was not started and will not be: as if it had never been recorded."""
+    """The Attempt was not started and will not be: its record is removed."""
 
     attempt: AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
 class RecordNotStarted:
-    """The end of a Run of which no Attempt, or no further one, is started."""
+    """The Run has ended without an Attempt, or without a further one."""
 
     run: RunKey
     outcome: Outcome
@@ -77,7 +77,7 @@ class RecordNotStarted:
 
 @dataclass(frozen=True, slots=True)
 class RecordRevived:
-    """A dead letter is a living Run again, whose next Attempt is due at once."""
+    """A dead letter was redriven; its next Attempt is due at once."""
 
     run: RunKey
     redrive: Redrive
@@ -85,6 +85,8 @@ class RecordRevived:
 
 @dataclass(frozen=True, slots=True)
 class RecordCursor:
+    """How far the timetable has come."""
+
     cursor: Cursor
 
 
@@ -98,7 +100,7 @@ class RecordGap:
 
 @dataclass(frozen=True, slots=True)
 class RecordPause:
-    """A pause holds from now on; one of the same scope is replaced."""
+    """A pause holds from now on; it replaces a pause of the same scope."""
 
     pause: Pause
 
@@ -107,11 +109,13 @@ class RecordPause:
 class RecordResume:
     """The pause of this scope is over."""
 
-    scope: str
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
 class RecordBoot:
+    """The @reboot Jobs of this boot are recorded."""
+
     boot_id: str
     second: int
     turn: int
@@ -119,7 +123,7 @@ class RecordBoot:
 
 @dataclass(frozen=True, slots=True)
 class RecordRunner:
-    """Written before anything is handed to this runner process."""
+    """Attempts will be handed to this runner process from now on."""
 
     instance: str
 
@@ -131,9 +135,12 @@ Record = (
 )  # fmt: skip
 
 
+# ---- what the runner is told
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Hand the Attempt to the runner; with `hold`, it is to wait there for Go or Drop."""
+    """Hand an Attempt to the runner; with `hold`, the runner waits for Release or Withdraw."""
 
     attempt: AttemptKey
     job: Job
@@ -141,14 +148,17 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Go:
-    """What the runner holds until this UTC second may begin then; it has come, or is about to."""
+class Release:
+    """The runner starts all Attempts that it holds for fire times up to this UTC second.
+
+    That second has come, or comes in a moment; the runner waits for it.
+    """
 
     until: int
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class Withdraw:
     """The runner is not to start an Attempt that it holds."""
 
     attempt: AttemptKey
@@ -156,33 +166,66 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End an Attempt: TERM to all its processes, KILL `kill_after` seconds later."""
+    """End an Attempt: TERM to all its processes, and KILL `kill_after` seconds later."""
 
     attempt: AttemptKey
     reason: str
     kill_after: int
 
 
+RunnerAction = Start | Release | Withdraw | Stop
+
+
+# ---- what the log is told
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
+    """One event of the log. `quiet`: do not write it; `bad`: write it as a warning."""
+
     event: Event
     fields: Mapping[str, object]
     quiet: bool = False
     bad: bool = False
 
 
-RunnerAction = Start | Go | Drop | Stop
 Action = Record | RunnerAction | Log
 
 
 @dataclass(slots=True)
 class Decisions:
-    """What an event leads to. `first`: orders on what is on record already."""
+    """What events lead to, by phase; the daemon performs the phases in this order.
 
-    first: list[RunnerAction] = field(default_factory=list)
+    `released`: the runner holds these Attempts already, so nothing has to be written first. Then
+    `records` are written, in one transaction. Then the runner gets `actions`, then `logs` are
+    written.
+    """
+
+    released: list[Release] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
-    orders: list[RunnerAction] = field(default_factory=list)
+    actions: list[RunnerAction] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
 
-    def in_order(self) -> list[Action]:
-        return [*self.first, *self.records, *self.orders, *self.logs]
+    def __bool__(self) -> bool:
+        return bool(self.released or self.records or self.actions or self.logs)
+
+    def __iter__(self) -> Iterator[Action]:
+        """All actions, in the order in which they are to be performed."""
+        yield from self.released
+        yield from self.records
+        yield from self.actions
+        yield from self.logs
+
+    def add(self, later: "Decisions") -> None:
+        """Add what a later event of the same turn leads to.
+
+        An Attempt that this turn hands to the runner, to be held, can be released only after that.
+        """
+        holds = any(isinstance(action, Start) and action.hold for action in self.actions)
+        self.records += later.records
+        self.actions += later.actions
+        self.logs += later.logs
+        if holds:
+            self.actions += later.released
+        else:
+            self.released += later.released

@@ -1,19 +1,22 @@
-"""What goes into the engine: events, as values."""
+"""What goes into the engine: events, as values. An event says what has happened."""
 
 from dataclasses import dataclass
 
 from pycron.crontab.table import Table
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The two clocks. `wall`: UTC seconds. `steady`: seconds on a clock that nobody sets."""
+    """The two clocks. `wall`: UTC seconds. `steady`: seconds of a clock that is never set."""
 
     wall: float
     steady: float
+
+
+# ---- time, tables, machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Tick:
 class Booted:
     """The daemon has read its tables for the first time since the machine started.
 
-    `turn` tells the boots of one second apart.
+    `turn` distinguishes several boots within one second.
     """
 
     boot_id: str
@@ -34,27 +37,46 @@ class Booted:
 
 @dataclass(frozen=True, slots=True)
 class TableLoaded:
+    """A table is new or has changed."""
+
     table: Table
 
 
 @dataclass(frozen=True, slots=True)
 class TableRemoved:
+    """The table of this name is gone."""
+
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ZonesChanged:
-    """Zone data or the machine's zone are others now."""
+    """The zone data, or the machine's zone, has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """How busy the machine is: the load of the last minute, and the free memory in bytes."""
+
+    load: float
+    free_memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopStarting:
+    """The daemon stops: no Run starts from now on; running commands go on."""
+
+
+# ---- what an earlier daemon left
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A Run that an earlier daemon left behind; Attempt 0 when none was begun.
+    """A Run that an earlier daemon left unfinished; Attempt 0 if none was recorded.
 
-    `retry_at`: when the next Attempt is due, where the last one has ended as `outcome`, with
-    `exit_status`. `gone`: the entry is no longer there, so no Attempt can be begun. `redrive`: the
-    last one, of a Run that has been a dead letter. `latest`: the last fire time of its Job that has
-    come.
+    If the last Attempt has ended, `outcome` and `exit_status` say how, and the next one is due at
+    `retry_at`. `gone`: the entry was removed, so no further Attempt starts. `redrive`: the last
+    redrive, if the Run was a dead letter. `latest`: the last fire time of its Job that has come.
     """
 
     attempt: AttemptKey
@@ -69,9 +91,12 @@ class Resumed:
     exit_status: int | None = None
 
 
+# ---- what users and operators want
+
+
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """An operator puts a dead letter back: one more round of Attempts, after this one."""
+    """An operator redrives a dead letter: one more round of Attempts, after this one."""
 
     attempt: AttemptKey
     job: Job
@@ -79,7 +104,7 @@ class Redriven:
 
 @dataclass(frozen=True, slots=True)
 class StartedByHand:
-    """A user starts a Job now; with `force`, whatever limits and pauses say.
+    """A user starts a Job now; with `force`, regardless of limits and pauses.
 
     `turn` makes an identity that no other Run has.
     """
@@ -92,7 +117,7 @@ class StartedByHand:
 
 @dataclass(frozen=True, slots=True)
 class CancelledByHand:
-    """A user ends a Run: TERM, and KILL after so many seconds; None is the setting of the Job."""
+    """A user ends a Run: TERM, then KILL after `kill_after` seconds (None: the Job's setting)."""
 
     run: RunKey
     by: str
@@ -101,24 +126,39 @@ class CancelledByHand:
 
 @dataclass(frozen=True, slots=True)
 class PauseBegan:
+    """A user pauses a scope."""
+
     pause: Pause
 
 
 @dataclass(frozen=True, slots=True)
 class PauseEnded:
-    scope: str
+    """A user resumes a scope."""
+
+    scope: Scope
+
+
+# ---- what the runner reports
 
 
 @dataclass(frozen=True, slots=True)
-class Pressure:
-    """How busy the machine is: its load of the last minute, and its free memory in bytes."""
+class RunnerMet:
+    """The daemon is connected to this runner process; Attempts are handed to it from now on."""
 
-    load: float
-    free_memory: int
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeverStarted:
+    """An Attempt is recorded, and the runner is known never to have started it."""
+
+    attempt: AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
+    """The runner has started the Attempt at this UTC second."""
+
     attempt: AttemptKey
     pid: int
     started: float
@@ -135,6 +175,8 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
+    """The Attempt has ended."""
+
     attempt: AttemptKey
     ending: Ending
 
@@ -147,13 +189,8 @@ class Lost:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopStarting:
-    """From now on no Run is begun; those that run go on."""
-
-
 InputEvent = (
-    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Resumed | Redriven | StartedByHand
-    | CancelledByHand | PauseBegan | PauseEnded | Pressure | Started | Refused | Ended | Lost
-    | StopStarting
+    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | StopStarting | Resumed
+    | Redriven | StartedByHand | CancelledByHand | PauseBegan | PauseEnded | RunnerMet
+    | NeverStarted | Started | Refused | Ended | Lost
 )  # fmt: skip

@@ -1,163 +1,108 @@
-"""What becomes of a Run, from its fire time to its end: the one place where it changes its state.
+"""What happens to a Run from its fire time until its Attempt is handed over, or it is given up.
 
-The states and what leads from one to the next are in lifecycle.py; who gets a place, when there are
-fewer than are wanted, is admission.py's to say. When something happens, and to which Runs, is the
-engine's.
+The states and their steps are in states.py. What happens to an Attempt is in attempts.py; which
+Runs the limits admit, in admission.py. Which Runs an event concerns is decided in engine.py.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import count
 
+from pycron.crontab.entries import Entries
 from pycron.engine import reports
-from pycron.engine.actions import (
-    Decisions,
-    Drop,
-    Go,
-    RecordAttempt,
-    RecordEnded,
-    RecordNotStarted,
-    RecordRun,
-    RecordStarted,
-    RecordWithdrawn,
-    Start,
-    Stop,
-)
-from pycron.engine.admission import Admission
-from pycron.engine.events import Now, Started
+from pycron.engine.actions import RecordNotStarted, RecordRevived, RecordRun
+from pycron.engine.attempts import RELEASE_AHEAD, AttemptEnd, Attempts, hook_of
+from pycron.engine.concurrency import meet
+from pycron.engine.events import Redriven, Resumed
+from pycron.engine.live_runs import Live
 from pycron.engine.pauses import Pauses, in_words
-from pycron.engine.policy import (
-    failure_hook,
-    is_retryable,
-    past_retrying,
-    retry_delay,
-    start_delay,
-    too_late,
-)
-from pycron.engine.states import NOT_BEGUN, WITH_ATTEMPT, Live, LiveRuns, State, Step
+from pycron.engine.policy import is_hook, start_delay, too_late
+from pycron.engine.states import NOT_STARTED, WITH_ATTEMPT, State, Step
+from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
-from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
-from pycron.model.settings import Concurrency, concurrency_of, job_limit
+from pycron.model.pause import Pause, scopes_of
+from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
+from pycron.model.settings import CatchUp, Concurrency, concurrency_of
 from pycron.schedule.expressions import Reboot
 
-# Seconds before its time at which the word for what is held is said: as long as it may take to get
-# to whoever starts it, and waits for that time. A binary fraction, as LEAD in engine.py.
-HEAD = 1 / 128
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How an Attempt ended: the step it takes, and what is known."""
-
-    step: Step
-    outcome: Outcome
-    ending: Ending | None
-    reason: str | None
-
-    @property
-    def exit_status(self) -> int | None:
-        return self.ending.exit_status if self.ending else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What comes after it: a retry at an instant, or the end of the Run, maybe as a dead letter."""
-
-    reason: str | None
-    at: float | None = None
-    dead: bool = False
+_REPLACED = "replaced by the next fire time"
+_SUPERSEDED = "the next fire time came before the retry"
 
 
 class Runs:
-    """The Runs that are alive, and all that can happen to them.
+    """The live Runs.
 
-    `lead`: seconds before a fire time at which an Attempt is handed to the runner at the earliest.
-    `passed`: whether a fire time will not be handed out again with this turn.
+    `has_passed`: whether the timetable will not hand out a fire time (again) in this pass.
+    `was_missed`: whether no daemon was running at a UTC second. `host`: the value that the delays
+    of CRON_JITTER depend on, besides the Job. `longest_ahead`: the most seconds before its fire
+    time at which a Run is claimed.
     """
 
     def __init__(
         self,
-        admission: Admission,
+        workspace: Workspace,
         pauses: Pauses,
-        passed: Callable[[int, int], bool],
+        has_passed: Callable[[int, int], bool],
+        was_missed: Callable[[float], bool],
         host: str,
-        lead: float,
+        longest_ahead: float,
     ) -> None:
-        self.alive = LiveRuns()
-        self.stopping = False
-        self.now = Now(0.0, 0.0)
-        self.out = Decisions()
-        self._admission = admission
+        self._space = workspace
+        self._live = workspace.live
+        self._admission = workspace.admission
+        self.attempts = Attempts(workspace)
         self._pauses = pauses
-        self._passed = passed
+        self._has_passed = has_passed
+        self._was_missed = was_missed
         self._host = host
-        self._lead = lead
-        self._timers: list[tuple[float, int, RunKey]] = []
-        self._serial = count()
-        self._asked: list[RunKey] = []
-
-    def look(self, now: Now) -> None:
-        """From now on it is this time, and nothing has been decided yet."""
-        self.now, self.out = now, Decisions()
-
-    def next_wakeup(self) -> float:
-        """The UTC second at which the time of one of them comes."""
-        held = next(iter(self.alive.held), None)
-        timer = self._timers[0][0] if self._timers else math.inf
-        return timer if held is None else min(timer, self.alive[held].planned - HEAD)
+        self._longest_ahead = longest_ahead
+        self._asked: list[RunKey] = []  # queued during this event
 
     # ---- time
 
-    def let_go(self) -> bool:
-        """Say the word for what is held, when its time comes in a moment; whether there was any.
+    def next_wakeup(self) -> float:
+        """The UTC second at which the time of a Run comes; infinity if there is none."""
+        held = next(iter(self._live.held), None)
+        timer = self._space.timers.next()
+        return timer if held is None else min(timer, self._live[held].planned - RELEASE_AHEAD)
 
-        That may also have gone far away, with a clock that was set back.
+    def release_due(self) -> bool:
+        """Release the held Attempts whose fire time comes in a moment; False if there are none.
+
+        If the clock was set back, their fire time may be far away again: they are taken back.
         """
-        held = [(run, self.alive[run]) for run in self.alive.held]
+        now = self._space.now.wall
+        held = [(run, self._live[run]) for run in self._live.held]
         for run, live in held:
-            if live.planned > self.now.wall + self._lead:
-                self._withdraw(run, live)
-                self.set_timer(live.planned, run)
-        due = [run for run, live in held if live.planned <= self.now.wall + HEAD]
-        if not due:
-            return False
-        for run in due:
-            self.alive.step(run, Step.BEGUN)
-        self.out.first.append(Go(max(run.fire_time for run in due)))
-        return True
+            if live.planned > now + self._longest_ahead:
+                self.attempts.withdraw(run)
+                self._space.timers.set(live.planned, run)
+        due = [run for run, live in held if live.planned <= now + RELEASE_AHEAD]
+        if due:
+            self.attempts.release(due)
+        return bool(due)
 
     def take_timers(self) -> None:
-        """What waits until a time that has come: to begin, or to be too late for it."""
-        while self._timers and self._timers[0][0] <= self.now.wall:
-            when, _, run = heappop(self._timers)
-            live = self.alive.get(run)
+        """Look at the Runs whose timer has come: they are due, or too late to start."""
+        while (timer := self._space.timers.take(self._space.now.wall)) is not None:
+            when, run = timer
+            live = self._live.get(run)
             if live is None:
                 continue
             if live.state is State.WAITING and live.planned == when:
                 self._arrive(run, live)
             elif live.state is State.QUEUED and not live.number and when > live.planned:
-                self._give_up_late(run, live)
+                self._give_up_if_late(run, live)
 
-    def set_timer(self, when: float, run: RunKey) -> None:
-        """Look at a Run again at this UTC second."""
-        heappush(self._timers, (when, next(self._serial), run))
-
-    # ---- Runs that come
-
-    def planned(self, run: RunKey, job: Job) -> float:
-        """When the first Attempt is to start."""
-        return float(run.fire_time + start_delay(job, self._host))
+    # ---- Runs that come to be
 
     def is_ahead(self, run: RunKey, job: Job) -> bool:
         """Whether the fire time of a Run is still to come.
 
-        What was due before the clock was set back, was due.
+        A fire time that came before the clock was set back has come.
         """
-        if run.fire_time <= self.now.wall or isinstance(job.schedule, Reboot):
+        if run.fire_time <= self._space.now.wall or isinstance(job.schedule, Reboot):
             return False
-        return not self._passed(run.fire_time, run.turn)
+        return not self._has_passed(run.fire_time, run.turn)
 
     def is_undisputed(self, job: Job) -> bool:
         """Whether nothing but a limit can keep a Job from starting, as far as is known."""
@@ -165,296 +110,289 @@ class Runs:
             return False
         settings = job.settings
         free = concurrency_of(settings) is Concurrency.ALLOW and not settings.retries
-        return free or not self.alive.of_job(job.id)
+        return free or not self._live.of_job(job.id)
 
     def come(self, run: RunKey, job: Job) -> None:
-        """A fire time: its Run begins, or waits for its delay to pass."""
-        self._supersede(job)
-        self.out.records.append(RecordRun(run, job))
-        live = self.alive.enter(run, job, self.planned(run, job))
-        if live.planned > self.now.wall:
-            self.set_timer(live.planned, run)
+        """A fire time has come: its Run starts, or waits for the end of its CRON_JITTER delay."""
+        self._supersede_retries(job)
+        self._space.out.records.append(RecordRun(run, job))
+        live = self._live.enter(run, job, self._planned(run, job), Step.DUE)
+        if live.planned > self._space.now.wall:
+            self._space.timers.set(live.planned, run)
         else:
             self._arrive(run, live)
 
     def claim(self, run: RunKey, job: Job) -> None:
-        """A fire time that will come in a moment: its Run asks for a place already."""
-        self.out.records.append(RecordRun(run, job))
-        self.ask(run, self.alive.enter(run, job, float(run.fire_time)))
+        """A fire time comes in a moment: its Run is recorded and queued already."""
+        self._space.out.records.append(RecordRun(run, job))
+        self._enqueue(run, self._live.enter(run, job, float(run.fire_time), Step.CLAIMED_EARLY))
 
     def start_by_hand(self, run: RunKey, job: Job, by: str, *, force: bool) -> None:
-        self.out.records.append(RecordRun(run, job, by))
-        self.out.logs.append(reports.by_hand(run, job, by, force=force))
-        live = self.alive.enter(run, job, self.now.wall)
+        """A user starts a Job now; with `force`, regardless of limits and pauses."""
+        self._space.out.records.append(RecordRun(run, job, by))
+        self._space.out.logs.append(reports.by_hand(run, job, by, force=force))
+        live = self._live.enter(run, job, self._space.now.wall, Step.DUE)
         if not force:
             self._arrive(run, live)
             return
         self._admission.take(run, job)
-        self.alive.step(run, Step.READY)
+        self._live.step(run, Step.READY)
         self._begin(run)
 
+    def redrive(self, event: Redriven) -> None:
+        """A dead letter starts once more, at once, with as many retries as it had."""
+        run, now = event.attempt.run, self._space.now.wall
+        live = self._live.enter(run, event.job, now, Step.REDRIVEN)
+        live.number, live.outcome = event.attempt.number, Outcome.FAILED
+        live.redrive = Redrive(live.number, now)
+        self._space.out.records.append(RecordRevived(run, live.redrive))
+        self._enqueue(run, live)
+
+    def resume(self, event: Resumed) -> None:
+        """Take up a Run where an earlier daemon left it."""
+        run = event.attempt.run
+        step = self._step_of(event)
+        live = self._live.enter(run, event.job, self._planned(run, event.job), step)
+        live.number, live.redrive, live.gone = event.attempt.number, event.redrive, event.gone
+        live.outcome, live.exit_status = event.outcome, event.exit_status
+        live.pid, live.started = event.pid, event.started
+        if event.latest is not None:
+            self._live.came(event.job.id, event.latest)
+        if live.state in WITH_ATTEMPT:
+            self._admission.take(run, event.job)
+            return
+        live.planned = event.retry_at or live.planned
+        if event.gone:
+            self._lose_entry(run, live)
+        elif not live.number and self._missed_its_delay(live):
+            self.give_up(run, Outcome.MISSED, "the daemon was not running")
+        else:
+            self._space.timers.set(live.planned, run)
+
+    def _step_of(self, event: Resumed) -> Step:
+        """Where the earlier daemon left the Run."""
+        if not event.attempt.number or event.outcome is not None:
+            return Step.LEFT_WAITING
+        if event.pid is not None:
+            return Step.LEFT_RUNNING
+        ahead = self.is_ahead(event.attempt.run, event.job)
+        return Step.LEFT_HELD if ahead else Step.LEFT_RECORDED
+
+    def _missed_its_delay(self, live: Live) -> bool:
+        """Whether the end of a CRON_JITTER delay came while no daemon was running."""
+        return live.job.settings.catch_up is CatchUp.NONE and self._was_missed(live.planned)
+
+    def _planned(self, run: RunKey, job: Job) -> float:
+        """The UTC second at which the first Attempt is to start."""
+        return float(run.fire_time + start_delay(job, self._host))
+
+    # ---- the queue
+
     def _arrive(self, run: RunKey, live: Live) -> None:
-        """The time of an Attempt has come. A first one meets what its Job does already."""
+        """The time of an Attempt has come. A first Attempt meets the other Runs of its Job."""
         pause = self._pauses.of(live.job)
         if pause is not None and not live.number and pause.covers(live.planned):
             self.give_up(run, Outcome.SKIPPED, in_words(pause))
             return
         refusal = None if live.number else self._meet_others(run, live)
-        if refusal is not None:
+        if refusal is None:
+            self._enqueue(run, live)
+        else:
             self.give_up(run, Outcome.SKIPPED, refusal)
-            return
-        self.ask(run, live)
 
     def _meet_others(self, run: RunKey, live: Live) -> str | None:
-        """The concurrency policy: why a Run may not begin beside its Job's others; None if it may.
+        """Apply the concurrency policy; returns why the Run may not start, None if it may."""
+        others = [other for other in self._live.of_job(live.job.id) if other != run]
+        running = [other for other in others if self._admission.holds(other)]
+        queued = [other for other in others if self._admission.asks(other)]
+        meeting = meet(live.job.settings, running, queued)
+        live.replaces = min((self._live[other].due for other in meeting.give_up), default=None)
+        for other in meeting.give_up:
+            self._end_early(other, self._live[other], Outcome.SKIPPED, _REPLACED)
+        for other in meeting.stop:
+            self._stop(other, _REPLACED)
+        return meeting.refusal
 
-        Retries that wait for their time hold no place.
-        """
-        job = live.job
-        most = job_limit(job.settings)
-        others = [other for other in self.alive.of_job(job.id) if other != run]
-        holding = [other for other in others if self._admission.holds(other)]
-        asking = [other for other in others if self._admission.asks(other)]
-        if most is None or len(holding) + len(asking) < most:
-            return None
-        match concurrency_of(job.settings):
-            case Concurrency.FORBID:
-                what = "runs" if holding else "waits"
-                return f"an earlier run still {what} (CRON_CONCURRENCY=forbid)"
-            case Concurrency.QUEUE if asking:
-                return "one waits already (CRON_CONCURRENCY=queue)"
-            case Concurrency.REPLACE:
-                live.replaces = min((self.alive[other].due for other in asking), default=None)
-                for other in asking:
-                    self._make_way(other, "replaced by the next fire time")
-                for other in holding[: len(holding) - most + 1]:
-                    self._stop(other, "replaced by the next fire time")
-        return None
-
-    def ask(self, run: RunKey, live: Live) -> None:
-        """Ask for a place, now or when the pause that holds its Job is over."""
+    def _enqueue(self, run: RunKey, live: Live) -> None:
+        """Put a Run into the queue, now or when the pause of its Job is over."""
         if self._pauses.of(live.job):
             live.put_off = True
             return
-        self.alive.step(run, Step.READY)
+        self._live.step(run, Step.READY)
         self._admission.ask(run, live.job, live.due)
         self._asked.append(run)
         deadline = live.job.settings.start_deadline
         if deadline is not None and not live.number:
-            self.set_timer(math.nextafter(live.planned + deadline, math.inf), run)
+            self._space.timers.set(math.nextafter(live.planned + deadline, math.inf), run)
 
-    def ask_again(self, run: RunKey, live: Live) -> None:
-        """What has kept it from asking is over."""
+    def _put_off(self, run: RunKey, live: Live) -> None:
+        """Take a Run out of the queue for now."""
+        self._admission.withdraw(run)
+        self._live.step(run, Step.PUT_OFF)
+        live.put_off = True
+
+    def _enqueue_again(self, run: RunKey, live: Live) -> None:
         live.put_off = False
-        self.ask(run, live)
+        self._enqueue(run, live)
 
     def admit(self) -> None:
-        """Begin those for which there is a place; of the others, as many wait as may."""
-        while (run := self._admission.next(self.now.steady)) is not None:
+        """Start the queued Runs that the limits admit; give up those that the queue is full for."""
+        while (run := self._admission.next(self._space.now.steady)) is not None:
             self._begin(run)
         asked, self._asked = self._asked, []
         for run in reversed(asked):
-            if self._admission.asks(run) and not self.alive[run].number:
+            if self._admission.asks(run) and not self._live[run].number:
                 reason = self._admission.crowded_out(run)
                 if reason is not None:
                     self.give_up(run, Outcome.MISSED, reason)
 
     def _begin(self, run: RunKey) -> None:
-        """The next Attempt of a Run that has its place; or its end, where it is too late."""
-        live = self.alive[run]
-        if self._give_up_late(run, live):
-            return
-        ahead = self.is_ahead(run, live.job)
-        self.alive.step(run, Step.CLAIMED if ahead else Step.ADMITTED)
-        live.number += 1
-        attempt = AttemptKey(run, live.number)
-        self.out.records.append(RecordAttempt(attempt))
-        self.out.orders.append(Start(attempt, live.job, hold=ahead))
+        """Start the next Attempt of an admitted Run, unless it is too late for it."""
+        live = self._live[run]
+        if not self._give_up_if_late(run, live):
+            self.attempts.begin(run, hold=self.is_ahead(run, live.job))
 
     def start_again(self, attempt: AttemptKey) -> None:
-        """An Attempt that is on record, and of which is known that it was never started."""
+        """Hand over an Attempt once more that is recorded and was never started."""
         run = attempt.run
-        live = self.alive[run]
-        late = None if live.number > 1 else too_late(live.job, live.planned, self.now.wall)
-        if late or live.gone:
-            self._withdraw(run, live)
-        if live.gone:
-            self.lose_entry(run, live)
-        elif late:
+        live = self._live[run]
+        late = None if live.number > 1 else too_late(live.job, live.planned, self._space.now.wall)
+        if not (late or live.gone):
+            self.attempts.hand_over_again(run, hold=live.state is State.HELD)
+            return
+        self.attempts.withdraw(run)
+        if late and not live.gone:
             self.give_up(run, Outcome.MISSED, late)
         else:
-            self.out.orders.append(Start(attempt, live.job, hold=live.state is State.HELD))
+            self._lose_entry(run, live)
 
-    # ---- Runs that go, or wait
+    # ---- Runs that end without an Attempt, or without a further one
 
     def give_up(self, run: RunKey, outcome: Outcome, reason: str, *, dead: bool = False) -> None:
-        """End a Run that has not begun, or not begun again, without a further Attempt."""
-        live = self.alive[run]
+        """End a Run whose current Attempt was not started."""
+        live = self._live[run]
         if live.state is State.HELD:
-            self._withdraw(run, live)
+            self.attempts.withdraw(run)
         self._admission.withdraw(run)
         self._admission.release(run)
-        self.alive.step(run, Step.GIVEN_UP)
-        self.out.records.append(RecordNotStarted(run, outcome, reason, dead))
-        self.out.logs.append(reports.given_up(run, live.job, outcome, reason))
+        self._live.step(run, Step.GIVEN_UP)
+        self._space.out.records.append(RecordNotStarted(run, outcome, reason, dead))
+        self._space.out.logs.append(reports.given_up(run, live.job, outcome, reason))
 
-    def _give_up_late(self, run: RunKey, live: Live) -> bool:
-        late = None if live.number else too_late(live.job, live.planned, self.now.wall)
-        if late is None:
-            return False
-        self.give_up(run, Outcome.MISSED, late)
-        return True
-
-    def _withdraw(self, run: RunKey, live: Live) -> None:
-        """Take back an Attempt that the runner holds, or never had."""
-        attempt = AttemptKey(run, live.number)
-        self.alive.step(run, Step.WITHDRAWN)
-        live.number -= 1
-        self._admission.release(run)
-        self.out.records.append(RecordWithdrawn(attempt))
-        self.out.orders.append(Drop(attempt))
-
-    def put_off(self, run: RunKey, live: Live) -> None:
-        """One that asks for a place asks no more, for now."""
-        self._admission.withdraw(run)
-        self.alive.step(run, Step.PUT_OFF)
-        live.put_off = True
-
-    def cancel(self, run: RunKey, by: str, kill_after: int | None) -> None:
-        reason = f"cancelled by {by}"
-        if self.alive[run].state in NOT_BEGUN:
-            self.give_up(run, Outcome.CANCELLED, reason)
-        else:
-            self._stop(run, reason, kill_after)
-
-    def _stop(self, run: RunKey, reason: str, kill_after: int | None = None) -> None:
-        """End an Attempt that runs; how, the runner will say."""
-        live = self.alive[run]
-        if live.state is State.HELD:
-            self.give_up(run, Outcome.CANCELLED, reason)
-            return
-        attempt = AttemptKey(run, live.number)
-        seconds = live.job.settings.kill_after if kill_after is None else kill_after
-        self.out.orders.append(Stop(attempt, reason, seconds))
-        self.out.logs.append(reports.stopping(attempt, live.job, reason))
-
-    def _supersede(self, job: Job) -> None:
-        """A new fire time of a Job: the retry of an earlier one need not wait any more."""
-        if job.settings.retry_until != "next":
-            return
-        for run in self.alive.of_job(job.id):
-            live = self.alive[run]
-            if live.number and live.state not in WITH_ATTEMPT:
-                self._make_way(run, "the next fire time came before the retry")
-
-    def _make_way(self, run: RunKey, reason: str) -> None:
-        """Give up one that has not begun, or not begun again, for a later fire time of its Job."""
-        self._end_early(run, self.alive[run], Outcome.SKIPPED, reason)
+    def _give_up_if_late(self, run: RunKey, live: Live) -> bool:
+        late = None if live.number else too_late(live.job, live.planned, self._space.now.wall)
+        if late is not None:
+            self.give_up(run, Outcome.MISSED, late)
+        return late is not None
 
     def _end_early(
         self, run: RunKey, live: Live, outcome: Outcome, reason: str, *, dead: bool = False
     ) -> None:
-        """Give up one that has not begun, as this; or not begun again, as a failure."""
+        """Give up a Run with this outcome; with that of its last Attempt, if it had one."""
         self.give_up(run, live.outcome or outcome, reason, dead=dead)
         if live.outcome:
             self._run_hook(run, live, live.outcome, live.exit_status)
 
-    def change_job(self, run: RunKey, live: Live, job: Job) -> None:
-        """Its entry says something else: what was asked for, or handed over, is taken back."""
-        live.job = job
-        if live.state is State.HELD:
-            self._withdraw(run, live)
-        elif live.state is State.QUEUED:
-            self.put_off(run, live)
-        elif not live.put_off:
+    def _supersede_retries(self, job: Job) -> None:
+        """A new fire time of a Job ends the wait of earlier Runs for a retry."""
+        if job.settings.retry_until != "next":
             return
-        self.ask_again(run, live)
+        for run in self._live.of_job(job.id):
+            live = self._live[run]
+            if live.number and live.state not in WITH_ATTEMPT:
+                self._end_early(run, live, Outcome.SKIPPED, _SUPERSEDED)
 
-    def lose_entry(self, run: RunKey, live: Live) -> None:
-        """Its entry is gone: what runs goes on, and nothing more of it is begun."""
-        live.gone = True
-        if live.state in NOT_BEGUN:
-            failed = live.outcome is not None
-            self._end_early(run, live, Outcome.CANCELLED, "its entry is gone", dead=failed)
+    def cancel(self, run: RunKey, by: str, kill_after: int | None) -> None:
+        """A user ends a Run."""
+        self._stop(run, f"cancelled by {by}", kill_after)
+
+    def _stop(self, run: RunKey, reason: str, kill_after: int | None = None) -> None:
+        if self._live[run].state in NOT_STARTED:
+            self.give_up(run, Outcome.CANCELLED, reason)
+        else:
+            self.attempts.stop(run, reason, kill_after)
 
     def stop_starting(self) -> None:
-        """Runs that wait go on waiting in the store, for the next daemon."""
-        self.stopping = True
-        self._timers.clear()
-        for run, live in self.alive.items():
+        """The daemon stops: Runs that wait go on waiting in the store, for the next daemon."""
+        self._space.stopping = True
+        self._space.timers.clear()
+        for run, live in self._live.items():
             if live.state is State.HELD:
-                self._withdraw(run, live)
-            if live.state in NOT_BEGUN:
+                self.attempts.withdraw(run)
+            if live.state in NOT_STARTED:
                 self._admission.withdraw(run)
-                self.alive.leave(run)
+                self._live.step(run, Step.LEFT_TO_THE_NEXT)
 
-    # ---- Attempts
+    # ---- the end of an Attempt
 
-    def started(self, event: Started) -> None:
-        attempt = event.attempt
-        if not self.alive.can(attempt, Step.STARTED):
-            return
-        self.alive.step(attempt.run, Step.STARTED)
-        live = self.alive[attempt.run]
-        live.pid, live.started = event.pid, event.started
-        self.out.records.append(RecordStarted(attempt, event.pid, event.started))
-        self.out.logs.append(reports.started(attempt, live.job, event.pid, event.started))
-
-    def close(self, attempt: AttemptKey, end: End) -> None:
-        """The end of an Attempt: of its Run as well, or the beginning of the wait for a retry."""
-        if not self.alive.can(attempt, end.step):
-            return
-        run = attempt.run
-        live = self.alive[run]
-        plan = self._plan_retry(attempt, live, end)
-        self._admission.release(run)
-        self.out.logs.append(
-            reports.ended(attempt, live.job, end.outcome, end.ending, live.started, plan.reason)
-        )
-        if plan.at is not None:
-            self._wait_for_retry(attempt, live, end, plan.at)
-            return
-        self.alive.step(run, end.step)
-        self.out.records.append(
-            RecordEnded(attempt, end.outcome, end.ending, plan.reason, end.outcome, dead=plan.dead)
-        )
-        if end.outcome not in (Outcome.SUCCEEDED, Outcome.CANCELLED):
-            self._run_hook(run, live, end.outcome, end.exit_status)
-
-    def _wait_for_retry(self, attempt: AttemptKey, live: Live, end: End, at: float) -> None:
-        self.alive.step(attempt.run, Step.FAILED)
-        live.outcome, live.exit_status, live.planned = end.outcome, end.exit_status, at
-        live.pid = live.started = None
-        self.out.records.append(RecordEnded(attempt, end.outcome, end.ending, end.reason, None, at))
-        self.out.logs.append(reports.retry_planned(attempt, live.job, at - self.now.wall))
-        if self.stopping:
-            self.alive.leave(attempt.run)  # it waits in the store, for the next daemon
-        else:
-            self.set_timer(at, attempt.run)
-
-    def _plan_retry(self, attempt: AttemptKey, live: Live, end: End) -> _Plan:
-        """What comes after an Attempt that has ended so."""
-        settings = live.job.settings
-        if end.outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED) or not settings.retries:
-            return _Plan(end.reason)
-        if live.number >= live.last or not is_retryable(settings, end.outcome, end.exit_status):
-            return _Plan(end.reason, dead=True)
-        since = live.redrive.at if live.redrive else attempt.run.fire_time
-        if settings.retry_until == "next" and self.alive.has_come(live.job.id, since):
-            return _Plan(end.reason or "the next fire time has come: no retry")
-        at = self.now.wall + retry_delay(settings, attempt.run, attempt.number)
-        past = past_retrying(settings, since, at)
-        return _Plan(end.reason or past, dead=True) if past else _Plan(end.reason, at)
+    def end_attempt(self, attempt: AttemptKey, end: AttemptEnd) -> None:
+        """An Attempt has ended: its Run ends or waits for a retry, and its hook may run."""
+        failed = self.attempts.end(attempt, end)
+        if failed is not None:
+            self._run_hook(attempt.run, failed, end.outcome, end.exit_status)
 
     def _run_hook(self, run: RunKey, live: Live, outcome: Outcome, exit_status: int | None) -> None:
-        """CRON_ON_FAILURE: a Run of its own, of which there can be one only.
-
-        So a dead letter that fails again is not told of again.
-        """
-        hook = failure_hook(live.job, run, outcome, exit_status)
-        if hook is None or live.redrive:
+        """CRON_ON_FAILURE is a Run of its own. While stopping, it waits in the store."""
+        hook = hook_of(run, live, outcome, exit_status)
+        if hook is None:
             return
-        hook_run = RunKey(hook.id, run.fire_time, run.turn)
-        self.out.records.append(RecordRun(hook_run, hook))
-        if not self.stopping:  # else it waits in the store, for the next daemon
-            self.ask(hook_run, self.alive.enter(hook_run, hook, self.now.wall))
+        hook_run, job = hook
+        self._space.out.records.append(RecordRun(hook_run, job))
+        if not self._space.stopping:
+            now = self._space.now.wall
+            self._enqueue(hook_run, self._live.enter(hook_run, job, now, Step.DUE))
+
+    # ---- pauses
+
+    def hold_back(self, pause: Pause) -> None:
+        """A pause begins: queued Runs wait for its end, held Runs (due within it) are skipped."""
+        for run, live in self._live.items():
+            if pause.scope not in scopes_of(live.job):
+                continue
+            if live.state is State.HELD:
+                self.give_up(run, Outcome.SKIPPED, in_words(pause))
+            elif live.state is State.QUEUED:
+                self._put_off(run, live)
+
+    def end_hold(self) -> None:
+        """A pause is over: the Runs that waited for its end enter the queue."""
+        for run, live in self._live.items():
+            if live.put_off:
+                self._enqueue_again(run, live)
+
+    # ---- entries that change
+
+    def follow_table(self, name: str, entries: Entries) -> None:
+        """Runs that have not started follow what their entries say now; entries may be gone."""
+        theirs = [
+            (run, live)
+            for run, live in self._live.items()
+            if live.job.source.name == name and not is_hook(live.job)
+        ]
+        current = entries.find({live.job.id for _, live in theirs}) if theirs else {}
+        for run, live in theirs:
+            job = current.get(live.job.id)
+            if job is None:
+                self._lose_entry(run, live)
+                continue
+            live.gone = False
+            if live.job != job:
+                self._change_job(run, live, job)
+
+    def _change_job(self, run: RunKey, live: Live, job: Job) -> None:
+        """Its entry says something else: a Run that has not started queues again under it."""
+        live.job = job
+        if live.state is State.HELD:
+            self.attempts.withdraw(run)
+        elif live.state is State.QUEUED:
+            self._put_off(run, live)
+        elif not live.put_off:
+            return
+        self._enqueue_again(run, live)
+
+    def _lose_entry(self, run: RunKey, live: Live) -> None:
+        """Its entry is gone: a running command goes on, and no further Attempt starts."""
+        live.gone = True
+        if live.state in NOT_STARTED:
+            failed = live.outcome is not None
+            self._end_early(run, live, Outcome.CANCELLED, "its entry is gone", dead=failed)

@@ -1,200 +1,113 @@
-"""The states of a Run, and the Runs that are alive.
+"""The states of a Run, and the steps that lead from one state to another: the law of the engine.
 
-    state      on             becomes
-    (none)     due            WAITING    its Run is written to the store
-    WAITING    ready          QUEUED     its time has come: it asks for a place
-    QUEUED     put off        WAITING    a pause has come in between
-    QUEUED     admitted       RECORDED   its Attempt is written, then handed to the runner
-    QUEUED     claimed        HELD       the same ahead of its time; the runner waits for a word
-    HELD       begun          RECORDED   that word: its time has come
-    HELD       started, ended  as RECORDED: an earlier daemon had given that word
-    HELD, RECORDED  withdrawn WAITING    it was not started, and need not be for now
-    WAITING, QUEUED           (ended)    given up: too late, forbidden, paused, cancelled, gone
-    HELD, RECORDED  refused   (ended)    it could not be started
-    RECORDED   started        RUNNING    the runner has forked it
-    RECORDED   ended          (ended)    it was over before anybody heard that it had started
-    RUNNING    ended          (ended)
-    RECORDED, RUNNING  lost   (ended)    nobody knows how it ended, or whether it began
-    any of these  failed      WAITING    it did, in any of these ways, and is tried again later
-
-Which step is taken, and when, is for runs.py to say.
+TRANSITIONS is the only place that says which step is possible in which state, and what it leads to.
+Nothing but `LiveRuns` sets a state, and `LiveRuns` sets it only by this table. Which step is taken,
+and when, is decided in runs.py and attempts.py.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
-
-from pycron.model.job import Job
-from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 
 
 class State(StrEnum):
+    """Where a Run is between its fire time and its end."""
+
     WAITING = "waiting"
+    """Its time has not come yet, or a pause keeps it from starting."""
     QUEUED = "queued"
+    """Its time has come; it waits until the limits admit it."""
     HELD = "held"
+    """Its Attempt is recorded and with the runner, which waits for the fire time to start it."""
     RECORDED = "recorded"
+    """Its Attempt is recorded; the runner is to start it now."""
     RUNNING = "running"
+    """The runner has started its Attempt."""
 
 
 class Step(StrEnum):
-    """What can happen to a Run that is alive."""
+    """What can happen to a Run."""
 
+    DUE = "due"
+    """Its fire time has come, or a user starts it by hand: it is recorded."""
+    CLAIMED_EARLY = "claimed early"
+    """Its fire time comes in a moment: it is recorded ahead of it."""
+    REDRIVEN = "redriven"
+    """An operator puts a dead letter back."""
+    LEFT_WAITING = "left waiting"
+    """An earlier daemon left it before its Attempt was recorded, or between two Attempts."""
+    LEFT_HELD = "left held"
+    """An earlier daemon left its Attempt held by the runner, before the fire time."""
+    LEFT_RECORDED = "left recorded"
+    """An earlier daemon left its Attempt recorded; nobody knows yet whether it was started."""
+    LEFT_RUNNING = "left running"
+    """An earlier daemon left its Attempt running."""
     READY = "ready"
+    """Its time has come: it enters the queue."""
     PUT_OFF = "put off"
+    """A pause, or a change of its entry, takes it out of the queue."""
     ADMITTED = "admitted"
-    CLAIMED = "claimed"
-    BEGUN = "begun"
+    """The limits admit it: its Attempt is recorded, then handed to the runner."""
+    ADMITTED_EARLY = "admitted early"
+    """The same before its fire time: the runner holds the Attempt."""
+    RELEASED = "released"
+    """The fire time of a held Attempt has come: the runner may start it."""
     WITHDRAWN = "withdrawn"
+    """Its Attempt was not started, and is not to be started for now."""
     GIVEN_UP = "given up"
+    """It ends without an Attempt, or without a further one."""
     STARTED = "started"
+    """The runner reports that its Attempt has started."""
     REFUSED = "refused"
+    """The runner reports that its Attempt could not be started; the Run ends."""
     ENDED = "ended"
+    """Its Attempt has ended, and with it the Run."""
     LOST = "lost"
+    """Nobody knows how its Attempt ended, or whether it was started; the Run ends."""
     FAILED = "failed"
+    """Its Attempt has failed in any of these three ways, and is to be retried later."""
+    LEFT_TO_THE_NEXT = "left to the next daemon"
+    """The daemon stops; the Run waits in the store."""
 
 
-# What a state becomes; None is the end. What isn't here can't happen and is refused.
-TRANSITIONS: dict[tuple[State, Step], State | None] = {
+_START = None  # the Run is not alive yet
+_END = None  # the Run is not alive any more
+
+# (state, step): the next state. A pair that is not here is impossible, and KeyError says so.
+TRANSITIONS: dict[tuple[State | None, Step], State | None] = {
+    (_START, Step.DUE): State.WAITING,
+    (_START, Step.CLAIMED_EARLY): State.WAITING,
+    (_START, Step.REDRIVEN): State.WAITING,
+    (_START, Step.LEFT_WAITING): State.WAITING,
+    (_START, Step.LEFT_HELD): State.HELD,
+    (_START, Step.LEFT_RECORDED): State.RECORDED,
+    (_START, Step.LEFT_RUNNING): State.RUNNING,
     (State.WAITING, Step.READY): State.QUEUED,
-    (State.WAITING, Step.GIVEN_UP): None,
+    (State.WAITING, Step.GIVEN_UP): _END,
+    (State.WAITING, Step.LEFT_TO_THE_NEXT): _END,
     (State.QUEUED, Step.PUT_OFF): State.WAITING,
     (State.QUEUED, Step.ADMITTED): State.RECORDED,
-    (State.QUEUED, Step.CLAIMED): State.HELD,
-    (State.QUEUED, Step.GIVEN_UP): None,
-    (State.HELD, Step.BEGUN): State.RECORDED,
+    (State.QUEUED, Step.ADMITTED_EARLY): State.HELD,
+    (State.QUEUED, Step.GIVEN_UP): _END,
+    (State.QUEUED, Step.LEFT_TO_THE_NEXT): _END,
+    (State.HELD, Step.RELEASED): State.RECORDED,
     (State.HELD, Step.WITHDRAWN): State.WAITING,
+    # An earlier daemon released it and died before it could write more.
     (State.HELD, Step.STARTED): State.RUNNING,
-    (State.HELD, Step.ENDED): None,
-    (State.HELD, Step.REFUSED): None,
+    (State.HELD, Step.ENDED): _END,
+    (State.HELD, Step.REFUSED): _END,
     (State.HELD, Step.FAILED): State.WAITING,
     (State.RECORDED, Step.WITHDRAWN): State.WAITING,
     (State.RECORDED, Step.STARTED): State.RUNNING,
-    (State.RECORDED, Step.REFUSED): None,
-    (State.RECORDED, Step.ENDED): None,
-    (State.RECORDED, Step.LOST): None,
+    (State.RECORDED, Step.REFUSED): _END,
+    # The Attempt was over before the daemon heard that it had started.
+    (State.RECORDED, Step.ENDED): _END,
+    (State.RECORDED, Step.LOST): _END,
     (State.RECORDED, Step.FAILED): State.WAITING,
-    (State.RUNNING, Step.ENDED): None,
-    (State.RUNNING, Step.LOST): None,
+    (State.RUNNING, Step.ENDED): _END,
+    (State.RUNNING, Step.LOST): _END,
     (State.RUNNING, Step.FAILED): State.WAITING,
 }
 
-NOT_BEGUN = (State.WAITING, State.QUEUED, State.HELD)
-WITH_ATTEMPT = (State.HELD, State.RECORDED, State.RUNNING)  # on record, and it has not ended
-
-
-@dataclass(slots=True)
-class Live:
-    """A Run that has not ended, and the Attempt it is at (0: none yet).
-
-    `planned`: when the Attempt that it waits for is to start. `replaces`: when the first one that
-    it has replaced, of those that waited for a place, was to start. `put_off`: it waits for the end
-    of a pause. `outcome`, `exit_status`: of the Attempt before, which has failed. `redrive`: the
-    last one, where it has been a dead letter. `gone`: its entry is no longer there.
-    """
-
-    job: Job
-    planned: float
-    state: State = State.WAITING
-    number: int = 0
-    replaces: float | None = None
-    put_off: bool = False
-    outcome: Outcome | None = None
-    exit_status: int | None = None
-    redrive: Redrive | None = None
-    pid: int | None = None
-    started: float | None = None
-    gone: bool = False
-
-    @property
-    def due(self) -> float:
-        """Since when it is its turn: it has the place in the line of the one that it replaces.
-
-        Else a Job whose Runs replace each other would never begin where the line is long.
-        """
-        return self.planned if self.number or self.replaces is None else self.replaces
-
-    @property
-    def last(self) -> int:
-        """Its last Attempt, after which no retry comes."""
-        before = self.redrive.number if self.redrive else 0
-        return self.number if self.gone else before + 1 + self.job.settings.retries
-
-
-class LiveRuns:
-    """All Runs that have not ended, by identity and by Job; `held`: those in State.HELD."""
-
-    def __init__(self) -> None:
-        self.held: dict[RunKey, None] = {}
-        self._runs: dict[RunKey, Live] = {}
-        self._of_job: dict[str, dict[RunKey, None]] = {}
-        self._latest: dict[str, int] = {}
-
-    def __contains__(self, run: RunKey) -> bool:
-        return run in self._runs
-
-    def __getitem__(self, run: RunKey) -> Live:
-        return self._runs[run]
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def get(self, run: RunKey) -> Live | None:
-        return self._runs.get(run)
-
-    def items(self) -> list[tuple[RunKey, Live]]:
-        """All of them as they are now, whatever becomes of them meanwhile."""
-        return list(self._runs.items())
-
-    def of_job(self, job_id: str) -> list[RunKey]:
-        return list(self._of_job.get(job_id, ()))
-
-    # ---- coming and going
-
-    def enter(self, run: RunKey, job: Job, planned: float) -> Live:
-        live = self._runs[run] = Live(job, planned)
-        self._of_job.setdefault(job.id, {})[run] = None
-        return live
-
-    def leave(self, run: RunKey) -> None:
-        """It is nobody's concern any more: it has ended, or waits in the store."""
-        live = self._runs.pop(run)
-        self.held.pop(run, None)
-        runs = self._of_job[live.job.id]
-        del runs[run]
-        if not runs:
-            del self._of_job[live.job.id]
-            self._latest.pop(live.job.id, None)
-
-    def came(self, job_id: str, fire_time: int) -> None:
-        """A fire time has come; the Runs of its Job that are alive may want to know."""
-        if job_id in self._of_job:
-            self._latest[job_id] = fire_time
-
-    def has_come(self, job_id: str, since: float) -> bool:
-        """Whether a fire time of a Job has come since a UTC second."""
-        return self._latest.get(job_id, since) > since
-
-    # ---- steps
-
-    def step(self, run: RunKey, step: Step) -> None:
-        """Move a Run on. KeyError for a step that its state doesn't have."""
-        state = TRANSITIONS[self._runs[run].state, step]
-        if state is None:
-            self.leave(run)
-        else:
-            self.place(run, state)
-
-    def place(self, run: RunKey, state: State) -> None:
-        """Put it where a step has led to, or where an earlier daemon has left it."""
-        live = self._runs[run]
-        live.state, live.put_off = state, False
-        if state is State.HELD:
-            self.held[run] = None
-        else:
-            self.held.pop(run, None)
-
-    def can(self, attempt: AttemptKey, step: Step) -> bool:
-        """Whether this is the Attempt that its Run is at, and in a state for this step."""
-        live = self._runs.get(attempt.run)
-        return (
-            live is not None and live.number == attempt.number and (live.state, step) in TRANSITIONS
-        )
+NOT_STARTED = (State.WAITING, State.QUEUED, State.HELD)
+"""No process of the current Attempt exists."""
+WITH_ATTEMPT = (State.HELD, State.RECORDED, State.RUNNING)
+"""An Attempt is recorded and has not ended."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pycron.config import Config
-from pycron.engine.actions import Action, Drop, Go, RecordRunner, RunnerAction, Start, Stop
+from pycron.engine.actions import Action, Release, RunnerAction, Start, Stop, Withdraw
 from pycron.engine.engine import Engine
-from pycron.engine.events import Ended, InputEvent, Lost, Refused, Started
+from pycron.engine.events import Ended, InputEvent, Lost, NeverStarted, Refused, RunnerMet, Started
 from pycron.engine.states import State
 from pycron.executor.messages import ending_of, start_message
 from pycron.executor.output_lines import OutputLines
@@ -72,9 +72,9 @@ class Commands:
         match order:
             case Start():
                 return self._start_message(order)
-            case Go():
+            case Release():
                 return {"type": "go", "until": order.until}
-            case Drop():
+            case Withdraw():
                 return {"type": "drop", "id": str(order.attempt)}
             case Stop():
                 return {
@@ -124,11 +124,11 @@ class Commands:
             if str(running.attempt) in heard_of:
                 continue
             if running.state is State.HELD or (same and running.pid is None):
-                self._act(self._engine.start_again(running.attempt))
+                self._feed(NeverStarted(running.attempt))
             else:
                 reason = "the runner died; nobody knows how the command ended"
                 self._feed(Lost(running.attempt, reason))
-        self._act([RecordRunner(instance)])
+        self._feed(RunnerMet(instance))
         recorded = {str(running.attempt) for running in self._engine.attempts}
         for message in known:
             if message["id"] not in recorded and self._may_come_up(AttemptKey.parse(message["id"])):

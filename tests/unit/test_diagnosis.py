@@ -42,7 +42,7 @@ from pycron.engine.policy import start_delay
 from pycron.engine.timetable import Cursor, Gap
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job, Source
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.schedule.expressions import Schedule, parse_cron, parse_nickname
 from pycron.schedule.fire_times import fire_times
@@ -605,13 +605,17 @@ def test_what_a_run_waits_for(desk: Desk) -> None:
 
     follow(desk, Tick(), NOON)
     assert reason("b") == "it has not begun, limits.running is 1"
-    follow(desk, PauseBegan(Pause("all", NOON + 1, NOON + 60, "root", "upgrade")), NOON + 1)
+    follow(
+        desk,
+        PauseBegan(Pause(Scope.parse("all"), NOON + 1, NOON + 60, "root", "upgrade")),
+        NOON + 1,
+    )
     assert reason("b") == "it has not begun, paused by root: upgrade, until 2026-03-10T12:01:00Z"
     follow(desk, Ended(attempt, Ending(NOON + 2, 1, None, 0.1, 1000, 0)), NOON + 2)
     due = "1 attempt, the next one is due at 2026-03-10T12:00:32Z"
     assert reason("a") == f"{due}, paused by root: upgrade, until 2026-03-10T12:01:00Z"
-    follow(desk, PauseBegan(Pause("user:anna", NOON + 3, None, "anna")), NOON + 3)
-    follow(desk, PauseEnded("all"), NOON + 3)
+    follow(desk, PauseBegan(Pause(Scope.parse("user:anna"), NOON + 3, None, "anna")), NOON + 3)
+    follow(desk, PauseEnded(Scope.parse("all")), NOON + 3)
     assert reason("a") == f"{due}, paused by anna"
 
 
@@ -628,7 +632,10 @@ def test_a_run_waits_for_the_end_of_its_delay(desk: Desk) -> None:
 def test_a_pause_to_come(desk: Desk) -> None:
     desk.load("anna", "CRON_NAME=a 30 2 * * * true\n")
     ends = instant("2031-11-24T02:30Z")
-    for pause in (Pause("user:bert", NOON, None, "root"), Pause("all", NOON, ends, "root", "move")):
+    for pause in (
+        Pause(Scope.parse("user:bert"), NOON, None, "root"),
+        Pause(Scope.parse("all"), NOON, ends, "root", "move"),
+    ):
         desk.engine.handle(PauseBegan(pause), Now(NOON, 0.0))
     (within,) = desk.why("a", "2031-11-23T02:30")
     (after,) = desk.why("a", "2031-11-24T02:30")

@@ -29,7 +29,7 @@ from pycron.engine.log_events import Event
 from pycron.engine.policy import FOR_A_HOOK, failure_hook
 from pycron.engine.states import State
 from pycron.model.job import Source
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.problem import Problem, Severity, problem_row
 from pycron.model.run import Outcome, RunKey
 from pycron.model.settings import SETTINGS, Setting
@@ -187,7 +187,7 @@ def json_keys() -> dict[str, dict[str, Any]]:
         "list": job_row(job),
         "runs": run_row(defaultdict(int), []),
         "show": attempt_row(nothing),
-        "pause": pause_row(Pause("all", 0, None, "root", None), {}),
+        "pause": pause_row(Pause(Scope.parse("all"), 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_row(problem),
     }

@@ -11,7 +11,6 @@ from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
 from pycron.engine.actions import (
     Action,
-    Go,
     Log,
     RecordAttempt,
     RecordBoot,
@@ -20,15 +19,19 @@ from pycron.engine.actions import (
     RecordNotStarted,
     RecordRun,
     RecordStarted,
+    Release,
     Start,
 )
 from pycron.engine.admission import UNLIMITED, Limits
-from pycron.engine.engine import LEAD, LEAD_EACH, LONGEST_LEAD, Engine
+from pycron.engine.attempts import RELEASE_AHEAD
+from pycron.engine.claim_ahead import CLAIM_AHEAD, CLAIM_AHEAD_PER_RUN, LONGEST_CLAIM_AHEAD
+from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
     Ended,
     InputEvent,
     Lost,
+    NeverStarted,
     Now,
     Refused,
     Resumed,
@@ -40,7 +43,6 @@ from pycron.engine.events import (
     ZonesChanged,
 )
 from pycron.engine.log_events import Event
-from pycron.engine.runs import HEAD
 from pycron.engine.states import TRANSITIONS, State, Step
 from pycron.engine.timetable import LATE, Cursor
 from pycron.model.job import Source
@@ -82,7 +84,7 @@ class Sim:
     def tell(self, event: InputEvent, wait: float = 0) -> list[Action]:
         self.wall += wait
         self.steady += wait
-        return self.engine.handle(event, Now(self.wall, self.steady))
+        return list(self.engine.handle(event, Now(self.wall, self.steady)))
 
     def state(self, run: RunKey) -> State:
         alive = [*self.engine.attempts, *self.engine.waiting]
@@ -114,7 +116,7 @@ def let_go(actions: list[Action], held: set[AttemptKey]) -> list[AttemptKey]:
                 held.add(action.attempt)
                 if not action.hold:
                     at_once.append(action.attempt)
-            case Go():
+            case Release():
                 at_once += [each for each in held if each.run.fire_time <= action.until]
     held.difference_update(at_once)
     return at_once
@@ -145,17 +147,23 @@ def test_a_tick_with_nothing_due_records_how_far_time_has_come() -> None:
 
 def test_the_next_wakeup_is_a_moment_before_the_next_fire_time() -> None:
     sim = Sim("*/5 * * * * a", "@every 90s b")
-    assert sim.engine.next_wakeup() == START + 90 - LEAD
-    sim.tell(Tick(), 90 - LEAD)
-    assert sim.engine.next_wakeup() == START + 90 - HEAD
-    sim.tell(Tick(), LEAD - HEAD)
+    assert sim.engine.next_wakeup() == START + 90 - CLAIM_AHEAD
+    sim.tell(Tick(), 90 - CLAIM_AHEAD)
+    assert sim.engine.next_wakeup() == START + 90 - RELEASE_AHEAD
+    sim.tell(Tick(), CLAIM_AHEAD - RELEASE_AHEAD)
     assert sim.engine.next_wakeup() == START + 90
     sim.tell(TableRemoved("alice"))
     assert sim.engine.next_wakeup() is None
 
 
 @pytest.mark.parametrize(
-    ("count", "lead"), [(1, LEAD), (600, LEAD), (1000, 1000 * LEAD_EACH), (20_000, LONGEST_LEAD)]
+    ("count", "lead"),
+    [
+        (1, CLAIM_AHEAD),
+        (600, CLAIM_AHEAD),
+        (1000, 1000 * CLAIM_AHEAD_PER_RUN),
+        (20_000, LONGEST_CLAIM_AHEAD),
+    ],
 )
 def test_the_more_are_due_the_longer_is_that_moment(count: int, lead: float) -> None:
     sim = Sim(*(f"1 12 * * * a{n}" for n in range(count)), "2 12 * * * b")
@@ -164,7 +172,7 @@ def test_the_more_are_due_the_longer_is_that_moment(count: int, lead: float) -> 
     assert len(holds) == count
     sim.tell(Tick(), lead)
     sim.tell(Tick())
-    assert sim.engine.next_wakeup() == START + 120 - LEAD
+    assert sim.engine.next_wakeup() == START + 120 - CLAIM_AHEAD
 
 
 def test_places_are_not_kept_free_for_long_while_others_wait() -> None:
@@ -172,7 +180,7 @@ def test_places_are_not_kept_free_for_long_while_others_wait() -> None:
     sim = Sim("1 12 * * * b", "1 12 * * * c", *many, limits=Limits(running=1))
     sim.tell(Tick(), 60)
     assert [live.job.command for live in sim.engine.waiting] == ["c"]
-    assert sim.engine.next_wakeup() == START + 120 - LEAD
+    assert sim.engine.next_wakeup() == START + 120 - CLAIM_AHEAD
 
 
 def test_a_stepped_clock_is_told_of() -> None:
@@ -224,10 +232,10 @@ def test_what_is_due_when_the_tables_change_is_taken_up_whether_or_not_something
 ) -> None:
     sim = Sim("1 12 * * * held", "CRON_JITTER=3m 1 12 * * * delayed")
     jobs = {job.command: job for job in sim.engine.jobs()}
-    sim.tell(Tick(), 60 - LEAD / 2)
+    sim.tell(Tick(), 60 - CLAIM_AHEAD / 2)
     assert sim.state(RunKey(jobs["held"].id, START + 60)) is State.HELD
-    go, *records = sim.tell(event, LEAD / 2)
-    assert isinstance(go, Go)
+    go, *records = sim.tell(event, CLAIM_AHEAD / 2)
+    assert isinstance(go, Release)
     assert RecordRun(RunKey(jobs["delayed"].id, START + 60), jobs["delayed"]) in records
     assert RecordCursor(Cursor(START + 60, START + 60)) in records
 
@@ -259,7 +267,7 @@ def in_state(state: State) -> tuple[Sim, AttemptKey]:
         run = RunKey(sim.engine.jobs()[1].id, START + 60)
         sim.tell(Tick(), 60)
     elif state is State.HELD:
-        sim.tell(Tick(), 60 - LEAD)
+        sim.tell(Tick(), 60 - CLAIM_AHEAD)
     if state in (State.WAITING, State.QUEUED, State.HELD):
         assert sim.state(run) is state
         return sim, AttemptKey(run, 1)
@@ -455,7 +463,7 @@ def test_what_the_runner_never_heard_of_is_handed_to_it_again() -> None:
     job = sim.engine.jobs()[0]
     attempt = AttemptKey(RunKey(job.id, START - 60), 1)
     sim.tell(Resumed(attempt, job, None, None))
-    assert sim.engine.start_again(attempt) == [Start(attempt, job)]
+    assert sim.tell(NeverStarted(attempt)) == [Start(attempt, job)]
 
 
 def test_a_daemon_that_stops_begins_nothing() -> None:
@@ -554,12 +562,12 @@ def test_a_year_of_a_hundred_entries_in_ten_zones() -> None:
     commands: dict[AttemptKey, str] = {}
     held: set[AttemptKey] = set()
     now = float(YEAR[0] - 1)
-    while (wakeup := engine.next_wakeup()) is not None and wakeup < YEAR[1] - HEAD:
+    while (wakeup := engine.next_wakeup()) is not None and wakeup < YEAR[1] - RELEASE_AHEAD:
         now = min(wakeup, now + LATE)  # a longer sleep would look like a clock that was set
-        actions = engine.handle(Tick(), Now(now, now))
+        actions = list(engine.handle(Tick(), Now(now, now)))
         commands |= {start.attempt: start.job.command for start in begun(actions)}
         for attempt in let_go(actions, held):
-            assert attempt.run.fire_time == now + HEAD
+            assert attempt.run.fire_time == now + RELEASE_AHEAD
             found[commands.pop(attempt)].append(attempt.run.fire_time)
             engine.handle(Ended(attempt, ending()), Now(now, now))
     assert not engine.running

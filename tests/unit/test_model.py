@@ -27,8 +27,6 @@ from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
 from pycron.engine.actions import (
     Action,
-    Drop,
-    Go,
     Log,
     Record,
     RecordAttempt,
@@ -44,11 +42,14 @@ from pycron.engine.actions import (
     RecordRunner,
     RecordStarted,
     RecordWithdrawn,
+    Release,
     RunnerAction,
     Start,
     Stop,
+    Withdraw,
 )
 from pycron.engine.admission import Limits
+from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -80,11 +81,10 @@ from pycron.engine.policy import (
     retry_delay,
     start_delay,
 )
-from pycron.engine.runs import HEAD
 from pycron.engine.states import State
 from pycron.engine.timetable import Cursor, Gap, starting_cursor, starting_gaps
 from pycron.model.job import Job, Source
-from pycron.model.pause import Pause
+from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings, job_limit
 from pycron.schedule.expressions import Reboot
@@ -357,7 +357,7 @@ durations = st.sampled_from([0.001, 0.4, 1.0, 7.0, 29.5, 59.0, 60.0, 130.0, 299.
 steps = st.sampled_from([-DAY, -4 * HOUR, -3 * HOUR, -HOUR, -400, -90, -61, -30, -2, -0.3,
                          0.3, 5, 61, 299, 301, HOUR, 3 * HOUR, 4 * HOUR, DAY])  # fmt: skip
 names = st.sampled_from(sorted(TABLES))
-scopes = st.sampled_from(["all", "user:alice", "user:bob", "pool:db"])
+scopes = st.sampled_from([ALL, Scope.of_user("alice"), Scope.of_user("bob"), Scope.of_pool("db")])
 
 
 class World(RuleBasedStateMachine):
@@ -538,12 +538,12 @@ class World(RuleBasedStateMachine):
             match action:
                 case Start():
                     self.order_start(action)
-                case Go():
+                case Release():
                     held = [a for a in self.runner.held if a.run.fire_time <= action.until]
                     for attempt in held:
-                        self.check_time(attempt, self.runner.commands[attempt].job, HEAD)
+                        self.check_time(attempt, self.runner.commands[attempt].job, RELEASE_AHEAD)
                         self.runner.go(attempt)
-                case Drop():
+                case Withdraw():
                     self.runner.drop(action.attempt)
                 case Stop():
                     self.stop_command(action.attempt)

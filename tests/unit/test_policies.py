@@ -8,22 +8,24 @@ import pytest
 
 from pycron.engine.actions import (
     Action,
-    Drop,
-    Go,
     RecordEnded,
     RecordNotStarted,
     RecordRun,
     RecordWithdrawn,
+    Release,
     Start,
     Stop,
+    Withdraw,
 )
 from pycron.engine.admission import UNLIMITED, Limits
-from pycron.engine.engine import LEAD, Engine
+from pycron.engine.claim_ahead import CLAIM_AHEAD
+from pycron.engine.engine import Engine
 from pycron.engine.events import (
     CancelledByHand,
     Ended,
     InputEvent,
     Lost,
+    NeverStarted,
     PauseBegan,
     PauseEnded,
     Redriven,
@@ -40,7 +42,7 @@ from pycron.engine.policy import failure_hook_id
 from pycron.engine.states import State
 from pycron.engine.timetable import Cursor
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, RunKey
 from tests.unit.test_engine import START, Sim, begun, ending, table, zone_of
 
@@ -55,9 +57,9 @@ def words(actions: list[Action]) -> list[str]:
         match action:
             case Start():
                 said.append("hold" if action.hold else "start")
-            case Go():
+            case Release():
                 said.append("go")
-            case Drop():
+            case Withdraw():
                 said.append("drop")
             case Stop():
                 said.append("stop")
@@ -317,7 +319,7 @@ def test_started_by_hand_where_all_places_are_taken(force: bool, expected: list[
 @pytest.mark.parametrize(("force", "expected"), [(False, ["skipped"]), (True, ["start"])])
 def test_started_by_hand_in_a_pause(force: bool, expected: list[str]) -> None:
     found = case()
-    found.sim.tell(PauseBegan(Pause("all", START, None, "root")))
+    found.sim.tell(PauseBegan(Pause(ALL, START, None, "root")))
     assert words(found.sim.tell(StartedByHand(found.job, "alice", 1000, force), 1)) == expected
 
 
@@ -332,7 +334,7 @@ def in_state(state: State, prefix: str = "") -> tuple[Case, RunKey]:
         found.minute()
     elif state is State.HELD:
         found = case(prefix)
-        found.wait(60 - LEAD)
+        found.wait(60 - CLAIM_AHEAD)
     else:
         found = case(prefix)
         attempt = found.run_one()
@@ -377,17 +379,17 @@ def test_what_was_cancelled_ahead_of_its_time_is_not_begun_when_it_comes() -> No
 def test_a_fire_time_within_a_pause_is_skipped(scope: str) -> None:
     found = case("CRON_POOL=db")
     scope = f"job:{found.job.id}" if scope == "job" else scope
-    found.sim.tell(PauseBegan(Pause(scope, START, None, "root", "repairs")))
+    found.sim.tell(PauseBegan(Pause(Scope.parse(scope), START, None, "root", "repairs")))
     actions = found.minute()
     assert (words(actions), reasons(actions)) == (["skipped"], ["paused by root: repairs"])
-    found.sim.tell(PauseEnded(scope))
+    found.sim.tell(PauseEnded(Scope.parse(scope)))
     assert words(found.minute()) == ["start"]
 
 
 @pytest.mark.parametrize("scope", ["user:bob", "pool:net", "job:0123456789abcdef"])
 def test_a_pause_of_others_changes_nothing(scope: str) -> None:
     found = case("CRON_POOL=db")
-    found.sim.tell(PauseBegan(Pause(scope, START, None, "root")))
+    found.sim.tell(PauseBegan(Pause(Scope.parse(scope), START, None, "root")))
     assert words(found.minute()) == ["start"]
 
 
@@ -406,7 +408,7 @@ def test_a_pause_begins(
 ) -> None:
     """What was due before waits, what is due within it is skipped, what runs, runs."""
     found, run = in_state(state)
-    pause = Pause(f"job:{found.job.id}", found.sim.wall, None, "root")
+    pause = Pause(Scope.of_job(found.job.id), found.sim.wall, None, "root")
     assert words(found.sim.tell(PauseBegan(pause))) == at_once
     skipped = [
         action.run
@@ -425,7 +427,7 @@ def test_a_retry_waits_for_the_end_of_a_pause() -> None:
     found = case(f"{RETRIES} CRON_RETRY_DELAY=20s")
     attempt = found.run_one()
     found.fail(attempt)
-    found.sim.tell(PauseBegan(Pause("all", found.sim.wall, found.sim.wall + 50, "root")))
+    found.sim.tell(PauseBegan(Pause(ALL, found.sim.wall, found.sim.wall + 50, "root")))
     assert words(found.wait(30)) == []
     (start,) = begun(found.wait(20))
     assert start.attempt == AttemptKey(attempt.run, 2)
@@ -434,17 +436,17 @@ def test_a_retry_waits_for_the_end_of_a_pause() -> None:
 def test_who_is_put_off_by_two_pauses_waits_for_both() -> None:
     found, _ = in_state(State.QUEUED)
     for scope in ("all", "user:alice"):
-        found.sim.tell(PauseBegan(Pause(scope, found.sim.wall, None, "root")))
+        found.sim.tell(PauseBegan(Pause(Scope.parse(scope), found.sim.wall, None, "root")))
     found.succeed(found.sim.engine.running[0].attempt)
-    assert words(found.sim.tell(PauseEnded("all"))) == []
-    assert words(found.sim.tell(PauseEnded("user:alice"))) == ["start"]
+    assert words(found.sim.tell(PauseEnded(ALL))) == []
+    assert words(found.sim.tell(PauseEnded(Scope.parse("user:alice")))) == ["start"]
 
 
 def test_who_was_put_off_by_a_pause_that_its_entry_has_left_goes_on() -> None:
     found = case("CRON_POOL=db", Limits(running=1))
     blocker = found.block()
     found.minute()
-    found.sim.tell(PauseBegan(Pause("pool:db", found.sim.wall, None, "root")))
+    found.sim.tell(PauseBegan(Pause(Scope.parse("pool:db"), found.sim.wall, None, "root")))
     found.succeed(blocker)
     assert found.states() == [State.WAITING]
     assert words(found.sim.tell(TableLoaded(table("* * * * * a", OTHER)))) == ["start"]
@@ -578,7 +580,7 @@ def test_the_deadline_counts_from_the_planned_start() -> None:
 
 def test_the_deadline_passes_in_a_pause() -> None:
     found, _ = in_state(State.QUEUED, "CRON_START_DEADLINE=30s")
-    found.sim.tell(PauseBegan(Pause("all", found.sim.wall, found.sim.wall + 40, "root")))
+    found.sim.tell(PauseBegan(Pause(ALL, found.sim.wall, found.sim.wall + 40, "root")))
     found.succeed(found.sim.engine.running[0].attempt)
     assert words(found.wait(40)) == ["missed"]
 
@@ -617,7 +619,7 @@ def test_what_was_recorded_and_never_started(late: int, gone: bool, expected: li
     sim, job = engine_with("CRON_START_DEADLINE=30s 0 12 * * * a")
     attempt = AttemptKey(RunKey(job.id, START), 1)
     sim.tell(Resumed(attempt, job, None, None, gone=gone), late)
-    assert words(sim.engine.start_again(attempt)) == expected
+    assert words(sim.tell(NeverStarted(attempt))) == expected
     assert sim.engine.idle is gone or late > 30
 
 
@@ -669,7 +671,7 @@ def test_what_ended_before_the_first_tick_is_not_due_again() -> None:
 
 def test_what_is_held_gives_its_place_back_when_its_time_is_far_away() -> None:
     sim = Sim("1 12 * * * a", "CRON_CONCURRENCY=forbid 30 11 * * * b", limits=ONE_PLACE)
-    assert words(sim.tell(Tick(), 60 - LEAD / 2)) == ["hold"]
+    assert words(sim.tell(Tick(), 60 - CLAIM_AHEAD / 2)) == ["hold"]
     sim.wall -= 3000
     assert words(sim.tell(Tick())) == ["withdrawn", "drop"]
     wakeup = sim.engine.next_wakeup()
@@ -737,7 +739,7 @@ def test_the_hook_is_run_once_after_the_last_retry_and_has_none_itself() -> None
 def test_a_run_that_never_began_has_no_hook(why: str) -> None:
     found = case("CRON_ON_FAILURE=oops CRON_CONCURRENCY=forbid CRON_START_DEADLINE=9s", ONE_PLACE)
     if why == "pause":
-        found.sim.tell(PauseBegan(Pause("all", START, None, "root")))
+        found.sim.tell(PauseBegan(Pause(ALL, START, None, "root")))
         assert words(found.minute()) == ["skipped"]
     elif why == "forbid":
         found.run_one()

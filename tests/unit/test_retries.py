@@ -132,12 +132,12 @@ class Sim:
         parsed = parse(table, self.source, ReaderContext())
         assert not parsed.errors
         now = getattr(self, "now", NOON - 30.0)
-        return self.engine.handle(TableLoaded(parsed), Now(now, now))
+        return list(self.engine.handle(TableLoaded(parsed), Now(now, now)))
 
     def tick(self, now: float) -> list[AttemptKey]:
         """The Attempts that are started."""
         self.now = now
-        self.actions = self.engine.handle(Tick(), Now(now, now))
+        self.actions = list(self.engine.handle(Tick(), Now(now, now)))
         return [action.attempt for action in self.actions if isinstance(action, Start)]
 
     def end(self, attempt: AttemptKey, status: int) -> RecordEnded:
@@ -145,7 +145,7 @@ class Sim:
         now = Now(self.now, self.now)
         self.engine.handle(Started(attempt, 42, self.now), now)
         ending = Ending(self.now, status, None, 0.0, 0, 0)
-        self.actions = self.engine.handle(Ended(attempt, ending), now)
+        self.actions = list(self.engine.handle(Ended(attempt, ending), now))
         (record,) = [action for action in self.actions if isinstance(action, RecordEnded)]
         return record
 
@@ -279,7 +279,7 @@ def test_a_restart_keeps_the_time_of_a_retry() -> None:
     (job,) = sim.engine.jobs()
     attempt = AttemptKey(RunKey(job.id, NOON - 3600), 1)
     event = Resumed(attempt, job, 42, 1.0, NOON + 5.5, Outcome.FAILED)
-    assert sim.engine.handle(event, Now(NOON - 20, 0)) == []
+    assert not sim.engine.handle(event, Now(NOON - 20, 0))
     assert sim.engine.next_fire_time == NOON
     assert sim.tick(NOON + 5) == [AttemptKey(RunKey(job.id, NOON), 1)]
 

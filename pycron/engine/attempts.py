@@ -1,0 +1,181 @@
+"""What happens to an Attempt, from its record to its end, and what its end means for its Run."""
+
+from dataclasses import dataclass
+
+from pycron.engine import reports
+from pycron.engine.actions import (
+    RecordAttempt,
+    RecordEnded,
+    RecordStarted,
+    RecordWithdrawn,
+    Release,
+    Start,
+    Stop,
+    Withdraw,
+)
+from pycron.engine.events import Started
+from pycron.engine.live_runs import Live
+from pycron.engine.policy import failure_hook, is_retryable, past_retrying, retry_delay
+from pycron.engine.states import Step
+from pycron.engine.workspace import Workspace
+from pycron.model.job import Job
+from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
+
+# Seconds before the fire time at which held Attempts are released: the time that the message may
+# take to the process that starts the command, which waits for the fire time itself. It is a binary
+# fraction, so that it can be subtracted from an instant and added again without rounding.
+RELEASE_AHEAD = 1 / 128
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an Attempt ended: the step that its Run takes unless it is retried, and what is known."""
+
+    step: Step
+    outcome: Outcome
+    ending: Ending | None
+    reason: str | None
+
+    @property
+    def exit_status(self) -> int | None:
+        return self.ending.exit_status if self.ending else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequel:
+    """What follows an Attempt: a retry at a UTC second, or the end of the Run (`retry_at` None).
+
+    `dead`: the Run becomes a dead letter.
+    """
+
+    reason: str | None
+    retry_at: float | None = None
+    dead: bool = False
+
+
+class Attempts:
+    """The current Attempts of all live Runs."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._space = workspace
+        self._live = workspace.live
+
+    # ---- towards a process
+
+    def begin(self, run: RunKey, *, hold: bool) -> None:
+        """Record the next Attempt of an admitted Run and hand it to the runner."""
+        self._live.step(run, Step.ADMITTED_EARLY if hold else Step.ADMITTED)
+        live = self._live[run]
+        live.number += 1
+        attempt = AttemptKey(run, live.number)
+        self._space.out.records.append(RecordAttempt(attempt))
+        self._space.out.actions.append(Start(attempt, live.job, hold=hold))
+
+    def hand_over_again(self, run: RunKey, *, hold: bool) -> None:
+        """Hand an Attempt to the runner that is recorded and was never started."""
+        live = self._live[run]
+        self._space.out.actions.append(Start(AttemptKey(run, live.number), live.job, hold=hold))
+
+    def release(self, runs: list[RunKey]) -> None:
+        """Let the runner start these held Attempts at their fire time."""
+        for run in runs:
+            self._live.step(run, Step.RELEASED)
+        self._space.out.released.append(Release(max(run.fire_time for run in runs)))
+
+    def withdraw(self, run: RunKey) -> None:
+        """Take back an Attempt that was never started: the runner holds it, or never had it."""
+        live = self._live[run]
+        attempt = AttemptKey(run, live.number)
+        self._live.step(run, Step.WITHDRAWN)
+        live.number -= 1
+        self._space.admission.release(run)
+        self._space.out.records.append(RecordWithdrawn(attempt))
+        self._space.out.actions.append(Withdraw(attempt))
+
+    def stop(self, run: RunKey, reason: str, kill_after: int | None = None) -> None:
+        """End a started Attempt; the runner reports how it ended."""
+        live = self._live[run]
+        attempt = AttemptKey(run, live.number)
+        seconds = live.job.settings.kill_after if kill_after is None else kill_after
+        self._space.out.actions.append(Stop(attempt, reason, seconds))
+        self._space.out.logs.append(reports.stopping(attempt, live.job, reason))
+
+    def started(self, event: Started) -> None:
+        """The runner reports a start."""
+        attempt = event.attempt
+        if not self._live.can(attempt, Step.STARTED):
+            return
+        self._live.step(attempt.run, Step.STARTED)
+        live = self._live[attempt.run]
+        live.pid, live.started = event.pid, event.started
+        self._space.out.records.append(RecordStarted(attempt, event.pid, event.started))
+        self._space.out.logs.append(reports.started(attempt, live.job, event.pid, event.started))
+
+    # ---- its end
+
+    def end(self, attempt: AttemptKey, end: AttemptEnd) -> Live | None:
+        """An Attempt has ended: its Run waits for a retry, or ends.
+
+        Returns the Run if it has failed for good, so that its failure hook may run.
+        """
+        if not self._live.can(attempt, end.step):
+            return None
+        live = self._live[attempt.run]
+        sequel = self._sequel(attempt, live, end)
+        self._space.admission.release(attempt.run)
+        self._space.out.logs.append(
+            reports.ended(attempt, live.job, end.outcome, end.ending, live.started, sequel.reason)
+        )
+        if sequel.retry_at is not None:
+            self._wait_for_retry(attempt, live, end, sequel.retry_at)
+            return None
+        self._live.step(attempt.run, end.step)
+        self._space.out.records.append(
+            RecordEnded(
+                attempt, end.outcome, end.ending, sequel.reason, end.outcome, dead=sequel.dead
+            )
+        )
+        return None if end.outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED) else live
+
+    def _wait_for_retry(
+        self, attempt: AttemptKey, live: Live, end: AttemptEnd, retry_at: float
+    ) -> None:
+        self._live.step(attempt.run, Step.FAILED)
+        live.outcome, live.exit_status, live.planned = end.outcome, end.exit_status, retry_at
+        live.pid = live.started = None
+        out = self._space.out
+        out.records.append(
+            RecordEnded(attempt, end.outcome, end.ending, end.reason, None, retry_at)
+        )
+        out.logs.append(reports.retry_planned(attempt, live.job, retry_at - self._space.now.wall))
+        if self._space.stopping:
+            self._live.step(attempt.run, Step.LEFT_TO_THE_NEXT)
+        else:
+            self._space.timers.set(retry_at, attempt.run)
+
+    def _sequel(self, attempt: AttemptKey, live: Live, end: AttemptEnd) -> _Sequel:
+        """Whether and when a retry follows."""
+        settings = live.job.settings
+        if end.outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED) or not settings.retries:
+            return _Sequel(end.reason)
+        if live.number >= live.last or not is_retryable(settings, end.outcome, end.exit_status):
+            return _Sequel(end.reason, dead=True)
+        since = live.redrive.at if live.redrive else attempt.run.fire_time
+        if settings.retry_until == "next" and self._live.has_come(live.job.id, since):
+            return _Sequel(end.reason or "the next fire time has come: no retry")
+        at = self._space.now.wall + retry_delay(settings, attempt.run, attempt.number)
+        past = past_retrying(settings, since, at)
+        return _Sequel(end.reason or past, dead=True) if past else _Sequel(end.reason, at)
+
+
+def hook_of(
+    run: RunKey, live: Live, outcome: Outcome, exit_status: int | None
+) -> tuple[RunKey, Job] | None:
+    """The one Run of CRON_ON_FAILURE for a Run that has failed; None if there is to be none.
+
+    A redriven dead letter that fails again has no second one.
+    """
+    hook = failure_hook(live.job, run, outcome, exit_status)
+    if hook is None or live.redrive:
+        return None
+    return RunKey(hook.id, run.fire_time, run.turn), hook

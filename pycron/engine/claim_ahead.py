@@ -1,0 +1,77 @@
+"""Claims: what will be due in a moment is recorded and handed to the runner before its fire time.
+
+So only a short message is left to be sent at the fire time. Measured on two cores: the first of 20
+Runs starts FIGURE ms after the fire time (without claims FIGURE ms), the last of 1,000 Runs after
+FIGURE times as long as with plain spawning (without claims FIGURE times).
+"""
+
+from collections.abc import Iterable, Iterator
+
+from pycron.engine.timetable import Timetable
+from pycron.model.job import Job
+from pycron.model.run import RunKey
+
+# Seconds before a fire time at which Runs are claimed: at least CLAIM_AHEAD, and more where many
+# Runs are due. If both the runner and the daemon die after the claim, nobody can tell whether a Run
+# began: it is lost. They are binary fractions, so that they can be subtracted from an instant and
+# added again without rounding.
+CLAIM_AHEAD = 5 / 16
+CLAIM_AHEAD_PER_RUN = 1 / 2048
+LONGEST_CLAIM_AHEAD = 5.0
+
+
+class Claims:
+    """Which fire times are claimed. `known`: Runs that were recorded before their fire time."""
+
+    def __init__(self, timetable: Timetable, known: Iterable[RunKey]) -> None:
+        self._timetable = timetable
+        self._known = set(known)
+        self._claimed: int | None = None  # the fire time that was claimed last
+        self._ahead_of: tuple[int, float] | None = None  # seconds ahead of the next fire time
+
+    def __contains__(self, run: RunKey) -> bool:
+        return run in self._known
+
+    def add(self, run: RunKey) -> None:
+        self._known.add(run)
+
+    def forget_until(self, now: float) -> None:
+        """The timetable has handed out all fire times up to this UTC second."""
+        self._known = {run for run in self._known if run.fire_time > now}
+
+    def reconsider(self) -> None:
+        """Tables or zones have changed, so other Runs may be due next."""
+        self._claimed = self._ahead_of = None
+
+    def wakeup(self, *, others_wait: bool) -> float | None:
+        """The UTC second at which the next fire time is to be claimed; once claimed, itself."""
+        fire = self._timetable.next_fire_time()
+        if fire is None or fire == self._claimed:
+            return fire
+        return fire - self._ahead(fire, others_wait=others_wait)
+
+    def take(self, now: float, *, others_wait: bool) -> Iterator[tuple[RunKey, Job]]:
+        """The Runs of the next fire time, once, when it is to be claimed."""
+        fire = self._timetable.next_fire_time()
+        if fire is None or fire == self._claimed:
+            return
+        if not now < fire <= now + self._ahead(fire, others_wait=others_wait):
+            return
+        self._claimed = fire
+        for fire_time, turn, job in self._timetable.peek(fire):
+            run = RunKey(job.id, fire_time, turn)
+            if run not in self._known:
+                yield run, job
+
+    def _ahead(self, fire: int, *, others_wait: bool) -> float:
+        """How many seconds before this fire time its Runs are claimed.
+
+        As few as possible while other Runs wait in the queue: a claimed Run counts against the
+        limits.
+        """
+        if others_wait:
+            return CLAIM_AHEAD
+        if self._ahead_of is None or self._ahead_of[0] != fire:
+            ahead = max(CLAIM_AHEAD, CLAIM_AHEAD_PER_RUN * self._timetable.count(fire))
+            self._ahead_of = fire, min(ahead, LONGEST_CLAIM_AHEAD)
+        return self._ahead_of[1]

@@ -1,0 +1,129 @@
+"""The Runs that are alive: those that have come to be and have not ended."""
+
+from dataclasses import dataclass
+
+from pycron.engine.states import TRANSITIONS, State, Step
+from pycron.model.job import Job
+from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
+
+
+@dataclass(slots=True)
+class Live:
+    """A Run that has not ended, and the number of its current Attempt (0: none yet).
+
+    `planned`: the UTC second at which the Attempt that the Run waits for is to start. `replaces`:
+    when the first of the queued Runs that this one has replaced was to start. `put_off`: the Run
+    waits for the end of a pause. `outcome` and `exit_status` are those of the Attempt before, which
+    has failed. `redrive`: the last redrive, if the Run was a dead letter. `gone`: the entry of its
+    Job was removed. `state` is set by LiveRuns alone.
+    """
+
+    job: Job
+    planned: float
+    state: State
+    number: int = 0
+    replaces: float | None = None
+    put_off: bool = False
+    outcome: Outcome | None = None
+    exit_status: int | None = None
+    redrive: Redrive | None = None
+    pid: int | None = None
+    started: float | None = None
+    gone: bool = False
+
+    @property
+    def due(self) -> float:
+        """The UTC second that decides about its place in the queue.
+
+        A Run that replaces queued Runs takes over the place of the first of them. Otherwise a Job
+        whose Runs replace each other would never start while the queue is long.
+        """
+        return self.planned if self.number or self.replaces is None else self.replaces
+
+    @property
+    def last(self) -> int:
+        """The number of its last Attempt: no retry follows."""
+        before = self.redrive.number if self.redrive else 0
+        return self.number if self.gone else before + 1 + self.job.settings.retries
+
+
+class LiveRuns:
+    """All live Runs, by identity and by Job. `held`: the Runs in State.HELD, in order."""
+
+    def __init__(self) -> None:
+        self.held: dict[RunKey, None] = {}
+        self._runs: dict[RunKey, Live] = {}
+        self._of_job: dict[str, dict[RunKey, None]] = {}
+        self._latest: dict[str, int] = {}
+
+    def __contains__(self, run: RunKey) -> bool:
+        return run in self._runs
+
+    def __getitem__(self, run: RunKey) -> Live:
+        return self._runs[run]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def get(self, run: RunKey) -> Live | None:
+        return self._runs.get(run)
+
+    def items(self) -> list[tuple[RunKey, Live]]:
+        """A copy of the list, so that the caller may move the Runs on."""
+        return list(self._runs.items())
+
+    def of_job(self, job_id: str) -> list[RunKey]:
+        return list(self._of_job.get(job_id, ()))
+
+    # ---- steps
+
+    def enter(self, run: RunKey, job: Job, planned: float, step: Step) -> Live:
+        """A Run comes to be, by a step that starts a life. KeyError for any other step."""
+        state = TRANSITIONS[None, step]
+        assert state is not None
+        live = self._runs[run] = Live(job, planned, state)
+        self._of_job.setdefault(job.id, {})[run] = None
+        self._index(run, state)
+        return live
+
+    def step(self, run: RunKey, step: Step) -> None:
+        """Move a Run on. KeyError for a step that its state does not have."""
+        live = self._runs[run]
+        state = TRANSITIONS[live.state, step]
+        if state is None:
+            self._leave(run)
+        else:
+            live.state, live.put_off = state, False
+        self._index(run, state)
+
+    def can(self, attempt: AttemptKey, step: Step) -> bool:
+        """Whether this is the current Attempt of its Run, in a state that has this step."""
+        live = self._runs.get(attempt.run)
+        return (
+            live is not None and live.number == attempt.number and (live.state, step) in TRANSITIONS
+        )
+
+    def _index(self, run: RunKey, state: State | None) -> None:
+        if state is State.HELD:
+            self.held[run] = None
+        else:
+            self.held.pop(run, None)
+
+    def _leave(self, run: RunKey) -> None:
+        live = self._runs.pop(run)
+        runs = self._of_job[live.job.id]
+        del runs[run]
+        if not runs:
+            del self._of_job[live.job.id]
+            self._latest.pop(live.job.id, None)
+
+    # ---- fire times of the Jobs that have live Runs
+
+    def came(self, job_id: str, fire_time: int) -> None:
+        """A fire time of this Job has come."""
+        if job_id in self._of_job:
+            self._latest[job_id] = fire_time
+
+    def has_come(self, job_id: str, since: float) -> bool:
+        """Whether a fire time of this Job has come after a UTC second."""
+        return self._latest.get(job_id, since) > since

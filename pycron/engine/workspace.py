@@ -1,0 +1,56 @@
+"""What the parts of the engine share while they handle an event."""
+
+import math
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+
+from pycron.engine.actions import Decisions
+from pycron.engine.admission import Admission
+from pycron.engine.events import Now
+from pycron.engine.live_runs import LiveRuns
+from pycron.model.run import RunKey
+
+
+class Timers:
+    """The UTC seconds at which a Run is to be looked at again."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, RunKey]] = []
+        self._serial = count()
+
+    def set(self, when: float, run: RunKey) -> None:
+        heappush(self._heap, (when, next(self._serial), run))
+
+    def next(self) -> float:
+        """The first of them; infinity if there is none."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def take(self, now: float) -> tuple[float, RunKey] | None:
+        """Remove and return the first timer whose second has come."""
+        if self.next() > now:
+            return None
+        when, _, run = heappop(self._heap)
+        return when, run
+
+    def clear(self) -> None:
+        self._heap.clear()
+
+
+_NEVER = Now(0.0, 0.0)
+
+
+@dataclass(slots=True)
+class Workspace:
+    """The live Runs, the limits and the timers; and, for the current event, the time and the
+    decisions so far.
+
+    `stopping`: the daemon ends, so nothing starts any more.
+    """
+
+    admission: Admission
+    live: LiveRuns = field(default_factory=LiveRuns)
+    timers: Timers = field(default_factory=Timers)
+    now: Now = _NEVER
+    out: Decisions = field(default_factory=Decisions)
+    stopping: bool = False
