@@ -31,7 +31,7 @@ exec strace -D -qq -o $trace -e trace=${{point%:*}} \\
 
 @dataclass(frozen=True)
 class Failpoint:
-    """Death before one of these system calls (strace's set), at the latest before number `count`."""
+    """Death before one of these system calls (strace's set), at the latest the `count`-th."""
 
     calls: str
     count: int
