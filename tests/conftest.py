@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.user_daemon import Home
+from tests.support.user_daemon import UserDaemon
 
 # Speed is measured in bench/, never asserted by the clock of a machine that may be busy.
 settings.register_profile("pycron", deadline=None)
@@ -14,9 +14,9 @@ settings.load_profile("pycron")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
+def user_daemon(tmp_path: Path) -> Iterator[UserDaemon]:
+    user_daemon = UserDaemon(tmp_path)
     try:
-        yield home
+        yield user_daemon
     finally:
-        home.end()
+        user_daemon.end()

@@ -26,7 +26,7 @@ import pytest
 
 from pycron.model.run import AttemptKey, RunKey
 from pycron.system import unix_sockets
-from tests.support.failpoints import Doomed, Failpoint, failpoints
+from tests.support.failpoints import Failpoint, KilledProgram, failpoints
 from tests.support.running_daemon import RunningDaemon, alive
 from tests.support.running_runner import starters_of
 from tests.support.waiting import until
@@ -196,10 +196,10 @@ class Machine:
         (directory / "config").write_text(CONFIG)
         self._chance = chance = random.Random(victim)
         of_daemon = DAEMON | NO_RUNNER if victim == "both" else DAEMON
-        self.killed_daemons = Doomed(
+        self.killed_daemons = KilledProgram(
             directory / "daemons", failpoints(chance, of_daemon, KILLS * (victim != "runner"))
         )
-        self.killed_runners = Doomed(
+        self.killed_runners = KilledProgram(
             directory / "runners", failpoints(chance, RUNNER, KILLS * (victim != "daemon")),
             program=sys.executable,
         )  # fmt: skip
@@ -266,7 +266,7 @@ class Machine:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             alive = {victim for victim in self._victims if victim.alive}
-            if seen - alive or first.births() > number:
+            if seen - alive or first.starts() > number:
                 return True
             seen |= alive
             if self.killed_runners in alive and self._chance.random() < HUNT:
@@ -296,14 +296,14 @@ class Machine:
             victim.kill()
         return not any(victim.alive for victim in self._victims)
 
-    def _births(self, victim: Doomed) -> int:
+    def _births(self, victim: KilledProgram) -> int:
         self._keep_up()
-        return victim.births()
+        return victim.starts()
 
     def survive(self) -> int:
         """From now on they live; an instant after all Jobs of some seconds have been due again."""
         for victim in self._victims:
-            victim.spare()
+            victim.stop_killing()
         intervals = {every for kind in KINDS for every in kind.every} - {_MINUTE}
         return int(time.time()) + max(intervals) + 1
 
@@ -672,8 +672,8 @@ def _is_anybody_at(socket: Path) -> bool:
     return True
 
 
-def check_all_were_hit(doomed: Doomed, kinds: dict[str, int]) -> None:
-    deaths = Counter(doomed.deaths())
+def check_all_were_hit(killed_program: KilledProgram, kinds: dict[str, int]) -> None:
+    deaths = Counter(killed_program.killed_before())
     print("died before", dict(deaths))
     if KILLS >= ENOUGH:
         assert not [calls for calls in kinds if not any(deaths[call] for call in calls.split(","))]
@@ -716,13 +716,13 @@ def test_what_was_recorded_and_not_handed_over_is_started(tmp_path: Path) -> Non
     table = tmp_path / "table"
     table.write_text(f"@every 3s echo $CRON_RUN_ID >>{marks}\n")
     before_the_first_start = Failpoint("sendto", 2)  # the first message is the hello
-    doomed = Doomed(tmp_path / "doomed", [before_the_first_start])
+    killed_program = KilledProgram(tmp_path / "doomed", [before_the_first_start])
     arguments: list[str | Path] = ["--foreground", "--table", table]
     arguments += ["--state-dir", tmp_path / "state"]
-    killed = RunningDaemon(arguments, tmp_path / "log1", prefix=[str(doomed.script)])
+    killed = RunningDaemon(arguments, tmp_path / "log1", prefix=[str(killed_program.script)])
     runner = killed.wait_for("runner_started")["pid"]
     killed.wait()
-    assert doomed.deaths() == ["sendto"]
+    assert killed_program.killed_before() == ["sendto"]
     with closing(sqlite3.connect(tmp_path / "state" / "pycron.db")) as db:
         ((due,),) = db.execute("SELECT fire_time FROM runs JOIN attempts ON run = runs.number")
     until(lambda: time.time() > due)

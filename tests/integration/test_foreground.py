@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.running_daemon import RunningDaemon, alive, foreground, program, run
-from tests.support.user_accounts import person, real_user
+from tests.support.user_accounts import real_user, user_account
 from tests.support.waiting import until
 
 
@@ -135,7 +135,7 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
 def test_a_uid_without_a_name(tmp_path: Path) -> None:
     """As in a container that is started with a user id of its own."""
     real_user("pycrontest1")  # or skip: others must be able to run this interpreter
-    home = person("pycrontest1", tmp_path / "home").home
+    home = user_account("pycrontest1", tmp_path / "home").home
     os.chown(home, 54_321, 54_321)
     prefix = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "env", f"HOME={home}"]
     (home / "table").write_text("@reboot id -u\n")

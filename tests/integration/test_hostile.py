@@ -14,7 +14,7 @@ import pytest
 
 from pycron.control.client import ControlClient
 from pycron.system import paths
-from tests.support.isolated_system import System
+from tests.support.isolated_system import IsolatedSystem
 from tests.support.running_daemon import LogLine
 from tests.support.running_runner import status_of
 from tests.support.user_accounts import real_user
@@ -33,10 +33,10 @@ CONFIG = "[limits]\nprocesses = 60\nuser_running = 30\nuser_waiting = 20\n"
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
+def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
     for name in (BOB, ALICE, BOMBER, HOARDER):
         real_user(name)
-    system = System(tmp_path)
+    system = IsolatedSystem(tmp_path)
     try:
         system.write(paths.ALLOW.parent / "pycron.toml", CONFIG)
         system.daemon.stop()
@@ -64,7 +64,7 @@ def processes_of(user: str) -> list[int]:
     return found
 
 
-def start_at_once(system: System, jobs: Iterable[str]) -> None:
+def start_at_once(system: IsolatedSystem, jobs: Iterable[str]) -> None:
     """Start these Jobs of alice and others by hand, about at the same moment."""
     client = ControlClient(system.root / paths.system_paths().socket.relative_to("/"))
     for job in jobs:
@@ -72,7 +72,9 @@ def start_at_once(system: System, jobs: Iterable[str]) -> None:
     client.close()
 
 
-def ends_of(system: System, jobs: Collection[str], patience: float = 30) -> dict[str, LogLine]:
+def ends_of(
+    system: IsolatedSystem, jobs: Collection[str], patience: float = 30
+) -> dict[str, LogLine]:
     """How the only Run of each of these Jobs ended, once all of them have."""
 
     def ends() -> dict[str, LogLine]:
@@ -83,13 +85,13 @@ def ends_of(system: System, jobs: Collection[str], patience: float = 30) -> dict
     return until(ends, patience)
 
 
-def processes(system: System) -> dict[str, int]:
+def processes(system: IsolatedSystem) -> dict[str, int]:
     """The pids of the daemon and the runner, as the daemon says."""
     status = json.loads(system.run("pycron", "status", "--json").stdout)
     return {name: process["pid"] for name, process in status["processes"].items()}
 
 
-def assert_bob_was_in_time(system: System, within: int) -> None:
+def assert_bob_was_in_time(system: IsolatedSystem, within: int) -> None:
     """Each second has one Run of his, and none began later than that (milliseconds)."""
     runs = system.runs("--job", "bob", "--limit", "500", user=BOB)
     ended = [run for run in runs if run["outcome"] is not None]
@@ -130,12 +132,12 @@ VANDALS = {f"vandal{n}": f"kill -{what} -1" for n, what in enumerate(5 * ["STOP"
 VICTIMS = dict.fromkeys((f"victim{n}" for n in range(20)), "sleep 1000")
 
 
-def install(system: System, user: str, table: str) -> None:
+def install(system: IsolatedSystem, user: str, table: str) -> None:
     installed = system.run("pycrontab", "-", user=user, stdin=table)
     assert installed.returncode == 0, installed.stderr
 
 
-def test_commands_that_do_what_they_can(system: System) -> None:
+def test_commands_that_do_what_they_can(system: IsolatedSystem) -> None:
     """Each is on record as what it was, none is left, and another user notices nothing."""
     before = processes(system)
     lines = {name: text.format(BY_HAND) for name, text in ATTACKS.items()}
@@ -220,7 +222,7 @@ for way in WAYS:
 """
 
 
-def test_clients_that_do_what_they_can(system: System) -> None:
+def test_clients_that_do_what_they_can(system: IsolatedSystem) -> None:
     """Sixteen at once, of one user: another one's commands are started all the same."""
     before = processes(system)
     install(system, ALICE, "@daily true\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.operated_daemon import held, operating
+from tests.support.operated_daemon import operated_daemon, waiting_for_gate
 from tests.support.running_daemon import alive
 from tests.support.waiting import until
 
@@ -42,7 +42,7 @@ def test_never_more_at_once_than_the_limit(tmp_path: Path, settings: str, config
     notes = tmp_path / "notes"
     command = f"echo start >> {notes}; sleep 0.4; echo end >> {notes}"
     table = "".join(f"CRON_NAME=j{n} {settings} @every 1s {command}\n" for n in range(6))
-    with operating(tmp_path, table, config) as op:
+    with operated_daemon(tmp_path, table, config) as op:
         op.daemon.wait_for("attempt_ended", count=12)
         op.kill_daemon()
         ended = len(op.daemon.log("attempt_ended"))
@@ -54,7 +54,7 @@ def test_never_more_of_a_job_at_once_than_its_limit(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     command = f"echo start >> {notes}; sleep 2.5; echo end >> {notes}"
     table = f"CRON_NAME=slow CRON_MAX_RUNNING=2 @every 1s {command}\n"
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         op.daemon.wait_for("attempt_ended", count=4)
         assert most_at_once(notes) == 2
         assert op.row("top")["waiting"][0]["why"] == "as many of this job run as may (2)"
@@ -62,8 +62,10 @@ def test_never_more_of_a_job_at_once_than_its_limit(tmp_path: Path) -> None:
 
 def test_a_command_whose_entry_has_gone_keeps_its_place(tmp_path: Path) -> None:
     """The entry goes while no daemon is there."""
-    gone = f"CRON_NAME=gone CRON_POOL=db CRON_RETRIES=1 {NEVER} {held(tmp_path)}; exit 3\n"
-    with operating(tmp_path, gone, "[pools]\ndb = 1\n") as op:
+    gone = (
+        f"CRON_NAME=gone CRON_POOL=db CRON_RETRIES=1 {NEVER} {waiting_for_gate(tmp_path)}; exit 3\n"
+    )
+    with operated_daemon(tmp_path, gone, "[pools]\ndb = 1\n") as op:
         run_id = op.start("gone")
         op.daemon.wait_for("attempt_started", job="gone")
         op.daemon.kill()
@@ -79,7 +81,7 @@ def test_a_command_whose_entry_has_gone_keeps_its_place(tmp_path: Path) -> None:
 def test_no_more_starts_in_a_second_than_may(tmp_path: Path) -> None:
     """Eight are due at once: one begins at once, the others a second apart."""
     table = "".join(f"CRON_NAME=j{n} @every 10s true\n" for n in range(8))
-    with operating(tmp_path, table, "[limits]\nstarts_per_second = 1\n") as op:
+    with operated_daemon(tmp_path, table, "[limits]\nstarts_per_second = 1\n") as op:
         op.daemon.wait_for("attempt_ended", count=8)
         assert {row["outcome"] for row in op.rows("runs")} <= {"succeeded", None}
         lateness = sorted(line["lateness_ms"] for line in op.daemon.log("attempt_started")[:8])
@@ -87,10 +89,10 @@ def test_no_more_starts_in_a_second_than_may(tmp_path: Path) -> None:
 
 
 def test_the_highest_priority_goes_first(tmp_path: Path) -> None:
-    table = f"CRON_NAME=long {NEVER} {held(tmp_path)}\n" + "".join(
+    table = f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\n" + "".join(
         f"CRON_NAME=p{number} CRON_PRIORITY={number} {NEVER} true\n" for number in (-5, 0, 7)
     )
-    with operating(tmp_path, table.replace("p-5", "low"), "[limits]\nrunning = 1\n") as op:
+    with operated_daemon(tmp_path, table.replace("p-5", "low"), "[limits]\nrunning = 1\n") as op:
         op.start("long")
         for job in ("low", "p0", "p7"):
             assert op.row("start", job)["state"] == "queued"
@@ -105,10 +107,10 @@ def test_the_highest_priority_goes_first(tmp_path: Path) -> None:
 def test_users_take_turns(tmp_path: Path) -> None:
     """One user's three do not all go before another one's, though they came first."""
     jobs = [("n1", "nobody"), ("n2", "nobody"), ("n3", "nobody"), ("d1", "daemon")]
-    table = f"CRON_NAME=long {NEVER} root {held(tmp_path)}\n" + "".join(
+    table = f"CRON_NAME=long {NEVER} root {waiting_for_gate(tmp_path)}\n" + "".join(
         f"CRON_NAME={name} {NEVER} {user} true\n" for name, user in jobs
     )
-    with operating(tmp_path, table, "[limits]\nrunning = 1\n", system=True) as op:
+    with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n", system=True) as op:
         op.start("long")
         for name, _ in jobs:
             assert op.row("start", name)["state"] == "queued"
@@ -119,8 +121,8 @@ def test_users_take_turns(tmp_path: Path) -> None:
 
 
 def test_what_waits_for_a_place_waits_across_a_crash(tmp_path: Path) -> None:
-    table = f"CRON_NAME=long {NEVER} {held(tmp_path)}\nCRON_NAME=next {NEVER} true\n"
-    with operating(tmp_path, table, "[limits]\nrunning = 1\n") as op:
+    table = f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\nCRON_NAME=next {NEVER} true\n"
+    with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n") as op:
         op.daemon.wait_for("attempt_started", run_id=op.start("long"))
         waiting = op.start("next")
         op.kill_daemon()
@@ -131,10 +133,10 @@ def test_what_waits_for_a_place_waits_across_a_crash(tmp_path: Path) -> None:
 
 def test_a_run_that_waits_too_long_is_missed(tmp_path: Path) -> None:
     table = (
-        f"CRON_NAME=long {NEVER} {held(tmp_path)}\n"
+        f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\n"
         f"CRON_NAME=late CRON_START_DEADLINE=1s {NEVER} true\n"
     )
-    with operating(tmp_path, table, "[limits]\nrunning = 1\n") as op:
+    with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n") as op:
         op.start("long")
         late = op.start("late")
         op.daemon.wait_for("run_given_up", run_id=late, outcome="missed")
@@ -143,7 +145,7 @@ def test_a_run_that_waits_too_long_is_missed(tmp_path: Path) -> None:
 
 def test_nothing_begins_on_a_machine_without_enough_memory(tmp_path: Path) -> None:
     table = "CRON_NAME=a CRON_CONCURRENCY=queue @every 1s true\n"
-    with operating(tmp_path, table, f"[limits]\nfree_memory = {2**61}\n") as op:
+    with operated_daemon(tmp_path, table, f"[limits]\nfree_memory = {2**61}\n") as op:
         op.daemon.wait_for("run_given_up", job="a")  # one waits already
         shown = op.row("top")
         assert shown["counts"] == {"running": 0, "waiting": 1}
@@ -157,7 +159,7 @@ def test_nothing_begins_on_a_machine_without_enough_memory(tmp_path: Path) -> No
 @pytest.mark.parametrize("entry", ["CRON_CONCURRENCY=forbid @every 1s", "@every 1s -s",
                                    "CRON_RETRIES=1 @every 1s"])  # fmt: skip
 def test_a_run_is_forbidden_beside_another(tmp_path: Path, entry: str) -> None:
-    with operating(tmp_path, f"CRON_NAME=alone {entry} {held(tmp_path)}\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=alone {entry} {waiting_for_gate(tmp_path)}\n") as op:
         first = op.daemon.wait_for("attempt_started", job="alone")
         skipped = op.daemon.wait_for("run_given_up", job="alone", count=2)
         assert skipped["outcome"] == "skipped"
@@ -169,8 +171,8 @@ def test_a_run_is_forbidden_beside_another(tmp_path: Path, entry: str) -> None:
 
 
 def test_one_run_waits_in_the_queue(tmp_path: Path) -> None:
-    table = f"CRON_NAME=one CRON_CONCURRENCY=queue @every 1s {held(tmp_path)}\n"
-    with operating(tmp_path, table) as op:
+    table = f"CRON_NAME=one CRON_CONCURRENCY=queue @every 1s {waiting_for_gate(tmp_path)}\n"
+    with operated_daemon(tmp_path, table) as op:
         skipped = op.daemon.wait_for("run_given_up", job="one", count=2)
         assert skipped["reason"] == "one waits already (CRON_CONCURRENCY=queue)"
         (waiting,) = op.row("top")["waiting"]
@@ -186,7 +188,7 @@ def test_a_run_takes_the_place_of_another(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     command = f"sleep 600 & echo $! >> {pids}; wait"
     table = f"CRON_NAME=fresh CRON_CONCURRENCY=replace @every 2s {command}\n"
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         stopped = op.daemon.wait_for("attempt_stopped", job="fresh")
         assert stopped["reason"] == "replaced by the next fire time"
         op.daemon.wait_for("attempt_ended", run_id=stopped["run_id"], outcome="cancelled")
@@ -206,13 +208,13 @@ TELL = "env | grep ^CRON_ | sort"
 def test_a_failure_is_told_with_what_has_happened(tmp_path: Path) -> None:
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_JITTER=0 CRON_NICE=3"
     table = f"CRON_ON_FAILURE='{TELL}; nice'\nCRON_NAME=bad {settings} {NEVER} exit 3\n"
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         run_id = op.start("bad")
         op.daemon.wait_for("attempt_ended", job="bad", attempt=2)
         told = op.daemon.wait_for("attempt_ended", job="bad:on-failure")
         assert (told["outcome"], told["attempt"]) == ("succeeded", 1)
         assert told["fire_time"] == op.row("show", run_id)["fire_time"]
-        *variables, nice = op.do("log", told["run_id"]).stdout.splitlines()
+        *variables, nice = op.run("log", told["run_id"]).stdout.splitlines()
         assert dict(line.split("=", 1) for line in variables) == {
             "CRON_ATTEMPT": "1",
             "CRON_EXIT_STATUS": "3",
@@ -230,7 +232,7 @@ def test_a_failure_is_told_with_what_has_happened(tmp_path: Path) -> None:
 def test_nobody_is_told_when_a_retry_has_succeeded(tmp_path: Path) -> None:
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE=true"
     table = f"CRON_NAME=twice {settings} {NEVER} [ $CRON_ATTEMPT = 2 ]\n"
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         run_id = op.start("twice")
         op.daemon.wait_for("attempt_ended", run_id=run_id, attempt=2, outcome="succeeded")
         assert op.row("top")["counts"] == {"running": 0, "waiting": 0}
@@ -240,27 +242,27 @@ def test_nobody_is_told_when_a_retry_has_succeeded(tmp_path: Path) -> None:
 def test_a_failure_that_the_next_fire_time_overtakes_is_told(tmp_path: Path) -> None:
     tell = "echo $CRON_FAILED_RUN_ID $CRON_EXIT_STATUS"
     settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='{tell}'"
-    with operating(tmp_path, f"CRON_NAME=bad {settings} @every 2s exit 3\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=bad {settings} @every 2s exit 3\n") as op:
         given_up = op.daemon.wait_for("run_given_up", job="bad", outcome="failed")
         told = op.daemon.wait_for("attempt_ended", job="bad:on-failure")
-        assert op.do("log", told["run_id"]).stdout == f"{given_up['run_id']} 3\n"
+        assert op.run("log", told["run_id"]).stdout == f"{given_up['run_id']} 3\n"
 
 
 def test_a_failure_whose_entry_goes_before_its_retry_is_told(tmp_path: Path) -> None:
     """By a daemon that has not seen it."""
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='echo $CRON_EXIT_STATUS'"
-    with operating(tmp_path, f"CRON_NAME=bad {settings} {NEVER} exit 3\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=bad {settings} {NEVER} exit 3\n") as op:
         op.start("bad")
         op.daemon.wait_for("retry_planned", job="bad")
         op.kill_daemon()
         (tmp_path / "table").write_text(f"{NEVER} another\n")
         told = op.daemon.wait_for("attempt_ended", job="bad:on-failure")
-        assert op.do("log", told["run_id"]).stdout == "3\n"
+        assert op.run("log", told["run_id"]).stdout == "3\n"
 
 
 def test_a_failure_that_fails_itself_is_told_to_nobody(tmp_path: Path) -> None:
     table = f"CRON_NAME=bad CRON_ON_FAILURE='exit 4' {NEVER} exit 3\n"
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         op.start("bad")
         told = op.daemon.wait_for("attempt_ended", job="bad:on-failure")
         assert told["exit_status"] == 4
@@ -273,7 +275,7 @@ def test_each_failure_is_told_once_whenever_the_daemon_is_killed(tmp_path: Path)
     tell = f"echo $CRON_FAILED_RUN_ID >> {marks}"
     table = f"CRON_NAME=bad CRON_ON_FAILURE='{tell}' @every 1s exit 3\n"
     chance = random.Random("told once")
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         op.daemon.wait_for("attempt_ended", job="bad:on-failure")
         for _ in range(8):
             time.sleep(chance.uniform(0.02, 1.0))  # a random moment is the point
@@ -292,7 +294,7 @@ def test_a_dead_letter_that_fails_again_is_not_told_again(tmp_path: Path) -> Non
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s"
     tell = f"echo $CRON_FAILED_RUN_ID >> {marks}"
     table = f"CRON_NAME=bad {settings} CRON_ON_FAILURE='{tell}' {NEVER} exit 3\n"
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         run_id = op.start("bad")
         op.daemon.wait_for("attempt_ended", job="bad:on-failure")
         op.rows("dead", "redrive", run_id)
@@ -303,9 +305,9 @@ def test_a_dead_letter_that_fails_again_is_not_told_again(tmp_path: Path) -> Non
 
 
 def test_a_redriven_run_and_its_hook_are_found_by_the_next_daemon(tmp_path: Path) -> None:
-    settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE='{held(tmp_path)}'"
-    command = f"[ $CRON_ATTEMPT -lt 3 ] && exit 3; {held(tmp_path)}"
-    with operating(tmp_path, f"CRON_NAME=bad {settings} {NEVER} {command}\n") as op:
+    settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE='{waiting_for_gate(tmp_path)}'"
+    command = f"[ $CRON_ATTEMPT -lt 3 ] && exit 3; {waiting_for_gate(tmp_path)}"
+    with operated_daemon(tmp_path, f"CRON_NAME=bad {settings} {NEVER} {command}\n") as op:
         run_id = op.start("bad")
         hook = op.daemon.wait_for("attempt_started", job="bad:on-failure")
         op.rows("dead", "redrive", run_id)

@@ -28,8 +28,14 @@ from pycron.model.job import Source
 from pycron.schedule.zone import UTC
 from pycron.storage.store import Store
 from pycron.system import paths
-from tests.support.isolated_system import USERS, System
-from tests.support.operated_daemon import ME, Operator, Row, held, operating
+from tests.support.isolated_system import USERS, IsolatedSystem
+from tests.support.operated_daemon import (
+    OWN_NAME,
+    OperatedDaemon,
+    Row,
+    operated_daemon,
+    waiting_for_gate,
+)
 from tests.support.running_daemon import RunningDaemon, alive, program
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
@@ -37,7 +43,7 @@ from tests.support.waiting import until
 NEVER = "@yearly"  # of the Jobs that are started by hand
 
 
-def outcome_of(operator: Operator, run_id: str) -> tuple[str | None, str | None]:
+def outcome_of(operator: OperatedDaemon, run_id: str) -> tuple[str | None, str | None]:
     row = operator.row("show", run_id)
     return row["outcome"], row["reason"]
 
@@ -58,7 +64,7 @@ def outcome_of(operator: Operator, run_id: str) -> tuple[str | None, str | None]
     ],
 )
 def test_requests_of_strangers(
-    paused_by_nobody: Operator, verb: str, arguments: dict[str, object], said: str
+    paused_by_nobody: OperatedDaemon, verb: str, arguments: dict[str, object], said: str
 ) -> None:
     socket = paused_by_nobody.state / "pycron.sock"
     with closing(ControlClient(socket)) as client, pytest.raises(ControlError, match=f"^{said}"):
@@ -77,7 +83,7 @@ def test_who_has_no_name_is_no_user_that_is_called_like_a_number() -> None:
 def test_one_user_cannot_pause_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pycron.operations._MOST_PAUSES", 2)
     table = parse("CRON_NAME=a @daily x\nCRON_NAME=b @daily y\nCRON_NAME=c @daily z\n",
-                  Source(ME, ME), ReaderContext())  # fmt: skip
+                  Source(OWN_NAME, OWN_NAME), ReaderContext())  # fmt: skip
     engine = Engine(lambda _: UTC, Cursor(0, 0))
     engine.handle(TableLoaded(table), Now(0, 0))
     store, rights = Store(tmp_path / "db"), Access("", print)
@@ -99,7 +105,7 @@ def test_one_user_cannot_pause_without_end(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_is_answered_is_on_record(tmp_path: Path) -> None:
-    with operating(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
         with closing(ControlClient(op.state / "pycron.sock")) as client:
             started = client.ask("start", job="idle")
             op.kill_daemon()
@@ -113,7 +119,7 @@ def test_what_is_answered_is_on_record(tmp_path: Path) -> None:
 def test_a_job_keeps_its_history_when_its_table_changes_around_it(tmp_path: Path) -> None:
     """Two equal lines are two Jobs; a name is another one."""
     twins = f"{NEVER} true\n{NEVER} true\n"
-    with operating(tmp_path, twins) as op:
+    with operated_daemon(tmp_path, twins) as op:
         names = [row["job"] for row in op.rows("list")]
         first, second = names
         before = {name: op.start(name) for name in names}
@@ -137,7 +143,7 @@ def test_output_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None:
         f"CRON_NAME=short {NEVER} echo 0123456789\n"
         f"CRON_NAME=long {NEVER} seq 1000; echo 0123456789\n"
     )
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         for job, length in (("short", 11), ("long", 3904)):
             run_id = op.start(job)
             op.daemon.wait_for("attempt_ended", run_id=run_id)
@@ -154,8 +160,10 @@ def test_output_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_a_run_is_followed_over_its_retries(tmp_path: Path) -> None:
     settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
-    command = f"echo begin $CRON_ATTEMPT; {held(tmp_path)}; echo end; [ $CRON_ATTEMPT = 2 ]"
-    with operating(tmp_path, f"{settings} {NEVER} {command}\n") as op:
+    command = (
+        f"echo begin $CRON_ATTEMPT; {waiting_for_gate(tmp_path)}; echo end; [ $CRON_ATTEMPT = 2 ]"
+    )
+    with operated_daemon(tmp_path, f"{settings} {NEVER} {command}\n") as op:
         run_id = op.start("twice")
         followed = op.begin("log", "-f", "twice")
         assert followed.stdout
@@ -168,18 +176,18 @@ def test_a_run_is_followed_over_its_retries(tmp_path: Path) -> None:
         assert waits.startswith("pycron: it waits: attempt 2 is due at 20")
         assert followed.returncode == 0
         assert op.row("show", run_id)["outcome"] == "succeeded"
-        only = op.do("log", "-f", "--attempt", "1", run_id)
+        only = op.run("log", "-f", "--attempt", "1", run_id)
         assert (only.stdout, only.stderr) == ("begin 1\nend\n", "")
         assert op.refusal("log", "-f", "--attempt", "3", run_id) == f"{run_id} has 2 attempts"
 
 
 def test_a_run_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
     table = (
-        f"CRON_NAME=long {NEVER} {held(tmp_path)}\n"
+        f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\n"
         f"CRON_NAME=next {NEVER} echo its turn\n"
         f"CRON_NAME=never {NEVER} true\n"
     )
-    with operating(tmp_path, table, "[limits]\nrunning = 1\n") as op:
+    with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n") as op:
         op.start("long")
         run_ids = op.start("next"), op.start("never")
         assert op.refusal("log", run_ids[0]) == f"{run_ids[0]} has 0 attempts"
@@ -187,7 +195,7 @@ def test_a_run_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
         for followed in (next_one, never):
             assert followed.stderr
             assert followed.stderr.readline() == "pycron: it waits: limits.running is 1\n"
-        op.do("kill", "never")
+        op.run("kill", "never")
         assert never.communicate(timeout=30) == ("", f"pycron: {run_ids[1]} has 0 attempts\n")
         op.open_gate()
         assert next_one.communicate(timeout=30) == ("its turn\n", "")
@@ -196,11 +204,11 @@ def test_a_run_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_run_that_is_given_up_before_its_retry_is_followed_to_its_end(tmp_path: Path) -> None:
     settings = "CRON_NAME=once CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_RETRY_UNTIL=never"
-    with operating(tmp_path, f"{settings} {NEVER} echo once; exit 1\n") as op:
+    with operated_daemon(tmp_path, f"{settings} {NEVER} echo once; exit 1\n") as op:
         followed = op.begin("log", "-f", op.start("once"))
         assert followed.stderr
         assert followed.stderr.readline() == "pycron: attempt 1: failed\n"
-        op.do("kill", "once")
+        op.run("kill", "once")
         shown, _ = followed.communicate(timeout=30)
         assert (shown, followed.returncode) == ("once\n", 0)
 
@@ -211,21 +219,21 @@ def test_a_run_that_is_given_up_before_its_retry_is_followed_to_its_end(tmp_path
 def test_a_job_is_started_by_hand(tmp_path: Path) -> None:
     """It is a Run like the others, and on record is who has started it."""
     table = f"CRON_NAME=now {NEVER} echo now\nCRON_NAME=timed @every 1s true\n"
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         started = op.row("start", "now")
         assert (started["state"], started["why"]) == ("recorded", None)
         again = op.start("now")
         assert again != started["run_id"]
         for run_id in (again, started["run_id"]):
             op.daemon.wait_for("attempt_ended", run_id=run_id, outcome="succeeded")
-            assert op.row("show", run_id)["started_by"] == ME
-            assert op.do("log", run_id).stdout == "now\n"
-            op.daemon.wait_for("run_by_hand", run_id=run_id, by=ME, force=False)
+            assert op.row("show", run_id)["started_by"] == OWN_NAME
+            assert op.run("log", run_id).stdout == "now\n"
+            op.daemon.wait_for("run_by_hand", run_id=run_id, by=OWN_NAME, force=False)
         op.daemon.wait_for("attempt_ended", job="timed")
         assert {row["started_by"] for row in op.runs("timed")} == {None}
-        plain = op.do("start", "now")
+        plain = op.run("start", "now")
         assert re.fullmatch(r"\S+\n", plain.stdout)
-        assert "started_by" in op.do("show", plain.stdout.strip()).stdout
+        assert "started_by" in op.run("show", plain.stdout.strip()).stdout
 
 
 def test_a_run_is_shown_with_the_end_of_its_output(tmp_path: Path) -> None:
@@ -233,20 +241,20 @@ def test_a_run_is_shown_with_the_end_of_its_output(tmp_path: Path) -> None:
     table = (
         f"CRON_NAME=many {NEVER} seq 30; printf 'a\\033[2Jb\\377'\nCRON_NAME=silent {NEVER} true\n"
     )
-    with operating(tmp_path, table) as op:
+    with operated_daemon(tmp_path, table) as op:
         runs = {name: op.start(name) for name in ("many", "silent")}
         for run_id in runs.values():
             op.daemon.wait_for("attempt_ended", run_id=run_id)
-        _, _, output = op.do("show", runs["many"]).stdout.partition("\n\noutput of attempt 1")
+        _, _, output = op.run("show", runs["many"]).stdout.partition("\n\noutput of attempt 1")
         title, *lines = output.splitlines()
         assert title == ", the last 20 of 31 lines:"
         assert lines == [*(f"  {number}" for number in range(12, 31)), "  a\\x1b[2Jb\\xff"]
-        assert "output of" not in op.do("show", runs["silent"]).stdout
+        assert "output of" not in op.run("show", runs["silent"]).stdout
 
 
 def test_who_cannot_be_started(tmp_path: Path) -> None:
-    table = f"CRON_NAME=alone CRON_CONCURRENCY=forbid {NEVER} {held(tmp_path)}\n"
-    with operating(tmp_path, table) as op:
+    table = f"CRON_NAME=alone CRON_CONCURRENCY=forbid {NEVER} {waiting_for_gate(tmp_path)}\n"
+    with operated_daemon(tmp_path, table) as op:
         assert op.refusal("start", "nobody") == 'no such job: "nobody" (pycron list)'
         first = op.start("alone")
         op.daemon.wait_for("attempt_started", run_id=first)
@@ -262,22 +270,22 @@ def test_who_cannot_be_started(tmp_path: Path) -> None:
 
 
 def test_a_paused_job_is_started_by_force_only(tmp_path: Path) -> None:
-    with operating(tmp_path, f"CRON_NAME=still {NEVER} true\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=still {NEVER} true\n") as op:
         op.row("pause", "still", "--reason", "no time")
-        assert op.refusal("start", "still") == f"still: skipped: paused by {ME}: no time"
+        assert op.refusal("start", "still") == f"still: skipped: paused by {OWN_NAME}: no time"
         forced = op.start("still", "--force")
         op.daemon.wait_for("attempt_ended", run_id=forced, outcome="succeeded")
 
 
 def test_a_name_that_two_jobs_have(tmp_path: Path) -> None:
     """Two tables may have a Job of the same name; its id says which one is meant."""
-    table = f"CRON_NAME=twin {NEVER} {held(tmp_path)}\n"
+    table = f"CRON_NAME=twin {NEVER} {waiting_for_gate(tmp_path)}\n"
     (tmp_path / "other").write_text(table)
     (tmp_path / "table").write_text(table)
     arguments: list[str | Path] = ["--foreground", "--state-dir", tmp_path / "state"]
     for name in ("table", "other"):
         arguments += ["--table", tmp_path / name]
-    op = Operator(tmp_path, arguments, RunningDaemon(arguments, tmp_path / "log"))
+    op = OperatedDaemon(tmp_path, arguments, RunningDaemon(arguments, tmp_path / "log"))
     try:
         op.daemon.wait_for("daemon_started")
         ids = [row["id"] for row in op.rows("list")]
@@ -296,10 +304,10 @@ def test_a_name_that_two_jobs_have(tmp_path: Path) -> None:
 
 
 def test_a_start_waits_for_its_place(tmp_path: Path) -> None:
-    table = f"CRON_NAME=long {NEVER} {held(tmp_path)}\nCRON_NAME=next {NEVER} true\n"
-    with operating(tmp_path, table, "[limits]\nrunning = 1\n") as op:
+    table = f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\nCRON_NAME=next {NEVER} true\n"
+    with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n") as op:
         op.start("long")
-        plain = op.do("start", "next")
+        plain = op.run("start", "next")
         assert plain.stderr == "pycron: it waits: limits.running is 1\n"
         queued = op.row("start", "next")
         assert (queued["state"], queued["why"]) == ("queued", "limits.running is 1")
@@ -308,8 +316,8 @@ def test_a_start_waits_for_its_place(tmp_path: Path) -> None:
 
 
 def test_a_start_finds_the_queue_full(tmp_path: Path) -> None:
-    table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {held(tmp_path)}\n"
-    with operating(tmp_path, table, "[limits]\nwaiting = 1\n") as op:
+    table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {waiting_for_gate(tmp_path)}\n"
+    with operated_daemon(tmp_path, table, "[limits]\nwaiting = 1\n") as op:
         op.start("long")
         assert op.row("start", "long")["state"] == "queued"
         said = op.refusal("start", "long")
@@ -324,16 +332,16 @@ def test_a_run_is_killed_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     command = f"(sleep 600 & echo $! >> {pids}; wait) & echo $! >> {pids}; sleep 600"
     settings = "CRON_NAME=long CRON_RETRIES=3 CRON_ON_FAILURE=true"
-    with operating(tmp_path, f"{settings} {NEVER} {command}\n") as op:
+    with operated_daemon(tmp_path, f"{settings} {NEVER} {command}\n") as op:
         run_id = op.start("long")
         shell = op.daemon.wait_for("attempt_started", run_id=run_id)["pid"]
         until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
         assert op.row("kill", run_id) == {"run_id": run_id, "state": "running"}
         stopped = op.daemon.wait_for("attempt_stopped", run_id=run_id)
-        assert stopped["reason"] == f"cancelled by {ME}"
+        assert stopped["reason"] == f"cancelled by {OWN_NAME}"
         op.daemon.wait_for("attempt_ended", run_id=run_id, outcome="cancelled")
         until(lambda: not any(map(alive, [shell, *map(int, pids.read_text().split())])))
-        assert outcome_of(op, run_id) == ("cancelled", f"cancelled by {ME}")
+        assert outcome_of(op, run_id) == ("cancelled", f"cancelled by {OWN_NAME}")
         assert op.rows("dead", "list") == []
         assert not op.daemon.log("retry_planned")
         assert not op.daemon.log("attempt_started", job="long:on-failure")
@@ -342,8 +350,8 @@ def test_a_run_is_killed_with_its_children(tmp_path: Path) -> None:
 
 def test_what_does_not_end_is_killed(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    command = f"trap '' TERM; touch {ready}; {held(tmp_path)}"
-    with operating(tmp_path, f"CRON_NAME=deaf CRON_KILL_AFTER=1h {NEVER} {command}\n") as op:
+    command = f"trap '' TERM; touch {ready}; {waiting_for_gate(tmp_path)}"
+    with operated_daemon(tmp_path, f"CRON_NAME=deaf CRON_KILL_AFTER=1h {NEVER} {command}\n") as op:
         run_id = op.start("deaf")
         until(ready.exists)
         op.rows("kill", "deaf", "--kill-after", "1s")
@@ -352,8 +360,11 @@ def test_what_does_not_end_is_killed(tmp_path: Path) -> None:
 
 
 def test_all_runs_of_a_job_are_killed(tmp_path: Path) -> None:
-    table = f"CRON_NAME=many {NEVER} exec sleep 600\nCRON_NAME=other {NEVER} {held(tmp_path)}\n"
-    with operating(tmp_path, table) as op:
+    table = (
+        f"CRON_NAME=many {NEVER} exec sleep 600\n"
+        f"CRON_NAME=other {NEVER} {waiting_for_gate(tmp_path)}\n"
+    )
+    with operated_daemon(tmp_path, table) as op:
         op.start("other")
         run_ids = {op.start("many"), op.start("many")}
         for run_id in run_ids:
@@ -365,27 +376,27 @@ def test_all_runs_of_a_job_are_killed(tmp_path: Path) -> None:
 
 
 def test_a_run_that_waits_is_given_up(tmp_path: Path) -> None:
-    table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {held(tmp_path)}\n"
-    with operating(tmp_path, table) as op:
+    table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {waiting_for_gate(tmp_path)}\n"
+    with operated_daemon(tmp_path, table) as op:
         op.daemon.wait_for("attempt_started", run_id=op.start("long"))
         waiting = op.start("long")
         assert op.row("kill", waiting) == {"run_id": waiting, "state": "queued"}
         op.daemon.wait_for("run_given_up", run_id=waiting, outcome="cancelled")
-        assert outcome_of(op, waiting) == ("cancelled", f"cancelled by {ME}")
+        assert outcome_of(op, waiting) == ("cancelled", f"cancelled by {OWN_NAME}")
         assert op.row("show", waiting)["attempts"] == 0
 
 
 def test_a_run_that_waits_for_its_retry_is_given_up(tmp_path: Path) -> None:
-    with operating(tmp_path, f"CRON_NAME=bad CRON_RETRIES=1 {NEVER} exit 3\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=bad CRON_RETRIES=1 {NEVER} exit 3\n") as op:
         run_id = op.start("bad")
         op.daemon.wait_for("retry_planned", run_id=run_id)
         assert op.row("kill", "bad") == {"run_id": run_id, "state": "waiting"}
-        assert outcome_of(op, run_id) == ("cancelled", f"cancelled by {ME}")
+        assert outcome_of(op, run_id) == ("cancelled", f"cancelled by {OWN_NAME}")
         assert op.rows("dead", "list") == []
 
 
 def test_nothing_is_there_to_kill(tmp_path: Path) -> None:
-    with operating(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
         assert op.refusal("kill", "idle") == 'nothing runs or waits that is called "idle"'
 
 
@@ -394,7 +405,7 @@ def test_nothing_is_there_to_kill(tmp_path: Path) -> None:
 POOLS = "[pools]\ndb = 5\n"
 SCOPES = {
     "job tick": ["tick"],
-    f"user {ME}": ["--owner", ME],
+    f"user {OWN_NAME}": ["--owner", OWN_NAME],
     "pool db": ["--pool", "db"],
     "all": ["--all"],
 }
@@ -405,16 +416,19 @@ def test_nothing_begins_in_a_pause(tmp_path: Path, what: str) -> None:
     """Its fire times are on record as skipped, and the next ones after it run again."""
     table = "CRON_NAME=tick CRON_POOL=db @every 1s true\nCRON_NAME=free @every 1s true\n"
     scope = SCOPES[what]
-    with operating(tmp_path, table, POOLS) as op:
+    with operated_daemon(tmp_path, table, POOLS) as op:
         op.daemon.wait_for("attempt_started", job="tick")
         pause = op.row("pause", *scope, "--reason", "upgrade")
-        assert (pause["what"], pause["by"], pause["until"]) == (what, ME, None)
+        assert (pause["what"], pause["by"], pause["until"]) == (what, OWN_NAME, None)
         assert pause["reason"] == "upgrade"
         assert op.rows("pause") == [pause]
         assert op.row("status")["paused"] == 1
-        op.daemon.wait_for("paused", by=ME, reason="upgrade")
+        op.daemon.wait_for("paused", by=OWN_NAME, reason="upgrade")
         skipped = op.daemon.wait_for("run_given_up", job="tick", count=3)
-        assert (skipped["outcome"], skipped["reason"]) == ("skipped", f"paused by {ME}: upgrade")
+        assert (skipped["outcome"], skipped["reason"]) == (
+            "skipped",
+            f"paused by {OWN_NAME}: upgrade",
+        )
         if what in ("job tick", "pool db"):
             op.daemon.wait_for("attempt_started", job="free", fire_time=skipped["fire_time"])
         else:
@@ -431,7 +445,7 @@ def test_nothing_begins_in_a_pause(tmp_path: Path, what: str) -> None:
 
 
 def test_a_pause_ends_by_itself(tmp_path: Path) -> None:
-    with operating(tmp_path, "CRON_NAME=tick @every 1s true\n") as op:
+    with operated_daemon(tmp_path, "CRON_NAME=tick @every 1s true\n") as op:
         op.daemon.wait_for("attempt_started", job="tick")
         pause = op.row("pause", "--all", "--for", "3s")
         assert pause["until"] is not None
@@ -443,7 +457,7 @@ def test_a_pause_ends_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_pause_survives_the_daemon(tmp_path: Path) -> None:
-    with operating(tmp_path, "CRON_NAME=tick @every 1s true\n") as op:
+    with operated_daemon(tmp_path, "CRON_NAME=tick @every 1s true\n") as op:
         pause = op.row("pause", "tick", "--reason", "long")
         op.row("pause", "--all", "--for", "1h")
         op.row("resume", "--all")
@@ -459,8 +473,8 @@ def test_a_pause_survives_the_daemon(tmp_path: Path) -> None:
 def test_a_retry_waits_until_the_pause_is_over(tmp_path: Path) -> None:
     """Also across a SIGKILL of the daemon."""
     settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
-    table = f"{settings} {NEVER} {held(tmp_path)}; [ $CRON_ATTEMPT = 2 ]\n"
-    with operating(tmp_path, table) as op:
+    table = f"{settings} {NEVER} {waiting_for_gate(tmp_path)}; [ $CRON_ATTEMPT = 2 ]\n"
+    with operated_daemon(tmp_path, table) as op:
         run_id = op.start("twice")
         op.daemon.wait_for("attempt_started", run_id=run_id)
         op.row("pause", "twice")
@@ -473,28 +487,28 @@ def test_a_retry_waits_until_the_pause_is_over(tmp_path: Path) -> None:
         until(lambda: time.time() > planned)
         op.row("top")  # it has looked at the clock since
         (waiting,) = op.row("top")["waiting"]
-        assert (waiting["run_id"], waiting["why"]) == (run_id, f"paused by {ME}")
+        assert (waiting["run_id"], waiting["why"]) == (run_id, f"paused by {OWN_NAME}")
         assert not op.daemon.log("attempt_started", attempt=2)
         op.row("resume", "twice")
         op.daemon.wait_for("attempt_ended", run_id=run_id, attempt=2, outcome="succeeded")
 
 
 def test_what_waits_for_a_place_waits_out_a_pause(tmp_path: Path) -> None:
-    table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {held(tmp_path)}\n"
-    with operating(tmp_path, table) as op:
+    table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {waiting_for_gate(tmp_path)}\n"
+    with operated_daemon(tmp_path, table) as op:
         op.start("long")
         waiting = op.start("long")
         op.row("pause", "long")
         op.open_gate()
         op.daemon.wait_for("attempt_ended", job="long")
         (row,) = op.row("top")["waiting"]
-        assert (row["run_id"], row["why"]) == (waiting, f"paused by {ME}")
+        assert (row["run_id"], row["why"]) == (waiting, f"paused by {OWN_NAME}")
         op.row("resume", "long")
         op.daemon.wait_for("attempt_ended", run_id=waiting, outcome="succeeded")
 
 
 def test_a_pause_of_a_job_outlives_its_entry(tmp_path: Path) -> None:
-    with operating(tmp_path, f"CRON_NAME=gone {NEVER} true\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=gone {NEVER} true\n") as op:
         scope = op.row("pause", "gone")["scope"]
         (tmp_path / "table").write_text("")
         op.daemon.signal(signal.SIGHUP)
@@ -514,8 +528,9 @@ def test_a_pause_of_a_job_outlives_its_entry(tmp_path: Path) -> None:
         (["resume", "--pool", "db"], "pool db is not paused"),
     ],
 )
-def test_what_cannot_be_paused_or_resumed(paused_by_nobody: Operator, words: list[str], said: str
-) -> None:  # fmt: skip
+def test_what_cannot_be_paused_or_resumed(
+    paused_by_nobody: OperatedDaemon, words: list[str], said: str
+) -> None:
     assert paused_by_nobody.refusal(*words) == said
 
 
@@ -532,16 +547,16 @@ def test_what_cannot_be_paused_or_resumed(paused_by_nobody: Operator, words: lis
         ["kill", "idle", "--kill-after", "later"],
     ],
 )
-def test_wrong_use(paused_by_nobody: Operator, words: list[str]) -> None:
-    done = paused_by_nobody.do(*words)
+def test_wrong_use(paused_by_nobody: OperatedDaemon, words: list[str]) -> None:
+    done = paused_by_nobody.run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert paused_by_nobody.rows("pause") == []
 
 
 @pytest.fixture(scope="module")
-def paused_by_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+def paused_by_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatedDaemon]:
     directory = tmp_path_factory.mktemp("operators")
-    with operating(directory, f"CRON_NAME=idle {NEVER} true\n", POOLS) as op:
+    with operated_daemon(directory, f"CRON_NAME=idle {NEVER} true\n", POOLS) as op:
         yield op
 
 
@@ -550,11 +565,11 @@ def paused_by_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opera
 
 def test_top_shows_what_runs_waits_and_comes(tmp_path: Path) -> None:
     table = (
-        f"CRON_NAME=long CRON_POOL=db {NEVER} {held(tmp_path)}\n"
+        f"CRON_NAME=long CRON_POOL=db {NEVER} {waiting_for_gate(tmp_path)}\n"
         f"CRON_NAME=next CRON_POOL=db CRON_PRIORITY=7 {NEVER} true\n"
         "CRON_NAME=soon @every 1h true\n"
     )
-    with operating(tmp_path, table, "[limits]\nrunning = 9\n[pools]\ndb = 1\n") as op:
+    with operated_daemon(tmp_path, table, "[limits]\nrunning = 9\n[pools]\ndb = 1\n") as op:
         pid = op.daemon.wait_for("attempt_started", run_id=op.start("long"))["pid"]
         queued = op.start("next")
         top = op.row("top")
@@ -570,7 +585,7 @@ def test_top_shows_what_runs_waits_and_comes(tmp_path: Path) -> None:
         assert top["limits"]["limits.running"] == [1, 9]
         assert top["limits"]["closed"] is None
         assert len(op.row("top", "--limit", "1")["next"]) == 1
-        text = op.do("top").stdout
+        text = op.run("top").stdout
         assert text.startswith("1 running, 1 waiting\n")
         assert "pools.db: 1 of 1" in text
         assert "pools.db is 1" in text
@@ -578,17 +593,17 @@ def test_top_shows_what_runs_waits_and_comes(tmp_path: Path) -> None:
 
 def test_top_says_when_a_retry_is_due(tmp_path: Path) -> None:
     settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_RETRY_UNTIL=never"
-    with operating(tmp_path, f"{settings} {NEVER} false\n") as op:
+    with operated_daemon(tmp_path, f"{settings} {NEVER} false\n") as op:
         op.daemon.wait_for("retry_planned", run_id=op.start("twice"))
         (waiting,) = op.row("top")["waiting"]
         assert waiting["why"] == f"attempt 2 is due at {waiting['planned'][:19]}Z"
-        assert waiting["why"] in op.do("top").stdout
+        assert waiting["why"] in op.run("top").stdout
 
 
 def test_top_says_why_nothing_begins(tmp_path: Path) -> None:
     """More memory has to be free than any machine has."""
     config = f"[limits]\nfree_memory = {2**60}\n"
-    with operating(tmp_path, "CRON_NAME=soon @every 1s true\n", config) as op:
+    with operated_daemon(tmp_path, "CRON_NAME=soon @every 1s true\n", config) as op:
 
         def closed() -> Row | None:
             top = op.row("top")
@@ -602,7 +617,7 @@ def test_top_says_why_nothing_begins(tmp_path: Path) -> None:
 
 
 def test_top_on_a_terminal_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
-    with operating(tmp_path, f"CRON_NAME=long {NEVER} {held(tmp_path)}\n") as op:
+    with operated_daemon(tmp_path, f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\n") as op:
         op.start("long")
         command = program("pycron", "--state-dir", op.state, "top")
         pid, terminal = pty.fork()
@@ -623,10 +638,10 @@ def test_top_on_a_terminal_goes_on_until_it_is_interrupted(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
+def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
     for name in USERS:
         real_user(name)
-    system = System(tmp_path)
+    system = IsolatedSystem(tmp_path)
     try:
         system.write(paths.SYSTEM_CONFIG, POOLS)
         system.daemon.stop()
@@ -642,19 +657,19 @@ GATE = paths.SYSTEM_CONFIG.parent / "gate"  # where every user can see it
 ALICE, BOB, OPERATOR = USERS
 
 
-def refusal(system: System, user: str, *words: str) -> str:
+def refusal(system: IsolatedSystem, user: str, *words: str) -> str:
     done = system.run("pycron", *words, user=user)
     assert (done.returncode, done.stdout) == (1, ""), words
     return done.stderr.removeprefix("pycron: ").removesuffix("\n")
 
 
-def rows(system: System, user: str, verb: str, *words: str) -> list[Row]:
+def rows(system: IsolatedSystem, user: str, verb: str, *words: str) -> list[Row]:
     done = system.run("pycron", verb, "--json", *words, user=user)
     assert (done.returncode, done.stderr) == (0, ""), words
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def install_tables(system: System) -> dict[str, str]:
+def install_tables(system: IsolatedSystem) -> dict[str, str]:
     """The same table for alice and bob; the ids of their Jobs."""
     command = f"while [ ! -e {GATE} ]; do sleep 0.1; done"
     table = f"CRON_NAME=mine CRON_POOL=db {NEVER} {command}\n"
@@ -668,7 +683,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 @pytest.mark.root
 @needs_root
-def test_users_start_and_end_what_is_theirs(system: System) -> None:
+def test_users_start_and_end_what_is_theirs(system: IsolatedSystem) -> None:
     ids = install_tables(system)
     (run_id,) = (row["run_id"] for row in rows(system, BOB, "start", "mine"))
     pid = system.daemon.wait_for("attempt_started", run_id=run_id)["pid"]
@@ -690,7 +705,7 @@ def test_users_start_and_end_what_is_theirs(system: System) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_limits_and_pauses_of_root_bind_users(system: System) -> None:
+def test_limits_and_pauses_of_root_bind_users(system: IsolatedSystem) -> None:
     install_tables(system)
     said = refusal(system, BOB, "start", "mine", "--force")
     assert said.startswith("only root may use --force")
@@ -702,7 +717,7 @@ def test_limits_and_pauses_of_root_bind_users(system: System) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_users_end_their_own_runs(system: System) -> None:
+def test_users_end_their_own_runs(system: IsolatedSystem) -> None:
     install_tables(system)
     for user, other in ((ALICE, ALICE), (BOB, "root")):
         (started,) = rows(system, user, "start", "mine")
@@ -715,7 +730,7 @@ def test_users_end_their_own_runs(system: System) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_operators_see_and_do_not_change(system: System) -> None:
+def test_operators_see_and_do_not_change(system: IsolatedSystem) -> None:
     subprocess.run(["groupadd", "-f", "pycron"], check=True)
     subprocess.run(["usermod", "-aG", "pycron", OPERATOR], check=True)
     try:
@@ -737,7 +752,7 @@ def test_operators_see_and_do_not_change(system: System) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_users_pause_what_is_theirs(system: System) -> None:
+def test_users_pause_what_is_theirs(system: IsolatedSystem) -> None:
     ids = install_tables(system)
     owners_only = "only its owner and root may do that"
     assert refusal(system, ALICE, "pause", ids[BOB]) == f'no such job: "{ids[BOB]}" (pycron list)'

@@ -14,7 +14,7 @@ import pytest
 
 from pycron.model.run import RunKey
 from tests.support.running_daemon import RunningDaemon, alive
-from tests.support.user_daemon import Home, Version
+from tests.support.user_daemon import UserDaemon, Version
 from tests.support.waiting import until
 from tests.support.wheels import build_wheel, copy_checkout
 
@@ -103,23 +103,23 @@ def check_the_record(runs: list[dict[str, Any]], marks: Path) -> None:
 
 @pytest.mark.parametrize("end", [stop, RunningDaemon.kill])
 def test_pip_upgrades_a_daemon_that_runs(
-    home: Home,
+    user_daemon: UserDaemon,
     environment: Environment,
     wheels: dict[str, Path],
     tmp_path: Path,
     end: Callable[[RunningDaemon], None],
 ) -> None:
     def pycron(*arguments: str) -> list[Any]:
-        printed = home.run(*arguments, "--json", version=environment.version)
+        printed = user_daemon.run(*arguments, "--json", version=environment.version)
         return [json.loads(line) for line in printed.splitlines()]
 
     def runs() -> list[dict[str, Any]]:
         return pycron("runs", "--limit", "1000")
 
     marks = tmp_path / "marks"
-    home.write_table(f"MARKS={marks}\n{TABLE}")
+    user_daemon.write_table(f"MARKS={marks}\n{TABLE}")
     assert environment.installed() == OLD
-    first = home.start(environment.version)
+    first = user_daemon.start(environment.version)
     assert first.log("daemon_started")[0]["version"] == OLD
     runner = first.wait_for("runner_started")["pid"]
     long = first.wait_for("attempt_started", job="long")
@@ -132,16 +132,16 @@ def test_pip_upgrades_a_daemon_that_runs(
     end(first)
     assert alive(long["pid"])
 
-    second = home.start(environment.version)
+    second = user_daemon.start(environment.version)
     assert second.log("daemon_started")[0]["version"] == NEW
     assert second.wait_for("runner_found")["attempts"] >= 1
     (status,) = pycron("status")
     assert (status["version"], status["processes"]["runner"]["pid"]) == (NEW, runner)
     wait_for_short_ones(second)
-    home.go.touch()
+    user_daemon.go.touch()
     ended = second.wait_for("attempt_ended", job="long")
     assert (ended["run_id"], ended["exit_status"]) == (long["run_id"], 7)
-    assert home.run("log", long["run_id"], version=environment.version) == "before\nafter\n"
+    assert user_daemon.run("log", long["run_id"], version=environment.version) == "before\nafter\n"
 
     pycron("pause", "short")
     until(lambda: all(run["outcome"] for run in runs()), patience=30)

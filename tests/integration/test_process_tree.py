@@ -16,15 +16,15 @@ import pytest
 
 from pycron.protocol.framing import Message
 from pycron.runner.process_tree import Tree, marked, private_memory, wake_orphans
-from tests.support.running_runner import MEGABYTE, Host, needs_root, other_user, status_of
+from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, other_user, status_of
 from tests.support.waiting import until
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path)
-    yield host
-    host.close()
+def runner(tmp_path: Path) -> Iterator[RunningRunner]:
+    runner = RunningRunner(tmp_path)
+    yield runner
+    runner.close()
 
 
 @pytest.fixture
@@ -52,8 +52,10 @@ def those_with(argument: str) -> list[int]:
     return found
 
 
-def end(host: Host, id: str, kill_after: int = 10, reason: str = "alice wants it") -> None:
-    host.client.send([order_to_end(id, kill_after, reason)])
+def end(
+    runner: RunningRunner, id: str, kill_after: int = 10, reason: str = "alice wants it"
+) -> None:
+    runner.client.send([order_to_end(id, kill_after, reason)])
 
 
 def order_to_end(id: str, kill_after: int, reason: str) -> Message:
@@ -69,47 +71,49 @@ def order_to_end(id: str, kill_after: int, reason: str) -> Message:
 # ---- time-outs
 
 
-def test_a_command_whose_time_is_out(host: Host, unique: str) -> None:
-    ended, _ = host.run(f"sleep {unique}; true", timeout=1)
+def test_a_command_whose_time_is_out(runner: RunningRunner, unique: str) -> None:
+    ended, _ = runner.run(f"sleep {unique}; true", timeout=1)
     assert (ended["cause"], ended["signal"]) == ("timeout", signal.SIGTERM)
     assert ended["reason"] == "ran longer than 1 seconds (CRON_TIMEOUT)"
     assert ended["ended"] - ended["started"] >= 1
     until(lambda: not those_with(unique))
 
 
-def test_a_command_that_ends_in_time(host: Host) -> None:
-    ended, _ = host.run("echo in time", timeout=1000)
+def test_a_command_that_ends_in_time(runner: RunningRunner) -> None:
+    ended, _ = runner.run("echo in time", timeout=1000)
     assert (ended["cause"], ended["reason"], ended["exit_status"]) == (None, None, 0)
 
 
-def test_a_command_may_clean_up_when_its_time_is_out(host: Host) -> None:
+def test_a_command_may_clean_up_when_its_time_is_out(runner: RunningRunner) -> None:
     command = "trap 'echo cleaned; exit 3' TERM; sleep 1000 & wait"
-    ended, output = host.run(command, timeout=1)
+    ended, output = runner.run(command, timeout=1)
     assert (ended["cause"], ended["exit_status"], output) == ("timeout", 3, "cleaned\n")
 
 
-def test_a_command_that_is_stopped_hears_that_its_time_is_out(host: Host) -> None:
-    ended, output = host.run("trap 'echo heard; exit 4' TERM; kill -STOP $$", timeout=1)
+def test_a_command_that_is_stopped_hears_that_its_time_is_out(runner: RunningRunner) -> None:
+    ended, output = runner.run("trap 'echo heard; exit 4' TERM; kill -STOP $$", timeout=1)
     assert (ended["cause"], ended["exit_status"], output) == ("timeout", 4, "heard\n")
 
 
-def stopped(host: Host, argument: str) -> int:
+def stopped(runner: RunningRunner, argument: str) -> int:
     """A command that has stopped itself; woken, it sleeps."""
-    host.start("only", f"kill -STOP $$; exec sleep {argument}")
-    started = until(lambda: host.heard("started", "only") or {})
+    runner.start("only", f"kill -STOP $$; exec sleep {argument}")
+    started = until(lambda: runner.received("started", "only") or {})
     until(lambda: status_of(started["pid"], "State")[0] == "T")
     pid: int = started["pid"]
     return pid
 
 
-def test_what_a_dead_runner_has_stopped_goes_on(host: Host, unique: str, tmp_path: Path) -> None:
+def test_what_a_dead_runner_has_stopped_goes_on(
+    runner: RunningRunner, unique: str, tmp_path: Path
+) -> None:
     """It may have died between two steps of an end. Those of a runner that lives stay stopped."""
     (tmp_path / "others").mkdir()
-    others = Host(tmp_path / "others")
+    others = RunningRunner(tmp_path / "others")
     try:
-        left, kept = (stopped(each, unique) for each in (host, others))
-        host.process.kill()
-        host.process.wait()
+        left, kept = (stopped(each, unique) for each in (runner, others))
+        runner.process.kill()
+        runner.process.wait()
         wake_orphans()
         until(lambda: status_of(left, "State")[0] != "T")
         assert status_of(kept, "State")[0] == "T"
@@ -117,8 +121,8 @@ def test_what_a_dead_runner_has_stopped_goes_on(host: Host, unique: str, tmp_pat
         others.close()
 
 
-def test_one_that_ignores_term_is_killed(host: Host, unique: str) -> None:
-    ended, _ = host.run(f"trap '' TERM; sleep {unique}; sleep {unique}", timeout=1, kill_after=1)
+def test_one_that_ignores_term_is_killed(runner: RunningRunner, unique: str) -> None:
+    ended, _ = runner.run(f"trap '' TERM; sleep {unique}; sleep {unique}", timeout=1, kill_after=1)
     assert (ended["cause"], ended["signal"]) == ("timeout", signal.SIGKILL)
     assert ended["ended"] - ended["started"] >= 2
     until(lambda: not those_with(unique))
@@ -135,128 +139,131 @@ ESCAPES = {
 
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())
 @pytest.mark.parametrize("main", ["sleep {0}", "trap 'exit 5' TERM; sleep {0} & wait"])
-def test_nothing_escapes_a_time_out(host: Host, unique: str, escape: str, main: str) -> None:
+def test_nothing_escapes_a_time_out(
+    runner: RunningRunner, unique: str, escape: str, main: str
+) -> None:
     """Also when the command itself ends at once: the rest of its tree is killed all the same."""
     command = f"{escape}\n{main}".format(unique)
-    host.start("a.1", command, timeout=1, kill_after=1)
+    runner.start("a.1", command, timeout=1, kill_after=1)
     until(lambda: len(those_with(unique)) >= 2)
-    assert host.ended("a.1")["cause"] == "timeout"
+    assert runner.ended("a.1")["cause"] == "timeout"
     until(lambda: not those_with(unique))
 
 
 def test_the_rest_of_a_tree_is_killed_when_its_attempt_is_forgotten(
-    host: Host, unique: str
+    runner: RunningRunner, unique: str
 ) -> None:
     """And the runner stays for it, though nobody is there any more."""
     deaf = f"trap '' TERM; while true; do sleep 0.1; done; : {unique}"
-    host.start("a.1", f'(setsid sh -c "{deaf}" >/dev/null 2>&1 &); sleep {unique}', timeout=1,
+    runner.start("a.1", f'(setsid sh -c "{deaf}" >/dev/null 2>&1 &); sleep {unique}', timeout=1,
                kill_after=2)  # fmt: skip
-    host.ended("a.1")
+    runner.ended("a.1")
     assert those_with(unique)
-    host.client.send([{"type": "ack", "ids": ["a.1"]}])
-    host.say_goodbye()
-    assert host.process.wait(10) == 0
+    runner.client.send([{"type": "ack", "ids": ["a.1"]}])
+    runner.disconnect_in_good_order()
+    assert runner.process.wait(10) == 0
     assert not those_with(unique)
 
 
 def test_a_background_child_of_a_command_that_ended_in_time_goes_on(
-    host: Host, unique: str
+    runner: RunningRunner, unique: str
 ) -> None:
-    ended, _ = host.run(f"setsid sleep {unique} & true", timeout=1)
+    ended, _ = runner.run(f"setsid sleep {unique} & true", timeout=1)
     assert ended["cause"] is None
-    time_is_out = host.run("sleep 1000", timeout=2)  # another one, later than the first
+    time_is_out = runner.run("sleep 1000", timeout=2)  # another one, later than the first
     assert time_is_out[0]["cause"] is None
-    host.start("b.1", "sleep 1000", timeout=2)
-    assert host.ended("b.1")["cause"] == "timeout"
+    runner.start("b.1", "sleep 1000", timeout=2)
+    assert runner.ended("b.1")["cause"] == "timeout"
     assert those_with(unique)
 
 
-def test_a_time_out_while_there_is_no_daemon(host: Host, unique: str) -> None:
-    host.start("a.1", f"setsid sleep {unique} & sleep {unique}", timeout=1)
+def test_a_time_out_while_there_is_no_daemon(runner: RunningRunner, unique: str) -> None:
+    runner.start("a.1", f"setsid sleep {unique} & sleep {unique}", timeout=1)
     until(lambda: len(those_with(unique)) >= 2)
-    host.hang_up()
+    runner.disconnect()
     until(lambda: not those_with(unique))
-    known = host.call_again()["a.1"]
+    known = runner.reconnect()["a.1"]
     assert (known["type"], known["cause"]) == ("ended", "timeout")
     assert known["reason"] == "ran longer than 1 seconds (CRON_TIMEOUT)"
 
 
-def test_many_whose_time_is_out_at_once(host: Host, unique: str) -> None:
+def test_many_whose_time_is_out_at_once(runner: RunningRunner, unique: str) -> None:
     ids = [f"b{number}.1" for number in range(50)]
-    host.client.send(
-        host.order(key, f"setsid sleep {unique} & sleep {unique}", timeout=1) for key in ids
+    runner.client.send(
+        runner.start_message(key, f"setsid sleep {unique} & sleep {unique}", timeout=1)
+        for key in ids
     )
-    host.start("bystander", f"sleep 1000; : {unique}")
-    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == len(ids), 60)
-    assert all(m["cause"] == "timeout" for m in host.hear() if m["type"] == "ended")
+    runner.start("bystander", f"sleep 1000; : {unique}")
+    until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == len(ids), 60)
+    assert all(m["cause"] == "timeout" for m in runner.receive() if m["type"] == "ended")
     until(lambda: len(those_with(unique)) == 1)
 
 
 # ---- ended by order
 
 
-def test_an_order_to_end(host: Host, unique: str) -> None:
-    host.start("a.1", f"setsid sleep {unique} & sleep {unique}")
-    host.start("b.1", f"exec sleep {unique}")
+def test_an_order_to_end(runner: RunningRunner, unique: str) -> None:
+    runner.start("a.1", f"setsid sleep {unique} & sleep {unique}")
+    runner.start("b.1", f"exec sleep {unique}")
     until(lambda: len(those_with(unique)) >= 3)
-    end(host, "a.1")
-    ended = host.ended("a.1")
+    end(runner, "a.1")
+    ended = runner.ended("a.1")
     assert (ended["cause"], ended["reason"]) == ("cancelled", "alice wants it")
     assert ended["signal"] == signal.SIGTERM
     until(lambda: len(those_with(unique)) == 1)
-    assert not host.heard("ended", "b.1")
+    assert not runner.received("ended", "b.1")
 
 
-def test_the_earliest_kill_and_the_first_cause_hold(host: Host, unique: str) -> None:
-    host.start("a.1", f"trap '' TERM; echo deaf; sleep {unique}; sleep {unique}")
-    until(lambda: host.output("a.1"))
-    end(host, "a.1", 1000, "first")
-    end(host, "a.1", 0, "second")
-    ended = host.ended("a.1")
+def test_the_earliest_kill_and_the_first_cause_hold(runner: RunningRunner, unique: str) -> None:
+    runner.start("a.1", f"trap '' TERM; echo deaf; sleep {unique}; sleep {unique}")
+    until(lambda: runner.output("a.1"))
+    end(runner, "a.1", 1000, "first")
+    end(runner, "a.1", 0, "second")
+    ended = runner.ended("a.1")
     assert (ended["signal"], ended["reason"]) == (signal.SIGKILL, "first")
     until(lambda: not those_with(unique))
 
 
-def test_an_order_to_end_what_is_about_to_start(host: Host, unique: str) -> None:
+def test_an_order_to_end_what_is_about_to_start(runner: RunningRunner, unique: str) -> None:
     """It is either never started or ended, and both are told. SIGTERM is enough for all of it."""
     ids = [f"s{number}.1" for number in range(100)]
-    orders = {key: host.order(key, f"sleep {unique}") for key in ids}
+    orders = {key: runner.start_message(key, f"sleep {unique}") for key in ids}
     ends_of = {key: order_to_end(key, 1000, "alice wants it") for key in ids}
     early, too_early = ids[:50], ids[50:]
-    host.client.send([orders[key] for key in early])
-    host.client.send([ends_of[key] for key in early])
-    host.client.send([each for key in too_early for each in (orders[key], ends_of[key])])
-    outcomes = until(lambda: told if len(told := ends(host)) == len(ids) else [])
+    runner.client.send([orders[key] for key in early])
+    runner.client.send([ends_of[key] for key in early])
+    runner.client.send([each for key in too_early for each in (orders[key], ends_of[key])])
+    outcomes = until(lambda: told if len(told := ends(runner)) == len(ids) else [])
     assert {message["cause"] for message in outcomes} == {"cancelled"}
     assert {message["reason"] for message in outcomes} == {"alice wants it"}
     until(lambda: not those_with(unique))
     refused = {message["id"] for message in outcomes if message["type"] == "refused"}
     assert refused
-    assert not refused & {m["id"] for m in host.hear() if m["type"] == "started"}
+    assert not refused & {m["id"] for m in runner.receive() if m["type"] == "started"}
 
 
-def ends(host: Host) -> list[dict[str, object]]:
-    return [message for message in host.hear() if message["type"] in ("ended", "refused")]
+def ends(runner: RunningRunner) -> list[dict[str, object]]:
+    return [message for message in runner.receive() if message["type"] in ("ended", "refused")]
 
 
-def test_an_order_to_end_what_was_refused_and_forgotten(host: Host) -> None:
+def test_an_order_to_end_what_was_refused_and_forgotten(runner: RunningRunner) -> None:
     """Its order may still be waiting when nobody knows the Attempt any more."""
-    orders = [host.order(f"s{number}.1", "true") for number in range(200)]
+    orders = [runner.start_message(f"s{number}.1", "true") for number in range(200)]
     last = orders[-1]["id"]
-    host.client.send([*orders, order_to_end(last, 0, ""), {"type": "ack", "ids": [last]}])
-    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == 199)
-    assert not host.heard("started", last)
-    assert host.run("echo fine")[1] == "fine\n"
+    runner.client.send([*orders, order_to_end(last, 0, ""), {"type": "ack", "ids": [last]}])
+    until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == 199)
+    assert not runner.received("started", last)
+    assert runner.run("echo fine")[1] == "fine\n"
 
 
-def test_an_order_to_end_what_has_ended_or_never_was(host: Host, unique: str) -> None:
-    host.start("a.1", f"setsid sleep {unique} & exit 3")
-    ended = host.ended("a.1")
+def test_an_order_to_end_what_has_ended_or_never_was(runner: RunningRunner, unique: str) -> None:
+    runner.start("a.1", f"setsid sleep {unique} & exit 3")
+    ended = runner.ended("a.1")
     for key in ("a.1", "unknown"):
-        end(host, key, 0)
-    assert host.run("echo fine")[1] == "fine\n"
-    host.hang_up()
-    assert host.call_again()["a.1"] == ended
+        end(runner, key, 0)
+    assert runner.run("echo fine")[1] == "fine\n"
+    runner.disconnect()
+    assert runner.reconnect()["a.1"] == ended
     assert those_with(unique)
 
 
@@ -275,30 +282,30 @@ while True:
 
 @pytest.mark.root
 @needs_root
-def test_a_fork_bomb_is_bounded_and_ended(host: Host, unique: str) -> None:
+def test_a_fork_bomb_is_bounded_and_ended(runner: RunningRunner, unique: str) -> None:
     """And while it is, others' commands are started."""
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     if python is None:
         pytest.skip("needs a Python for other users")
     bomb = {"argv": [python, "-S", "-c", BOMB, unique], "user": other_user(), "cwd": "/"}
-    host.start("bomb", "", processes_max=50, timeout=2, kill_after=0, **bomb)
+    runner.start("bomb", "", processes_max=50, timeout=2, kill_after=0, **bomb)
     most = others = 0
-    while not host.heard("ended", "bomb"):
+    while not runner.received("ended", "bomb"):
         most = max(most, len(those_with(unique)))
         others += 1
-        assert host.start(f"o{others}.1", "true")["type"] == "started"
+        assert runner.start(f"o{others}.1", "true")["type"] == "started"
     assert 10 < most <= 50
-    assert host.ended("bomb")["cause"] == "timeout"
+    assert runner.ended("bomb")["cause"] == "timeout"
     until(lambda: not those_with(unique))
 
 
-def test_what_forks_and_ends_all_the_time_is_ended(host: Host, unique: str) -> None:
+def test_what_forks_and_ends_all_the_time_is_ended(runner: RunningRunner, unique: str) -> None:
     """It is never the same process for long."""
     chain = 'chain() { (chain) & exit; }; echo "$1"; chain'
-    host.start("a.1", "", argv=["/bin/sh", "-c", f"{chain} & exec sleep {unique}", "sh", unique])
-    until(lambda: host.output("a.1"))
-    end(host, "a.1", 0)
-    assert host.ended("a.1")["cause"] == "cancelled"
+    runner.start("a.1", "", argv=["/bin/sh", "-c", f"{chain} & exec sleep {unique}", "sh", unique])
+    until(lambda: runner.output("a.1"))
+    end(runner, "a.1", 0)
+    assert runner.ended("a.1")["cause"] == "cancelled"
     until(lambda: not those_with(unique))
 
 
@@ -311,16 +318,16 @@ def hog(megabytes: int, argument: str) -> str:
     return f'{sys.executable} -S -c "{script}"'
 
 
-def test_a_tree_that_has_too_much_memory(host: Host, unique: str) -> None:
+def test_a_tree_that_has_too_much_memory(runner: RunningRunner, unique: str) -> None:
     limit = 60 * MEGABYTE
-    ended, _ = host.run(f"setsid {hog(40, unique)} & {hog(40, unique)}", memory_max=limit)
+    ended, _ = runner.run(f"setsid {hog(40, unique)} & {hog(40, unique)}", memory_max=limit)
     assert (ended["cause"], ended["signal"]) == ("memory", signal.SIGKILL)
     assert ended["reason"] == f"used more than {limit} bytes of memory (CRON_MEMORY_MAX)"
     until(lambda: not those_with(unique))
 
 
-def test_a_tree_that_has_not_too_much_memory(host: Host) -> None:
-    ended, _ = host.run(hog(20, "2.5"), memory_max=200 * MEGABYTE)  # longer than two looks
+def test_a_tree_that_has_not_too_much_memory(runner: RunningRunner) -> None:
+    ended, _ = runner.run(hog(20, "2.5"), memory_max=200 * MEGABYTE)  # longer than two looks
     assert (ended["cause"], ended["exit_status"]) == (None, 0)
 
 
@@ -361,7 +368,7 @@ def test_a_tree_has_its_own_processes_only(unique: str) -> None:
             os.waitpid(pid, 0)
 
 
-def test_who_bears_a_mark_can_give_marks(host: Host) -> None:
+def test_who_bears_a_mark_can_give_marks(runner: RunningRunner) -> None:
     """A user's own daemon may be the command of the system's: its commands have trees, too."""
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
@@ -369,6 +376,6 @@ def test_who_bears_a_mark_can_give_marks(host: Host) -> None:
         "for _ in range(3):\n"
         "    tree = Tree(); tree.join(-1); print(tree.mark)\n"
     )
-    _, output = host.run("", argv=[sys.executable, "-c", script])
+    _, output = runner.run("", argv=[sys.executable, "-c", script])
     marks = [int(line) for line in output.split()]
     assert len(set(marks)) == 3

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from pycron.model.run import RunKey
-from tests.support.operated_daemon import operating
+from tests.support.operated_daemon import operated_daemon
 from tests.support.waiting import until
 
 CONFIG = """
@@ -22,7 +22,7 @@ CRON_NAME=silent @every 1s true
 
 def test_what_the_configuration_does_not_want_to_keep_goes(tmp_path: Path) -> None:
     """Each minute: Runs of a Job, outputs of a Job, and a file that no record leads to."""
-    with operating(tmp_path, TABLE, CONFIG) as op:
+    with operated_daemon(tmp_path, TABLE, CONFIG) as op:
         op.daemon.wait_for("attempt_ended", run_id=op.start("quiet"))
         op.daemon.wait_for("attempt_ended", job="loud", count=10)
         stray = op.state / "output" / "2026-03-08" / f"{RunKey('0' * 16, 1_772_971_200)}.1.log"

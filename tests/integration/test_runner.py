@@ -30,7 +30,7 @@ from pycron.system.accounts import Account
 from pycron.system.paths import paths_in
 from tests.support.running_runner import (
     MEGABYTE,
-    Host,
+    RunningRunner,
     children,
     exists,
     needs_root,
@@ -41,19 +41,19 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path)
-    yield host
-    host.close()
+def runner(tmp_path: Path) -> Iterator[RunningRunner]:
+    runner = RunningRunner(tmp_path)
+    yield runner
+    runner.close()
 
 
 # ---- how a command ends
 
 
-def test_a_command_that_succeeds(host: Host) -> None:
+def test_a_command_that_succeeds(runner: RunningRunner) -> None:
     before = time.time()
-    started = host.start("a.1", "echo said")
-    ended = host.ended("a.1")
+    started = runner.start("a.1", "echo said")
+    ended = runner.ended("a.1")
     assert (ended["exit_status"], ended["signal"], ended["reason"]) == (0, None, None)
     assert before <= started["started"] <= ended["ended"] <= time.time()
     assert ended["started"] == started["started"]
@@ -61,57 +61,57 @@ def test_a_command_that_succeeds(host: Host) -> None:
     assert ended["output_bytes"] == 5
     assert ended["cpu_seconds"] >= 0
     assert ended["memory_peak"] > 100_000
-    assert host.output("a.1") == "said\n"
+    assert runner.output("a.1") == "said\n"
 
 
-def test_a_command_that_fails(host: Host) -> None:
-    ended, _ = host.run("exit 3")
+def test_a_command_that_fails(runner: RunningRunner) -> None:
+    ended, _ = runner.run("exit 3")
     assert (ended["exit_status"], ended["signal"]) == (3, None)
 
 
-def test_a_command_that_dies_of_a_signal(host: Host) -> None:
-    ended, _ = host.run("kill -SEGV $$")
+def test_a_command_that_dies_of_a_signal(runner: RunningRunner) -> None:
+    ended, _ = runner.run("kill -SEGV $$")
     assert (ended["exit_status"], ended["signal"]) == (None, signal.SIGSEGV)
 
 
-def test_the_cpu_time_of_its_children_counts(host: Host) -> None:
+def test_the_cpu_time_of_its_children_counts(runner: RunningRunner) -> None:
     count = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
-    ended, _ = host.run(f"({count}); true")
+    ended, _ = runner.run(f"({count}); true")
     assert ended["cpu_seconds"] > 0.01
 
 
 # ---- output
 
 
-def test_stdout_and_stderr_in_their_order(host: Host) -> None:
-    _, output = host.run("echo one; echo two >&2; echo three")
+def test_stdout_and_stderr_in_their_order(runner: RunningRunner) -> None:
+    _, output = runner.run("echo one; echo two >&2; echo three")
     assert output == "one\ntwo\nthree\n"
 
 
-def test_no_output_no_file(host: Host) -> None:
-    ended, _ = host.run("true")
+def test_no_output_no_file(runner: RunningRunner) -> None:
+    ended, _ = runner.run("true")
     assert ended["output_bytes"] == 0
-    assert not host.output_path("only").exists()
+    assert not runner.output_path("only").exists()
 
 
-def test_output_is_kept_up_to_the_limit_and_the_rest_counted(host: Host) -> None:
+def test_output_is_kept_up_to_the_limit_and_the_rest_counted(runner: RunningRunner) -> None:
     command = "seq 1500000"
-    ended, output = host.run(command, output_limit=100_000)
+    ended, output = runner.run(command, output_limit=100_000)
     printed = "".join(f"{number}\n" for number in range(1, 1_500_001))
     missing = len(printed) - 100_000
     line = f"\n[pycron: {missing} bytes are not kept here]\n"
     assert output == printed[:50_000] + line + printed[-50_000:]
     assert (ended["output_bytes"], ended["output_kept"]) == (len(printed), 100_000)
-    assert [path.name for path in host.output_path("only").parent.iterdir()] == ["only.log"]
+    assert [path.name for path in runner.output_path("only").parent.iterdir()] == ["only.log"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 99, 100, 101, 150_001])
-def test_how_much_is_kept_of_what(host: Host, limit: int) -> None:
+def test_how_much_is_kept_of_what(runner: RunningRunner, limit: int) -> None:
     """A small and a large output, at and around the limit: nothing but the middle is missing."""
     for size in (1, limit - 1, limit, limit + 1, 3 * limit, 150_000):
         key = f"size{size}.1"
-        host.start(key, f"seq -s '' 100000 | head -c {size}", output_limit=limit)
-        ended, kept = host.ended(key), host.output(key)
+        runner.start(key, f"seq -s '' 100000 | head -c {size}", output_limit=limit)
+        ended, kept = runner.ended(key), runner.output(key)
         printed = "".join(map(str, range(1, 100_001)))[:size]
         head, line, tail = kept.partition(f"\n[pycron: {size - limit} bytes are not kept here]\n")
         assert bool(line) == (size > limit)
@@ -120,22 +120,22 @@ def test_how_much_is_kept_of_what(host: Host, limit: int) -> None:
         assert len(head) + len(tail) == ended["output_kept"] == min(size, limit)
 
 
-def test_a_file_that_grows_no_further_ends_the_recording_only(host: Host) -> None:
+def test_a_file_that_grows_no_further_ends_the_recording_only(runner: RunningRunner) -> None:
     """As on a full disk; what is there stays there, and the count is what is there."""
-    limits = resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    limits = resource.prlimit(runner.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
     assert limits[1] == resource.RLIM_INFINITY
-    ended, output = host.run("seq 200000; echo done")
+    ended, output = runner.run("seq 200000; echo done")
     assert ended["exit_status"] == 0
     assert ended["output_bytes"] > 1_000_000
     assert ended["output_kept"] == len(output) == 100_000
     assert output.startswith("1\n2\n3\n")
 
 
-def test_the_tail_is_not_in_memory(host: Host) -> None:
+def test_the_tail_is_not_in_memory(runner: RunningRunner) -> None:
     """However large the limit is."""
-    before = int(status_of(host.process.pid, "VmRSS").split()[0])
-    host.run("head -c 67108864 /dev/zero", output_limit=64 * MEGABYTE)
-    assert int(status_of(host.process.pid, "VmHWM").split()[0]) < before + 8 * 1024
+    before = int(status_of(runner.process.pid, "VmRSS").split()[0])
+    runner.run("head -c 67108864 /dev/zero", output_limit=64 * MEGABYTE)
+    assert int(status_of(runner.process.pid, "VmHWM").split()[0]) < before + 8 * 1024
 
 
 @pytest.mark.parametrize(
@@ -157,247 +157,251 @@ def test_the_tail_is_not_in_memory(host: Host) -> None:
     ],
 )
 def test_a_short_output_comes_with_the_end(
-    host: Host, command: str, changes: dict[str, int], short: str | None
+    runner: RunningRunner, command: str, changes: dict[str, int], short: str | None
 ) -> None:
     """And then there is no file; of a longer one there is."""
-    ended, in_file = host.run(command, **{"short_output": 1000} | changes)
+    ended, in_file = runner.run(command, **{"short_output": 1000} | changes)
     assert ended["output"] == short
     if short is not None:
         assert (ended["output_bytes"], ended["output_kept"]) == (len(short), len(short))
     else:
         assert len(in_file) >= ended["output_kept"]
     has_file = short is None and ended["output_bytes"] > 0
-    assert host.output_path("only").exists() == has_file
+    assert runner.output_path("only").exists() == has_file
 
 
-def test_an_order_without_a_word_of_short_outputs_gets_a_file(host: Host) -> None:
+def test_an_order_without_a_word_of_short_outputs_gets_a_file(runner: RunningRunner) -> None:
     """As an older daemon gives it."""
-    order = host.order("only", "echo one")
+    order = runner.start_message("only", "echo one")
     del order["short_output"]
-    host.client.send([order])
-    assert host.ended("only")["output"] is None
-    assert host.output("only") == "one\n"
+    runner.client.send([order])
+    assert runner.ended("only")["output"] is None
+    assert runner.output("only") == "one\n"
 
 
-def test_a_short_output_is_in_the_file_while_its_command_goes_on(host: Host) -> None:
-    host.start("a.1", "echo one; until [ -e go ]; do sleep 0.01; done; echo two", short_output=1000)
-    until(lambda: host.output("a.1") == "one\n")
-    (host.paths.state / "go").touch()
-    assert host.ended("a.1")["output"] is None
-    assert host.output("a.1") == "one\ntwo\n"
-
-
-def test_what_a_background_child_prints_follows_in_the_file(host: Host) -> None:
-    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
-    ended, output = host.run(f"echo one; {child}", short_output=1000)
-    assert (ended["output"], ended["output_kept"], output) == (None, 4, "one\n")
-    (host.paths.state / "go").touch()
-    until(lambda: host.output("only") == "one\ntwo\n")
-
-
-def test_a_background_child_that_is_the_first_to_print(host: Host) -> None:
-    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
-    ended, _ = host.run(child, short_output=1000)
-    assert (ended["output"], ended["output_kept"]) == (None, 0)
-    (host.paths.state / "go").touch()
-    until(lambda: host.output("only") == "two\n")
-
-
-def test_a_short_output_is_in_the_file_where_no_daemon_takes_it(host: Host) -> None:
-    host.start("a.1", "until [ -e go ]; do sleep 0.01; done; echo one", short_output=1000)
-    host.hang_up()
-    (host.paths.state / "go").touch()
-    until(lambda: host.output("a.1") == "one\n")
-    until(
-        lambda: not Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children").read_text()
+def test_a_short_output_is_in_the_file_while_its_command_goes_on(runner: RunningRunner) -> None:
+    runner.start(
+        "a.1", "echo one; until [ -e go ]; do sleep 0.01; done; echo two", short_output=1000
     )
-    assert host.call_again()["a.1"]["output"] is None
+    until(lambda: runner.output("a.1") == "one\n")
+    (runner.paths.state / "go").touch()
+    assert runner.ended("a.1")["output"] is None
+    assert runner.output("a.1") == "one\ntwo\n"
 
 
-def test_a_short_output_is_told_to_the_next_daemon_once_more(host: Host) -> None:
-    host.start("a.1", "echo one", short_output=1000)
-    assert host.ended("a.1")["output"] == "one\n"
-    host.hang_up()
-    assert host.call_again()["a.1"]["output"] == "one\n"
+def test_what_a_background_child_prints_follows_in_the_file(runner: RunningRunner) -> None:
+    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
+    ended, output = runner.run(f"echo one; {child}", short_output=1000)
+    assert (ended["output"], ended["output_kept"], output) == (None, 4, "one\n")
+    (runner.paths.state / "go").touch()
+    until(lambda: runner.output("only") == "one\ntwo\n")
 
 
-def test_output_is_nobody_elses_to_read(host: Host) -> None:
-    host.run("echo secret")
-    assert host.output_path("only").stat().st_mode & 0o777 == 0o600
-    assert host.output_path("only").parent.stat().st_mode & 0o777 == 0o700
+def test_a_background_child_that_is_the_first_to_print(runner: RunningRunner) -> None:
+    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
+    ended, _ = runner.run(child, short_output=1000)
+    assert (ended["output"], ended["output_kept"]) == (None, 0)
+    (runner.paths.state / "go").touch()
+    until(lambda: runner.output("only") == "two\n")
 
 
-def test_output_does_not_follow_a_link(host: Host, tmp_path: Path) -> None:
+def test_a_short_output_is_in_the_file_where_no_daemon_takes_it(runner: RunningRunner) -> None:
+    runner.start("a.1", "until [ -e go ]; do sleep 0.01; done; echo one", short_output=1000)
+    runner.disconnect()
+    (runner.paths.state / "go").touch()
+    until(lambda: runner.output("a.1") == "one\n")
+    until(
+        lambda: (
+            not Path(f"/proc/{runner.process.pid}/task/{runner.process.pid}/children").read_text()
+        )
+    )
+    assert runner.reconnect()["a.1"]["output"] is None
+
+
+def test_a_short_output_is_told_to_the_next_daemon_once_more(runner: RunningRunner) -> None:
+    runner.start("a.1", "echo one", short_output=1000)
+    assert runner.ended("a.1")["output"] == "one\n"
+    runner.disconnect()
+    assert runner.reconnect()["a.1"]["output"] == "one\n"
+
+
+def test_output_is_nobody_elses_to_read(runner: RunningRunner) -> None:
+    runner.run("echo secret")
+    assert runner.output_path("only").stat().st_mode & 0o777 == 0o600
+    assert runner.output_path("only").parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_output_does_not_follow_a_link(runner: RunningRunner, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept")
     link = tmp_path / "link.log"
     link.symlink_to(precious)
-    ended, _ = host.run("echo gone", output=str(link))
+    ended, _ = runner.run("echo gone", output=str(link))
     assert (ended["exit_status"], ended["output_bytes"]) == (0, 5)
     assert precious.read_text() == "kept"
 
 
-def test_output_that_cannot_be_kept_does_not_harm_the_command(host: Host) -> None:
-    ended, _ = host.run("head -c 200000 /dev/zero && echo done", output="/proc/no/such/file")
+def test_output_that_cannot_be_kept_does_not_harm_the_command(runner: RunningRunner) -> None:
+    ended, _ = runner.run("head -c 200000 /dev/zero && echo done", output="/proc/no/such/file")
     assert (ended["exit_status"], ended["output_bytes"]) == (0, 200_005)
 
 
-def test_growing_output_is_told_when_asked_for(host: Host, tmp_path: Path) -> None:
-    host.start("quiet", "echo x; sleep 1000", report_output=False)
-    host.start("shown", "echo x; sleep 1000", report_output=True)
-    until(lambda: host.heard("output", "shown"))
-    assert host.output("shown") == "x\n"
-    until(lambda: host.output("quiet"))
-    assert not host.heard("output", "quiet")
+def test_growing_output_is_told_when_asked_for(runner: RunningRunner, tmp_path: Path) -> None:
+    runner.start("quiet", "echo x; sleep 1000", report_output=False)
+    runner.start("shown", "echo x; sleep 1000", report_output=True)
+    until(lambda: runner.received("output", "shown"))
+    assert runner.output("shown") == "x\n"
+    until(lambda: runner.output("quiet"))
+    assert not runner.received("output", "quiet")
 
 
-def test_one_that_prints_without_end_does_not_hold_up_another(host: Host) -> None:
-    host.start("flood", "yes")
+def test_one_that_prints_without_end_does_not_hold_up_another(runner: RunningRunner) -> None:
+    runner.start("flood", "yes")
     started = time.monotonic()
-    host.start("other", "echo me, too")
-    assert host.ended("other")["exit_status"] == 0
+    runner.start("other", "echo me, too")
+    assert runner.ended("other")["exit_status"] == 0
     assert time.monotonic() - started < 5
-    until(host.output_path("flood").exists)
-    assert host.output_path("flood").stat().st_size <= MEGABYTE
+    until(runner.output_path("flood").exists)
+    assert runner.output_path("flood").stat().st_size <= MEGABYTE
 
 
 # ---- what a command is given
 
 
-def test_stdin_larger_than_a_pipe_and_no_text(host: Host) -> None:
+def test_stdin_larger_than_a_pipe_and_no_text(runner: RunningRunner) -> None:
     text = "\udcff\udc80é\n" * 100_000
-    ended, output = host.run("cat", stdin=text, output_limit=2 * MEGABYTE)
+    ended, output = runner.run("cat", stdin=text, output_limit=2 * MEGABYTE)
     assert output == text
     assert ended["output_bytes"] == len(text.encode("utf-8", "surrogateescape"))
 
 
-def test_stdin_is_empty_by_default(host: Host) -> None:
-    assert host.run("cat; readlink /proc/self/fd/0")[1] == "/dev/null\n"
+def test_stdin_is_empty_by_default(runner: RunningRunner) -> None:
+    assert runner.run("cat; readlink /proc/self/fd/0")[1] == "/dev/null\n"
 
 
-def test_the_environment_is_what_was_sent(host: Host) -> None:
+def test_the_environment_is_what_was_sent(runner: RunningRunner) -> None:
     environment = {"A": "1", "EMPTY": "", "BYTES": "\udcff", "PATH": "/nowhere"}
-    _, output = host.run("", argv=["/usr/bin/env"], env=environment)
+    _, output = runner.run("", argv=["/usr/bin/env"], env=environment)
     assert sorted(output.splitlines()) == sorted(f"{k}={v}" for k, v in environment.items())
 
 
-def test_the_directory(host: Host, tmp_path: Path) -> None:
+def test_the_directory(runner: RunningRunner, tmp_path: Path) -> None:
     directory = tmp_path / "with blank"
     directory.mkdir()
-    assert host.run("pwd", cwd=str(directory))[1] == f"{directory}\n"
+    assert runner.run("pwd", cwd=str(directory))[1] == f"{directory}\n"
 
 
-def test_a_missing_directory_is_the_root_where_it_is_not_required(host: Host) -> None:
-    ended, output = host.run("pwd", cwd="/no/such", cwd_required=False)
+def test_a_missing_directory_is_the_root_where_it_is_not_required(runner: RunningRunner) -> None:
+    ended, output = runner.run("pwd", cwd="/no/such", cwd_required=False)
     assert (ended["exit_status"], output) == (0, "/\n")
 
 
-def test_a_missing_directory_that_is_required(host: Host, tmp_path: Path) -> None:
-    ended, _ = host.run(f"touch {tmp_path}/ran", cwd="/no/such", cwd_required=True)
+def test_a_missing_directory_that_is_required(runner: RunningRunner, tmp_path: Path) -> None:
+    ended, _ = runner.run(f"touch {tmp_path}/ran", cwd="/no/such", cwd_required=True)
     assert ended["exit_status"] == 126
     assert ended["reason"].startswith("cannot enter /no/such: ")
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_missing_shell(host: Host) -> None:
-    ended, _ = host.run("", argv=["/no/such/shell", "-c", "true"])
+def test_a_missing_shell(runner: RunningRunner) -> None:
+    ended, _ = runner.run("", argv=["/no/such/shell", "-c", "true"])
     assert ended["exit_status"] == 126
     assert ended["reason"].startswith("cannot run /no/such/shell: ")
     assert "No such file" in ended["reason"]
 
 
-def test_an_error_is_told_of_its_own_attempt_only(host: Host) -> None:
+def test_an_error_is_told_of_its_own_attempt_only(runner: RunningRunner) -> None:
     """What a table says stands in the reason; it can't make up one for somebody else."""
-    host.start("victim", "while [ ! -e go ]; do sleep 0.01; done")
+    runner.start("victim", "while [ ! -e go ]; do sleep 0.01; done")
     for number, end in enumerate("\n\r\v\f\x1c\x85\u2028"):
-        host.start(f"liar{number}", "", argv=[f"/no{end}victim made up", "-c", "true"])
-        assert host.ended(f"liar{number}")["reason"].startswith("cannot run /no")
-    (host.paths.state / "go").touch()
-    assert host.ended("victim")["reason"] is None
+        runner.start(f"liar{number}", "", argv=[f"/no{end}victim made up", "-c", "true"])
+        assert runner.ended(f"liar{number}")["reason"].startswith("cannot run /no")
+    (runner.paths.state / "go").touch()
+    assert runner.ended("victim")["reason"] is None
 
 
-def test_the_umask(host: Host) -> None:
-    assert host.run("umask", umask=0o027)[1] == "0027\n"
+def test_the_umask(runner: RunningRunner) -> None:
+    assert runner.run("umask", umask=0o027)[1] == "0027\n"
 
 
 def test_the_default_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
-    host = Host(tmp_path)
+    runner = RunningRunner(tmp_path)
     os.umask(before)
     try:
-        assert host.run("umask")[1] == "0022\n"
+        assert runner.run("umask")[1] == "0022\n"
     finally:
-        host.close()
+        runner.close()
 
 
-def test_the_niceness(host: Host) -> None:
-    assert host.run("nice", nice=7)[1] == "7\n"
+def test_the_niceness(runner: RunningRunner) -> None:
+    assert runner.run("nice", nice=7)[1] == "7\n"
 
 
-def test_no_descriptor_is_inherited(host: Host) -> None:
-    host.start("other", "sleep 1000", stdin="text")
-    _, output = host.run("", argv=["/bin/ls", "/proc/self/fd"])
+def test_no_descriptor_is_inherited(runner: RunningRunner) -> None:
+    runner.start("other", "sleep 1000", stdin="text")
+    _, output = runner.run("", argv=["/bin/ls", "/proc/self/fd"])
     assert output.split() == ["0", "1", "2", "3"]  # the last one is how ls reads the directory
 
 
 def test_no_descriptor_of_the_daemon_is_inherited(tmp_path: Path) -> None:
     with (tmp_path / "secret").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        host = Host(tmp_path)
+        runner = RunningRunner(tmp_path)
     try:
-        targets = [os.readlink(entry) for entry in Path(f"/proc/{host.process.pid}/fd").iterdir()]
+        targets = [os.readlink(entry) for entry in Path(f"/proc/{runner.process.pid}/fd").iterdir()]
         assert str(tmp_path / "secret") not in targets
     finally:
-        host.close()
+        runner.close()
 
 
 # Signals 32 and 33 are glibc's own; its posix_spawn ignores them, and they have no default.
 REAL_SIGNALS = ~(3 << 31)
 
 
-def signals_of(host: Host) -> dict[str, int]:
-    _, output = host.run("", argv=["/bin/cat", "/proc/self/status"])
+def signals_of(runner: RunningRunner) -> dict[str, int]:
+    _, output = runner.run("", argv=["/bin/cat", "/proc/self/status"])
     lines = (line.split(":\t") for line in output.splitlines() if line.startswith("Sig"))
     masks = {key: value for key, value in lines if key in ("SigIgn", "SigBlk", "SigCgt")}
     return {key: int(mask, 16) & REAL_SIGNALS for key, mask in masks.items()}
 
 
-def test_signals_are_the_default_ones(host: Host) -> None:
-    assert signals_of(host) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
+def test_signals_are_the_default_ones(runner: RunningRunner) -> None:
+    assert signals_of(runner) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
 
 
 def test_signals_that_somebody_ignored_before_are_the_default_ones(tmp_path: Path) -> None:
     ignored = (signal.SIGTSTP, signal.SIGTTOU, signal.SIGALRM, signal.SIGRTMAX)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
-    host = Host(tmp_path)
+    runner = RunningRunner(tmp_path)
     for number, handler in before.items():
         signal.signal(number, handler)
     try:
-        assert signals_of(host) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
+        assert signals_of(runner) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
     finally:
-        host.close()
+        runner.close()
 
 
 def test_signals_that_somebody_blocked_before(tmp_path: Path) -> None:
     """A runner that starts with SIGCHLD blocked still has to hear that a command has ended."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
-    host = Host(tmp_path)
+    runner = RunningRunner(tmp_path)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
-        assert signals_of(host) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
+        assert signals_of(runner) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
     finally:
-        host.close()
+        runner.close()
 
 
-def test_a_session_of_its_own_without_a_terminal(host: Host) -> None:
-    ended, output = host.run("", argv=["/bin/cat", "/proc/self/stat"])
+def test_a_session_of_its_own_without_a_terminal(runner: RunningRunner) -> None:
+    ended, output = runner.run("", argv=["/bin/cat", "/proc/self/stat"])
     group, session, terminal = output.rpartition(")")[2].split()[2:5]
     assert int(group) == int(session) == ended["pid"]
     assert terminal == "0"
 
 
-def test_the_limit_of_open_files_is_as_before(host: Host) -> None:
-    _, output = host.run("ulimit -Sn; ulimit -Hn")
+def test_the_limit_of_open_files_is_as_before(runner: RunningRunner) -> None:
+    _, output = runner.run("ulimit -Sn; ulimit -Hn")
     expected = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert output.replace("unlimited", "-1").split() == [str(limit) for limit in expected]
 
@@ -407,9 +411,9 @@ def test_the_limit_of_open_files_is_as_before(host: Host) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_command_becomes_its_user(host: Host) -> None:
+def test_a_command_becomes_its_user(runner: RunningRunner) -> None:
     user = other_user(groups=(4711, 4712))
-    _, output = host.run(
+    _, output = runner.run(
         "id -u; id -ru; id -g; id -rg; id -G; grep Cap... /proc/self/status", user=user, cwd="/"
     )
     uid, real_uid, gid, real_gid, groups, *capabilities = output.splitlines()
@@ -423,10 +427,10 @@ def test_a_command_becomes_its_user(host: Host) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_user_cannot_touch_what_is_roots(host: Host) -> None:
-    kill = f"kill -0 {host.process.pid} && echo killed"
+def test_a_user_cannot_touch_what_is_roots(runner: RunningRunner) -> None:
+    kill = f"kill -0 {runner.process.pid} && echo killed"
     command = f"test -w /etc/passwd && echo writable; cat /etc/shadow; {kill}"
-    _, output = host.run(command, user=other_user(), cwd="/")
+    _, output = runner.run(command, user=other_user(), cwd="/")
     assert "writable" not in output
     assert "root:" not in output
     assert "killed" not in output
@@ -434,21 +438,21 @@ def test_a_user_cannot_touch_what_is_roots(host: Host) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_directory_that_only_root_may_enter(host: Host) -> None:
+def test_a_directory_that_only_root_may_enter(runner: RunningRunner) -> None:
     """It is entered as the user, not as root before."""
-    host.paths.state.chmod(0o700)
-    ended, _ = host.run("pwd", user=other_user(), cwd=str(host.paths.state))
+    runner.paths.state.chmod(0o700)
+    ended, _ = runner.run("pwd", user=other_user(), cwd=str(runner.paths.state))
     assert ended["exit_status"] == 126
     assert "Permission denied" in ended["reason"]
 
 
 @pytest.mark.root
 @needs_root
-def test_a_negative_niceness_is_roots_to_take(host: Host) -> None:
-    assert host.run("nice", nice=-5)[1] == "-5\n"
-    host.start("other", "nice", user=other_user(), nice=-5, cwd="/")
-    assert host.ended("other")["exit_status"] == 126
-    assert host.ended("other")["reason"].startswith("cannot set the niceness: ")
+def test_a_negative_niceness_is_roots_to_take(runner: RunningRunner) -> None:
+    assert runner.run("nice", nice=-5)[1] == "-5\n"
+    runner.start("other", "nice", user=other_user(), nice=-5, cwd="/")
+    assert runner.ended("other")["exit_status"] == 126
+    assert runner.ended("other")["reason"].startswith("cannot set the niceness: ")
 
 
 @pytest.mark.root
@@ -456,18 +460,18 @@ def test_a_negative_niceness_is_roots_to_take(host: Host) -> None:
 def test_a_peer_of_another_user_is_refused() -> None:
     """The mode of the socket keeps others out; this is what stands behind it."""
     directory = Path(tempfile.mkdtemp())
-    host = Host(directory)
+    runner = RunningRunner(directory)
     try:
         directory.chmod(0o755)
-        host.paths.runner_socket.chmod(0o666)
-        host.start("running", "sleep 1000")
-        host.hang_up()
+        runner.paths.runner_socket.chmod(0o666)
+        runner.start("running", "sleep 1000")
+        runner.disconnect()
         child = os.fork()
         if child == 0:
             status = 1
             try:
                 os.setresuid(*[other_user()["uid"]] * 3)
-                with host.raw_connection() as connection, contextlib.suppress(ConnectionError):
+                with runner.raw_connection() as connection, contextlib.suppress(ConnectionError):
                     status = 2
                     connection.sendall(encode([{"type": "hello", "protocol": PROTOCOL}]))
                     status = 3 if connection.recv(1000) else 0
@@ -476,191 +480,214 @@ def test_a_peer_of_another_user_is_refused() -> None:
             finally:
                 os._exit(0 if status == 2 else status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert set(host.call_again()) == {"running"}
+        assert set(runner.reconnect()) == {"running"}
     finally:
-        host.close()
+        runner.close()
         shutil.rmtree(directory)
 
 
 # ---- starts that are held
 
 
-def test_a_held_start_waits_for_its_second(host: Host) -> None:
-    host.client.send([host.order("a.1", "exit 3", hold=100), host.order("b.1", ":", hold=101)])
-    host.client.send([{"type": "go", "until": 100}])
-    assert host.ended("a.1")["exit_status"] == 3
-    assert host.heard("started", "b.1") is None
-    host.client.send([{"type": "go", "until": 101}])
-    assert host.ended("b.1")["exit_status"] == 0
+def test_a_held_start_waits_for_its_second(runner: RunningRunner) -> None:
+    runner.client.send(
+        [
+            runner.start_message("a.1", "exit 3", hold=100),
+            runner.start_message("b.1", ":", hold=101),
+        ]
+    )
+    runner.client.send([{"type": "go", "until": 100}])
+    assert runner.ended("a.1")["exit_status"] == 3
+    assert runner.received("started", "b.1") is None
+    runner.client.send([{"type": "go", "until": 101}])
+    assert runner.ended("b.1")["exit_status"] == 0
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_the_word_may_come_before_that_second(host: Host, ready: bool) -> None:
+def test_the_word_may_come_before_that_second(runner: RunningRunner, ready: bool) -> None:
     """Nothing begins before it, whether a starter stands ready or not."""
     second = int(time.time()) + 2
-    orders = [host.order(f"a{number}.1", ":", hold=second) for number in range(5)]
+    orders = [runner.start_message(f"a{number}.1", ":", hold=second) for number in range(5)]
     if ready:
-        host.client.send(orders)
-        starter_of(host)
+        runner.client.send(orders)
+        starter_of(runner)
     until(lambda: time.time() > second - 0.05)
-    host.client.send([*(() if ready else orders), {"type": "go", "until": second}])
+    runner.client.send([*(() if ready else orders), {"type": "go", "until": second}])
     for order in orders:
-        assert host.ended(order["id"])["started"] >= second
+        assert runner.ended(order["id"])["started"] >= second
 
 
-def test_a_start_is_called_off_between_the_word_and_that_second(host: Host) -> None:
+def test_a_start_is_called_off_between_the_word_and_that_second(runner: RunningRunner) -> None:
     """And so is one whose starter stands ready and has to wait for its turn."""
     second = int(time.time()) + 3
     names = [f"a{number}.1" for number in range(2 * STARTERS)]
     end = {"type": "end", "id": names[-1], "cause": "cancelled", "reason": "why", "kill_after": 0}
-    host.client.send(  # none goes together with another one
-        host.order(name, "echo x >> started", hold=second, processes_max=4096 + number)
+    runner.client.send(  # none goes together with another one
+        runner.start_message(name, "echo x >> started", hold=second, processes_max=4096 + number)
         for number, name in enumerate(names)
     )
-    until(lambda: len(children(host.process.pid)) == len(names))
+    until(lambda: len(children(runner.process.pid)) == len(names))
     until(lambda: time.time() > second - 0.09)
-    host.client.send([{"type": "go", "until": second}, end])
+    runner.client.send([{"type": "go", "until": second}, end])
     for name in names[:-1]:
-        assert host.ended(name)["exit_status"] == 0
-    assert until(lambda: host.heard("refused", names[-1]) or {})["reason"] == "why"
-    assert len((host.paths.state / "started").read_text().split()) == len(names) - 1
+        assert runner.ended(name)["exit_status"] == 0
+    assert until(lambda: runner.received("refused", names[-1]) or {})["reason"] == "why"
+    assert len((runner.paths.state / "started").read_text().split()) == len(names) - 1
 
 
-def test_a_held_start_that_is_dropped_can_be_ordered_anew(host: Host) -> None:
-    host.client.send([host.order("a.1", "exit 3", hold=100), {"type": "drop", "id": "a.1"}])
-    host.client.send([{"type": "go", "until": 100}, host.order("a.1", "exit 4")])
-    assert host.ended("a.1")["exit_status"] == 4
+def test_a_held_start_that_is_dropped_can_be_ordered_anew(runner: RunningRunner) -> None:
+    runner.client.send(
+        [runner.start_message("a.1", "exit 3", hold=100), {"type": "drop", "id": "a.1"}]
+    )
+    runner.client.send([{"type": "go", "until": 100}, runner.start_message("a.1", "exit 4")])
+    assert runner.ended("a.1")["exit_status"] == 4
 
 
-def test_a_held_start_that_is_ended_is_refused(host: Host) -> None:
+def test_a_held_start_that_is_ended_is_refused(runner: RunningRunner) -> None:
     end = {"type": "end", "id": "a.1", "cause": "cancelled", "reason": "why", "kill_after": 0}
-    host.client.send([host.order("a.1", ":", hold=100), end, {"type": "go", "until": 100}])
-    refused = until(lambda: host.heard("refused", "a.1"))
+    runner.client.send(
+        [runner.start_message("a.1", ":", hold=100), end, {"type": "go", "until": 100}]
+    )
+    refused = until(lambda: runner.received("refused", "a.1"))
     assert refused
     assert (refused["cause"], refused["reason"]) == ("cancelled", "why")
 
 
-def starter_of(host: Host) -> int:
+def starter_of(runner: RunningRunner) -> int:
     """The pid of the process that waits with the first orders that are held."""
-    return until(lambda: children(host.process.pid))[0]
+    return until(lambda: children(runner.process.pid))[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_who_waits_with_them_can_be_killed(host: Host, number: signal.Signals) -> None:
-    host.client.send([host.order("a.1", "exit 3", hold=100), host.order("b.1", "exit 4", hold=100)])
-    first = starter_of(host)
+def test_who_waits_with_them_can_be_killed(runner: RunningRunner, number: signal.Signals) -> None:
+    runner.client.send(
+        [
+            runner.start_message("a.1", "exit 3", hold=100),
+            runner.start_message("b.1", "exit 4", hold=100),
+        ]
+    )
+    first = starter_of(runner)
     os.kill(first, signal.SIGKILL)
-    until(lambda: starter_of(host) != first)
-    os.kill(starter_of(host), number)  # and once more, maybe just when the word comes
-    host.client.send([{"type": "go", "until": 100}])
-    assert host.ended("a.1")["exit_status"] == 3
-    assert host.ended("b.1")["exit_status"] == 4
+    until(lambda: starter_of(runner) != first)
+    os.kill(starter_of(runner), number)  # and once more, maybe just when the word comes
+    runner.client.send([{"type": "go", "until": 100}])
+    assert runner.ended("a.1")["exit_status"] == 3
+    assert runner.ended("b.1")["exit_status"] == 4
 
 
-def test_one_of_those_that_wait_together_is_dropped(host: Host) -> None:
-    host.client.send([host.order("a.1", "exit 3", hold=100), host.order("b.1", "exit 4", hold=100)])
-    starter_of(host)
-    host.client.send([{"type": "drop", "id": "a.1"}, {"type": "go", "until": 100}])
-    assert host.ended("b.1")["exit_status"] == 4
-    assert host.heard("started", "a.1") is None
+def test_one_of_those_that_wait_together_is_dropped(runner: RunningRunner) -> None:
+    runner.client.send(
+        [
+            runner.start_message("a.1", "exit 3", hold=100),
+            runner.start_message("b.1", "exit 4", hold=100),
+        ]
+    )
+    starter_of(runner)
+    runner.client.send([{"type": "drop", "id": "a.1"}, {"type": "go", "until": 100}])
+    assert runner.ended("b.1")["exit_status"] == 4
+    assert runner.received("started", "a.1") is None
 
 
-def test_of_many_that_wait_none_is_lost_and_none_starts_twice(host: Host) -> None:
+def test_of_many_that_wait_none_is_lost_and_none_starts_twice(runner: RunningRunner) -> None:
     """Some of those that stand ready with them are killed, and some commands dropped."""
     ids = [f"h{number}.1" for number in range(100 * STARTERS)]
-    host.client.send(host.order(key, "echo x >> started; exit 3", hold=100) for key in ids)
-    until(lambda: len(children(host.process.pid)) >= STARTERS)
-    for starter in children(host.process.pid)[::2]:
+    runner.client.send(
+        runner.start_message(key, "echo x >> started; exit 3", hold=100) for key in ids
+    )
+    until(lambda: len(children(runner.process.pid)) >= STARTERS)
+    for starter in children(runner.process.pid)[::2]:
         os.kill(starter, signal.SIGKILL)
     dropped = set(ids[::10])
-    host.client.send({"type": "drop", "id": key} for key in dropped)
-    assert host.run("exit 5")[0]["exit_status"] == 5  # what is due starts meanwhile
-    assert not (host.paths.state / "started").exists()
-    host.client.send([{"type": "go", "until": 100}])
+    runner.client.send({"type": "drop", "id": key} for key in dropped)
+    assert runner.run("exit 5")[0]["exit_status"] == 5  # what is due starts meanwhile
+    assert not (runner.paths.state / "started").exists()
+    runner.client.send([{"type": "go", "until": 100}])
     expected = set(ids) - dropped | {"only"}
-    until(lambda: sum(m["type"] == "ended" for m in host.hear()) == len(expected))
-    assert {m["id"] for m in host.hear() if m["type"] == "ended"} == expected
-    assert (host.paths.state / "started").read_text().count("x") == len(ids) - len(dropped)
+    until(lambda: sum(m["type"] == "ended" for m in runner.receive()) == len(expected))
+    assert {m["id"] for m in runner.receive() if m["type"] == "ended"} == expected
+    assert (runner.paths.state / "started").read_text().count("x") == len(ids) - len(dropped)
 
 
-def test_what_is_held_goes_with_its_daemon_and_the_runner_stays_to_say_so(host: Host) -> None:
-    host.client.send([host.order("a.1", ":", hold=100)])
-    instance = host.client.instance
-    host.hang_up()
-    assert host.call_again() == {}
-    assert host.client.instance == instance
+def test_what_is_held_goes_with_its_daemon_and_the_runner_stays_to_say_so(
+    runner: RunningRunner,
+) -> None:
+    runner.client.send([runner.start_message("a.1", ":", hold=100)])
+    instance = runner.client.instance
+    runner.disconnect()
+    assert runner.reconnect() == {}
+    assert runner.client.instance == instance
 
 
 # ---- many at once
 
 
-def test_many_are_started_once_and_all_of_them_end(host: Host) -> None:
+def test_many_are_started_once_and_all_of_them_end(runner: RunningRunner) -> None:
     ids = [f"b{number}.1" for number in range(300)]
-    host.client.send(host.order(key, "echo $$", env={}) for key in ids)
-    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == len(ids), 60)
-    assert sorted(m["id"] for m in host.hear() if m["type"] == "started") == sorted(ids)
-    assert all(m["exit_status"] == 0 for m in host.hear() if m["type"] == "ended")
-    pids = {m["id"]: m["pid"] for m in host.hear() if m["type"] == "ended"}
-    assert all(host.output(key) == f"{pid}\n" for key, pid in pids.items())
-    host.client.send([{"type": "ack", "ids": ids}])
-    host.say_goodbye()
-    until(lambda: not host.alive())  # it has nothing left to tell
-    assert host.process.returncode == 0
+    runner.client.send(runner.start_message(key, "echo $$", env={}) for key in ids)
+    until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == len(ids), 60)
+    assert sorted(m["id"] for m in runner.receive() if m["type"] == "started") == sorted(ids)
+    assert all(m["exit_status"] == 0 for m in runner.receive() if m["type"] == "ended")
+    pids = {m["id"]: m["pid"] for m in runner.receive() if m["type"] == "ended"}
+    assert all(runner.output(key) == f"{pid}\n" for key, pid in pids.items())
+    runner.client.send([{"type": "ack", "ids": ids}])
+    runner.disconnect_in_good_order()
+    until(lambda: not runner.alive())  # it has nothing left to tell
+    assert runner.process.returncode == 0
 
 
-def test_an_order_that_comes_twice_starts_once(host: Host) -> None:
-    order = host.order("a.1", "echo once; sleep 0.1")
-    host.client.send([order, order])
-    host.client.send([order])
-    host.ended("a.1")
-    host.client.send([order])
-    host.run("true")
-    assert sum(1 for m in host.hear() if m["type"] == "started" and m["id"] == "a.1") == 1
-    assert host.output("a.1") == "once\n"
+def test_an_order_that_comes_twice_starts_once(runner: RunningRunner) -> None:
+    order = runner.start_message("a.1", "echo once; sleep 0.1")
+    runner.client.send([order, order])
+    runner.client.send([order])
+    runner.ended("a.1")
+    runner.client.send([order])
+    runner.run("true")
+    assert sum(1 for m in runner.receive() if m["type"] == "started" and m["id"] == "a.1") == 1
+    assert runner.output("a.1") == "once\n"
 
 
 # ---- signals
 
 
-def test_a_signal_reaches_the_whole_group(host: Host) -> None:
-    host.start("a.1", "sleep 1000 & echo $!; sleep 1001 & echo $!; wait")
-    children = until(lambda: [int(pid) for pid in host.output("a.1").split()][1:] and [
-        int(pid) for pid in host.output("a.1").split()])  # fmt: skip
-    host.client.send([{"type": "signal", "id": "a.1", "signal": int(signal.SIGTERM)}])
-    assert host.ended("a.1")["signal"] == signal.SIGTERM
+def test_a_signal_reaches_the_whole_group(runner: RunningRunner) -> None:
+    runner.start("a.1", "sleep 1000 & echo $!; sleep 1001 & echo $!; wait")
+    children = until(lambda: [int(pid) for pid in runner.output("a.1").split()][1:] and [
+        int(pid) for pid in runner.output("a.1").split()])  # fmt: skip
+    runner.client.send([{"type": "signal", "id": "a.1", "signal": int(signal.SIGTERM)}])
+    assert runner.ended("a.1")["signal"] == signal.SIGTERM
     until(lambda: not any(exists(pid) for pid in children))
 
 
-def test_a_signal_for_what_has_ended_or_never_was(host: Host) -> None:
-    host.start("a.1", "true")
-    host.ended("a.1")
+def test_a_signal_for_what_has_ended_or_never_was(runner: RunningRunner) -> None:
+    runner.start("a.1", "true")
+    runner.ended("a.1")
     for key in ("a.1", "unknown"):
-        host.client.send([{"type": "signal", "id": key, "signal": int(signal.SIGKILL)}])
-    assert host.run("echo fine")[1] == "fine\n"
+        runner.client.send([{"type": "signal", "id": key, "signal": int(signal.SIGKILL)}])
+    assert runner.run("echo fine")[1] == "fine\n"
 
 
-def test_a_signal_right_behind_the_start_is_not_lost(host: Host) -> None:
+def test_a_signal_right_behind_the_start_is_not_lost(runner: RunningRunner) -> None:
     """The command may be waiting to be forked, or be on its way to exec: it ends all the same."""
     for number in range(20):
         key = f"s{number}.1"
         kill = {"type": "signal", "id": key, "signal": int(signal.SIGTERM)}
-        host.client.send([host.order(key, "sleep 1000"), kill])
-    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == 20)
+        runner.client.send([runner.start_message(key, "sleep 1000"), kill])
+    until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == 20)
 
 
-def test_a_signal_right_behind_the_fork_is_not_lost(host: Host) -> None:
+def test_a_signal_right_behind_the_fork_is_not_lost(runner: RunningRunner) -> None:
     """A command that has just been forked has the runner's ignored signals for a moment."""
     for number in range(100):
         key = f"s{number}.1"
-        host.start(key, "sleep 1000")
-        host.client.send([{"type": "signal", "id": key, "signal": int(signal.SIGTERM)}])
-    until(lambda: sum(1 for m in host.hear() if m["type"] == "ended") == 100)
+        runner.start(key, "sleep 1000")
+        runner.client.send([{"type": "signal", "id": key, "signal": int(signal.SIGTERM)}])
+    until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == 100)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
-def test_the_runner_itself_is_not_ended_by_a_signal(host: Host, number: int) -> None:
-    os.kill(host.process.pid, number)
-    assert host.run("echo fine")[1] == "fine\n"
+def test_the_runner_itself_is_not_ended_by_a_signal(runner: RunningRunner, number: int) -> None:
+    os.kill(runner.process.pid, number)
+    assert runner.run("echo fine")[1] == "fine\n"
 
 
 @pytest.mark.root
@@ -683,11 +710,11 @@ def test_a_signal_that_is_not_permitted_does_no_harm() -> None:
             os.setresgid(user["gid"], user["gid"], user["gid"])
             os.setresuid(user["uid"], user["uid"], user["uid"])
             try:
-                host = Host(directory)
+                runner = RunningRunner(directory)
             except PermissionError:  # a Python that is root's alone
                 status = 77
             else:
-                status = _signal_what_became_root(host, sudo)
+                status = _signal_what_became_root(runner, sudo)
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -701,85 +728,85 @@ def test_a_signal_that_is_not_permitted_does_no_harm() -> None:
     assert status == 0
 
 
-def _signal_what_became_root(host: Host, sudo: Path) -> int:
+def _signal_what_became_root(runner: RunningRunner, sudo: Path) -> int:
     command = f"echo $$ >> pids; exec {sudo} --reuid 0 sleep 1000"
-    pid = host.start("a.1", command)["pid"]
-    with (host.paths.state / "pids").open("a") as pids:
-        pids.write(f"{host.process.pid}\n")
-    until(lambda: "sleep" in status_of(pid, "Name") or host.heard("ended", "a.1"))
-    if host.heard("ended", "a.1"):
+    pid = runner.start("a.1", command)["pid"]
+    with (runner.paths.state / "pids").open("a") as pids:
+        pids.write(f"{runner.process.pid}\n")
+    until(lambda: "sleep" in status_of(pid, "Name") or runner.received("ended", "a.1"))
+    if runner.received("ended", "a.1"):
         return 77
-    host.client.send([{"type": "signal", "id": "a.1", "signal": int(signal.SIGTERM)}])
-    return 0 if host.run("echo fine", user=None)[1] == "fine\n" else 1
+    runner.client.send([{"type": "signal", "id": "a.1", "signal": int(signal.SIGTERM)}])
+    return 0 if runner.run("echo fine", user=None)[1] == "fine\n" else 1
 
 
 # ---- the daemon goes and comes
 
 
-def test_a_new_daemon_finds_what_runs_and_what_has_ended(host: Host) -> None:
-    host.start("before", "exit 4")
-    host.ended("before")
-    host.start("running", "echo begun; while [ ! -e stop ]; do sleep 0.01; done; exit 6")
-    host.start("between", "while [ ! -e go ]; do sleep 0.01; done; exit 5")
-    first = host.client.instance
-    host.hang_up()
-    (host.paths.state / "go").touch()
-    until(lambda: len(children(host.process.pid)) == 1)
-    known = host.call_again()
-    assert host.client.instance == first
-    assert host.client.protocol == PROTOCOL
+def test_a_new_daemon_finds_what_runs_and_what_has_ended(runner: RunningRunner) -> None:
+    runner.start("before", "exit 4")
+    runner.ended("before")
+    runner.start("running", "echo begun; while [ ! -e stop ]; do sleep 0.01; done; exit 6")
+    runner.start("between", "while [ ! -e go ]; do sleep 0.01; done; exit 5")
+    first = runner.client.instance
+    runner.disconnect()
+    (runner.paths.state / "go").touch()
+    until(lambda: len(children(runner.process.pid)) == 1)
+    known = runner.reconnect()
+    assert runner.client.instance == first
+    assert runner.client.protocol == PROTOCOL
     assert {key: message["type"] for key, message in known.items()} == {
         "before": "ended", "running": "started", "between": "ended",
     }  # fmt: skip
     assert known["before"]["exit_status"] == 4
     assert known["between"]["exit_status"] == 5
-    (host.paths.state / "stop").touch()
-    assert host.ended("running")["exit_status"] == 6
-    assert host.output("running") == "begun\n"
+    (runner.paths.state / "stop").touch()
+    assert runner.ended("running")["exit_status"] == 6
+    assert runner.output("running") == "begun\n"
 
 
-def test_what_was_ordered_before_the_daemon_died_is_started(host: Host) -> None:
+def test_what_was_ordered_before_the_daemon_died_is_started(runner: RunningRunner) -> None:
     ids = {f"b{number}.1" for number in range(100)}
-    host.client.send(host.order(key, "sleep 1000") for key in sorted(ids))
-    host.hang_up()
-    known = host.call_again()
+    runner.client.send(runner.start_message(key, "sleep 1000") for key in sorted(ids))
+    runner.disconnect()
+    known = runner.reconnect()
     assert set(known) <= ids  # what did not reach the runner, the daemon orders again
     assert known
     until(
         lambda: all(
-            m["type"] == "started" or host.heard("started", m["id"]) for m in known.values()
+            m["type"] == "started" or runner.received("started", m["id"]) for m in known.values()
         )
     )
-    host.pids |= {message["pid"] for message in known.values() if "pid" in message}
+    runner.pids |= {message["pid"] for message in known.values() if "pid" in message}
 
 
-def test_the_first_word_to_a_daemon_is_hello(host: Host) -> None:
+def test_the_first_word_to_a_daemon_is_hello(runner: RunningRunner) -> None:
     """Also when a command ends after the connection was made and before the daemon spoke."""
-    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done", report_output=True)
-    host.hang_up()
-    connection = host.raw_connection()
-    (host.paths.state / "go").touch()
-    until(lambda: not children(host.process.pid))
-    client = RunnerClient(connection, host.selector)
+    runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done", report_output=True)
+    runner.disconnect()
+    connection = runner.raw_connection()
+    (runner.paths.state / "go").touch()
+    until(lambda: not children(runner.process.pid))
+    client = RunnerClient(connection, runner.selector)
     assert [message["type"] for message in client.known] == ["ended"]
     client.close()
 
 
-def test_what_was_acknowledged_is_forgotten(host: Host) -> None:
+def test_what_was_acknowledged_is_forgotten(runner: RunningRunner) -> None:
     for key in ("a.1", "b.1"):
-        host.start(key, "true")
-        host.ended(key)
-    host.start("running", "sleep 1000")
-    host.client.send([{"type": "ack", "ids": ["a.1", "running", "unknown"]}])
-    host.hang_up()
-    assert set(host.call_again()) == {"b.1", "running"}  # what runs can't be acknowledged
+        runner.start(key, "true")
+        runner.ended(key)
+    runner.start("running", "sleep 1000")
+    runner.client.send([{"type": "ack", "ids": ["a.1", "running", "unknown"]}])
+    runner.disconnect()
+    assert set(runner.reconnect()) == {"b.1", "running"}  # what runs can't be acknowledged
 
 
-def test_a_second_daemon_is_refused(host: Host) -> None:
-    assert find_runner(host.paths, host.selector) is None
-    with host.raw_connection() as connection:
+def test_a_second_daemon_is_refused(runner: RunningRunner) -> None:
+    assert find_runner(runner.paths, runner.selector) is None
+    with runner.raw_connection() as connection:
         assert connection.recv(1000) == b""
-    assert host.run("echo fine")[1] == "fine\n"
+    assert runner.run("echo fine")[1] == "fine\n"
 
 
 def test_a_runner_that_takes_no_connection_is_not_taken_for_dead(
@@ -797,55 +824,55 @@ def test_a_runner_that_takes_no_connection_is_not_taken_for_dead(
         find_runner(paths_in(tmp_path), selector)
 
 
-def test_it_leaves_when_told_to(host: Host) -> None:
-    host.client.send([{"type": "leave"}])
-    assert host.process.wait(10) == 0
+def test_it_leaves_when_told_to(runner: RunningRunner) -> None:
+    runner.client.send([{"type": "leave"}])
+    assert runner.process.wait(10) == 0
     with pytest.raises(RunnerGone):
-        until(host.hear)
+        until(runner.receive)
 
 
-def test_it_does_not_leave_before_everything_is_told(host: Host) -> None:
-    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
-    host.client.send([{"type": "leave"}])
-    assert host.run("echo fine")[1] == "fine\n"
-    (host.paths.state / "go").touch()
-    host.ended("a.1")
-    assert host.alive()
-    host.client.send([{"type": "ack", "ids": ["a.1", "only"]}])
-    assert host.process.wait(10) == 0
+def test_it_does_not_leave_before_everything_is_told(runner: RunningRunner) -> None:
+    runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
+    runner.client.send([{"type": "leave"}])
+    assert runner.run("echo fine")[1] == "fine\n"
+    (runner.paths.state / "go").touch()
+    runner.ended("a.1")
+    assert runner.alive()
+    runner.client.send([{"type": "ack", "ids": ["a.1", "only"]}])
+    assert runner.process.wait(10) == 0
 
 
-def test_told_to_leave_by_a_daemon_that_is_gone_it_stays_for_nobody(host: Host) -> None:
+def test_told_to_leave_by_a_daemon_that_is_gone_it_stays_for_nobody(runner: RunningRunner) -> None:
     """A foreground daemon takes its directory along: nobody can ever come back to ask."""
-    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
-    host.client.send([{"type": "leave"}])
-    host.hang_up()
-    (host.paths.state / "go").touch()
-    assert host.process.wait(10) == 0
+    runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
+    runner.client.send([{"type": "leave"}])
+    runner.disconnect()
+    (runner.paths.state / "go").touch()
+    assert runner.process.wait(10) == 0
 
 
-def test_with_nobody_and_nothing_left_it_leaves(host: Host) -> None:
-    host.say_goodbye()
-    assert host.process.wait(10) == 0
+def test_with_nobody_and_nothing_left_it_leaves(runner: RunningRunner) -> None:
+    runner.disconnect_in_good_order()
+    assert runner.process.wait(10) == 0
 
 
-def test_it_stays_while_something_runs_or_is_untold(host: Host) -> None:
-    host.start("a.1", "while [ ! -e go ]; do sleep 0.01; done; exit 9")
-    host.hang_up()
-    (host.paths.state / "go").touch()
-    until(lambda: not children(host.process.pid))
-    assert host.call_again()["a.1"]["exit_status"] == 9
-    host.client.send([{"type": "ack", "ids": ["a.1"]}])
-    host.say_goodbye()
-    assert host.process.wait(10) == 0
+def test_it_stays_while_something_runs_or_is_untold(runner: RunningRunner) -> None:
+    runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done; exit 9")
+    runner.disconnect()
+    (runner.paths.state / "go").touch()
+    until(lambda: not children(runner.process.pid))
+    assert runner.reconnect()["a.1"]["exit_status"] == 9
+    runner.client.send([{"type": "ack", "ids": ["a.1"]}])
+    runner.disconnect_in_good_order()
+    assert runner.process.wait(10) == 0
 
 
-def test_after_a_daemon_that_was_killed_it_waits_for_another(host: Host) -> None:
+def test_after_a_daemon_that_was_killed_it_waits_for_another(runner: RunningRunner) -> None:
     """Nobody else could tell that one what was never started."""
-    instance = host.client.instance
-    host.hang_up()
-    assert host.call_again() == {}
-    assert host.client.instance == instance
+    instance = runner.client.instance
+    runner.disconnect()
+    assert runner.reconnect() == {}
+    assert runner.client.instance == instance
 
 
 # ---- children of commands
@@ -853,46 +880,46 @@ def test_after_a_daemon_that_was_killed_it_waits_for_another(host: Host) -> None
 KEEPS_THE_PIPE = "(while [ ! -e go ]; do sleep 0.01; done; echo later; touch alive) & echo now"
 
 
-def test_a_background_child_does_not_delay_the_end(host: Host) -> None:
-    ended, output = host.run(KEEPS_THE_PIPE)
+def test_a_background_child_does_not_delay_the_end(runner: RunningRunner) -> None:
+    ended, output = runner.run(KEEPS_THE_PIPE)
     assert (ended["exit_status"], output) == (0, "now\n")
-    host.client.send([{"type": "ack", "ids": ["only"]}])
-    (host.paths.state / "go").touch()
-    until((host.paths.state / "alive").exists)  # SIGPIPE would have ended it at its echo
-    until(lambda: host.output("only") == "now\nlater\n")
+    runner.client.send([{"type": "ack", "ids": ["only"]}])
+    (runner.paths.state / "go").touch()
+    until((runner.paths.state / "alive").exists)  # SIGPIPE would have ended it at its echo
+    until(lambda: runner.output("only") == "now\nlater\n")
 
 
-def test_a_background_child_survives_a_restart_of_the_daemon(host: Host) -> None:
+def test_a_background_child_survives_a_restart_of_the_daemon(runner: RunningRunner) -> None:
     """A server that a command has started must not die of SIGPIPE when the daemon is upgraded."""
-    host.run(KEEPS_THE_PIPE)
-    host.client.send([{"type": "ack", "ids": ["only"]}])
-    host.hang_up()
+    runner.run(KEEPS_THE_PIPE)
+    runner.client.send([{"type": "ack", "ids": ["only"]}])
+    runner.disconnect()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        host.process.wait(0.5)  # if it wants to leave, that's the time
-    (host.paths.state / "go").touch()
-    until((host.paths.state / "alive").exists, patience=3)
+        runner.process.wait(0.5)  # if it wants to leave, that's the time
+    (runner.paths.state / "go").touch()
+    until((runner.paths.state / "alive").exists, patience=3)
 
 
-def test_orphans_are_adopted_and_reaped(host: Host) -> None:
+def test_orphans_are_adopted_and_reaped(runner: RunningRunner) -> None:
     # Its parent ends at once, so does the command: what remains has no one but the runner.
     orphan = "while [ ! -e go ]; do sleep 0.01; done"
-    _, output = host.run(f"sh -c '({orphan}) >/dev/null 2>&1 & echo $!'")
+    _, output = runner.run(f"sh -c '({orphan}) >/dev/null 2>&1 & echo $!'")
     pid = int(output)
-    until(lambda: status_of(pid, "PPid") == str(host.process.pid))
-    (host.paths.state / "go").touch()
+    until(lambda: status_of(pid, "PPid") == str(runner.process.pid))
+    (runner.paths.state / "go").touch()
     until(lambda: not exists(pid))
-    assert host.alive()
+    assert runner.alive()
 
 
-def test_nothing_of_a_command_is_left_in_the_runner(host: Host) -> None:
+def test_nothing_of_a_command_is_left_in_the_runner(runner: RunningRunner) -> None:
     def descriptors() -> int:
-        return len(list(Path(f"/proc/{host.process.pid}/fd").iterdir()))
+        return len(list(Path(f"/proc/{runner.process.pid}/fd").iterdir()))
 
-    host.run("true")
+    runner.run("true")
     before = descriptors()
     for number in range(20):
-        host.start(f"n{number}.1", "echo x; echo y >&2", stdin="text")
-        host.ended(f"n{number}.1")
+        runner.start(f"n{number}.1", "echo x; echo y >&2", stdin="text")
+        runner.ended(f"n{number}.1")
     until(lambda: descriptors() <= before)
 
 
@@ -922,80 +949,93 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-def test_garbage_does_no_harm_to_the_commands(host: Host, garbage: bytes) -> None:
+def test_garbage_does_no_harm_to_the_commands(runner: RunningRunner, garbage: bytes) -> None:
     """It may cost the sender its connection; the runner and its commands go on."""
-    host.start("running", "while [ ! -e go ]; do sleep 0.01; done; echo alive")
-    host.hang_up()
-    with host.raw_connection() as connection, contextlib.suppress(OSError):
+    runner.start("running", "while [ ! -e go ]; do sleep 0.01; done; echo alive")
+    runner.disconnect()
+    with runner.raw_connection() as connection, contextlib.suppress(OSError):
         connection.sendall(encode([{"type": "hello", "protocol": PROTOCOL}]) + garbage)
         connection.settimeout(0.3)  # it is dropped, or nothing more is said
         while connection.recv(MEGABYTE):
             pass
-    assert "running" in host.call_again()
-    (host.paths.state / "go").touch()
-    host.ended("running")
-    assert host.output("running") == "alive\n"
+    assert "running" in runner.reconnect()
+    (runner.paths.state / "go").touch()
+    runner.ended("running")
+    assert runner.output("running") == "alive\n"
 
 
-def test_running_out_of_descriptors_does_no_harm(host: Host) -> None:
-    host.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
-    pid, limits = host.process.pid, resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
-    host.client.send([{"type": "ack", "ids": []}])
+def test_running_out_of_descriptors_does_no_harm(runner: RunningRunner) -> None:
+    runner.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
+    pid, limits = runner.process.pid, resource.prlimit(runner.process.pid, resource.RLIMIT_NOFILE)
+    runner.client.send([{"type": "ack", "ids": []}])
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
-    refused = host.start("refused", "true")
+    refused = runner.start("refused", "true")
     assert refused["type"] == "refused"
     assert refused["reason"].startswith("cannot fork: ")
-    host.hang_up()
-    with host.raw_connection() as connection, contextlib.suppress(OSError):
+    runner.disconnect()
+    with runner.raw_connection() as connection, contextlib.suppress(OSError):
         connection.settimeout(0.3)
         connection.recv(1000)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
-    assert set(host.call_again()) == {"running", "refused"}
-    (host.paths.state / "go").touch()
-    assert host.ended("running")["exit_status"] == 7
+    assert set(runner.reconnect()) == {"running", "refused"}
+    (runner.paths.state / "go").touch()
+    assert runner.ended("running")["exit_status"] == 7
 
 
 @pytest.mark.parametrize("left", range(10))
-def test_running_out_of_descriptors_while_getting_ready_does_no_harm(host: Host, left: int) -> None:
+def test_running_out_of_descriptors_while_getting_ready_does_no_harm(
+    runner: RunningRunner, left: int
+) -> None:
     """So many are to be had for the pipes of two held orders and for what their starter needs."""
-    host.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
-    pid = host.process.pid
+    runner.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
+    pid = runner.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     highest = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir())
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1 + left, limits[1]))
     held = {"a.1": "exit 3", "b.1": "exit 4"}
-    host.client.send(host.order(key, command, hold=100) for key, command in held.items())
-    until(lambda: any(host.heard("refused", key) for key in held) or len(children(pid)) == 2)
-    host.client.send([{"type": "go", "until": 100}])
-    until(lambda: all(host.heard("refused", key) or host.heard("ended", key) for key in held))
+    runner.client.send(
+        runner.start_message(key, command, hold=100) for key, command in held.items()
+    )
+    until(lambda: any(runner.received("refused", key) for key in held) or len(children(pid)) == 2)
+    runner.client.send([{"type": "go", "until": 100}])
+    until(
+        lambda: all(
+            runner.received("refused", key) or runner.received("ended", key) for key in held
+        )
+    )
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     for key, command in held.items():
-        ended = host.heard("ended", key)
+        ended = runner.received("ended", key)
         assert ended is None or f"exit {ended['exit_status']}" == command
-    (host.paths.state / "go").touch()
-    assert host.ended("running")["exit_status"] == 7
-    assert host.run("exit 5")[0]["exit_status"] == 5
+    (runner.paths.state / "go").touch()
+    assert runner.ended("running")["exit_status"] == 7
+    assert runner.run("exit 5")[0]["exit_status"] == 5
 
 
 @pytest.mark.parametrize("hold", [None, 100])
 @pytest.mark.parametrize("user", [{}, {"uid": "root", "gid": 0, "groups": []}, {"uid": 1}])
 def test_an_order_for_a_user_that_is_none_is_refused(
-    host: Host, user: dict[str, Any], hold: int | None
+    runner: RunningRunner, user: dict[str, Any], hold: int | None
 ) -> None:
-    refused = host.start("a.1", "true", user=user, hold=hold)
+    refused = runner.start("a.1", "true", user=user, hold=hold)
     assert refused["type"] == "refused"
     assert refused["reason"].startswith("start: bad ")
 
 
-def test_an_order_that_is_refused_is_one_only(host: Host) -> None:
+def test_an_order_that_is_refused_is_one_only(runner: RunningRunner) -> None:
     """What its daemon has to do with all others goes on; and it may be ordered anew."""
-    host.client.send([host.order("huge", "true", memory_max=2**63), host.order("good", "exit 3")])
-    assert host.ended("good")["exit_status"] == 3
-    refused = host.heard("refused", "huge")
+    runner.client.send(
+        [
+            runner.start_message("huge", "true", memory_max=2**63),
+            runner.start_message("good", "exit 3"),
+        ]
+    )
+    assert runner.ended("good")["exit_status"] == 3
+    refused = runner.received("refused", "huge")
     assert refused
     assert refused["reason"] == f"start: bad memory_max: {2**63}"
-    host.client.send([host.order("huge", "exit 4", memory_max=2**62)])
-    assert host.ended("huge")["exit_status"] == 4
+    runner.client.send([runner.start_message("huge", "exit 4", memory_max=2**62)])
+    assert runner.ended("huge")["exit_status"] == 4
 
 
 def test_whatever_a_table_may_ask_for_can_be_ordered() -> None:
@@ -1015,25 +1055,25 @@ def test_whatever_a_table_may_ask_for_can_be_ordered() -> None:
 
 def test_a_log_that_cannot_be_written_does_not_end_the_runner(tmp_path: Path) -> None:
     (tmp_path / "runner.log").symlink_to("/dev/full")
-    host = Host(tmp_path)
+    runner = RunningRunner(tmp_path)
     try:
-        host.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
-        host.client.send([{"type": "ack"}])
+        runner.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
+        runner.client.send([{"type": "ack"}])
         with pytest.raises(RunnerGone):
-            until(lambda: host.hear() and False)
-        host.hang_up()
-        assert set(host.call_again()) == {"running"}
-        (host.paths.state / "go").touch()
-        assert host.ended("running")["exit_status"] == 7
+            until(lambda: runner.receive() and False)
+        runner.disconnect()
+        assert set(runner.reconnect()) == {"running"}
+        (runner.paths.state / "go").touch()
+        assert runner.ended("running")["exit_status"] == 7
     finally:
-        host.close()
+        runner.close()
 
 
-def test_a_small_process_forks_cheaply(host: Host) -> None:
+def test_a_small_process_forks_cheaply(runner: RunningRunner) -> None:
     for number in range(50):
-        host.start(f"m{number}.1", "echo x", env={"A": "x" * 10_000})
-        host.ended(f"m{number}.1")
-    rollup = Path(f"/proc/{host.process.pid}/smaps_rollup").read_text()
+        runner.start(f"m{number}.1", "echo x", env={"A": "x" * 10_000})
+        runner.ended(f"m{number}.1")
+    rollup = Path(f"/proc/{runner.process.pid}/smaps_rollup").read_text()
     proportional = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
     assert int(proportional.split()[1]) < 16 * 1024  # kB
-    assert int(status_of(host.process.pid, "VmRSS").split()[0]) < 16 * 1024
+    assert int(status_of(runner.process.pid, "VmRSS").split()[0]) < 16 * 1024

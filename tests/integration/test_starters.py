@@ -24,7 +24,14 @@ from pycron.executor.launch import find_runner
 from pycron.protocol.framing import Message
 from pycron.runner.spawn import BEGUN, STARTED, Telling
 from pycron.runner.starters import BATCH, STARTERS
-from tests.support.running_runner import Host, children, exists, needs_root, starters_of, status_of
+from tests.support.running_runner import (
+    RunningRunner,
+    children,
+    exists,
+    needs_root,
+    starters_of,
+    status_of,
+)
 from tests.support.waiting import until
 
 _uids = count(100_000 + 10 * os.getpid())  # nobody's
@@ -40,11 +47,11 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def host(directory: Path) -> Iterator[Host]:
-    host = Host(directory)
-    host.paths.state.chmod(0o777)
-    yield host
-    host.close()
+def runner(directory: Path) -> Iterator[RunningRunner]:
+    runner = RunningRunner(directory)
+    runner.paths.state.chmod(0o777)
+    yield runner
+    runner.close()
 
 
 class Slow:
@@ -97,13 +104,13 @@ def processes_of(uid: int) -> list[int]:
     return found
 
 
-def starters(host: Host) -> list[int]:
-    return starters_of(host.process.pid)
+def starters(runner: RunningRunner) -> list[int]:
+    return starters_of(runner.process.pid)
 
 
-def held_up(host: Host) -> tuple[int, int]:
+def held_up(runner: RunningRunner) -> tuple[int, int]:
     """A starter that waits for the slow program, and the process that is to become that."""
-    for starter in starters(host):
+    for starter in starters(runner):
         for child in children(starter):
             if "slow" not in Path(f"/proc/{child}/cmdline").read_text() and (
                 Path(f"/proc/{child}/cmdline").read_bytes().count(b"pycron.runner")
@@ -112,123 +119,131 @@ def held_up(host: Host) -> tuple[int, int]:
     return 0, 0
 
 
-def outcomes(host: Host) -> dict[str, Message]:
+def outcomes(runner: RunningRunner) -> dict[str, Message]:
     """How those ended, or were refused, that have and were. Once each."""
-    told = [message for message in host.hear() if message["type"] in ("ended", "refused")]
+    told = [message for message in runner.receive() if message["type"] in ("ended", "refused")]
     assert max(Counter(message["id"] for message in told).values(), default=1) == 1
     return {message["id"]: message for message in told}
 
 
-def all_of(host: Host, ids: list[str], patience: float = 30) -> dict[str, Message]:
-    until(lambda: set(ids) <= outcomes(host).keys(), patience)
-    return outcomes(host)
+def all_of(runner: RunningRunner, ids: list[str], patience: float = 30) -> dict[str, Message]:
+    until(lambda: set(ids) <= outcomes(runner).keys(), patience)
+    return outcomes(runner)
 
 
-def three(host: Host, slow: Slow, command: str = "exit 4", **changes: Any) -> list[str]:
+def three(runner: RunningRunner, slow: Slow, command: str = "exit 4", **changes: Any) -> list[str]:
     """One batch: a command, the slow one, another one. And what makes it a batch of three."""
     names = ["first", "slow", "last", *(f"more{n}" for n in range(3 * STARTERS - 3))]
-    orders = [host.order(name, f"echo {name} >> ran; exit 3", **changes) for name in names]
+    orders = [
+        runner.start_message(name, f"echo {name} >> ran; exit 3", **changes) for name in names
+    ]
     orders[1]["argv"] = slow.argv(f"echo slow >> ran; {command}")
-    host.client.send(orders)
-    until(lambda: held_up(host)[0] and host.heard("started", "first"))
+    runner.client.send(orders)
+    until(lambda: held_up(runner)[0] and runner.received("started", "first"))
     return names
 
 
-def ran(host: Host) -> Counter[str]:
+def ran(runner: RunningRunner) -> Counter[str]:
     """How often each of these commands ran."""
-    path = host.paths.state / "ran"
+    path = runner.paths.state / "ran"
     return Counter(path.read_text().split() if path.exists() else [])
 
 
 # ---- killed
 
 
-def test_a_starter_that_is_killed_while_it_starts(host: Host, slow: Slow) -> None:
+def test_a_starter_that_is_killed_while_it_starts(runner: RunningRunner, slow: Slow) -> None:
     """What it has started goes on, what it was about to start is killed, the rest is started."""
-    names = three(host, slow)
-    starter, child = held_up(host)
+    names = three(runner, slow)
+    starter, child = held_up(runner)
     os.kill(starter, signal.SIGKILL)
-    ended = all_of(host, names)
+    ended = all_of(runner, names)
     assert (ended["slow"]["signal"], ended["slow"]["exit_status"]) == (signal.SIGKILL, None)
     assert ended["slow"]["reason"] == "killed while it was being started"
     assert ended["slow"]["cause"] is None
     assert {ended[name]["exit_status"] for name in set(names) - {"slow"}} == {3}
     until(lambda: not exists(child))
     slow.let_go()
-    assert ran(host) == Counter(set(names) - {"slow"})
+    assert ran(runner) == Counter(set(names) - {"slow"})
 
 
-def test_starters_that_are_killed_at_any_time(host: Host) -> None:
+def test_starters_that_are_killed_at_any_time(runner: RunningRunner) -> None:
     """Nothing is lost, nothing runs twice, and what is called killed is dead."""
     random = Random(9)
     killed = 0
     ids: list[str] = []
     for turn in range(12):
         ids += (names := [f"t{turn}-{number}" for number in range(40)])
-        host.client.send(host.order(name, f"echo {name} >> ran; exec sleep 0.01") for name in names)
-        while not set(names) <= outcomes(host).keys():
-            for pid in starters(host):
+        runner.client.send(
+            runner.start_message(name, f"echo {name} >> ran; exec sleep 0.01") for name in names
+        )
+        while not set(names) <= outcomes(runner).keys():
+            for pid in starters(runner):
                 if random.random() < 0.05:  # so that one comes to start something
                     killed += 1
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
     assert killed > 10
-    commands = ran(host)
-    for name, message in outcomes(host).items():
+    commands = ran(runner)
+    for name, message in outcomes(runner).items():
         assert message["type"] == "ended"
         assert message["exit_status"] == 0 or message["signal"] == signal.SIGKILL
         assert commands[name] == 1 or message["signal"] == signal.SIGKILL
     assert max(commands.values()) == 1
-    until(lambda: not children(host.process.pid))
+    until(lambda: not children(runner.process.pid))
 
 
-def restless(host: Host, user: dict[str, Any], what: str) -> None:
+def restless(runner: RunningRunner, user: dict[str, Any], what: str) -> None:
     """A command that does this all the time, though not before its own starter is through."""
-    host.start("restless", f"while [ ! -e go ]; do :; done; while :; do {what}; done", user=user)
-    until(lambda: not starters(host))
-    (host.paths.state / "go").touch()
+    runner.start("restless", f"while [ ! -e go ]; do :; done; while :; do {what}; done", user=user)
+    until(lambda: not starters(runner))
+    (runner.paths.state / "go").touch()
 
 
 @pytest.mark.root
 @needs_root
-def test_a_user_who_kills_everything_all_the_time(host: Host, alice: dict[str, Any]) -> None:
+def test_a_user_who_kills_everything_all_the_time(
+    runner: RunningRunner, alice: dict[str, Any]
+) -> None:
     """It costs others nothing, and when it is over the rest of that user's commands run."""
-    restless(host, alice, "kill -KILL -1")
+    restless(runner, alice, "kill -KILL -1")
     ids = [f"a{number}" for number in range(100)]
-    host.client.send(host.order(name, "echo alive", user=alice, cwd="/") for name in ids)
+    runner.client.send(
+        runner.start_message(name, "echo alive", user=alice, cwd="/") for name in ids
+    )
     bob = somebody()
     for number in range(30):
-        host.start(f"b{number}", "exit 7", user=bob, cwd="/")
-        assert host.ended(f"b{number}")["exit_status"] == 7
-    host.client.send([{"type": "signal", "id": "restless", "signal": int(signal.SIGKILL)}])
-    for name, ended in all_of(host, ids).items():
+        runner.start(f"b{number}", "exit 7", user=bob, cwd="/")
+        assert runner.ended(f"b{number}")["exit_status"] == 7
+    runner.client.send([{"type": "signal", "id": "restless", "signal": int(signal.SIGKILL)}])
+    for name, ended in all_of(runner, ids).items():
         assert ended["signal"] == signal.SIGKILL or ended["exit_status"] in (0, 7), name
-        assert ended["exit_status"] != 0 or host.output(name) == "alive\n"
+        assert ended["exit_status"] != 0 or runner.output(name) == "alive\n"
     until(lambda: not processes_of(alice["uid"]))
 
 
 # ---- left behind
 
 
-def test_a_starter_that_outlives_the_runner(host: Host, slow: Slow) -> None:
+def test_a_starter_that_outlives_the_runner(runner: RunningRunner, slow: Slow) -> None:
     """Nobody takes it for the runner, neither who is connected nor who comes to look for one."""
-    three(host, slow)
-    starter, child = held_up(host)
-    host.process.kill()
-    host.process.wait()
+    three(runner, slow)
+    starter, child = held_up(runner)
+    runner.process.kill()
+    runner.process.wait()
     with pytest.raises(RunnerGone):
-        until(host.client.receive)
-    assert find_runner(host.paths, host.selector) is None
+        until(runner.client.receive)
+    assert find_runner(runner.paths, runner.selector) is None
     for pid in (starter, child):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_starter_has_nothing_open_but_what_its_commands_get(host: Host) -> None:
+def test_a_starter_has_nothing_open_but_what_its_commands_get(runner: RunningRunner) -> None:
     """Else each of them costs the more, the more are running."""
     for number in range(20):
-        host.start(f"running{number}", "exec sleep 1000")
-    host.client.send([host.order("held", "true", hold=100)])
-    (starter,) = until(lambda: starters(host))
+        runner.start(f"running{number}", "exec sleep 1000")
+    runner.client.send([runner.start_message("held", "true", hold=100)])
+    (starter,) = until(lambda: starters(runner))
     # For failures, the word and what is printed; and what the command reads.
     until(lambda: open_files(starter) == ["/dev/null", "pipe", "pipe", "pipe"])
 
@@ -248,50 +263,56 @@ def open_files(pid: int) -> list[str]:
 
 @pytest.mark.root
 @needs_root
-def test_a_starter_that_is_stopped(host: Host, slow: Slow, alice: dict[str, Any]) -> None:
+def test_a_starter_that_is_stopped(
+    runner: RunningRunner, slow: Slow, alice: dict[str, Any]
+) -> None:
     """Others' commands are started; its own are as soon as nobody stops it again."""
-    names = three(host, slow, user=alice)
-    for pid in held_up(host):
+    names = three(runner, slow, user=alice)
+    for pid in held_up(runner):
         os.kill(pid, signal.SIGSTOP)
     slow.let_go()
     for number in range(2 * STARTERS):
-        host.start(f"other{number}", "exit 5", user=somebody(), cwd="/")
-        assert host.ended(f"other{number}")["exit_status"] == 5
-    ended = all_of(host, names)
+        runner.start(f"other{number}", "exit 5", user=somebody(), cwd="/")
+        assert runner.ended(f"other{number}")["exit_status"] == 5
+    ended = all_of(runner, names)
     assert {name: ended[name]["exit_status"] for name in names} == dict.fromkeys(names, 3) | {
         "slow": 4
     }
-    assert ran(host) == Counter(names)
+    assert ran(runner) == Counter(names)
 
 
 @pytest.mark.root
 @needs_root
-def test_one_user_never_has_all_starters(host: Host, slow: Slow, alice: dict[str, Any]) -> None:
+def test_one_user_never_has_all_starters(
+    runner: RunningRunner, slow: Slow, alice: dict[str, Any]
+) -> None:
     ids = [f"a{number}" for number in range(3 * BATCH * STARTERS)]
     command = {"argv": slow.argv("exit 4"), "user": alice, "cwd": "/"}
-    host.client.send(host.order(name, "", **command) for name in ids)
-    until(lambda: held_up(host)[0])
+    runner.client.send(runner.start_message(name, "", **command) for name in ids)
+    until(lambda: held_up(runner)[0])
     for number in range(5):
-        host.start(f"b{number}", "exit 5", user=somebody(), cwd="/")
-    assert not any(host.heard("started", name) for name in ids)
+        runner.start(f"b{number}", "exit 5", user=somebody(), cwd="/")
+    assert not any(runner.received("started", name) for name in ids)
     slow.let_go()
-    assert {ended["exit_status"] for ended in all_of(host, ids).values()} <= {4, 5}
+    assert {ended["exit_status"] for ended in all_of(runner, ids).values()} <= {4, 5}
 
 
 @pytest.mark.root
 @needs_root
-def test_a_user_who_stops_everything_all_the_time(host: Host, alice: dict[str, Any]) -> None:
-    restless(host, alice, "kill -STOP -1")
+def test_a_user_who_stops_everything_all_the_time(
+    runner: RunningRunner, alice: dict[str, Any]
+) -> None:
+    restless(runner, alice, "kill -STOP -1")
     ids = [f"a{number}" for number in range(100)]
-    host.client.send(host.order(name, "exit 4", user=alice, cwd="/") for name in ids)
+    runner.client.send(runner.start_message(name, "exit 4", user=alice, cwd="/") for name in ids)
     for number in range(30):
-        host.start(f"b{number}", "exit 7", user=somebody(), cwd="/")
+        runner.start(f"b{number}", "exit 7", user=somebody(), cwd="/")
     kill = [
         {"type": "end", "id": name, "cause": "cancelled", "reason": "enough", "kill_after": 0}
         for name in ("restless", *ids)
     ]
-    host.client.send(kill)
-    for name, ended in all_of(host, ["restless", *ids]).items():
+    runner.client.send(kill)
+    for name, ended in all_of(runner, ["restless", *ids]).items():
         assert name.startswith("b") or ended["cause"] == "cancelled" or ended["exit_status"] == 4
     until(lambda: not processes_of(alice["uid"]))
 
@@ -303,49 +324,49 @@ def end_of(name: str) -> Message:
     return {"type": "end", "id": name, "cause": "cancelled", "reason": "enough", "kill_after": 0}
 
 
-def test_a_command_that_ends_before_its_starter(host: Host, slow: Slow) -> None:
-    names = three(host, slow)
-    pid = host.start("first", "")["pid"]  # a second order changes nothing
+def test_a_command_that_ends_before_its_starter(runner: RunningRunner, slow: Slow) -> None:
+    names = three(runner, slow)
+    pid = runner.start("first", "")["pid"]  # a second order changes nothing
     until(lambda: status_of(pid, "State")[0] == "Z")
     slow.let_go()
-    ended = all_of(host, names)
+    ended = all_of(runner, names)
     assert [ended[name]["exit_status"] for name in ("first", "slow", "last")] == [3, 4, 3]
 
 
-def test_an_order_to_end_what_is_being_started(host: Host, slow: Slow) -> None:
-    names = three(host, slow, "exec sleep 1000")
-    host.client.send([end_of("slow")])
+def test_an_order_to_end_what_is_being_started(runner: RunningRunner, slow: Slow) -> None:
+    names = three(runner, slow, "exec sleep 1000")
+    runner.client.send([end_of("slow")])
     slow.let_go()
-    ended = all_of(host, names)
+    ended = all_of(runner, names)
     assert (ended["slow"]["cause"], ended["slow"]["reason"]) == ("cancelled", "enough")
     assert ended["last"]["exit_status"] == 3
 
 
-def test_an_order_to_end_what_cannot_be_started(host: Host, slow: Slow) -> None:
+def test_an_order_to_end_what_cannot_be_started(runner: RunningRunner, slow: Slow) -> None:
     """Nobody waits for a file system for ever."""
-    names = three(host, slow)
+    names = three(runner, slow)
 
     def ended() -> bool:
-        host.client.send([end_of("slow"), end_of("last")])
-        return set(names) <= outcomes(host).keys()
+        runner.client.send([end_of("slow"), end_of("last")])
+        return set(names) <= outcomes(runner).keys()
 
     until(ended)
-    told = outcomes(host)
+    told = outcomes(runner)
     assert (told["slow"]["cause"], told["slow"]["signal"]) == ("cancelled", signal.SIGKILL)
     assert (told["last"]["type"], told["last"]["cause"]) == ("refused", "cancelled")
     slow.let_go()
-    until(lambda: not children(host.process.pid))
-    assert ran(host) == Counter(set(names) - {"slow", "last"})
+    until(lambda: not children(runner.process.pid))
+    assert ran(runner) == Counter(set(names) - {"slow", "last"})
 
 
-def test_the_end_of_one_is_not_the_end_of_the_next(host: Host) -> None:
+def test_the_end_of_one_is_not_the_end_of_the_next(runner: RunningRunner) -> None:
     """For a moment a starter belongs to the tree of what it has just started."""
     ids = [f"e{number}" for number in range(600)]
     for name in ids:
-        host.client.send([host.order(name, "exec sleep 0.02; exit 1")])
+        runner.client.send([runner.start_message(name, "exec sleep 0.02; exit 1")])
         if int(name[1:]) % 2 == 0:
-            host.client.send([end_of(name)])
-    for name, told in all_of(host, ids).items():
+            runner.client.send([end_of(name)])
+    for name, told in all_of(runner, ids).items():
         if int(name[1:]) % 2:
             assert (told["type"], told["exit_status"], told["cause"]) == ("ended", 0, None)
         else:
@@ -355,7 +376,7 @@ def test_the_end_of_one_is_not_the_end_of_the_next(host: Host) -> None:
 # ---- failures
 
 
-def test_failures_in_the_middle_of_a_batch(host: Host) -> None:
+def test_failures_in_the_middle_of_a_batch(runner: RunningRunner) -> None:
     """They are told of those who failed; the others run."""
     long = f"/no/{'x' * 200}/" * 15
     faults: list[dict[str, Any]] = [
@@ -366,30 +387,30 @@ def test_failures_in_the_middle_of_a_batch(host: Host) -> None:
         {"umask": 2**40},
     ]
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]
-    orders = [host.order(name, "umask; exit 3", umask=0o027) for name in ids]
+    orders = [runner.start_message(name, "umask; exit 3", umask=0o027) for name in ids]
     for number in range(0, len(orders), 3):
         orders[number] |= faults[number % len(faults)]
-    host.client.send(orders)
-    for name, told in all_of(host, ids).items():
+    runner.client.send(orders)
+    for name, told in all_of(runner, ids).items():
         if int(name[1:]) % 3:
             assert (told.get("exit_status"), told["reason"]) == (3, None)
-            assert host.output(name) == "0027\n"
+            assert runner.output(name) == "0027\n"
         else:
             assert told["exit_status"] == 126
             assert told["reason"].startswith("cannot ")
 
 
-def test_more_failures_than_the_runner_can_read(host: Host) -> None:
+def test_more_failures_than_the_runner_can_read(runner: RunningRunner) -> None:
     """Their reasons may be lost, but not that they failed."""
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]
     path = "/" + "x" * 2000
-    orders = [host.order(name, "", argv=[path]) for name in ids]
-    host.client.send(orders)
-    until(lambda: starters(host) or outcomes(host))
-    os.kill(host.process.pid, signal.SIGSTOP)
-    until(lambda: all(status_of(pid, "State")[0] == "Z" for pid in children(host.process.pid)))
-    os.kill(host.process.pid, signal.SIGCONT)
-    assert {told["exit_status"] for told in all_of(host, ids).values()} == {126}
+    orders = [runner.start_message(name, "", argv=[path]) for name in ids]
+    runner.client.send(orders)
+    until(lambda: starters(runner) or outcomes(runner))
+    os.kill(runner.process.pid, signal.SIGSTOP)
+    until(lambda: all(status_of(pid, "State")[0] == "Z" for pid in children(runner.process.pid)))
+    os.kill(runner.process.pid, signal.SIGCONT)
+    assert {told["exit_status"] for told in all_of(runner, ids).values()} == {126}
 
 
 BAD_USERS: dict[str, dict[str, Any]] = {
@@ -405,30 +426,31 @@ BAD_USERS: dict[str, dict[str, Any]] = {
 @pytest.mark.root
 @needs_root
 @pytest.mark.parametrize("bad", BAD_USERS.values(), ids=BAD_USERS.keys())
-def test_a_user_that_cannot_be_had(host: Host, bad: dict[str, Any]) -> None:
+def test_a_user_that_cannot_be_had(runner: RunningRunner, bad: dict[str, Any]) -> None:
     """None of a whole batch runs, least of all as root."""
     ids = [f"u{number}" for number in range(3 * STARTERS)]
     user = somebody() | bad
-    host.client.send(host.order(name, "id -u >> ran", user=user) for name in ids)
-    for told in all_of(host, ids).values():
+    runner.client.send(runner.start_message(name, "id -u >> ran", user=user) for name in ids)
+    for told in all_of(runner, ids).values():
         assert told["exit_status"] == 126
         assert told["reason"].startswith("cannot become the user: ")
-    assert not ran(host)
-    assert host.run("id -u")[1] == f"{os.geteuid()}\n"
+    assert not ran(runner)
+    assert runner.run("id -u")[1] == f"{os.geteuid()}\n"
 
 
 @pytest.mark.root
 @needs_root
-def test_many_commands_of_three_users(host: Host) -> None:
+def test_many_commands_of_three_users(runner: RunningRunner) -> None:
     users = [somebody() for _ in range(3)]
     whose = {f"m{number}": Random(number).choice(users) for number in range(300)}
-    host.client.send(
-        host.order(name, "id -u; id -g; id -G", user=user, cwd="/") for name, user in whose.items()
+    runner.client.send(
+        runner.start_message(name, "id -u; id -g; id -G", user=user, cwd="/")
+        for name, user in whose.items()
     )
-    ended = all_of(host, list(whose), 60)
+    ended = all_of(runner, list(whose), 60)
     for name, user in whose.items():
         assert ended[name]["exit_status"] == 0
-        assert host.output(name).split() == [str(user["uid"])] * 3
+        assert runner.output(name).split() == [str(user["uid"])] * 3
 
 
 # ---- limits
@@ -436,20 +458,22 @@ def test_many_commands_of_three_users(host: Host) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_user_who_may_have_no_more_processes(host: Host, alice: dict[str, Any]) -> None:
+def test_a_user_who_may_have_no_more_processes(
+    runner: RunningRunner, alice: dict[str, Any]
+) -> None:
     """What can't be started is refused and says so; it has not succeeded."""
     own: dict[str, Any] = {"user": alice, "cwd": "/"}
-    host.start("crowd", "for i in 1 2 3 4 5 6; do sleep 1000 & done; wait", **own)
+    runner.start("crowd", "for i in 1 2 3 4 5 6; do sleep 1000 & done; wait", **own)
     own["processes_max"] = 5
     until(lambda: len(processes_of(alice["uid"])) >= 5)
     ids = [f"a{number}" for number in range(2 * BATCH)]
-    host.client.send(host.order(name, "echo ran", **own) for name in ids)
-    for name, told in all_of(host, ids).items():
+    runner.client.send(runner.start_message(name, "echo ran", **own) for name in ids)
+    for name, told in all_of(runner, ids).items():
         assert told["type"] == "refused" or told["exit_status"] == 126, name
         assert told["reason"].startswith("cannot "), name
-        assert not host.output(name)
-    host.start("bob", "exit 5", **(own | {"user": somebody()}))
-    assert host.ended("bob")["exit_status"] == 5
+        assert not runner.output(name)
+    runner.start("bob", "exit 5", **(own | {"user": somebody()}))
+    assert runner.ended("bob")["exit_status"] == 5
 
 
 @contextlib.contextmanager
@@ -466,28 +490,30 @@ def files(soft: int, hard: int) -> Iterator[None]:
 def test_the_commands_limit_of_files_is_not_the_runners(tmp_path: Path) -> None:
     """More of them may run at once than a command may have files open."""
     with files(64, 4096):
-        host = Host(tmp_path)
+        runner = RunningRunner(tmp_path)
     try:
         ids = [f"d{number}" for number in range(150)]
         wait = "while [ ! -e go ]; do sleep 0.2; done; ulimit -n"
-        host.client.send(host.order(name, wait) for name in ids)
-        until(lambda: all(host.heard("started", name) for name in ids), 30)
-        (host.paths.state / "go").touch()
-        assert {told["exit_status"] for told in all_of(host, ids).values()} == {0}
-        assert {host.output(name) for name in ids} == {"64\n"}
+        runner.client.send(runner.start_message(name, wait) for name in ids)
+        until(lambda: all(runner.received("started", name) for name in ids), 30)
+        (runner.paths.state / "go").touch()
+        assert {told["exit_status"] for told in all_of(runner, ids).values()} == {0}
+        assert {runner.output(name) for name in ids} == {"64\n"}
     finally:
-        host.close()
+        runner.close()
 
 
-def test_what_gets_no_descriptor_is_refused_and_not_lost(host: Host) -> None:
-    soft, hard = resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (80, hard))
+def test_what_gets_no_descriptor_is_refused_and_not_lost(runner: RunningRunner) -> None:
+    soft, hard = resource.prlimit(runner.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(runner.process.pid, resource.RLIMIT_NOFILE, (80, hard))
     ids = [f"d{number}" for number in range(150)]
     wait = "while [ ! -e go ]; do sleep 0.2; done"
-    host.client.send(host.order(name, wait) for name in ids)
-    until(lambda: all(host.heard("started", n) or host.heard("refused", n) for n in ids), 30)
-    (host.paths.state / "go").touch()
-    told = all_of(host, ids)
+    runner.client.send(runner.start_message(name, wait) for name in ids)
+    until(
+        lambda: all(runner.received("started", n) or runner.received("refused", n) for n in ids), 30
+    )
+    (runner.paths.state / "go").touch()
+    told = all_of(runner, ids)
     kinds = Counter(message["type"] for message in told.values())
     assert kinds["ended"] > 20
     assert kinds["refused"] > 20
@@ -495,8 +521,8 @@ def test_what_gets_no_descriptor_is_refused_and_not_lost(host: Host) -> None:
         refused = message["type"] == "refused"
         assert refused or message["exit_status"] == 0
         assert not refused or message["reason"] == "cannot fork: Too many open files"
-    resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
-    assert host.run("echo again")[1] == "again\n"
+    resource.prlimit(runner.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    assert runner.run("echo again")[1] == "again\n"
 
 
 def test_what_a_starter_tells_is_never_read_by_halves() -> None:

@@ -44,7 +44,7 @@ from pycron.storage.store import (
 )
 from pycron.storage.write_queue import WriteQueue
 from pycron.system import paths
-from tests.support.isolated_system import System
+from tests.support.isolated_system import IsolatedSystem
 from tests.support.running_daemon import RunningDaemon, foreground, program, run
 from tests.support.waiting import until
 
@@ -869,8 +869,8 @@ def test_a_disk_that_becomes_read_only(
 
 
 @pytest.fixture
-def system(root: None, tmp_path: Path) -> Iterator[System]:
-    system = System(tmp_path)
+def system(root: None, tmp_path: Path) -> Iterator[IsolatedSystem]:
+    system = IsolatedSystem(tmp_path)
     yield system
     system.close()
 
@@ -879,7 +879,7 @@ STATE = paths.SYSTEM_STATE
 TABLE = paths.DROP_INS / "marks"
 
 
-def write_table(system: System, marks: Path, more: str = "") -> None:
+def write_table(system: IsolatedSystem, marks: Path, more: str = "") -> None:
     text = "".join(line.replace("@every 1s", "@every 1s root")
                    for line in table_of(marks).splitlines(keepends=True))  # fmt: skip
     system.write(TABLE, f"{text}{more}")
@@ -896,7 +896,7 @@ def goes_on(daemon: RunningDaemon) -> None:
     daemon.wait_for("attempt_ended", count=len(daemon.log("attempt_ended")) + 9)
 
 
-def stop(system: System, how: str) -> None:
+def stop(system: IsolatedSystem, how: str) -> None:
     if how == "killed":
         system.daemon.kill()
     else:
@@ -906,7 +906,7 @@ def stop(system: System, how: str) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_daemon_starts_on_a_read_only_disk(
-    tmp_path: Path, marks: Path, system: System, how: str
+    tmp_path: Path, marks: Path, system: IsolatedSystem, how: str
 ) -> None:
     """It reads there what has run, so that nothing runs twice; what runs now is written later."""
     write_table(system, marks)
@@ -939,7 +939,7 @@ def test_a_daemon_starts_on_a_read_only_disk(
 
 @pytest.mark.root
 def test_at_boot_is_once_a_boot_also_where_nothing_can_be_written(
-    marks: Path, system: System
+    marks: Path, system: IsolatedSystem
 ) -> None:
     reboot = f"CRON_NAME=boot @reboot root echo $CRON_RUN_ID >> {marks}/boot\n"
     assert system.daemon.stop() == 0
@@ -956,7 +956,7 @@ def test_at_boot_is_once_a_boot_also_where_nothing_can_be_written(
 
 @pytest.mark.root
 def test_what_could_not_be_read_is_taken_up_when_it_can_be(
-    tmp_path: Path, marks: Path, system: System
+    tmp_path: Path, marks: Path, system: IsolatedSystem
 ) -> None:
     """Commands that went on and have ended meanwhile, one that runs still, a retry and a pause."""
     gate = tmp_path / "gate"

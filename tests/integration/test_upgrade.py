@@ -8,7 +8,7 @@ import pytest
 
 from pycron.protocol.framing import PROTOCOL
 from tests.support.running_daemon import RunningDaemon, alive
-from tests.support.user_daemon import CHECKOUT, OURS, Home, Version
+from tests.support.user_daemon import CHECKOUT, OURS, UserDaemon, Version
 
 # What another version may say beside what this one understands, and how it may call itself.
 OTHER_WIRE = """
@@ -65,14 +65,16 @@ def wait_for_each_end(daemon: RunningDaemon) -> None:
 
 
 @pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
-def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, direction: str) -> None:
+def test_a_daemon_of_another_version_takes_over(
+    user_daemon: UserDaemon, tmp_path: Path, direction: str
+) -> None:
     """This daemon meets an older runner; this runner meets a newer daemon."""
     upgrade = direction == "upgrade"
     other = another_version(tmp_path / "other", PROTOCOL - 1 if upgrade else PROTOCOL + 1)
     versions = [other, OURS] if upgrade else [OURS, other]
-    home.write_table(f"{WAITING}{SECONDLY}")
+    user_daemon.write_table(f"{WAITING}{SECONDLY}")
 
-    first = home.start(versions[0])
+    first = user_daemon.start(versions[0])
     runner = first.wait_for("runner_started")["pid"]
     started = first.wait_for("attempt_started", job="waiting")
     wait_for_each_end(first)
@@ -81,27 +83,29 @@ def test_a_daemon_of_another_version_takes_over(home: Home, tmp_path: Path, dire
     assert first.log("daemon_stopped")[0]["running"] >= 1
     assert alive(started["pid"])
 
-    second = home.start(versions[1])
+    second = user_daemon.start(versions[1])
     assert second.wait_for("runner_found")["attempts"] >= 1
     assert first.log()[0]["version"] != second.log()[0]["version"]
     wait_for_each_end(second)  # new commands, under the old runner
     late = [line["lateness_ms"] for line in second.log("attempt_started", job="secondly")]
     assert min(late) >= 0
-    home.go.touch()
+    user_daemon.go.touch()
     ended = second.wait_for("attempt_ended", job="waiting")
     assert ended["run_id"] == started["run_id"]
     assert (ended["outcome"], ended["exit_status"]) == ("failed", 7)
-    assert home.run("log", started["run_id"]) == "before\nafter\n"
+    assert user_daemon.run("log", started["run_id"]) == "before\nafter\n"
     assert not second.log("attempt_started", job="waiting")
     assert not [*second.log("runner_started"), *second.log("attempt_lost")]
     assert alive(runner)
 
 
-def test_the_files_of_a_running_version_are_replaced(home: Home, tmp_path: Path) -> None:
+def test_the_files_of_a_running_version_are_replaced(
+    user_daemon: UserDaemon, tmp_path: Path
+) -> None:
     """Neither the daemon nor its runner reads any of them when it has begun."""
     tree = tmp_path / "old"
-    home.write_table(f"{WAITING}{SECONDLY}")
-    first = home.start(another_version(tree, PROTOCOL))
+    user_daemon.write_table(f"{WAITING}{SECONDLY}")
+    first = user_daemon.start(another_version(tree, PROTOCOL))
     started = first.wait_for("attempt_started", job="waiting")
     for file in tree.rglob("*.py"):
         file.write_text("raise SystemExit('a part of another version')\n")
@@ -110,10 +114,10 @@ def test_the_files_of_a_running_version_are_replaced(home: Home, tmp_path: Path)
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
 
-    second = home.start(OURS)
+    second = user_daemon.start(OURS)
     second.wait_for("runner_found")
     wait_for_each_end(second)
-    home.go.touch()
+    user_daemon.go.touch()
     ended = second.wait_for("attempt_ended", job="waiting")
     assert (ended["run_id"], ended["exit_status"]) == (started["run_id"], 7)
-    assert home.run("log", started["run_id"]) == "before\nafter\n"
+    assert user_daemon.run("log", started["run_id"]) == "before\nafter\n"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.running_daemon import RunningDaemon, program, run
-from tests.support.user_accounts import Person, person
+from tests.support.user_accounts import UserAccount, user_account
 from tests.support.waiting import until
 
 HELLO = "CRON_NAME=hello @every 1s echo hello\n"
@@ -19,14 +19,14 @@ HELLO = "CRON_NAME=hello @every 1s echo hello\n"
 class Desk:
     """A person with a daemon of their own."""
 
-    def __init__(self, who: Person, log: Path) -> None:
+    def __init__(self, who: UserAccount, log: Path) -> None:
         self.who = who
-        self.daemon = RunningDaemon([], log, env=who.environment(), cwd="/", **who.how)
+        self.daemon = RunningDaemon([], log, env=who.environment(), cwd="/", **who.run_as)
         self.daemon.wait_for("daemon_started")
         until(lambda: run("pycron", "status", **self.how()).returncode == 0)
 
     def how(self, **environment: str) -> dict[str, Any]:
-        return {"env": self.who.environment(**environment), "cwd": self.who.home, **self.who.how}
+        return {"env": self.who.environment(**environment), "cwd": self.who.home, **self.who.run_as}
 
     def crontab(
         self, *arguments: str | Path, stdin: str | None = None, **environment: str
@@ -71,7 +71,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(person("pycrontest1", tmp_path / "home"), tmp_path / "log")
+    desk = Desk(user_account("pycrontest1", tmp_path / "home"), tmp_path / "log")
     try:
         yield desk
     finally:
@@ -170,8 +170,8 @@ def test_a_table_that_is_too_large(desk: Desk) -> None:
 
 
 def test_without_a_daemon(tmp_path: Path) -> None:
-    who = person("pycrontest1", tmp_path / "home")
-    refused = run("pycrontab", "--user", "-l", env=who.environment(), cwd=who.home, **who.how)
+    who = user_account("pycrontest1", tmp_path / "home")
+    refused = run("pycrontab", "--user", "-l", env=who.environment(), cwd=who.home, **who.run_as)
     assert refused.returncode == 1
     assert "is pycrond running?" in refused.stderr
 
@@ -288,7 +288,7 @@ def test_history_survives_a_restart(desk: Desk) -> None:
     assert '"job": "hello"' in listed.stdout
     desk.daemon.stop()
     desk.daemon = RunningDaemon(
-        [], desk.who.home.parent / "log2", env=desk.who.environment(), cwd="/", **desk.who.how
+        [], desk.who.home.parent / "log2", env=desk.who.environment(), cwd="/", **desk.who.run_as
     )
     desk.daemon.wait_for("attempt_ended")
     shown = run("pycron", "log", "hello", **desk.how())

@@ -1,7 +1,7 @@
 """Processes that die at a chosen system call: strace(1) kills them as they enter it.
 
-Nothing of a process is seen outside between two of its system calls. So to die before one of them
-is to die after the one before it, and no hook in the product is needed to be exact.
+Other processes see no change between two system calls of a process. So dying before a call is the
+same as dying after the call before it, and the product needs no hooks for exact failpoints.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.waiting import until
 
-# Takes the next failpoint from the list; after the last one the program lives on.
+# Takes the next failpoint from the list. Without one, the program is not killed.
 _SCRIPT = """\
 #!/bin/sh
 here={here}
@@ -31,16 +31,16 @@ exec strace -D -qq -o $trace -e trace=${{point%:*}} \\
 
 @dataclass(frozen=True)
 class Failpoint:
-    """Death before one of these system calls (strace's set), at the latest before the n-th."""
+    """Death before one of these system calls (strace's set), at the latest the `count`-th."""
 
     calls: str
     count: int
 
 
-class Doomed:
-    """A program that dies at a failpoint each time that it is started, as long as there are some.
+class KilledProgram:
+    """A program that is killed at the next failpoint each time that it is started.
 
-    `script` is to be run in its place; `program` is what that runs, before its arguments.
+    Run `script` in place of the program. `program`: the words before the arguments of `script`.
     """
 
     def __init__(self, here: Path, points: list[Failpoint], program: str = "") -> None:
@@ -52,13 +52,13 @@ class Doomed:
         self.script.write_text(_SCRIPT.format(here=here, program=program))
         self.script.chmod(0o755)
 
-    def births(self) -> int:
-        """How many of those that are to die have been started."""
+    def starts(self) -> int:
+        """How many processes with a failpoint have been started."""
         return len(self._traces())
 
     @property
     def pid(self) -> int:
-        """That of the one that was started last; 0 when there is none yet."""
+        """The pid of the process that was started last; 0 before the first start."""
         try:
             return int((self._here / "pid").read_text())
         except (OSError, ValueError):  # not started yet, or just being started
@@ -66,10 +66,10 @@ class Doomed:
 
     @property
     def alive(self) -> bool:
-        """Whether the one that was started last runs."""
+        """Whether the process that was started last is running."""
         process = Path(f"/proc/{self.pid}")
         try:
-            ours = b"pycron" in self._command_line()  # not another one of its pid
+            ours = b"pycron" in self._command_line()  # the pid is not reused
             return ours and b") Z " not in (process / "stat").read_bytes()
         except OSError:
             return False
@@ -81,18 +81,18 @@ class Doomed:
             return b""
 
     def kill(self) -> None:
-        """It dies now, wherever it is; but for strace's own start, of which a part would stay."""
+        """Kill the process now, but not while strace starts: a part of strace would stay."""
         until(lambda: not self._command_line().startswith(b"strace\0"))
         if self.alive:
             self._by_hand.add(max(self._traces(), default=""))
             os.kill(self.pid, signal.SIGKILL)
 
-    def spare(self) -> None:
-        """Those that are started from now on live on."""
+    def stop_killing(self) -> None:
+        """Kill no process that is started from now on."""
         (self._here / "points").write_text("")
 
-    def deaths(self) -> list[str]:
-        """Before which system call each of them died, but for those that were killed by hand."""
+    def killed_before(self) -> list[str]:
+        """The system calls before which processes were killed, without those killed by kill()."""
         found = []
         for name in self._traces():
             trace = (self._here / name).read_text()
@@ -108,9 +108,9 @@ class Doomed:
 
 
 def failpoints(chance: random.Random, most: Mapping[str, int], number: int) -> list[Failpoint]:
-    """So many of them, of each kind alike; `most`: the highest count of a kind.
+    """Random failpoints, equally many of each kind; `most`: the highest count of a kind.
 
-    A count of one digit is as likely as one of two or three: a start-up makes few calls.
+    The counts are distributed logarithmically, because a start-up makes few calls.
     """
     kinds = [*most.items()] * (number // len(most) + 1)
     points = [Failpoint(calls, round(highest ** chance.random())) for calls, highest in kinds]

@@ -1,7 +1,7 @@
-"""The system's daemon for a test, as root.
+"""The system's daemon for a test that runs as root.
 
-It has its own /etc/pycron.d, spool, state and run directory: empty file systems, mounted in a
-private mount namespace that the daemon and all programs of the test share.
+The daemon has its own /etc/pycron.d, spool, state and run directory: empty file systems, mounted
+in a private mount namespace that the daemon and all programs of the test share.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ PRIVATE = (paths.SPOOL, paths.DROP_INS, paths.ALLOW.parent,
 _ROOT = Path(__file__).parents[2]
 
 
-class System:
-    """A machine of its own, as far as pycron can see."""
+class IsolatedSystem:
+    """A mount namespace with empty directories for pycron, and the system's daemon in it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -49,7 +49,7 @@ class System:
 
     @property
     def root(self) -> Path:
-        """Its file system, as seen from outside."""
+        """The root of its file system, as seen from outside."""
         return Path(f"/proc/{self._holder.pid}/root")
 
     def start(self) -> RunningDaemon:
@@ -63,7 +63,7 @@ class System:
     def run(
         self, name: str, *arguments: str | Path, user: str = "root", stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """One of our programs, as this user."""
+        """Run one of pycron's programs as this user."""
         command = ["env", f"PYTHONPATH={_ROOT}", *program(name, *arguments)]
         if user != "root":
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command]
@@ -73,14 +73,14 @@ class System:
         )  # fmt: skip
 
     def shell(self, script: str) -> str:
-        """What a script prints that runs inside as root."""
+        """Run a shell script inside as root; its output."""
         done = subprocess.run(
             [*self.inside, "sh", "-ec", script], capture_output=True, text=True, check=True
         )
         return done.stdout
 
     def write(self, path: Path, text: str) -> None:
-        """A file, put in place whole."""
+        """Write a file inside and rename it into place, so that no reader sees a part of it."""
         quoted = shlex.quote(str(path))
         hidden = shlex.quote(str(path.parent / ".new"))
         self.shell(f"printf '%s' {shlex.quote(text)} > {hidden}; mv {hidden} {quoted}")
@@ -89,7 +89,7 @@ class System:
         return self.rows("runs", *arguments, user=user)
 
     def rows(self, *words: str, user: str = "root") -> list[dict[str, Any]]:
-        """What a verb that succeeds prints with --json."""
+        """Run a verb with --json, which must succeed; its output."""
         verb, *arguments = words
         done = self.run("pycron", verb, "--json", *arguments, user=user)
         assert (done.returncode, done.stderr) == (0, ""), words
@@ -97,7 +97,7 @@ class System:
 
     def close(self) -> None:
         self.daemon.stop()
-        for process in self._processes():  # a runner waits for a next daemon as long as it has news
+        for process in self._processes():  # a runner with unsent messages waits for a daemon
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self._holder.wait()
@@ -105,7 +105,7 @@ class System:
         self._holder.stdout.close()
 
     def _processes(self) -> list[int]:
-        """All that are inside."""
+        """The pids of all processes inside."""
         namespace = os.readlink(f"/proc/{self._holder.pid}/ns/mnt")
         found = []
         for pid in psutil.pids():

@@ -1,4 +1,4 @@
-"""Somebody at the command line of a foreground daemon, and the daemon."""
+"""A foreground daemon that a test operates with the program pycron."""
 
 import json
 import os
@@ -10,15 +10,20 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, CompletedProcess, Popen
 from typing import Any
 
-from tests.support.running_daemon import RunningDaemon, program, run
+from tests.support.running_daemon import RunningDaemon, program
+from tests.support.running_daemon import run as run_program
 
 Row = dict[str, Any]
-ME = pwd.getpwuid(os.geteuid()).pw_name
+OWN_NAME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 @dataclass
-class Operator:
-    """`gate`: a file that commands of `held` wait for; it comes at the end of the test."""
+class OperatedDaemon:
+    """A daemon on one table and its command line.
+
+    `gate`: the file that the commands of waiting_for_gate() wait for. It is created at the end
+    of the test, if not before.
+    """
 
     directory: Path
     arguments: list[str | Path]
@@ -32,16 +37,16 @@ class Operator:
     def gate(self) -> Path:
         return self.directory / "gate"
 
-    def do(self, *words: str) -> CompletedProcess[str]:
-        return run("pycron", "--state-dir", self.state, *words)
+    def run(self, *words: str) -> CompletedProcess[str]:
+        return run_program("pycron", "--state-dir", self.state, *words)
 
     def begin(self, *words: str) -> Popen[str]:
-        """The same, which goes on meanwhile."""
+        """Start pycron without waiting for its end."""
         command = program("pycron", "--state-dir", self.state, *words)
         return Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, text=True)
 
     def rows(self, verb: str, *words: str) -> list[Row]:
-        done = self.do(verb, "--json", *words)
+        done = self.run(verb, "--json", *words)
         assert (done.returncode, done.stderr) == (0, "")
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -50,13 +55,13 @@ class Operator:
         return row
 
     def refusal(self, *words: str) -> str:
-        """Why it was refused."""
-        done = self.do(*words)
+        """The message of a command that fails."""
+        done = self.run(*words)
         assert (done.returncode, done.stdout) == (1, "")
         return done.stderr.removeprefix("pycron: ").removesuffix("\n")
 
     def start(self, job: str, *words: str) -> str:
-        """The run_id of a Run that was started by hand."""
+        """Start a Run by hand; its run_id."""
         return str(self.row("start", job, *words)["run_id"])
 
     def runs(self, job: str) -> list[Row]:
@@ -67,23 +72,23 @@ class Operator:
         self.gate.touch()
 
     def kill_daemon(self) -> None:
-        """With SIGKILL; and another one takes up its state."""
+        """Kill the daemon with SIGKILL and start another one on the same state."""
         self.daemon.kill()
         known = len(self.daemon.log("daemon_started"))
         self.daemon = RunningDaemon(self.arguments, self.directory / "log")
         self.daemon.wait_for("daemon_started", count=known + 1)
 
 
-def held(directory: Path) -> str:
-    """A command that goes on until the gate is opened."""
+def waiting_for_gate(directory: Path) -> str:
+    """A shell command that runs until the gate is opened."""
     return f"while [ ! -e {directory}/gate ]; do sleep 0.05; done"
 
 
 @contextmanager
-def operating(
+def operated_daemon(
     directory: Path, table: str, config: str = "", *, system: bool = False
-) -> Iterator[Operator]:
-    """A foreground daemon on one table; `system`: with a user column."""
+) -> Iterator[OperatedDaemon]:
+    """A foreground daemon on one table. `system`: the table has a user column."""
     (directory / "table").write_text(table)
     (directory / "config").write_text(config)
     kind = "--system-table" if system else "--table"
@@ -91,10 +96,10 @@ def operating(
         "--foreground", kind, directory / "table", "--config", directory / "config",
         "--state-dir", directory / "state",
     ]  # fmt: skip
-    operator = Operator(directory, arguments, RunningDaemon(arguments, directory / "log"))
+    operated = OperatedDaemon(directory, arguments, RunningDaemon(arguments, directory / "log"))
     try:
-        operator.daemon.wait_for("daemon_started")
-        yield operator
+        operated.daemon.wait_for("daemon_started")
+        yield operated
     finally:
-        operator.open_gate()
-        operator.daemon.stop()
+        operated.open_gate()
+        operated.daemon.stop()

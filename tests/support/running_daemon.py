@@ -1,4 +1,4 @@
-"""A real pycrond for a test, and what it says."""
+"""A real pycrond for a test, and its log."""
 
 import json
 import os
@@ -16,7 +16,7 @@ LogLine = dict[str, Any]
 
 
 def program(name: str, *arguments: str | Path, python: str | Path = sys.executable) -> list[str]:
-    """The command line of one of our programs, in this interpreter or another one."""
+    """The command line of one of pycron's programs, in this interpreter or another one."""
     return [str(python), "-m", f"pycron.cli.{name}", *map(str, arguments)]
 
 
@@ -42,7 +42,7 @@ class RunningDaemon:
         python: str | Path = sys.executable,
         **more: Any,
     ) -> None:
-        """`prefix` is what runs it, such as nsenter."""
+        """`prefix`: the command that runs the daemon, such as nsenter."""
         self._log = log
         command = program("pycrond", "--log-format", "json", *arguments, python=python)
         with log.open("a") as stderr:
@@ -57,7 +57,7 @@ class RunningDaemon:
     def log(self, event: str | None = None, **fields: object) -> list[LogLine]:
         """The lines of its log with this event and these fields.
 
-        The last line may be half there: a write shows page by page.
+        A last line without its end is left out: a reader may see half a write.
         """
         lines = []
         whole, _, _ = self._log.read_text().rpartition("\n")
@@ -69,14 +69,17 @@ class RunningDaemon:
         return lines
 
     def wait_for(self, event: str, *, count: int = 1, **fields: object) -> LogLine:
-        """The last of so many lines of the log; the daemon may not die before they come."""
+        """The `count`-th line of the log with this event and these fields, as soon as it is there.
 
-        def said() -> bool:
+        Fails if the daemon ends before its first such line, or after 30 seconds.
+        """
+
+        def is_logged() -> bool:
             lines = self.log(event, **fields)
             assert lines or self.process.poll() is None, self._log.read_text()
             return len(lines) >= count
 
-        until(said, patience=30)
+        until(is_logged, patience=30)
         return self.log(event, **fields)[count - 1]
 
     def signal(self, number: signal.Signals) -> None:
@@ -86,7 +89,7 @@ class RunningDaemon:
         return self.process.wait(30)
 
     def stop(self) -> int:
-        """End it as an administrator would, for good: its commands, too."""
+        """End the daemon with SIGTERM, and its commands with a second one after 5 seconds."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:

@@ -1,4 +1,4 @@
-"""A real runner for a test, and the daemon's end of the wire to it."""
+"""A real runner for a test, and the daemon's end of the connection to that runner."""
 
 import contextlib
 import os
@@ -34,19 +34,19 @@ def children(pid: int) -> list[int]:
 
 
 def starters_of(runner: int) -> list[int]:
-    """Children of a runner that have not become anything else."""
+    """The starters of a runner: its children that have not executed another program."""
     found = []
     for pid in children(runner):
         with contextlib.suppress(OSError):
             program, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            # What starts a runner may have children with the same arguments.
+            # The process that starts a runner may have children with the same arguments.
             if program == os.fsencode(sys.executable) and b"pycron.runner" in arguments:
                 found.append(pid)
     return found
 
 
-class Host:
-    """A runner and the daemon's end of the wire to it."""
+class RunningRunner:
+    """A runner process and the daemon's end of the connection to it."""
 
     def __init__(self, directory: Path) -> None:
         self.paths = paths_in(directory)
@@ -57,8 +57,8 @@ class Host:
         self.client, self.process, _ = start_runner(self.paths, self.selector)
         self.selector.register(self.client, selectors.EVENT_READ)
 
-    def order(self, id: str, command: str, **changes: Any) -> Message:
-        order: Message = {
+    def start_message(self, id: str, command: str, **changes: Any) -> Message:
+        message: Message = {
             "type": "start",
             "id": id,
             "argv": ["/bin/sh", "-c", command],
@@ -79,20 +79,23 @@ class Host:
             "memory_max": None,
             "processes_max": 4096,
         }
-        return order | changes
+        return message | changes
 
     def start(self, id: str, command: str, **changes: Any) -> Message:
-        """Start a command; what the runner says of it."""
-        self.client.send([self.order(id, command, **changes)])
-        return until(lambda: self.heard("started", id) or self.heard("refused", id) or {})
+        """Start a command and return the runner's answer: `started` or `refused`."""
+        self.client.send([self.start_message(id, command, **changes)])
+        return until(lambda: self.received("started", id) or self.received("refused", id) or {})
 
     def run(self, command: str, **changes: Any) -> tuple[Message, str]:
-        """How a command ended, and what it printed."""
+        """Run a command to its end: the runner's `ended` message, and the output."""
         self.start("only", command, **changes)
         return self.ended("only"), self.output("only")
 
-    def hear(self) -> list[Message]:
-        """Everything that has been said on this connection; an end says the start as well."""
+    def receive(self) -> list[Message]:
+        """All messages of this connection so far.
+
+        An `ended` message without a `started` one before it counts as both.
+        """
         self.client.flush()
         started = {message["id"] for message in self.messages if message["type"] == "started"}
         for message in self.client.receive():
@@ -104,12 +107,12 @@ class Host:
         self.pids |= {message["pid"] for message in self.messages if "pid" in message}
         return self.messages
 
-    def heard(self, kind: str, id: str) -> Message | None:
-        found = (m for m in self.hear() if m["type"] == kind and m["id"] == id)
+    def received(self, kind: str, id: str) -> Message | None:
+        found = (m for m in self.receive() if m["type"] == kind and m["id"] == id)
         return next(found, None)
 
     def ended(self, id: str) -> Message:
-        return until(lambda: self.heard("ended", id) or {})
+        return until(lambda: self.received("ended", id) or {})
 
     def output_path(self, id: str) -> Path:
         return self.paths.output / "2026-03-08" / f"{id}.log"
@@ -118,19 +121,19 @@ class Host:
         path = self.output_path(id)
         return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
 
-    def say_goodbye(self) -> None:
-        """The end of a daemon in good order."""
+    def disconnect_in_good_order(self) -> None:
+        """What a daemon does that stops in good order."""
         self.client.send([{"type": "bye"}])
-        self.hang_up()
+        self.disconnect()
 
-    def hang_up(self) -> None:
-        """The end of a daemon that was killed."""
+    def disconnect(self) -> None:
+        """What a runner sees of a daemon that was killed."""
         self.selector.unregister(self.client)
         self.client.close()
         self.messages = []
 
-    def call_again(self) -> dict[str, Message]:
-        """A new connection; the Attempts that the runner knows."""
+    def reconnect(self) -> dict[str, Message]:
+        """Connect again; the Attempts that the runner knows, by id."""
         self.client = until(self._find)  # type: ignore[assignment]
         self.selector.register(self.client, selectors.EVENT_READ)
         self.messages = []
@@ -148,12 +151,12 @@ class Host:
 
     def close(self) -> None:
         with contextlib.suppress(RunnerGone, OSError, ValueError):
-            self.hear()
+            self.receive()
         self.client.close()
         self.selector.close()
         self.process.kill()
         self.process.wait()
-        for pid in self.pids:  # commands outlive their runner; each is the leader of its group
+        for pid in self.pids:  # commands outlive their runner; each leads its process group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Other users, for tests: real ones where the tests run as root, else oneself."""
+"""Accounts for tests: other users if the tests run as root, else the user who runs the tests."""
 
 import os
 import pwd
@@ -12,12 +12,15 @@ import pytest
 
 
 @dataclass(frozen=True)
-class Person:
-    """A user with a home of their own; `how` is what subprocess needs to run as them."""
+class UserAccount:
+    """A user with a home directory for the test.
+
+    `run_as`: the arguments with which subprocess runs a program as this user.
+    """
 
     name: str
     home: Path
-    how: dict[str, Any]
+    run_as: dict[str, Any]
 
     def environment(self, **more: str) -> dict[str, str]:
         return {
@@ -28,22 +31,25 @@ class Person:
         }
 
 
-def person(name: str, home: Path) -> Person:
-    """As root: this user, made when missing. Otherwise: oneself, whatever the name."""
+def user_account(name: str, home: Path) -> UserAccount:
+    """As root: the account of this name, created if missing. Otherwise: the current user's."""
     home.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
-        return Person(pwd.getpwuid(os.geteuid()).pw_name, home, {})
+        return UserAccount(pwd.getpwuid(os.geteuid()).pw_name, home, {})
     account = real_user(name)
     os.chown(home, account.pw_uid, account.pw_gid)
-    for parent in home.parents:  # pytest's directories are for their owner alone
+    for parent in home.parents:  # only their owner may enter pytest's directories
         if str(parent).startswith("/tmp/") and parent.stat().st_uid == 0:
             parent.chmod(parent.stat().st_mode | 0o011)
-    how = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    return Person(name, home, how)
+    run_as = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    return UserAccount(name, home, run_as)
 
 
 def real_user(name: str) -> pwd.struct_passwd:
-    """The account of this name, made when missing. For root, with an interpreter for all."""
+    """The account of this name, created if missing.
+
+    Only for tests that run as root. Skips the test if other users can't run the interpreter.
+    """
     if not _can_be_run_by_others(Path(sys.executable)):
         pytest.skip(f"{sys.executable} can't be run by other users: use one under /usr or /opt")
     try:

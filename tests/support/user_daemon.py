@@ -1,4 +1,4 @@
-"""A home for daemons of one version of pycron after the other."""
+"""Daemons of different versions of pycron, one after the other, on the same state."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Version:
-    """How a version of pycron is run: by which interpreter, and what that imports from first."""
+    """A version of pycron: the interpreter that runs it, and where that imports from first."""
 
     path: Path | None = None
     python: str | Path = sys.executable
@@ -31,8 +31,8 @@ class Version:
 OURS = Version(path=CHECKOUT)
 
 
-class Home:
-    """Of daemons of one version after the other: as root the system's, else one's own."""
+class UserDaemon:
+    """One table and state for successive daemons: as root the system's, else the user's own."""
 
     def __init__(self, directory: Path) -> None:
         self.go = directory / "go"
@@ -59,7 +59,7 @@ class Home:
         return daemon
 
     def run(self, *arguments: str, version: Version = OURS) -> str:
-        """What pycron prints."""
+        """Run pycron, which must succeed; its output."""
         command = [*self._prefix, *program("pycron", *arguments, python=version.python)]
         printed: str = subprocess.check_output(command, text=True, **self._how(version))
         return printed
@@ -68,7 +68,7 @@ class Home:
         return {"env": {"HOME": str(self._directory), **version.environment}, "cwd": "/"}
 
     def end(self) -> None:
-        """Nothing is left of them, whatever has happened."""
+        """End all daemons, runners and commands."""
         self.go.touch()
         for daemon in self._daemons:
             daemon.stop()
@@ -77,14 +77,14 @@ class Home:
 
 
 def _with_directories_in(directory: Path) -> list[str]:
-    """What runs a command that has the system's directories of pycron below another one."""
+    """A command prefix: the system's directories of pycron are mounted from below `directory`."""
     bind = "mkdir -p {0} {1}{0}; mount --bind {1}{0} {0}"
     script = "; ".join(bind.format(path, directory) for path in PRIVATE)
     return ["unshare", "--mount", "sh", "-ec", f'{script}; exec "$@"', "sh"]
 
 
 def _end_runner(pid: int) -> None:
-    """It may wait for a daemon to take what it has to tell, and no other one comes."""
+    """Kill a runner: with unsent messages it would wait for a next daemon."""
     with suppress(OSError):
         if b"pycron.runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for luck."""
+"""Wait for a condition instead of a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,10 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], patience: float = 10) -> T:
-    """What the condition returns once that is true; AssertionError when patience runs out."""
+    """The first true value that the condition returns.
+
+    AssertionError if it has returned none after `patience` seconds.
+    """
     deadline = time.monotonic() + patience
     while not (result := condition()):
         assert time.monotonic() < deadline, f"still not true after {patience} seconds"

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def copy_checkout(to: Path) -> Path:
-    """What is built leaves its traces there, and not here."""
+    """Copy the checkout, because a build leaves files in its source directory."""
     unwanted = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__")
     return shutil.copytree(ROOT, to, ignore=unwanted)
 
@@ -25,7 +25,7 @@ def build_wheels(source: Path, into: Path, *options: str) -> None:
 
 
 def build_wheel(source: Path, into: Path) -> None:
-    """Ours alone; without the network, where what it takes is installed."""
+    """Build the wheel of pycron alone; without the network if the build system is installed."""
     system = tomllib.loads((source / "pyproject.toml").read_text())["build-system"]
     missing = [text for text in system["requires"] if not _is_installed(Requirement(text))]
     if not missing:

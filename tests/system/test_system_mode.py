@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, System
+from tests.support.isolated_system import USERS, IsolatedSystem
 from tests.support.user_accounts import real_user
 
 pytestmark = [
@@ -21,10 +21,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
+def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
     for name in USERS:
         real_user(name)
-    system = System(tmp_path)
+    system = IsolatedSystem(tmp_path)
     try:
         yield system
     finally:
@@ -34,7 +34,7 @@ def system(tmp_path: Path) -> Iterator[System]:
 WHO = "id -u; id -g; id -G; pwd; umask; env | sort"
 
 
-def test_three_users_run_as_who_they_are(system: System) -> None:
+def test_three_users_run_as_who_they_are(system: IsolatedSystem) -> None:
     """Two edit their tables, a drop-in names a third: uid, gid, groups and cron's environment."""
     extra = grp.getgrnam("users")
     subprocess.run(["usermod", "-aG", extra.gr_name, USERS[0]], check=True)
@@ -61,7 +61,7 @@ def test_three_users_run_as_who_they_are(system: System) -> None:
         assert set(environment) - set(expected) <= {"CRON_FIRE_TIME", "PWD", "_", "OLDPWD"}
 
 
-def test_a_user_sees_only_their_own(system: System) -> None:
+def test_a_user_sees_only_their_own(system: IsolatedSystem) -> None:
     mine, other = USERS[:2]
     system.run("pycrontab", "-", user=mine, stdin="CRON_NAME=secret @every 1s echo secret\n")
     system.daemon.wait_for("attempt_ended", user=mine)
@@ -85,7 +85,7 @@ def test_a_user_sees_only_their_own(system: System) -> None:
     assert "secret" in system.run("pycrontab", "-u", mine, "-l").stdout  # as root
 
 
-def test_what_ran_as_root_is_not_for_whom_the_entry_runs_now(system: System) -> None:
+def test_what_ran_as_root_is_not_for_whom_the_entry_runs_now(system: IsolatedSystem) -> None:
     """One Run of root's goes on, one has ended, one is a dead letter; then the user changes."""
     user, table = USERS[0], paths.DROP_INS / "moved"
     entries = {"ended": "echo secret", "alive": "echo secret; sleep 1000", "dead": "exit 1"}
@@ -126,7 +126,7 @@ def test_what_ran_as_root_is_not_for_whom_the_entry_runs_now(system: System) -> 
     )  # fmt: skip
 
 
-def test_operators_see_all(system: System) -> None:
+def test_operators_see_all(system: IsolatedSystem) -> None:
     subprocess.run(["groupadd", "-f", "pycron"], check=True)
     subprocess.run(["usermod", "-aG", "pycron", USERS[2]], check=True)
     try:
@@ -137,7 +137,7 @@ def test_operators_see_all(system: System) -> None:
         subprocess.run(["gpasswd", "-d", USERS[2], "pycron"], check=True, capture_output=True)
 
 
-def test_no_more_tables_than_may_be(system: System) -> None:
+def test_no_more_tables_than_may_be(system: IsolatedSystem) -> None:
     one, another = USERS[:2]
     system.daemon.stop()
     system.write(Path("/etc/pycron/pycron.toml"), "[limits]\ntables = 1\n")
@@ -151,7 +151,7 @@ def test_no_more_tables_than_may_be(system: System) -> None:
     assert system.run("pycrontab", "-", user=another, stdin="@daily true\n").returncode == 0
 
 
-def test_allow_and_deny(system: System) -> None:
+def test_allow_and_deny(system: IsolatedSystem) -> None:
     assert system.run("pycrontab", "-", user=USERS[0], stdin="@daily true\n").returncode == 0
     system.write(paths.DENY, f"{USERS[0]}\n")
     refused = system.run("pycrontab", "-l", user=USERS[0])
@@ -164,7 +164,7 @@ def test_allow_and_deny(system: System) -> None:
     system.daemon.wait_for("access_denied", user=USERS[1])
 
 
-def test_hostile_files_in_the_drop_in_directory(system: System) -> None:
+def test_hostile_files_in_the_drop_in_directory(system: IsolatedSystem) -> None:
     """A clear word about each, and the daemon goes on."""
     system.shell(f"""
         cd {paths.DROP_INS}
@@ -197,7 +197,7 @@ def test_hostile_files_in_the_drop_in_directory(system: System) -> None:
     assert {job["job"] for job in jobs} == {"good"}
 
 
-def test_a_table_that_comes_and_goes_while_it_is_read(system: System) -> None:
+def test_a_table_that_comes_and_goes_while_it_is_read(system: IsolatedSystem) -> None:
     path = paths.DROP_INS / "restless"
     churn = subprocess.Popen([*system.inside, "sh", "-c", f"""
         for i in $(seq 300); do echo '@daily root true' > {path}; rm -f {path}; done
@@ -209,7 +209,7 @@ def test_a_table_that_comes_and_goes_while_it_is_read(system: System) -> None:
     system.daemon.wait_for("attempt_ended", job="rest")
 
 
-def test_an_unknown_user_is_said_and_fails_alone(system: System) -> None:
+def test_an_unknown_user_is_said_and_fails_alone(system: IsolatedSystem) -> None:
     table = f"CRON_NAME=a @every 1s nobody-here true\nCRON_NAME=b @every 1s {USERS[0]} true\n"
     system.write(paths.DROP_INS / "mixed", table)
     failed = system.daemon.wait_for("attempt_ended", job="a")
@@ -218,7 +218,7 @@ def test_an_unknown_user_is_said_and_fails_alone(system: System) -> None:
     assert system.daemon.log("table_problem", table=str(paths.DROP_INS / "mixed"))
 
 
-def test_commands_survive_a_restart_of_the_daemon(system: System) -> None:
+def test_commands_survive_a_restart_of_the_daemon(system: IsolatedSystem) -> None:
     done = system.directory / "done"
     command = f"while [ ! -e {done} ]; do sleep 0.1; done; exit 9"
     system.write(paths.DROP_INS / "long", f"CRON_NAME=long CRON_CWD=/ @every 1h root {command}\n")
@@ -236,7 +236,7 @@ def test_commands_survive_a_restart_of_the_daemon(system: System) -> None:
     assert not system.daemon.log("attempt_started", job="boot")  # once a boot
 
 
-def test_the_spool_is_for_the_daemon_alone(system: System) -> None:
+def test_the_spool_is_for_the_daemon_alone(system: IsolatedSystem) -> None:
     system.run("pycrontab", "-", user=USERS[0], stdin="@daily true\n")
     listing = system.shell(f"stat -c '%a %U' {paths.SPOOL} {paths.SPOOL}/{USERS[0]}")
     assert listing == "700 root\n600 root\n"

@@ -30,7 +30,7 @@ from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings
 from pycron.schedule.zone import UTC
 from pycron.storage.store import Store
-from tests.support.operated_daemon import held, operating
+from tests.support.operated_daemon import operated_daemon, waiting_for_gate
 from tests.support.running_daemon import RunningDaemon, foreground, run
 from tests.support.waiting import until
 
@@ -381,8 +381,8 @@ def test_retries_in_the_real_daemon(tmp_path: Path) -> None:
 
 def test_a_kill_takes_no_retry_from_a_redriven_run(tmp_path: Path) -> None:
     settings = "CRON_NAME=bad CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
-    command = f"[ $CRON_ATTEMPT = 3 ] && {held(tmp_path)}; exit 3"
-    with operating(tmp_path, f"{settings} @yearly {command}\n") as op:
+    command = f"[ $CRON_ATTEMPT = 3 ] && {waiting_for_gate(tmp_path)}; exit 3"
+    with operated_daemon(tmp_path, f"{settings} @yearly {command}\n") as op:
         run_id = op.start("bad")
         op.daemon.wait_for("attempt_ended", run_id=run_id, attempt=2)
         op.rows("dead", "redrive", run_id)
@@ -395,8 +395,8 @@ def test_a_kill_takes_no_retry_from_a_redriven_run(tmp_path: Path) -> None:
 
 
 def test_a_fire_time_that_came_before_a_kill_has_come(tmp_path: Path) -> None:
-    table = f"CRON_NAME=long CRON_RETRIES=9 @every 5s {held(tmp_path)}; exit 3\n"
-    with operating(tmp_path, table) as op:
+    table = f"CRON_NAME=long CRON_RETRIES=9 @every 5s {waiting_for_gate(tmp_path)}; exit 3\n"
+    with operated_daemon(tmp_path, table) as op:
         first = op.daemon.wait_for("attempt_started", job="long")["run_id"]
         op.daemon.wait_for("run_given_up", job="long")
         op.kill_daemon()
