@@ -21,6 +21,7 @@ from pycron.engine.actions import (
     RecordRevived,
 )
 from pycron.engine.admission import UNLIMITED, Admission, Limits
+from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.events import (
     Booted,
     CancelledByHand,
@@ -54,7 +55,7 @@ from pycron.engine.policy import (
 )
 from pycron.engine.runs import End, Runs
 from pycron.engine.states import WITH_ATTEMPT, Live, State, Step
-from pycron.engine.timetable import Cursor, Gap, Timetable
+from pycron.engine.timetable import Timetable
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
@@ -301,7 +302,7 @@ class Engine:
         for fire, turn, job in self._timetable.take_due(now.wall, awake):
             self._take_up(RunKey(job.id, fire, turn), job)
         self._ahead = {run for run in self._ahead if run.fire_time > now.wall}
-        for gap in self._timetable.take_passed_over():
+        for gap in self._timetable.take_gaps():
             out.records.append(RecordGap(gap, why))
         out.records.append(RecordCursor(self._timetable.cursor))
         for scope in self._pauses.over(now.wall):

@@ -49,6 +49,7 @@ from pycron.engine.actions import (
     Stop,
 )
 from pycron.engine.admission import Limits
+from pycron.engine.cursor import Cursor, Gap, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -82,7 +83,6 @@ from pycron.engine.policy import (
 )
 from pycron.engine.runs import HEAD
 from pycron.engine.states import State
-from pycron.engine.timetable import Cursor, Gap, starting_cursor, starting_gaps
 from pycron.model.job import Job, Source
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey

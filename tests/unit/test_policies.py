@@ -18,6 +18,7 @@ from pycron.engine.actions import (
     Stop,
 )
 from pycron.engine.admission import UNLIMITED, Limits
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import LEAD, Engine
 from pycron.engine.events import (
     CancelledByHand,
@@ -38,7 +39,6 @@ from pycron.engine.events import (
 )
 from pycron.engine.policy import failure_hook_id
 from pycron.engine.states import State
-from pycron.engine.timetable import Cursor
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, RunKey
