@@ -24,7 +24,7 @@ from pycron.engine.actions import (
     RecordRun,
     RecordStarted,
 )
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.storage.store import Filter, RetentionLimits, Store

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from pycron.crontab.table import Table
-from pycron.engine.actions import Record, RunnerAction
-from pycron.engine.timetable import Cursor
+from pycron.engine.actions import Record, Release, RunnerAction
+from pycron.engine.cursor import Cursor
 from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
@@ -44,6 +44,9 @@ class Recorder(Protocol):
 
 class Executor(Protocol):
     """Carries out what the engine decides about Attempts. Implemented by executor."""
+
+    def release(self, released: Sequence[Release]) -> None:
+        """Let the runner start Attempts that it holds, and leave it the processors for a moment."""
 
     def perform(self, actions: Sequence[RunnerAction]) -> None:
         """Start, release, withdraw or stop Attempts, in this order."""

@@ -7,8 +7,8 @@ phase, in the order of `Decisions`; so everything is recorded before it is start
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.log_events import Event
-from pycron.engine.timetable import Cursor, Gap
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey

@@ -22,6 +22,7 @@ from pycron.engine.actions import (
 from pycron.engine.admission import UNLIMITED, Admission, Limits
 from pycron.engine.attempts import AttemptEnd
 from pycron.engine.claim_ahead import LONGEST_CLAIM_AHEAD, Claims
+from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.events import (
     Booted,
     CancelledByHand,
@@ -50,7 +51,7 @@ from pycron.engine.pauses import Pauses, with_its_end
 from pycron.engine.policy import ALWAYS_OPEN, OUTCOME_OF_CAUSE, Gates, closed_gate, outcome_of
 from pycron.engine.runs import Runs
 from pycron.engine.states import WITH_ATTEMPT, State, Step
-from pycron.engine.timetable import Cursor, Gap, Timetable
+from pycron.engine.timetable import Timetable
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
@@ -289,7 +290,7 @@ class Engine:
         for fire, turn, job in self._timetable.take_due(now, awake):
             self._take_up(RunKey(job.id, fire, turn), job)
         self._claims.forget_until(now)
-        records += [RecordGap(gap, why) for gap in self._timetable.take_passed_over()]
+        records += [RecordGap(gap, why) for gap in self._timetable.take_gaps()]
         records.append(RecordCursor(self._timetable.cursor))
         for scope in self._pauses.over(now):
             self._end_pause(scope)

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pycron.engine.actions import Record, RecordCursor
+from pycron.engine.cursor import Cursor
 from pycron.engine.policy import RetentionLimits
-from pycron.engine.timetable import Cursor
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, RunKey
 from pycron.storage.cursor_file import CursorFile

@@ -21,7 +21,7 @@ from pycron.engine.actions import (
     RecordStarted,
     RecordWithdrawn,
 )
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.storage.unfinished import kept_settings

@@ -21,9 +21,9 @@ from pycron.control.client import ControlClient, ControlError
 from pycron.control.operations import Operations
 from pycron.control.server import Peer
 from pycron.crontab.reader import ReaderContext, parse
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import Now, TableLoaded
-from pycron.engine.timetable import Cursor
 from pycron.model.job import Source
 from pycron.schedule.zone import UTC
 from pycron.storage.store import Store

@@ -27,7 +27,7 @@ from pycron.engine.actions import (
     RecordRunner,
     RecordStarted,
 )
-from pycron.engine.timetable import Cursor, Gap
+from pycron.engine.cursor import Cursor, Gap
 from pycron.model.job import Job, Source
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey

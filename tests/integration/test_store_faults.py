@@ -29,7 +29,7 @@ from pycron.engine.actions import (
     RecordRunner,
     RecordStarted,
 )
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.storage import schema

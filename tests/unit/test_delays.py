@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, RecordAttempt, RecordNotStarted, RecordRun, Start
+from pycron.engine.cursor import Cursor, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, Now, Resumed, StopStarting, TableLoaded, Tick
 from pycron.engine.policy import start_delay, too_late
-from pycron.engine.timetable import MOST_CAUGHT_UP, Cursor, starting_cursor, starting_gaps
+from pycron.engine.timetable import MOST_CAUGHT_UP
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.schedule.expressions import parse_cron

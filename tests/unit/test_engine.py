@@ -25,6 +25,7 @@ from pycron.engine.actions import (
 from pycron.engine.admission import UNLIMITED, Limits
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.claim_ahead import CLAIM_AHEAD, CLAIM_AHEAD_PER_RUN, LONGEST_CLAIM_AHEAD
+from pycron.engine.cursor import LATE, Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -44,7 +45,6 @@ from pycron.engine.events import (
 )
 from pycron.engine.log_events import Event
 from pycron.engine.states import TRANSITIONS, State, Step
-from pycron.engine.timetable import LATE, Cursor
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.schedule.zone import UTC, Zone

@@ -1,16 +1,16 @@
 """The engine in a world that goes wrong at any point: daemons crash, clocks jump.
 
-A machine of dictionaries stands for the store, the runner, and the daemon between them, which is as
-short as it can be and does what pycron/daemon.py does in the same order. After each step it is
+Dictionaries stand for the store and the runner. Between them is the daemon's own Turn with the real
+engine, which knows its world only through ports. After each step it is
 checked that nothing ran twice or went missing. PYCRON_MODEL_EXAMPLES: how many lives are tried.
 """
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import count, takewhile
+from itertools import count
 from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, settings
@@ -25,9 +25,8 @@ from hypothesis.stateful import (
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
+from pycron.daemon.turn import Turn
 from pycron.engine.actions import (
-    Action,
-    Log,
     Record,
     RecordAttempt,
     RecordBoot,
@@ -50,6 +49,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.admission import Limits
 from pycron.engine.attempts import RELEASE_AHEAD
+from pycron.engine.cursor import Cursor, Gap, handed_out_until, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -57,6 +57,7 @@ from pycron.engine.events import (
     Ended,
     InputEvent,
     Lost,
+    NeverStarted,
     Now,
     PauseBegan,
     PauseEnded,
@@ -64,6 +65,7 @@ from pycron.engine.events import (
     Redriven,
     Refused,
     Resumed,
+    RunnerMet,
     Started,
     StartedByHand,
     StopStarting,
@@ -82,7 +84,6 @@ from pycron.engine.policy import (
     start_delay,
 )
 from pycron.engine.states import State
-from pycron.engine.timetable import Cursor, Gap, starting_cursor, starting_gaps
 from pycron.model.job import Job, Source
 from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
@@ -191,7 +192,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.runs: dict[RunKey, Recorded] = {}
         self.gaps: list[Gap] = []
-        self.pauses: dict[str, Pause] = {}
+        self.pauses: dict[Scope, Pause] = {}
         self.cursor: Cursor | None = None
         self.runner: str | None = None
         self.boot: tuple[str, int, int] | None = None
@@ -349,6 +350,46 @@ class Crash(Exception):
     """SIGKILL."""
 
 
+class FakeRecorder:
+    """The port of the store; the daemon may be killed before and after each transaction."""
+
+    behind = False
+    unwritten = 0
+    failure = None
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def write(self, records: Sequence[Record]) -> None:
+        self._world.burn()
+        self._world.store.write(records)
+        self._world.burn()
+
+    def acknowledge(self, ended: Iterable[AttemptKey]) -> None:
+        for attempt in ended:
+            self._world.runner.commands.pop(attempt, None)
+
+
+class FakeExecutor:
+    """The port of the runner; the daemon may be killed after each message."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.ended: list[AttemptKey] = []
+
+    def release(self, released: Sequence[Release]) -> None:
+        self.perform(released)
+
+    def perform(self, actions: Sequence[RunnerAction]) -> None:
+        for action in actions:
+            self._world.tell_runner(action)
+            self._world.burn()
+
+    def take_ended(self) -> list[AttemptKey]:
+        ended, self.ended = self.ended, []
+        return ended
+
+
 def count_of(things: Iterable[object]) -> int:
     return sum(1 for _ in things)
 
@@ -377,8 +418,8 @@ class World(RuleBasedStateMachine):
         self.files: dict[str, Table] = {}
         self.since: dict[str, dict[bool, int]] = {}  # by table: how far the cursor was, by kind
         self.engine: Engine | None = None
-        self.turn: list[Action] = []
-        self.acknowledge: list[AttemptKey] = []
+        self.turn: Turn | None = None
+        self.executor = FakeExecutor(self)
         self.heard: list[AttemptKey] = []  # what the runner has said and nobody has read
         self.fuse: int | None = None
         self.limits = LIMITS[0]
@@ -389,7 +430,7 @@ class World(RuleBasedStateMachine):
     def zone_of(self, name: str | None) -> Zone:
         return NEW_YORK if name == "America/New_York" else self.zone
 
-    # ---- the daemon, as in pycron/daemon.py
+    # ---- the daemon
 
     @initialize(limits=st.sampled_from(LIMITS), chosen=st.data())
     def first_start(self, limits: Limits, chosen: st.DataObject) -> None:
@@ -411,9 +452,11 @@ class World(RuleBasedStateMachine):
             self.limits,
             Gates(load=4.0),
             list(self.store.pauses.values()),
-            self.store.done_after(cursor.wall),
+            self.store.done_after(handed_out_until(self.store.cursor, cursor)),
         )
-        self.turn, self.acknowledge, self.heard = [], [], []
+        self.executor = FakeExecutor(self)
+        self.turn = Turn(self.engine, FakeRecorder(self), self.executor, lambda _: None, self.now)
+        self.heard = []
         with self.until_it_crashes():
             for table in self.files.values():
                 self.feed(TableLoaded(table))
@@ -424,20 +467,22 @@ class World(RuleBasedStateMachine):
             self.perform()
             self.tick()
 
-    def feed(self, event: InputEvent) -> list[Action]:
-        assert self.engine
+    def now(self) -> Now:
         self.latest = max(self.latest, self.wall)
+        return Now(self.wall, self.steady)
+
+    def feed(self, event: InputEvent) -> None:
+        """Turn.feed; what the engine decides is checked."""
+        assert self.turn
         hooked = isinstance(event, Ended | Refused | Lost) and self.has_hook(event.attempt)
-        actions = self.engine.handle(event, Now(self.wall, self.steady))
+        decided = self.turn.feed(event)
         if hooked:
-            self.check_hook(actions)
-        for action in actions:
-            if isinstance(action, RecordEnded) and action.retry_at is not None:
-                self.check_retry(action.attempt.run, action.retry_at)
-            elif isinstance(action, RecordEnded) and action.dead:
-                self.check_dead(action)
-        self.turn += actions
-        return actions
+            self.check_hook(decided.records)
+        for record in decided.records:
+            if isinstance(record, RecordEnded) and record.retry_at is not None:
+                self.check_retry(record.attempt.run, record.retry_at)
+            elif isinstance(record, RecordEnded) and record.dead:
+                self.check_dead(record)
 
     def has_hook(self, attempt: AttemptKey) -> bool:
         """Whether its Job has CRON_ON_FAILURE, by what the engine takes it for."""
@@ -496,10 +541,10 @@ class World(RuleBasedStateMachine):
                 continue
             if running.state is State.HELD or (same and running.pid is None):
                 self.again.add(running.attempt)
-                self.turn += self.engine.start_again(running.attempt)
+                self.feed(NeverStarted(running.attempt))
             else:
                 self.feed(Lost(running.attempt, "the runner died"))
-        self.turn.append(RecordRunner(self.runner.instance))
+        self.feed(RunnerMet(self.runner.instance))
         for attempt in list(self.runner.commands):
             self.hear(attempt)
 
@@ -515,41 +560,25 @@ class World(RuleBasedStateMachine):
         elif command.refused:
             self.feed(Refused(attempt, "cannot fork"))
         if command.over:
-            self.acknowledge.append(attempt)
+            self.executor.ended.append(attempt)
 
     def perform(self) -> None:
-        """Daemon._perform; between any two steps of it the daemon may be killed."""
-        while self.turn or self.acknowledge:
-            actions, self.turn = self.turn, []
-            acknowledge, self.acknowledge = self.acknowledge, []
-            recorded = list(takewhile(lambda action: isinstance(action, RunnerAction), actions))
-            self.order(recorded)
-            self.burn()
-            self.store.write(
-                [action for action in actions if not isinstance(action, RunnerAction | Log)]
-            )
-            self.burn()
-            self.order(actions[len(recorded) :])
-            for attempt in acknowledge:
-                self.runner.commands.pop(attempt, None)
+        assert self.turn
+        self.turn.perform()
 
-    def order(self, actions: Iterable[Action]) -> None:
-        for action in actions:
-            match action:
-                case Start():
-                    self.order_start(action)
-                case Release():
-                    held = [a for a in self.runner.held if a.run.fire_time <= action.until]
-                    for attempt in held:
-                        self.check_time(attempt, self.runner.commands[attempt].job, RELEASE_AHEAD)
-                        self.runner.go(attempt)
-                case Withdraw():
-                    self.runner.drop(action.attempt)
-                case Stop():
-                    self.stop_command(action.attempt)
-                case _:
-                    continue
-            self.burn()
+    def tell_runner(self, action: RunnerAction) -> None:
+        match action:
+            case Start():
+                self.order_start(action)
+            case Release():
+                held = [a for a in self.runner.held if a.run.fire_time <= action.until]
+                for attempt in held:
+                    self.check_time(attempt, self.runner.commands[attempt].job, RELEASE_AHEAD)
+                    self.runner.go(attempt)
+            case Withdraw():
+                self.runner.drop(action.attempt)
+            case Stop():
+                self.stop_command(action.attempt)
 
     def order_start(self, start: Start) -> None:
         attempt, job = start.attempt, start.job
@@ -602,7 +631,7 @@ class World(RuleBasedStateMachine):
     def crash(self) -> None:
         self.engine = None
         self.fuse = None
-        self.turn, self.acknowledge, self.heard = [], [], []
+        self.turn, self.heard = None, []
         self.again.clear()
         self.runner.left_alone()
 
@@ -813,7 +842,7 @@ class World(RuleBasedStateMachine):
 
     @precondition(lambda self: self.works)
     @rule(scope=scopes, seconds=st.sampled_from([None, 5.0, 600.0]))
-    def a_pause_begins(self, scope: str, seconds: float | None) -> None:
+    def a_pause_begins(self, scope: Scope, seconds: float | None) -> None:
         until = None if seconds is None else self.wall + seconds
         self.tell(PauseBegan(Pause(scope, self.wall, until, "alice")))
 
@@ -897,16 +926,16 @@ class World(RuleBasedStateMachine):
         )
         assert too_late or not self.engine.jobs().find({run.job.id}), f"too few: {end.attempt}"
 
-    def check_hook(self, actions: list[Action]) -> None:
+    def check_hook(self, records: list[Record]) -> None:
         """CRON_ON_FAILURE: of a Run that has failed for good, for the first time; of no other."""
         assert self.engine
-        hooks = [a for a in actions if isinstance(a, RecordRun) and is_hook(a.job)]
+        hooks = [each for each in records if isinstance(each, RecordRun) and is_hook(each.job)]
         failed = [
-            action
-            for action in actions
-            if isinstance(action, RecordEnded)
-            and action.run_outcome not in (None, Outcome.SUCCEEDED, Outcome.CANCELLED)
-            and self.store.runs[action.attempt.run].redrive is None
+            record
+            for record in records
+            if isinstance(record, RecordEnded)
+            and record.run_outcome not in (None, Outcome.SUCCEEDED, Outcome.CANCELLED)
+            and self.store.runs[record.attempt.run].redrive is None
         ]
         assert len(hooks) == len(failed), hooks  # also while stopping: it waits in the store
 
@@ -943,7 +972,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def every_run_on_record_is_taken_care_of(self) -> None:
-        if self.engine is None or self.engine.stopping or self.turn:
+        if not self.turn or not self.engine or self.engine.stopping or self.turn.pending:
             return
         alive = {live.run: live for live in self.engine.alive}
         unfinished = dict(self.store.unfinished())
@@ -957,7 +986,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def what_the_engine_takes_for_running_is_known_to_the_runner(self) -> None:
-        if self.engine is None or self.turn:
+        if not self.turn or not self.engine or self.turn.pending:
             return
         for live in self.engine.attempts:
             assert live.attempt in self.runner.commands, live

@@ -19,6 +19,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.admission import UNLIMITED, Limits
 from pycron.engine.claim_ahead import CLAIM_AHEAD
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     CancelledByHand,
@@ -40,7 +41,6 @@ from pycron.engine.events import (
 )
 from pycron.engine.policy import failure_hook_id
 from pycron.engine.states import State
-from pycron.engine.timetable import Cursor
 from pycron.model.job import Job
 from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, RunKey

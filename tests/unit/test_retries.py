@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, RecordEnded, RecordNotStarted, Start
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Ended,
@@ -24,7 +25,6 @@ from pycron.engine.events import (
     Tick,
 )
 from pycron.engine.policy import is_retryable, past_retrying, retry_delay
-from pycron.engine.timetable import Cursor
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
-from pycron.engine.timetable import LATE, LONGEST_STEP, Cursor, Timetable, starting_cursor
+from pycron.engine.cursor import LATE, LONGEST_STEP, Cursor, starting_cursor
+from pycron.engine.timetable import Timetable
 from pycron.model.job import Job, Source
 from pycron.schedule.fire_times import fire_times
 from pycron.schedule.zone import UTC, Zone
