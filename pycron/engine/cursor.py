@@ -3,6 +3,7 @@
 The daemon records the cursor with every turn. The next daemon starts from the recorded cursor.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # Seconds. A wake-up that is late by at most this is only late. Any other difference between the
@@ -63,11 +64,9 @@ def starting_gaps(record: Cursor | None, now: int) -> list[Gap]:
     return [gap for gap in gaps if gap.after < gap.until]
 
 
-def handed_out_until(record: Cursor | None, start: Cursor) -> int:
-    """The UTC second up to which both the last daemon and the new one have handed out everything.
+def handed_out_after(cursor: Cursor, gaps: Iterable[Gap]) -> int:
+    """The UTC second after which a new daemon hands out fire times, caught-up ones included.
 
-    A Run with a later fire time may have been claimed by the last daemon, and have ended. `record`:
-    the cursor that the last daemon recorded. `start`: the cursor of the new one.
+    A Run with a later fire time may have been claimed by the last daemon, and have ended.
     """
-    known = [start] if record is None else [start, record]
-    return min(second for cursor in known for second in (cursor.fixed, cursor.wall))
+    return min(cursor.fixed, cursor.wall, *(gap.after for gap in gaps))

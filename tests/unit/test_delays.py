@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, RecordAttempt, RecordNotStarted, RecordRun, Start
-from pycron.engine.cursor import Cursor, starting_cursor, starting_gaps
+from pycron.engine.cursor import LATE, Cursor, handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, Now, Resumed, StopStarting, TableLoaded, Tick
 from pycron.engine.policy import start_delay, too_late
@@ -230,6 +230,20 @@ def test_a_short_stop_is_no_gap() -> None:
     table = "CRON_CATCHUP=all * * * * * x\n"
     engine = engine_of(table, Cursor(NOON - 61, NOON - 61), now)
     assert started(tick(engine, now)) == [NOON - 60, NOON, NOON + 60]
+
+
+@pytest.mark.parametrize("setting", ["latest", "all"])
+def test_a_run_that_ended_before_its_fire_time_is_not_brought_back(setting: str) -> None:
+    """It was skipped or had ended when the daemon died, a moment before that time."""
+    record, now = Cursor(NOON - 1, NOON - 1), NOON + LATE + 20
+    cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
+    table = parse(f"CRON_CATCHUP={setting} 0 12 * * * x\n", Source("alice", "alice"), ReaderContext())
+    done = [RunKey(job.id, NOON) for job in table.jobs]
+    assert cursor.wall >= NOON > handed_out_after(cursor, gaps)
+    for known, fires in ((done, []), ([], [NOON])):
+        engine = Engine(lambda _: UTC, cursor, gaps, done=known)
+        engine.handle(TableLoaded(table), Now(now, now))
+        assert started(tick(engine, now)) == fires
 
 
 @pytest.mark.parametrize(

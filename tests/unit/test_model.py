@@ -49,7 +49,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.admission import Limits
 from pycron.engine.attempts import RELEASE_AHEAD
-from pycron.engine.cursor import Cursor, Gap, handed_out_until, starting_cursor, starting_gaps
+from pycron.engine.cursor import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -444,15 +444,16 @@ class World(RuleBasedStateMachine):
         """Daemon.__init__ and the beginning of Daemon.run."""
         now = int(self.wall)
         cursor = starting_cursor(self.store.cursor, now)
+        gaps = starting_gaps(self.store.cursor, now)
         self.engine = Engine(
             self.zone_of,
             cursor,
-            starting_gaps(self.store.cursor, now),
+            gaps,
             HOST,
             self.limits,
             Gates(load=4.0),
             list(self.store.pauses.values()),
-            self.store.done_after(handed_out_until(self.store.cursor, cursor)),
+            self.store.done_after(handed_out_after(cursor, gaps)),
         )
         self.executor = FakeExecutor(self)
         self.turn = Turn(self.engine, FakeRecorder(self), self.executor, lambda _: None, self.now)
