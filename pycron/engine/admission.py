@@ -7,29 +7,15 @@ turns; and of one user's, the one that was due first.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
+from pycron.engine.limits import Limits
 from pycron.model.job import Job
 from pycron.model.run import RunKey
 from pycron.model.settings import job_limit
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much may run, and wait, at once; None is no limit. `pools`: places by name."""
-
-    running: int | None = None
-    user_running: int | None = None
-    waiting: int | None = None
-    user_waiting: int | None = None
-    starts_per_second: int | None = None
-    pools: Mapping[str, int] = field(default_factory=dict)
-
-
-UNLIMITED = Limits()
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from pycron.engine.actions import (
     RecordResume,
     RecordRevived,
 )
-from pycron.engine.admission import UNLIMITED, Admission, Limits
+from pycron.engine.admission import Admission
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.events import (
     Booted,
@@ -43,16 +43,15 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.pauses import Pauses, in_words, with_its_end
-from pycron.engine.policy import (
-    ALWAYS_OPEN,
-    OUTCOME_OF_CAUSE,
-    Gates,
-    closed_gate,
-    is_hook,
-    outcome_of,
-    scopes_of,
+from pycron.engine.limits import (
+    NO_PRESSURE_LIMITS,
+    UNLIMITED,
+    Limits,
+    PressureLimits,
+    pressure_reason,
 )
+from pycron.engine.outcomes import OUTCOME_OF_CAUSE, outcome_of
+from pycron.engine.pauses import Pauses, in_words, scopes_of, with_its_end
 from pycron.engine.runs import End, Runs
 from pycron.engine.states import WITH_ATTEMPT, Live, State, Step
 from pycron.engine.timetable import Timetable
@@ -99,7 +98,7 @@ class Engine:
         gaps: Iterable[Gap] = (),
         host: str = "",
         limits: Limits = UNLIMITED,
-        gates: Gates = ALWAYS_OPEN,
+        gates: PressureLimits = NO_PRESSURE_LIMITS,
         pauses: Iterable[Pause] = (),
         done: Iterable[RunKey] = (),
     ) -> None:
@@ -170,7 +169,7 @@ class Engine:
             case PauseEnded():
                 self._end_pause(event.scope)
             case Pressure():
-                self._admission.closed = closed_gate(self._gates, event.load, event.free_memory)
+                self._admission.closed = pressure_reason(self._gates, event.load, event.free_memory)
             case Started():
                 self._runs.started(event)
             case Refused():
@@ -370,7 +369,7 @@ class Engine:
         theirs = [
             (run, live)
             for run, live in self._alive.items()
-            if live.job.source.name == name and not is_hook(live.job)
+            if live.job.source.name == name and live.job.hook_of is None
         ]
         if not theirs:
             return

@@ -27,20 +27,15 @@ from pycron.engine.actions import (
 )
 from pycron.engine.admission import Admission
 from pycron.engine.events import Now, Started
+from pycron.engine.failure_hook import failure_hook
 from pycron.engine.pauses import Pauses, in_words
-from pycron.engine.policy import (
-    failure_hook,
-    is_retryable,
-    past_retrying,
-    retry_delay,
-    start_delay,
-    too_late,
-)
+from pycron.engine.retries import is_retryable, retry_delay, too_late_to_retry
+from pycron.engine.start_times import start_delay, too_late
 from pycron.engine.states import NOT_BEGUN, WITH_ATTEMPT, Live, LiveRuns, State, Step
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.model.settings import Concurrency, concurrency_of, job_limit
-from pycron.schedule.expressions import Reboot
+from pycron.schedule.expressions import NoSchedule, Reboot
 
 # Seconds before its time at which the word for what is held is said: as long as it may take to get
 # to whoever starts it, and waits for that time. A binary fraction, as LEAD in engine.py.
@@ -155,7 +150,7 @@ class Runs:
 
         What was due before the clock was set back, was due.
         """
-        if run.fire_time <= self.now.wall or isinstance(job.schedule, Reboot):
+        if run.fire_time <= self.now.wall or isinstance(job.schedule, Reboot | NoSchedule):
             return False
         return not self._passed(run.fire_time, run.turn)
 
@@ -443,7 +438,7 @@ class Runs:
         if settings.retry_until == "next" and self.alive.has_come(live.job.id, since):
             return _Plan(end.reason or "the next fire time has come: no retry")
         at = self.now.wall + retry_delay(settings, attempt.run, attempt.number)
-        past = past_retrying(settings, since, at)
+        past = too_late_to_retry(settings, since, at)
         return _Plan(end.reason or past, dead=True) if past else _Plan(end.reason, at)
 
     def _run_hook(self, run: RunKey, live: Live, outcome: Outcome, exit_status: int | None) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pycron.engine.admission import UNLIMITED, Admission, Limits
+from pycron.engine.admission import Admission
+from pycron.engine.limits import UNLIMITED, Limits
 from pycron.model.job import Job, Source
 from pycron.model.run import RunKey
 from pycron.model.settings import Concurrency, Settings, job_limit

@@ -14,7 +14,7 @@ from pycron.engine.actions import Action, RecordAttempt, RecordNotStarted, Recor
 from pycron.engine.cursor import Cursor, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, Now, Resumed, StopStarting, TableLoaded, Tick
-from pycron.engine.policy import start_delay, too_late
+from pycron.engine.start_times import start_delay, too_late
 from pycron.engine.timetable import MOST_CAUGHT_UP
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Outcome, RunKey
