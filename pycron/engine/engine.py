@@ -194,7 +194,7 @@ class Engine:
         times = [
             self._runs.next_wakeup(),
             self._pauses.next_end(),
-            now + self._admission.patience(),
+            now + self._admission.recheck_after(),
         ]
         fire = self._timetable.next_fire_time()
         if fire is not None:
@@ -258,7 +258,7 @@ class Engine:
 
     def _why(self, run: RunKey, live: Live) -> str | None:
         if live.state is State.QUEUED:
-            return self._admission.why(run)
+            return self._admission.waits_for(run)
         pause = self._pauses.of(live.job)
         if live.state is State.WAITING and pause is not None:
             return with_its_end(pause)
@@ -436,7 +436,7 @@ class Engine:
         if event.latest is not None:
             self._alive.came(job.id, event.latest)
         if number and event.outcome is None:
-            self._admission.take(run, job)
+            self._admission.admit_past_limits(run, job)
             ahead = event.pid is None and self._runs.is_ahead(run, job)
             begun = State.RECORDED if event.pid is None else State.RUNNING
             self._alive.place(run, State.HELD if ahead else begun)

@@ -184,7 +184,7 @@ class Runs:
         if not force:
             self._arrive(run, live)
             return
-        self._admission.take(run, job)
+        self._admission.admit_past_limits(run, job)
         self.alive.step(run, Step.READY)
         self._begin(run)
 
@@ -208,8 +208,8 @@ class Runs:
         job = live.job
         most = job_limit(job.settings)
         others = [other for other in self.alive.of_job(job.id) if other != run]
-        holding = [other for other in others if self._admission.holds(other)]
-        asking = [other for other in others if self._admission.asks(other)]
+        holding = [other for other in others if self._admission.is_admitted(other)]
+        asking = [other for other in others if self._admission.is_waiting(other)]
         if most is None or len(holding) + len(asking) < most:
             return None
         match concurrency_of(job.settings):
@@ -232,7 +232,7 @@ class Runs:
             live.put_off = True
             return
         self.alive.step(run, Step.READY)
-        self._admission.ask(run, live.job, live.due)
+        self._admission.enqueue(run, live.job, live.due)
         self._asked.append(run)
         deadline = live.job.settings.start_deadline
         if deadline is not None and not live.number:
@@ -245,12 +245,12 @@ class Runs:
 
     def admit(self) -> None:
         """Begin those for which there is a place; of the others, as many wait as may."""
-        while (run := self._admission.next(self.now.steady)) is not None:
+        while (run := self._admission.admit_next(self.now.steady)) is not None:
             self._begin(run)
         asked, self._asked = self._asked, []
         for run in reversed(asked):
-            if self._admission.asks(run) and not self.alive[run].number:
-                reason = self._admission.crowded_out(run)
+            if self._admission.is_waiting(run) and not self.alive[run].number:
+                reason = self._admission.queue_full(run)
                 if reason is not None:
                     self.give_up(run, Outcome.MISSED, reason)
 

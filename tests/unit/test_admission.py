@@ -33,16 +33,16 @@ class Queue:
         self.admission = Admission(limits)
         self.steady = 0.0
 
-    def ask(self, number: int, job: Job, due: float | None = None) -> RunKey:
+    def enqueue(self, number: int, job: Job, due: float | None = None) -> RunKey:
         run = RunKey(job.id, number)
-        self.admission.ask(run, job, number if due is None else due)
+        self.admission.enqueue(run, job, number if due is None else due)
         return run
 
     def begun(self, most: int | None = None) -> list[int]:
         """The numbers of those that begin now."""
         found: list[int] = []
         while most is None or len(found) < most:
-            run = self.admission.next(self.steady)
+            run = self.admission.admit_next(self.steady)
             if run is None:
                 break
             found.append(run.fire_time)
@@ -73,11 +73,11 @@ def test_a_limit_keeps_back_the_next_one_until_a_place_is_free(
     limits: Limits, job: Job, why: str
 ) -> None:
     queue = Queue(limits)
-    queue.ask(1, job)
-    second = queue.ask(2, job)
+    queue.enqueue(1, job)
+    second = queue.enqueue(2, job)
     assert queue.begun() == [1]
-    assert queue.admission.why(second) == why
-    assert queue.admission.patience() == math.inf
+    assert queue.admission.waits_for(second) == why
+    assert queue.admission.recheck_after() == math.inf
     queue.end(job, 1)
     assert queue.begun() == [2]
     assert (queue.admission.running, queue.admission.waiting) == (1, 0)
@@ -96,28 +96,28 @@ def test_who_is_not_bound_by_it_goes_past(limits: Limits, other: Job) -> None:
     job = IN_POOL if limits.pools else ALONE if limits == UNLIMITED else A
     queue = Queue(limits)
     for number in (1, 2, 3):
-        queue.ask(number, job)
-    queue.ask(4, other)
+        queue.enqueue(number, job)
+    queue.enqueue(4, other)
     assert sorted(queue.begun()) == [1, 4]
 
 
 def test_a_closed_gate_lets_nobody_begin() -> None:
     queue = Queue()
-    run = queue.ask(1, A)
+    run = queue.enqueue(1, A)
     queue.admission.closed = "the load is 9.0 (limits.load is 4)"
     assert queue.begun() == []
-    assert queue.admission.why(run) == "the load is 9.0 (limits.load is 4)"
-    assert queue.admission.patience() == 1.0
+    assert queue.admission.waits_for(run) == "the load is 9.0 (limits.load is 4)"
+    assert queue.admission.recheck_after() == 1.0
     queue.admission.closed = None
     assert queue.begun() == [1]
 
 
 def test_the_start_rate_is_a_burst_and_then_so_many_a_second() -> None:
     queue = Queue(Limits(starts_per_second=4))
-    runs = [queue.ask(number, A) for number in range(20)]
+    runs = [queue.enqueue(number, A) for number in range(20)]
     assert len(queue.begun()) == 4
-    assert queue.admission.why(runs[-1]) == "limits.starts_per_second is 4"
-    assert queue.admission.patience() == pytest.approx(0.25)
+    assert queue.admission.waits_for(runs[-1]) == "limits.starts_per_second is 4"
+    assert queue.admission.recheck_after() == pytest.approx(0.25)
     found = []
     for _ in range(12):
         queue.steady += 0.25
@@ -125,14 +125,14 @@ def test_the_start_rate_is_a_burst_and_then_so_many_a_second() -> None:
     assert found == [1] * 12
     queue.steady += 3600
     assert len(queue.begun()) == 4  # what was not used is not saved up
-    assert queue.admission.patience() == math.inf
+    assert queue.admission.recheck_after() == math.inf
     assert queue.admission.running == 20
 
 
 def test_a_steady_clock_that_falls_back_gives_and_takes_nothing() -> None:
     queue = Queue(Limits(starts_per_second=1))
     for number in range(3):
-        queue.ask(number, A)
+        queue.enqueue(number, A)
     queue.steady = 100.0
     assert queue.begun() == [0]
     queue.steady = 50.0
@@ -143,7 +143,7 @@ def test_a_steady_clock_that_falls_back_gives_and_takes_nothing() -> None:
 
 def test_why_without_a_limit_is_its_turn() -> None:
     queue = Queue()
-    assert queue.admission.why(queue.ask(1, A)) == "its turn"
+    assert queue.admission.waits_for(queue.enqueue(1, A)) == "its turn"
 
 
 # ---- the order
@@ -154,7 +154,7 @@ def test_priority_then_turns_then_due() -> None:
     low, high = job_of("low"), job_of("high", user="bob", priority=5)
     asked = [(1, low), (2, low), (3, B), (9, low), (4, high), (8, B)]
     for number, job in asked:
-        queue.ask(number, job)
+        queue.enqueue(number, job)
     order: list[int] = []
     while begun := queue.begun():
         order += begun
@@ -167,7 +167,7 @@ def test_priority_then_turns_then_due() -> None:
 def test_of_one_user_the_one_that_was_due_first_whenever_it_asked() -> None:
     queue = Queue(Limits(running=1))
     for number in (5, 3, 9, 1):
-        queue.ask(number, A)
+        queue.enqueue(number, A)
     order = []
     while begun := queue.begun():
         order += begun
@@ -180,10 +180,10 @@ def test_turns_count_over_all_pools() -> None:
     queue = Queue(Limits(running=1, pools={"db": 9}))
     carol = job_of("c", user="carol")
     for number in range(100):
-        queue.ask(number, A)
-        queue.ask(number + 500, carol)
-    queue.ask(200, IN_POOL)
-    queue.ask(300, job_of("bobs", user="bob", pool="db"))
+        queue.enqueue(number, A)
+        queue.enqueue(number + 500, carol)
+    queue.enqueue(200, IN_POOL)
+    queue.enqueue(300, job_of("bobs", user="bob", pool="db"))
     order: list[int] = []
     for _ in range(4):
         order += queue.begun()
@@ -195,8 +195,8 @@ def test_turns_count_over_all_pools() -> None:
 def test_10_000_runs_of_one_user_do_not_hold_up_another() -> None:
     queue = Queue(Limits(running=1))
     for number in range(10_000):
-        queue.ask(number, A)
-    queue.ask(20_000, B)
+        queue.enqueue(number, A)
+    queue.enqueue(20_000, B)
     assert queue.begun() == [0]
     queue.end(A, 0)
     assert queue.begun() == [20_000]
@@ -211,7 +211,7 @@ def test_10_000_runs_of_one_user_do_not_hold_up_another() -> None:
 def test_10_000_runs_of_one_job_that_runs_alone() -> None:
     queue = Queue()
     for number in range(10_000):
-        queue.ask(number, ALONE)
+        queue.enqueue(number, ALONE)
     for number in range(10_000):
         assert queue.begun() == [number]
         queue.end(ALONE, number)
@@ -222,7 +222,7 @@ def test_1_000_users_that_ask_once() -> None:
     queue = Queue(Limits(running=500))
     jobs = [job_of(f"j{n}", user=f"u{n}") for n in range(1000)]
     for number, job in enumerate(jobs):
-        queue.ask(number, job)
+        queue.enqueue(number, job)
     assert queue.begun() == list(range(500))
 
 
@@ -233,10 +233,10 @@ def test_1_000_users_that_ask_once() -> None:
 @pytest.mark.parametrize("job", [A, IN_POOL, ALONE, job_of("high", priority=3)])
 def test_withdrawn_from_any_place(gone: int, job: Job) -> None:
     queue = Queue(Limits(running=1))
-    runs = [queue.ask(number, job) for number in range(4)]
+    runs = [queue.enqueue(number, job) for number in range(4)]
     queue.admission.withdraw(runs[gone])
     queue.admission.withdraw(runs[gone])
-    assert not queue.admission.asks(runs[gone])
+    assert not queue.admission.is_waiting(runs[gone])
     order = []
     while begun := queue.begun():
         order += begun
@@ -253,10 +253,10 @@ def test_who_asks_again_for_a_changed_job_has_one_place_only(change: dict[str, i
     queue = Queue(Limits(running=1, pools={"db": 1}))
     changed = replace(A, settings=replace(A.settings, **change))  # type: ignore[arg-type]
     for number in (1, 2):
-        queue.ask(number, changed)
-    moved = queue.ask(3, A, due=0)
+        queue.enqueue(number, changed)
+    moved = queue.enqueue(3, A, due=0)
     queue.admission.withdraw(moved)
-    queue.ask(3, changed)
+    queue.enqueue(3, changed)
     order = []
     while begun := queue.begun():
         order += begun
@@ -266,8 +266,8 @@ def test_who_asks_again_for_a_changed_job_has_one_place_only(change: dict[str, i
 
 def test_a_withdrawn_one_makes_room_for_the_next_of_its_job() -> None:
     queue = Queue()
-    first, second = queue.ask(1, ALONE), queue.ask(2, ALONE)
-    assert queue.admission.why(second) == "as many of this job run as may (1)"
+    first, second = queue.enqueue(1, ALONE), queue.enqueue(2, ALONE)
+    assert queue.admission.waits_for(second) == "as many of this job run as may (1)"
     queue.admission.withdraw(first)
     assert queue.begun() == [2]
 
@@ -287,12 +287,12 @@ def test_a_withdrawn_one_makes_room_for_the_next_of_its_job() -> None:
 def test_what_is_taken_above_a_limit_counts_until_it_is_released(limits: Limits, job: Job) -> None:
     queue = Queue(limits)
     for number in (1, 2):
-        queue.admission.take(RunKey(job.id, number), job)
-    waits = queue.ask(3, job)
+        queue.admission.admit_past_limits(RunKey(job.id, number), job)
+    waits = queue.enqueue(3, job)
     assert queue.admission.running == 2
     queue.end(job, 1)
     assert queue.begun() == []
-    assert queue.admission.asks(waits)
+    assert queue.admission.is_waiting(waits)
     queue.end(job, 2)
     queue.end(job, 2)
     assert queue.begun() == [3]
@@ -300,23 +300,23 @@ def test_what_is_taken_above_a_limit_counts_until_it_is_released(limits: Limits,
 
 def test_a_run_that_asks_can_be_taken() -> None:
     queue = Queue(Limits(running=1))
-    queue.ask(1, A)
-    asks = queue.ask(2, A)
+    queue.enqueue(1, A)
+    asks = queue.enqueue(2, A)
     assert queue.begun() == [1]
-    queue.admission.take(asks, A)
-    assert queue.admission.holds(asks)
-    assert not queue.admission.asks(asks)
+    queue.admission.admit_past_limits(asks, A)
+    assert queue.admission.is_admitted(asks)
+    assert not queue.admission.is_waiting(asks)
     assert (queue.admission.running, queue.admission.waiting) == (2, 0)
 
 
 def test_one_in_line_goes_back_when_another_of_its_job_is_taken() -> None:
     pooled = job_of("one", pool="db", most=1)
     queue = Queue(Limits(pools={"db": 1}))
-    queue.ask(0, IN_POOL)
+    queue.enqueue(0, IN_POOL)
     assert queue.begun() == [0]
-    waits = queue.ask(1, pooled)
-    queue.admission.take(RunKey(pooled.id, 2), pooled)
-    assert queue.admission.why(waits) == "as many of this job run as may (1)"
+    waits = queue.enqueue(1, pooled)
+    queue.admission.admit_past_limits(RunKey(pooled.id, 2), pooled)
+    assert queue.admission.waits_for(waits) == "as many of this job run as may (1)"
     queue.end(IN_POOL, 0)
     assert queue.begun() == []
     queue.end(pooled, 2)
@@ -328,10 +328,10 @@ def test_a_lowered_limit_of_a_job_holds_for_those_that_wait() -> None:
     three = job_of("a", most=3)
     queue = Queue()
     for number in range(3):
-        queue.ask(number, three)
+        queue.enqueue(number, three)
     assert queue.begun() == [0, 1, 2]
     one = job_of("a", most=1)
-    queue.ask(3, one)
+    queue.enqueue(3, one)
     for number in range(2):
         queue.end(three, number)
         assert queue.begun() == []
@@ -344,21 +344,21 @@ def test_a_lowered_limit_of_a_job_holds_for_those_that_wait() -> None:
 
 def test_the_queue_is_full() -> None:
     queue = Queue(Limits(running=0, waiting=2, user_waiting=1))
-    runs = [queue.ask(1, A)]
-    assert queue.admission.crowded_out(runs[0]) is None
-    runs.append(queue.ask(2, A))
-    assert queue.admission.crowded_out(runs[1]) == (
+    runs = [queue.enqueue(1, A)]
+    assert queue.admission.queue_full(runs[0]) is None
+    runs.append(queue.enqueue(2, A))
+    assert queue.admission.queue_full(runs[1]) == (
         "the queue of alice is full (limits.user_waiting is 1)"
     )
-    queue.ask(3, B)
-    assert queue.admission.crowded_out(runs[1]) == "the queue is full (limits.waiting is 2)"
+    queue.enqueue(3, B)
+    assert queue.admission.queue_full(runs[1]) == "the queue is full (limits.waiting is 2)"
     queue.admission.withdraw(runs[1])
-    assert queue.admission.crowded_out(runs[0]) is None
+    assert queue.admission.queue_full(runs[0]) is None
 
 
 def test_pools_tells_what_is_taken_of_how_many() -> None:
     queue = Queue(Limits(pools={"db": 2, "net": 1}))
-    queue.ask(1, IN_POOL)
+    queue.enqueue(1, IN_POOL)
     queue.begun()
     assert queue.admission.pools() == {"db": (1, 2), "net": (0, 1)}
 
@@ -367,12 +367,12 @@ def test_pools_tells_what_is_taken_of_how_many() -> None:
 
 
 @dataclass
-class ReaderContext:
+class Reference:
     """Who asks and who runs, in plain lists; the rules once more, by looking at everybody."""
 
     limits: Limits
-    asks: dict[RunKey, tuple[Job, float]] = field(default_factory=dict)
-    runs: dict[RunKey, Job] = field(default_factory=dict)
+    waiting: dict[RunKey, tuple[Job, float]] = field(default_factory=dict)
+    running: dict[RunKey, Job] = field(default_factory=dict)
     turn: Counter[str] = field(default_factory=Counter)
     serial: int = 0
 
@@ -382,14 +382,14 @@ class ReaderContext:
 
     def has_room(self, job: Job) -> bool:
         """Whether one more of this Job may run."""
-        users = sum(other.user == job.user for other in self.runs.values())
-        in_pool = sum(other.settings.pool == job.settings.pool for other in self.runs.values())
-        of_job = sum(other.id == job.id for other in self.runs.values())
+        users = sum(other.user == job.user for other in self.running.values())
+        in_pool = sum(other.settings.pool == job.settings.pool for other in self.running.values())
+        of_job = sum(other.id == job.id for other in self.running.values())
         pool = self.limits.pools.get(job.settings.pool or "")
         return all(
             most is None or taken < most
             for taken, most in (
-                (len(self.runs), self.limits.running),
+                (len(self.running), self.limits.running),
                 (users, self.limits.user_running),
                 (in_pool, pool),
                 (of_job, job_limit(job.settings)),
@@ -397,7 +397,7 @@ class ReaderContext:
         )
 
     def eligible(self) -> list[RunKey]:
-        return [run for run, (job, _) in self.asks.items() if self.has_room(job)]
+        return [run for run, (job, _) in self.waiting.items() if self.has_room(job)]
 
     def best(self) -> tuple[int, int, float]:
         """The rank that nobody may pass; of a Job with a limit, one goes as good as another."""
@@ -405,10 +405,10 @@ class ReaderContext:
         return min(ranks, default=(99, 0, 0.0))
 
     def is_free(self, run: RunKey) -> bool:
-        return job_limit(self.asks[run][0].settings) is None
+        return job_limit(self.waiting[run][0].settings) is None
 
     def rank(self, run: RunKey) -> tuple[int, int, float]:
-        job, due = self.asks[run]
+        job, due = self.waiting[run]
         return -job.settings.priority, self.turn[job.user], due
 
 
@@ -440,7 +440,7 @@ class Walk:
         self.dice = random.Random(seed)
         self.limits = WALK_LIMITS[seed % len(WALK_LIMITS)]
         self.admission = Admission(self.limits)
-        self.judge = ReaderContext(self.limits)
+        self.reference = Reference(self.limits)
         self.jobs = some_jobs(self.dice)
         self.steady = 0.0
         self.number = 0
@@ -449,11 +449,11 @@ class Walk:
     def step(self, *, thorough: bool) -> None:
         what = self.dice.random()
         if what < 0.40:
-            self.ask()
+            self.enqueue()
         elif what < 0.75:
             self.release()
-        elif what < 0.83 and self.judge.asks:
-            self.withdraw(self.dice.choice(list(self.judge.asks)))
+        elif what < 0.83 and self.reference.waiting:
+            self.withdraw(self.dice.choice(list(self.reference.waiting)))
         elif what < 0.86:
             self.take()
         elif what < 0.87:
@@ -463,36 +463,36 @@ class Walk:
         else:
             self.pass_time(self.dice.choice([0.001, 0.1, 0.5, 3.0]))
         self.admit(thorough=thorough)
-        assert self.admission.running == len(self.judge.runs)
-        assert self.admission.waiting == len(self.judge.asks)
+        assert self.admission.running == len(self.reference.running)
+        assert self.admission.waiting == len(self.reference.waiting)
 
-    def ask(self) -> None:
-        if len(self.judge.asks) > 60:
+    def enqueue(self) -> None:
+        if len(self.reference.waiting) > 60:
             return
         job = self.dice.choice(self.jobs)
         self.number += 1
         run = RunKey(job.id, self.number)
         due = self.number - self.dice.choice([0, 0, 7])
-        self.admission.ask(run, job, due)
-        self.judge.asks[run] = job, due
+        self.admission.enqueue(run, job, due)
+        self.reference.waiting[run] = job, due
 
     def release(self) -> None:
-        if not self.judge.runs:
+        if not self.reference.running:
             return
-        run = self.dice.choice(list(self.judge.runs))
+        run = self.dice.choice(list(self.reference.running))
         self.admission.release(run)
-        del self.judge.runs[run]
+        del self.reference.running[run]
 
     def withdraw(self, run: RunKey) -> None:
         self.admission.withdraw(run)
-        del self.judge.asks[run]
+        del self.reference.waiting[run]
 
     def take(self) -> None:
         job = self.dice.choice(self.jobs)
         self.number += 1
         run = RunKey(job.id, self.number)
-        self.admission.take(run, job)
-        self.judge.runs[run] = job
+        self.admission.admit_past_limits(run, job)
+        self.reference.running[run] = job
 
     def change_job(self) -> None:
         """Its entry is edited: what asks, asks again; what runs, runs."""
@@ -505,43 +505,43 @@ class Walk:
             max_running=self.dice.choice([None, 1, 2, 3]),
         )
         new = self.jobs[place] = replace(old, settings=settings)
-        for run, (job, due) in list(self.judge.asks.items()):
+        for run, (job, due) in list(self.reference.waiting.items()):
             if job.id == new.id:
                 self.withdraw(run)
-                self.admission.ask(run, new, due)
-                self.judge.asks[run] = new, due
+                self.admission.enqueue(run, new, due)
+                self.reference.waiting[run] = new, due
 
     def pass_time(self, seconds: float) -> None:
         self.steady += seconds
 
     def admit(self, *, thorough: bool) -> None:
-        while (run := self.admission.next(self.steady)) is not None:
+        while (run := self.admission.admit_next(self.steady)) is not None:
             assert self.admission.closed is None
-            job, _ = self.judge.asks[run]
-            assert self.judge.has_room(job), run
+            job, _ = self.reference.waiting[run]
+            assert self.reference.has_room(job), run
             if thorough:
-                assert self.judge.rank(run) <= self.judge.best()
-            del self.judge.asks[run]
-            self.judge.runs[run] = job
-            self.judge.turn[job.user] = self.judge.number()
+                assert self.reference.rank(run) <= self.reference.best()
+            del self.reference.waiting[run]
+            self.reference.running[run] = job
+            self.reference.turn[job.user] = self.reference.number()
             self.begun += 1
         rate = self.limits.starts_per_second
         if rate is not None:
             assert self.begun <= rate * (1 + self.steady) + 1e-6
-        if thorough and self.admission.closed is None and self.admission.patience() == math.inf:
-            assert self.judge.eligible() == []
+        if thorough and self.admission.closed is None and self.admission.recheck_after() == math.inf:
+            assert self.reference.eligible() == []
         if thorough:
-            for run in self.judge.asks:
-                self.judge_reason(run)
+            for run in self.reference.waiting:
+                self.check_reason(run)
 
-    def judge_reason(self, run: RunKey) -> None:
+    def check_reason(self, run: RunKey) -> None:
         """The reason that is given for its waiting is one that holds."""
-        job, _ = self.judge.asks[run]
-        why, runs = self.admission.why(run), self.judge.runs.values()
+        job, _ = self.reference.waiting[run]
+        why, runs = self.admission.waits_for(run), self.reference.running.values()
         if why.startswith("as many"):
             most = job_limit(job.settings)
             same = [other for other in runs if other.id == job.id]
-            asks = [other for other, _ in self.judge.asks.values() if other.id == job.id]
+            asks = [other for other, _ in self.reference.waiting.values() if other.id == job.id]
             assert most is not None
             assert len(same) + len(asks) > most
         elif why.startswith("limits.running"):
@@ -555,7 +555,7 @@ class Walk:
             assert pool is not None
             assert len(in_pool) >= self.limits.pools[pool]
         elif why.startswith("limits.starts"):
-            assert self.admission.patience() < math.inf
+            assert self.admission.recheck_after() < math.inf
         else:
             assert why == self.admission.closed
 

@@ -929,7 +929,7 @@ class World(RuleBasedStateMachine):
                 same = [job for job in holders if job.user == live.job.user]
                 assert len(same) >= (self.limits.user_running or 0)
             elif live.why.startswith("limits.starts"):
-                assert admission.patience() < float("inf")
+                assert admission.recheck_after() < float("inf")
             else:
                 assert live.why == admission.closed or live.why.startswith(("as many", "pools."))
 
