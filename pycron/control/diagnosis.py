@@ -7,7 +7,7 @@ from typing import Any
 
 from pycron.engine.diagnosis import Answer, Asked, Known, RunOnRecord, Spot, locate, why, why_gone
 from pycron.engine.engine import Engine
-from pycron.engine.policy import scopes_of
+from pycron.engine.pauses import scopes_of
 from pycron.engine.reports import lateness_ms
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job

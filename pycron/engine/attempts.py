@@ -14,8 +14,9 @@ from pycron.engine.actions import (
     Withdraw,
 )
 from pycron.engine.events import Started
+from pycron.engine.failure_hook import failure_hook
 from pycron.engine.live_runs import Live
-from pycron.engine.policy import failure_hook, is_retryable, past_retrying, retry_delay
+from pycron.engine.retries import is_retryable, retry_delay, too_late_to_retry
 from pycron.engine.states import Step
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
@@ -164,7 +165,7 @@ class Attempts:
         if settings.retry_until == "next" and self._live.has_come(live.job.id, since):
             return _Sequel(end.reason or "the next fire time has come: no retry")
         at = self._space.now.wall + retry_delay(settings, attempt.run, attempt.number)
-        past = past_retrying(settings, since, at)
+        past = too_late_to_retry(settings, since, at)
         return _Sequel(end.reason or past, dead=True) if past else _Sequel(end.reason, at)
 
 

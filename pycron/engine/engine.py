@@ -19,7 +19,7 @@ from pycron.engine.actions import (
     RecordResume,
     RecordRunner,
 )
-from pycron.engine.admission import UNLIMITED, Admission, Limits
+from pycron.engine.admission import Admission
 from pycron.engine.attempts import AttemptEnd
 from pycron.engine.claim_ahead import LONGEST_CLAIM_AHEAD, Claims
 from pycron.engine.cursor import Cursor, Gap
@@ -46,9 +46,16 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
+from pycron.engine.limits import (
+    NO_PRESSURE_LIMITS,
+    UNLIMITED,
+    Limits,
+    PressureLimits,
+    pressure_reason,
+)
 from pycron.engine.live_runs import Live
+from pycron.engine.outcomes import OUTCOME_OF_CAUSE, outcome_of
 from pycron.engine.pauses import Pauses, with_its_end
-from pycron.engine.policy import ALWAYS_OPEN, OUTCOME_OF_CAUSE, Gates, closed_gate, outcome_of
 from pycron.engine.runs import Runs
 from pycron.engine.states import WITH_ATTEMPT, State, Step
 from pycron.engine.timetable import Timetable
@@ -88,7 +95,7 @@ class Engine:
         gaps: Iterable[Gap] = (),
         host: str = "",
         limits: Limits = UNLIMITED,
-        gates: Gates = ALWAYS_OPEN,
+        gates: PressureLimits = NO_PRESSURE_LIMITS,
         pauses: Iterable[Pause] = (),
         done: Iterable[RunKey] = (),
     ) -> None:
@@ -146,7 +153,7 @@ class Engine:
             case TableLoaded() | TableRemoved() | ZonesChanged():
                 self._change_tables(event)
             case Pressure():
-                self._space.admission.closed = closed_gate(
+                self._space.admission.closed = pressure_reason(
                     self._gates, event.load, event.free_memory
                 )
             case StopStarting():
@@ -181,7 +188,7 @@ class Engine:
         times = [
             self._runs.next_wakeup(),
             self._pauses.next_end(),
-            self._space.now.wall + self.admission.patience(),
+            self._space.now.wall + self.admission.recheck_after(),
         ]
         fire = self._claims.wakeup(others_wait=self._others_wait)
         if fire is not None:
@@ -245,7 +252,7 @@ class Engine:
 
     def _why(self, run: RunKey, live: Live) -> str | None:
         if live.state is State.QUEUED:
-            return self.admission.why(run)
+            return self.admission.waits_for(run)
         pause = self._pauses.of(live.job)
         if live.state is State.WAITING and pause is not None:
             return with_its_end(pause)

@@ -47,10 +47,11 @@ class FireQueue:
     def take(self, until: int) -> list[DueEntry]:
         """Take the fire times after `done` up to `until`, which becomes `done`."""
         due: list[DueEntry] = []
-        while (fire := self.next_fire_time()) is not None and fire <= until:
+        while self._heap and self._heap[0][0] <= until:
             _, _, queue = heappop(self._heap)
-            due += queue.take(until)
-            self._push(queue)
+            if not self._is_dropped(queue):
+                due += queue.take(until)
+                self._push(queue)
         self.done = max(self.done, until)
         return due
 

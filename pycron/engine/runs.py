@@ -15,14 +15,14 @@ from pycron.engine.concurrency import meet
 from pycron.engine.events import Redriven, Resumed
 from pycron.engine.live_runs import Live
 from pycron.engine.pauses import Pauses, in_words
-from pycron.engine.policy import is_hook, start_delay, too_late
+from pycron.engine.start_times import start_delay, too_late
 from pycron.engine.states import NOT_STARTED, WITH_ATTEMPT, State, Step
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
 from pycron.model.pause import Pause, scopes_of
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.model.settings import CatchUp, Concurrency, concurrency_of
-from pycron.schedule.expressions import Reboot
+from pycron.schedule.expressions import NoSchedule, Reboot
 
 _REPLACED = "replaced by the next fire time"
 _SUPERSEDED = "the next fire time came before the retry"
@@ -100,7 +100,7 @@ class Runs:
 
         A fire time that came before the clock was set back has come.
         """
-        if run.fire_time <= self._space.now.wall or isinstance(job.schedule, Reboot):
+        if run.fire_time <= self._space.now.wall or isinstance(job.schedule, Reboot | NoSchedule):
             return False
         return not self._has_passed(run.fire_time, run.turn)
 
@@ -135,7 +135,7 @@ class Runs:
         if not force:
             self._arrive(run, live)
             return
-        self._admission.take(run, job)
+        self._admission.admit_past_limits(run, job)
         self._live.step(run, Step.READY)
         self._begin(run)
 
@@ -159,7 +159,7 @@ class Runs:
         if event.latest is not None:
             self._live.came(event.job.id, event.latest)
         if live.state in WITH_ATTEMPT:
-            self._admission.take(run, event.job)
+            self._admission.admit_past_limits(run, event.job)
             return
         live.planned = event.retry_at or live.planned
         if event.gone:
@@ -203,8 +203,8 @@ class Runs:
     def _meet_others(self, run: RunKey, live: Live) -> str | None:
         """Apply the concurrency policy; returns why the Run may not start, None if it may."""
         others = [other for other in self._live.of_job(live.job.id) if other != run]
-        running = [other for other in others if self._admission.holds(other)]
-        queued = [other for other in others if self._admission.asks(other)]
+        running = [other for other in others if self._admission.is_admitted(other)]
+        queued = [other for other in others if self._admission.is_waiting(other)]
         meeting = meet(live.job.settings, running, queued)
         live.replaces = min((self._live[other].due for other in meeting.give_up), default=None)
         for other in meeting.give_up:
@@ -219,7 +219,7 @@ class Runs:
             live.put_off = True
             return
         self._live.step(run, Step.READY)
-        self._admission.ask(run, live.job, live.due)
+        self._admission.enqueue(run, live.job, live.due)
         self._asked.append(run)
         deadline = live.job.settings.start_deadline
         if deadline is not None and not live.number:
@@ -237,12 +237,12 @@ class Runs:
 
     def admit(self) -> None:
         """Start the queued Runs that the limits admit; give up those that the queue is full for."""
-        while (run := self._admission.next(self._space.now.steady)) is not None:
+        while (run := self._admission.admit_next(self._space.now.steady)) is not None:
             self._begin(run)
         asked, self._asked = self._asked, []
         for run in reversed(asked):
-            if self._admission.asks(run) and not self._live[run].number:
-                reason = self._admission.crowded_out(run)
+            if self._admission.is_waiting(run) and not self._live[run].number:
+                reason = self._admission.queue_full(run)
                 if reason is not None:
                     self.give_up(run, Outcome.MISSED, reason)
 
@@ -367,7 +367,7 @@ class Runs:
         theirs = [
             (run, live)
             for run, live in self._live.items()
-            if live.job.source.name == name and not is_hook(live.job)
+            if live.job.source.name == name and live.job.hook_of is None
         ]
         current = entries.find({live.job.id for _, live in theirs}) if theirs else {}
         for run, live in theirs:

@@ -39,16 +39,13 @@ class TableQueue:
     def __init__(
         self, entries: Entries, zone_of: Callable[[str | None], Zone], after: int, *, wall: bool
     ) -> None:
+        self.table = entries.source.name
         self._entries = entries
         self._zone_of = zone_of
         self._wall = wall
         self._sorted = array("q")
         self._recent: list[int] = []
         self.restart(after)
-
-    @property
-    def table(self) -> str:
-        return self._entries.source.name
 
     def restart(self, after: int) -> None:
         """Continue with the fire times after this UTC second."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pycron.engine.actions import Record, RecordCursor
 from pycron.engine.cursor import Cursor
-from pycron.engine.policy import RetentionLimits
 from pycron.model.pause import Pause
+from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, RunKey
 from pycron.storage.cursor_file import CursorFile
 from pycron.storage.history import Filter, History, Row

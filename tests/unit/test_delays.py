@@ -14,7 +14,7 @@ from pycron.engine.actions import Action, RecordAttempt, RecordNotStarted, Recor
 from pycron.engine.cursor import LATE, Cursor, handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, Now, Resumed, StopStarting, TableLoaded, Tick
-from pycron.engine.policy import start_delay, too_late
+from pycron.engine.start_times import start_delay, too_late
 from pycron.engine.timetable import MOST_CAUGHT_UP
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Outcome, RunKey
@@ -237,7 +237,9 @@ def test_a_run_that_ended_before_its_fire_time_is_not_brought_back(setting: str)
     """It was skipped or had ended when the daemon died, a moment before that time."""
     record, now = Cursor(NOON - 1, NOON - 1), NOON + LATE + 20
     cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
-    table = parse(f"CRON_CATCHUP={setting} 0 12 * * * x\n", Source("alice", "alice"), ReaderContext())
+    table = parse(
+        f"CRON_CATCHUP={setting} 0 12 * * * x\n", Source("alice", "alice"), ReaderContext()
+    )
     done = [RunKey(job.id, NOON) for job in table.jobs]
     assert cursor.wall >= NOON > handed_out_after(cursor, gaps)
     for known, fires in ((done, []), ([], [NOON])):

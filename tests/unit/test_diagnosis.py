@@ -25,7 +25,6 @@ from pycron.engine.actions import (
     RecordRun,
     RecordStarted,
 )
-from pycron.engine.admission import Limits
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.diagnosis import (
     Answer,
@@ -39,7 +38,8 @@ from pycron.engine.diagnosis import (
 )
 from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Now, PauseBegan, PauseEnded, TableLoaded, Tick
-from pycron.engine.policy import start_delay
+from pycron.engine.limits import Limits
+from pycron.engine.start_times import start_delay
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job, Source
 from pycron.model.pause import Pause, Scope

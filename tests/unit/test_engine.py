@@ -22,7 +22,6 @@ from pycron.engine.actions import (
     Release,
     Start,
 )
-from pycron.engine.admission import UNLIMITED, Limits
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.claim_ahead import CLAIM_AHEAD, CLAIM_AHEAD_PER_RUN, LONGEST_CLAIM_AHEAD
 from pycron.engine.cursor import LATE, Cursor
@@ -43,6 +42,7 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
+from pycron.engine.limits import UNLIMITED, Limits
 from pycron.engine.log_events import Event
 from pycron.engine.states import TRANSITIONS, State, Step
 from pycron.model.job import Source

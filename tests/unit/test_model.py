@@ -47,7 +47,6 @@ from pycron.engine.actions import (
     Stop,
     Withdraw,
 )
-from pycron.engine.admission import Limits
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.cursor import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
@@ -74,15 +73,10 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.policy import (
-    Gates,
-    failure_hook,
-    failure_hook_id,
-    is_hook,
-    is_retryable,
-    retry_delay,
-    start_delay,
-)
+from pycron.engine.failure_hook import failure_hook, failure_hook_id
+from pycron.engine.limits import Limits, PressureLimits
+from pycron.engine.retries import is_retryable, retry_delay
+from pycron.engine.start_times import start_delay
 from pycron.engine.states import State
 from pycron.model.job import Job, Source
 from pycron.model.pause import ALL, Pause, Scope
@@ -451,7 +445,7 @@ class World(RuleBasedStateMachine):
             gaps,
             HOST,
             self.limits,
-            Gates(load=4.0),
+            PressureLimits(load=4.0),
             list(self.store.pauses.values()),
             self.store.done_after(handed_out_after(cursor, gaps)),
         )
@@ -880,7 +874,7 @@ class World(RuleBasedStateMachine):
         """Not before its fire time, as far as any clock has ever shown, but for a moment."""
         now = max(self.wall, self.latest) + head
         assert now >= attempt.run.fire_time, f"too early: {attempt}"
-        if attempt.number == 1 and attempt.run.turn < BY_HAND and not is_hook(job):
+        if attempt.number == 1 and attempt.run.turn < BY_HAND and job.hook_of is None:
             planned = attempt.run.fire_time + start_delay(job, HOST)
             assert now >= planned, f"before its delay: {attempt}"
 
@@ -930,7 +924,9 @@ class World(RuleBasedStateMachine):
     def check_hook(self, records: list[Record]) -> None:
         """CRON_ON_FAILURE: of a Run that has failed for good, for the first time; of no other."""
         assert self.engine
-        hooks = [each for each in records if isinstance(each, RecordRun) and is_hook(each.job)]
+        hooks = [
+            each for each in records if isinstance(each, RecordRun) and each.job.hook_of is not None
+        ]
         failed = [
             record
             for record in records
@@ -965,7 +961,7 @@ class World(RuleBasedStateMachine):
                 same = [job for job in holders if job.user == live.job.user]
                 assert len(same) >= (self.limits.user_running or 0)
             elif live.why.startswith("limits.starts"):
-                assert admission.patience() < float("inf")
+                assert admission.recheck_after() < float("inf")
             else:
                 assert live.why == admission.closed or live.why.startswith(("as many", "pools."))
 

@@ -17,7 +17,6 @@ from pycron.engine.actions import (
     Stop,
     Withdraw,
 )
-from pycron.engine.admission import UNLIMITED, Limits
 from pycron.engine.claim_ahead import CLAIM_AHEAD
 from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
@@ -39,7 +38,8 @@ from pycron.engine.events import (
     TableRemoved,
     Tick,
 )
-from pycron.engine.policy import failure_hook_id
+from pycron.engine.failure_hook import failure_hook_id
+from pycron.engine.limits import UNLIMITED, Limits
 from pycron.engine.states import State
 from pycron.model.job import Job
 from pycron.model.pause import ALL, Pause, Scope

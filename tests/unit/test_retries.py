@@ -24,7 +24,7 @@ from pycron.engine.events import (
     TableRemoved,
     Tick,
 )
-from pycron.engine.policy import is_retryable, past_retrying, retry_delay
+from pycron.engine.retries import is_retryable, retry_delay, too_late_to_retry
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings
@@ -110,9 +110,9 @@ def test_jitter_spreads_the_retries_of_many_runs() -> None:
 
 def test_a_duration_limits_the_retries() -> None:
     settings = Settings(retry_until=3600)
-    assert past_retrying(settings, NOON, NOON + 3600) is None
-    assert past_retrying(settings, NOON, NOON + 3601)
-    assert past_retrying(Settings(retry_until="never"), NOON, NOON + 10**6) is None
+    assert too_late_to_retry(settings, NOON, NOON + 3600) is None
+    assert too_late_to_retry(settings, NOON, NOON + 3601)
+    assert too_late_to_retry(Settings(retry_until="never"), NOON, NOON + 10**6) is None
 
 
 # ---- the engine
