@@ -24,12 +24,11 @@ from pycron.control.service import Service
 from pycron.control.user_tables import UserTableRequests, UserTables
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.recovery import Recovery
-from pycron.engine.actions import Action, Go, Log, Record, RunnerAction
+from pycron.engine.actions import Action, Log, Record, RunnerAction
 from pycron.engine.cursor import starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now, Pressure, StopStarting, Tick, ZonesChanged
 from pycron.engine.log_events import Event
-from pycron.engine.runs import HEAD
 from pycron.executor.commands import Commands
 from pycron.executor.link import RunnerLink
 from pycron.protocol.framing import Message
@@ -118,7 +117,10 @@ class Daemon:
             setup.paths, self._selector, self._commands.met, self._commands.heard, self._log
         )
         self._recorder = Recorder(
-            self._store, self._runner.acknowledge, self._recovery.resume_late, self._log
+            self._store,
+            lambda ended: self._runner.acknowledge([str(attempt) for attempt in ended]),
+            self._recovery.resume_late,
+            self._log,
         )
         self._housekeeping = Housekeeping(
             self._store,
