@@ -1,7 +1,7 @@
 """Never twice, never lost: SIGKILL before every kind of system call, judged by the commands' marks.
 
 Three machines live and die at the same time, each in a thread of its own; the tests judge what is
-left of them. PYCRON_CRASH_KILLS says how many times each victim dies (default: 200).
+left of them.
 """
 
 import fcntl
@@ -29,9 +29,13 @@ from pycron.system import unix_sockets
 from tests.support.failpoints import Failpoint, KilledProgram, failpoints
 from tests.support.running_daemon import RunningDaemon, alive
 from tests.support.running_runner import starters_of
+from tests.support.thoroughness import number_of
 from tests.support.waiting import until
 
-KILLS = int(os.environ.get("PYCRON_CRASH_KILLS", "200"))
+# How many times each victim dies
+KILLS = number_of(quick=10, thorough=600)
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("crash")]  # one fixture for the module
 
 # Before which calls the daemon dies, and at the latest before which one of them.
 DAEMON = {

@@ -2,10 +2,9 @@
 
 A machine of dictionaries stands for the store, the runner, and the daemon between them, which is as
 short as it can be and does what pycron/daemon.py does in the same order. After each step it is
-checked that nothing ran twice or went missing. PYCRON_MODEL_EXAMPLES: how many lives are tried.
+checked that nothing ran twice or went missing.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from functools import cache
 from itertools import count, takewhile
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -90,8 +90,11 @@ from pycron.model.settings import Settings, job_limit
 from pycron.schedule.expressions import Reboot
 from pycron.schedule.fire_times import fire_times, follows_the_wall
 from pycron.schedule.zone import UTC, Zone
+from tests.support.thoroughness import number_of
 
-EXAMPLES = int(os.environ.get("PYCRON_MODEL_EXAMPLES", "300"))
+pytestmark = pytest.mark.slow
+
+LIVES = number_of(quick=100, thorough=3000)
 
 BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
 HOST = "host"
@@ -1006,7 +1009,7 @@ class Lifetime:
 TestWorld = World.TestCase
 TestWorld.settings = settings(
     deadline=None,
-    max_examples=EXAMPLES,
+    max_examples=LIVES,
     stateful_step_count=50,
     suppress_health_check=list(HealthCheck),
 )
