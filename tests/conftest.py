@@ -1,16 +1,79 @@
-"""For all tests."""
+"""Options, fixtures and checks for all tests.
 
+`--thorough` repeats the random tests more often and runs the long ones, too. The tests may run in
+parallel (`-n auto`): a test with an `xdist_group` runs in the same process as the others of its
+group, one after the other. All tests with the mark `root` are one group, because they share
+accounts of the machine and find processes by user.
+"""
+
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support import remaining_processes, thoroughness
 from tests.support.user_daemon import UserDaemon
 
 # Speed is measured in bench/, never asserted by the clock of a machine that may be busy.
-settings.register_profile("pycron", deadline=None)
-settings.load_profile("pycron")
+settings.register_profile("quick", deadline=None, max_examples=60)
+settings.register_profile("thorough", deadline=None, max_examples=600)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough", action="store_true",
+        help="repeat the random tests more often, and run the tests that take minutes",
+    )  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`-n` alone would spread the tests of a group over all processes."""
+    if config.getoption("numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    thoroughness.set_thorough(config.getoption("--thorough"))
+    settings.load_profile("thorough" if thoroughness.is_thorough() else "quick")
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ[remaining_processes.VARIABLE] += f".{worker}"
+    else:
+        os.environ[remaining_processes.VARIABLE] = secrets.token_hex(8)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.xdist_group("root"))
+        if item.get_closest_marker("thorough") and not thoroughness.is_thorough():
+            item.add_marker(pytest.mark.skip(reason="only with --thorough"))
+    # The longest first: else one process would be busy with them when the others have ended.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield
+    remaining = remaining_processes.end_remaining_processes(
+        os.environ[remaining_processes.VARIABLE], tmp_path_factory.getbasetemp()
+    )
+    if remaining:
+        pytest.fail(remaining_processes.describe(remaining), pytrace=False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With `-n`: a worker that has died has left its processes to this one."""
+    if "PYTEST_XDIST_WORKER" in os.environ or not session.config.getoption("numprocesses", None):
+        return
+    run = os.environ[remaining_processes.VARIABLE]
+    if remaining := remaining_processes.end_remaining_processes(f"{run}."):
+        print("\n" + remaining_processes.describe(remaining))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""Never twice, never lost: SIGKILL before every kind of system call, judged by the commands' marks.
+"""Never twice, never lost: daemons and runners are killed before every kind of system call.
 
-Three machines live and die at the same time, each in a thread of its own; the tests judge what is
-left of them. PYCRON_CRASH_KILLS says how many times each victim dies (default: 200).
+Three machines run at the same time, each in a thread of its own: in one the daemon is killed again
+and again, in one the runner, in one both. Each command writes marks into a file. The tests compare
+the marks with the record of each machine.
 """
 
 import fcntl
@@ -29,11 +30,15 @@ from pycron.system import unix_sockets
 from tests.support.failpoints import Failpoint, KilledProgram, failpoints
 from tests.support.running_daemon import RunningDaemon, alive
 from tests.support.running_runner import starters_of
+from tests.support.thoroughness import number_of
 from tests.support.waiting import until
 
-KILLS = int(os.environ.get("PYCRON_CRASH_KILLS", "200"))
+# How many times each victim dies
+KILLS = number_of(quick=10, thorough=600)
 
-# Before which calls the daemon dies, and at the latest before which one of them.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("crash")]  # one fixture for the module
+
+# The system calls before which the daemon is killed, and the highest count of each call.
 DAEMON = {
     "pwrite64": 300,  # the store's writes
     "fdatasync": 30,
@@ -43,11 +48,11 @@ DAEMON = {
     "write": 100,  # the log
     "epoll_wait": 40,
 }
-# Where a runner has to be started.
+# The same for the start of a runner, which the daemon does.
 NO_RUNNER = {"unlink": 4, "bind": 2, "connect": 3, "clone,clone3,vfork": 1}
 RUNNER = {
     "clone,clone3,vfork": 80,  # spawns
-    "rt_sigprocmask": 160,  # the last call before a spawn and the first one after it
+    "rt_sigprocmask": 160,  # the last call before a spawn and the first call after it
     "pipe2": 80,
     "wait4": 120,
     "sendto": 100,  # messages
@@ -56,16 +61,16 @@ RUNNER = {
     "epoll_wait": 100,
     "close": 400,
 }
-PATIENCE = 1.5  # seconds until a victim that has not come to its failpoint dies where it is
+PATIENCE = 1.5  # seconds until a victim that has not reached its failpoint is killed anyway
 
-HUNT = 0.05  # chance of each look at a runner's life that one of its starters dies
+KILL_A_STARTER = 0.05  # chance, each time that a runner is looked at, to kill a starter of it
 
 RUNNING = 50
 POOL = 3
 CONFIG = f"[limits]\nrunning = {RUNNING}\n[pools]\nnarrow = {POOL}\n"
 RETRIES = 2
-LEAST_DELAY = 0.5  # seconds: a delay of one, of which CRON_RETRY_JITTER may take the half
-ENOUGH = 70  # kills, to come by every kind of call
+LEAST_DELAY = 0.5  # seconds: CRON_RETRY_DELAY is 1, and CRON_RETRY_JITTER may take half of it
+ENOUGH = 70  # kills, with which every kind of call is reached
 
 CUT_SHORT = "killed while it was being started"
 REPLACED = "replaced by the next fire time"
@@ -73,24 +78,25 @@ SUPERSEDED = {
     "the next fire time came before the retry",
     "the next fire time has come: no retry",
 }
-TERMINATED = 143  # what a command says that is told to end
+TERMINATED = 143  # exit status of a command that ends because of SIGTERM
 
 Row = dict[str, Any]
 End = tuple[str, int | None, int | None]  # outcome, exit status, signal
 
 
 def mark(word: str, *more: object) -> str:
-    """A shell command that leaves a mark, in one write to the end of the file of all marks."""
+    """A shell command that appends a mark to the file of all marks, in one write."""
     return f"echo {word} $CRON_RUN_ID.$CRON_ATTEMPT {' '.join(map(str, more))} >>$MARKS"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Jobs that are alike; each of them takes the next one of the intervals and durations.
+    """Jobs with the same settings. They take the intervals and durations (seconds) in turn.
 
-    `status` is the exit status, or the signal that ends it, below 0. `most`: how many Attempts of
-    one Job may run at once. `ended`: the outcome of an Attempt that is told to end. `unbegun`: the
-    outcome of a Run without an Attempt, and a part of its reason.
+    status: the exit status of the command, or the negative number of the signal that ends it.
+    most: how many Attempts of one Job may run at once.
+    ended: the outcome of an Attempt that gets SIGTERM.
+    unbegun: the outcome of a Run without an Attempt, and a part of its reason.
     """
 
     name: str
@@ -111,7 +117,7 @@ class Kind:
     def lines(self) -> Iterator[str]:
         for number in range(self.jobs):
             interval = self.interval(number)
-            # Without a star in its first two fields a Job is fixed: in another queue than the rest.
+            # A Job without a star in its first two fields is fixed: the daemon plans it apart.
             schedule = "0-59 0-23 * * *" if interval == _MINUTE else f"@every {interval}s"
             command = self._command(self.seconds[number % len(self.seconds)])
             yield f"CRON_NAME={self.name}-{number} {self.settings} {schedule} {command}\n"
@@ -121,23 +127,23 @@ class Kind:
         if self.ended is None:
             ending = f"exit {self.status}" if self.status >= 0 else f"kill {self.status} $$"
             return f"{begin} sleep {seconds}; {mark('end', self.status)}; {ending}"
-        # From the end of its sleep on it can't be told any more: one mark says how it ended.
+        # After its sleep, the command ignores SIGTERM: so it leaves one mark of its end.
         trap = f"trap '{mark('end', TERMINATED)}; exit {TERMINATED}' TERM;"
         return f"{trap} {begin} sleep {seconds} & wait; trap '' TERM; {mark('end', 0)}"
 
     def ends(self, marks: list[str]) -> list[End]:
-        """How an Attempt may have ended whose command has left these marks."""
+        """The possible ends of an Attempt whose command has left these marks."""
         if marks == ["start", f"end {self.status}"] and self.ended != "timed_out":
             if self.status < 0:
                 return [("killed", None, -self.status)]
             own = "failed" if self.status else "succeeded"
-            # It may have been told to end when it could not be told any more.
+            # It may have got SIGTERM when it ignored the signal already.
             return [(outcome, self.status, None) for outcome in (own, self.ended) if outcome]
         if self.ended is None:
             return []
         if marks in (["start", f"end {TERMINATED}"], [f"end {TERMINATED}"]):
             return [(self.ended, TERMINATED, None)]
-        if not marks:  # told before it could set its trap, or before it was started at all
+        if not marks:  # it got SIGTERM before it could set its trap, or was never started
             never = [("cancelled", None, None)] if self.ended == "cancelled" else []
             return [(self.ended, None, signal.SIGTERM), *never]
         return []
@@ -162,7 +168,7 @@ KINDS = (
          unbegun=("skipped", "(CRON_CONCURRENCY=queue)")),
     Kind("replace", 10, (2, 3), (0.2, 2.5, 10), "CRON_CONCURRENCY=replace", most=1,
          ended="cancelled", unbegun=("skipped", REPLACED)),
-    # Without a deadline it would be minutes behind at the end, where the machine is slow.
+    # On a slow machine and without a deadline, its Runs would start minutes late at the end.
     Kind("two", 6, (1, 2), (0.6, 2.2), "CRON_MAX_RUNNING=2 CRON_START_DEADLINE=20s", most=2,
          unbegun=("missed", "seconds late; CRON_START_DEADLINE is 20")),
     Kind("timeout", 6, (5,), (20,), "CRON_TIMEOUT=1s", ended="timed_out"),
@@ -182,7 +188,7 @@ def kind_of(job: str) -> Kind:
 
 
 class Machine:
-    """A daemon and its runner, of which one or both die again and again, on one state directory."""
+    """A daemon and its runner on one state directory. One or both are killed again and again."""
 
     def __init__(self, directory: Path, victim: str) -> None:
         self.state = directory / "state"
@@ -213,7 +219,9 @@ class Machine:
         self.daemon = self.start()
 
     def _python_path(self) -> str:
-        """The daemon's, with what makes it take the doomed one's script for its interpreter."""
+        """PYTHONPATH of the daemon. With it, the daemon starts the runner through the script of
+        killed_runners.
+        """
         custom = self.directory / "custom"
         custom.mkdir()
         (custom / "sitecustomize.py").write_text(
@@ -222,7 +230,7 @@ class Machine:
         return os.pathsep.join(filter(None, [str(custom), os.environ.get("PYTHONPATH")]))
 
     def start(self) -> RunningDaemon:
-        """A daemon with a log of its own: that of a killed one may end within a line."""
+        """Start a daemon with a new log: the log of a killed daemon may end within a line."""
         self._starts += 1
         return RunningDaemon(
             ["--foreground", "--table", self.directory / "table",
@@ -233,34 +241,37 @@ class Machine:
         )  # fmt: skip
 
     def _keep_up(self) -> None:
-        """Start the daemon again where it has ended, as a service manager would."""
+        """Start the daemon again if it has ended, as a service manager would."""
         assert not self._abandoned
         if self.daemon.process.poll() is not None:
             self.daemon = self.start()
 
-    def live_and_die(self) -> int:
-        """As often as its victims are to die, and once more to the end.
+    def run_with_kills(self) -> int:
+        """Run and kill KILLS times, then run once more to the end.
 
-        The instant up to which everything is on record.
+        Returns the instant up to which everything is on record.
         """
         for number in range(1, KILLS + 1):
             self.kill(number)
-        last = self.survive()
+        last = self.run_without_kills()
         until(lambda: self.has_come_to(last), patience=120)
         self.stop()
         return last
 
     def kill(self, number: int) -> None:
-        """The victims' death of this number, from 1: one at its failpoint, the other with it."""
+        """Kill the victims for the `number`-th time: one at its failpoint, then the other."""
         first = self._victims[0]
-        until(lambda: self._births(first) >= number, patience=30)
-        if not self._one_dies(number):
+        until(lambda: self._starts_of(first) >= number, patience=30)
+        if not self._one_is_killed(number):
             first.kill()
         if len(self._victims) > 1:
-            until(self._are_dead)
+            until(self._all_are_dead)
 
-    def _one_dies(self, number: int) -> bool:
-        """Wait for it, but not for ever. A daemon starts another runner, which is not to be hit."""
+    def _one_is_killed(self, number: int) -> bool:
+        """Wait at most PATIENCE for the death of a victim.
+
+        A new start counts as well: the daemon may have started the next runner already.
+        """
         first = self._victims[0]
         seen = {first}
         deadline = time.monotonic() + PATIENCE
@@ -269,51 +280,51 @@ class Machine:
             if seen - alive or first.starts() > number:
                 return True
             seen |= alive
-            if self.killed_runners in alive and self._chance.random() < HUNT:
+            if self.killed_runners in alive and self._chance.random() < KILL_A_STARTER:
                 self._kill_a_starter()
             time.sleep(0.005)
         return False
 
     def _kill_a_starter(self) -> None:
-        """One of those that the runner has at the moment, at work or waiting for their word."""
+        """Kill one of the starters that the runner has at the moment."""
         runner = self.killed_runners.pid
         starters = starters_of(runner)
         if not starters:
             return
         starter = self._chance.choice(starters)
-        with suppress(OSError):  # it has ended by now
+        with suppress(OSError):  # it has ended
             handle = os.pidfd_open(starter)
             try:
-                if starter in starters_of(runner):  # and not another one of its pid
+                if starter in starters_of(runner):  # the pid is not reused
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
                     self.hit_starters.append(starter)
             finally:
                 os.close(handle)
 
-    def _are_dead(self) -> bool:
-        """Kill those that aren't: a runner may just be coming up."""
+    def _all_are_dead(self) -> bool:
+        """Kill the victims that are alive: a runner may just have been started."""
         for victim in self._victims:
             victim.kill()
         return not any(victim.alive for victim in self._victims)
 
-    def _births(self, victim: KilledProgram) -> int:
+    def _starts_of(self, victim: KilledProgram) -> int:
         self._keep_up()
         return victim.starts()
 
-    def survive(self) -> int:
-        """From now on they live; an instant after all Jobs of some seconds have been due again."""
+    def run_without_kills(self) -> int:
+        """Stop killing. Returns an instant before which all short intervals are over."""
         for victim in self._victims:
             victim.stop_killing()
         intervals = {every for kind in KINDS for every in kind.every} - {_MINUTE}
         return int(time.time()) + max(intervals) + 1
 
     def stop(self) -> None:
-        """What runs may end; no other Run begins."""
+        """End the daemon. Commands that run may end, and no other Run begins."""
         self.daemon.signal(signal.SIGTERM)
         assert self.daemon.wait() == 0
 
     def has_come_to(self, instant: int) -> bool:
-        """Whether all that was due by then is on record, and has ended."""
+        """Whether all Runs that were due by then are on record and have ended."""
         self._keep_up()
         (cursor,) = self.rows("SELECT value FROM meta WHERE key = 'cursor'")
         alive = "SELECT 1 FROM runs WHERE fire_time <= ? AND outcome IS NULL LIMIT 1"
@@ -321,14 +332,14 @@ class Machine:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """A failure in here says where the machine has got to."""
+        """Add the state of the machine to the message of a failure."""
         try:
             yield
         except AssertionError as error:
-            error.add_note("\n".join(self._whereabouts()))
+            error.add_note("\n".join(self._state_now()))
             raise
 
-    def _whereabouts(self) -> Iterator[str]:
+    def _state_now(self) -> Iterator[str]:
         yield f"in {self.directory}, after {self._starts} daemons, the last of which said"
         log = (self.directory / f"log{self._starts}").read_text().splitlines()
         yield from [line for line in log if "attempt" not in line][-20:]
@@ -346,23 +357,23 @@ class Machine:
         yield from map(str, self.rows(alive))
 
     def abandon(self) -> None:
-        """Whatever it waits for, it waits no longer, and starts nothing more."""
+        """Make run_with_kills() fail instead of starting another daemon."""
         self._abandoned = True
 
     def end(self) -> None:
-        """Whatever is left of it ends; nobody starts it again."""
+        """Kill all processes of this machine."""
         until(lambda: not self._kill_all(), patience=30)
         self.daemon.wait()
 
     def _kill_all(self) -> list[int]:
-        """Those that were there: they may just have started others."""
+        """Kill the processes and return their pids: they may just have started others."""
         found = self.processes()
         for process in found:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         return found
 
-    # ---- what is left of them
+    # ---- the evidence
 
     def rows(self, query: str, *values: object) -> list[Row]:
         with closing(sqlite3.connect(self.state / "pycron.db", timeout=30)) as db:
@@ -370,14 +381,14 @@ class Machine:
             return [dict(row) for row in db.execute(query, values)]
 
     def processes(self) -> list[int]:
-        """All that have a file in this directory open, or its name in their environment."""
+        """All processes with an open file in this directory, or its name in their environment."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 texts = [os.readlink(file) for file in (process / "fd").iterdir()]
                 texts.append((process / "environ").read_text(errors="replace"))
             except OSError:
-                continue  # it has ended, or is another user's
+                continue  # the process has ended, or it is another user's
             if any(str(self.directory) in text for text in texts):
                 found.append(int(process.name))
         return found
@@ -391,7 +402,7 @@ VICTIMS = ("daemon", "runner", "both")
 def trials(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, tuple[Machine, Future[int]]]]:
-    """For each victim a machine, and what live_and_die() will have returned."""
+    """For each victim its machine, and the future result of run_with_kills()."""
     machines: dict[str, Machine] = {}
     with ExitStack() as ends, ThreadPoolExecutor(len(VICTIMS)) as threads:
         try:
@@ -399,7 +410,7 @@ def trials(
                 machines[victim] = Machine(tmp_path_factory.mktemp(victim), victim)
                 ends.callback(machines[victim].end)
             yield {
-                victim: (machine, threads.submit(machine.live_and_die))
+                victim: (machine, threads.submit(machine.run_with_kills))
                 for victim, machine in machines.items()
             }
         finally:
@@ -408,7 +419,7 @@ def trials(
 
 
 class Evidence:
-    """The record of what was due by an instant, beside the marks that the commands left."""
+    """The record of the Runs that were due by an instant, and the marks of their commands."""
 
     def __init__(self, machine: Machine, until: int) -> None:
         self.until = until
@@ -425,15 +436,15 @@ class Evidence:
         }
         self.gaps = machine.rows("SELECT * FROM gaps")
         self.output = machine.state / "output"
-        # Later marks than that instant are of Runs that were due later.
+        # Marks of Runs that were due later are left out.
         marks = [line.split() for line in machine.marks.read_text().splitlines()]
         self.marks = [mark for mark in marks if _fire_time(mark[1]) <= until]
-        self._said: dict[str, list[str]] = {}
+        self._marks_of: dict[str, list[str]] = {}
         for word, attempt, *more in self.marks:
-            self._said.setdefault(attempt, []).append(" ".join([word, *more]))
+            self._marks_of.setdefault(attempt, []).append(" ".join([word, *more]))
 
     def of_kind(self, kind: Kind) -> dict[str, Row]:
-        """The Runs of the entries of a kind, not those of their hooks."""
+        """The Runs of the Jobs of a kind, without those of their failure hooks."""
         return {
             run_id: run
             for run_id, run in self.runs.items()
@@ -454,7 +465,7 @@ class Evidence:
 
     @property
     def cut_short(self) -> set[str]:
-        """Whose starter was killed when it was about to become them: they may have begun."""
+        """Attempts whose starter was killed during the start: their commands may have begun."""
         return {
             name
             for name, attempt in self.attempts.items()
@@ -464,12 +475,12 @@ class Evidence:
     def marked(self, word: str) -> Counter[str]:
         return Counter(mark[1] for mark in self.marks if mark[0] == word)
 
-    def said(self, attempt: str) -> list[str]:
+    def marks_of(self, attempt: str) -> list[str]:
         """The marks of an Attempt, in their order."""
-        return self._said.get(attempt, [])
+        return self._marks_of.get(attempt, [])
 
     def about(self, *names: str) -> str:
-        """All that is known of these Runs, or of those of these Attempts."""
+        """The evidence about these Runs, or about the Runs of these Attempts, as text."""
         return "\n".join(line for name in names for line in self._all_about(_run_of(name)))
 
     def _all_about(self, run_id: str) -> Iterator[str]:
@@ -482,7 +493,7 @@ class Evidence:
 
 
 def _run_of(name: str) -> str:
-    """The run_id in the name of an Attempt, or that itself."""
+    """The run_id in the name of an Attempt. A run_id is returned unchanged."""
     return name.partition(".")[0]
 
 
@@ -491,7 +502,7 @@ def _fire_time(attempt: str) -> int:
 
 
 def check_nothing_twice(evidence: Evidence) -> None:
-    """No Attempt was started twice, and none that isn't on record."""
+    """No Attempt was started twice, and none without a record."""
     for word in ("start", "hook"):
         started = evidence.marked(word)
         twice = [attempt for attempt, times in started.items() if times > 1]
@@ -501,7 +512,7 @@ def check_nothing_twice(evidence: Evidence) -> None:
 
 
 def check_nothing_lost(evidence: Evidence) -> None:
-    """Every fire time from the first one on has its Run, or lies where the record says why not."""
+    """Every fire time from the first one on has its Run, or lies in a recorded gap."""
     first = min(run["fire_time"] for run in evidence.runs.values())  # some are due each second
     passed_over = {
         (second, bool(gap["wall"]))
@@ -526,7 +537,7 @@ def check_nothing_lost(evidence: Evidence) -> None:
 
 
 def check_ends(evidence: Evidence) -> None:
-    """Every Run has an end: that of its last Attempt, or a reason why there was none."""
+    """Every Run has the Outcome of its last Attempt, or a reason why it had no Attempt."""
     for run_id, run in evidence.runs.items():
         attempts = evidence.attempts_of(run_id)
         if attempts:
@@ -540,12 +551,12 @@ def check_ends(evidence: Evidence) -> None:
 
 
 def check_exit_statuses(evidence: Evidence) -> None:
-    """What is on record of an Attempt is what its command said: status and output."""
+    """The recorded exit status and output of each Attempt are those of its command."""
     apart = evidence.lost | evidence.cut_short
     for name, attempt in evidence.attempts.items():
         if name in apart:
             continue
-        job, said = evidence.job_of(name), evidence.said(name)
+        job, said = evidence.job_of(name), evidence.marks_of(name)
         end = attempt["outcome"], attempt["exit_status"], attempt["signal"]
         if is_hook(job):
             assert end == ("succeeded", 0, None), evidence.about(name)
@@ -570,8 +581,8 @@ def _output(evidence: Evidence, attempt: str) -> str:
         return ""
 
 
-def check_what_is_not_known(evidence: Evidence, hit_starters: Iterable[int]) -> None:
-    """Of what is lost nothing is pretended. A killed starter cuts one Attempt short at the most."""
+def check_lost_and_cut_short(evidence: Evidence, hit_starters: Iterable[int]) -> None:
+    """A lost Attempt has no exit status. A killed starter cuts at most one Attempt short."""
     for name in evidence.lost:
         attempt = evidence.attempts[name]
         assert (attempt["exit_status"], attempt["signal"]) == (None, None), evidence.about(name)
@@ -584,7 +595,7 @@ def check_what_is_not_known(evidence: Evidence, hit_starters: Iterable[int]) -> 
 
 
 def check_retries_and_hooks(evidence: Evidence) -> None:
-    """What has failed was tried as often as the table says, and its hook has run once."""
+    """A failed Run was tried as often as the table says, and its failure hook has run once."""
     hooks = Counter(
         (run["name"], run["fire_time"]) for run in evidence.runs.values() if is_hook(run["name"])
     )
@@ -605,7 +616,7 @@ def check_retries_and_hooks(evidence: Evidence) -> None:
         assert run["dead"] == all_tried, evidence.about(run_id)
         if not all_tried:
             assert kind_of(run["name"]) is KIND["next"], evidence.about(run_id)
-            # Where the record has another reason to give, that is how the last Attempt ended.
+            # Without such a reason, the record gives the reason of the last Attempt.
             reasons = SUPERSEDED | {attempts[-1]["reason"]}
             assert run["reason"] in reasons - {None}, evidence.about(run_id)
     told = Counter(mark[2] for mark in evidence.marks if mark[0] == "hook")
@@ -614,7 +625,7 @@ def check_retries_and_hooks(evidence: Evidence) -> None:
 
 
 def check_retry_times(evidence: Evidence) -> None:
-    """No retry begins before its delay is over. When a lost Attempt ended, nobody knows."""
+    """No retry begins before its delay is over. The end of a lost Attempt is not known."""
     for run_id in evidence.runs:
         attempts = evidence.attempts_of(run_id)
         for before, after in pairwise(attempts):
@@ -624,10 +635,10 @@ def check_retry_times(evidence: Evidence) -> None:
 
 
 def check_limits(evidence: Evidence, victim: str) -> None:
-    """No limit was exceeded at any time, by those that the daemon could know of.
+    """No limit was ever exceeded by the Attempts of which the daemon could know.
 
-    The marks are in the order in which they were made, and a command runs longer than from its
-    first to its last one: so nothing depends on a clock.
+    The marks are in the order in which the commands wrote them, and a command runs longer than
+    from its first mark to its last: so this check depends on no clock.
     """
     known = set(evidence.marked("start")) - evidence.lost - evidence.cut_short
     running: dict[str, list[str]] = defaultdict(list)
@@ -648,23 +659,23 @@ def check_limits(evidence: Evidence, victim: str) -> None:
     assert len(most["pool"]) == POOL, evidence.about(*most["pool"])
     for kind in KINDS:
         reached = max((most[f"{kind.name}-{number}"] for number in range(kind.jobs)), key=len)
-        # A place in the line is not on record: where daemons die as fast as their commands do, on a
-        # slow machine, none of these may come to begin and be heard of.
+        # The order of the queue is not on record. If daemons are killed as fast as their commands
+        # end, on a slow machine, no Run of this kind may begin and stay known.
         if victim == "both" and kind is KIND["replace"] and not reached:
             continue
         assert kind.most is None or len(reached) == kind.most, evidence.about(*reached)
 
 
 def check_nothing_left(machine: Machine) -> None:
-    """No process, no lock, nobody at the runner's socket."""
+    """No process, no lock, and no listener at the runner's socket is left."""
     until(lambda: not machine.processes(), patience=30)
     with (machine.state / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    # A process that ends has no files any more, for all that /proc says, before it has closed them.
-    until(lambda: not _is_anybody_at(machine.state / "runner.sock"))
+    # In /proc, a process that ends has no files any more before it has closed them.
+    until(lambda: not _has_a_listener(machine.state / "runner.sock"))
 
 
-def _is_anybody_at(socket: Path) -> bool:
+def _has_a_listener(socket: Path) -> bool:
     try:
         unix_sockets.connect(str(socket), 1).close()
     except (FileNotFoundError, ConnectionRefusedError):
@@ -672,9 +683,9 @@ def _is_anybody_at(socket: Path) -> bool:
     return True
 
 
-def check_all_were_hit(killed_program: KilledProgram, kinds: dict[str, int]) -> None:
+def check_every_call_was_hit(killed_program: KilledProgram, kinds: dict[str, int]) -> None:
     deaths = Counter(killed_program.killed_before())
-    print("died before", dict(deaths))
+    print("killed before", dict(deaths))
     if KILLS >= ENOUGH:
         assert not [calls for calls in kinds if not any(deaths[call] for call in calls.split(","))]
 
@@ -693,25 +704,27 @@ def test_killed_before_every_kind_of_call(
     check_nothing_lost(evidence)
     check_ends(evidence)
     check_exit_statuses(evidence)
-    check_what_is_not_known(evidence, machine.hit_starters)
+    check_lost_and_cut_short(evidence, machine.hit_starters)
     check_retries_and_hooks(evidence)
     check_retry_times(evidence)
     check_limits(evidence, victim)
-    if victim == "daemon":  # then everything is known
+    if victim == "daemon":  # the runner has lived and knows everything
         assert not evidence.lost, evidence.about(*evidence.lost)
         assert not machine.hit_starters
     else:
         print("starters hit", len(machine.hit_starters))
         assert machine.hit_starters
     if victim == "runner":
-        check_all_were_hit(machine.killed_runners, RUNNER)
+        check_every_call_was_hit(machine.killed_runners, RUNNER)
     else:
-        check_all_were_hit(machine.killed_daemons, DAEMON if victim == "daemon" else NO_RUNNER)
+        check_every_call_was_hit(
+            machine.killed_daemons, DAEMON if victim == "daemon" else NO_RUNNER
+        )
 
 
 @needs_strace
-def test_what_was_recorded_and_not_handed_over_is_started(tmp_path: Path) -> None:
-    """By the next daemon, although no runner is left: the last one had nothing to wait for."""
+def test_a_recorded_attempt_that_no_runner_got_is_started(tmp_path: Path) -> None:
+    """The next daemon starts it, although no runner is left: the old runner had no commands."""
     marks = tmp_path / "marks"
     table = tmp_path / "table"
     table.write_text(f"@every 3s echo $CRON_RUN_ID >>{marks}\n")

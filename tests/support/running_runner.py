@@ -134,7 +134,7 @@ class RunningRunner:
 
     def reconnect(self) -> dict[str, Message]:
         """Connect again; the Attempts that the runner knows, by id."""
-        self.client = until(self._find)  # type: ignore[assignment]
+        self.client = until(self._find)
         self.selector.register(self.client, selectors.EVENT_READ)
         self.messages = []
         return {message["id"]: message for message in self.client.known}

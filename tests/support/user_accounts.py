@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.remaining_processes import VARIABLE
+from tests.support.waiting import until
+
 
 @dataclass(frozen=True)
 class UserAccount:
@@ -27,6 +30,7 @@ class UserAccount:
             "HOME": str(self.home),
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(Path(__file__).parents[2]),
+            VARIABLE: os.environ[VARIABLE],
             **more,
         }
 
@@ -52,11 +56,18 @@ def real_user(name: str) -> pwd.struct_passwd:
     """
     if not _can_be_run_by_others(Path(sys.executable)):
         pytest.skip(f"{sys.executable} can't be run by other users: use one under /usr or /opt")
+    if account := _account(name):
+        return account
+    # It fails if another process that runs tests is just doing the same.
+    subprocess.run(["useradd", "--create-home", name], check=False)
+    return until(lambda: _account(name))
+
+
+def _account(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        subprocess.run(["useradd", "--create-home", name], check=True)
-        return pwd.getpwnam(name)
+        return None
 
 
 def _can_be_run_by_others(program: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pycron.system import paths
 from tests.support.isolated_system import PRIVATE
+from tests.support.remaining_processes import VARIABLE
 from tests.support.running_daemon import RunningDaemon, program
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,11 @@ class Version:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": os.defpath, "PYTHONPATH": str(self.path or "")}
+        return {
+            "PATH": os.defpath,
+            "PYTHONPATH": str(self.path or ""),
+            VARIABLE: os.environ[VARIABLE],
+        }
 
 
 OURS = Version(path=CHECKOUT)

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], patience: float = 10) -> T:
+def until(condition: Callable[[], T | None], patience: float = 10) -> T:
     """The first true value that the condition returns.
 
     AssertionError if it has returned none after `patience` seconds.

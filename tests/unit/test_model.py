@@ -1,11 +1,10 @@
 """The engine in a world that goes wrong at any point: daemons crash, clocks jump.
 
 Dictionaries stand for the store and the runner. Between them is the daemon's own Turn with the real
-engine, which knows its world only through ports. After each step it is
-checked that nothing ran twice or went missing. PYCRON_MODEL_EXAMPLES: how many lives are tried.
+engine, which knows its world only through ports. After each step it is checked that nothing ran
+twice or went missing.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from functools import cache
 from itertools import count
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -85,8 +85,11 @@ from pycron.model.settings import Settings, job_limit
 from pycron.schedule.expressions import Reboot
 from pycron.schedule.fire_times import fire_times, follows_the_wall
 from pycron.schedule.zone import UTC, Zone
+from tests.support.thoroughness import number_of
 
-EXAMPLES = int(os.environ.get("PYCRON_MODEL_EXAMPLES", "300"))
+pytestmark = pytest.mark.slow
+
+LIVES = number_of(quick=100, thorough=3000)
 
 BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
 HOST = "host"
@@ -1032,7 +1035,7 @@ class Lifetime:
 TestWorld = World.TestCase
 TestWorld.settings = settings(
     deadline=None,
-    max_examples=EXAMPLES,
+    max_examples=LIVES,
     stateful_step_count=50,
     suppress_health_check=list(HealthCheck),
 )

@@ -1,0 +1,45 @@
+# What a developer runs often. PYTHON is the interpreter of a virtual environment with '.[dev]';
+# `make .venv/bin/python` makes one.
+PYTHON ?= .venv/bin/python
+BIN = $(dir $(PYTHON))
+
+.PHONY: test test-all one lint bench docs dist
+
+# The tests that README names: a few minutes.
+test: $(PYTHON)
+	$(PYTHON) -m pytest -q -n auto
+
+# Also the tests that take minutes, and more random examples: as root the system tests, too.
+test-all: $(PYTHON)
+	$(PYTHON) -m pytest -q -n auto --thorough
+
+# One file or one test, with its output: make one T=tests/unit/test_zone.py
+one: $(PYTHON)
+	$(PYTHON) -m pytest -x -vv $(T)
+
+# The checks of .pre-commit-config.yaml.
+lint: $(PYTHON)
+	$(BIN)ruff format --check .
+	$(BIN)ruff check .
+	$(BIN)mypy
+	PYTHONPATH=. $(BIN)lint-imports
+
+# Figures for bench/README.md: only on a machine that has nothing else to do.
+bench: $(PYTHON)
+	$(PYTHON) bench/schedules.py
+	$(PYTHON) bench/history.py
+	$(PYTHON) bench/imports.py
+
+# The manual pages, checked, and as HTML below build/man.
+docs:
+	mandoc -T lint -W warning man/*.[1-8]
+	mkdir -p build/man
+	for page in man/*.[1-8]; do mandoc -T html -O style=mandoc.css $$page >build/$$page.html; done
+
+# The wheel, in dist/.
+dist: $(PYTHON)
+	$(PYTHON) -m pip wheel -q --no-deps -w dist .
+
+.venv/bin/python:
+	python3 -m venv .venv
+	.venv/bin/pip install -q -e '.[dev]'

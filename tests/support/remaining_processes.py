@@ -1,0 +1,50 @@
+"""Find processes that the tests have started and not ended.
+
+Each process that runs tests sets a variable in its environment, which its children inherit. The
+value names the run of the suite and the worker, so that two runs on one machine do not see each
+other's processes. A command with cron's clean environment lacks the variable, but it has a path in
+the temporary directory of the tests in its environment or in its arguments.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+VARIABLE = "PYCRON_TEST_PROCESS_OF"
+PATIENCE = 10  # seconds: a runner ends after its daemon has ended
+
+
+def remaining_processes(value: str, directory: Path | None = None) -> dict[int, str]:
+    """The command lines, by pid, of all processes with a mark.
+
+    A mark is the variable with a value that begins with `value`, or the name of the directory.
+    """
+    variable = f"\0{VARIABLE}={value}".encode()
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        pid = int(process.name)
+        with contextlib.suppress(OSError):  # the process has ended, or another user's is running
+            environment = b"\0" + (process / "environ").read_bytes()
+            arguments = (process / "cmdline").read_bytes()
+            in_directory = directory and f"{directory}/".encode() in environment + arguments
+            if pid != os.getpid() and (variable in environment or in_directory):
+                found[pid] = arguments.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
+
+
+def end_remaining_processes(value: str, directory: Path | None = None) -> dict[int, str]:
+    """Wait for the processes with a mark to end; kill and return those that have not ended."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := remaining_processes(value, directory)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
+def describe(processes: dict[int, str]) -> str:
+    lines = [f"    {pid}: {command}" for pid, command in sorted(processes.items())]
+    return "\n".join(["The tests have left these processes behind (now killed):", *lines])

@@ -1,0 +1,18 @@
+"""How thorough this run of the tests is; tests/conftest.py sets it from the option --thorough."""
+
+_thorough = False
+
+
+def set_thorough(thorough: bool) -> None:
+    """Set it before the test modules are imported: they ask for numbers when they are imported."""
+    global _thorough  # noqa: PLW0603 - one value for the whole process, set once
+    _thorough = thorough
+
+
+def is_thorough() -> bool:
+    return _thorough
+
+
+def number_of(quick: int, thorough: int) -> int:
+    """How often a random test is repeated in this run."""
+    return thorough if _thorough else quick
