@@ -1,10 +1,12 @@
 """The daemon's end of the wire to the runner: find it, start it, speak with it."""
 
+import contextlib
 import selectors
 import socket
 from collections.abc import Iterable
 
 from pycron.protocol.framing import CHUNK, PROTOCOL, Decoder, Message, encode
+from pycron.protocol.outbox import Outbox
 
 _PATIENCE = 60.0  # seconds for the first word of a runner that may be busy
 _LARGEST_MESSAGE = 256 * 2**20
@@ -31,7 +33,7 @@ class RunnerClient:
         self._connection = connection
         self._selector = selector
         self._decoder = Decoder(_LARGEST_MESSAGE)
-        self._outgoing = bytearray()
+        self._outbox = Outbox(connection, self._wait_to_send)
         self._incoming: list[Message] = []
         try:
             connection.sendall(encode([{"type": "hello", "protocol": PROTOCOL}]))
@@ -64,21 +66,18 @@ class RunnerClient:
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send, now or as soon as the runner takes it."""
-        self._outgoing += encode(messages)
+        self._outbox.put(encode(messages))
         self.flush()
 
     def flush(self) -> None:
-        try:
-            while self._outgoing:
-                del self._outgoing[: self._connection.send(self._outgoing)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._outgoing.clear()  # receive() will see the end
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0)
+        with contextlib.suppress(OSError):  # receive() reports the end of the connection
+            self._outbox.send()
+
+    def _wait_to_send(self, wait: bool) -> None:
         key = self._selector.get_map().get(self)
-        if key is not None and key.events != wanted:
-            self._selector.modify(self, wanted, key.data)
+        if key is not None:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wait else 0)
+            self._selector.modify(self, events, key.data)
 
     def receive(self) -> list[Message]:
         """What has come. Raises RunnerGone at the end."""
