@@ -1,4 +1,7 @@
-"""Bytes that wait until a non-blocking socket takes them. Imported by the runner: it stays small."""
+"""Bytes that wait until a non-blocking socket takes them.
+
+Imported by the runner: it stays small.
+"""
 
 import socket
 from collections.abc import Callable
