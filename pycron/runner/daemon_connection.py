@@ -11,6 +11,12 @@ from collections.abc import Callable
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
+from pycron.protocol.runner_messages import (
+    DaemonMessage,
+    RefusedMessage,
+    RunnerHello,
+    daemon_message,
+)
 from pycron.runner.attempt import Attempt
 from pycron.runner.event_loop import NEVER, EventLoop
 from pycron.runner.log import say
@@ -25,16 +31,16 @@ _SEND_INTERVAL = 1.0  # seconds between two sends while many commands are due
 class DaemonConnection:
     """One listening socket and at most one connected daemon.
 
-    `take` is called with each message of the daemon. It raises KeyError, TypeError or ValueError
-    for a message that no daemon sends; the connection is then closed. `gone` is called when the
-    connection has ended.
+    `take` is called with each checked message of the daemon. If a message is wrong, or `take`
+    raises ValueError or TypeError, the connection is closed; a wrong start message is only refused,
+    because the daemon's other Attempts must go on. `gone` is called when the connection has ended.
     """
 
     def __init__(
         self,
         listener: socket.socket,
         loop: EventLoop,
-        take: Callable[[Message], None],
+        take: Callable[[DaemonMessage], None],
         gone: Callable[[], None],
     ) -> None:
         self.greeted = False
@@ -69,7 +75,7 @@ class DaemonConnection:
         waited = self._deadline is None or time.monotonic() > self._deadline
         return self._daemon is None and not left_to_tell and waited
 
-    def greet(self, hello: Message) -> None:
+    def greet(self, hello: RunnerHello) -> None:
         """Answer the hello of a daemon; from now on, changes are sent to this daemon."""
         self.greeted = True
         self._changed.clear()
@@ -84,10 +90,6 @@ class DaemonConnection:
         """Send the state of an Attempt with the next send; only the last state is sent."""
         if self.greeted:
             self._changed[attempt.id] = attempt
-
-    def refuse(self, id: str, reason: str) -> None:
-        """Refuse a start message that could not be carried out; the runner does not remember it."""
-        self._put({"type": "refused", "id": id, "cause": None, "reason": reason})
 
     def tell_of_output(self, attempt: Attempt) -> None:
         if attempt.report_output:
@@ -122,7 +124,7 @@ class DaemonConnection:
         self._busy_since = self._busy_since or now
         return now - self._busy_since < _SEND_INTERVAL
 
-    def _put(self, message: Message) -> None:
+    def _put(self, message: RunnerHello | RefusedMessage) -> None:
         if self._outbox is not None:
             self._outbox.put(encode([message]))
 
@@ -170,10 +172,25 @@ class DaemonConnection:
     def _take_all(self, data: bytes) -> None:
         try:
             for message in self._decoder.feed(data):
-                self._take(message)
+                self._check(message)
         except (ValueError, KeyError, TypeError) as error:  # not a pycron daemon
             say(f"dropped the connection: {error!r}")
             self._drop()
+
+    def _check(self, message: Message) -> None:
+        try:
+            checked = daemon_message(message)
+        except ValueError as error:
+            if message.get("type") != "start":
+                raise
+            self._refuse(str(message["id"]), str(error))
+            return
+        if checked is not None:
+            self._take(checked)
+
+    def _refuse(self, id: str, reason: str) -> None:
+        """Refuse a wrong start message. The runner forgets it: another one may come with its id."""
+        self._put({"type": "refused", "id": id, "cause": None, "reason": reason})
 
     def _drop(self) -> None:
         assert self._daemon is not None
