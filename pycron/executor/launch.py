@@ -9,33 +9,22 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from pycron.executor.connection import (
-    _DEFAULT_PATH,
-    _PATIENCE,
-    RunnerClient,
-    RunnerGone,
-    RunnerSilent,
-    _silence,
-)
+from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent, connect
+from pycron.executor.messages import DEFAULT_PATH
 from pycron.system import unix_sockets
 from pycron.system.cgroup import SCOPE
 from pycron.system.paths import Paths
 
 _PR_SET_CHILD_SUBREAPER = 36
-
-
 _CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"
 
 
 def find_runner(paths: Paths, selector: selectors.BaseSelector) -> RunnerClient | None:
     """The runner that is there already; None when there is none. Raises RunnerSilent."""
     try:
-        connection = unix_sockets.connect(str(paths.runner_socket), _PATIENCE)
-        return RunnerClient(connection, selector)
+        return connect(str(paths.runner_socket), selector)
     except (FileNotFoundError, ConnectionRefusedError, RunnerGone):
         return None
-    except BlockingIOError as error:  # others wait there already
-        raise RunnerSilent(_silence()) from error
     except OSError as error:  # no descriptor to be had
         raise RunnerSilent(str(error)) from error
 
@@ -64,7 +53,7 @@ def _start(
     with unix_sockets.listen(path, 0o600, backlog=4) as listener:
         process = _launch(listener.fileno(), paths.runner_log, prefix)
     try:
-        return RunnerClient(unix_sockets.connect(path, _PATIENCE), selector), process
+        return connect(path, selector), process
     except (OSError, RunnerGone):
         process.kill()
         process.wait()
@@ -117,7 +106,7 @@ def _launch(listener: int, log: Path, prefix: list[str]) -> "subprocess.Popen[by
     """
     root = str(Path(__file__).resolve().parents[2])
     arguments = ["-S", "-s", "-P", "-m", "pycron.runner", str(listener)]
-    environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": _DEFAULT_PATH}
+    environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": DEFAULT_PATH}
     handed_on = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
     handed_on += [name for name in ("TZ", "XDG_RUNTIME_DIR") if name in os.environ]
     environment |= {name: os.environ[name] for name in handed_on}

@@ -57,18 +57,18 @@ class OutputLines:
     """What running commands print, as log events: for a daemon in the foreground."""
 
     def __init__(self) -> None:
-        self._followed: dict[str, tuple[Job, OutputFollower]] = {}
+        self._followed: dict[AttemptKey, tuple[Job, OutputFollower]] = {}
 
     def follow(self, attempt: AttemptKey, job: Job, path: Path) -> None:
-        self._followed[str(attempt)] = job, OutputFollower(path)
+        self._followed[attempt] = job, OutputFollower(path)
 
-    def grown(self, attempt: str, *, ended: bool = False) -> Iterator[Log]:
+    def grown(self, attempt: AttemptKey, *, ended: bool = False) -> Iterator[Log]:
         """The new lines of an Attempt, which is forgotten once it has ended."""
         if attempt not in self._followed:
             return
         job, follower = self._followed[attempt]
         for line in follower.lines(ended):
-            fields = {"job": job.name, "run_id": attempt.rpartition(".")[0], "line": line}
+            fields = {"job": job.name, "run_id": str(attempt.run), "line": line}
             yield Log(Event.OUTPUT, fields)
         if ended:
             del self._followed[attempt]
