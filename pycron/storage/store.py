@@ -301,6 +301,10 @@ class Store:
         """What is on record under this key."""
         return self._meta.get(key)
 
+    def runner(self) -> str | None:
+        """The name of the last runner process that Attempts were handed to."""
+        return self.meta("runner")
+
     def cursor(self) -> Cursor | None:
         """How far the last daemon had come."""
         text = self.meta("cursor")
