@@ -1,4 +1,4 @@
-"""Jobs and Attempts as messages to the runner, and its messages as values."""
+"""Turns Jobs and Attempts into messages to the runner, and its messages into values."""
 
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
@@ -7,7 +7,7 @@ from pycron.protocol.runner_messages import EndedMessage, StartMessage, UserIds
 from pycron.system.accounts import Account
 
 DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
-_SHORT_OUTPUT = 1000  # bytes: of so many, four rows are in a page of the database
+_SHORT_OUTPUT = 1000  # bytes: four rows of this size fit in a page of the database
 
 
 def start_message(
@@ -50,9 +50,10 @@ def start_message(
 
 
 def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict[str, str]:
-    """crontab(5): what the table says, HOME, SHELL and PATH where it says nothing, and who it is.
+    """The environment of a command, as crontab(5) describes it.
 
-    LOGNAME and USER can't be overridden.
+    The variables of the table, with defaults for HOME, SHELL and PATH, and variables that describe
+    the Run. A table cannot override LOGNAME and USER.
     """
     return {
         "HOME": account.home,
