@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
+from typing import cast
 
 from pycron import __version__
 from pycron.config import Config
@@ -31,6 +32,8 @@ from pycron.engine.events import InputEvent, Now, Pressure, StopStarting, Tick, 
 from pycron.engine.log_events import Event
 from pycron.executor.commands import Commands
 from pycron.executor.link import RunnerLink
+from pycron.model.run import AttemptKey
+from pycron.ports import RecordedState
 from pycron.protocol.framing import Message
 from pycron.storage.housekeeping import Housekeeping
 from pycron.storage.recorder import Recorder
@@ -92,29 +95,30 @@ class Daemon:
         self._kill_at: float | None = None
         self._next_look = 0.0
         self._next_tidying = math.inf
-        self._commands = Commands(
+        self._runner = RunnerLink(setup.paths, self._selector, self._log)
+        self._executor = RunnerExecutor(
             self._engine,
-            self._store,
-            self._accounts,
-            setup.account,
-            setup.paths,
-            setup.config,
-            shown=setup.mode is Mode.FOREGROUND,
-            send=self._send,
-            feed=self._feed,
-            act=self._act,
+            cast(RecordedState, self._store),
+            self._runner,
+            ExecutorOptions(
+                self._accounts,
+                setup.account,
+                setup.paths.output,
+                setup.config.output_bytes,
+                setup.config.processes,
+                shown=setup.mode is Mode.FOREGROUND,
+            ),
+            self._feed,
+            self._act,
         )
         self._recovery = Recovery(
             self._engine,
             self._store,
-            self._commands,
+            self._executor,
             setup.paths.booted,
             self._feed,
             self._began,
             always_boots=setup.mode is Mode.FOREGROUND,
-        )
-        self._runner = RunnerLink(
-            setup.paths, self._selector, self._commands.met, self._commands.heard, self._log
         )
         self._recorder = Recorder(
             self._store,
@@ -191,8 +195,8 @@ class Daemon:
     def _act(self, actions: list[Action]) -> None:
         self._actions += actions
 
-    def _send(self, messages: list[Message]) -> None:
-        self._runner.send(messages)
+    def _acknowledge(self, attempts: list[str]) -> None:
+        self._runner.acknowledge(map(AttemptKey.parse, attempts))
 
     def _next_wakeup(self) -> float:
         """When the engine has something to do."""
@@ -253,7 +257,7 @@ class Daemon:
         """What nobody tells us of, and a fire time may depend on."""
         self._watch.renew()
         self._tables.rescan()
-        self._commands.settle()
+        self._executor.settle()
 
     def _tidy(self) -> None:
         """What nobody waits for."""
@@ -300,18 +304,18 @@ class Daemon:
             self._recorder.write(records)
             if self._recorder.behind:
                 self._recovery.remember_boot(records)
-            self._commands.order([action for action in rest if isinstance(action, RunnerAction)])
+            self._executor.perform([action for action in rest if isinstance(action, RunnerAction)])
             for action in rest:
                 if isinstance(action, Log):
                     self._log(action)
-        self._recorder.acknowledge(self._commands.take_ended())
+        self._recorder.acknowledge([str(attempt) for attempt in self._executor.take_ended()])
 
     def _order_first(self, orders: list[RunnerAction]) -> None:
         """What is on record already: the word for what is held, which then has its moment."""
         times = [order.until for order in orders if isinstance(order, Go)]
         if times and not self._runner.waits_itself:
             time.sleep(_left_until(times[0]))
-        self._commands.order(orders)
+        self._executor.perform(orders)
         if times:
             time.sleep(_left_until(times[0]) + _GIVING_WAY)
 
@@ -360,7 +364,7 @@ class Daemon:
             self._signal_all(signal.SIGKILL)
 
     def _signal_all(self, number: signal.Signals) -> None:
-        running = [str(running.attempt) for running in self._engine.running]
+        running = [running.attempt for running in self._engine.running]
         if running:
             fields = {"signal": number.name, "running": len(running)}
             self._log(Log(Event.COMMANDS_SIGNALLED, fields))

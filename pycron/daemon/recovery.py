@@ -1,15 +1,15 @@
-"""What an earlier daemon has left, and the machine's boot: what a daemon begins with."""
+"""What a daemon begins with: the Runs that an earlier daemon left, and the boot of the machine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pycron.engine.actions import Action, Record, RecordBoot
+from pycron.engine.actions import Record, RecordBoot
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, InputEvent, PauseBegan, Resumed
 from pycron.engine.failure_hook import failure_hook, failure_hook_id
-from pycron.executor.commands import Commands
+from pycron.executor.executor import RunnerExecutor
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job
 from pycron.model.run import RunKey
@@ -18,58 +18,60 @@ from pycron.system import host
 
 
 class Recovery:
-    """From one daemon to the next.
+    """Takes over from an earlier daemon.
 
-    `booted`: a file that ends with a boot. `began`: when this daemon did (UTC). `always_boots`:
-    each start of the daemon is one, as in the foreground, where the daemon is the machine.
+    `booted`: a file that is gone after a boot. `began`: the UTC second at which this daemon was
+    started. `always_boots`: each start of the daemon counts as a boot; in the foreground the daemon
+    is the machine.
     """
 
     def __init__(
         self,
         engine: Engine,
-        store: RecordedState,
-        commands: Commands,
+        recorded: RecordedState,
+        executor: RunnerExecutor,
         booted: Path,
-        feed: Callable[[InputEvent], list[Action]],
+        feed: Callable[[InputEvent], object],
         began: float,
         *,
         always_boots: bool,
     ) -> None:
         self._engine = engine
-        self._store = store
-        self._commands = commands
+        self._recorded = recorded
+        self._executor = executor
         self._booted = booted
         self._feed = feed
-        self._always_boots = always_boots
         self._began = began
+        self._always_boots = always_boots
 
     # ---- Runs
 
     def resume(self) -> None:
-        """Take up the Runs that have not ended."""
-        self._resume(self._store.unfinished())
+        """Feed the engine the Runs that an earlier daemon left unfinished."""
+        self._resume(self._recorded.unfinished())
 
     def resume_late(self) -> None:
-        """What could not be read when this daemon began, and what it has not begun itself since."""
+        """The same when the store can be read at last: only what this daemon has not begun."""
         known = {pause.scope for pause in self._engine.pauses}
-        for pause in self._store.pauses():
+        for pause in self._recorded.pauses():
             if pause.scope not in known:
                 self._feed(PauseBegan(pause))
-        self._resume([
+        self._resume(
             left
-            for left in self._store.unfinished()
+            for left in self._recorded.unfinished()
             if left.attempt.run.fire_time <= self._began
-        ])  # fmt: skip
-        self._commands.meet_late()
+        )
+        self._executor.compare_late()
 
-    def _resume(self, all_left: list[UnfinishedRun]) -> None:
-        jobs = self._engine.jobs().find({left.job.id for left in all_left})
-        hooks = self._hooks({left.job.id for left in all_left} - jobs.keys())
-        for left in all_left:
-            self._commands.left_behind.add(left.attempt.run)
+    def _resume(self, runs: Iterable[UnfinishedRun]) -> None:
+        unfinished = list(runs)
+        jobs = self._engine.jobs().find({left.job.id for left in unfinished})
+        hooked = self._hooked_jobs({left.job.id for left in unfinished} - jobs.keys())
+        self._executor.note_unfinished(left.attempt.run for left in unfinished)
+        for left in unfinished:
             job = jobs.get(left.job.id)
-            if job is None and left.job.id in hooks:
-                job = self._hook_again(hooks[left.job.id], left.attempt.run)
+            if job is None and left.job.id in hooked:
+                job = self._hook_again(hooked[left.job.id], left.attempt.run)
             self._feed(
                 Resumed(
                     left.attempt,
@@ -85,8 +87,8 @@ class Recovery:
                 )
             )
 
-    def _hooks(self, hook_ids: set[str]) -> dict[str, Job]:
-        """The Jobs whose CRON_ON_FAILURE has one of these ids, by it."""
+    def _hooked_jobs(self, hook_ids: set[str]) -> dict[str, Job]:
+        """The Jobs whose failure hook has one of these ids, by the id of the hook."""
         if not hook_ids:
             return {}
         hooked = self._engine.jobs().where(lambda each: each.settings.on_failure is not None)
@@ -94,31 +96,29 @@ class Recovery:
         return {hook_id: entries[i] for hook_id, entries, i in found if hook_id in hook_ids}
 
     def _hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
-        """The Job of a CRON_ON_FAILURE that is on record."""
+        """The failure hook of a Job, made once more for the recorded Run that failed."""
         run = RunKey(job.id, hook_run.fire_time, hook_run.turn)
-        found = self._store.run(run)
-        if found is None:
+        failed = self._recorded.run(run)
+        ended = [each for each in failed.attempts if each.outcome] if failed else []
+        if not ended or ended[-1].outcome is None:
             return None
-        for attempt in reversed(found.attempts):
-            if attempt.outcome is not None:
-                return failure_hook(job, run, attempt.outcome, attempt.exit_status)
-        return None
+        return failure_hook(job, run, ended[-1].outcome, ended[-1].exit_status)
 
     # ---- the boot
 
     def boot(self) -> None:
-        """@reboot: once a boot."""
+        """Feed the engine the boot of the machine, once for each boot."""
         boot_id = host.boot_id()
-        booted = (self._store.boot_id(), self._remembered_boot())
-        if self._always_boots or boot_id not in booted:
-            self._feed(Booted(boot_id, self._store.boots_in(int(time.time()))))
+        known = (self._recorded.boot_id(), self._remembered_boot())
+        if self._always_boots or boot_id not in known:
+            self._feed(Booted(boot_id, self._recorded.boots_in(int(time.time()))))
 
-    def remember_boot(self, records: list[Record]) -> None:
-        """Where the store can't be told of @reboot: what is in the run directory ends with a boot.
+    def remember_boot(self, unwritten: Sequence[Record]) -> None:
+        """Note the boot in the run directory if the store cannot be written to.
 
-        Else a daemon that comes after this one would run it again.
+        Otherwise the next daemon would run the @reboot Jobs again.
         """
-        for record in records:
+        for record in unwritten:
             if isinstance(record, RecordBoot):
                 with suppress(OSError):
                     self._booted.write_text(record.boot_id)

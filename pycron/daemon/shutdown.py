@@ -1,0 +1,75 @@
+"""How a daemon ends: what each signal does, and when the loop is over."""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pycron.daemon.setup import Mode
+from pycron.daemon.signals import is_init
+from pycron.daemon.turn import Turn
+from pycron.engine.actions import Log
+from pycron.engine.engine import Engine
+from pycron.engine.events import StopStarting
+from pycron.engine.log_events import Event
+from pycron.executor.link import RunnerLink
+
+_KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
+
+
+@dataclass(slots=True)
+class Shutdown:
+    """A service ends at once and leaves its commands to the runner.
+
+    A foreground daemon waits for its commands after the first signal, ends them (TERM, then KILL)
+    after the second one, and kills them after the third one.
+    """
+
+    mode: Mode
+    turn: Turn
+    engine: Engine
+    link: RunnerLink
+    log: Callable[[Log], None]
+    _signals: int = 0
+    _kill_at: float | None = None  # seconds of the monotonic clock
+
+    @property
+    def finished(self) -> bool:
+        """Whether the loop is over."""
+        if not self._signals:
+            return False
+        return self.mode is not Mode.FOREGROUND or self.engine.idle
+
+    def begin(self, number: signal.Signals) -> None:
+        """The daemon was told to end, for the first time or once more."""
+        self._signals += 1
+        self.turn.feed(StopStarting())
+        fields = {"signal": number.name, "running": len(self.engine.running)}
+        self.log(Log(Event.DAEMON_STOPPING, fields))
+        if self.mode is not Mode.FOREGROUND:
+            return
+        if self._signals == 1 and is_init():
+            self.signal_commands(number)  # the init of a container forwards the signal
+        elif self._signals == 2:
+            self._kill_at = time.monotonic() + _KILL_AFTER
+            self.signal_commands(signal.SIGTERM)
+        elif self._signals > 2:
+            self.signal_commands(signal.SIGKILL)
+
+    def signal_commands(self, number: signal.Signals) -> None:
+        """Send a signal to all running commands."""
+        running = [running.attempt for running in self.engine.running]
+        if running:
+            fields = {"signal": number.name, "running": len(running)}
+            self.log(Log(Event.COMMANDS_SIGNALLED, fields))
+            self.link.signal(running, number)
+
+    def patience(self) -> float:
+        """Seconds until KILL is due; infinity if it is not."""
+        return float("inf") if self._kill_at is None else self._kill_at - time.monotonic()
+
+    def kill_if_due(self) -> None:
+        """KILL, once, when its time has come."""
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._kill_at = None
+            self.signal_commands(signal.SIGKILL)
