@@ -24,10 +24,12 @@ from pycron.engine.actions import (
     RecordRun,
     RecordStarted,
 )
+from pycron.engine.policy import RetentionLimits
 from pycron.engine.timetable import Cursor
+from pycron.model.history import RunFilter
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
-from pycron.storage.store import Filter, RetentionLimits, Store
+from pycron.storage.store import Store
 
 BEGIN = 1_700_000_000 // 60 * 60
 JOBS = 1000
@@ -139,18 +141,18 @@ def writing(store: Store, all_jobs: list[Job], after: int) -> tuple[float, float
     return one, cpu, nothing
 
 
-def queries(end: int) -> dict[str, Filter]:
-    some = Filter(20)
+def queries(end: int) -> dict[str, RunFilter]:
+    some = RunFilter(20)
     middle = BEGIN + (end - BEGIN) // 2
     return {
         "all": some,
         "job": replace(some, job="job7"),
         "user": replace(some, user="user7"),
-        "outcome failed": replace(some, outcome="failed"),
-        "outcome lost (none)": replace(some, outcome="lost"),
-        "user and outcome": replace(some, user="user0", outcome="failed"),
-        "job and outcome": replace(some, job="job0", outcome="failed"),
-        "job and outcome (none)": replace(some, job="job0", outcome="lost"),
+        "outcome failed": replace(some, outcome=Outcome.FAILED),
+        "outcome lost (none)": replace(some, outcome=Outcome.LOST),
+        "user and outcome": replace(some, user="user0", outcome=Outcome.FAILED),
+        "job and outcome": replace(some, job="job0", outcome=Outcome.FAILED),
+        "job and outcome (none)": replace(some, job="job0", outcome=Outcome.LOST),
         "an hour, long ago": replace(some, since=middle, until=middle + 3600),
         "user, before the first": replace(some, user="user7", until=BEGIN),
         "dead (none)": replace(some, dead=True),

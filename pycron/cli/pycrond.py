@@ -17,7 +17,7 @@ from pycron.daemon.log import FORMATS, configure, default_format
 from pycron.executor.link import NoRunner
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
-from pycron.storage.store import StoreError
+from pycron.storage.errors import StoreError
 from pycron.system import host, paths
 from pycron.system.accounts import Accounts, own_account
 from pycron.system.paths import Paths

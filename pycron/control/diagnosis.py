@@ -9,17 +9,20 @@ from pycron.engine.diagnosis import Answer, Asked, Known, RunOnRecord, Spot, loc
 from pycron.engine.engine import Engine
 from pycron.engine.policy import scopes_of
 from pycron.engine.reports import lateness_ms
+from pycron.model.history import RunFilter, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause
-from pycron.model.run import Outcome, RunKey
+from pycron.model.run import RunKey
+from pycron.ports import History
 from pycron.protocol.framing import Message
 from pycron.schedule.expressions import Reboot
 from pycron.schedule.fire_times import follows_the_wall
 from pycron.schedule.zone import Zone
-from pycron.storage.store import Filter, Row, Store
 from pycron.system import host
 from pycron.system.zone_data import UnknownZone
+
+Row = dict[str, Any]
 
 _MOST_JOBS = 100  # that one question may be about
 _MOST_RUNS = 500  # of one Job at one time
@@ -38,7 +41,7 @@ class Diagnosis:
     """What somebody who `may_see` the Jobs of these users asks of the daemon."""
 
     engine: Engine
-    store: Store
+    store: History
     about: Callable[[], Message]
     may_see: Callable[[str], bool]
 
@@ -78,28 +81,28 @@ class Diagnosis:
 
         Of an owner who still has such a Job, only those that have a Run on record at that time.
         """
-        newest = self.store.runs(Filter(1, name, owner))
+        newest = self.store.runs(RunFilter(1, name, owner))
         if not newest:
             return []
-        zone = self._zone_or_own(newest[0]["zone"])
+        zone = self._zone_or_own(newest[0].zone)
         spot = locate(asked, None, zone)
         found = self._runs(name, owner, spot)
-        living = self.engine.jobs().find({run["job_id"] for run in [*newest, *found]})
-        runs = [run for run in found if run["job_id"] not in living]
-        entries = {run["job_id"]: run for run in runs}
-        if not entries and owner not in present and newest[0]["job_id"] not in living:
-            entries = {newest[0]["job_id"]: newest[0]}
+        living = self.engine.jobs().find({run.key.job_id for run in [*newest, *found]})
+        runs = [run for run in found if run.key.job_id not in living]
+        entries = {run.key.job_id: run for run in runs}
+        if not entries and owner not in present and newest[0].key.job_id not in living:
+            entries = {newest[0].key.job_id: newest[0]}
         rows = []
         for job_id, entry in entries.items():
-            own = [run for run in runs if run["job_id"] == job_id]
+            own = [run for run in runs if run.key.job_id == job_id]
             answer = why_gone(Known(time.time(), tuple(map(self._on_record, own))))
             about = {
-                "job": entry["job"],
+                "job": entry.job,
                 "id": job_id,
-                "table": entry["table"],
-                "line": entry["line"],
-                "user": entry["user"],
-                "schedule": entry["schedule"],
+                "table": entry.table,
+                "line": entry.line,
+                "user": entry.user,
+                "schedule": entry.schedule,
             }
             rows.append(about | _answer_row(answer, spot, zone) | {"runs": own, "gone": True})
         return rows
@@ -110,19 +113,19 @@ class Diagnosis:
         except UnknownZone:
             return self.engine.zone_of(None)
 
-    def _runs(self, job: str, user: str, spot: Spot) -> list[Row]:
+    def _runs(self, job: str, user: str, spot: Spot) -> list[RunRecord]:
         """Those on record, oldest first."""
-        found = []
+        found: list[RunRecord] = []
         for start, end in spot.windows:
-            found += self.store.runs(Filter(_MOST_RUNS, job, user, since=start, until=end))[::-1]
+            found += self.store.runs(RunFilter(_MOST_RUNS, job, user, since=start, until=end))[::-1]
         return found
 
-    def _known(self, job: Job, spot: Spot, runs: list[Row]) -> Known:
+    def _known(self, job: Job, spot: Spot, runs: list[RunRecord]) -> Known:
         now = time.time()
         gap, reaches_back = None, True
         if not runs and spot.due and spot.due[0] <= now:
             gap = self.store.gap_at(spot.due[0], wall=follows_the_wall(job.schedule))
-            reaches_back = bool(self.store.runs(Filter(1, until=spot.end)))
+            reaches_back = bool(self.store.runs(RunFilter(1, until=spot.end)))
         started = self._last_start() if isinstance(job.schedule, Reboot) else None
         on_record = tuple(map(self._on_record, runs))
         return Known(
@@ -138,19 +141,18 @@ class Diagnosis:
         pauses = (pause for pause in self.engine.pauses if pause.scope in scopes)
         return next((pause for pause in pauses if pause.covers(due)), None)
 
-    def _on_record(self, row: Row) -> RunOnRecord:
-        attempts = row["all"]
-        first, last = (attempts[0], attempts[-1]) if attempts else ({}, {})
-        started = first.get("started")
+    def _on_record(self, run: RunRecord) -> RunOnRecord:
+        last = run.attempts[-1] if run.attempts else None
+        started = run.attempts[0].started if run.attempts else None
         return RunOnRecord(
-            outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-            attempts=len(attempts),
-            running=last.get("started") is not None and last["outcome"] is None,
-            lateness_ms=None if started is None else lateness_ms(_key(row), started),
-            reason=row["reason"],
-            started_by=row["started_by"],
-            retry_at=row["retry_at"],
-            waits_for=self._waits_for(_key(row)),
+            outcome=run.outcome,
+            attempts=len(run.attempts),
+            running=last is not None and last.started is not None and last.outcome is None,
+            lateness_ms=None if started is None else lateness_ms(run.key, started),
+            reason=run.reason,
+            started_by=run.started_by,
+            retry_at=run.retry_at,
+            waits_for=self._waits_for(run.key),
         )
 
     def _waits_for(self, run: RunKey) -> str | None:
@@ -166,10 +168,6 @@ class Diagnosis:
         """Of the machine; in the foreground the daemon is it."""
         about = self.about()
         return float(about["since"]) if about["mode"] == "foreground" else host.boot_time()
-
-
-def _key(row: Row) -> RunKey:
-    return RunKey(row["job_id"], row["fire_time"], row["pass"])
 
 
 def _answer_row(answer: Answer, spot: Spot, zone: Zone) -> dict[str, Any]:

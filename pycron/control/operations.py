@@ -19,11 +19,12 @@ from pycron.engine.events import (
     Redriven,
     StartedByHand,
 )
+from pycron.model.history import RunRecord
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, RunKey
+from pycron.ports import History
 from pycron.protocol.framing import Message
-from pycron.storage.store import Row, Store
 
 # The turns of Runs that were started by hand; no clock is set back so often.
 _BY_HAND = 1000
@@ -39,7 +40,7 @@ class Operations:
     """
 
     engine: Engine
-    store: Store
+    store: History
     config: Config
     access: Access
     feed: Callable[[InputEvent], list[Action]]
@@ -171,31 +172,32 @@ class Operations:
     # ---- dead letters
 
     def redrive(self, peer: Peer, request: Message) -> Message:
-        key, row, attempts = self._dead_run(peer, request)
-        job = self.engine.jobs().find({key.job_id}).get(key.job_id)
+        run = self._dead_run(peer, request)
+        job = self.engine.jobs().find({run.key.job_id}).get(run.key.job_id)
         if job is None:
-            raise Refusal(f"{row['job']}: its entry is gone; it can only be dropped")
-        if not self.feed(Redriven(AttemptKey(key, attempts), job)):
+            raise Refusal(f"{run.job}: its entry is gone; it can only be dropped")
+        attempts = len(run.attempts)
+        if not self.feed(Redriven(AttemptKey(run.key, attempts), job)):
             raise Refusal(_ENDING)
-        return {"run_id": str(key), "attempt": attempts + 1}
+        return {"run_id": run.run_id, "attempt": attempts + 1}
 
     def drop(self, peer: Peer, request: Message) -> Message:
-        key, _, _ = self._dead_run(peer, request)
-        self.store.drop_dead(key)
-        return {"run_id": str(key)}
+        run = self._dead_run(peer, request)
+        self.store.drop_dead(run.key)
+        return {"run_id": run.run_id}
 
-    def _dead_run(self, peer: Peer, request: Message) -> tuple[RunKey, Row, int]:
+    def _dead_run(self, peer: Peer, request: Message) -> RunRecord:
         """A dead letter that the peer may handle.
 
         Whether it still is one, and which Attempts it had, only the record says.
         """
         if self.behind():
             raise Refusal("the history cannot be written to, so it is not up to date; try it later")
-        row, attempts = visible_run(self.store, self.access, peer, request)
-        self.access.check_may_change(peer, row["user"])
-        if not row["dead"]:
-            raise Refusal(f"{row['run_id']} is no dead letter")
-        return RunKey.parse(row["run_id"]), row, len(attempts)
+        run = visible_run(self.store, self.access, peer, request)
+        self.access.check_may_change(peer, run.user)
+        if not run.dead:
+            raise Refusal(f"{run.run_id} is no dead letter")
+        return run
 
 
 def _only_one(name: str, jobs: Collection[Job]) -> Job:

@@ -2,10 +2,11 @@
 
 from pycron.control.access import Access, Refusal
 from pycron.control.server import Peer
+from pycron.model.history import RunRecord
 from pycron.model.run import RunKey
+from pycron.ports import History
 from pycron.protocol.framing import Message
 from pycron.schedule.durations import LONGEST_DURATION
-from pycron.storage.store import Row, Store
 
 
 def number(request: Message, key: str, default: int) -> int:
@@ -46,15 +47,13 @@ def _is_text(value: object) -> bool:
     return True
 
 
-def visible_run(
-    store: Store, access: Access, peer: Peer, request: Message
-) -> tuple[Row, list[Row]]:
-    """The Run that a request names, and its Attempts. Raises Refusal."""
+def visible_run(store: History, access: Access, peer: Peer, request: Message) -> RunRecord:
+    """The Run that a request names. Raises Refusal."""
     text = str(request.get("run_id"))
     try:
         found = store.run(RunKey.parse(text))
     except ValueError as error:
         raise Refusal(str(error)) from None
-    if found is None or not access.sight(peer)(found[0]["user"]):
+    if found is None or not access.sight(peer)(found.user):
         raise Refusal(f'no such run: "{text}"')
     return found

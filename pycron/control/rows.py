@@ -5,10 +5,10 @@ from typing import Any
 from pycron.engine.engine import LiveRun
 from pycron.engine.reports import lateness_ms
 from pycron.engine.states import State
+from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause
-from pycron.model.run import RunKey
 from pycron.schedule.expressions import resolved_text
 
 Row = dict[str, Any]
@@ -28,45 +28,44 @@ def job_row(job: Job) -> Row:
     }
 
 
-def run_row(row: Row, attempts: list[Row]) -> Row:
+def run_row(run: RunRecord) -> Row:
     """A Run: begun with its first Attempt, ended as its last one."""
-    last: Row = attempts[-1] if attempts else {}
-    started = attempts[0]["started"] if attempts else None
-    key = RunKey(row["job_id"], row["fire_time"], row["pass"])
+    last = run.attempts[-1] if run.attempts else AttemptRecord(0)
+    started = run.attempts[0].started if run.attempts else None
     return {
-        "run_id": row["run_id"],
-        "job": row["job"],
-        "table": row["table"],
-        "line": row["line"],
-        "user": row["user"],
-        "fire_time": rfc3339(row["fire_time"]),
+        "run_id": run.run_id,
+        "job": run.job,
+        "table": run.table,
+        "line": run.line,
+        "user": run.user,
+        "fire_time": rfc3339(run.key.fire_time),
         "started": precise(started),
-        "ended": precise(last.get("ended")),
-        "attempts": len(attempts),
-        "outcome": row["outcome"],
-        "exit_status": last.get("exit_status"),
-        "signal": last.get("signal"),
-        "lateness_ms": None if started is None else lateness_ms(key, started),
-        "cpu_seconds": last.get("cpu_seconds"),
-        "memory_peak_bytes": last.get("memory_peak"),
-        "reason": row["reason"],
-        "started_by": row["started_by"],
+        "ended": precise(last.ended),
+        "attempts": len(run.attempts),
+        "outcome": run.outcome,
+        "exit_status": last.exit_status,
+        "signal": last.signal,
+        "lateness_ms": None if started is None else lateness_ms(run.key, started),
+        "cpu_seconds": last.cpu_seconds,
+        "memory_peak_bytes": last.memory_peak,
+        "reason": run.reason,
+        "started_by": run.started_by,
     }
 
 
-def attempt_row(row: Row) -> Row:
+def attempt_row(attempt: AttemptRecord) -> Row:
     return {
-        "attempt": row["number"],
-        "pid": row["pid"],
-        "started": precise(row["started"]),
-        "ended": precise(row["ended"]),
-        "outcome": row["outcome"],
-        "exit_status": row["exit_status"],
-        "signal": row["signal"],
-        "cpu_seconds": row["cpu_seconds"],
-        "memory_peak_bytes": row["memory_peak"],
-        "output_bytes": row["output_bytes"],
-        "reason": row["reason"],
+        "attempt": attempt.number,
+        "pid": attempt.pid,
+        "started": precise(attempt.started),
+        "ended": precise(attempt.ended),
+        "outcome": attempt.outcome,
+        "exit_status": attempt.exit_status,
+        "signal": attempt.signal,
+        "cpu_seconds": attempt.cpu_seconds,
+        "memory_peak_bytes": attempt.memory_peak,
+        "output_bytes": attempt.output_bytes,
+        "reason": attempt.reason,
     }
 
 

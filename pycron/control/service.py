@@ -27,12 +27,13 @@ from pycron.control.rows import (
 from pycron.control.server import Peer, refusal
 from pycron.control.user_tables import UserTableRequests
 from pycron.engine.engine import Engine
+from pycron.model.history import RunFilter
 from pycron.model.instants import rfc3339
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem, problem_row
-from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.model.run import AttemptKey, Outcome
+from pycron.ports import History, StoreFailure
 from pycron.protocol.framing import Message
-from pycron.storage.store import Filter, Store, StoreError
 from pycron.system.paths import Paths, output_name
 from pycron.tables.loaded import Tables
 
@@ -45,7 +46,7 @@ class Service:
     """Answers requests. `about`: what only the daemon knows of itself."""
 
     engine: Engine
-    store: Store
+    store: History
     tables: Tables
     config: Config
     where: Paths
@@ -83,7 +84,7 @@ class Service:
             return {"ok": True} | verb(peer, request)
         except Refusal as error:
             return refusal(str(error), **error.more)
-        except StoreError as error:
+        except StoreFailure as error:
             return refusal(f"the history cannot be used: {error}")
 
     # ---- what there is
@@ -109,7 +110,7 @@ class Service:
         """None where the store can't say: how the daemon is can be asked all the same."""
         try:
             return self.store.count_runs()
-        except StoreError:
+        except StoreFailure:
             return None
 
     def _jobs(self, peer: Peer, request: Message) -> Message:
@@ -133,20 +134,20 @@ class Service:
         job = text_or_none(request, "job")
         if job is not None and not self._is_known(peer, job):
             raise Refusal(f'no such job: "{job}" (pycron list)')
-        rows = self.store.runs(
-            Filter(
+        runs = self.store.runs(
+            RunFilter(
                 limit,
                 job,
                 user,
-                outcome,
+                None if outcome is None else Outcome(outcome),
                 number_or_none(request, "since"),
                 number_or_none(request, "until"),
                 number_or_none(request, "before"),
                 True if request.get("dead") else None,
             )
         )
-        before = rows[-1]["number"] if rows else None
-        return {"rows": [run_row(row, row["all"]) for row in rows], "before": before}
+        before = runs[-1].number if runs else None
+        return {"rows": [run_row(run) for run in runs], "before": before}
 
     def _is_known(self, peer: Peer, job: str) -> bool:
         """Whether there is, or was, a Job of this name or id that the peer may see."""
@@ -155,11 +156,11 @@ class Service:
         return any(map(self.access.sight(peer), users))
 
     def _run(self, peer: Peer, request: Message) -> Message:
-        row, attempts = visible_run(self.store, self.access, peer, request)
+        run = visible_run(self.store, self.access, peer, request)
         return {
-            "row": run_row(row, attempts)
-            | {"schedule": row["schedule"], "zone": row["zone"], "command": row["command"]},
-            "attempts": [attempt_row(attempt) for attempt in attempts],
+            "row": run_row(run)
+            | {"schedule": run.schedule, "zone": run.zone, "command": run.command},
+            "attempts": [attempt_row(attempt) for attempt in run.attempts],
         }
 
     def _why(self, peer: Peer, request: Message) -> Message:
@@ -173,7 +174,7 @@ class Service:
         except ValueError as error:
             raise Refusal(str(error)) from None
         for row in rows:
-            row["runs"] = [run_row(run, run["all"]) for run in row["runs"]]
+            row["runs"] = [run_row(run) for run in row["runs"]]
         return {"rows": rows}
 
     def _output(self, peer: Peer, request: Message) -> Message:
@@ -181,19 +182,19 @@ class Service:
 
         With `follow`, one that is not there has printed nothing, and is over when its Run is.
         """
-        row, attempts = visible_run(self.store, self.access, peer, request)
-        key = RunKey.parse(row["run_id"])
-        live = self.engine.find(key)
-        over = row["outcome"] is not None
+        run = visible_run(self.store, self.access, peer, request)
+        attempts = run.attempts
+        live = self.engine.find(run.key)
+        over = run.outcome is not None
         wanted = number(request, "attempt", max(1, len(attempts)))
         is_there = 1 <= wanted <= len(attempts)
         if not is_there and request.get("follow") is not True:
-            raise Refusal(f"{row['run_id']} has {len(attempts)} attempts")
+            raise Refusal(f"{run.run_id} has {len(attempts)} attempts")
         data, outcome, printed = b"", None, None
         if is_there:
-            data = self._part_of_output(AttemptKey(key, wanted), number(request, "offset", 0))
-            outcome = attempts[wanted - 1]["outcome"]
-            printed = attempts[wanted - 1]["output_bytes"]
+            data = self._part_of_output(AttemptKey(run.key, wanted), number(request, "offset", 0))
+            outcome = attempts[wanted - 1].outcome
+            printed = attempts[wanted - 1].output_bytes
         return {
             "data": b2a_base64(data, newline=False).decode(),
             "attempt": wanted,

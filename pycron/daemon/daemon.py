@@ -118,7 +118,10 @@ class Daemon:
             setup.paths, self._selector, self._commands.met, self._commands.heard, self._log
         )
         self._recorder = Recorder(
-            self._store, self._runner.acknowledge, self._recovery.resume_late, self._log
+            self._store,
+            lambda ended: self._runner.acknowledge([str(attempt) for attempt in ended]),
+            self._recovery.resume_late,
+            self._log,
         )
         self._housekeeping = Housekeeping(
             self._store,

@@ -10,9 +10,10 @@ from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, InputEvent, PauseBegan, Resumed
 from pycron.engine.policy import failure_hook, failure_hook_id
 from pycron.executor.commands import Commands
+from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job
-from pycron.model.run import Outcome, RunKey
-from pycron.storage.store import Store, Unfinished
+from pycron.model.run import RunKey
+from pycron.ports import RecordedState
 from pycron.system import host
 
 
@@ -26,7 +27,7 @@ class Recovery:
     def __init__(
         self,
         engine: Engine,
-        store: Store,
+        store: RecordedState,
         commands: Commands,
         booted: Path,
         feed: Callable[[InputEvent], list[Action]],
@@ -61,7 +62,7 @@ class Recovery:
         ])  # fmt: skip
         self._commands.meet_late()
 
-    def _resume(self, all_left: list[Unfinished]) -> None:
+    def _resume(self, all_left: list[UnfinishedRun]) -> None:
         jobs = self._engine.jobs().find({left.job.id for left in all_left})
         hooks = self._hooks({left.job.id for left in all_left} - jobs.keys())
         for left in all_left:
@@ -98,17 +99,17 @@ class Recovery:
         found = self._store.run(run)
         if found is None:
             return None
-        ended = [attempt for attempt in found[1] if attempt["outcome"] is not None]
-        if not ended:
-            return None
-        return failure_hook(job, run, Outcome(ended[-1]["outcome"]), ended[-1]["exit_status"])
+        for attempt in reversed(found.attempts):
+            if attempt.outcome is not None:
+                return failure_hook(job, run, attempt.outcome, attempt.exit_status)
+        return None
 
     # ---- the boot
 
     def boot(self) -> None:
         """@reboot: once a boot."""
         boot_id = host.boot_id()
-        booted = (self._store.meta("boot_id"), self._remembered_boot())
+        booted = (self._store.boot_id(), self._remembered_boot())
         if self._always_boots or boot_id not in booted:
             self._feed(Booted(boot_id, self._store.boots_in(int(time.time()))))
 

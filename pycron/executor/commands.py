@@ -11,8 +11,8 @@ from pycron.engine.states import State
 from pycron.executor.messages import ending_of, start_message
 from pycron.executor.output_lines import OutputLines
 from pycron.model.run import AttemptKey, Cause, RunKey
+from pycron.ports import RecordedState
 from pycron.protocol.framing import Message
-from pycron.storage.store import Store
 from pycron.system.accounts import Account, Accounts
 from pycron.system.paths import Paths, output_name
 
@@ -29,7 +29,7 @@ class Commands:
     def __init__(
         self,
         engine: Engine,
-        store: Store,
+        store: RecordedState,
         accounts: Accounts,
         account: Account,
         paths: Paths,
@@ -51,11 +51,11 @@ class Commands:
         self._feed = feed
         self._act = act
         self._output = OutputLines()
-        self._ended: list[str] = []
+        self._ended: list[AttemptKey] = []
         self._told_early: dict[str, Message] = {}
         self.left_behind: set[RunKey] = set()  # Runs that an earlier daemon has not seen end
 
-    def take_ended(self) -> list[str]:
+    def take_ended(self) -> list[AttemptKey]:
         """The Attempts that have ended since this was asked last."""
         ended, self._ended = self._ended, []
         return ended
@@ -118,7 +118,7 @@ class Commands:
         An Attempt that the same runner has never heard of was recorded, but not started. With
         another runner nobody can tell, and it is lost: a command never starts twice.
         """
-        same = self._store.meta("runner") == instance
+        same = self._store.runner() == instance
         heard_of = {message["id"] for message in known}
         for running in self._engine.attempts:
             if str(running.attempt) in heard_of:
@@ -169,7 +169,7 @@ class Commands:
             cause = Cause(message["cause"]) if message["cause"] else None
             self._feed(Refused(attempt, message["reason"], cause))
         if ended:
-            self._ended.append(message["id"])
+            self._ended.append(attempt)
 
     def settle(self) -> None:
         """What was told early and nobody has asked for since: take it as it is."""

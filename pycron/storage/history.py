@@ -1,153 +1,216 @@
-"""Reading history: Runs and their Attempts, a page at a time.
+"""Reads the history: Runs and their Attempts, a page at a time.
 
-Newest first means: by fire time, and of one fire time the one recorded last. Every kind of filter
-has an index in that order, so that a page costs the same however long the history is; where a
-filter takes several stretches of an index, they are merged.
+Newest first means: by fire time, and of one fire time the Run that was recorded last. Each kind of
+filter has an index in that order, so a page costs the same however long the history is. If a filter
+needs several ranges of an index, their rows are merged.
+
+All functions raise sqlite3.Error.
 """
 
 import heapq
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
-from pycron.model.run import Outcome, RunKey
+from pycron.model.history import AttemptRecord, RunFilter, RunRecord
+from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.storage.errors import BadValue
+from pycron.storage.rows import (
+    RUN_KEY,
+    blob,
+    find_run,
+    instant_or_none,
+    number_or_none,
+    outcome_or_none,
+    run_key,
+    second,
+    text,
+    text_or_none,
+    whole,
+    whole_or_none,
+)
 
-Row = dict[str, Any]
-
-_SELECT_RUNS = """
-SELECT runs.number, jobs.id AS job_id, jobs.name AS job, jobs."table", jobs.line,
-    users.name AS user, jobs.schedule, jobs.zone, jobs.command, runs.fire_time, runs.pass,
-    runs.outcome, runs.reason, runs.dead, runs.retry_at, runs.started_by
+_SELECT_RUN = f"""
+SELECT {RUN_KEY}, runs.number, jobs.name, jobs."table", jobs.line, users.name AS user,
+    jobs.schedule, jobs.zone, jobs.command, runs.outcome, runs.reason, runs.dead, runs.retry_at,
+    runs.started_by
 FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user
+WHERE runs.number = ?
 """
 
-# A condition and the values that it is about.
-_Test = tuple[str, list[Any]]
-_Mark = tuple[int, int]  # of a Run, by which it is ordered: its fire time and its number
+# An SQL condition, and the values of its question marks.
+_Condition = tuple[str, list[object]]
+_Position = tuple[int, int]  # of a Run in the order of the history: fire time and row number
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which Runs to list: None is any. Newest first, from after run number `before` on.
+def runs(database: sqlite3.Connection, wanted: RunFilter) -> list[RunRecord]:
+    """The Runs that pass a filter with their Attempts, newest first.
 
-    `since` and `until` are of fire times. A list whose Run `before` was forgotten is at its end.
+    A list that is to continue after a Run that was deleted meanwhile is empty.
     """
-
-    limit: int
-    job: str | None = None
-    user: str | None = None
-    outcome: str | None = None
-    since: float | None = None
-    until: float | None = None
-    before: int | None = None
-    dead: bool | None = None
+    limits = _limits(database, wanted)
+    if limits is None:
+        return []
+    ranges = [_positions(database, [*each, *limits]) for each in _ranges(database, wanted)]
+    page = islice(heapq.merge(*ranges, reverse=True), wanted.limit)
+    return [_run(database, number) for _, number in page]
 
 
-class History:
-    """What one database knows."""
+def run(database: sqlite3.Connection, key: RunKey) -> RunRecord | None:
+    """One Run with all its Attempts."""
+    number = find_run(database, key)
+    return None if number is None else _run(database, number)
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._db = database
 
-    def runs(self, wanted: Filter) -> list[Row]:
-        """Runs with their last Attempt, newest first."""
-        limits = self._limits(wanted)
-        if limits is None:
-            return []
-        stretches = [self._marks([*stretch, *limits]) for stretch in self._stretches(wanted)]
-        page = islice(heapq.merge(*stretches, reverse=True), wanted.limit)
-        return [self._run(number) for _, number in page]
+def short_output(database: sqlite3.Connection, attempt: AttemptKey) -> bytes | None:
+    """The output of an Attempt, if it is in the database and not in a file."""
+    query = "SELECT data FROM outputs WHERE run = ? AND number = ?"
+    values = find_run(database, attempt.run), attempt.number
+    row = database.execute(query, values).fetchone()
+    return None if row is None else blob(row, "data")
 
-    def _stretches(self, wanted: Filter) -> list[list[_Test]]:
-        """The stretches of indexes that hold what is wanted, each by its conditions.
 
-        A condition that is none of an index begins with a plus, by SQLite's rule.
-        """
-        user = None if wanted.user is None else self._user(wanted.user)
-        if wanted.user is not None and user is None:
-            return []
-        rest: list[_Test] = []
-        if user is not None:
-            rest.append(("+user = ?", [user]))
-        if wanted.outcome is not None:
-            rest.append(("+outcome = ?", [wanted.outcome]))
-        if wanted.dead is not None:
-            rest.append(("+dead = ?", [wanted.dead]))
-        if wanted.job is not None:
-            return [[("job = ?", [job]), *rest] for job in self._jobs(wanted.job)]
-        if wanted.dead:
-            return [[("dead", []), *rest]]
-        if user is None and wanted.outcome is None:
-            return [rest]
-        users = [user] if user is not None else self._users()
-        outcomes = [wanted.outcome] if wanted.outcome is not None else [None, *Outcome]
-        return [
-            [("outcome IS ?", [outcome]), ("user = ?", [each]), *rest]
-            for outcome in outcomes
-            for each in users
-        ]
+def knows(database: sqlite3.Connection, attempt: AttemptKey) -> bool:
+    """Whether the Attempt is recorded."""
+    query = "SELECT 1 FROM attempts WHERE run = ? AND number = ?"
+    values = find_run(database, attempt.run), attempt.number
+    return database.execute(query, values).fetchone() is not None
 
-    def _limits(self, wanted: Filter) -> list[_Test] | None:
-        """What bounds all stretches; None where nothing can be within."""
-        limits: list[_Test] = []
-        if wanted.since is not None:
-            limits.append(("fire_time >= ?", [wanted.since]))
-        if wanted.until is not None:
-            limits.append(("fire_time < ?", [wanted.until]))
-        if wanted.before is not None:
-            query = "SELECT fire_time FROM runs WHERE number = ?"
-            row = self._db.execute(query, (wanted.before,)).fetchone()
-            if row is None:
-                return None
-            limits.append(("fire_time <= ?", [row[0]]))
-            limits.append(("(fire_time < ? OR number < ?)", [row[0], wanted.before]))
-        return limits
 
-    def _marks(self, tests: list[_Test]) -> Iterator[_Mark]:
-        where = " AND ".join(test for test, _ in tests) or "1"
-        values = [value for _, values in tests for value in values]
-        query = f"SELECT fire_time, number FROM runs WHERE {where}"
-        for row in self._db.execute(f"{query} ORDER BY fire_time DESC, number DESC", values):
-            yield row[0], row[1]
+def owners_of(database: sqlite3.Connection, job: str) -> set[str]:
+    """The users of all recorded Jobs that have this name or id."""
+    query = (
+        "SELECT DISTINCT users.name FROM jobs JOIN users ON users.number = jobs.user"
+        " WHERE jobs.name = ? OR jobs.id = ?"
+    )
+    return {text(row, "name") for row in database.execute(query, (job, job))}
 
-    def _user(self, name: str) -> int | None:
-        row = self._db.execute("SELECT number FROM users WHERE name = ?", (name,)).fetchone()
-        return None if row is None else int(row[0])
 
-    def _users(self) -> list[int]:
-        return [row[0] for row in self._db.execute("SELECT number FROM users")]
+def count_runs(database: sqlite3.Connection) -> int:
+    """How many Runs are recorded."""
+    return int(database.execute("SELECT total(runs) FROM jobs").fetchone()[0])
 
-    def _jobs(self, job: str) -> list[int]:
-        query = "SELECT number FROM jobs WHERE name = ? OR id = ?"
-        return [row[0] for row in self._db.execute(query, (job, job))]
 
-    def _run(self, number: int) -> Row:
-        row = self._db.execute(f"{_SELECT_RUNS} WHERE runs.number = ?", (number,)).fetchone()
-        return _named(row) | {"all": self._attempts(number)}
+def gap_at(database: sqlite3.Connection, instant: int, wall: bool) -> str | None:
+    """Why fire times at this UTC second have no Run; the gap that was recorded last counts."""
+    row = database.execute(
+        "SELECT reason FROM gaps WHERE after < ? AND until >= ? AND wall = ?"
+        " ORDER BY number DESC LIMIT 1",
+        (instant, instant, wall),
+    ).fetchone()
+    return None if row is None else text(row, "reason")
 
-    def run(self, key: RunKey) -> tuple[Row, list[Row]] | None:
-        """One Run and all its Attempts; None when there is none."""
-        query = f"{_SELECT_RUNS} WHERE jobs.id = ? AND runs.fire_time = ? AND runs.pass = ?"
-        row = self._db.execute(query, (key.job_id, key.fire_time, key.turn)).fetchone()
+
+def _ranges(database: sqlite3.Connection, wanted: RunFilter) -> list[list[_Condition]]:
+    """The ranges of indexes that contain the wanted Runs, each as its conditions.
+
+    A plus sign keeps SQLite from choosing an index for a condition
+    (sqlite.org/optoverview.html#disqualifying_where_clause_terms_using_unary_).
+    """
+    user = None if wanted.user is None else _user_number(database, wanted.user)
+    if wanted.user is not None and user is None:
+        return []
+    rest: list[_Condition] = []
+    if user is not None:
+        rest.append(("+user = ?", [user]))
+    if wanted.outcome is not None:
+        rest.append(("+outcome = ?", [wanted.outcome]))
+    if wanted.dead is not None:
+        rest.append(("+dead = ?", [wanted.dead]))
+    if wanted.job is not None:
+        return [[("job = ?", [job]), *rest] for job in _job_numbers(database, wanted.job)]
+    if wanted.dead:
+        return [[("dead", []), *rest]]
+    if user is None and wanted.outcome is None:
+        return [rest]
+    users = [user] if user is not None else _user_numbers(database)
+    outcomes = [wanted.outcome] if wanted.outcome is not None else [None, *Outcome]
+    return [
+        [("outcome IS ?", [outcome]), ("user = ?", [each]), *rest]
+        for outcome in outcomes
+        for each in users
+    ]
+
+
+def _limits(database: sqlite3.Connection, wanted: RunFilter) -> list[_Condition] | None:
+    """The conditions that hold for all ranges; None if no Run can fulfil them."""
+    limits: list[_Condition] = []
+    if wanted.since is not None:
+        limits.append(("fire_time >= ?", [wanted.since]))
+    if wanted.until is not None:
+        limits.append(("fire_time < ?", [wanted.until]))
+    if wanted.before is not None:
+        query = "SELECT fire_time FROM runs WHERE number = ?"
+        row = database.execute(query, (wanted.before,)).fetchone()
         if row is None:
             return None
-        return _named(row), self._attempts(row["number"])
-
-    def _attempts(self, run: int) -> list[Row]:
-        query = "SELECT * FROM attempts WHERE run = ? ORDER BY number"
-        return [dict(row) for row in self._db.execute(query, (run,))]
-
-    def owners_of(self, job: str) -> set[str]:
-        """The users of all Jobs on record that have this name or id."""
-        query = (
-            "SELECT DISTINCT users.name FROM jobs JOIN users ON users.number = jobs.user"
-            " WHERE jobs.name = ? OR jobs.id = ?"
-        )
-        return {row[0] for row in self._db.execute(query, (job, job))}
+        limits.append(("fire_time <= ?", [row[0]]))
+        limits.append(("(fire_time < ? OR number < ?)", [row[0], wanted.before]))
+    return limits
 
 
-def _named(row: sqlite3.Row) -> Row:
-    key = RunKey(row["job_id"], row["fire_time"], row["pass"])
-    return dict(row) | {"run_id": str(key)}
+def _positions(database: sqlite3.Connection, conditions: list[_Condition]) -> Iterator[_Position]:
+    where = " AND ".join(condition for condition, _ in conditions) or "1"
+    values = [value for _, values in conditions for value in values]
+    query = f"SELECT fire_time, number FROM runs WHERE {where}"
+    for row in database.execute(f"{query} ORDER BY fire_time DESC, number DESC", values):
+        yield second(row, "fire_time"), whole(row, "number")
+
+
+def _user_number(database: sqlite3.Connection, name: str) -> int | None:
+    row = database.execute("SELECT number FROM users WHERE name = ?", (name,)).fetchone()
+    return None if row is None else whole(row, "number")
+
+
+def _user_numbers(database: sqlite3.Connection) -> list[int]:
+    return [whole(row, "number") for row in database.execute("SELECT number FROM users")]
+
+
+def _job_numbers(database: sqlite3.Connection, job: str) -> list[int]:
+    query = "SELECT number FROM jobs WHERE name = ? OR id = ?"
+    return [whole(row, "number") for row in database.execute(query, (job, job))]
+
+
+def _run(database: sqlite3.Connection, number: int) -> RunRecord:
+    row = database.execute(_SELECT_RUN, (number,)).fetchone()
+    if row is None:
+        raise BadValue(f"run {number} has no job or no user")
+    return RunRecord(
+        number=number,
+        key=run_key(row),
+        job=text(row, "name"),
+        table=text(row, "table"),
+        line=whole(row, "line"),
+        user=text(row, "user"),
+        schedule=text(row, "schedule"),
+        zone=text_or_none(row, "zone"),
+        command=text(row, "command"),
+        outcome=outcome_or_none(row, "outcome"),
+        reason=text_or_none(row, "reason"),
+        dead=bool(row["dead"]),
+        retry_at=instant_or_none(row, "retry_at"),
+        started_by=text_or_none(row, "started_by"),
+        attempts=_attempts(database, number),
+    )
+
+
+def _attempts(database: sqlite3.Connection, run_number: int) -> tuple[AttemptRecord, ...]:
+    query = "SELECT * FROM attempts WHERE run = ? ORDER BY number"
+    return tuple(map(_attempt, database.execute(query, (run_number,))))
+
+
+def _attempt(row: sqlite3.Row) -> AttemptRecord:
+    return AttemptRecord(
+        number=whole(row, "number"),
+        pid=whole_or_none(row, "pid"),
+        started=instant_or_none(row, "started"),
+        ended=instant_or_none(row, "ended"),
+        outcome=outcome_or_none(row, "outcome"),
+        exit_status=whole_or_none(row, "exit_status"),
+        signal=whole_or_none(row, "signal"),
+        cpu_seconds=number_or_none(row, "cpu_seconds"),
+        memory_peak=whole_or_none(row, "memory_peak"),
+        output_bytes=whole_or_none(row, "output_bytes"),
+        output_kept=whole_or_none(row, "output_kept"),
+        reason=text_or_none(row, "reason"),
+    )

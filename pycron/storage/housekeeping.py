@@ -11,8 +11,9 @@ from pycron.config import Config
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.model.run import AttemptKey, RunKey
+from pycron.storage.errors import StoreError
 from pycron.storage.recorder import Recorder
-from pycron.storage.store import Store, StoreError
+from pycron.storage.store import Store
 from pycron.system.output_tail import tail_of
 from pycron.system.paths import output_name
 

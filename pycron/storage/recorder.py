@@ -1,12 +1,14 @@
 """Keeping the record: what is to be written gets written, now or as soon as that can be done."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from pycron.engine.actions import Log, Record
 from pycron.engine.log_events import Event
-from pycron.model.run import RunKey
-from pycron.storage.store import RecordRefused, Repair, Store, StoreCorrupt, StoreError, StoreShut
+from pycron.model.run import AttemptKey, RunKey
+from pycron.storage.errors import RecordRefused, StoreCorrupt, StoreError, StoreShut
+from pycron.storage.repair import Repair
+from pycron.storage.store import Store
 from pycron.storage.write_queue import WriteQueue, run_of
 
 _REPAIR_PACE = 60.0  # seconds
@@ -23,7 +25,7 @@ class Recorder:
     def __init__(
         self,
         store: Store,
-        acknowledge: Callable[[list[str]], None],
+        acknowledge: Callable[[list[AttemptKey]], None],
         read: Callable[[], None],
         log: Callable[[Log], None],
     ) -> None:
@@ -32,7 +34,7 @@ class Recorder:
         self._read = read
         self._log = log
         self._write_queue = WriteQueue()
-        self._unacknowledged: list[str] = []
+        self._unacknowledged: list[AttemptKey] = []
         self._next_repair = 0.0
         self._next_opening = 0.0
         self.failure: str | None = None
@@ -52,14 +54,14 @@ class Recorder:
         """Whether there is something that can't be written."""
         return bool(self._write_queue or self._store.shut)
 
-    def acknowledge(self, ended: list[str]) -> None:
+    def acknowledge(self, ended: Iterable[AttemptKey]) -> None:
         """These Attempts have ended: the runner may forget them once all is written."""
         self._unacknowledged += ended
         if not self.behind and self._unacknowledged:
             self._acknowledge(self._unacknowledged)
             self._unacknowledged = []
 
-    def write(self, records: list[Record]) -> None:
+    def write(self, records: Sequence[Record]) -> None:
         """Into the store; what can't be written now is tried again with what comes next."""
         failed_before = self.behind
         if records:
@@ -133,9 +135,8 @@ class Recorder:
         """These will never be on record; the runner need not keep them for us any longer."""
         if not runs:
             return
-        names = {str(run) for run in runs}
-        told = [id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] in names]
-        self._acknowledge(told)
+        given_up = [attempt for attempt in self._unacknowledged if attempt.run in runs]
+        self._acknowledge(given_up)
         self._unacknowledged = [
-            id_ for id_ in self._unacknowledged if id_.rpartition(".")[0] not in names
+            attempt for attempt in self._unacknowledged if attempt.run not in runs
         ]

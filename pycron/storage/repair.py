@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pycron.storage.schema import StoreError, open_database, store_error
+from pycron.storage.errors import StoreError, store_error
+from pycron.storage.rows import is_sound
+from pycron.storage.schema import open_database
 from pycron.system.files import sync_directory
 
 _ASIDE_KEPT = 3
@@ -36,12 +38,6 @@ _TABLES = {
     "gaps": "number",
 }
 _COUNTED = {"jobs": {"runs", "output_kept"}}
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "INTEGER": int,
-    "REAL": (float, int),
-    "TEXT": str,
-    "BLOB": bytes,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +229,7 @@ def _copy_table(
 ) -> None:
     there = _readable_columns(source, table)
     columns = {
-        row["name"]: _TYPES[row["type"]]
+        row["name"]: row["type"]
         for row in database.execute(f"PRAGMA table_info({table})")
         if row["name"] not in _COUNTED.get(table, ()) and row["name"] in there
     }
@@ -241,10 +237,10 @@ def _copy_table(
         return
     names = ", ".join(f'"{name}"' for name in columns)
     places = ", ".join("?" * len(columns))
-    kinds = list(columns.values())
     for row in _readable_rows(source, f"SELECT {names} FROM {table}", order):
         if all(
-            value is None or isinstance(value, kind) for value, kind in zip(row, kinds, strict=True)
+            is_sound(table, name, declared, value)
+            for (name, declared), value in zip(columns.items(), row, strict=True)
         ):
             database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})", row)
 

@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Callable
 
 from pycron.engine.policy import RetentionLimits
-from pycron.model.run import AttemptKey, RunKey
+from pycron.model.run import AttemptKey
+from pycron.storage.rows import RUN_KEY, run_key, whole, whole_or_none
 
 _JOBS_A_LOOK = 2000
 _LOUD_JOBS_A_LOOK = 20  # of those that have printed too much
@@ -122,12 +123,12 @@ class Retention:
         ).fetchall()
         self._last_job = rows[-1]["number"] if len(rows) == _JOBS_A_LOOK else 0
         for row in rows:
-            if row["runs"] > most:
+            if whole(row, "runs") > most:
                 self._db.execute(
                     "INSERT OR IGNORE INTO gone SELECT number FROM"
                     " (SELECT number, outcome, dead FROM runs WHERE job = ?"
                     f" ORDER BY fire_time LIMIT ?) WHERE {_OVER} LIMIT ?",
-                    (row["number"], row["runs"] - most, at_once),
+                    (row["number"], whole(row, "runs") - most, at_once),
                 )
         return [row["number"] for row in rows]
 
@@ -138,12 +139,12 @@ class Retention:
 
     def _outputs_of_gone(self) -> list[AttemptKey]:
         query = (  # CROSS keeps SQLite from looking at all Attempts first
-            "SELECT jobs.id, fire_time, pass, attempts.number FROM gone"
+            f"SELECT {RUN_KEY}, attempts.number FROM gone"
             " CROSS JOIN runs ON runs.number = gone.number JOIN jobs ON jobs.number = runs.job"
             " CROSS JOIN attempts ON attempts.run = gone.number"
             " WHERE attempts.output_kept IS NOT 0"
         )
-        return [AttemptKey(RunKey(*row[:3]), row[3]) for row in self._db.execute(query)]
+        return [_attempt_key(row) for row in self._db.execute(query)]
 
     def _surplus_outputs_of_jobs(
         self, jobs: list[int], most: int, at_once: int
@@ -161,7 +162,7 @@ class Retention:
         ).fetchall()
         gone: list[AttemptKey] = []
         for job in loud:
-            oldest = self._oldest_outputs(job["number"], job["output_kept"], most)
+            oldest = self._oldest_outputs(job["number"], whole(job, "output_kept"), most)
             gone += self._forget_outputs(oldest[:at_once])
         return gone
 
@@ -172,7 +173,7 @@ class Retention:
         rows come here, since Python asks SQLite for the next one before it hands out this one.
         """
         rows = self._db.execute(
-            "SELECT jobs.id, fire_time, pass, attempts.number, run, attempts.output_kept"
+            f"SELECT {RUN_KEY}, attempts.number, run, attempts.output_kept"
             " FROM jobs CROSS JOIN runs ON runs.job = jobs.number"
             " CROSS JOIN attempts ON attempts.run = runs.number"
             " WHERE jobs.number = ? ORDER BY fire_time DESC, pass DESC",
@@ -181,7 +182,7 @@ class Retention:
         kept = 0
         chosen: list[sqlite3.Row] = []
         for row in rows:
-            kept += row["output_kept"] or 0
+            kept += whole_or_none(row, "output_kept") or 0
             if kept > most and row["output_kept"]:
                 chosen.append(row)
             if kept >= total:
@@ -195,7 +196,7 @@ class Retention:
         if total <= most:
             return []
         rows = self._db.execute(
-            "SELECT jobs.id, fire_time, pass, attempts.number, run, attempts.output_kept"
+            f"SELECT {RUN_KEY}, attempts.number, run, attempts.output_kept"
             " FROM attempts JOIN runs ON runs.number = run JOIN jobs ON jobs.number = job"
             " WHERE attempts.output_kept > 0 ORDER BY run LIMIT ?",
             (at_once,),
@@ -204,7 +205,7 @@ class Retention:
         for row in rows:
             if total <= most:
                 break
-            total -= row["output_kept"]
+            total -= whole(row, "output_kept")
             chosen.append(row)
         return self._forget_outputs(chosen)
 
@@ -213,4 +214,8 @@ class Retention:
             "UPDATE attempts SET output_kept = 0 WHERE run = ? AND number = ?",
             [(row["run"], row["number"]) for row in chosen],
         )
-        return [AttemptKey(RunKey(*row[:3]), row["number"]) for row in chosen]
+        return [_attempt_key(row) for row in chosen]
+
+
+def _attempt_key(row: sqlite3.Row) -> AttemptKey:
+    return AttemptKey(run_key(row), whole(row, "number"))

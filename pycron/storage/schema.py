@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from pycron.storage.errors import StoreError, StoreTooNew, store_error
+
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -158,42 +160,6 @@ END;
 MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS]
 
 _JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_EMPTIED = "no such table"  # what SQLite has to say of a file that was cut to nothing
-
-
-class StoreError(Exception):
-    """The database can't be used: which, and why."""
-
-
-class RecordRefused(StoreError):
-    """A record that the database will never take."""
-
-
-class StoreCorrupt(StoreError):
-    """The file is damaged, or is no database at all."""
-
-
-class StoreGone(StoreCorrupt):
-    """The file is not where it was: somebody has deleted it, or put another one in its place."""
-
-
-class StoreTooNew(StoreError):
-    """The database is one of a newer pycron."""
-
-
-class StoreShut(StoreError):
-    """The database could not be opened, so far."""
-
-
-def store_error(path: Path, error: Exception) -> StoreError:
-    """What an error of SQLite means for who called."""
-    kind = StoreError
-    if isinstance(error, sqlite3.IntegrityError | OverflowError):
-        kind = RecordRefused
-    elif getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT or _EMPTIED in str(error):
-        kind = StoreCorrupt
-    return kind(f"{path}: {error}")
 
 
 def open_database(path: Path) -> sqlite3.Connection:

@@ -4,51 +4,39 @@ What a tick begins is written in one transaction, with the cursor, before any of
 a crash a fire time either has its Run or is still ahead of the cursor. Times are UTC seconds.
 """
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from pycron.engine.actions import Record, RecordCursor
 from pycron.engine.policy import RetentionLimits
 from pycron.engine.timetable import Cursor
+from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, RunKey
+from pycron.storage import history, unfinished
 from pycron.storage.cursor_file import CursorFile
-from pycron.storage.history import Filter, History, Row
-from pycron.storage.repair import Repair, finish, newest, put_back, repair
-from pycron.storage.retention import Retention
-from pycron.storage.schema import (
-    RecordRefused,
+from pycron.storage.errors import (
     StoreCorrupt,
     StoreError,
     StoreGone,
     StoreShut,
     StoreTooNew,
-    open_blank,
-    open_database,
-    open_to_read,
     store_error,
 )
-from pycron.storage.unfinished import Unfinished, unfinished
-from pycron.storage.writer import Writer, cursor_text
+from pycron.storage.meta import boot_of, cursor_of, cursor_text
+from pycron.storage.repair import Repair, finish, newest, put_back, repair
+from pycron.storage.retention import Retention
+from pycron.storage.rows import text
+from pycron.storage.schema import open_blank, open_database, open_to_read
+from pycron.storage.writer import Writer
 from pycron.system import host
 
-__all__ = [
-    "Filter",
-    "RecordRefused",
-    "Repair",
-    "RetentionLimits",
-    "Row",
-    "Store",
-    "StoreCorrupt",
-    "StoreError",
-    "StoreShut",
-    "StoreTooNew",
-    "Unfinished",
-]  # fmt: skip
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FORGOTTEN_A_LOOK = 2000  # Runs, at the least
 
@@ -104,12 +92,12 @@ class Store:
             with self._errors():
                 if check:
                     self._check()
-                found = dict(self._db.execute("SELECT key, value FROM meta").fetchall())
+                rows = self._db.execute("SELECT key, value FROM meta")
+                found = {text(row, "key"): text(row, "value") for row in rows}
                 self._cursor_file.recorded = found.get("cursor")
                 if cursor := self._cursor_file.read():
                     found["cursor"] = cursor
                 self._meta = found | known  # what is known is what is newer
-                self._history = History(self._db)
                 self._retention = Retention(self._db)
             self._try_reading()
         except StoreError:
@@ -270,9 +258,8 @@ class Store:
         """The Run stays in history, but waits for nobody any more. Raises StoreError."""
         self._check_writable()
         with self._errors():
-            number = self._writer.find(key)
             self._retention.disturb()
-            self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (number,))
+            self._writer.drop_dead(key)
 
     def prune(
         self, keep: RetentionLimits, before: int, remove: Callable[[list[AttemptKey]], None]
@@ -295,110 +282,77 @@ class Store:
             self._writer.begun = 0
             self._retention.shrink()
 
-    # ---- reading
-
-    def meta(self, key: str) -> str | None:
-        """What is on record under this key."""
-        return self._meta.get(key)
+    # ---- reading; each method raises StoreError
 
     def cursor(self) -> Cursor | None:
-        """How far the last daemon had come."""
-        text = self.meta("cursor")
-        if text is None:
-            return None
-        fixed, wall, stepped = json.loads(text)
-        return Cursor(fixed, wall, tuple(stepped))
+        """How far the last daemon's timetable had come."""
+        return cursor_of(self._meta.get("cursor"))
 
-    def pauses(self) -> list[Pause]:
-        """The pauses that hold. Raises StoreError."""
-        with self._errors():
-            return [Pause(*row) for row in self._db.execute("SELECT * FROM pauses ORDER BY since")]
+    def runner(self) -> str | None:
+        """The name of the last runner process that Attempts were handed to."""
+        return self._meta.get("runner")
 
-    def gap_at(self, instant: int, *, wall: bool) -> str | None:
-        """Why fire times at this UTC second have no Run; None where nothing is on record.
-
-        `wall`: of Jobs that follow the wall clock, else of fixed ones. Raises StoreError.
-        """
-        with self._errors():
-            row = self._db.execute(
-                "SELECT reason FROM gaps WHERE after < ? AND until >= ? AND wall = ?"
-                " ORDER BY number DESC LIMIT 1",
-                (instant, instant, wall),
-            ).fetchone()
-        return None if row is None else str(row[0])
+    def boot_id(self) -> str | None:
+        """The boot whose @reboot Jobs have run."""
+        return self._meta.get("boot_id")
 
     def boots_in(self, second: int) -> int:
-        """How many boots this second has seen, of which the last one is on record."""
-        text = self.meta("booted")
-        last, turn = json.loads(text) if text else (None, 0)
-        return turn + 1 if last == second else 0
+        """How many boots were recorded in this UTC second, if the last one is of that second."""
+        last = boot_of(self._meta.get("booted"))
+        return last[1] + 1 if last and last[0] == second else 0
+
+    def pauses(self) -> list[Pause]:
+        """The pauses that hold."""
+        return self._query(unfinished.pauses)
 
     def done_after(self, instant: int) -> list[RunKey]:
-        """The Runs that have ended although their fire time comes after an instant.
+        """The Runs that have ended although their fire time is after this UTC second."""
+        return self._query(unfinished.done_after, instant)
 
-        Raises StoreError.
-        """
-        query = (
-            "SELECT jobs.id, fire_time, pass FROM runs JOIN jobs ON jobs.number = runs.job"
-            " WHERE fire_time > ? AND outcome IS NOT NULL"
-        )
-        with self._errors():
-            return [RunKey(*row) for row in self._db.execute(query, (instant,))]
-
-    def unfinished(self) -> list[Unfinished]:
-        """The Runs that have not ended, in the order in which they were recorded.
-
-        Raises StoreError.
-        """
+    def unfinished(self) -> list[UnfinishedRun]:
+        """The Runs that have not ended, in the order in which they were recorded."""
         cursor = self.cursor()
-        with self._errors():
-            return unfinished(self._db, cursor.wall if cursor else 0)
+        return self._query(unfinished.unfinished, cursor.wall if cursor else 0)
 
-    def runs(self, wanted: Filter) -> list[Row]:
-        """Runs with their Attempts, newest first. Raises StoreError."""
-        with self._errors():
-            return self._history.runs(wanted)
+    def runs(self, wanted: RunFilter) -> list[RunRecord]:
+        """Runs with their Attempts, newest first."""
+        return self._query(history.runs, wanted)
 
-    def run(self, key: RunKey) -> tuple[Row, list[Row]] | None:
-        """One Run and all its Attempts; None when there is none. Raises StoreError."""
-        with self._errors():
-            return self._history.run(key)
+    def run(self, key: RunKey) -> RunRecord | None:
+        """One Run with all its Attempts."""
+        return self._query(history.run, key)
 
     def short_output(self, attempt: AttemptKey) -> bytes | None:
-        """What an Attempt has printed; None where that is in a file. Raises StoreError."""
-        query = (
-            "SELECT data FROM outputs JOIN runs ON runs.number = outputs.run"
-            " JOIN jobs ON jobs.number = runs.job"
-            " WHERE jobs.id = ? AND fire_time = ? AND pass = ? AND outputs.number = ?"
-        )
-        run = attempt.run
-        with self._errors():
-            row = self._db.execute(
-                query, (run.job_id, run.fire_time, run.turn, attempt.number)
-            ).fetchone()
-        return None if row is None else bytes(row[0])
+        """The output of an Attempt, if the store has it; None if a file may have it."""
+        return self._query(history.short_output, attempt)
 
     def knows(self, attempt: AttemptKey) -> bool:
-        """Whether it is on record. Raises StoreError."""
-        query = (
-            "SELECT 1 FROM attempts JOIN runs ON runs.number = attempts.run"
-            " JOIN jobs ON jobs.number = runs.job"
-            " WHERE jobs.id = ? AND fire_time = ? AND pass = ? AND attempts.number = ?"
-        )
-        run = attempt.run
-        values = (run.job_id, run.fire_time, run.turn, attempt.number)
-        with self._errors():
-            return self._db.execute(query, values).fetchone() is not None
+        """Whether the Attempt is recorded."""
+        return self._query(history.knows, attempt)
 
     def owners_of(self, job: str) -> set[str]:
-        """The users of all Jobs on record that have this name or id. Raises StoreError."""
-        with self._errors():
-            return self._history.owners_of(job)
+        """The users of all recorded Jobs that have this name or id."""
+        return self._query(history.owners_of, job)
 
     def count_runs(self) -> int:
-        """How many Runs there are. Raises StoreError."""
+        """How many Runs are recorded."""
+        return self._query(history.count_runs)
+
+    def gap_at(self, instant: int, *, wall: bool) -> str | None:
+        """Why fire times at this UTC second have no Run.
+
+        `wall`: of Jobs that follow the wall clock; otherwise of fixed Jobs.
+        """
+        return self._query(history.gap_at, instant, wall)
+
+    def _query(
+        self,
+        query: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **named: P.kwargs,
+    ) -> T:
         with self._errors():
-            return int(self._db.execute("SELECT total(runs) FROM jobs").fetchone()[0])
+            return query(self._db, *args, **named)
 
 
 def _cursor_alone(records: list[Record]) -> Cursor | None:

@@ -1,102 +1,133 @@
-"""What an earlier daemon has left in the store: the Runs that have not ended."""
+"""What a daemon begins with: unfinished Runs, pauses, and Runs that ended ahead of the cursor.
+
+All functions raise sqlite3.Error.
+"""
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from types import UnionType
 
+from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job, Source
-from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
+from pycron.model.pause import Pause
+from pycron.model.run import AttemptKey, Redrive, RunKey
 from pycron.model.settings import Settings, intern
 from pycron.schedule.expressions import Reboot
+from pycron.storage.rows import (
+    RUN_KEY,
+    instant,
+    instant_or_none,
+    outcome_or_none,
+    run_key,
+    text,
+    text_or_none,
+    whole,
+    whole_or_none,
+)
 
-# What a command that runs is counted and ended by, and whether it is a dead letter, when its entry
-# has gone while no daemon was there.
-_KEPT_SETTINGS = ("pool", "kill_after", "retries")
+# Settings stored with a Run's Job, so that the Run can still be limited and ended, and becomes a
+# dead letter or not, after its entry was removed while no daemon ran.
+_STORED_SETTINGS: dict[str, type | UnionType] = {
+    "pool": str | None,
+    "kill_after": int,
+    "retries": int,
+}
+
+_UNFINISHED = f"""
+SELECT {RUN_KEY}, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,
+    jobs.settings, runs.retry_at, runs.redriven, runs.redriven_at,
+    attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,
+    attempts.exit_status,
+    (SELECT max(fire_time) FROM runs AS others
+     WHERE others.job = runs.job AND fire_time <= ? AND started_by IS NULL) AS latest
+FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user
+LEFT JOIN attempts ON attempts.run = runs.number
+    AND attempts.number = (SELECT max(number) FROM attempts WHERE run = runs.number)
+WHERE runs.outcome IS NULL ORDER BY runs.number
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A Run that has not ended: its last Attempt (0: none) and what is known of its Job.
+def unfinished(database: sqlite3.Connection, reached: int) -> list[UnfinishedRun]:
+    """The Runs that have not ended, in the order in which they were recorded.
 
-    `outcome`, `exit_status`: of that Attempt, where it has ended; then `retry_at` is when the next
-    one is due. `redrive`: the last one, where it has been a dead letter. `latest`: the last fire
-    time of its Job that has come.
+    `reached`: the UTC second up to which the last daemon had handled fire times. Runs of a later
+    fire time were recorded before the clock was set back.
     """
-
-    attempt: AttemptKey
-    job: Job
-    pid: int | None
-    started: float | None
-    outcome: Outcome | None
-    retry_at: float | None
-    redrive: Redrive | None
-    latest: int | None
-    exit_status: int | None
+    return [_unfinished(row) for row in database.execute(_UNFINISHED, (reached,))]
 
 
-def unfinished(database: sqlite3.Connection, reached: int) -> list[Unfinished]:
-    """In the order in which they were recorded. Raises sqlite3.Error.
-
-    `reached`: the UTC second that the last daemon had come to; what lies beyond came before the
-    clock was set back.
-    """
+def done_after(database: sqlite3.Connection, instant: int) -> list[RunKey]:
+    """The Runs that have ended although their fire time is after this UTC second."""
     query = (
-        'SELECT jobs.id, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,'
-        " jobs.settings, runs.fire_time, runs.pass, runs.retry_at, runs.redriven,"
-        " runs.redriven_at,"
-        " attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,"
-        " attempts.exit_status,"
-        " (SELECT max(fire_time) FROM runs AS others WHERE others.job = runs.job"
-        " AND fire_time <= ? AND started_by IS NULL) AS latest"
-        " FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user"
-        " LEFT JOIN attempts ON attempts.run = runs.number AND attempts.number ="
-        " (SELECT max(number) FROM attempts WHERE run = runs.number)"
-        " WHERE runs.outcome IS NULL ORDER BY runs.number"
+        f"SELECT {RUN_KEY} FROM runs JOIN jobs ON jobs.number = runs.job"
+        " WHERE fire_time > ? AND outcome IS NOT NULL"
     )
-    return [_unfinished(row) for row in database.execute(query, (reached,))]
+    return [run_key(row) for row in database.execute(query, (instant,))]
 
 
-def _unfinished(row: sqlite3.Row) -> Unfinished:
-    run = RunKey(row["id"], row["fire_time"], row["pass"])
-    redriven_at = row["redriven_at"]
-    return Unfinished(
-        attempt=AttemptKey(run, row["attempt"] or 0),
-        job=_job_of(row),
-        pid=row["pid"],
-        started=row["started"],
-        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        retry_at=row["retry_at"],
-        redrive=None if redriven_at is None else Redrive(row["redriven"], redriven_at),
-        latest=row["latest"],
-        exit_status=row["exit_status"],
+def pauses(database: sqlite3.Connection) -> list[Pause]:
+    """The pauses that hold, the oldest first."""
+    return [_pause(row) for row in database.execute("SELECT * FROM pauses ORDER BY since")]
+
+
+def stored_settings(settings: Settings) -> str:
+    """The settings of a Job that are stored with it, as JSON."""
+    return json.dumps({name: getattr(settings, name) for name in _STORED_SETTINGS})
+
+
+def _pause(row: sqlite3.Row) -> Pause:
+    return Pause(
+        scope=text(row, "scope"),
+        since=instant(row, "since"),
+        until=instant_or_none(row, "until"),
+        by=text(row, "by"),
+        reason=text_or_none(row, "reason"),
     )
 
 
-def kept_settings(settings: Settings) -> str:
-    """What of a Job's settings is on record beside it."""
-    return json.dumps({name: getattr(settings, name) for name in _KEPT_SETTINGS})
+def _unfinished(row: sqlite3.Row) -> UnfinishedRun:
+    redriven_at = instant_or_none(row, "redriven_at")
+    return UnfinishedRun(
+        attempt=AttemptKey(run_key(row), whole_or_none(row, "attempt") or 0),
+        job=_job(row),
+        pid=whole_or_none(row, "pid"),
+        started=instant_or_none(row, "started"),
+        outcome=outcome_or_none(row, "outcome"),
+        retry_at=instant_or_none(row, "retry_at"),
+        redrive=None if redriven_at is None else Redrive(whole(row, "redriven"), redriven_at),
+        latest=whole_or_none(row, "latest"),
+        exit_status=whole_or_none(row, "exit_status"),
+    )
 
 
-def _settings_of(text: str | None) -> Settings:
-    """Of what was kept; the defaults where that is damaged, or of an older version."""
-    try:
-        kept = json.loads(text or "{}")
-        return intern(frozenset((name, kept[name]) for name in _KEPT_SETTINGS if name in kept))
-    except (ValueError, TypeError):
-        return intern(frozenset())
-
-
-def _job_of(row: sqlite3.Row) -> Job:
-    """What is known of a Job whose entry may have gone: enough to see its Run to its end."""
+def _job(row: sqlite3.Row) -> Job:
+    """The Job as far as it is recorded, which is enough to finish its Run."""
     return Job(
-        id=row["id"],
-        name=row["name"],
-        source=Source(row["table"], row["user"]),
-        line=row["line"],
-        user=row["user"],
+        id=text(row, "job_id"),
+        name=text(row, "name"),
+        source=Source(text(row, "table"), text(row, "user")),
+        line=whole(row, "line"),
+        user=text(row, "user"),
         schedule=Reboot(),
-        command=row["command"],
+        command=text(row, "command"),
         stdin=None,
         environment=(),
-        settings=_settings_of(row["settings"]),
+        settings=_settings(row["settings"]),
+    )
+
+
+def _settings(stored: object) -> Settings:
+    """The stored settings; a default for each that is damaged or missing."""
+    try:
+        values = json.loads(stored) if isinstance(stored, str) else {}
+    except (ValueError, RecursionError):
+        values = {}
+    if not isinstance(values, dict):
+        values = {}
+    return intern(
+        frozenset(
+            (name, values[name])
+            for name, kind in _STORED_SETTINGS.items()
+            if name in values and isinstance(values[name], kind)
+        )
     )

@@ -1,7 +1,7 @@
 """What could not be written yet, in its order and within bounds."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from pycron.engine.actions import (
@@ -33,9 +33,9 @@ class WriteQueue:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, records: list[Record]) -> set[RunKey]:
+    def add(self, records: Sequence[Record]) -> set[RunKey]:
         """Put a turn behind the others; the Runs that are dropped to make room for it."""
-        self._turns.append(records)
+        self._turns.append(list(records))
         self._size += len(records)
         return self._drop() if self._size > self._most else set()
 

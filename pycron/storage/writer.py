@@ -1,6 +1,5 @@
 """How records become rows of the store."""
 
-import json
 import sqlite3
 from collections.abc import Iterable
 from typing import Any
@@ -21,10 +20,11 @@ from pycron.engine.actions import (
     RecordStarted,
     RecordWithdrawn,
 )
-from pycron.engine.timetable import Cursor
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
-from pycron.storage.unfinished import kept_settings
+from pycron.storage.meta import boot_text, cursor_text
+from pycron.storage.rows import find_run
+from pycron.storage.unfinished import stored_settings
 
 
 class Writer:
@@ -97,7 +97,7 @@ class Writer:
                 self._db.execute("DELETE FROM pauses WHERE scope = ?", (record.scope,))
             case RecordBoot():
                 self.set_meta("boot_id", record.boot_id)
-                self.set_meta("booted", json.dumps([record.second, record.turn]))
+                self.set_meta("booted", boot_text(record.second, record.turn))
             case RecordRunner():
                 self.set_meta("runner", record.instance)
 
@@ -165,7 +165,7 @@ class Writer:
             return known[0], known[1]
         user = self._user_number(job.user)
         row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
-               job.zone, _text(job.command), kept_settings(job.settings))  # fmt: skip
+               job.zone, _text(job.command), stored_settings(job.settings))  # fmt: skip
         number: int = self._db.execute(
             'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command,'
             " settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
@@ -188,19 +188,19 @@ class Writer:
         """The row of a Run that is alive; looked up once."""
         number = self._alive.get(run)
         if number is None:
-            number = self._alive[run] = self.find(run)
+            number = self._alive[run] = self._find(run)
         return number
 
-    def find(self, run: RunKey) -> int:
-        """The row of any Run. Raises sqlite3.Error, also where there is none."""
-        row = self._db.execute(
-            "SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job"
-            " WHERE jobs.id = ? AND fire_time = ? AND pass = ?",
-            (run.job_id, run.fire_time, run.turn),
-        ).fetchone()
-        if row is None:
+    def drop_dead(self, run: RunKey) -> None:
+        """The Run is no dead letter any more. Raises sqlite3.Error."""
+        self._db.execute("UPDATE runs SET dead = 0 WHERE number = ?", (self._find(run),))
+
+    def _find(self, run: RunKey) -> int:
+        """The row number of any recorded Run. Raises sqlite3.Error."""
+        number = find_run(self._db, run)
+        if number is None:
             raise sqlite3.IntegrityError(f"no Run {run}")
-        return int(row[0])
+        return number
 
     def _attempt_number(self, attempt: AttemptKey) -> tuple[int, int]:
         return self._run_number(attempt.run), attempt.number
@@ -209,10 +209,6 @@ class Writer:
         """Raises sqlite3.Error."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
         self.meta[key] = value
-
-
-def cursor_text(cursor: Cursor) -> str:
-    return json.dumps((cursor.fixed, cursor.wall, cursor.stepped))
 
 
 def _text(text: str | None) -> str | None:

@@ -27,13 +27,16 @@ from pycron.engine.actions import (
     RecordRunner,
     RecordStarted,
 )
+from pycron.engine.policy import RetentionLimits
 from pycron.engine.timetable import Cursor, Gap
+from pycron.model.history import AttemptRecord, RunFilter, RunRecord
 from pycron.model.job import Job, Source
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings
 from pycron.storage import schema
-from pycron.storage.store import Filter, RetentionLimits, Store, StoreError
+from pycron.storage.errors import StoreError
+from pycron.storage.store import Store
 
 NOON = 1_772_971_200
 
@@ -68,12 +71,12 @@ def ended(attempt: AttemptKey, outcome: Outcome = Outcome.SUCCEEDED) -> RecordEn
 
 
 def test_a_new_database_is_empty(store: Store) -> None:
-    assert store.runs(Filter(10)) == []
+    assert store.runs(RunFilter(10)) == []
     assert store.unfinished() == []
     assert store.pauses() == []
     assert store.gap_at(NOON, wall=True) is None
     assert store.cursor() is None
-    assert store.meta("boot_id") is None
+    assert store.boot_id() is None
     assert store.count_runs() == 0
 
 
@@ -82,7 +85,7 @@ def test_it_is_there_again(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "db")) as store:
         store.write([*begun(job), RecordCursor(Cursor(1, 2, (3,)))])
     with closing(Store(tmp_path / "db")) as store:
-        assert [row["job"] for row in store.runs(Filter(10))] == [job.name]
+        assert [row.job for row in store.runs(RunFilter(10))] == [job.name]
         assert store.cursor() == Cursor(1, 2, (3,))
 
 
@@ -236,22 +239,20 @@ def test_every_column_comes_back(store: Store) -> None:
     store.write([RecordRun(run, job, by="root"), RecordAttempt(attempt)])
     store.write([RecordStarted(attempt, 4711, NOON + 0.25)])
     store.write([RecordEnded(attempt, Outcome.KILLED, ending, "why", Outcome.KILLED)])
-    found = store.run(run)
-    assert found is not None
-    row, attempts = found
-    assert row == {
-        "number": 1, "job_id": job.id, "job": "backup", "table": "anna", "line": 1,
-        "user": "anna", "schedule": "30 2 * * *", "zone": "Europe/Berlin",
-        "command": "/bin/backup --all", "fire_time": NOON, "pass": 2, "outcome": "killed",
-        "reason": "why", "run_id": str(run), "dead": 0, "retry_at": None, "started_by": "root",
-    }  # fmt: skip
-    assert attempts == [{
-        "run": 1, "number": 1, "pid": 4711, "started": NOON + 0.25, "ended": NOON + 9.75,
-        "outcome": "killed", "exit_status": None, "signal": 15, "cpu_seconds": 1.5,
-        "memory_peak": 123_456, "output_bytes": 789, "output_kept": 700, "reason": "why",
-    }]  # fmt: skip
-    (listed,) = store.runs(Filter(10))
-    assert listed == row | {"all": attempts}
+    recorded = RunRecord(
+        number=1, key=RunKey(job.id, NOON, 2), job="backup", table="anna", line=1,
+        user="anna", schedule="30 2 * * *", zone="Europe/Berlin",
+        command="/bin/backup --all", outcome=Outcome.KILLED,
+        reason="why", dead=False, retry_at=None, started_by="root",
+        attempts=(AttemptRecord(
+            number=1, pid=4711, started=NOON + 0.25, ended=NOON + 9.75,
+            outcome=Outcome.KILLED, exit_status=None, signal=15, cpu_seconds=1.5,
+            memory_peak=123_456, output_bytes=789, output_kept=700, reason="why",
+        ),),
+    )  # fmt: skip
+    assert store.run(run) == recorded
+    assert recorded.run_id == str(run)
+    assert store.runs(RunFilter(10)) == [recorded]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -262,16 +263,16 @@ def test_an_attempt_that_ended_at_once(store: Store, together: bool) -> None:
     records: list[Record] = [RecordStarted(first(job), 4711, NOON + 0.25), ended(first(job))]
     for part in [records] if together else [[record] for record in records]:
         store.write(part)
-    (attempt,) = store.runs(Filter(1))[0]["all"]
-    assert (attempt["pid"], attempt["started"], attempt["ended"]) == (4711, NOON + 0.25, NOON + 2.5)
-    assert attempt["outcome"] == "succeeded"
+    (attempt,) = store.runs(RunFilter(1))[0].attempts
+    assert (attempt.pid, attempt.started, attempt.ended) == (4711, NOON + 0.25, NOON + 2.5)
+    assert attempt.outcome == "succeeded"
 
 
 def test_a_start_that_was_not_heard_of(store: Store) -> None:
     job = a_job()
     store.write([*begun(job), ended(first(job))])
-    (attempt,) = store.runs(Filter(1))[0]["all"]
-    assert (attempt["pid"], attempt["started"]) == (None, None)
+    (attempt,) = store.runs(RunFilter(1))[0].attempts
+    assert (attempt.pid, attempt.started) == (None, None)
 
 
 def test_a_run_that_another_daemon_began(tmp_path: Path) -> None:
@@ -284,15 +285,15 @@ def test_a_run_that_another_daemon_began(tmp_path: Path) -> None:
         with pytest.raises(StoreError):
             store.write(begun(job))
         store.write([ended(first(job))])
-        (row,) = store.runs(Filter(1))
-    assert (row["outcome"], row["all"][0]["pid"]) == ("succeeded", 4711)
+        (row,) = store.runs(RunFilter(1))
+    assert (row.outcome, row.attempts[0].pid) == ("succeeded", 4711)
 
 
 def test_a_dead_letter_that_lives_again(store: Store) -> None:
     job = a_job()
     end = RecordEnded(first(job), Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
     store.write([*begun(job), end])
-    assert [row["dead"] for row in store.runs(Filter(1, dead=True))] == [1]
+    assert [row.dead for row in store.runs(RunFilter(1, dead=True))] == [True]
     second = AttemptKey(first(job).run, 2)
     redrive = Redrive(1, NOON + 0.5)
     store.write([RecordRevived(first(job).run, redrive)])
@@ -301,18 +302,18 @@ def test_a_dead_letter_that_lives_again(store: Store) -> None:
     assert (left.retry_at, left.redrive) == (NOON + 0.5, redrive)
     store.write([RecordAttempt(second)])
     assert [left.attempt for left in store.unfinished()] == [second]
-    assert store.runs(Filter(1, dead=True)) == []
+    assert store.runs(RunFilter(1, dead=True)) == []
     store.write([ended(second)])
-    (row,) = store.runs(Filter(1))
-    assert (row["outcome"], row["reason"], row["dead"]) == ("succeeded", None, 0)
+    (row,) = store.runs(RunFilter(1))
+    assert (row.outcome, row.reason, row.dead) == ("succeeded", None, False)
 
 
 def test_a_run_that_was_not_started(store: Store) -> None:
     job = a_job()
     run = RunKey(job.id, NOON)
     store.write([RecordRun(run, job), RecordNotStarted(run, Outcome.MISSED, "too late")])
-    (row,) = store.runs(Filter(1))
-    assert (row["outcome"], row["reason"], row["all"]) == ("missed", "too late", [])
+    (row,) = store.runs(RunFilter(1))
+    assert (row.outcome, row.reason, row.attempts) == ("missed", "too late", ())
     assert store.unfinished() == []
 
 
@@ -353,7 +354,7 @@ def test_all_or_nothing(store: Store) -> None:
     assert store.count_runs() == 0
     assert store.cursor() is None
     store.write(begun(job))  # and the Job's row, which was taken back, is written again
-    assert [row["job"] for row in store.runs(Filter(10))] == [job.name]
+    assert [row.job for row in store.runs(RunFilter(10))] == [job.name]
 
 
 def test_all_or_nothing_also_for_what_sqlite_cannot_hold(store: Store) -> None:
@@ -363,7 +364,7 @@ def test_all_or_nothing_also_for_what_sqlite_cannot_hold(store: Store) -> None:
         store.write([*begun(job), too_large])
     assert store.count_runs() == 0
     store.write(begun(job))
-    assert [row["job"] for row in store.runs(Filter(10))] == [job.name]
+    assert [row.job for row in store.runs(RunFilter(10))] == [job.name]
 
 
 def test_no_fire_time_twice(store: Store) -> None:
@@ -386,8 +387,8 @@ def test_cursor_boot_and_runner(store: Store) -> None:
     for cursor in (Cursor(NOON, NOON + 60), Cursor(5, 6, (7, 8))):
         store.write([RecordCursor(cursor), RecordBoot("b00t", NOON, 2), RecordRunner("12-34")])
         assert store.cursor() == cursor
-    assert store.meta("boot_id") == "b00t"
-    assert store.meta("runner") == "12-34"
+    assert store.boot_id() == "b00t"
+    assert store.runner() == "12-34"
 
 
 def test_a_job_that_has_moved(store: Store) -> None:
@@ -397,10 +398,8 @@ def test_a_job_that_has_moved(store: Store) -> None:
     assert after.id == before.id
     store.write(begun(before))
     store.write(begun(after, NOON + 60))
-    rows = store.runs(Filter(10))
-    assert {(row["line"], row["schedule"], row["command"]) for row in rows} == {
-        (3, "0 2 * * *", "new")
-    }
+    rows = store.runs(RunFilter(10))
+    assert {(row.line, row.schedule, row.command) for row in rows} == {(3, "0 2 * * *", "new")}
 
 
 def test_a_run_stays_whose_it_was(store: Store) -> None:
@@ -408,16 +407,16 @@ def test_a_run_stays_whose_it_was(store: Store) -> None:
     after = replace(before, user="bert")
     store.write(begun(before))
     store.write(begun(after, NOON + 60))
-    rows = store.runs(Filter(10))
-    assert [(row["fire_time"], row["user"]) for row in rows] == [
+    rows = store.runs(RunFilter(10))
+    assert [(row.key.fire_time, row.user) for row in rows] == [
         (NOON + 60, "bert"),
         (NOON, "anna"),
     ]
     found = store.run(RunKey(before.id, NOON))
     assert found
-    assert found[0]["user"] == "anna"
+    assert found.user == "anna"
     for user, fire_time in (("anna", NOON), ("bert", NOON + 60)):
-        assert [row["fire_time"] for row in store.runs(Filter(10, user=user))] == [fire_time]
+        assert [row.key.fire_time for row in store.runs(RunFilter(10, user=user))] == [fire_time]
     assert [left.job.user for left in store.unfinished()] == ["anna", "bert"]
 
 
@@ -425,15 +424,15 @@ def test_what_is_no_utf8_is_shown_as_escapes(store: Store) -> None:
     job = a_job("* * * * * echo \udcff ä")
     store.write(begun(job))
     store.write([RecordEnded(first(job), Outcome.FAILED, None, "no \udcfe", Outcome.FAILED)])
-    (row,) = store.runs(Filter(1))
-    assert row["command"] == "echo \\xff ä"
-    assert row["reason"] == "no \\xfe"
+    (row,) = store.runs(RunFilter(1))
+    assert row.command == "echo \\xff ä"
+    assert row.reason == "no \\xfe"
 
 
 def test_a_table_whose_name_is_no_utf8(store: Store) -> None:
     job = a_job(source="/tmp/\udcff")
     store.write(begun(job))
-    assert [row["table"] for row in store.runs(Filter(1))] == ["/tmp/\\xff"]
+    assert [row.table for row in store.runs(RunFilter(1))] == ["/tmp/\\xff"]
 
 
 def test_two_boots_in_one_second_are_two(store: Store) -> None:
@@ -499,12 +498,12 @@ def test_an_attempt_that_ended_while_its_run_goes_on(store: Store) -> None:
     (left,) = store.unfinished()
     assert left.attempt == first(job)  # the last one, not none
     assert (left.outcome, left.exit_status) == (Outcome.FAILED, 3)
-    assert [row["outcome"] for row in store.runs(Filter(1))] == [None]
+    assert [row.outcome for row in store.runs(RunFilter(1))] == [None]
     second = AttemptKey(first(job).run, 2)
     store.write([RecordAttempt(second)])
     assert [item.attempt for item in store.unfinished()] == [second]
-    (row,) = store.runs(Filter(1))
-    assert [attempt["number"] for attempt in row["all"]] == [1, 2]
+    (row,) = store.runs(RunFilter(1))
+    assert [attempt.number for attempt in row.attempts] == [1, 2]
 
 
 def test_a_run_that_waits_for_its_first_attempt(store: Store) -> None:
@@ -530,11 +529,11 @@ def test_runs_newest_first_and_page_by_page(store: Store) -> None:
     job = a_job()
     for minute in range(10):
         store.write(begun(job, NOON + 60 * minute))
-    page = store.runs(Filter(4))
-    seen = [row["fire_time"] for row in page]
+    page = store.runs(RunFilter(4))
+    seen = [row.key.fire_time for row in page]
     while page:
-        page = store.runs(Filter(4, before=page[-1]["number"]))
-        seen += [row["fire_time"] for row in page]
+        page = store.runs(RunFilter(4, before=page[-1].number))
+        seen += [row.key.fire_time for row in page]
     assert seen == [NOON + 60 * minute for minute in reversed(range(10))]
 
 
@@ -544,19 +543,19 @@ def test_filters(store: Store) -> None:
     store.write([*begun(one), *begun(two), *begun(one, NOON + 60), *begun(two, NOON + 120)])
     store.write([ended(first(one)), ended(first(two), Outcome.FAILED)])
 
-    def found(wanted: Filter) -> list[tuple[str, int]]:
-        return [(row["job"], (row["fire_time"] - NOON) // 60) for row in store.runs(wanted)]
+    def found(wanted: RunFilter) -> list[tuple[str, int]]:
+        return [(row.job, (row.key.fire_time - NOON) // 60) for row in store.runs(wanted)]
 
-    assert found(Filter(10)) == [("two", 2), ("one", 1), ("two", 0), ("one", 0)]
-    assert found(Filter(10, job="one")) == [("one", 1), ("one", 0)]
-    assert found(Filter(10, job=two.id)) == [("two", 2), ("two", 0)]
-    assert found(Filter(10, user="bert")) == [("two", 2), ("two", 0)]
-    assert found(Filter(10, outcome="failed")) == [("two", 0)]
-    assert found(Filter(10, since=NOON + 60)) == [("two", 2), ("one", 1)]
-    assert found(Filter(10, until=NOON + 60)) == [("two", 0), ("one", 0)]
-    assert found(Filter(10, job="one", user="bert")) == []
-    assert found(Filter(1, job="one", since=NOON, until=NOON + 1)) == [("one", 0)]
-    assert found(Filter(10, job="' OR 1 --")) == []
+    assert found(RunFilter(10)) == [("two", 2), ("one", 1), ("two", 0), ("one", 0)]
+    assert found(RunFilter(10, job="one")) == [("one", 1), ("one", 0)]
+    assert found(RunFilter(10, job=two.id)) == [("two", 2), ("two", 0)]
+    assert found(RunFilter(10, user="bert")) == [("two", 2), ("two", 0)]
+    assert found(RunFilter(10, outcome=Outcome.FAILED)) == [("two", 0)]
+    assert found(RunFilter(10, since=NOON + 60)) == [("two", 2), ("one", 1)]
+    assert found(RunFilter(10, until=NOON + 60)) == [("two", 0), ("one", 0)]
+    assert found(RunFilter(10, job="one", user="bert")) == []
+    assert found(RunFilter(1, job="one", since=NOON, until=NOON + 1)) == [("one", 0)]
+    assert found(RunFilter(10, job="' OR 1 --")) == []
 
 
 @pytest.fixture(scope="module")
@@ -580,47 +579,47 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store.close()
 
 
-def passes(row: dict[str, Any], wanted: Filter) -> bool:
+def passes(row: RunRecord, wanted: RunFilter) -> bool:
     return (
-        (wanted.job is None or wanted.job in (row["job"], row["job_id"]))
-        and wanted.user in (None, row["user"])
-        and wanted.outcome in (None, row["outcome"])
-        and (wanted.since is None or row["fire_time"] >= wanted.since)
-        and (wanted.until is None or row["fire_time"] < wanted.until)
-        and (wanted.dead is None or bool(row["dead"]) is wanted.dead)
+        (wanted.job is None or wanted.job in (row.job, row.key.job_id))
+        and wanted.user in (None, row.user)
+        and wanted.outcome in (None, row.outcome)
+        and (wanted.since is None or row.key.fire_time >= wanted.since)
+        and (wanted.until is None or row.key.fire_time < wanted.until)
+        and (wanted.dead is None or row.dead is wanted.dead)
     )
 
 
 @pytest.mark.parametrize("user", [None, "a", "c", "nobody"])
 @pytest.mark.parametrize("job", [None, "j0", "j2", "none"])
-@pytest.mark.parametrize("outcome", [None, "failed", "succeeded"])
+@pytest.mark.parametrize("outcome", [None, Outcome.FAILED, Outcome.SUCCEEDED])
 @pytest.mark.parametrize("dead", [None, True, False])
 @pytest.mark.parametrize(("since", "until"), [(None, None), (NOON + 600, NOON + 6000)])
 def test_filters_together_and_page_by_page(
     history: Store,
     user: str | None,
     job: str | None,
-    outcome: str | None,
+    outcome: Outcome | None,
     dead: bool | None,
     since: int | None,
     until: int | None,
 ) -> None:
     """Whatever index serves it: the same Runs in the same order as without one."""
-    everything = history.runs(Filter(1000))
+    everything = history.runs(RunFilter(1000))
     assert len(everything) == 200
-    wanted = Filter(7, job, user, outcome, since, until, dead=dead)
+    wanted = RunFilter(7, job, user, outcome, since, until, dead=dead)
     page = history.runs(wanted)
     seen = list(page)
     while page:
-        page = history.runs(replace(wanted, before=page[-1]["number"]))
+        page = history.runs(replace(wanted, before=page[-1].number))
         seen += page
     assert seen == [row for row in everything if passes(row, wanted)]
-    marks = [(row["fire_time"], row["number"]) for row in everything]
+    marks = [(row.key.fire_time, row.number) for row in everything]
     assert marks == sorted(marks, reverse=True)
 
 
 def test_a_page_whose_mark_was_forgotten(history: Store) -> None:
-    assert history.runs(Filter(5, before=10_000)) == []
+    assert history.runs(RunFilter(5, before=10_000)) == []
 
 
 def write_many(store: Store, job: Job, count: int) -> None:
@@ -638,19 +637,19 @@ def write_many(store: Store, job: Job, count: int) -> None:
 @pytest.mark.parametrize(
     "wanted",
     [
-        Filter(20),
-        Filter(20, job="j1"),
-        Filter(20, user="c"),
-        Filter(20, outcome="failed"),
-        Filter(20, user="c", outcome="failed"),
-        Filter(20, dead=True),
-        Filter(20, since=NOON, until=NOON + 60),
-        Filter(20, user="a", until=NOON + 60),
-        Filter(20, job="j0", until=NOON + 60),
+        RunFilter(20),
+        RunFilter(20, job="j1"),
+        RunFilter(20, user="c"),
+        RunFilter(20, outcome=Outcome.FAILED),
+        RunFilter(20, user="c", outcome=Outcome.FAILED),
+        RunFilter(20, dead=True),
+        RunFilter(20, since=NOON, until=NOON + 60),
+        RunFilter(20, user="a", until=NOON + 60),
+        RunFilter(20, job="j0", until=NOON + 60),
     ],
     ids=repr,
 )
-def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: Filter) -> None:
+def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: RunFilter) -> None:
     """20,000 Runs that are none of the wanted ones, and a few that are: SQLite's steps, counted."""
     often = a_job("CRON_NAME=often * * * * * often")
     jobs = [a_job(f"CRON_NAME=j{n} * * * * * {n}", user, user) for n, user in enumerate("aabc")]
@@ -694,7 +693,7 @@ def prune(store: Store, before: int = 0, **limits: int) -> list[AttemptKey]:
 
 
 def left(store: Store) -> list[int]:
-    return sorted(row["fire_time"] for row in store.runs(Filter(10_000)))
+    return sorted(row.key.fire_time for row in store.runs(RunFilter(10_000)))
 
 
 def rows(store: Store, table: str) -> int:
@@ -823,7 +822,7 @@ def test_of_dead_letters_the_newest_are_kept(store: Store) -> None:
         end = RecordEnded(attempt, Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
         store.write([RecordRun(run, job), RecordAttempt(attempt), end])
     prune(store, dead=2)
-    dead = [row["fire_time"] for row in store.runs(Filter(10, dead=True))]
+    dead = [row.key.fire_time for row in store.runs(RunFilter(10, dead=True))]
     assert dead == [run.fire_time for run in runs[:2:-1]]
     assert len(left(store)) == 5  # the others are history like all
     prune(store, dead=2, before=NOON + 10**6)
@@ -875,14 +874,14 @@ def test_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) ->
     assert prune(store, output_bytes=350) == [AttemptKey(run, 1) for run in runs[:7]]
     assert prune(store, output_bytes=350) == []
     assert store.count_runs() == 10
-    kept = [row["all"][0]["output_kept"] for row in store.runs(Filter(100))]
+    kept = [row.attempts[0].output_kept for row in store.runs(RunFilter(100))]
     assert kept == [100] * 3 + [0] * 7
-    assert [row["all"][0]["output_bytes"] for row in store.runs(Filter(100))] == [100] * 10
+    assert [row.attempts[0].output_bytes for row in store.runs(RunFilter(100))] == [100] * 10
 
 
-def outputs_of(store: Store, job: Job) -> list[int]:
+def outputs_of(store: Store, job: Job) -> list[int | None]:
     """What is kept of each Run's output, the newest first."""
-    return [row["all"][0]["output_kept"] for row in store.runs(Filter(10_000, job=job.id))]
+    return [row.attempts[0].output_kept for row in store.runs(RunFilter(10_000, job=job.id))]
 
 
 def test_of_each_job_only_so_many_bytes_of_output_are_kept(store: Store) -> None:
@@ -1003,7 +1002,7 @@ def test_jobs_and_gaps_that_nothing_refers_to_go_too(store: Store) -> None:
     assert store.gap_at(NOON + 1, wall=True) == "young"
     assert store.owners_of(gone.name) == set()
     store.write(begun(gone, NOON + 10**6))  # its row is made once more
-    assert {row["command"] for row in store.runs(Filter(10))} == {"gone", "stays"}
+    assert {row.command for row in store.runs(RunFilter(10))} == {"gone", "stays"}
 
 
 def file_bytes(store: Store) -> int:

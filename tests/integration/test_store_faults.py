@@ -29,19 +29,15 @@ from pycron.engine.actions import (
     RecordRunner,
     RecordStarted,
 )
+from pycron.engine.policy import RetentionLimits
 from pycron.engine.timetable import Cursor
+from pycron.model.history import RunFilter
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.storage import schema
+from pycron.storage.errors import StoreCorrupt, StoreError, StoreTooNew
 from pycron.storage.schema import open_to_read
-from pycron.storage.store import (
-    Filter,
-    RetentionLimits,
-    Store,
-    StoreCorrupt,
-    StoreError,
-    StoreTooNew,
-)
+from pycron.storage.store import Store
 from pycron.storage.write_queue import WriteQueue
 from pycron.system import paths
 from tests.support.isolated_system import System
@@ -123,7 +119,7 @@ def in_use(store: Store) -> None:
     job = a_job("later")
     attempt = AttemptKey(RunKey(job.id, NOON), 1)
     store.write([RecordRun(attempt.run, job), RecordAttempt(attempt)])
-    assert [row["command"] for row in store.runs(Filter(10, job=job.id))] == ["later"]
+    assert [row.command for row in store.runs(RunFilter(10, job=job.id))] == ["later"]
 
 
 RUN = RunKey(a_job().id, NOON)
@@ -136,7 +132,7 @@ RUN = RunKey(a_job().id, NOON)
         lambda store: store.done_after(0),
         lambda store: store.gap_at(NOON, wall=True),
         lambda store: store.unfinished(),
-        lambda store: store.runs(Filter(10)),
+        lambda store: store.runs(RunFilter(10)),
         lambda store: store.run(RUN),
         lambda store: store.short_output(AttemptKey(RUN, 1)),
         lambda store: store.owners_of("true"),
@@ -155,7 +151,7 @@ def test_damage_met_in_reading_is_an_error_of_ours(
             read(store)
         with pytest.raises(StoreCorrupt):
             store.write([])
-        assert store.meta("runner") == "12-34"
+        assert store.runner() == "12-34"
         assert store.cursor() == Cursor(NOON, NOON + 60)
 
 
@@ -174,7 +170,7 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
         assert store.repaired.reason
         assert store.repaired.runs == store.count_runs() > 0
         assert store.cursor() == Cursor(NOON, NOON + 60)  # so no fire time runs twice
-        assert (store.meta("boot_id"), store.meta("runner")) == ("b00t", "12-34")
+        assert (store.boot_id(), store.runner()) == ("b00t", "12-34")
         if damage in (header_gone, first_page_gone):
             assert store.count_runs() == RUNS + 1
             first = AttemptKey(RunKey(a_job().id, NOON), 1)
@@ -182,7 +178,7 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
             (left,) = store.unfinished()
             assert (left.pid, left.started) == (4711, 1.5)
         if damage is middle_gone:
-            times = [row["fire_time"] for row in store.runs(Filter(10**6))]
+            times = [row.key.fire_time for row in store.runs(RunFilter(10**6))]
             assert {NOON, NOON + 60 * RUNS} <= set(times)  # both sides of it
         in_use(store)
     with closing(Store(path)) as store:
@@ -228,11 +224,11 @@ def test_reboot_jobs_of_this_boot_are_not_run_again(path: Path) -> None:
     """Where nothing can be read, the file's own time says whether a daemon ran since the boot."""
     everything_gone(path)
     with closing(Store(path)) as store:
-        assert store.meta("boot_id") == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        assert store.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     everything_gone(path)
     os.utime(path, (1, 1))
     with closing(Store(path)) as store:
-        assert store.meta("boot_id") is None
+        assert store.boot_id() is None
 
 
 def test_a_log_that_is_garbage(path: Path) -> None:
@@ -253,7 +249,7 @@ def test_what_was_only_in_the_log_is_saved_too(path: Path) -> None:
     middle_gone(copy)
     with closing(Store(copy)) as store:
         assert store.repaired
-        assert [row["command"] for row in store.runs(Filter(1, job=a_job("later").id))] == ["later"]
+        assert [row.command for row in store.runs(RunFilter(1, job=a_job("later").id))] == ["later"]
         assert Path(f"{store.repaired.aside}-wal").exists()
 
 
@@ -296,7 +292,7 @@ def test_damage_met_in_writing(path: Path) -> None:
         assert done.aside
         assert done.aside.exists()
         assert store.cursor() == Cursor(NOON, NOON + 60)  # from memory
-        assert store.meta("runner") == "56-78"
+        assert store.runner() == "56-78"
         store.write(records)
         in_use(store)
 
@@ -306,12 +302,12 @@ def test_damage_met_in_reading_is_repaired_with_the_next_write(path: Path) -> No
         cold(store)
         middle_gone(path)
         with pytest.raises(StoreCorrupt):
-            store.runs(Filter(10**6))
+            store.runs(RunFilter(10**6))
         with pytest.raises(StoreCorrupt) as caught:
             store.write([RecordCursor(Cursor(1, 1))])
         store.repair(caught.value)
         store.write([RecordCursor(Cursor(1, 1))])
-        assert len(store.runs(Filter(10**6))) > 0
+        assert len(store.runs(RunFilter(10**6))) > 0
 
 
 def emptied(path: Path) -> None:
@@ -370,7 +366,7 @@ def test_a_file_that_was_emptied_is_replaced(path: Path, is_cold: bool) -> None:
         in_use(store)
     with closing(Store(path)) as store:
         assert store.cursor() == Cursor(NOON, NOON + 60)
-        assert store.meta("runner") == "56-78"
+        assert store.runner() == "56-78"
 
 
 def test_reading_an_emptied_file_is_damage(path: Path) -> None:
@@ -378,7 +374,7 @@ def test_reading_an_emptied_file_is_damage(path: Path) -> None:
         cold(store)
         emptied(path)
         with pytest.raises(StoreCorrupt, match="no such table"):
-            store.runs(Filter(10))
+            store.runs(RunFilter(10))
 
 
 def test_a_repair_that_fails_leaves_the_file_where_it_is(
@@ -404,7 +400,8 @@ def test_a_repair_that_fails_leaves_the_file_where_it_is(
 _OPEN = """
 import sys
 from pathlib import Path
-from pycron.store import Store, StoreError
+from pycron.storage.errors import StoreError
+from pycron.storage.store import Store
 try:
     Store(Path(sys.argv[1])).close()
 except StoreError as error:
@@ -417,7 +414,7 @@ sqlite3.connect(sys.argv[1]).execute("PRAGMA wal_checkpoint(TRUNCATE)")
 _REPAIR = """
 import sys
 from pathlib import Path
-from pycron.repair import repair
+from pycron.storage.repair import repair
 repair(Path(sys.argv[1]), "test")
 """
 _CALLS = "link,linkat,rename,renameat,renameat2,unlink,unlinkat"
@@ -435,7 +432,7 @@ def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fa
             shutil.copyfile(f"{path}{suffix}", f"{damaged}{suffix}")
     middle_gone(damaged)
     with closing(Store(Path(shutil.copy(damaged, tmp_path / "without")))) as store:
-        assert store.runs(Filter(1, job=a_job("later").id)) == []
+        assert store.runs(RunFilter(1, job=a_job("later").id)) == []
     for count in range(1, 100):
         directory = tmp_path / str(count)
         directory.mkdir()
@@ -449,8 +446,8 @@ def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fa
             cwd=ROOT, stderr=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         with closing(Store(directory / "db")) as store:
-            rows = store.runs(Filter(1, job=a_job("later").id))
-            assert [row["command"] for row in rows] == ["later"], trace.read_text()
+            rows = store.runs(RunFilter(1, job=a_job("later").id))
+            assert [row.command for row in rows] == ["later"], trace.read_text()
         text = trace.read_text()
         if "INJECTED" not in text and "killed" not in text:
             break
@@ -538,14 +535,14 @@ def started(marks: Path) -> Counter[str]:
     return Counter(line for path in marks.iterdir() for line in path.read_text().splitlines())
 
 
-def recorded(database: Path) -> dict[str, str]:
+def recorded(database: Path) -> dict[str, Outcome | None]:
     """The outcome of each Attempt; of a copy, as SQLite does not find its way into a namespace."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(shutil.copy(database, directory))
         with closing(Store(copy)) as store:
-            rows = store.runs(Filter(10**6))
-    return {f"{row['run_id']}.{each['number']}": each["outcome"]
-            for row in rows for each in row["all"]}  # fmt: skip
+            rows = store.runs(RunFilter(10**6))
+    return {f"{row.run_id}.{each.number}": each.outcome
+            for row in rows for each in row.attempts}  # fmt: skip
 
 
 def assert_complete(marks: Path, database: Path) -> None:
@@ -767,7 +764,7 @@ def test_operators_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
             assert client.ask("redrive", run_id=dead)["attempt"] == 2
             daemon.wait_for("attempt_ended", run_id=dead, attempt=2)
             runs = client.ask("runs", job="hand")["rows"]
-    assert {row["run_id"]: row["outcome"] for row in runs} == dict.fromkeys(started, "succeeded")
+    assert {row["run_id"]: row.outcome for row in runs} == dict.fromkeys(started, "succeeded")
 
 
 def wait_for_the_next_second() -> None:

@@ -38,7 +38,7 @@ from pycron.engine.diagnosis import (
 )
 from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Now, PauseBegan, PauseEnded, TableLoaded, Tick
-from pycron.engine.policy import start_delay
+from pycron.engine.policy import RetentionLimits, start_delay
 from pycron.engine.timetable import Cursor, Gap
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job, Source
@@ -48,7 +48,7 @@ from pycron.schedule.expressions import Schedule, parse_cron, parse_nickname
 from pycron.schedule.fire_times import fire_times
 from pycron.schedule.words import FIXED, WILDCARD
 from pycron.schedule.zone import UTC, Zone
-from pycron.storage.store import RetentionLimits, Store
+from pycron.storage.store import Store
 from pycron.system import host
 from pycron.system.zone_data import ZoneData
 from tests.support.running_daemon import foreground, run
@@ -472,7 +472,7 @@ def test_a_run_is_found_by_the_minute_of_its_fire_time(desk: Desk) -> None:
     desk.ran(job, NOON)
     for when in ("2026-03-10T13:00", "2026-03-10T12:00:59Z"):
         (row,) = desk.why("a", when)
-        assert (row["verdict"], [run["fire_time"] for run in row["runs"]]) == ("ran", [NOON])
+        assert (row["verdict"], [run.key.fire_time for run in row["runs"]]) == ("ran", [NOON])
     assert row["reason"] == "succeeded, 1 attempt, begun 250 ms after its fire time"
     assert row["time"] == "2026-03-10T13:00:00+01:00"
     (row,) = desk.why(job.id, "2026-03-10T12:00")
@@ -497,9 +497,9 @@ def test_both_passes_of_a_repeated_time(desk: Desk) -> None:
     for fire in fires:
         desk.ran(job, fire)
     (row,) = desk.why("a", "2025-11-02T01:30")
-    assert [run["fire_time"] for run in row["runs"]] == fires
+    assert [run.key.fire_time for run in row["runs"]] == fires
     (row,) = desk.why("a", "2025-11-02T01:30-05:00")
-    assert [run["fire_time"] for run in row["runs"]] == fires[1:]
+    assert [run.key.fire_time for run in row["runs"]] == fires[1:]
 
 
 def test_a_gap_on_record_of_its_kind_of_job(desk: Desk) -> None:

@@ -9,7 +9,6 @@ import argparse
 import re
 import shutil
 import subprocess
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from pycron.engine.engine import LiveRun
 from pycron.engine.log_events import Event
 from pycron.engine.policy import FOR_A_HOOK, failure_hook
 from pycron.engine.states import State
+from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Source
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem, Severity, problem_row
@@ -182,11 +182,12 @@ def json_keys() -> dict[str, dict[str, Any]]:
     """A row of each verb that prints rows."""
     [job] = reader.parse("@daily true\n", Source("joe", "joe"), ReaderContext()).jobs
     problem = Problem("joe", 1, 1, Severity.ERROR, "bad-minute", "bad minute")
-    nothing: defaultdict[str, Any] = defaultdict(lambda: None)
+    key = RunKey("0", 0)
+    run = RunRecord(1, key, "x", "joe", 1, "joe", "", None, "", None, None, False, None, None)
     return {
         "list": job_row(job),
-        "runs": run_row(defaultdict(int), []),
-        "show": attempt_row(nothing),
+        "runs": run_row(run),
+        "show": attempt_row(AttemptRecord(1)),
         "pause": pause_row(Pause("all", 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_row(problem),
