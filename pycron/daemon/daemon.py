@@ -18,12 +18,12 @@ from itertools import takewhile
 from pycron import __version__
 from pycron.config import Config
 from pycron.control.access import Access
-from pycron.control.operations import Operations
+from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
-from pycron.control.user_tables import UserTableRequests, UserTables
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.recovery import Recovery
+from pycron.daemon.user_tables_adapter import AdaptedUserTables, UserTableDirectory
 from pycron.engine.actions import Action, Go, Log, Record, RunnerAction
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now, Pressure, StopStarting, Tick, ZonesChanged
@@ -36,6 +36,7 @@ from pycron.protocol.framing import Message
 from pycron.storage.housekeeping import Housekeeping
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
+from pycron.system import host
 from pycron.system.accounts import Account, Accounts
 from pycron.system.inotify import DirectoryWatch
 from pycron.system.paths import Paths
@@ -66,7 +67,7 @@ class Setup:
     mode: Mode
     paths: Paths
     tables: list[TableLocation]
-    user_tables: UserTables | None
+    user_tables: UserTableDirectory | None
     config: Config
     account: Account
     host: str
@@ -409,24 +410,23 @@ class Daemon:
 
     def _serve(self) -> ControlServer:
         config = self._setup.config
-        access = Access(config.operators, self._log)
-        user_tables = UserTableRequests(
-            self._setup.user_tables, access, self._tables, config, self._reader_context, self._log
-        )
-        operations = Operations(
-            self._engine, self._store, config, access, self._feed, lambda: self._recorder.behind
-        )
-        service = Service(
+        where = self._setup.user_tables
+        context = Context(
             engine=self._engine,
-            store=self._store,
+            history=self._store,
+            recorder=self._recorder,
             tables=self._tables,
+            user_tables=AdaptedUserTables(where, self._tables, config, self._reader_context)
+            if where
+            else None,
             config=config,
-            where=self._setup.paths,
-            access=access,
-            user_tables=user_tables,
-            operations=operations,
-            about=self._about,
+            output=self._setup.paths.output,
+            access=Access(config.operators, self._log),
+            feed=self._feed,
+            log=self._log,
+            info=self._info,
         )
+        service = Service(context)
         return ControlServer(
             self._setup.paths.socket,
             0o666 if self._setup.mode is Mode.SYSTEM else 0o600,
@@ -443,19 +443,18 @@ class Daemon:
         self._perform()
         return answer
 
-    def _about(self) -> Message:
-        """What only the daemon knows of itself, for `pycron status`."""
-        return {
-            "version": __version__,
-            "mode": self._setup.mode.value,
-            "since": self._began,
-            "state": str(self._setup.paths.state),
-            "zone": self._zones.machine.name,
-            "zone_data": f"{self._zones.origin} {self._zones.version}",
-            "pids": {"daemon": os.getpid(), "runner": self._runner.pid},
-            "store_failure": self._recorder.failure,
-            "unwritten": self._recorder.unwritten,
-        }
+    def _info(self) -> DaemonInfo:
+        in_foreground = self._setup.mode is Mode.FOREGROUND
+        return DaemonInfo(
+            mode=self._setup.mode.value,
+            since=self._began,
+            last_boot=self._began if in_foreground else host.boot_time(),
+            state=self._setup.paths.state,
+            zone=self._zones.machine.name,
+            zone_data=f"{self._zones.origin} {self._zones.version}",
+            daemon_pid=os.getpid(),
+            runner_pid=self._runner.pid,
+        )
 
 
 def _left_until(instant: float) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pycron.engine.log_events import Event
 from pycron.engine.timetable import Cursor, Gap
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 
 # ---- events
@@ -107,7 +107,7 @@ class RecordPause:
 class RecordResume:
     """The pause of this scope is over."""
 
-    scope: str
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,12 @@ from pycron.engine.policy import (
     closed_gate,
     is_hook,
     outcome_of,
-    scopes_of,
 )
 from pycron.engine.runs import End, Runs
 from pycron.engine.states import WITH_ATTEMPT, Live, State, Step
 from pycron.engine.timetable import Cursor, Gap, Timetable
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope, scopes_of
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.model.settings import CatchUp
 from pycron.schedule.zone import Zone
@@ -414,7 +413,7 @@ class Engine:
             elif live.state is State.QUEUED:
                 self._runs.put_off(run, live)
 
-    def _end_pause(self, scope: str) -> None:
+    def _end_pause(self, scope: Scope) -> None:
         if not self._pauses.end(scope):
             return
         self._runs.out.records.append(RecordResume(scope))

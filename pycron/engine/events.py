@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pycron.crontab.table import Table
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
 
 
@@ -106,7 +106,7 @@ class PauseBegan:
 
 @dataclass(frozen=True, slots=True)
 class PauseEnded:
-    scope: str
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)

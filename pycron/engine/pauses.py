@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from pycron.engine.policy import scopes_of
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope, scopes_of
 
 
 class Pauses:
@@ -22,7 +21,7 @@ class Pauses:
         """In place of one of the same scope."""
         self._pauses[pause.scope] = pause
 
-    def end(self, scope: str) -> bool:
+    def end(self, scope: Scope) -> bool:
         """Whether there was one to end."""
         return self._pauses.pop(scope, None) is not None
 
@@ -33,7 +32,7 @@ class Pauses:
         found = (self._pauses.get(scope) for scope in scopes_of(job))
         return next((pause for pause in found if pause is not None), None)
 
-    def over(self, now: float) -> list[str]:
+    def over(self, now: float) -> list[Scope]:
         """The scopes of those whose time is over."""
         return [p.scope for p in self._pauses.values() if p.until is not None and p.until <= now]
 

@@ -84,12 +84,6 @@ def too_late(job: Job, planned: float, now: float) -> str | None:
     return f"{round(now - planned)} seconds late; CRON_START_DEADLINE is {deadline}"
 
 
-def scopes_of(job: Job) -> list[str]:
-    """The scopes of a Pause that hold a Job."""
-    scopes = ["all", f"user:{job.user}", f"job:{job.id}"]
-    return [*scopes, f"pool:{job.settings.pool}"] if job.settings.pool else scopes
-
-
 def closed_gate(limits: Gates, load: float, free_memory: int) -> str | None:
     """Why nothing may begin on a machine under pressure; None when it may."""
     if limits.load is not None and load > limits.load:

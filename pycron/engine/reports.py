@@ -5,7 +5,7 @@ from pycron.engine.events import Now
 from pycron.engine.log_events import Event
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 
 
@@ -71,12 +71,12 @@ def clock_stepped(seen: Now | None, now: Now) -> Log | None:
 
 def paused(pause: Pause) -> Log:
     until = None if pause.until is None else rfc3339(pause.until)
-    fields = {"scope": pause.scope, "by": pause.by, "until": until, "reason": pause.reason}
+    fields = {"scope": str(pause.scope), "by": pause.by, "until": until, "reason": pause.reason}
     return Log(Event.PAUSED, fields)
 
 
-def resumed(scope: str) -> Log:
-    return Log(Event.RESUMED, {"scope": scope})
+def resumed(scope: Scope) -> Log:
+    return Log(Event.RESUMED, {"scope": str(scope)})
 
 
 def _is_quiet(job: Job) -> bool:

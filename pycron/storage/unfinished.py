@@ -19,6 +19,7 @@ from pycron.storage.rows import (
     instant_or_none,
     outcome_or_none,
     run_key,
+    scope,
     text,
     text_or_none,
     whole,
@@ -77,7 +78,7 @@ def stored_settings(settings: Settings) -> str:
 
 def _pause(row: sqlite3.Row) -> Pause:
     return Pause(
-        scope=text(row, "scope"),
+        scope=scope(row, "scope"),
         since=instant(row, "since"),
         until=instant_or_none(row, "until"),
         by=text(row, "by"),

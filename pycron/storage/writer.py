@@ -91,10 +91,10 @@ class Writer:
                 pause = record.pause
                 self._db.execute(
                     "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?, ?)",
-                    (pause.scope, pause.since, pause.until, pause.by, _text(pause.reason)),
+                    (str(pause.scope), pause.since, pause.until, pause.by, _text(pause.reason)),
                 )
             case RecordResume():
-                self._db.execute("DELETE FROM pauses WHERE scope = ?", (record.scope,))
+                self._db.execute("DELETE FROM pauses WHERE scope = ?", (str(record.scope),))
             case RecordBoot():
                 self.set_meta("boot_id", record.boot_id)
                 self.set_meta("booted", boot_text(record.second, record.turn))

@@ -9,10 +9,9 @@ import argparse
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,7 +28,7 @@ from pycron.engine.policy import FOR_A_HOOK, failure_hook
 from pycron.engine.states import State
 from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Source
-from pycron.model.pause import Pause
+from pycron.model.pause import ALL, Pause
 from pycron.model.problem import Problem, Severity, problem_row
 from pycron.model.run import Outcome, RunKey
 from pycron.model.settings import SETTINGS, Setting
@@ -178,7 +177,7 @@ def test_log_events_are_those_of_the_manual() -> None:
     assert set(items(sections("pycrond.8")["LOG EVENTS"], "Cm")) == {e.value for e in Event}
 
 
-def json_keys() -> dict[str, dict[str, Any]]:
+def json_keys() -> dict[str, Mapping[str, object]]:
     """A row of each verb that prints rows."""
     [job] = reader.parse("@daily true\n", Source("joe", "joe"), ReaderContext()).jobs
     problem = Problem("joe", 1, 1, Severity.ERROR, "bad-minute", "bad minute")
@@ -188,14 +187,14 @@ def json_keys() -> dict[str, dict[str, Any]]:
         "list": job_row(job),
         "runs": run_row(run),
         "show": attempt_row(AttemptRecord(1)),
-        "pause": pause_row(Pause("all", 0, None, "root", None), {}),
+        "pause": pause_row(Pause(ALL, 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_row(problem),
     }
 
 
 @pytest.mark.parametrize(("verb", "row"), json_keys().items(), ids=json_keys())
-def test_json_keys_are_in_the_manual(verb: str, row: dict[str, Any]) -> None:
+def test_json_keys_are_in_the_manual(verb: str, row: Mapping[str, object]) -> None:
     _, _, keys = sections("pycron.1")[verb].partition("\nKeys:")
     lines = re.findall(r"^\.Cm (.+)$", keys, re.MULTILINE)
     assert set(row) <= {word for line in lines for word in line.split()}

@@ -84,7 +84,7 @@ from pycron.engine.runs import HEAD
 from pycron.engine.states import State
 from pycron.engine.timetable import Cursor, Gap, starting_cursor, starting_gaps
 from pycron.model.job import Job, Source
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings, job_limit
 from pycron.schedule.expressions import Reboot
@@ -191,7 +191,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.runs: dict[RunKey, Recorded] = {}
         self.gaps: list[Gap] = []
-        self.pauses: dict[str, Pause] = {}
+        self.pauses: dict[Scope, Pause] = {}
         self.cursor: Cursor | None = None
         self.runner: str | None = None
         self.boot: tuple[str, int, int] | None = None
@@ -815,7 +815,7 @@ class World(RuleBasedStateMachine):
     @rule(scope=scopes, seconds=st.sampled_from([None, 5.0, 600.0]))
     def a_pause_begins(self, scope: str, seconds: float | None) -> None:
         until = None if seconds is None else self.wall + seconds
-        self.tell(PauseBegan(Pause(scope, self.wall, until, "alice")))
+        self.tell(PauseBegan(Pause(Scope.parse(scope), self.wall, until, "alice")))
 
     @precondition(lambda self: self.works and self.engine.pauses)
     @rule(which=st.data())

@@ -40,7 +40,7 @@ from pycron.engine.policy import failure_hook_id
 from pycron.engine.states import State
 from pycron.engine.timetable import Cursor
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, RunKey
 from tests.unit.test_engine import START, Sim, begun, ending, table, zone_of
 
@@ -317,7 +317,7 @@ def test_started_by_hand_where_all_places_are_taken(force: bool, expected: list[
 @pytest.mark.parametrize(("force", "expected"), [(False, ["skipped"]), (True, ["start"])])
 def test_started_by_hand_in_a_pause(force: bool, expected: list[str]) -> None:
     found = case()
-    found.sim.tell(PauseBegan(Pause("all", START, None, "root")))
+    found.sim.tell(PauseBegan(Pause(ALL, START, None, "root")))
     assert words(found.sim.tell(StartedByHand(found.job, "alice", 1000, force), 1)) == expected
 
 
@@ -377,17 +377,17 @@ def test_what_was_cancelled_ahead_of_its_time_is_not_begun_when_it_comes() -> No
 def test_a_fire_time_within_a_pause_is_skipped(scope: str) -> None:
     found = case("CRON_POOL=db")
     scope = f"job:{found.job.id}" if scope == "job" else scope
-    found.sim.tell(PauseBegan(Pause(scope, START, None, "root", "repairs")))
+    found.sim.tell(PauseBegan(Pause(Scope.parse(scope), START, None, "root", "repairs")))
     actions = found.minute()
     assert (words(actions), reasons(actions)) == (["skipped"], ["paused by root: repairs"])
-    found.sim.tell(PauseEnded(scope))
+    found.sim.tell(PauseEnded(Scope.parse(scope)))
     assert words(found.minute()) == ["start"]
 
 
 @pytest.mark.parametrize("scope", ["user:bob", "pool:net", "job:0123456789abcdef"])
 def test_a_pause_of_others_changes_nothing(scope: str) -> None:
     found = case("CRON_POOL=db")
-    found.sim.tell(PauseBegan(Pause(scope, START, None, "root")))
+    found.sim.tell(PauseBegan(Pause(Scope.parse(scope), START, None, "root")))
     assert words(found.minute()) == ["start"]
 
 
@@ -406,7 +406,7 @@ def test_a_pause_begins(
 ) -> None:
     """What was due before waits, what is due within it is skipped, what runs, runs."""
     found, run = in_state(state)
-    pause = Pause(f"job:{found.job.id}", found.sim.wall, None, "root")
+    pause = Pause(Scope.of_job(found.job.id), found.sim.wall, None, "root")
     assert words(found.sim.tell(PauseBegan(pause))) == at_once
     skipped = [
         action.run
@@ -425,7 +425,7 @@ def test_a_retry_waits_for_the_end_of_a_pause() -> None:
     found = case(f"{RETRIES} CRON_RETRY_DELAY=20s")
     attempt = found.run_one()
     found.fail(attempt)
-    found.sim.tell(PauseBegan(Pause("all", found.sim.wall, found.sim.wall + 50, "root")))
+    found.sim.tell(PauseBegan(Pause(ALL, found.sim.wall, found.sim.wall + 50, "root")))
     assert words(found.wait(30)) == []
     (start,) = begun(found.wait(20))
     assert start.attempt == AttemptKey(attempt.run, 2)
@@ -434,17 +434,17 @@ def test_a_retry_waits_for_the_end_of_a_pause() -> None:
 def test_who_is_put_off_by_two_pauses_waits_for_both() -> None:
     found, _ = in_state(State.QUEUED)
     for scope in ("all", "user:alice"):
-        found.sim.tell(PauseBegan(Pause(scope, found.sim.wall, None, "root")))
+        found.sim.tell(PauseBegan(Pause(Scope.parse(scope), found.sim.wall, None, "root")))
     found.succeed(found.sim.engine.running[0].attempt)
-    assert words(found.sim.tell(PauseEnded("all"))) == []
-    assert words(found.sim.tell(PauseEnded("user:alice"))) == ["start"]
+    assert words(found.sim.tell(PauseEnded(ALL))) == []
+    assert words(found.sim.tell(PauseEnded(Scope.of_user("alice")))) == ["start"]
 
 
 def test_who_was_put_off_by_a_pause_that_its_entry_has_left_goes_on() -> None:
     found = case("CRON_POOL=db", Limits(running=1))
     blocker = found.block()
     found.minute()
-    found.sim.tell(PauseBegan(Pause("pool:db", found.sim.wall, None, "root")))
+    found.sim.tell(PauseBegan(Pause(Scope.of_pool("db"), found.sim.wall, None, "root")))
     found.succeed(blocker)
     assert found.states() == [State.WAITING]
     assert words(found.sim.tell(TableLoaded(table("* * * * * a", OTHER)))) == ["start"]
@@ -578,7 +578,7 @@ def test_the_deadline_counts_from_the_planned_start() -> None:
 
 def test_the_deadline_passes_in_a_pause() -> None:
     found, _ = in_state(State.QUEUED, "CRON_START_DEADLINE=30s")
-    found.sim.tell(PauseBegan(Pause("all", found.sim.wall, found.sim.wall + 40, "root")))
+    found.sim.tell(PauseBegan(Pause(ALL, found.sim.wall, found.sim.wall + 40, "root")))
     found.succeed(found.sim.engine.running[0].attempt)
     assert words(found.wait(40)) == ["missed"]
 
@@ -737,7 +737,7 @@ def test_the_hook_is_run_once_after_the_last_retry_and_has_none_itself() -> None
 def test_a_run_that_never_began_has_no_hook(why: str) -> None:
     found = case("CRON_ON_FAILURE=oops CRON_CONCURRENCY=forbid CRON_START_DEADLINE=9s", ONE_PLACE)
     if why == "pause":
-        found.sim.tell(PauseBegan(Pause("all", START, None, "root")))
+        found.sim.tell(PauseBegan(Pause(ALL, START, None, "root")))
         assert words(found.minute()) == ["skipped"]
     elif why == "forbid":
         found.run_one()
