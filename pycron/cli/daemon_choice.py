@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pycron.control.client import ControlClient
 from pycron.system.paths import Paths, paths_in, system_paths, user_paths
 
 
@@ -14,8 +15,13 @@ def add_daemon_options(parser: argparse.ArgumentParser) -> None:
                        help="speak to the daemon of this state directory")  # fmt: skip
 
 
-def chosen_paths(options: argparse.Namespace) -> Paths:
-    """The named daemon's; else the system's where there is one, else the user's own."""
+def client_for(options: argparse.Namespace) -> ControlClient:
+    """A connection to the daemon that the options select. Raises ControlError."""
+    return ControlClient(_paths_for(options).socket)
+
+
+def _paths_for(options: argparse.Namespace) -> Paths:
+    """Without an option: the system's daemon if its socket exists, else the user's own daemon."""
     if options.state_dir:
         return paths_in(options.state_dir.absolute())
     if options.own:

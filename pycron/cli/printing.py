@@ -3,14 +3,13 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from pycron.model.text import printable
 
-Row = dict[str, Any]
+Row = Mapping[str, object]
 
-_LEAST = 10  # characters of the last column; with less room the terminal may wrap it
+_NARROWEST = 10  # characters of the last column; if there is less room, the terminal wraps it
 
 
 def print_json(rows: Iterable[Row]) -> None:
@@ -20,9 +19,10 @@ def print_json(rows: Iterable[Row]) -> None:
 
 
 def print_columns(columns: Sequence[tuple[str, str]], rows: Sequence[Row], empty: str) -> None:
-    """Rows under their titles; `columns` are (key, title). Says `empty` when there is none.
+    """Rows under their titles; `columns` are (key, title). Without rows: `empty`, to stderr.
 
-    On a terminal the last column is cut to its width; nothing that a table says is obeyed by it.
+    On a terminal the last column is cut to the width of the terminal. Control characters in the
+    rows are escaped, so a table cannot control the terminal of the person who reads about it.
     """
     if not rows:
         print(empty, file=sys.stderr)
@@ -35,12 +35,12 @@ def print_columns(columns: Sequence[tuple[str, str]], rows: Sequence[Row], empty
         padded = [cell.ljust(widths[i]) for i, cell in enumerate(line[:-1])]
         before = len("  ".join([*padded, ""]))
         room = width - before if width is not None else None
-        last = line[-1] if room is None or room < _LEAST else line[-1][:room]
+        last = line[-1] if room is None or room < _NARROWEST else line[-1][:room]
         print("  ".join([*padded, last]).rstrip())
 
 
 def print_fields(row: Row) -> None:
-    """One thing, a line for each of its keys."""
+    """One object, a line for each of its keys."""
     width = max(len(key) for key in row)
     for key, value in row.items():
         print(f"{key.ljust(width)}  {_text(value)}")

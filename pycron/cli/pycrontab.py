@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pycron import __version__
-from pycron.cli.daemon_choice import add_daemon_options, chosen_paths
+from pycron.cli.daemon_choice import add_daemon_options, client_for
 from pycron.control.client import ControlClient, ControlError
 from pycron.protocol.framing import Message
 
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _test(options.test)
         if not (options.list or options.remove or options.edit or options.file):
             return _nothing_asked()
-        client = ControlClient(chosen_paths(options).socket)
+        client = client_for(options)
         if options.list:
             return _list(client, options.user)
         if options.remove:

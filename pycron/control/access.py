@@ -1,7 +1,7 @@
-"""Who may see and do what: decided by the user that the kernel names, never by the request.
+"""Who may see and change what: decided by the user that the kernel names, never by the request.
 
 Root, the daemon's own user and members of the operators' group see everything; any other user sees
-what is theirs. Root, the daemon's own user and the owner change what is there.
+their own Jobs, Runs and tables. Root, the daemon's own user and the owner may change these.
 """
 
 import grp
@@ -14,16 +14,11 @@ from pathlib import Path
 from pycron.control.server import Peer
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
-from pycron.protocol.framing import Message
 from pycron.system import paths
 
 
 class Refusal(Exception):
-    """A request that is answered with a no: why, and what more there is to say."""
-
-    def __init__(self, message: str, **more: object) -> None:
-        super().__init__(message)
-        self.more = more
+    """The request is refused; the message tells its sender why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +29,7 @@ class Access:
     log: Callable[[Log], None]
 
     def sees_all(self, peer: Peer) -> bool:
-        if is_master(peer):
+        if has_full_rights(peer):
             return True
         try:
             group = grp.getgrnam(self.operators)
@@ -43,44 +38,43 @@ class Access:
         return group.gr_gid in _groups_of(peer)
 
     def sight(self, peer: Peer) -> Callable[[str], bool]:
-        """Whether the peer may see what belongs to a user."""
+        """A function that says whether the peer may see the Jobs, Runs and tables of a user."""
         if self.sees_all(peer):
             return lambda _: True
         own = user_of(peer)
         return lambda user: user == own
 
     def check_may_change(self, peer: Peer, user: str) -> None:
-        """Raises Refusal for who is neither the owner nor root."""
-        if not is_master(peer) and user != user_of(peer):
+        """Raises Refusal if the peer is neither this user nor has full rights."""
+        if not has_full_rights(peer) and user != user_of(peer):
             raise Refusal("only its owner and root may do that")
 
-    def table_owner(self, peer: Peer, request: Message, *, listed: bool) -> str:
-        """Whose table a request is about, when the peer may handle it.
+    def table_owner(self, peer: Peer, user: str | None, *, check_lists: bool) -> str:
+        """The user whose table the peer wants to handle (None: the peer). Raises Refusal.
 
-        `listed`: whether the allow and deny files hold. Raises Refusal.
+        `check_lists`: whether the allow and deny files are in force.
         """
         own = user_of(peer)
-        user = request.get("user")
-        if user is None:
-            user = own
-        elif user != own and peer.uid != 0:
+        owner = own if user is None else user
+        if owner != own and peer.uid != 0:
             raise Refusal("only root may use -u: leave it out for your own table")
         try:
-            pwd.getpwnam(str(user))
+            pwd.getpwnam(owner)
         except (KeyError, ValueError):
-            raise Refusal(f'unknown user: "{user}"') from None
-        if peer.uid != 0 and listed and not _is_allowed(own):
+            raise Refusal(f'unknown user: "{owner}"') from None
+        if peer.uid != 0 and check_lists and not _is_allowed(own):
             self.log(Log(Event.ACCESS_DENIED, {"user": own, "pid": peer.pid}, bad=True))
             raise Refusal(f"you ({own}) are not allowed to use this program (pycrontab)")
-        return str(user)
+        return owner
 
 
-def is_master(peer: Peer) -> bool:
+def has_full_rights(peer: Peer) -> bool:
+    """Whether the peer is root or the daemon's own user."""
     return peer.uid in (0, os.geteuid())
 
 
 def user_of(peer: Peer) -> str:
-    """The name of the peer; without one, what is no user's: one may be called `1000`."""
+    """The name of the peer's user; `#UID` if it has none, as a user may be called `1000`."""
     try:
         return pwd.getpwuid(peer.uid).pw_name
     except KeyError:
@@ -95,13 +89,15 @@ def _groups_of(peer: Peer) -> list[int]:
 
 
 def _is_allowed(user: str) -> bool:
-    """As crontab(1) of Debian: in the allow file if there is one, else not in the deny file."""
+    """As crontab(1) of Debian: if there is an allow file, it lists the user; if there is none, the
+    deny file does not.
+    """
     allowed = _names_in(paths.ALLOW)
     return user in allowed if allowed is not None else user not in (_names_in(paths.DENY) or ())
 
 
 def _names_in(path: Path) -> list[str] | None:
-    """The users that a file lists; None when there is no file. One that can't be read refuses."""
+    """The users that a file lists; None if there is no file. Raises Refusal if it is unreadable."""
     try:
         return path.read_text(errors="replace").split()
     except FileNotFoundError:

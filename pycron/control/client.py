@@ -1,15 +1,23 @@
 """The client of the control socket."""
 
 from pathlib import Path
+from typing import TypeVar
 
+from pycron.protocol.control_checks import check_answer
+from pycron.protocol.control_messages import Request, request_message
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.system import unix_sockets
+
+A = TypeVar("A")
 
 _LARGEST_ANSWER = 256 * 2**20
 
 
 class ControlError(Exception):
-    """No answer, or one that says no. `answer` is what came, where something came."""
+    """There is no answer, or the daemon refuses the request.
+
+    `answer`: the refusal of the daemon, with what it says beside the error.
+    """
 
     def __init__(self, message: str, answer: Message | None = None) -> None:
         super().__init__(message)
@@ -20,7 +28,7 @@ class ControlClient:
     """A connection to the daemon of a run directory."""
 
     def __init__(self, path: Path, patience: float = 30.0) -> None:
-        """Raises ControlError when nobody answers there."""
+        """Raises ControlError when no daemon answers there. `patience`: seconds for each answer."""
         self._path = path
         self._decoder = Decoder(_LARGEST_ANSWER)
         try:
@@ -30,15 +38,30 @@ class ControlClient:
                 f"no pycron daemon answers at {path}: {error.strerror}; is pycrond running?"
             ) from error
 
-    def ask(self, verb: str, **arguments: object) -> Message:
-        """The answer to a request. Raises ControlError when there is none, or it is a no."""
+    def request(self, request: Request[A]) -> A:
+        """The answer to a typed request, checked. Raises ControlError as `ask` does.
+
+        Also if the answer lacks a key, or its value has another type.
+        """
+        message = self.ask(**request_message(request))
+        del message["ok"]
+        try:
+            return check_answer(request.answer, message)
+        except ValueError as error:
+            raise ControlError(
+                f"the answer of the pycron daemon to {request.verb} has no usable {error};"
+                " does it have the same version as this program?"
+            ) from None
+
+    def ask(self, verb: object, **arguments: object) -> Message:
+        """The answer to a request. Raises ControlError if there is none, or it is a refusal."""
         try:
             self._connection.sendall(encode([{"verb": verb, **arguments}]))
             answer = self._receive()
         except (OSError, ValueError) as error:
-            raise ControlError(f"no answer from the pycron daemon at {self._path}: {error}") from (
-                error
-            )
+            raise ControlError(
+                f"no answer from the pycron daemon at {self._path}: {error}"
+            ) from error
         if not answer.get("ok"):
             raise ControlError(str(answer.get("error")), answer)
         return answer

@@ -1,10 +1,15 @@
-"""`why`: finds what is known of a Job at a time, and has it judged."""
+"""`why`: collects what is known of a Job at a time; engine.diagnosis gives the verdict."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TypedDict
 
+from pycron.control.access import Refusal
+from pycron.control.context import Context
+from pycron.control.handlers import handles
+from pycron.control.rows import run_row
+from pycron.control.server import Peer
 from pycron.engine.diagnosis import Answer, Asked, Known, RunOnRecord, Spot, locate, why, why_gone
 from pycron.engine.engine import Engine
 from pycron.engine.reports import lateness_ms
@@ -14,125 +19,133 @@ from pycron.model.job import Job
 from pycron.model.pause import Pause, scopes_of
 from pycron.model.run import RunKey
 from pycron.ports import History
-from pycron.protocol.framing import Message
+from pycron.protocol.control_answers import FieldRow, FireTimeRow, WhyAnswer, WhyRow
+from pycron.protocol.control_messages import WhyRequest
 from pycron.schedule.expressions import Reboot
 from pycron.schedule.fire_times import follows_the_wall
 from pycron.schedule.zone import Zone
-from pycron.system import host
 from pycron.system.zone_data import UnknownZone
-
-Row = dict[str, Any]
 
 _MOST_JOBS = 100  # that one question may be about
 _MOST_RUNS = 500  # of one Job at one time
 _FARTHEST = 20 * 366 * 86_400  # seconds ahead: finding the fire times there costs time
 
 
-def asked_time(second: object, *, wall: bool) -> Asked:
-    """The time that a request is about. Raises ValueError."""
-    if type(second) is not int or not 0 <= second <= time.time() + _FARTHEST:
-        raise ValueError("bad time (from 1970 to 20 years ahead)")
+@handles(WhyRequest)
+def explain(context: Context, peer: Peer, request: WhyRequest) -> WhyAnswer:
+    """What happened, or will happen, to each Job of a name or id at a time."""
+    may_see = context.access.sight(peer)
+    diagnosis = Diagnosis(
+        context.engine, context.history, lambda: context.info().last_boot, may_see
+    )
+    return {"rows": diagnosis.rows(request.job, asked_time(request.time, wall=request.wall))}
+
+
+def asked_time(second: int, *, wall: bool) -> Asked:
+    """The time that a request is about. Raises Refusal if it is too far in the future."""
+    if second > time.time() + _FARTHEST:
+        raise Refusal("bad time (from 1970 to 20 years ahead)")
     return Asked(second, wall)
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What somebody who `may_see` the Jobs of these users asks of the daemon."""
+    """Answers for a user who `may_see` the Jobs of these users.
+
+    `last_boot`: when @reboot Jobs were due last, as a UTC second.
+    """
 
     engine: Engine
-    store: History
-    about: Callable[[], Message]
+    history: History
+    last_boot: Callable[[], float]
     may_see: Callable[[str], bool]
 
-    def rows(self, name: str, asked: Asked) -> list[Row]:
-        """An answer for each Job that has this name or id, and each that had it.
+    def rows(self, name: str, asked: Asked) -> list[WhyRow]:
+        """An answer for each Job that has this name or id, and each removed Job that had it.
 
-        Their Runs are rows of the store. Raises ValueError.
+        Raises Refusal if there is none, or there are too many.
         """
         jobs = [job for job in self.engine.jobs().called(name) if self.may_see(job.user)]
-        owners = sorted(filter(self.may_see, self.store.owners_of(name)))
+        owners = sorted(filter(self.may_see, self.history.owners_of(name)))
         if len(jobs) + len(owners) > _MOST_JOBS:
-            raise ValueError(f'too many jobs are called "{name}": name one by its id (pycron list)')
+            raise Refusal(f'too many jobs are called "{name}": name one by its id (pycron list)')
         rows = [self._row_of_job(job, asked) for job in jobs]
         for owner in owners:
-            rows += self._rows_of_gone(name, owner, asked, {job.user for job in jobs})
+            has_job = any(job.user == owner for job in jobs)
+            rows += self._rows_of_removed(name, owner, asked, has_job=has_job)
         if not rows:
-            raise ValueError(f'no such job: "{name}" (pycron list)')
+            raise Refusal(f'no such job: "{name}" (pycron list)')
         return rows
 
-    def _row_of_job(self, job: Job, asked: Asked) -> Row:
+    def _row_of_job(self, job: Job, asked: Asked) -> WhyRow:
         zone = self.engine.zone_of(job.zone)
         spot = locate(asked, job.schedule, zone)
         runs = self._runs(job.id, job.user, spot)
         answer = why(job.schedule, zone, spot, self._known(job, spot, runs))
-        entry = {
-            "job": job.name,
-            "id": job.id,
-            "table": job.source.name,
-            "line": job.line,
-            "user": job.user,
-            "schedule": job.schedule.text,
-        }
-        return entry | _answer_row(answer, spot, zone) | {"runs": runs, "gone": False}
+        entry = _Entry(
+            job=job.name,
+            id=job.id,
+            table=job.source.name,
+            line=job.line,
+            user=job.user,
+            schedule=job.schedule.text,
+        )
+        return _row(entry, answer, spot, zone, runs, gone=False)
 
-    def _rows_of_gone(self, name: str, owner: str, asked: Asked, present: set[str]) -> list[Row]:
-        """Entries of a user that had this name or id and are gone.
+    def _rows_of_removed(
+        self, name: str, owner: str, asked: Asked, *, has_job: bool
+    ) -> list[WhyRow]:
+        """Answers for the entries of a user that had this name or id and were removed.
 
-        Of an owner who still has such a Job, only those that have a Run on record at that time.
+        `has_job`: the user has a Job of this name or id now. Then only removed entries are answered
+        for that have a recorded Run at that time.
         """
-        newest = self.store.runs(RunFilter(1, name, owner))
+        newest = self.history.runs(RunFilter(1, name, owner))
         if not newest:
             return []
-        zone = self._zone_or_own(newest[0].zone)
+        zone = self._zone_of_removed(newest[0])
         spot = locate(asked, None, zone)
         found = self._runs(name, owner, spot)
-        living = self.engine.jobs().find({run.key.job_id for run in [*newest, *found]})
-        runs = [run for run in found if run.key.job_id not in living]
-        entries = {run.key.job_id: run for run in runs}
-        if not entries and owner not in present and newest[0].key.job_id not in living:
+        present = self.engine.jobs().find({run.key.job_id for run in [*newest, *found]})
+        entries = {run.key.job_id: run for run in found if run.key.job_id not in present}
+        if not entries and not has_job and newest[0].key.job_id not in present:
             entries = {newest[0].key.job_id: newest[0]}
         rows = []
-        for job_id, entry in entries.items():
-            own = [run for run in runs if run.key.job_id == job_id]
-            answer = why_gone(Known(time.time(), tuple(map(self._on_record, own))))
-            about = {
-                "job": entry.job,
-                "id": job_id,
-                "table": entry.table,
-                "line": entry.line,
-                "user": entry.user,
-                "schedule": entry.schedule,
-            }
-            rows.append(about | _answer_row(answer, spot, zone) | {"runs": own, "gone": True})
+        for job_id, last in entries.items():
+            runs = [run for run in found if run.key.job_id == job_id]
+            answer = why_gone(Known(time.time(), tuple(map(self._on_record, runs))))
+            rows.append(_row(_entry_of(last), answer, spot, zone, runs, gone=True))
         return rows
 
-    def _zone_or_own(self, name: str | None) -> Zone:
+    def _zone_of_removed(self, run: RunRecord) -> Zone:
+        """The zone of the entry; the machine's zone if that zone does not exist any more."""
         try:
-            return self.engine.zone_of(name)
+            return self.engine.zone_of(run.zone)
         except UnknownZone:
             return self.engine.zone_of(None)
 
     def _runs(self, job: str, user: str, spot: Spot) -> list[RunRecord]:
-        """Those on record, oldest first."""
+        """The recorded Runs at a time, oldest first."""
         found: list[RunRecord] = []
         for start, end in spot.windows:
-            found += self.store.runs(RunFilter(_MOST_RUNS, job, user, since=start, until=end))[::-1]
+            wanted = RunFilter(_MOST_RUNS, job, user, since=start, until=end)
+            found += reversed(self.history.runs(wanted))
         return found
 
-    def _known(self, job: Job, spot: Spot, runs: list[RunRecord]) -> Known:
+    def _known(self, job: Job, spot: Spot, runs: Collection[RunRecord]) -> Known:
         now = time.time()
         gap, reaches_back = None, True
         if not runs and spot.due and spot.due[0] <= now:
-            gap = self.store.gap_at(spot.due[0], wall=follows_the_wall(job.schedule))
-            reaches_back = bool(self.store.runs(RunFilter(1, until=spot.end)))
-        started = self._last_start() if isinstance(job.schedule, Reboot) else None
+            gap = self.history.gap_at(spot.due[0], wall=follows_the_wall(job.schedule))
+            reaches_back = bool(self.history.runs(RunFilter(1, until=spot.end)))
+        started = self.last_boot() if isinstance(job.schedule, Reboot) else None
         on_record = tuple(map(self._on_record, runs))
         return Known(
             now, on_record, gap, reaches_back, started, self._pause_to_come(job, spot, now)
         )
 
     def _pause_to_come(self, job: Job, spot: Spot, now: float) -> Pause | None:
-        """One in which the Job will be due."""
+        """A pause in which the Job will be due at that time."""
         due = next((fire for fire in spot.due if fire > now), None)
         if due is None:
             return None
@@ -155,7 +168,7 @@ class Diagnosis:
         )
 
     def _waits_for(self, run: RunKey) -> str | None:
-        """Beside the time of a retry, which is on record."""
+        """What a Run waits for, apart from the time of its retry, which is recorded."""
         live = self.engine.find(run)
         if live is None:
             return None
@@ -163,33 +176,62 @@ class Diagnosis:
             return f"its delay is over at {rfc3339(live.planned)} (CRON_JITTER)"
         return live.why
 
-    def _last_start(self) -> float:
-        """Of the machine; in the foreground the daemon is it."""
-        about = self.about()
-        return float(about["since"]) if about["mode"] == "foreground" else host.boot_time()
+
+class _Entry(TypedDict):
+    """The entry that an answer is about."""
+
+    job: str
+    id: str
+    table: str
+    line: int
+    user: str
+    schedule: str
 
 
-def _answer_row(answer: Answer, spot: Spot, zone: Zone) -> dict[str, Any]:
+def _entry_of(run: RunRecord) -> _Entry:
     return {
+        "job": run.job,
+        "id": run.key.job_id,
+        "table": run.table,
+        "line": run.line,
+        "user": run.user,
+        "schedule": run.schedule,
+    }
+
+
+def _row(
+    entry: _Entry, answer: Answer, spot: Spot, zone: Zone, runs: list[RunRecord], *, gone: bool
+) -> WhyRow:
+    return {
+        **entry,
         "zone": zone.name,
         "time": _time_text(spot, zone),
         "verdict": answer.verdict,
         "reason": answer.reason,
         "notes": list(answer.notes),
-        "fields": [asdict(check) | {"field": check.field.name} for check in answer.fields],
+        "fields": _field_rows(answer),
         "before": _fire_time(answer.before, zone),
         "after": _fire_time(answer.after, zone),
+        "runs": [run_row(run) for run in runs],
+        "gone": gone,
     }
 
 
+def _field_rows(answer: Answer) -> list[FieldRow]:
+    return [
+        {"field": each.field.name, "says": each.says, "was": each.was, "matches": each.matches}
+        for each in answer.fields
+    ]
+
+
 def _time_text(spot: Spot, zone: Zone) -> str:
-    """In the Job's zone; without an offset where the clock showed it twice, or never."""
+    """In the Job's zone; without an offset if the clock showed the time twice, or never."""
     if len(spot.instants) == 1:
         return zone.local(spot.instants[0]).isoformat()
     return rfc3339(spot.wall).removesuffix("Z")
 
 
-def _fire_time(instant: int | None, zone: Zone) -> dict[str, str] | None:
+def _fire_time(instant: int | None, zone: Zone) -> FireTimeRow | None:
     if instant is None:
         return None
     return {"fire_time": rfc3339(instant), "local": zone.local(instant).isoformat()}

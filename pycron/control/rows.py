@@ -1,6 +1,7 @@
-"""The rows of answers: the keys that --json shows, as pycron(1) documents them."""
+"""The rows of answers, made from what the engine and the store know."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 from pycron.engine.engine import LiveRun
 from pycron.engine.reports import lateness_ms
@@ -8,13 +9,22 @@ from pycron.engine.states import State
 from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
-from pycron.model.pause import Pause
+from pycron.model.pause import Pause, Scope, ScopeKind
+from pycron.model.problem import Problem, problem_row
+from pycron.protocol.control_answers import (
+    AttemptRow,
+    DueRow,
+    JobRow,
+    LiveRow,
+    PauseRow,
+    ProblemRow,
+    RunDetails,
+    RunRow,
+)
 from pycron.schedule.expressions import resolved_text
 
-Row = dict[str, Any]
 
-
-def job_row(job: Job) -> Row:
+def job_row(job: Job) -> JobRow:
     return {
         "job": job.name,
         "id": job.id,
@@ -28,8 +38,12 @@ def job_row(job: Job) -> Row:
     }
 
 
-def run_row(run: RunRecord) -> Row:
-    """A Run: begun with its first Attempt, ended as its last one."""
+def due_row(job: Job, fire_time: int) -> DueRow:
+    return {**job_row(job), "fire_time": rfc3339(fire_time)}
+
+
+def run_row(run: RunRecord) -> RunRow:
+    """A Run: it starts with its first Attempt and ends with its last Attempt."""
     last = run.attempts[-1] if run.attempts else AttemptRecord(0)
     started = run.attempts[0].started if run.attempts else None
     return {
@@ -39,8 +53,8 @@ def run_row(run: RunRecord) -> Row:
         "line": run.line,
         "user": run.user,
         "fire_time": rfc3339(run.key.fire_time),
-        "started": precise(started),
-        "ended": precise(last.ended),
+        "started": _precise(started),
+        "ended": _precise(last.ended),
         "attempts": len(run.attempts),
         "outcome": run.outcome,
         "exit_status": last.exit_status,
@@ -53,12 +67,16 @@ def run_row(run: RunRecord) -> Row:
     }
 
 
-def attempt_row(attempt: AttemptRecord) -> Row:
+def run_details(run: RunRecord) -> RunDetails:
+    return {**run_row(run), "schedule": run.schedule, "zone": run.zone, "command": run.command}
+
+
+def attempt_row(attempt: AttemptRecord) -> AttemptRow:
     return {
         "attempt": attempt.number,
         "pid": attempt.pid,
-        "started": precise(attempt.started),
-        "ended": precise(attempt.ended),
+        "started": _precise(attempt.started),
+        "ended": _precise(attempt.ended),
         "outcome": attempt.outcome,
         "exit_status": attempt.exit_status,
         "signal": attempt.signal,
@@ -69,14 +87,7 @@ def attempt_row(attempt: AttemptRecord) -> Row:
     }
 
 
-def precise(instant: float | None) -> str | None:
-    """A UTC second with its milliseconds."""
-    if instant is None:
-        return None
-    return f"{rfc3339(instant)[:-1]}.{int(instant * 1000) % 1000:03d}Z"
-
-
-def live_row(live: LiveRun) -> Row:
+def live_row(live: LiveRun) -> LiveRow:
     """A Run that has not ended, as `pycron top` shows it."""
     return {
         "run_id": str(live.run),
@@ -84,26 +95,26 @@ def live_row(live: LiveRun) -> Row:
         "user": live.job.user,
         "state": live.state.value,
         "attempt": live.number,
-        "planned": precise(live.planned),
-        "started": precise(live.started),
+        "planned": _precise(live.planned),
+        "started": _precise(live.started),
         "pid": live.pid,
         "priority": live.job.settings.priority,
-        "why": what_it_waits_for(live),
+        "why": waits_for(live),
         "command": live.job.command,
     }
 
 
-def what_it_waits_for(live: LiveRun) -> str | None:
-    """A place, the end of a pause, or the time of its next Attempt."""
+def waits_for(live: LiveRun) -> str | None:
+    """What a Run waits for: a limit, the end of a pause, or the time of its next Attempt."""
     if live.why is None and live.state is State.WAITING:
         return f"attempt {live.number + 1} is due at {rfc3339(live.planned)}"
     return live.why
 
 
-def pause_row(pause: Pause, jobs: dict[str, str]) -> Row:
-    """A pause; `jobs` has the names of Jobs by id."""
+def pause_row(pause: Pause, jobs: Mapping[str, Job]) -> PauseRow:
+    """A pause; `jobs` has Jobs by id, for their names."""
     return {
-        "scope": pause.scope,
+        "scope": str(pause.scope),
         "what": scope_in_words(pause.scope, jobs),
         "since": rfc3339(pause.since),
         "until": None if pause.until is None else rfc3339(pause.until),
@@ -112,7 +123,18 @@ def pause_row(pause: Pause, jobs: dict[str, str]) -> Row:
     }
 
 
-def scope_in_words(scope: str, jobs: dict[str, str]) -> str:
-    """What a pause holds; `jobs` has the names of Jobs by id."""
-    kind, _, name = scope.partition(":")
-    return f"job {jobs.get(name, name)}" if kind == "job" else scope.replace(":", " ")
+def scope_in_words(scope: Scope, jobs: Mapping[str, Job]) -> str:
+    """`all`, `user NAME`, `pool NAME` or `job NAME`; `jobs` has Jobs by id, for their names."""
+    job = jobs.get(scope.name) if scope.kind is ScopeKind.JOB else None
+    return f"{scope.kind.value} {job.name if job else scope.name}".rstrip()
+
+
+def problem_rows(problems: Iterable[Problem]) -> list[ProblemRow]:
+    return [cast(ProblemRow, problem_row(problem)) for problem in problems]
+
+
+def _precise(instant: float | None) -> str | None:
+    """A UTC second with its milliseconds."""
+    if instant is None:
+        return None
+    return f"{rfc3339(instant)[:-1]}.{int(instant * 1000) % 1000:03d}Z"

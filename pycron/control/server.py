@@ -1,7 +1,7 @@
-"""The control socket: how pycrontab and pycron speak to pycrond.
+"""The server of the control socket, through which pycrontab and pycron speak to pycrond.
 
-A request is one JSON object on a line, with its `verb`; so is the answer, with `ok` and, when that
-is false, `error`. Who asks is what the kernel says (SO_PEERCRED), never what the request says.
+Requests and answers are those of protocol.control_messages. The kernel says which user asks
+(SO_PEERCRED); a request never does.
 """
 
 import contextlib
@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
+from pycron.protocol.outbox import Outbox
 from pycron.system import unix_sockets
 
-_IDLE = 60.0  # seconds after which a silent client is let go
+_IDLE = 60.0  # seconds after which a silent client is disconnected
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The process at the other end."""
+    """The process at the other end of a connection."""
 
     pid: int
     uid: int
@@ -33,22 +34,24 @@ Handler = Callable[[Peer, Message], Message]
 
 
 def refusal(error: str, **more: object) -> Message:
-    """An answer that says no, and why."""
+    """An answer that refuses a request, with the reason."""
     return {"ok": False, "error": error, **more}
 
 
 @dataclass(slots=True, eq=False)
 class _Client:
+    """`heard`: when the connection was last readable or writable, on the monotonic clock."""
+
     connection: socket.socket
     peer: Peer
     decoder: Decoder
+    outbox: Outbox
     requests: deque[Message] = field(default_factory=deque)
-    outgoing: bytearray = field(default_factory=bytearray)
     heard: float = field(default_factory=time.monotonic)
 
 
 class ControlServer:
-    """Answers requests on a Unix socket, without ever waiting for a client."""
+    """Answers requests on a Unix socket; never waits for a client."""
 
     def __init__(
         self,
@@ -60,9 +63,9 @@ class ControlServer:
         most_bytes: int,
         broken: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`mode`: permissions of the socket. `most_bytes`: of one request.
+        """`mode`: permissions of the socket. `most_bytes`: the limit of one request.
 
-        `broken` is told of requests that nobody thought of.
+        `broken` gets the traceback of a request that made the handler fail.
         """
         self._broken = broken
         self._path = path
@@ -80,11 +83,11 @@ class ControlServer:
             self._drop(client)
         self._selector.unregister(self._listener)
         self._listener.close()
-        with contextlib.suppress(OSError):  # it stays on a disk that can't be written to
+        with contextlib.suppress(OSError):  # it stays if the disk cannot be written to
             self._path.unlink()
 
     def drop_idle(self) -> None:
-        """Let go of clients that have been silent for long."""
+        """Disconnect clients that have been silent for long."""
         now = time.monotonic()
         for client in [c for c in self._clients if now - c.heard > _IDLE]:
             self._drop(client)
@@ -92,29 +95,35 @@ class ControlServer:
     def _accept(self, _events: int) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:  # it has gone already, or there is no descriptor to be had
+        except OSError:  # the client has gone already, or there is no file descriptor left
             self._drop_oldest()
             return
         connection.setblocking(False)
         peer = Peer(*unix_sockets.credentials(connection))
-        if not self._has_room(peer):
+        if not self._may_connect(peer):
             with contextlib.suppress(OSError):
                 connection.send(encode([refusal("too many clients; try again")]))
             connection.close()
             return
-        client = _Client(connection, peer, Decoder(self._most_bytes))
+        outbox = Outbox(connection, lambda waits: self._wait(connection, to_send=waits))
+        client = _Client(connection, peer, Decoder(self._most_bytes), outbox)
         self._clients.add(client)
         self._selector.register(
             connection, selectors.EVENT_READ, lambda events: self._serve(client, events)
         )
 
+    def _wait(self, connection: socket.socket, *, to_send: bool) -> None:
+        """Wait until the connection can be written to, or else read from."""
+        events = selectors.EVENT_WRITE if to_send else selectors.EVENT_READ
+        self._selector.modify(connection, events, self._selector.get_key(connection).data)
+
     def _drop_oldest(self) -> None:
-        """Make room: the client that has been silent for longest goes."""
+        """Free a descriptor: disconnect the client that has been silent for the longest time."""
         if self._clients:
             self._drop(min(self._clients, key=lambda client: client.heard))
 
-    def _has_room(self, peer: Peer) -> bool:
-        """One user never takes all the places; root can always get in."""
+    def _may_connect(self, peer: Peer) -> bool:
+        """Whether there is room: no user can keep all others out, and root has a reserve."""
         if peer.uid == 0:
             return len(self._clients) < 2 * self._most_clients
         own = sum(1 for client in self._clients if client.peer.uid == peer.uid)
@@ -122,7 +131,7 @@ class ControlServer:
 
     def _serve(self, client: _Client, events: int) -> None:
         if client not in self._clients:
-            return  # it was let go in this turn, for another one
+            return  # it was disconnected in this turn, to free a descriptor
         client.heard = time.monotonic()
         try:
             if events & selectors.EVENT_WRITE:
@@ -141,29 +150,21 @@ class ControlServer:
         self._send(client)
 
     def _send(self, client: _Client) -> None:
-        """Send what is due, and answer the next request once the answer before it is gone.
+        """Send the answer that waits; answer the next request once the answer before it is gone.
 
-        Nothing more is read from a client that doesn't take its answers; one request a turn is
-        answered, so that nobody keeps the daemon to himself.
+        Nothing more is read from a client that does not take its answers. Each turn of the loop
+        answers one request of a client, so that no client keeps the daemon from its other work.
         """
-        if not client.outgoing and client.requests:
-            client.outgoing += encode([self._answer(client.peer, client.requests.popleft())])
-        try:
-            while client.outgoing:
-                del client.outgoing[: client.connection.send(client.outgoing)]
-        except BlockingIOError:
-            pass
-        more = client.outgoing or client.requests
-        wanted = selectors.EVENT_WRITE if more else selectors.EVENT_READ
-        key = self._selector.get_key(client.connection)
-        if key.events != wanted:
-            self._selector.modify(client.connection, wanted, key.data)
+        if not client.outbox and client.requests:
+            answer = self._answer(client.peer, client.requests.popleft())
+            client.outbox.put(encode([answer]))
+        client.outbox.send(more=bool(client.requests))
 
     def _answer(self, peer: Peer, request: Message) -> Message:
-        """Clients are strangers: whatever they find must not take the daemon down."""
+        """Clients are strangers: no request may end the daemon, even if it makes a handler fail."""
         try:
             return self._handler(peer, request)
-        except Exception:  # noqa: BLE001  it is said to the log and to the client
+        except Exception:  # noqa: BLE001  the log has it, and the client is told
             self._broken(traceback.format_exc(limit=-3))
             return refusal("an internal error; the daemon's log has more")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pycron.config import Config
-from pycron.control.user_tables import UserTables
+from pycron.daemon.user_tables_adapter import UserTableDirectory
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation
@@ -28,7 +28,7 @@ class Setup:
     mode: Mode
     paths: Paths
     tables: list[TableLocation]
-    user_tables: UserTables | None
+    user_tables: UserTableDirectory | None
     config: Config
     account: Account
     host: str

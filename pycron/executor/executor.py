@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pycron.engine.actions import Log, Release, RunnerAction, Start, Stop, Withdraw
-from pycron.engine.engine import Engine
 from pycron.engine.attempts import RELEASE_AHEAD
+from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Lost, NeverStarted, Refused, RunnerMet, Started
 from pycron.engine.states import State
 from pycron.executor.link import RunnerLink

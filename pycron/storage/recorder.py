@@ -18,8 +18,9 @@ _OPENING_PACE = 10.0  # seconds
 class Recorder:
     """The only writer of the store.
 
-    `acknowledge` tells the runner which Attempts it may forget; `read` is called when a store that
-    could not be read can be. `failure`: why nothing can be written at the moment.
+    `acknowledge` tells the runner which Attempts it may forget. `read` is called when a store that
+    could not be read so far can be read. `unwritten` gets the records that could not be written at
+    once. `failure`: why nothing can be written at the moment.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class Recorder:
         store: Store,
         acknowledge: Callable[[list[AttemptKey]], None],
         read: Callable[[], None],
+        unwritten: Callable[[Sequence[Record]], None],
         log: Callable[[Log], None],
     ) -> None:
         self._store = store
         self._acknowledge = acknowledge
         self._read = read
+        self._unwritten = unwritten
         self._log = log
         self._write_queue = WriteQueue()
         self._unacknowledged: list[AttemptKey] = []
@@ -74,6 +77,7 @@ class Recorder:
         except StoreError as error:
             if not failed_before:
                 self._say_failed(str(error))
+            self._unwritten(records)
             return
         self.failure = None
         if failed_before:

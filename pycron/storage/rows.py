@@ -57,14 +57,6 @@ def text_or_none(row: sqlite3.Row, column: str) -> str | None:
     return None if row[column] is None else text(row, column)
 
 
-def scope(row: sqlite3.Row, column: str) -> Scope:
-    value = text(row, column)
-    try:
-        return Scope.parse(value)
-    except ValueError:
-        raise _bad_value(column, value) from None
-
-
 def blob(row: sqlite3.Row, column: str) -> bytes:
     value = row[column]
     if not isinstance(value, bytes):
@@ -122,6 +114,21 @@ def outcome_or_none(row: sqlite3.Row, column: str) -> Outcome | None:
     return Outcome(value)
 
 
+def scope(row: sqlite3.Row, column: str) -> Scope:
+    value = text(row, column)
+    if not _is_scope(value):
+        raise _bad_value(column, value)
+    return Scope.parse(value)
+
+
+def _is_scope(value: object) -> bool:
+    try:
+        Scope.parse(str(value))
+    except ValueError:
+        return False
+    return True
+
+
 def is_sound(table: str, column: str, declared: str, value: object) -> bool:
     """Whether a value of a column that was declared like this is one that can be read.
 
@@ -135,6 +142,8 @@ def is_sound(table: str, column: str, declared: str, value: object) -> bool:
         return 0 <= value < INSTANTS_END
     if column == "outcome":
         return value in _OUTCOMES
+    if column == "scope":
+        return _is_scope(value)
     return (table, column) != ("jobs", "id") or bool(_JOB_ID.fullmatch(str(value)))
 
 

@@ -284,10 +284,6 @@ class Store:
 
     # ---- reading; each method raises StoreError
 
-    def runner(self) -> str | None:
-        """The name of the last runner process that Attempts were handed to."""
-        return self.meta("runner")
-
     def cursor(self) -> Cursor | None:
         """How far the last daemon's timetable had come."""
         return cursor_of(self._meta.get("cursor"))

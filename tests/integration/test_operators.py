@@ -12,21 +12,23 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pycron.config import Config
 from pycron.control.access import Access, Refusal, user_of
 from pycron.control.client import ControlClient, ControlError
-from pycron.control.operations import Operations
+from pycron.control.context import Context
+from pycron.control.pauses import pause
 from pycron.control.server import Peer
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import Now, TableLoaded
 from pycron.model.job import Source
+from pycron.protocol.control_messages import PauseRequest
 from pycron.schedule.zone import UTC
-from pycron.storage.store import Store
 from pycron.system import paths
 from tests.support.isolated_system import USERS, IsolatedSystem
 from tests.support.operated_daemon import (
@@ -81,27 +83,31 @@ def test_who_has_no_name_is_no_user_that_is_called_like_a_number() -> None:
 
 
 def test_one_user_cannot_pause_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycron.operations._MOST_PAUSES", 2)
+    monkeypatch.setattr("pycron.control.pauses._MOST_PAUSES", 2)
     table = parse("CRON_NAME=a @daily x\nCRON_NAME=b @daily y\nCRON_NAME=c @daily z\n",
                   Source(OWN_NAME, OWN_NAME), ReaderContext())  # fmt: skip
     engine = Engine(lambda _: UTC, Cursor(0, 0))
     engine.handle(TableLoaded(table), Now(0, 0))
-    store, rights = Store(tmp_path / "db"), Access("", print)
-    operations = Operations(
-        engine,
-        store,
-        Config(),
-        rights,
-        lambda event: engine.handle(event, Now(0, 0)),
-        lambda: False,
+    unused: Any = None
+    context = Context(
+        engine=engine,
+        history=unused,
+        recorder=unused,
+        tables=unused,
+        user_tables=None,
+        config=Config(),
+        output=tmp_path,
+        access=Access("", print),
+        feed=lambda event: engine.handle(event, Now(0, 0)),
+        log=print,
+        info=unused,
     )
     me = Peer(os.getpid(), os.geteuid(), os.getegid())
     for job in ("a", "b", "a"):
-        operations.pause(me, {"scope": "job", "job": job})
+        pause(context, me, PauseRequest(scope="job", job=job))
     with pytest.raises(Refusal, match="has 2 pauses: resume some first"):
-        operations.pause(me, {"scope": "job", "job": "c"})
+        pause(context, me, PauseRequest(scope="job", job="c"))
     assert len(engine.pauses) == 2
-    store.close()
 
 
 def test_what_is_answered_is_on_record(tmp_path: Path) -> None:

@@ -25,7 +25,14 @@ from pycron.protocol.framing import Message
 from pycron.runner.progress import BEGUN, STARTED, BatchProgress
 from pycron.runner.starter import STARTERS
 from pycron.runner.starters import BATCH
-from tests.support.running_runner import Host, children, exists, needs_root, starters_of, status_of
+from tests.support.running_runner import (
+    RunningRunner,
+    children,
+    exists,
+    needs_root,
+    starters_of,
+    status_of,
+)
 from tests.support.waiting import until
 
 _uids = count(100_000 + 10 * os.getpid())  # nobody's

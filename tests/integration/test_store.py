@@ -30,7 +30,7 @@ from pycron.engine.actions import (
 from pycron.engine.cursor import Cursor, Gap
 from pycron.model.history import AttemptRecord, RunFilter, RunRecord
 from pycron.model.job import Job, Source
-from pycron.model.pause import Pause, Scope
+from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings
@@ -318,8 +318,8 @@ def test_a_run_that_was_not_started(store: Store) -> None:
 
 
 def test_pauses_hold_until_they_are_over(tmp_path: Path) -> None:
-    everything = Pause(Scope.parse("all"), NOON + 1.5, NOON + 60.0, "root", "an upgrade \udcff")
-    annas = Pause(Scope.parse("user:anna"), NOON, None, "anna")
+    everything = Pause(ALL, NOON + 1.5, NOON + 60.0, "root", "an upgrade \udcff")
+    annas = Pause(Scope.of_user("anna"), NOON, None, "anna")
     longer = replace(everything, until=None, by="bert", reason=None)
     with closing(Store(tmp_path / "db")) as store:
         assert store.pauses() == []
@@ -328,7 +328,7 @@ def test_pauses_hold_until_they_are_over(tmp_path: Path) -> None:
         assert store.pauses() == [annas, replace(everything, reason="an upgrade \\xff")]
         store.write([RecordPause(longer)])
         assert store.pauses() == [annas, longer]
-        store.write([RecordResume(Scope.parse("all")), RecordResume(Scope.parse("job:none"))])
+        store.write([RecordResume(ALL), RecordResume(Scope.of_job("none"))])
         assert store.pauses() == [annas]
 
 

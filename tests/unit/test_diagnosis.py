@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pycron.control.access import Refusal
 from pycron.control.diagnosis import Diagnosis, asked_time
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import (
@@ -42,9 +43,11 @@ from pycron.engine.limits import Limits
 from pycron.engine.start_times import start_delay
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job, Source
-from pycron.model.pause import Pause, Scope
+from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
+from pycron.protocol.control_answers import WhyRow
+from pycron.protocol.control_messages import BadRequest, WhyRequest, parse_request
 from pycron.schedule.expressions import Schedule, parse_cron, parse_nickname
 from pycron.schedule.fire_times import fire_times
 from pycron.schedule.words import FIXED, WILDCARD
@@ -434,7 +437,7 @@ class Desk:
         self.store = Store(path)
         self.zones = ZoneData("UTC")
         self.engine = Engine(self.zones.zone, Cursor(NOON, NOON))
-        self.about = {"mode": "foreground", "since": NOON + 0.5}
+        self.last_boot = NOON + 0.5
 
     def load(self, name: str, text: str, owner: str | None = "anna") -> tuple[Job, ...]:
         table = parse(text, Source(name, owner), ReaderContext())
@@ -452,10 +455,10 @@ class Desk:
              RecordEnded(attempt, outcome, ending, None, outcome)]
         )  # fmt: skip
 
-    def why(self, name: str, time: str, *users: str) -> list[dict[str, Any]]:
+    def why(self, name: str, time: str, *users: str) -> list[WhyRow]:
         """Asked by somebody who may see these users' Jobs: all where none is named."""
         inquiry = Diagnosis(
-            self.engine, self.store, lambda: self.about, lambda user: not users or user in users
+            self.engine, self.store, lambda: self.last_boot, lambda user: not users or user in users
         )
         question = asked(time)
         return inquiry.rows(name, asked_time(question.second, wall=question.wall))
@@ -473,7 +476,10 @@ def test_a_run_is_found_by_the_minute_of_its_fire_time(desk: Desk) -> None:
     desk.ran(job, NOON)
     for when in ("2026-03-10T13:00", "2026-03-10T12:00:59Z"):
         (row,) = desk.why("a", when)
-        assert (row["verdict"], [run.key.fire_time for run in row["runs"]]) == ("ran", [NOON])
+        assert (row["verdict"], [run["fire_time"] for run in row["runs"]]) == (
+            "ran",
+            [rfc3339(NOON)],
+        )
     assert row["reason"] == "succeeded, 1 attempt, begun 250 ms after its fire time"
     assert row["time"] == "2026-03-10T13:00:00+01:00"
     (row,) = desk.why(job.id, "2026-03-10T12:00")
@@ -498,9 +504,9 @@ def test_both_passes_of_a_repeated_time(desk: Desk) -> None:
     for fire in fires:
         desk.ran(job, fire)
     (row,) = desk.why("a", "2025-11-02T01:30")
-    assert [run.key.fire_time for run in row["runs"]] == fires
+    assert [run["fire_time"] for run in row["runs"]] == [rfc3339(fire) for fire in fires]
     (row,) = desk.why("a", "2025-11-02T01:30-05:00")
-    assert [run.key.fire_time for run in row["runs"]] == fires[1:]
+    assert [run["fire_time"] for run in row["runs"]] == [rfc3339(fires[1])]
 
 
 def test_a_gap_on_record_of_its_kind_of_job(desk: Desk) -> None:
@@ -557,11 +563,11 @@ def test_nobody_sees_what_is_not_theirs(desk: Desk) -> None:
     (job,) = desk.load("anna", "CRON_NAME=a 0 12 * * * true\n")
     desk.ran(job, NOON)
     assert len(desk.why("a", "2026-03-10T12:00", "anna")) == 1
-    with pytest.raises(ValueError, match=r'^no such job: "a" \(pycron list\)$'):
+    with pytest.raises(Refusal, match=r'^no such job: "a" \(pycron list\)$'):
         desk.why("a", "2026-03-10T12:00", "berta")
     desk.load("anna", "")  # nor when the entry is gone
     assert len(desk.why("a", "2026-03-10T12:00", "anna")) == 1
-    with pytest.raises(ValueError, match="no such job"):
+    with pytest.raises(Refusal, match="no such job"):
         desk.why("a", "2026-03-10T12:00", "berta")
 
 
@@ -606,17 +612,13 @@ def test_what_a_run_waits_for(desk: Desk) -> None:
 
     follow(desk, Tick(), NOON)
     assert reason("b") == "it has not begun, limits.running is 1"
-    follow(
-        desk,
-        PauseBegan(Pause(Scope.parse("all"), NOON + 1, NOON + 60, "root", "upgrade")),
-        NOON + 1,
-    )
+    follow(desk, PauseBegan(Pause(ALL, NOON + 1, NOON + 60, "root", "upgrade")), NOON + 1)
     assert reason("b") == "it has not begun, paused by root: upgrade, until 2026-03-10T12:01:00Z"
     follow(desk, Ended(attempt, Ending(NOON + 2, 1, None, 0.1, 1000, 0)), NOON + 2)
     due = "1 attempt, the next one is due at 2026-03-10T12:00:32Z"
     assert reason("a") == f"{due}, paused by root: upgrade, until 2026-03-10T12:01:00Z"
-    follow(desk, PauseBegan(Pause(Scope.parse("user:anna"), NOON + 3, None, "anna")), NOON + 3)
-    follow(desk, PauseEnded(Scope.parse("all")), NOON + 3)
+    follow(desk, PauseBegan(Pause(Scope.of_user("anna"), NOON + 3, None, "anna")), NOON + 3)
+    follow(desk, PauseEnded(ALL), NOON + 3)
     assert reason("a") == f"{due}, paused by anna"
 
 
@@ -634,8 +636,8 @@ def test_a_pause_to_come(desk: Desk) -> None:
     desk.load("anna", "CRON_NAME=a 30 2 * * * true\n")
     ends = instant("2031-11-24T02:30Z")
     for pause in (
-        Pause(Scope.parse("user:bert"), NOON, None, "root"),
-        Pause(Scope.parse("all"), NOON, ends, "root", "move"),
+        Pause(Scope.of_user("bert"), NOON, None, "root"),
+        Pause(ALL, NOON, ends, "root", "move"),
     ):
         desk.engine.handle(PauseBegan(pause), Now(NOON, 0.0))
     (within,) = desk.why("a", "2031-11-23T02:30")
@@ -699,17 +701,15 @@ def test_an_entry_that_is_gone_and_whose_runs_are_gone(desk: Desk) -> None:
     desk.ran(old, NOON)
     desk.load("anna", "")
     desk.store.prune(RetentionLimits(100, 100, 100, 2**30, 2**30, 2**30), NOON + 1, lambda _: None)
-    with pytest.raises(ValueError, match="no such job"):
+    with pytest.raises(Refusal, match="no such job"):
         desk.why("a", "2026-03-10T12:00")
 
 
-def test_when_reboot_was_last(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the foreground the start of the daemon, else that of the machine."""
+def test_when_reboot_was_last(desk: Desk) -> None:
     desk.load("anna", "CRON_NAME=a @reboot true\n")
     (row,) = desk.why("a", "2026-03-10T12:00")
     assert row["notes"] == ["The last such start was at 2026-03-10T12:00:00Z."]
-    monkeypatch.setattr(host, "boot_time", lambda: NOON - 3600.0)
-    desk.about["mode"] = "system"
+    desk.last_boot = NOON - 3600.0
     (row,) = desk.why("a", "2026-03-10T12:00")
     assert row["notes"] == ["The last such start was at 2026-03-10T11:00:00Z."]
 
@@ -721,20 +721,27 @@ def test_the_machine_was_started_before_now() -> None:
 def test_too_many_of_one_name(desk: Desk) -> None:
     for number in range(101):
         desk.load(f"/etc/pycron.d/{number}", "CRON_NAME=a 0 12 * * * anna true\n", None)
-    with pytest.raises(ValueError, match="too many jobs"):
+    with pytest.raises(Refusal, match="too many jobs"):
         desk.why("a", "2026-03-10T12:00")
 
 
 @pytest.mark.parametrize("second", [None, "12:00", 1.5, -1, 2**62, True])
 def test_a_time_that_is_none(second: object) -> None:
-    with pytest.raises(ValueError, match=r"^bad time"):
-        asked_time(second, wall=False)
+    with pytest.raises((BadRequest, Refusal), match=r"^bad time"):
+        asked_time(_time_of({"verb": "why", "job": "a", "time": second}), wall=False)
+
+
+def _time_of(message: dict[str, object]) -> int:
+    request = parse_request(message, "")
+    assert isinstance(request, WhyRequest)
+    return request.time
 
 
 def test_the_manual_has_its_keys_and_verdicts(desk: Desk) -> None:
     desk.load("anna", "CRON_NAME=a 0 12 * * * true\n")
     (row,) = desk.why("a", "2026-03-10T12:00")
     verdicts, _, keys = sections("pycron.1")["why"].partition("\nKeys:")
+    assert row["before"] is not None
     assert {*row, *row["fields"][0], *row["before"]} <= marked(keys)
     assert set(Verdict) <= marked(verdicts)
 

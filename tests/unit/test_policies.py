@@ -439,14 +439,14 @@ def test_who_is_put_off_by_two_pauses_waits_for_both() -> None:
         found.sim.tell(PauseBegan(Pause(Scope.parse(scope), found.sim.wall, None, "root")))
     found.succeed(found.sim.engine.running[0].attempt)
     assert words(found.sim.tell(PauseEnded(ALL))) == []
-    assert words(found.sim.tell(PauseEnded(Scope.parse("user:alice")))) == ["start"]
+    assert words(found.sim.tell(PauseEnded(Scope.of_user("alice")))) == ["start"]
 
 
 def test_who_was_put_off_by_a_pause_that_its_entry_has_left_goes_on() -> None:
     found = case("CRON_POOL=db", Limits(running=1))
     blocker = found.block()
     found.minute()
-    found.sim.tell(PauseBegan(Pause(Scope.parse("pool:db"), found.sim.wall, None, "root")))
+    found.sim.tell(PauseBegan(Pause(Scope.of_pool("db"), found.sim.wall, None, "root")))
     found.succeed(blocker)
     assert found.states() == [State.WAITING]
     assert words(found.sim.tell(TableLoaded(table("* * * * * a", OTHER)))) == ["start"]

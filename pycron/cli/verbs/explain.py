@@ -1,0 +1,50 @@
+"""`pycron explain`: a schedule in words, and its next fire times."""
+
+import argparse
+import time
+from itertools import islice
+
+from pycron.cli.arguments import positive
+from pycron.cli.instants import local_text
+from pycron.cli.printing import print_columns, print_fields, print_json
+from pycron.cli.verb import verb
+from pycron.schedule.zone import END_OF_TIME
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("expression", metavar="EXPR",
+                        help="a schedule; CRON_TZ=ZONE may stand before it")  # fmt: skip
+    parser.add_argument("--count", type=positive, metavar="N", default=5,
+                        help="this number of fire times; default: 5")  # fmt: skip
+    parser.add_argument("--tz", metavar="ZONE", help="use this zone as the machine's zone")
+
+
+@verb("explain", "Describe a schedule in words, and list its next fire times.", _arguments)
+def explain(options: argparse.Namespace) -> None:
+    """Each fire time is shown in the zone of the entry and in that of the reader."""
+    from pycron.cli import schedules
+    from pycron.schedule import words
+
+    zones = schedules.zones_of(options.tz)
+    job = schedules.of_expression(options.expression, zones)
+    zone, reader = zones.zone(job.zone), zones.machine
+    due = schedules.due_rows(job, zones, int(time.time()) + 1, END_OF_TIME)
+    upcoming = [
+        {"fire_time": row["fire_time"], "local": row["local"], "reader": local_text(fire, reader)}
+        for fire, row in islice(due, options.count)
+    ]
+    about = {
+        "schedule": job.schedule.text,
+        "words": words.explain(job.schedule),
+        "zone": zone.name,
+        "daylight_saving": words.daylight_saving(job.schedule),
+    }
+    if options.json:
+        print_json([about | {"next": upcoming}])
+        return
+    print_fields({key.replace("_", " "): value for key, value in about.items() if value})
+    print()
+    columns = [("local", f"in {zone.name}"), ("fire_time", "utc")]
+    if zone is not reader:
+        columns.insert(1, ("reader", f"in {reader.name}"))
+    print_columns(columns, upcoming, "no fire time is known before it comes")

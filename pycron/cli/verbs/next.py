@@ -1,0 +1,76 @@
+"""`pycron next`: fire times to come, of an expression, of tables or of the daemon's Jobs."""
+
+import argparse
+import heapq
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pycron.cli.arguments import add_tables, positive
+from pycron.cli.daemon_choice import client_for
+from pycron.cli.instants import parse_instant
+from pycron.cli.pages import read_jobs
+from pycron.cli.printing import print_columns, print_json
+from pycron.cli.verb import WrongUse, verb
+from pycron.protocol.control_messages import StatusRequest
+from pycron.schedule.zone import END_OF_TIME
+
+if TYPE_CHECKING:
+    from pycron.cli.schedules import Scheduled
+    from pycron.system.zone_data import ZoneData
+
+_COLUMNS = (("local", "local"), ("fire_time", "utc"), ("job", "job"))
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add_tables(parser)
+    parser.add_argument("expression", nargs="?", metavar="EXPR",
+                        help='a schedule such as "0 9 * * 1-5"')  # fmt: skip
+    parser.add_argument("--from", dest="start", metavar="T", default="now",
+                        help="fire times from this time on; default: now")  # fmt: skip
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--until", metavar="T", help="fire times before this time")
+    end.add_argument("--count", type=positive, metavar="N", default=10,
+                     help="this number of fire times; default: 10")  # fmt: skip
+    parser.add_argument("--tz", metavar="ZONE", help="use this zone as the machine's zone")
+
+
+@verb("next", "List fire times to come, in order.", _arguments)
+def next_fire_times(options: argparse.Namespace) -> None:
+    from pycron.cli import schedules
+
+    zones = schedules.zones_of(_zone_of_daemon(options) if options.tz is None else options.tz)
+    start = parse_instant(options.start, zones.machine)
+    end = parse_instant(options.until, zones.machine) if options.until else END_OF_TIME
+    of_jobs = [schedules.due_rows(job, zones, start, end) for job in _scheduled(options, zones)]
+    in_order = heapq.merge(*of_jobs, key=lambda due: (due[0], due[1]["line"]))
+    count = None if options.until else options.count
+    rows = (row for _, row in islice(in_order, count))
+    if options.json:
+        print_json(rows)
+    else:
+        print_columns(_COLUMNS, list(rows), "nothing is due")
+
+
+def _scheduled(options: argparse.Namespace, zones: "ZoneData") -> list["Scheduled"]:
+    """The schedules of the expression, of the named tables, or of the daemon's Jobs."""
+    from pycron.cli import schedules
+
+    sources = schedules.named_sources(options)
+    if options.expression is not None:
+        if sources:
+            raise WrongUse("an expression, or tables: not both")
+        return [schedules.of_expression(options.expression, zones)]
+    if not sources:
+        return [schedules.of_row(row) for row in read_jobs(client_for(options))]
+    tables = schedules.read_sources(sources, zones)
+    return [job for table in tables for job in schedules.of_table(table)]
+
+
+def _zone_of_daemon(options: argparse.Namespace) -> str | None:
+    """The machine's zone where the daemon runs; None if the daemon is not asked."""
+    from pycron.system.zone_data import ZoneData
+
+    if options.expression is not None or options.table or options.system_table:
+        return None
+    zone = client_for(options).request(StatusRequest())["zone"]
+    return zone if ZoneData().exists(zone) else None

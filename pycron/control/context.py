@@ -1,0 +1,55 @@
+"""What the handlers of requests share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycron.config import Config
+from pycron.control.access import Access
+from pycron.engine.actions import Decisions, Log
+from pycron.engine.engine import Engine
+from pycron.engine.events import InputEvent
+from pycron.model.run import RunKey
+from pycron.ports import History, Recorder, Tables, UserTables
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonInfo:
+    """What only the daemon knows of itself.
+
+    `since`: the UTC second at which it was started. `last_boot`: when @reboot Jobs were due last;
+    in the foreground that is the start of the daemon.
+    """
+
+    mode: str
+    since: float
+    last_boot: float
+    state: Path
+    zone: str
+    zone_data: str
+    daemon_pid: int
+    runner_pid: int | None
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts of the daemon that handlers read and change.
+
+    `user_tables` is None in the foreground, where no table can be installed. `output`: the
+    directory of output files. `feed` hands an event to the engine and returns its actions, which
+    the daemon performs before the answer is sent. `last_start`: the last Run that a user started
+    by hand.
+    """
+
+    engine: Engine
+    history: History
+    recorder: Recorder
+    tables: Tables
+    user_tables: UserTables | None
+    config: Config
+    output: Path
+    access: Access
+    feed: Callable[[InputEvent], Decisions]
+    log: Callable[[Log], None]
+    info: Callable[[], DaemonInfo]
+    last_start: RunKey | None = None

@@ -1,0 +1,47 @@
+"""`redrive` and `drop`: what the owner of a dead letter, and root, do with it."""
+
+from pycron.control.access import Refusal
+from pycron.control.context import Context
+from pycron.control.handlers import handles
+from pycron.control.lookup import visible_run
+from pycron.control.operations import ENDING
+from pycron.control.server import Peer
+from pycron.engine.events import Redriven
+from pycron.model.history import RunRecord
+from pycron.model.run import AttemptKey
+from pycron.protocol.control_answers import DropAnswer, RedriveAnswer
+from pycron.protocol.control_messages import DropRequest, RedriveRequest
+
+
+@handles(RedriveRequest)
+def redrive(context: Context, peer: Peer, request: RedriveRequest) -> RedriveAnswer:
+    run = _dead_letter(context, peer, request.run_id)
+    job_id, last = run.key.job_id, len(run.attempts)
+    job = context.engine.jobs().find({job_id}).get(job_id)
+    if job is None:
+        raise Refusal(f"{run.job}: its entry is gone; it can only be dropped")
+    if not context.feed(Redriven(AttemptKey(run.key, last), job)):
+        raise Refusal(ENDING)
+    return {"run_id": run.run_id, "attempt": last + 1}
+
+
+@handles(DropRequest)
+def drop(context: Context, peer: Peer, request: DropRequest) -> DropAnswer:
+    run = _dead_letter(context, peer, request.run_id)
+    context.history.drop_dead(run.key)
+    return {"run_id": run.run_id}
+
+
+def _dead_letter(context: Context, peer: Peer, run_id: str) -> RunRecord:
+    """A dead letter that the peer may handle. Raises Refusal.
+
+    Only the store knows whether the Run is still a dead letter and which Attempts it had, so it is
+    refused while some records could not be written.
+    """
+    if context.recorder.behind:
+        raise Refusal("the history cannot be written to, so it is not up to date; try it later")
+    run = visible_run(context, peer, run_id)
+    context.access.check_may_change(peer, run.user)
+    if not run.dead:
+        raise Refusal(f"{run.run_id} is no dead letter")
+    return run

@@ -1,0 +1,123 @@
+"""`runs`, `run` and `output`: the recorded Runs, one of them, and what it has printed."""
+
+from binascii import b2a_base64
+from pathlib import Path
+
+from pycron.control.access import Refusal, user_of
+from pycron.control.context import Context
+from pycron.control.handlers import handles
+from pycron.control.lookup import visible_run
+from pycron.control.rows import attempt_row, run_details, run_row, waits_for
+from pycron.control.server import Peer
+from pycron.model.history import RunFilter
+from pycron.model.run import AttemptKey, Outcome
+from pycron.protocol.control_answers import OutputAnswer, RunAnswer, RunsAnswer
+from pycron.protocol.control_messages import OutputRequest, RunRequest, RunsRequest
+from pycron.system.paths import output_name
+
+_PAGE = 500
+_OUTPUT_CHUNK = 256 * 1024  # bytes
+
+
+@handles(RunsRequest)
+def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
+    user = _visible_user(context, peer, request.user)
+    outcome = _outcome(request.outcome)
+    if request.job is not None and not _is_known(context, peer, request.job):
+        raise Refusal(f'no such job: "{request.job}" (pycron list)')
+    wanted = RunFilter(
+        limit=min(request.limit, _PAGE),
+        job=request.job,
+        user=user,
+        outcome=outcome,
+        since=request.since,
+        until=request.until,
+        before=request.before,
+        dead=True if request.dead else None,
+    )
+    runs = context.history.runs(wanted)
+    return {"rows": [run_row(run) for run in runs], "before": runs[-1].number if runs else None}
+
+
+def _visible_user(context: Context, peer: Peer, user: str | None) -> str | None:
+    """The user whose Runs are listed; None for all users. Raises Refusal."""
+    if context.access.sees_all(peer):
+        return user
+    own = user_of(peer)
+    if user not in (None, own):
+        raise Refusal("you may see your own runs only")
+    return own
+
+
+def _outcome(name: str | None) -> Outcome | None:
+    if name is None:
+        return None
+    try:
+        return Outcome(name)
+    except ValueError:
+        raise Refusal(f'unknown outcome: "{name}" ({", ".join(Outcome)})') from None
+
+
+def _is_known(context: Context, peer: Peer, job: str) -> bool:
+    """Whether there is, or was, a Job of this name or id that the peer may see."""
+    users = {each.user for each in context.engine.jobs().called(job)}
+    users |= context.history.owners_of(job)
+    return any(map(context.access.sight(peer), users))
+
+
+@handles(RunRequest)
+def show_run(context: Context, peer: Peer, request: RunRequest) -> RunAnswer:
+    run = visible_run(context, peer, request.run_id)
+    return {
+        "row": run_details(run),
+        "attempts": [attempt_row(attempt) for attempt in run.attempts],
+    }
+
+
+@handles(OutputRequest)
+def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer:
+    """A part of an Attempt's output, and whether the Attempt and its Run can print more.
+
+    With `follow`, an Attempt that does not exist has printed nothing, and it has ended if its Run
+    has ended.
+    """
+    run = visible_run(context, peer, request.run_id)
+    live = context.engine.find(run.key)
+    over = run.outcome is not None
+    count = len(run.attempts)
+    wanted = max(1, count) if request.attempt is None else request.attempt
+    attempt = run.attempts[wanted - 1] if 1 <= wanted <= count else None
+    if attempt is None and not request.follow:
+        raise Refusal(f"{run.run_id} has {count} attempts")
+    key = AttemptKey(run.key, wanted)
+    data = _part_of_output(context, key, request.offset) if attempt else b""
+    outcome = attempt.outcome if attempt else None
+    return {
+        "data": b2a_base64(data, newline=False).decode(),
+        "attempt": wanted,
+        "attempts": count,
+        "ended": (outcome is not None or over) and len(data) < _OUTPUT_CHUNK,
+        "more": len(data) == _OUTPUT_CHUNK,
+        "outcome": outcome,
+        "output_bytes": attempt.output_bytes if attempt else None,
+        "over": over,
+        "why": None if live is None else waits_for(live),
+    }
+
+
+def _part_of_output(context: Context, attempt: AttemptKey, offset: int) -> bytes:
+    short = context.history.short_output(attempt)
+    if short is not None:
+        return short[offset:]
+    return _read_output(context.output / output_name(attempt), offset)
+
+
+def _read_output(path: Path, offset: int) -> bytes:
+    try:
+        if offset > path.stat().st_size:  # the offset may be larger than seek(2) accepts
+            return b""
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(_OUTPUT_CHUNK)
+    except FileNotFoundError:
+        return b""  # the Attempt has printed nothing

@@ -1,0 +1,300 @@
+"""Answers on the control socket: the keys of each answer and of its rows.
+
+`--json` prints the rows as they are; pycron(1) documents their keys. So a key keeps its name and
+its meaning, and a key that a later version adds is NotRequired: an older daemon leaves it out.
+Instants are RFC 3339 texts unless a docstring says otherwise, durations are seconds, sizes bytes.
+"""
+
+from typing import TypedDict
+
+# ---- rows: the keys that --json shows
+
+
+class JobRow(TypedDict):
+    """`resolved`: the schedule with values instead of a nickname, `~` and `H`."""
+
+    job: str
+    id: str
+    table: str
+    line: int
+    user: str
+    schedule: str
+    resolved: str
+    zone: str | None
+    command: str
+
+
+class DueRow(JobRow):
+    """A Job and a fire time of it."""
+
+    fire_time: str
+
+
+class RunRow(TypedDict):
+    """A Run: it starts with its first Attempt and ends with its last Attempt."""
+
+    run_id: str
+    job: str
+    table: str
+    line: int
+    user: str
+    fire_time: str
+    started: str | None
+    ended: str | None
+    attempts: int
+    outcome: str | None
+    exit_status: int | None
+    signal: int | None
+    lateness_ms: int | None
+    cpu_seconds: float | None
+    memory_peak_bytes: int | None
+    reason: str | None
+    started_by: str | None
+
+
+class RunDetails(RunRow):
+    """A Run and what its entry said."""
+
+    schedule: str
+    zone: str | None
+    command: str
+
+
+class AttemptRow(TypedDict):
+    attempt: int
+    pid: int | None
+    started: str | None
+    ended: str | None
+    outcome: str | None
+    exit_status: int | None
+    signal: int | None
+    cpu_seconds: float | None
+    memory_peak_bytes: int | None
+    output_bytes: int | None
+    reason: str | None
+
+
+class LiveRow(TypedDict):
+    """A Run that has not ended. `planned`: when it starts, or should have started."""
+
+    run_id: str
+    job: str
+    user: str
+    state: str
+    attempt: int
+    planned: str | None
+    started: str | None
+    pid: int | None
+    priority: int
+    why: str | None
+    command: str
+
+
+class PauseRow(TypedDict):
+    """`scope` is for programs, `what` is the same in words."""
+
+    scope: str
+    what: str
+    since: str
+    until: str | None
+    by: str
+    reason: str | None
+
+
+class ProblemRow(TypedDict):
+    file: str
+    line: int
+    column: int
+    severity: str
+    code: str
+    message: str
+
+
+class StateRow(TypedDict):
+    """A Run, and its state before the request."""
+
+    run_id: str
+    state: str
+
+
+class FieldRow(TypedDict):
+    """One of the five fields: what it says, what the clock showed."""
+
+    field: str
+    says: str
+    was: int
+    matches: bool
+
+
+class FireTimeRow(TypedDict):
+    """A fire time in UTC and in the Job's zone."""
+
+    fire_time: str
+    local: str
+
+
+class WhyRow(TypedDict):
+    """What happened, or will happen, to one Job at a time. `gone`: its entry was removed."""
+
+    job: str
+    id: str
+    table: str
+    line: int
+    user: str
+    schedule: str
+    zone: str
+    time: str
+    verdict: str
+    reason: str
+    notes: list[str]
+    fields: list[FieldRow]
+    before: FireTimeRow | None
+    after: FireTimeRow | None
+    runs: list[RunRow]
+    gone: bool
+
+
+class ProcessRow(TypedDict):
+    pid: int
+    memory_bytes: int
+    cpu_seconds: float
+
+
+class CountsRow(TypedDict):
+    running: int
+    waiting: int
+
+
+# ---- answers
+
+
+class StatusAnswer(TypedDict):
+    """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read."""
+
+    version: str
+    mode: str
+    since: float
+    state: str
+    zone: str
+    zone_data: str
+    store_failure: str | None
+    unwritten: int
+    processes: dict[str, ProcessRow]
+    next_fire_time: float | None
+    runs: int | None
+    tables: int
+    problems: int
+    jobs: int
+    running: int
+    waiting: int
+    paused: int
+
+
+class JobsAnswer(TypedDict):
+    """One page. `more`: there are further Jobs."""
+
+    rows: list[JobRow]
+    more: bool
+
+
+class RunsAnswer(TypedDict):
+    """One page, newest first. `before`: from where the next page continues."""
+
+    rows: list[RunRow]
+    before: int | None
+
+
+class RunAnswer(TypedDict):
+    row: RunDetails
+    attempts: list[AttemptRow]
+
+
+class OutputAnswer(TypedDict):
+    """A part of an Attempt's output.
+
+    `data` is base64. `more`: the next part exists already. `ended`: no more will come. `over`: the
+    Run has ended. `attempts`: how many the Run has. `outcome` and `output_bytes` are those of the
+    Attempt. `why`: what the Run waits for.
+    """
+
+    data: str
+    attempt: int
+    attempts: int
+    ended: bool
+    more: bool
+    outcome: str | None
+    output_bytes: int | None
+    over: bool
+    why: str | None
+
+
+class ProblemsAnswer(TypedDict):
+    rows: list[ProblemRow]
+
+
+class WhyAnswer(TypedDict):
+    rows: list[WhyRow]
+
+
+class TopAnswer(TypedDict):
+    """`limits`: for each limit its use and its value; under `closed`, why nothing may start."""
+
+    running: list[LiveRow]
+    waiting: list[LiveRow]
+    next: list[DueRow]
+    counts: CountsRow
+    limits: dict[str, list[int] | str | None]
+    pauses: list[PauseRow]
+
+
+class PausesAnswer(TypedDict):
+    rows: list[PauseRow]
+
+
+class PauseAnswer(TypedDict):
+    row: PauseRow
+
+
+class StartAnswer(TypedDict):
+    """The new Run. `why`: what it waits for."""
+
+    run_id: str
+    state: str
+    why: str | None
+
+
+class KillAnswer(TypedDict):
+    rows: list[StateRow]
+
+
+class RedriveAnswer(TypedDict):
+    """`attempt`: the number of the next Attempt."""
+
+    run_id: str
+    attempt: int
+
+
+class DropAnswer(TypedDict):
+    run_id: str
+
+
+class TableAnswer(TypedDict):
+    """`text` is None if the user has no table."""
+
+    user: str
+    text: str | None
+
+
+class InstallAnswer(TypedDict):
+    """`problems` are warnings; a table with errors is refused."""
+
+    user: str
+    problems: list[ProblemRow]
+    jobs: int
+
+
+class DeleteAnswer(TypedDict):
+    """`deleted` is false if the user had no table."""
+
+    user: str
+    deleted: bool
