@@ -1,6 +1,7 @@
 """Folders are layers: import-linter's contracts hold, and what they cannot see is checked here."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pycron
+from pycron.engine.states import TRANSITIONS
 
 PACKAGE = Path(pycron.__file__).parent
 ROOT = PACKAGE.parent
@@ -89,3 +91,43 @@ def _docstring(folder: str) -> tuple[str, str]:
     text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text())) or ""
     contents, imports, *_ = (" ".join(part.split()) for part in text.split("\n\n"))
     return contents, imports.removeprefix("May import: ").removesuffix(".")
+
+
+def test_the_architecture_page_has_the_table_of_states() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    _, _, rest = page.partition("<!-- states -->\n")
+    shown, _, _ = rest.partition("<!-- end -->")
+    assert shown == state_table()
+
+
+def state_table() -> str:
+    """TRANSITIONS as the page shows it: `python -m tests.unit.test_layers` prints it."""
+    rows = ["| state | step | next state | meaning of the step |", "|---|---|---|---|"]
+    meanings = _meanings(PACKAGE / "engine/states.py", "Step")
+    for (state, step), following in TRANSITIONS.items():
+        before = state.value if state else "(new)"
+        after = following.value if following else "(over)"
+        rows.append(f"| {before} | {step.value} | {after} | {meanings[step.name]} |")
+    return "\n".join(rows) + "\n"
+
+
+def _meanings(path: Path, enum: str) -> dict[str, str]:
+    """The docstring below each member of an enum."""
+    (body,) = (
+        node.body
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and node.name == enum
+    )
+    return {
+        member.targets[0].id: text.value.value
+        for member, text in itertools.pairwise(body)
+        if isinstance(member, ast.Assign)
+        and isinstance(member.targets[0], ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+if __name__ == "__main__":
+    print(state_table(), end="")
