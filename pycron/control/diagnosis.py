@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pycron.engine.diagnosis import Answer, Asked, Known, RunOnRecord, Spot, locate, why, why_gone
+from pycron.engine.diagnosis import Answer, Evidence, RunEvidence, diagnose, diagnose_removed
 from pycron.engine.engine import Engine
+from pycron.engine.local_time import AskedTime, LocalTime, local_time
 from pycron.engine.pauses import scopes_of
 from pycron.engine.reports import lateness_ms
 from pycron.model.instants import rfc3339
@@ -26,11 +27,11 @@ _MOST_RUNS = 500  # of one Job at one time
 _FARTHEST = 20 * 366 * 86_400  # seconds ahead: finding the fire times there costs time
 
 
-def asked_time(second: object, *, wall: bool) -> Asked:
+def asked_time(second: object, *, wall: bool) -> AskedTime:
     """The time that a request is about. Raises ValueError."""
     if type(second) is not int or not 0 <= second <= time.time() + _FARTHEST:
         raise ValueError("bad time (from 1970 to 20 years ahead)")
-    return Asked(second, wall)
+    return AskedTime(second, wall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Diagnosis:
     about: Callable[[], Message]
     may_see: Callable[[str], bool]
 
-    def rows(self, name: str, asked: Asked) -> list[Row]:
+    def rows(self, name: str, asked: AskedTime) -> list[Row]:
         """An answer for each Job that has this name or id, and each that had it.
 
         Their Runs are rows of the store. Raises ValueError.
@@ -58,11 +59,11 @@ class Diagnosis:
             raise ValueError(f'no such job: "{name}" (pycron list)')
         return rows
 
-    def _row_of_job(self, job: Job, asked: Asked) -> Row:
+    def _row_of_job(self, job: Job, asked: AskedTime) -> Row:
         zone = self.engine.zone_of(job.zone)
-        spot = locate(asked, job.schedule, zone)
-        runs = self._runs(job.id, job.user, spot)
-        answer = why(job.schedule, zone, spot, self._known(job, spot, runs))
+        local = local_time(asked, job.schedule, zone)
+        runs = self._runs(job.id, job.user, local)
+        answer = diagnose(job.schedule, zone, local, self._evidence(job, local, runs))
         entry = {
             "job": job.name,
             "id": job.id,
@@ -71,9 +72,11 @@ class Diagnosis:
             "user": job.user,
             "schedule": job.schedule.text,
         }
-        return entry | _answer_row(answer, spot, zone) | {"runs": runs, "gone": False}
+        return entry | _answer_row(answer, local, zone) | {"runs": runs, "gone": False}
 
-    def _rows_of_gone(self, name: str, owner: str, asked: Asked, present: set[str]) -> list[Row]:
+    def _rows_of_gone(
+        self, name: str, owner: str, asked: AskedTime, present: set[str]
+    ) -> list[Row]:
         """Entries of a user that had this name or id and are gone.
 
         Of an owner who still has such a Job, only those that have a Run on record at that time.
@@ -82,8 +85,8 @@ class Diagnosis:
         if not newest:
             return []
         zone = self._zone_or_own(newest[0]["zone"])
-        spot = locate(asked, None, zone)
-        found = self._runs(name, owner, spot)
+        local = local_time(asked, None, zone)
+        found = self._runs(name, owner, local)
         living = self.engine.jobs().find({run["job_id"] for run in [*newest, *found]})
         runs = [run for run in found if run["job_id"] not in living]
         entries = {run["job_id"]: run for run in runs}
@@ -92,7 +95,7 @@ class Diagnosis:
         rows = []
         for job_id, entry in entries.items():
             own = [run for run in runs if run["job_id"] == job_id]
-            answer = why_gone(Known(time.time(), tuple(map(self._on_record, own))))
+            answer = diagnose_removed(Evidence(time.time(), tuple(map(self._on_record, own))))
             about = {
                 "job": entry["job"],
                 "id": job_id,
@@ -101,7 +104,7 @@ class Diagnosis:
                 "user": entry["user"],
                 "schedule": entry["schedule"],
             }
-            rows.append(about | _answer_row(answer, spot, zone) | {"runs": own, "gone": True})
+            rows.append(about | _answer_row(answer, local, zone) | {"runs": own, "gone": True})
         return rows
 
     def _zone_or_own(self, name: str | None) -> Zone:
@@ -110,39 +113,39 @@ class Diagnosis:
         except UnknownZone:
             return self.engine.zone_of(None)
 
-    def _runs(self, job: str, user: str, spot: Spot) -> list[Row]:
+    def _runs(self, job: str, user: str, local: LocalTime) -> list[Row]:
         """Those on record, oldest first."""
         found = []
-        for start, end in spot.windows:
+        for start, end in local.windows:
             found += self.store.runs(Filter(_MOST_RUNS, job, user, since=start, until=end))[::-1]
         return found
 
-    def _known(self, job: Job, spot: Spot, runs: list[Row]) -> Known:
+    def _evidence(self, job: Job, local: LocalTime, runs: list[Row]) -> Evidence:
         now = time.time()
         gap, reaches_back = None, True
-        if not runs and spot.due and spot.due[0] <= now:
-            gap = self.store.gap_at(spot.due[0], wall=follows_the_wall(job.schedule))
-            reaches_back = bool(self.store.runs(Filter(1, until=spot.end)))
+        if not runs and local.due and local.due[0] <= now:
+            gap = self.store.gap_at(local.due[0], wall=follows_the_wall(job.schedule))
+            reaches_back = bool(self.store.runs(Filter(1, until=local.end)))
         started = self._last_start() if isinstance(job.schedule, Reboot) else None
         on_record = tuple(map(self._on_record, runs))
-        return Known(
-            now, on_record, gap, reaches_back, started, self._pause_to_come(job, spot, now)
+        return Evidence(
+            now, on_record, gap, reaches_back, started, self._pause_to_come(job, local, now)
         )
 
-    def _pause_to_come(self, job: Job, spot: Spot, now: float) -> Pause | None:
+    def _pause_to_come(self, job: Job, local: LocalTime, now: float) -> Pause | None:
         """One in which the Job will be due."""
-        due = next((fire for fire in spot.due if fire > now), None)
+        due = next((fire for fire in local.due if fire > now), None)
         if due is None:
             return None
         scopes = scopes_of(job)
         pauses = (pause for pause in self.engine.pauses if pause.scope in scopes)
         return next((pause for pause in pauses if pause.covers(due)), None)
 
-    def _on_record(self, row: Row) -> RunOnRecord:
+    def _on_record(self, row: Row) -> RunEvidence:
         attempts = row["all"]
         first, last = (attempts[0], attempts[-1]) if attempts else ({}, {})
         started = first.get("started")
-        return RunOnRecord(
+        return RunEvidence(
             outcome=Outcome(row["outcome"]) if row["outcome"] else None,
             attempts=len(attempts),
             running=last.get("started") is not None and last["outcome"] is None,
@@ -172,10 +175,10 @@ def _key(row: Row) -> RunKey:
     return RunKey(row["job_id"], row["fire_time"], row["pass"])
 
 
-def _answer_row(answer: Answer, spot: Spot, zone: Zone) -> dict[str, Any]:
+def _answer_row(answer: Answer, local: LocalTime, zone: Zone) -> dict[str, Any]:
     return {
         "zone": zone.name,
-        "time": _time_text(spot, zone),
+        "time": _time_text(local, zone),
         "verdict": answer.verdict,
         "reason": answer.reason,
         "notes": list(answer.notes),
@@ -185,11 +188,11 @@ def _answer_row(answer: Answer, spot: Spot, zone: Zone) -> dict[str, Any]:
     }
 
 
-def _time_text(spot: Spot, zone: Zone) -> str:
+def _time_text(local: LocalTime, zone: Zone) -> str:
     """In the Job's zone; without an offset where the clock showed it twice, or never."""
-    if len(spot.instants) == 1:
-        return zone.local(spot.instants[0]).isoformat()
-    return rfc3339(spot.wall).removesuffix("Z")
+    if len(local.instants) == 1:
+        return zone.local(local.instants[0]).isoformat()
+    return rfc3339(local.wall).removesuffix("Z")
 
 
 def _fire_time(instant: int | None, zone: Zone) -> dict[str, str] | None:
