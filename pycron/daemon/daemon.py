@@ -137,7 +137,7 @@ class Daemon:
             self._link,
             options,
             self._feed,
-            lambda log: self._turn.say(log),
+            self._say,
         )
 
     def _new_server(self) -> ControlServer:
