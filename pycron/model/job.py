@@ -30,7 +30,8 @@ class Source:
 class Job:
     """What an entry defines. `id` lasts as long as its schedule, user and command stay the same.
 
-    `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q).
+    `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q). `hook_of`:
+    for a failure hook, the id of the Job whose failure starts it.
     """
 
     id: str
@@ -44,6 +45,12 @@ class Job:
     environment: Environment
     settings: Settings
     flags: str = ""
+    hook_of: str | None = None
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether the failure of another Job starts this one (CRON_ON_FAILURE)."""
+        return self.hook_of is not None
 
     @property
     def zone(self) -> str | None:

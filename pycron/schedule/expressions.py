@@ -164,7 +164,18 @@ class Reboot:
     text: str = "@reboot"
 
 
-Schedule = CronSchedule | Interval | Reboot
+@dataclass(frozen=True, slots=True)
+class NoSchedule:
+    """Never due: only another event starts such a Job, such as the failure of another Job.
+
+    No entry has it. Its text is empty.
+    """
+
+    text: str = ""
+
+
+Schedule = CronSchedule | Interval | Reboot | NoSchedule
+"""When a Job is due. Only the clock makes a CronSchedule or an Interval due."""
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -201,6 +212,8 @@ def resolved_text(schedule: Schedule) -> str:
 def parse_resolved(text: str) -> Schedule:
     """The schedule that `resolved_text` wrote."""
     words = tuple(text.split())
+    if not words:
+        return NoSchedule()
     return parse_nickname(*words) if text.startswith("@") else parse_cron(words)
 
 

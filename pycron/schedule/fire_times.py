@@ -14,22 +14,22 @@ once for each of them.
 
 from collections.abc import Iterator
 
-from pycron.schedule.expressions import Interval, Reboot, WallTimes
+from pycron.schedule.expressions import Interval, NoSchedule, Reboot, WallTimes
 from pycron.schedule.zone import END_OF_TIME, START_OF_TIME, Zone
 
-Times = WallTimes | Interval | Reboot
+Times = WallTimes | Interval | Reboot | NoSchedule
 
 # Any date falls on any weekday within 40 years (29 February around 2100).
 _HORIZON = 41 * 366 * 86_400
 
 
 def has_fire_times(schedule: Times) -> bool:
-    """Whether the clock makes a Job with this schedule due; @reboot waits for an event instead."""
+    """Whether the clock makes a Job with this schedule due; for @reboot, another event does."""
     return isinstance(schedule, WallTimes | Interval)
 
 
 def next_fire(schedule: Times, zone: Zone, after: int) -> int | None:
-    """The first fire time after a UTC second; None where there is none (@reboot, end of time)."""
+    """The first fire time after a UTC second; None if there is none (@reboot, end of time)."""
     if isinstance(schedule, WallTimes):
         return _next_cron(schedule, zone, after + 1)
     if isinstance(schedule, Interval):

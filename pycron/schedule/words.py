@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from pycron.schedule.expressions import CronSchedule, Days, Interval, Schedule
+from pycron.schedule.expressions import CronSchedule, Days, Interval, NoSchedule, Reboot, Schedule
 from pycron.schedule.fields import DAY_OF_WEEK, HOUR, MINUTE, MONTH, Field
 from pycron.schedule.fire_times import follows_the_wall
 
@@ -22,12 +22,14 @@ WILDCARD = (
 
 
 def explain(schedule: Schedule) -> str:
-    """When it is due, as a person would say it."""
+    """When a Job with this schedule is due, as a person would say it."""
     if isinstance(schedule, Interval):
         often = "second" if schedule.seconds == 1 else f"{schedule.seconds} seconds"
         return f"every {often}, counted from 1970-01-01T00:00Z"
-    if not isinstance(schedule, CronSchedule):
+    if isinstance(schedule, Reboot):
         return "once, when the daemon first starts after the machine did"
+    if isinstance(schedule, NoSchedule):
+        return "at no time of its own: another event starts it"
     parts = [_times(schedule), _days(schedule.days), _months(schedule.months)]
     return ", ".join(part for part in parts if part)
 
