@@ -24,7 +24,6 @@ from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
 from pycron.daemon.turn import Turn
-from pycron.daemon.user_tables_adapter import AdaptedUserTables
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
@@ -44,6 +43,7 @@ from pycron.system.sd_notify import notify
 from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import TableDirectories
 from pycron.tables.loaded import Tables
+from pycron.tables.user_tables import UserTableFiles, UserTableLimits
 
 _LONGEST_WAIT = 60.0  # seconds
 _ZONES_CHECKED = 3600.0  # seconds between two looks at the zone data
@@ -170,7 +170,11 @@ class Daemon:
         where = self._setup.user_tables
         if where is None:
             return None
-        return AdaptedUserTables(where, self._tables, self._setup.config, self._reader_context)
+        config = self._setup.config
+        limits = UserTableLimits(
+            config.table_bytes, config.user_table_bytes, config.user_table_entries, config.tables
+        )
+        return UserTableFiles(where, limits, self._reader_context, self._tables)
 
     # ---- the loop
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pycron.config import Config
-from pycron.daemon.user_tables_adapter import UserTableDirectory
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation
+from pycron.tables.user_tables import UserTablePaths
 
 
 class Mode(StrEnum):
@@ -28,7 +28,7 @@ class Setup:
     mode: Mode
     paths: Paths
     tables: list[TableLocation]
-    user_tables: UserTableDirectory | None
+    user_tables: UserTablePaths | None
     config: Config
     account: Account
     host: str
