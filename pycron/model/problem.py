@@ -1,7 +1,9 @@
 """Problem: something wrong with a table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -25,6 +27,10 @@ class Problem:
         mark = "warning: " if self.severity is Severity.WARNING else ""
         return f"{place}: {mark}{self.message}"
 
+    def renamed(self, file: str) -> "Problem":
+        """The same problem, of a table that the user knows by another name."""
+        return replace(self, file=file)
+
 
 def problem_row(problem: Problem) -> dict[str, str | int]:
     """A Problem as --json shows it."""
@@ -36,3 +42,15 @@ def problem_row(problem: Problem) -> dict[str, str | int]:
         "code": problem.code,
         "message": problem.message,
     }
+
+
+def problem_from_row(row: Mapping[str, Any]) -> Problem:
+    """The Problem that --json shows as this row. Raises KeyError or ValueError."""
+    return Problem(
+        file=row["file"],
+        line=row["line"],
+        column=row["column"],
+        severity=Severity(row["severity"]),
+        code=row["code"],
+        message=row["message"],
+    )
