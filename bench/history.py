@@ -24,10 +24,10 @@ from pycron.engine.actions import (
     RecordRun,
     RecordStarted,
 )
-from pycron.engine.policy import RetentionLimits
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.model.history import RunFilter
 from pycron.model.job import Job, Source
+from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.storage.store import Store
 

@@ -21,9 +21,10 @@ import psutil
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import Now, TableLoaded, Tick
-from pycron.engine.timetable import Cursor, Timetable
+from pycron.engine.timetable import Timetable
 from pycron.model.job import Source
 from pycron.schedule.expressions import parse_cron
 from pycron.schedule.fire_times import next_fire

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pycron.engine.admission import Limits
-from pycron.engine.policy import Gates, RetentionLimits
+from pycron.engine.limits import Limits, PressureLimits
+from pycron.model.retention import RetentionLimits
 from pycron.model.settings import NAME_PATTERN, SETTINGS
 from pycron.model.text import hint_at
 from pycron.system.zone_data import ZoneData
@@ -108,8 +108,8 @@ class Config:
                       self.starts_per_second, self.pools)  # fmt: skip
 
     @property
-    def gates(self) -> Gates:
-        return Gates(self.load, self.free_memory)
+    def gates(self) -> PressureLimits:
+        return PressureLimits(self.load, self.free_memory)
 
     @property
     def keep(self) -> RetentionLimits:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pycron.crontab.table import Table
 from pycron.engine.actions import Record, RunnerAction
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem

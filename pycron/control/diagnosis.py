@@ -10,8 +10,9 @@ from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.rows import run_row
 from pycron.control.server import Peer
-from pycron.engine.diagnosis import Answer, Asked, Known, RunOnRecord, Spot, locate, why, why_gone
+from pycron.engine.diagnosis import Answer, Evidence, RunEvidence, diagnose, diagnose_removed
 from pycron.engine.engine import Engine
+from pycron.engine.local_time import AskedTime, LocalTime, local_time
 from pycron.engine.reports import lateness_ms
 from pycron.model.history import RunFilter, RunRecord
 from pycron.model.instants import rfc3339
@@ -41,11 +42,11 @@ def explain(context: Context, peer: Peer, request: WhyRequest) -> WhyAnswer:
     return {"rows": diagnosis.rows(request.job, asked_time(request.time, wall=request.wall))}
 
 
-def asked_time(second: int, *, wall: bool) -> Asked:
+def asked_time(second: int, *, wall: bool) -> AskedTime:
     """The time that a request is about. Raises Refusal if it is too far in the future."""
     if second > time.time() + _FARTHEST:
         raise Refusal("bad time (from 1970 to 20 years ahead)")
-    return Asked(second, wall)
+    return AskedTime(second, wall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Diagnosis:
     last_boot: Callable[[], float]
     may_see: Callable[[str], bool]
 
-    def rows(self, name: str, asked: Asked) -> list[WhyRow]:
+    def rows(self, name: str, asked: AskedTime) -> list[WhyRow]:
         """An answer for each Job that has this name or id, and each removed Job that had it.
 
         Raises Refusal if there is none, or there are too many.
@@ -77,11 +78,11 @@ class Diagnosis:
             raise Refusal(f'no such job: "{name}" (pycron list)')
         return rows
 
-    def _row_of_job(self, job: Job, asked: Asked) -> WhyRow:
+    def _row_of_job(self, job: Job, asked: AskedTime) -> WhyRow:
         zone = self.engine.zone_of(job.zone)
-        spot = locate(asked, job.schedule, zone)
-        runs = self._runs(job.id, job.user, spot)
-        answer = why(job.schedule, zone, spot, self._known(job, spot, runs))
+        local = local_time(asked, job.schedule, zone)
+        runs = self._runs(job.id, job.user, local)
+        answer = diagnose(job.schedule, zone, local, self._evidence(job, local, runs))
         entry = _Entry(
             job=job.name,
             id=job.id,
@@ -90,10 +91,10 @@ class Diagnosis:
             user=job.user,
             schedule=job.schedule.text,
         )
-        return _row(entry, answer, spot, zone, runs, gone=False)
+        return _row(entry, answer, local, zone, runs, gone=False)
 
     def _rows_of_removed(
-        self, name: str, owner: str, asked: Asked, *, has_job: bool
+        self, name: str, owner: str, asked: AskedTime, *, has_job: bool
     ) -> list[WhyRow]:
         """Answers for the entries of a user that had this name or id and were removed.
 
@@ -104,8 +105,8 @@ class Diagnosis:
         if not newest:
             return []
         zone = self._zone_of_removed(newest[0])
-        spot = locate(asked, None, zone)
-        found = self._runs(name, owner, spot)
+        local = local_time(asked, None, zone)
+        found = self._runs(name, owner, local)
         present = self.engine.jobs().find({run.key.job_id for run in [*newest, *found]})
         entries = {run.key.job_id: run for run in found if run.key.job_id not in present}
         if not entries and not has_job and newest[0].key.job_id not in present:
@@ -113,8 +114,8 @@ class Diagnosis:
         rows = []
         for job_id, last in entries.items():
             runs = [run for run in found if run.key.job_id == job_id]
-            answer = why_gone(Known(time.time(), tuple(map(self._on_record, runs))))
-            rows.append(_row(_entry_of(last), answer, spot, zone, runs, gone=True))
+            answer = diagnose_removed(Evidence(time.time(), tuple(map(self._run_evidence, runs))))
+            rows.append(_row(_entry_of(last), answer, local, zone, runs, gone=True))
         return rows
 
     def _zone_of_removed(self, run: RunRecord) -> Zone:
@@ -124,39 +125,39 @@ class Diagnosis:
         except UnknownZone:
             return self.engine.zone_of(None)
 
-    def _runs(self, job: str, user: str, spot: Spot) -> list[RunRecord]:
+    def _runs(self, job: str, user: str, local: LocalTime) -> list[RunRecord]:
         """The recorded Runs at a time, oldest first."""
         found: list[RunRecord] = []
-        for start, end in spot.windows:
+        for start, end in local.windows:
             wanted = RunFilter(_MOST_RUNS, job, user, since=start, until=end)
             found += reversed(self.history.runs(wanted))
         return found
 
-    def _known(self, job: Job, spot: Spot, runs: Collection[RunRecord]) -> Known:
+    def _evidence(self, job: Job, local: LocalTime, runs: Collection[RunRecord]) -> Evidence:
         now = time.time()
         gap, reaches_back = None, True
-        if not runs and spot.due and spot.due[0] <= now:
-            gap = self.history.gap_at(spot.due[0], wall=follows_the_wall(job.schedule))
-            reaches_back = bool(self.history.runs(RunFilter(1, until=spot.end)))
+        if not runs and local.due and local.due[0] <= now:
+            gap = self.history.gap_at(local.due[0], wall=follows_the_wall(job.schedule))
+            reaches_back = bool(self.history.runs(RunFilter(1, until=local.end)))
         started = self.last_boot() if isinstance(job.schedule, Reboot) else None
-        on_record = tuple(map(self._on_record, runs))
-        return Known(
-            now, on_record, gap, reaches_back, started, self._pause_to_come(job, spot, now)
+        on_record = tuple(map(self._run_evidence, runs))
+        return Evidence(
+            now, on_record, gap, reaches_back, started, self._pause_to_come(job, local, now)
         )
 
-    def _pause_to_come(self, job: Job, spot: Spot, now: float) -> Pause | None:
+    def _pause_to_come(self, job: Job, local: LocalTime, now: float) -> Pause | None:
         """A pause in which the Job will be due at that time."""
-        due = next((fire for fire in spot.due if fire > now), None)
+        due = next((fire for fire in local.due if fire > now), None)
         if due is None:
             return None
         scopes = scopes_of(job)
         pauses = (pause for pause in self.engine.pauses if pause.scope in scopes)
         return next((pause for pause in pauses if pause.covers(due)), None)
 
-    def _on_record(self, run: RunRecord) -> RunOnRecord:
+    def _run_evidence(self, run: RunRecord) -> RunEvidence:
         last = run.attempts[-1] if run.attempts else None
         started = run.attempts[0].started if run.attempts else None
-        return RunOnRecord(
+        return RunEvidence(
             outcome=run.outcome,
             attempts=len(run.attempts),
             running=last is not None and last.started is not None and last.outcome is None,
@@ -200,12 +201,18 @@ def _entry_of(run: RunRecord) -> _Entry:
 
 
 def _row(
-    entry: _Entry, answer: Answer, spot: Spot, zone: Zone, runs: list[RunRecord], *, gone: bool
+    entry: _Entry,
+    answer: Answer,
+    local: LocalTime,
+    zone: Zone,
+    runs: list[RunRecord],
+    *,
+    gone: bool,
 ) -> WhyRow:
     return {
         **entry,
         "zone": zone.name,
-        "time": _time_text(spot, zone),
+        "time": _time_text(local, zone),
         "verdict": answer.verdict,
         "reason": answer.reason,
         "notes": list(answer.notes),
@@ -224,11 +231,11 @@ def _field_rows(answer: Answer) -> list[FieldRow]:
     ]
 
 
-def _time_text(spot: Spot, zone: Zone) -> str:
+def _time_text(local: LocalTime, zone: Zone) -> str:
     """In the Job's zone; without an offset if the clock showed the time twice, or never."""
-    if len(spot.instants) == 1:
-        return zone.local(spot.instants[0]).isoformat()
-    return rfc3339(spot.wall).removesuffix("Z")
+    if len(local.instants) == 1:
+        return zone.local(local.instants[0]).isoformat()
+    return rfc3339(local.wall).removesuffix("Z")
 
 
 def _fire_time(instant: int | None, zone: Zone) -> FireTimeRow | None:

@@ -25,11 +25,11 @@ from pycron.crontab.reader import ReaderContext
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.user_tables_adapter import AdaptedUserTables, UserTableDirectory
 from pycron.engine.actions import Action, Go, Log, Record, RunnerAction
+from pycron.engine.cursor import starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now, Pressure, StopStarting, Tick, ZonesChanged
 from pycron.engine.log_events import Event
 from pycron.engine.runs import HEAD
-from pycron.engine.timetable import starting_cursor, starting_gaps
 from pycron.executor.commands import Commands
 from pycron.executor.link import RunnerLink
 from pycron.protocol.framing import Message

@@ -1,4 +1,10 @@
-"""A module that is imported when somebody uses it, not when somebody imports it."""
+"""Import a module when it is used, not when it is imported.
+
+structlog imports asyncio, which the daemon never uses, and asyncio imports OpenSSL. Measured with
+`python -c "import pycron.daemon.daemon, pycron.daemon.log"` (Python 3.11, x86_64): with asyncio and
+uuid deferred, the process has 24.8 MB resident (PSS 19.2 MB) and needs 400 ms of CPU time to start;
+without this module 30.7 MB (PSS 25.1 MB) and 427 ms. uuid is 0.2 MB of the difference.
+"""
 
 import importlib
 import sys
@@ -8,28 +14,32 @@ from types import ModuleType
 from typing import Any
 
 
-class _OnDemand(ModuleType):
-    """Stands for the module of its name until something of it is asked for."""
+class _StandIn(ModuleType):
+    """Stands for the module of its name; the first use of an attribute imports that module."""
 
     def __getattr__(self, name: str) -> Any:
-        _leave(self)
+        _remove(self)
         return getattr(importlib.import_module(self.__name__), name)
 
 
 @contextmanager
-def on_demand(name: str) -> Iterator[None]:
-    """Who imports this module in the meantime gets it when they use it."""
+def deferred_import(name: str) -> Iterator[None]:
+    """Within this context, `import name` gives a stand-in, which imports the module on first use.
+
+    After the context, `import name` imports the module as usual. A module that is imported already
+    is left alone.
+    """
     if name in sys.modules:
         yield
         return
-    module = sys.modules[name] = _OnDemand(name)
+    module = sys.modules[name] = _StandIn(name)
     try:
         yield
     finally:
-        _leave(module)
+        _remove(module)
 
 
-def _leave(module: ModuleType) -> None:
-    """Whoever imports it from now on gets the real one."""
+def _remove(module: ModuleType) -> None:
+    """Let the next import of this name import the real module."""
     if sys.modules.get(module.__name__) is module:
         del sys.modules[module.__name__]

@@ -1,7 +1,7 @@
-"""The daemon's own log: one line an event, through structlog.
+"""The daemon's log: one line for each event, written by structlog.
 
-Console on a terminal, JSON or logfmt elsewhere. Nothing that a table or a command says can forge a
-line: values are escaped, and a command's output is marked as such.
+The format is `console` on a terminal, and `json` or `logfmt` elsewhere. A table or a command cannot
+forge a line: values are escaped, and the output of a command is marked as output.
 """
 
 import json
@@ -9,22 +9,23 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from pycron.daemon.deferred_import import on_demand
+from pycron.daemon.deferred_import import deferred_import
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.model.text import printable
 
-with on_demand("asyncio"), on_demand("uuid"):  # 3 MB, for loggers that nobody here has
+# structlog imports both for loggers that pycron does not use (deferred_import.py has the figures).
+with deferred_import("asyncio"), deferred_import("uuid"):
     import structlog
     from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 FORMATS = ("console", "json", "logfmt")
 
-_as_json = json.JSONEncoder(default=repr).encode  # one for all lines
+_to_json = json.JSONEncoder(default=repr).encode  # made once, not for each line
 
 
 class _Sink:
-    """A stream that may vanish: a log that nobody reads is no reason to stop."""
+    """A stream whose errors are ignored: the daemon goes on when its log cannot be written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -33,7 +34,7 @@ class _Sink:
         encoding = self._stream.encoding or "utf-8"
         try:
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except (OSError, ValueError):  # ValueError: it was closed
+        except (OSError, ValueError):  # ValueError: the stream was closed
             pass
 
     def flush(self) -> None:
@@ -48,7 +49,7 @@ def default_format(stream: TextIO = sys.stderr) -> str:
 
 
 def configure(form: str, stream: TextIO = sys.stderr) -> Callable[[Log], None]:
-    """A function that writes a log action. `form` is one of FORMATS."""
+    """A function that writes one Log action as a line. `form`: one of FORMATS."""
     processors: list[Any] = [structlog.processors.add_log_level]
     if form == "console":
         processors += [
@@ -60,7 +61,7 @@ def configure(form: str, stream: TextIO = sys.stderr) -> Callable[[Log], None]:
     else:
         processors += [structlog.processors.TimeStamper("iso"), _escape, _first_keys]
         processors += [
-            structlog.processors.JSONRenderer(lambda event, **_: _as_json(event))
+            structlog.processors.JSONRenderer(lambda event, **_: _to_json(event))
             if form == "json"
             else structlog.processors.LogfmtRenderer()
         ]
@@ -90,7 +91,7 @@ def _first_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 
 def _for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """On the console a command's output reads as `name | what it said`, and nothing is None."""
+    """On the console: output is `name | line`, and fields without a value are left out."""
     if event["event"] == Event.OUTPUT.value:
         text = f"{event['job']} | {event['line']}"
         return {"timestamp": event["timestamp"], "level": event["level"], "event": text}

@@ -8,7 +8,7 @@ from pathlib import Path
 from pycron.engine.actions import Action, Record, RecordBoot
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, InputEvent, PauseBegan, Resumed
-from pycron.engine.policy import failure_hook, failure_hook_id
+from pycron.engine.failure_hook import failure_hook, failure_hook_id
 from pycron.executor.commands import Commands
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job

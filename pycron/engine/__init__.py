@@ -1,5 +1,5 @@
-"""Events go in, actions come out: the states of a Run, timetable, admission, policy, pauses,
-diagnosis (`why`).
+"""Events go in, actions come out: the states of a Run, timetable, limits and admission, start
+times, retries, failure hooks, pauses, diagnosis (`why`).
 
 May import: schedule, model and crontab.
 

@@ -7,8 +7,8 @@ that change what is on disk; a caller performs them before it starts anything.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.log_events import Event
-from pycron.engine.timetable import Cursor, Gap
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey

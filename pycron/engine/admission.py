@@ -1,42 +1,35 @@
-"""Who may begin: the limits, and the order of those that wait for a place.
+"""Admission: which waiting Run may start next, within the limits.
 
-A Run that asks begins when every limit that binds it has room: its Job's, its pool's, its user's
-and the one for all. Where one is reached, the highest priority goes first; among equals, users take
-turns; and of one user's, the one that was due first.
+A waiting Run is admitted when every limit that applies to it has room: the limits of its Job, its
+pool, its user and the limit for all Runs. When a limit is reached, the highest priority goes first.
+Among equal priorities, users take turns. Of one user's Runs, the one that was due first goes first.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
+from typing import TypeVar
 
+from pycron.engine.limits import Limits
+from pycron.engine.pool_queue import Item, PoolQueue, Rank
+from pycron.engine.start_rate import StartRate
 from pycron.model.job import Job
 from pycron.model.run import RunKey
 from pycron.model.settings import job_limit
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much may run, and wait, at once; None is no limit. `pools`: places by name."""
-
-    running: int | None = None
-    user_running: int | None = None
-    waiting: int | None = None
-    user_waiting: int | None = None
-    starts_per_second: int | None = None
-    pools: Mapping[str, int] = field(default_factory=dict)
-
-
-UNLIMITED = Limits()
+_RECHECK_CLOSED = 1.0  # seconds
+_Key = TypeVar("_Key")
 
 
 @dataclass(slots=True)
-class _Request:
-    """A Run that asks. `serial`: of its place in the line of its pool, where its Job has room.
+class _Waiting:
+    """A waiting Run. `serial`: of its item in the queue of its pool.
 
-    What else of it stands in a line is from before it was withdrawn.
+    None: the limit of its Job keeps the Run out of the pool's queue. An item with another serial
+    number was left behind when the Run was withdrawn.
     """
 
     job: Job
@@ -44,236 +37,195 @@ class _Request:
     serial: int | None = None
 
 
-_Place = tuple[float, int, RunKey]  # due, serial
-_Heap = list[_Place]
-_Rank = tuple[int, int, float, int]  # priority, the user's last turn, due, serial: the least first
-
-
-@dataclass(slots=True)
-class _Line:
-    """Those that wait for one pool, or for none: by priority and user."""
-
-    levels: dict[int, dict[str, _Heap]] = field(default_factory=dict)
-
-    def push(self, priority: int, user: str, place: _Place) -> None:
-        heappush(self.levels.setdefault(-priority, {}).setdefault(user, []), place)
-
-    def first(
-        self, waits: Callable[[_Place], bool], has_room: Callable[[str], bool], turn: Counter[str]
-    ) -> tuple[_Rank, RunKey] | None:
-        """Who goes first, of the users that have room; `waits`: whether a place is somebody's."""
-        for level in sorted(self.levels):
-            self._tidy(level, waits)
-            heaps = self.levels.get(level, {}).items()
-            ready = [(turn[user], *heap[0]) for user, heap in heaps if has_room(user)]
-            if ready:
-                last_turn, due, serial, run = min(ready)
-                return (level, last_turn, due, serial), run
-        return None
-
-    def _tidy(self, level: int, waits: Callable[[_Place], bool]) -> None:
-        """Forget the places in front that are nobody's any more, and who has no other."""
-        users = self.levels[level]
-        for user, heap in list(users.items()):
-            while heap and not waits(heap[0]):
-                heappop(heap)
-            if not heap:
-                del users[user]
-        if not users:
-            del self.levels[level]
-
-
 class Admission:
-    """The places that are taken, and those who wait for one."""
+    """The Runs that are admitted, and the queue of those that wait.
+
+    `closed`: why no Run is admitted at present, because of the load or the free memory.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.closed: str | None = None  # why nothing may begin for now
-        self._holders: dict[RunKey, Job] = {}
-        self._requests: dict[RunKey, _Request] = {}
-        self._lines: dict[str | None, _Line] = {}
-        self._behind: dict[str, _Heap] = {}  # by Job: those that its own limit keeps back
-        self._running_by: Counter[str] = Counter()
-        self._waiting_by: Counter[str] = Counter()
-        self._in_pool: Counter[str] = Counter()  # "": of no pool
-        self._of_job: Counter[str] = Counter()  # running or offered
-        self._turn: Counter[str] = Counter()
+        self.closed: str | None = None
+        self._admitted: dict[RunKey, Job] = {}
+        self._admitted_by_user: Counter[str] = Counter()
+        self._admitted_by_pool: Counter[str | None] = Counter()
+        self._waiting: dict[RunKey, _Waiting] = {}
+        self._waiting_by_user: Counter[str] = Counter()
+        self._pool_queues: dict[str | None, PoolQueue] = {}
+        self._held_back: dict[str, list[Item]] = {}  # by Job id: by the limit of the Job
+        self._counted_by_job: Counter[str] = Counter()  # admitted, or in the queue of a pool
+        self._last_turn: Counter[str] = Counter()  # by user
         self._serial = count(1)
-        self._tokens = float(limits.starts_per_second or 0)
-        self._filled: float | None = None
+        self._rate = StartRate(limits.starts_per_second)
 
     @property
     def running(self) -> int:
-        return len(self._holders)
+        """How many Runs are admitted."""
+        return len(self._admitted)
 
     @property
     def waiting(self) -> int:
-        return len(self._requests)
+        """How many Runs wait in the queue."""
+        return len(self._waiting)
 
     def pools(self) -> dict[str, tuple[int, int]]:
-        """By name: how many places are taken, of how many."""
-        return {pool: (self._in_pool[pool], most) for pool, most in self.limits.pools.items()}
+        """By pool: how many of its Runs are admitted, and its limit."""
+        return {
+            pool: (self._admitted_by_pool[pool], most) for pool, most in self.limits.pools.items()
+        }
 
-    def asks(self, run: RunKey) -> bool:
-        return run in self._requests
+    def is_waiting(self, run: RunKey) -> bool:
+        return run in self._waiting
 
-    def holds(self, run: RunKey) -> bool:
-        return run in self._holders
+    def is_admitted(self, run: RunKey) -> bool:
+        return run in self._admitted
 
-    # ---- places
+    # ---- the life of a Run here
 
-    def ask(self, run: RunKey, job: Job, due: float) -> None:
-        """Wait for a place from now on."""
-        self._requests[run] = _Request(job, due)
-        self._waiting_by[job.user] += 1
+    def enqueue(self, run: RunKey, job: Job, due: float) -> None:
+        """Let a Run wait in the queue. `due`: the UTC second since when it should be running."""
+        self._waiting[run] = _Waiting(job, due)
+        self._waiting_by_user[job.user] += 1
         if self._job_has_room(job):
-            self._offer(run)
+            self._enter_pool_queue(run)
         else:
-            place = due, next(self._serial), run
-            heappush(self._behind.setdefault(job.id, []), place)
+            item = due, next(self._serial), run
+            heappush(self._held_back.setdefault(job.id, []), item)
 
     def withdraw(self, run: RunKey) -> None:
-        """It doesn't ask any more; its places in the lines are passed over when they come up."""
-        request = self._requests.pop(run, None)
-        if request is None:
+        """Remove a Run from the queue, if it waits there."""
+        waiting = self._waiting.pop(run, None)
+        if waiting is None:
             return
-        _lower(self._waiting_by, request.job.user)
-        if request.serial is not None:
-            self._leave_job(request.job)
+        _decrement(self._waiting_by_user, waiting.job.user)
+        if waiting.serial is not None:
+            self._leave_job(waiting.job)
 
-    def take(self, run: RunKey, job: Job) -> None:
-        """It has begun, whether there was room or not."""
-        self.withdraw(run)
-        self._of_job[job.id] += 1
-        self._hold(run, job)
-        self._line_up_again(job)
+    def admit_next(self, steady: float) -> RunKey | None:
+        """Admit the next waiting Run; None if no Run may start now.
 
-    def release(self, run: RunKey) -> None:
-        """Its place is free again."""
-        job = self._holders.pop(run, None)
-        if job is None:
-            return
-        _lower(self._running_by, job.user)
-        _lower(self._in_pool, job.settings.pool or "")
-        self._leave_job(job)
-
-    def next(self, steady: float) -> RunKey | None:
-        """The next one that may begin, which has its place from now on; None if there is none.
-
-        `steady`: seconds on a clock that nobody sets.
+        `steady`: seconds of a clock that cannot be set.
         """
-        if not self._requests or self.closed or self._is_full() or not self._has_token(steady):
+        if not self._waiting or self.closed or self._is_full() or not self._rate.allows(steady):
             return None
-        found = min(self._firsts(), default=None)
-        if found is None:
+        first = min(self._first_of_each_pool(), default=None)
+        if first is None:
             return None
-        run = found[1]
-        job = self._requests.pop(run).job
-        _lower(self._waiting_by, job.user)
-        self._turn[job.user] = next(self._serial)
-        self._tokens -= 1
-        self._hold(run, job)
+        _, run = first
+        job = self._waiting.pop(run).job
+        _decrement(self._waiting_by_user, job.user)
+        self._last_turn[job.user] = next(self._serial)
+        self._rate.count_start()
+        self._count(run, job)
         return run
 
-    def _firsts(self) -> Iterator[tuple[_Rank, RunKey]]:
-        for pool, line in self._lines.items():
+    def admit_past_limits(self, run: RunKey, job: Job) -> None:
+        """Admit a Run even if a limit is reached."""
+        self.withdraw(run)
+        self._counted_by_job[job.id] += 1
+        self._count(run, job)
+        self._requeue(job)
+
+    def release(self, run: RunKey) -> None:
+        """An admitted Run does not count any more; a Run that is not admitted is ignored."""
+        job = self._admitted.pop(run, None)
+        if job is None:
+            return
+        _decrement(self._admitted_by_user, job.user)
+        _decrement(self._admitted_by_pool, job.settings.pool)
+        self._leave_job(job)
+
+    def _first_of_each_pool(self) -> Iterator[tuple[Rank, RunKey]]:
+        for pool, queue in self._pool_queues.items():
             if self._pool_has_room(pool):
-                first = line.first(self._is_taken, self._user_has_room, self._turn)
+                first = queue.first(self._user_has_room, self._last_turn)
                 if first is not None:
                     yield first
 
-    def _hold(self, run: RunKey, job: Job) -> None:
-        self._holders[run] = job
-        self._running_by[job.user] += 1
-        self._in_pool[job.settings.pool or ""] += 1
+    def _count(self, run: RunKey, job: Job) -> None:
+        self._admitted[run] = job
+        self._admitted_by_user[job.user] += 1
+        self._admitted_by_pool[job.settings.pool] += 1
 
-    def _offer(self, run: RunKey) -> None:
-        """Into the line of its pool."""
-        request = self._requests[run]
-        request.serial = next(self._serial)
-        job = request.job
-        self._of_job[job.id] += 1
-        line = self._lines.setdefault(job.settings.pool, _Line())
-        line.push(job.settings.priority, job.user, (request.due, request.serial, run))
+    # ---- the limit of a Job: only as many of its Runs as may run enter the queue of the pool
+
+    def _enter_pool_queue(self, run: RunKey) -> None:
+        waiting = self._waiting[run]
+        waiting.serial = next(self._serial)
+        job, pool = waiting.job, waiting.job.settings.pool
+        self._counted_by_job[job.id] += 1
+        if pool not in self._pool_queues:
+            self._pool_queues[pool] = PoolQueue(self._is_current)
+        item = waiting.due, waiting.serial, run
+        self._pool_queues[pool].push(job.settings.priority, job.user, item)
 
     def _leave_job(self, job: Job) -> None:
-        """One less of this Job; the next that its limit kept back moves up."""
-        _lower(self._of_job, job.id)
-        behind = self._behind.get(job.id, [])
-        while behind:
-            run = behind[0][2]
-            request = self._requests.get(run)
-            if request is not None and request.serial is None:
-                if not self._job_has_room(request.job):
+        """Count one Run of the Job less; the next one that was held back enters the queue."""
+        _decrement(self._counted_by_job, job.id)
+        held_back = self._held_back.get(job.id, [])
+        while held_back:
+            run = held_back[0][2]
+            waiting = self._waiting.get(run)
+            if waiting is not None and waiting.serial is None:
+                if not self._job_has_room(waiting.job):
                     return
-                self._offer(run)
-            heappop(behind)
-        self._behind.pop(job.id, None)
+                self._enter_pool_queue(run)
+            heappop(held_back)
+        self._held_back.pop(job.id, None)
 
-    def _line_up_again(self, job: Job) -> None:
-        """One more of this Job runs than was foreseen: who stands in line may have to go back."""
-        for run, request in list(self._requests.items()):
-            if request.job.id == job.id and request.serial is not None:
+    def _requeue(self, job: Job) -> None:
+        """Hold Runs of the Job back again: one that did not wait was admitted past its limit."""
+        for run, waiting in list(self._waiting.items()):
+            if waiting.job.id == job.id and waiting.serial is not None:
                 self.withdraw(run)
-                self.ask(run, request.job, request.due)
+                self.enqueue(run, waiting.job, waiting.due)
 
-    # ---- room
+    def _is_current(self, item: Item) -> bool:
+        _, serial, run = item
+        waiting = self._waiting.get(run)
+        return waiting is not None and waiting.serial == serial
 
-    def _is_taken(self, place: _Place) -> bool:
-        _, serial, run = place
-        request = self._requests.get(run)
-        return request is not None and request.serial == serial
+    # ---- whether a limit has room for one more Run
 
     def _is_full(self) -> bool:
         return self.limits.running is not None and self.running >= self.limits.running
 
     def _user_has_room(self, user: str) -> bool:
         most = self.limits.user_running
-        return most is None or self._running_by[user] < most
+        return most is None or self._admitted_by_user[user] < most
 
     def _pool_has_room(self, pool: str | None) -> bool:
-        """A pool that the configuration doesn't name has no limit."""
+        """A pool that the configuration does not name has no limit."""
         most = self.limits.pools.get(pool or "")
-        return most is None or self._in_pool[pool or ""] < most
+        return most is None or self._admitted_by_pool[pool] < most
 
     def _job_has_room(self, job: Job) -> bool:
         most = job_limit(job.settings)
-        return most is None or self._of_job[job.id] < most
+        return most is None or self._counted_by_job[job.id] < most
 
-    def _has_token(self, steady: float) -> bool:
-        """Whether the start rate allows one more."""
-        rate = self.limits.starts_per_second
-        if rate is None:
-            return True
-        passed = max(0.0, steady - self._filled) if self._filled is not None else 0.0
-        self._tokens = min(float(rate), self._tokens + passed * rate)
-        self._filled = steady
-        return self._tokens >= 1
+    # ---- what the engine asks
 
-    def patience(self) -> float:
-        """Seconds until it is worth asking next() again, when nothing else happens."""
-        if not self._requests or self._is_full():
+    def recheck_after(self) -> float:
+        """Seconds after which admit_next may find a Run although no event has come."""
+        if not self._waiting or self._is_full():
             return math.inf
-        if self.closed:
-            return 1.0
-        rate = self.limits.starts_per_second
-        return max(0.001, (1 - self._tokens) / rate) if rate and self._tokens < 1 else math.inf
+        return _RECHECK_CLOSED if self.closed else self._rate.wait()
 
-    def crowded_out(self, run: RunKey) -> str | None:
-        """Why there is no room to wait for one of those that wait; None if there is."""
+    def queue_full(self, run: RunKey) -> str | None:
+        """Why a waiting Run is one too many in the queue; None if it is not."""
         most, most_of_user = self.limits.waiting, self.limits.user_waiting
         if most is not None and self.waiting > most:
             return f"the queue is full (limits.waiting is {most})"
-        user = self._requests[run].job.user
-        if most_of_user is not None and self._waiting_by[user] > most_of_user:
+        user = self._waiting[run].job.user
+        if most_of_user is not None and self._waiting_by_user[user] > most_of_user:
             return f"the queue of {user} is full (limits.user_waiting is {most_of_user})"
         return None
 
-    def why(self, run: RunKey) -> str:
-        """What a Run that asks is waiting for."""
-        request = self._requests[run]
-        job, pool = request.job, request.job.settings.pool
-        if request.serial is None:
+    def waits_for(self, run: RunKey) -> str:
+        """What a waiting Run waits for: the first limit without room, else its turn."""
+        waiting = self._waiting[run]
+        job, pool = waiting.job, waiting.job.settings.pool
+        if waiting.serial is None:
             return f"as many of this job run as may ({job_limit(job.settings)})"
         if self.closed:
             return self.closed
@@ -288,8 +240,8 @@ class Admission:
         return "its turn"
 
 
-def _lower(counter: Counter[str], key: str) -> None:
-    """One less; what is at nothing is forgotten."""
+def _decrement(counter: Counter[_Key], key: _Key) -> None:
+    """Count one less; remove a count of 0, so that the counter does not grow."""
     counter[key] -= 1
     if not counter[key]:
         del counter[key]

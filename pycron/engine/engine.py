@@ -20,7 +20,8 @@ from pycron.engine.actions import (
     RecordResume,
     RecordRevived,
 )
-from pycron.engine.admission import UNLIMITED, Admission, Limits
+from pycron.engine.admission import Admission
+from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.events import (
     Booted,
     CancelledByHand,
@@ -42,18 +43,18 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.pauses import Pauses, in_words, with_its_end
-from pycron.engine.policy import (
-    ALWAYS_OPEN,
-    OUTCOME_OF_CAUSE,
-    Gates,
-    closed_gate,
-    is_hook,
-    outcome_of,
+from pycron.engine.limits import (
+    NO_PRESSURE_LIMITS,
+    UNLIMITED,
+    Limits,
+    PressureLimits,
+    pressure_reason,
 )
+from pycron.engine.outcomes import OUTCOME_OF_CAUSE, outcome_of
+from pycron.engine.pauses import Pauses, in_words, with_its_end
 from pycron.engine.runs import End, Runs
 from pycron.engine.states import WITH_ATTEMPT, Live, State, Step
-from pycron.engine.timetable import Cursor, Gap, Timetable
+from pycron.engine.timetable import Timetable
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope, scopes_of
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
@@ -97,7 +98,7 @@ class Engine:
         gaps: Iterable[Gap] = (),
         host: str = "",
         limits: Limits = UNLIMITED,
-        gates: Gates = ALWAYS_OPEN,
+        gates: PressureLimits = NO_PRESSURE_LIMITS,
         pauses: Iterable[Pause] = (),
         done: Iterable[RunKey] = (),
     ) -> None:
@@ -168,7 +169,7 @@ class Engine:
             case PauseEnded():
                 self._end_pause(event.scope)
             case Pressure():
-                self._admission.closed = closed_gate(self._gates, event.load, event.free_memory)
+                self._admission.closed = pressure_reason(self._gates, event.load, event.free_memory)
             case Started():
                 self._runs.started(event)
             case Refused():
@@ -193,7 +194,7 @@ class Engine:
         times = [
             self._runs.next_wakeup(),
             self._pauses.next_end(),
-            now + self._admission.patience(),
+            now + self._admission.recheck_after(),
         ]
         fire = self._timetable.next_fire_time()
         if fire is not None:
@@ -257,7 +258,7 @@ class Engine:
 
     def _why(self, run: RunKey, live: Live) -> str | None:
         if live.state is State.QUEUED:
-            return self._admission.why(run)
+            return self._admission.waits_for(run)
         pause = self._pauses.of(live.job)
         if live.state is State.WAITING and pause is not None:
             return with_its_end(pause)
@@ -300,7 +301,7 @@ class Engine:
         for fire, turn, job in self._timetable.take_due(now.wall, awake):
             self._take_up(RunKey(job.id, fire, turn), job)
         self._ahead = {run for run in self._ahead if run.fire_time > now.wall}
-        for gap in self._timetable.take_passed_over():
+        for gap in self._timetable.take_gaps():
             out.records.append(RecordGap(gap, why))
         out.records.append(RecordCursor(self._timetable.cursor))
         for scope in self._pauses.over(now.wall):
@@ -368,7 +369,7 @@ class Engine:
         theirs = [
             (run, live)
             for run, live in self._alive.items()
-            if live.job.source.name == name and not is_hook(live.job)
+            if live.job.source.name == name and live.job.hook_of is None
         ]
         if not theirs:
             return
@@ -435,7 +436,7 @@ class Engine:
         if event.latest is not None:
             self._alive.came(job.id, event.latest)
         if number and event.outcome is None:
-            self._admission.take(run, job)
+            self._admission.admit_past_limits(run, job)
             ahead = event.pid is None and self._runs.is_ahead(run, job)
             begun = State.RECORDED if event.pid is None else State.RUNNING
             self._alive.place(run, State.HELD if ahead else begun)

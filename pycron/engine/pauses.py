@@ -1,4 +1,4 @@
-"""The pauses that hold."""
+"""The pauses that are in force, and the words for them."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -9,44 +9,43 @@ from pycron.model.pause import Pause, Scope, scopes_of
 
 
 class Pauses:
-    """One for each scope at the most."""
+    """The pauses in force, at most one for each scope."""
 
     def __init__(self, pauses: Iterable[Pause]) -> None:
-        self._pauses = {pause.scope: pause for pause in pauses}
+        self._by_scope = {pause.scope: pause for pause in pauses}
 
     def __iter__(self) -> Iterator[Pause]:
-        return iter(list(self._pauses.values()))
+        return iter(list(self._by_scope.values()))
 
     def begin(self, pause: Pause) -> None:
-        """In place of one of the same scope."""
-        self._pauses[pause.scope] = pause
+        """Add a pause; it replaces the one of the same scope."""
+        self._by_scope[pause.scope] = pause
 
     def end(self, scope: Scope) -> bool:
-        """Whether there was one to end."""
-        return self._pauses.pop(scope, None) is not None
+        """End the pause of a scope; False if there is none."""
+        return self._by_scope.pop(scope, None) is not None
 
     def of(self, job: Job) -> Pause | None:
-        """One that keeps a Job from beginning; None when it may."""
-        if not self._pauses:
+        """A pause that applies to a Job; None if there is none."""
+        if not self._by_scope:
             return None
-        found = (self._pauses.get(scope) for scope in scopes_of(job))
+        found = (self._by_scope.get(scope) for scope in scopes_of(job))
         return next((pause for pause in found if pause is not None), None)
 
     def over(self, now: float) -> list[Scope]:
-        """The scopes of those whose time is over."""
-        return [p.scope for p in self._pauses.values() if p.until is not None and p.until <= now]
+        """The scopes of the pauses that end at or before this UTC second."""
+        return [p.scope for p in self if p.until is not None and p.until <= now]
 
     def next_end(self) -> float:
-        """The UTC second at which the first of them is over by itself."""
-        ends = (pause.until for pause in self._pauses.values() if pause.until is not None)
-        return min(ends, default=math.inf)
+        """The UTC second at which the first pause ends; infinity if none ends by itself."""
+        return min((p.until for p in self if p.until is not None), default=math.inf)
 
 
 def in_words(pause: Pause) -> str:
-    """Why something does not begin."""
+    """Who has paused, and for what reason."""
     return f"paused by {pause.by}" + (f": {pause.reason}" if pause.reason else "")
 
 
 def with_its_end(pause: Pause) -> str:
-    """Why something does not begin for now; and until when, where that is known."""
+    """The same, and when the pause ends, if that is known."""
     return in_words(pause) + (f", until {rfc3339(pause.until)}" if pause.until else "")

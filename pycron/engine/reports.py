@@ -1,4 +1,4 @@
-"""What the log says of Runs and Attempts: one function for each event of theirs."""
+"""Log lines about Runs, Attempts, pauses and the clock: one function for each event."""
 
 from pycron.engine.actions import Log
 from pycron.engine.events import Now
@@ -8,9 +8,11 @@ from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 
+_SMALLEST_STEP = 60  # seconds; less may be drift, or time synchronisation
+
 
 def lateness_ms(run: RunKey, started: float) -> int:
-    """How long after its fire time a Run's command was started, in milliseconds."""
+    """Milliseconds from the fire time of a Run to the start of its command."""
     return round((started - run.fire_time) * 1000)
 
 
@@ -60,11 +62,14 @@ def by_hand(run: RunKey, job: Job, by: str, *, force: bool) -> Log:
 
 
 def clock_stepped(seen: Now | None, now: Now) -> Log | None:
-    """Said when the clock was set, by more than anybody would call drift."""
+    """The log line for a clock that was stepped; None if the clocks differ by less than a minute.
+
+    `seen`: the clocks at the last look; None at the first one.
+    """
     if seen is None:
         return None
     step = (now.wall - seen.wall) - (now.steady - seen.steady)
-    if abs(step) < 60:
+    if abs(step) < _SMALLEST_STEP:
         return None
     return Log(Event.CLOCK_STEPPED, {"seconds": round(step)}, bad=True)
 
@@ -84,7 +89,7 @@ def _is_quiet(job: Job) -> bool:
 
 
 def _of_attempt(attempt: AttemptKey, job: Job, **what: object) -> dict[str, object]:
-    """The keys of an event of an Attempt: what happened first, on which Run last."""
+    """The fields of an event of an Attempt: `what` happened comes early, the Run last."""
     return {
         "job": job.name,
         **what,

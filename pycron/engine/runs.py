@@ -27,20 +27,15 @@ from pycron.engine.actions import (
 )
 from pycron.engine.admission import Admission
 from pycron.engine.events import Now, Started
+from pycron.engine.failure_hook import failure_hook
 from pycron.engine.pauses import Pauses, in_words
-from pycron.engine.policy import (
-    failure_hook,
-    is_retryable,
-    past_retrying,
-    retry_delay,
-    start_delay,
-    too_late,
-)
+from pycron.engine.retries import is_retryable, retry_delay, too_late_to_retry
+from pycron.engine.start_times import start_delay, too_late
 from pycron.engine.states import NOT_BEGUN, WITH_ATTEMPT, Live, LiveRuns, State, Step
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.model.settings import Concurrency, concurrency_of, job_limit
-from pycron.schedule.expressions import Reboot
+from pycron.schedule.expressions import NoSchedule, Reboot
 
 # Seconds before its time at which the word for what is held is said: as long as it may take to get
 # to whoever starts it, and waits for that time. A binary fraction, as LEAD in engine.py.
@@ -155,7 +150,7 @@ class Runs:
 
         What was due before the clock was set back, was due.
         """
-        if run.fire_time <= self.now.wall or isinstance(job.schedule, Reboot):
+        if run.fire_time <= self.now.wall or isinstance(job.schedule, Reboot | NoSchedule):
             return False
         return not self._passed(run.fire_time, run.turn)
 
@@ -189,7 +184,7 @@ class Runs:
         if not force:
             self._arrive(run, live)
             return
-        self._admission.take(run, job)
+        self._admission.admit_past_limits(run, job)
         self.alive.step(run, Step.READY)
         self._begin(run)
 
@@ -213,8 +208,8 @@ class Runs:
         job = live.job
         most = job_limit(job.settings)
         others = [other for other in self.alive.of_job(job.id) if other != run]
-        holding = [other for other in others if self._admission.holds(other)]
-        asking = [other for other in others if self._admission.asks(other)]
+        holding = [other for other in others if self._admission.is_admitted(other)]
+        asking = [other for other in others if self._admission.is_waiting(other)]
         if most is None or len(holding) + len(asking) < most:
             return None
         match concurrency_of(job.settings):
@@ -237,7 +232,7 @@ class Runs:
             live.put_off = True
             return
         self.alive.step(run, Step.READY)
-        self._admission.ask(run, live.job, live.due)
+        self._admission.enqueue(run, live.job, live.due)
         self._asked.append(run)
         deadline = live.job.settings.start_deadline
         if deadline is not None and not live.number:
@@ -250,12 +245,12 @@ class Runs:
 
     def admit(self) -> None:
         """Begin those for which there is a place; of the others, as many wait as may."""
-        while (run := self._admission.next(self.now.steady)) is not None:
+        while (run := self._admission.admit_next(self.now.steady)) is not None:
             self._begin(run)
         asked, self._asked = self._asked, []
         for run in reversed(asked):
-            if self._admission.asks(run) and not self.alive[run].number:
-                reason = self._admission.crowded_out(run)
+            if self._admission.is_waiting(run) and not self.alive[run].number:
+                reason = self._admission.queue_full(run)
                 if reason is not None:
                     self.give_up(run, Outcome.MISSED, reason)
 
@@ -443,7 +438,7 @@ class Runs:
         if settings.retry_until == "next" and self.alive.has_come(live.job.id, since):
             return _Plan(end.reason or "the next fire time has come: no retry")
         at = self.now.wall + retry_delay(settings, attempt.run, attempt.number)
-        past = past_retrying(settings, since, at)
+        past = too_late_to_retry(settings, since, at)
         return _Plan(end.reason or past, dead=True) if past else _Plan(end.reason, at)
 
     def _run_hook(self, run: RunKey, live: Live, outcome: Outcome, exit_status: int | None) -> None:

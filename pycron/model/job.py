@@ -30,7 +30,8 @@ class Source:
 class Job:
     """What an entry defines. `id` lasts as long as its schedule, user and command stay the same.
 
-    `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q).
+    `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q). `hook_of`:
+    the id of the Job whose failures this Job handles, if this Job is a failure hook.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Job:
     environment: Environment
     settings: Settings
     flags: str = ""
+    hook_of: str | None = None
 
     @property
     def zone(self) -> str | None:

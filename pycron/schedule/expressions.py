@@ -164,7 +164,14 @@ class Reboot:
     text: str = "@reboot"
 
 
-Schedule = CronSchedule | Interval | Reboot
+@dataclass(frozen=True, slots=True)
+class NoSchedule:
+    """The schedule of a Job that is never due: a failure hook starts when a Run has failed."""
+
+    text: str = "-"
+
+
+Schedule = CronSchedule | Interval | Reboot | NoSchedule
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",

@@ -14,10 +14,10 @@ once for each of them.
 
 from collections.abc import Iterator
 
-from pycron.schedule.expressions import Interval, Reboot, WallTimes
+from pycron.schedule.expressions import Interval, NoSchedule, Reboot, WallTimes
 from pycron.schedule.zone import END_OF_TIME, START_OF_TIME, Zone
 
-Times = WallTimes | Interval | Reboot
+Times = WallTimes | Interval | Reboot | NoSchedule
 
 # Any date falls on any weekday within 40 years (29 February around 2100).
 _HORIZON = 41 * 366 * 86_400

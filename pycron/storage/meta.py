@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.storage.rows import INSTANTS_END
 
 

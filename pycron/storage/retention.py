@@ -7,7 +7,7 @@ go first.
 import sqlite3
 from collections.abc import Callable
 
-from pycron.engine.policy import RetentionLimits
+from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey
 from pycron.storage.rows import RUN_KEY, run_key, whole, whole_or_none
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pycron.engine.actions import Record, RecordCursor
-from pycron.engine.policy import RetentionLimits
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
+from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, RunKey
 from pycron.storage import history, unfinished
 from pycron.storage.cursor_file import CursorFile

@@ -8,7 +8,6 @@ from pycron.crontab.table import Table
 from pycron.engine.actions import Log
 from pycron.engine.events import InputEvent, TableLoaded, TableRemoved
 from pycron.engine.log_events import Event
-from pycron.engine.policy import settle
 from pycron.model.problem import Problem, Severity
 from pycron.system.accounts import Accounts
 from pycron.tables.check import parse_found
@@ -56,7 +55,7 @@ class Tables:
         new = parse_found(found, self.context())
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
         good = self._good.get(name)
-        table = settle(good, new)
+        table = with_last_good_jobs(good, new)
         if not new.errors:
             self._good[name] = new
         self._current[name] = table
@@ -83,3 +82,14 @@ class Tables:
         fields = {"table": name, "errors": len(new.errors), "jobs": len(table.jobs),
                   "running": running}  # fmt: skip
         self.log(Log(Event.TABLE_BAD, fields, bad=True))
+
+
+def with_last_good_jobs(last_good: Table | None, new: Table) -> Table:
+    """The table to run after a change: a bad table never replaces a good one.
+
+    If the new table has errors, the Jobs are those of its last good version; if there never was a
+    good version, those of its good lines. The problems are those of the new table in any case.
+    """
+    if new.errors and last_good is not None:
+        return Table(new.source, last_good.jobs, new.problems)
+    return new

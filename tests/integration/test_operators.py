@@ -23,9 +23,9 @@ from pycron.control.context import Context
 from pycron.control.pauses import pause
 from pycron.control.server import Peer
 from pycron.crontab.reader import ReaderContext, parse
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import Now, TableLoaded
-from pycron.engine.timetable import Cursor
 from pycron.model.job import Source
 from pycron.protocol.control_messages import PauseRequest
 from pycron.schedule.zone import UTC

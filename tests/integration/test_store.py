@@ -27,11 +27,11 @@ from pycron.engine.actions import (
     RecordRunner,
     RecordStarted,
 )
-from pycron.engine.policy import RetentionLimits
-from pycron.engine.timetable import Cursor, Gap
+from pycron.engine.cursor import Cursor, Gap
 from pycron.model.history import AttemptRecord, RunFilter, RunRecord
 from pycron.model.job import Job, Source
 from pycron.model.pause import ALL, Pause, Scope
+from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings
 from pycron.storage import schema

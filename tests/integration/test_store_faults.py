@@ -29,10 +29,10 @@ from pycron.engine.actions import (
     RecordRunner,
     RecordStarted,
 )
-from pycron.engine.policy import RetentionLimits
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.model.history import RunFilter
 from pycron.model.job import Job, Source
+from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.storage import schema
 from pycron.storage.errors import StoreCorrupt, StoreError, StoreTooNew

@@ -1,4 +1,4 @@
-"""Admission alone: who begins, in what order, and that no limit is ever exceeded."""
+"""Admission: which Runs are admitted, in what order, and that no limit is ever exceeded."""
 
 import math
 import random
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pycron.engine.admission import UNLIMITED, Admission, Limits
+from pycron.engine.admission import Admission
+from pycron.engine.limits import UNLIMITED, Limits
 from pycron.model.job import Job, Source
 from pycron.model.run import RunKey
 from pycron.model.settings import Concurrency, Settings, job_limit
@@ -26,22 +27,22 @@ def job_of(
 
 
 class Queue:
-    """An Admission with a clock, whose Runs are known by numbers."""
+    """An Admission with a clock; a Run is known by a number, which is its fire time."""
 
     def __init__(self, limits: Limits = UNLIMITED) -> None:
         self.admission = Admission(limits)
         self.steady = 0.0
 
-    def ask(self, number: int, job: Job, due: float | None = None) -> RunKey:
+    def enqueue(self, number: int, job: Job, due: float | None = None) -> RunKey:
         run = RunKey(job.id, number)
-        self.admission.ask(run, job, number if due is None else due)
+        self.admission.enqueue(run, job, number if due is None else due)
         return run
 
-    def begun(self, most: int | None = None) -> list[int]:
-        """The numbers of those that begin now."""
+    def admit(self, most: int | None = None) -> list[int]:
+        """Admit what may start now; the numbers of these Runs."""
         found: list[int] = []
         while most is None or len(found) < most:
-            run = self.admission.next(self.steady)
+            run = self.admission.admit_next(self.steady)
             if run is None:
                 break
             found.append(run.fire_time)
@@ -51,7 +52,7 @@ class Queue:
         self.admission.release(RunKey(job.id, number))
 
 
-# ---- each limit, why, and the place that comes free
+# ---- each limit, the reason for waiting, and the end of the wait
 
 
 A, B = job_of("a"), job_of("b", user="bob")
@@ -68,17 +69,15 @@ ALONE = job_of("one", most=1)
         (UNLIMITED, ALONE, "as many of this job run as may (1)"),
     ],
 )
-def test_a_limit_keeps_back_the_next_one_until_a_place_is_free(
-    limits: Limits, job: Job, why: str
-) -> None:
+def test_at_a_limit_the_next_run_waits_until_one_ends(limits: Limits, job: Job, why: str) -> None:
     queue = Queue(limits)
-    queue.ask(1, job)
-    second = queue.ask(2, job)
-    assert queue.begun() == [1]
-    assert queue.admission.why(second) == why
-    assert queue.admission.patience() == math.inf
+    queue.enqueue(1, job)
+    second = queue.enqueue(2, job)
+    assert queue.admit() == [1]
+    assert queue.admission.waits_for(second) == why
+    assert queue.admission.recheck_after() == math.inf
     queue.end(job, 1)
-    assert queue.begun() == [2]
+    assert queue.admit() == [2]
     assert (queue.admission.running, queue.admission.waiting) == (1, 0)
 
 
@@ -91,138 +90,138 @@ def test_a_limit_keeps_back_the_next_one_until_a_place_is_free(
         (UNLIMITED, A),
     ],
 )
-def test_who_is_not_bound_by_it_goes_past(limits: Limits, other: Job) -> None:
+def test_a_run_that_the_limit_does_not_apply_to_is_admitted(limits: Limits, other: Job) -> None:
     job = IN_POOL if limits.pools else ALONE if limits == UNLIMITED else A
     queue = Queue(limits)
     for number in (1, 2, 3):
-        queue.ask(number, job)
-    queue.ask(4, other)
-    assert sorted(queue.begun()) == [1, 4]
+        queue.enqueue(number, job)
+    queue.enqueue(4, other)
+    assert sorted(queue.admit()) == [1, 4]
 
 
-def test_a_closed_gate_lets_nobody_begin() -> None:
+def test_nothing_is_admitted_while_the_machine_is_too_busy() -> None:
     queue = Queue()
-    run = queue.ask(1, A)
+    run = queue.enqueue(1, A)
     queue.admission.closed = "the load is 9.0 (limits.load is 4)"
-    assert queue.begun() == []
-    assert queue.admission.why(run) == "the load is 9.0 (limits.load is 4)"
-    assert queue.admission.patience() == 1.0
+    assert queue.admit() == []
+    assert queue.admission.waits_for(run) == "the load is 9.0 (limits.load is 4)"
+    assert queue.admission.recheck_after() == 1.0
     queue.admission.closed = None
-    assert queue.begun() == [1]
+    assert queue.admit() == [1]
 
 
-def test_the_start_rate_is_a_burst_and_then_so_many_a_second() -> None:
+def test_the_start_rate_allows_a_burst_and_then_so_many_a_second() -> None:
     queue = Queue(Limits(starts_per_second=4))
-    runs = [queue.ask(number, A) for number in range(20)]
-    assert len(queue.begun()) == 4
-    assert queue.admission.why(runs[-1]) == "limits.starts_per_second is 4"
-    assert queue.admission.patience() == pytest.approx(0.25)
+    runs = [queue.enqueue(number, A) for number in range(20)]
+    assert len(queue.admit()) == 4
+    assert queue.admission.waits_for(runs[-1]) == "limits.starts_per_second is 4"
+    assert queue.admission.recheck_after() == pytest.approx(0.25)
     found = []
     for _ in range(12):
         queue.steady += 0.25
-        found.append(len(queue.begun()))
+        found.append(len(queue.admit()))
     assert found == [1] * 12
     queue.steady += 3600
-    assert len(queue.begun()) == 4  # what was not used is not saved up
-    assert queue.admission.patience() == math.inf
+    assert len(queue.admit()) == 4  # an hour without starts saves up no more than a burst
+    assert queue.admission.recheck_after() == math.inf
     assert queue.admission.running == 20
 
 
-def test_a_steady_clock_that_falls_back_gives_and_takes_nothing() -> None:
+def test_a_steady_clock_that_goes_back_allows_no_start_and_takes_none_away() -> None:
     queue = Queue(Limits(starts_per_second=1))
     for number in range(3):
-        queue.ask(number, A)
+        queue.enqueue(number, A)
     queue.steady = 100.0
-    assert queue.begun() == [0]
+    assert queue.admit() == [0]
     queue.steady = 50.0
-    assert queue.begun() == []
+    assert queue.admit() == []
     queue.steady = 51.0
-    assert queue.begun() == [1]
+    assert queue.admit() == [1]
 
 
-def test_why_without_a_limit_is_its_turn() -> None:
+def test_without_a_limit_a_run_waits_for_its_turn() -> None:
     queue = Queue()
-    assert queue.admission.why(queue.ask(1, A)) == "its turn"
+    assert queue.admission.waits_for(queue.enqueue(1, A)) == "its turn"
 
 
 # ---- the order
 
 
-def test_priority_then_turns_then_due() -> None:
+def test_priority_comes_first_then_turns_then_the_due_time() -> None:
     queue = Queue(Limits(running=1))
     low, high = job_of("low"), job_of("high", user="bob", priority=5)
     asked = [(1, low), (2, low), (3, B), (9, low), (4, high), (8, B)]
     for number, job in asked:
-        queue.ask(number, job)
+        queue.enqueue(number, job)
     order: list[int] = []
-    while begun := queue.begun():
-        order += begun
+    while admitted := queue.admit():
+        order += admitted
         for job in (low, high, B):
-            queue.end(job, begun[0])
-    # bob's high one was his turn, so alice goes next
+            queue.end(job, admitted[0])
+    # The high one was bob's turn, so alice is next
     assert order == [4, 1, 3, 2, 8, 9]
 
 
-def test_of_one_user_the_one_that_was_due_first_whenever_it_asked() -> None:
+def test_of_one_users_runs_the_first_due_is_first_whatever_the_order_of_enqueueing() -> None:
     queue = Queue(Limits(running=1))
     for number in (5, 3, 9, 1):
-        queue.ask(number, A)
+        queue.enqueue(number, A)
     order = []
-    while begun := queue.begun():
-        order += begun
-        queue.end(A, begun[0])
+    while admitted := queue.admit():
+        order += admitted
+        queue.end(A, admitted[0])
     assert order == [1, 3, 5, 9]
 
 
-def test_turns_count_over_all_pools() -> None:
-    """A user with much to do in one pool and one thing in another holds up nobody behind it."""
+def test_users_take_turns_across_all_pools() -> None:
+    """A user with many Runs in one pool and one Run in another does not delay other users."""
     queue = Queue(Limits(running=1, pools={"db": 9}))
     carol = job_of("c", user="carol")
     for number in range(100):
-        queue.ask(number, A)
-        queue.ask(number + 500, carol)
-    queue.ask(200, IN_POOL)
-    queue.ask(300, job_of("bobs", user="bob", pool="db"))
+        queue.enqueue(number, A)
+        queue.enqueue(number + 500, carol)
+    queue.enqueue(200, IN_POOL)
+    queue.enqueue(300, job_of("bobs", user="bob", pool="db"))
     order: list[int] = []
     for _ in range(4):
-        order += queue.begun()
+        order += queue.admit()
         for job in (A, carol):
             queue.end(job, order[-1])
     assert 300 in order[:3]
 
 
-def test_10_000_runs_of_one_user_do_not_hold_up_another() -> None:
+def test_10_000_runs_of_one_user_do_not_delay_another_user() -> None:
     queue = Queue(Limits(running=1))
     for number in range(10_000):
-        queue.ask(number, A)
-    queue.ask(20_000, B)
-    assert queue.begun() == [0]
+        queue.enqueue(number, A)
+    queue.enqueue(20_000, B)
+    assert queue.admit() == [0]
     queue.end(A, 0)
-    assert queue.begun() == [20_000]
+    assert queue.admit() == [20_000]
     queue.end(B, 20_000)
     rest: list[int] = []
-    while begun := queue.begun():
-        rest += begun
-        queue.end(A, begun[0])
+    while admitted := queue.admit():
+        rest += admitted
+        queue.end(A, admitted[0])
     assert rest == list(range(1, 10_000))
 
 
-def test_10_000_runs_of_one_job_that_runs_alone() -> None:
+def test_10_000_runs_of_a_job_that_may_run_once_at_a_time() -> None:
     queue = Queue()
     for number in range(10_000):
-        queue.ask(number, ALONE)
+        queue.enqueue(number, ALONE)
     for number in range(10_000):
-        assert queue.begun() == [number]
+        assert queue.admit() == [number]
         queue.end(ALONE, number)
     assert (queue.admission.running, queue.admission.waiting) == (0, 0)
 
 
-def test_1_000_users_that_ask_once() -> None:
+def test_1_000_users_with_one_run_each() -> None:
     queue = Queue(Limits(running=500))
     jobs = [job_of(f"j{n}", user=f"u{n}") for n in range(1000)]
     for number, job in enumerate(jobs):
-        queue.ask(number, job)
-    assert queue.begun() == list(range(500))
+        queue.enqueue(number, job)
+    assert queue.admit() == list(range(500))
 
 
 # ---- withdrawn
@@ -230,16 +229,16 @@ def test_1_000_users_that_ask_once() -> None:
 
 @pytest.mark.parametrize("gone", range(4))
 @pytest.mark.parametrize("job", [A, IN_POOL, ALONE, job_of("high", priority=3)])
-def test_withdrawn_from_any_place(gone: int, job: Job) -> None:
+def test_a_run_can_be_withdrawn_wherever_it_waits(gone: int, job: Job) -> None:
     queue = Queue(Limits(running=1))
-    runs = [queue.ask(number, job) for number in range(4)]
+    runs = [queue.enqueue(number, job) for number in range(4)]
     queue.admission.withdraw(runs[gone])
     queue.admission.withdraw(runs[gone])
-    assert not queue.admission.asks(runs[gone])
+    assert not queue.admission.is_waiting(runs[gone])
     order = []
-    while begun := queue.begun():
-        order += begun
-        queue.end(job, begun[0])
+    while admitted := queue.admit():
+        order += admitted
+        queue.end(job, admitted[0])
     assert order == [number for number in range(4) if number != gone]
     assert queue.admission.waiting == 0
 
@@ -248,30 +247,32 @@ def test_withdrawn_from_any_place(gone: int, job: Job) -> None:
     "change",
     [{"pool": "db"}, {"priority": 5}, {"priority": -5}, {"max_running": 3}, {"timeout": 9}],
 )
-def test_who_asks_again_for_a_changed_job_has_one_place_only(change: dict[str, int | str]) -> None:
+def test_a_run_that_waits_again_with_a_changed_job_is_admitted_once(
+    change: dict[str, int | str],
+) -> None:
     queue = Queue(Limits(running=1, pools={"db": 1}))
     changed = replace(A, settings=replace(A.settings, **change))  # type: ignore[arg-type]
     for number in (1, 2):
-        queue.ask(number, changed)
-    moved = queue.ask(3, A, due=0)
+        queue.enqueue(number, changed)
+    moved = queue.enqueue(3, A, due=0)
     queue.admission.withdraw(moved)
-    queue.ask(3, changed)
+    queue.enqueue(3, changed)
     order = []
-    while begun := queue.begun():
-        order += begun
-        queue.end(A, begun[0])
+    while admitted := queue.admit():
+        order += admitted
+        queue.end(A, admitted[0])
     assert order == [1, 2, 3]
 
 
-def test_a_withdrawn_one_makes_room_for_the_next_of_its_job() -> None:
+def test_withdrawing_a_run_makes_room_for_the_next_of_its_job() -> None:
     queue = Queue()
-    first, second = queue.ask(1, ALONE), queue.ask(2, ALONE)
-    assert queue.admission.why(second) == "as many of this job run as may (1)"
+    first, second = queue.enqueue(1, ALONE), queue.enqueue(2, ALONE)
+    assert queue.admission.waits_for(second) == "as many of this job run as may (1)"
     queue.admission.withdraw(first)
-    assert queue.begun() == [2]
+    assert queue.admit() == [2]
 
 
-# ---- what begins without asking
+# ---- admitted past the limits
 
 
 @pytest.mark.parametrize(
@@ -283,96 +284,96 @@ def test_a_withdrawn_one_makes_room_for_the_next_of_its_job() -> None:
         (UNLIMITED, ALONE),
     ],
 )
-def test_what_is_taken_above_a_limit_counts_until_it_is_released(limits: Limits, job: Job) -> None:
+def test_a_run_admitted_past_a_limit_counts_until_it_is_released(limits: Limits, job: Job) -> None:
     queue = Queue(limits)
     for number in (1, 2):
-        queue.admission.take(RunKey(job.id, number), job)
-    waits = queue.ask(3, job)
+        queue.admission.admit_past_limits(RunKey(job.id, number), job)
+    waits = queue.enqueue(3, job)
     assert queue.admission.running == 2
     queue.end(job, 1)
-    assert queue.begun() == []
-    assert queue.admission.asks(waits)
+    assert queue.admit() == []
+    assert queue.admission.is_waiting(waits)
     queue.end(job, 2)
     queue.end(job, 2)
-    assert queue.begun() == [3]
+    assert queue.admit() == [3]
 
 
-def test_a_run_that_asks_can_be_taken() -> None:
+def test_a_waiting_run_can_be_admitted_past_the_limits() -> None:
     queue = Queue(Limits(running=1))
-    queue.ask(1, A)
-    asks = queue.ask(2, A)
-    assert queue.begun() == [1]
-    queue.admission.take(asks, A)
-    assert queue.admission.holds(asks)
-    assert not queue.admission.asks(asks)
+    queue.enqueue(1, A)
+    second = queue.enqueue(2, A)
+    assert queue.admit() == [1]
+    queue.admission.admit_past_limits(second, A)
+    assert queue.admission.is_admitted(second)
+    assert not queue.admission.is_waiting(second)
     assert (queue.admission.running, queue.admission.waiting) == (2, 0)
 
 
-def test_one_in_line_goes_back_when_another_of_its_job_is_taken() -> None:
+def test_a_waiting_run_is_held_back_when_another_of_its_job_is_admitted_past_the_limits() -> None:
     pooled = job_of("one", pool="db", most=1)
     queue = Queue(Limits(pools={"db": 1}))
-    queue.ask(0, IN_POOL)
-    assert queue.begun() == [0]
-    waits = queue.ask(1, pooled)
-    queue.admission.take(RunKey(pooled.id, 2), pooled)
-    assert queue.admission.why(waits) == "as many of this job run as may (1)"
+    queue.enqueue(0, IN_POOL)
+    assert queue.admit() == [0]
+    waits = queue.enqueue(1, pooled)
+    queue.admission.admit_past_limits(RunKey(pooled.id, 2), pooled)
+    assert queue.admission.waits_for(waits) == "as many of this job run as may (1)"
     queue.end(IN_POOL, 0)
-    assert queue.begun() == []
+    assert queue.admit() == []
     queue.end(pooled, 2)
-    assert queue.begun() == [1]
+    assert queue.admit() == [1]
 
 
-def test_a_lowered_limit_of_a_job_holds_for_those_that_wait() -> None:
-    """Its Runs of before the change may be more than that; what comes after must wait for them."""
+def test_a_lowered_limit_of_a_job_applies_to_waiting_runs() -> None:
+    """More Runs than the new limit may run already; the next Run waits until they have ended."""
     three = job_of("a", most=3)
     queue = Queue()
     for number in range(3):
-        queue.ask(number, three)
-    assert queue.begun() == [0, 1, 2]
+        queue.enqueue(number, three)
+    assert queue.admit() == [0, 1, 2]
     one = job_of("a", most=1)
-    queue.ask(3, one)
+    queue.enqueue(3, one)
     for number in range(2):
         queue.end(three, number)
-        assert queue.begun() == []
+        assert queue.admit() == []
     queue.end(three, 2)
-    assert queue.begun() == [3]
+    assert queue.admit() == [3]
 
 
-# ---- too many that wait
+# ---- a full queue
 
 
 def test_the_queue_is_full() -> None:
     queue = Queue(Limits(running=0, waiting=2, user_waiting=1))
-    runs = [queue.ask(1, A)]
-    assert queue.admission.crowded_out(runs[0]) is None
-    runs.append(queue.ask(2, A))
-    assert queue.admission.crowded_out(runs[1]) == (
+    runs = [queue.enqueue(1, A)]
+    assert queue.admission.queue_full(runs[0]) is None
+    runs.append(queue.enqueue(2, A))
+    assert queue.admission.queue_full(runs[1]) == (
         "the queue of alice is full (limits.user_waiting is 1)"
     )
-    queue.ask(3, B)
-    assert queue.admission.crowded_out(runs[1]) == "the queue is full (limits.waiting is 2)"
+    queue.enqueue(3, B)
+    assert queue.admission.queue_full(runs[1]) == "the queue is full (limits.waiting is 2)"
     queue.admission.withdraw(runs[1])
-    assert queue.admission.crowded_out(runs[0]) is None
+    assert queue.admission.queue_full(runs[0]) is None
 
 
-def test_pools_tells_what_is_taken_of_how_many() -> None:
+def test_pools_gives_the_use_and_the_limit_of_each_pool() -> None:
     queue = Queue(Limits(pools={"db": 2, "net": 1}))
-    queue.ask(1, IN_POOL)
-    queue.begun()
+    queue.enqueue(1, IN_POOL)
+    queue.admit()
     assert queue.admission.pools() == {"db": (1, 2), "net": (0, 1)}
 
 
-# ---- a walk at random, against a judge who looks at everybody
+# ---- a random walk, compared with a slow reference that looks at every Run
 
 
 @dataclass
-class ReaderContext:
-    """Who asks and who runs, in plain lists; the rules once more, by looking at everybody."""
+class Reference:
+    """The rules once more: plain dictionaries, and a look at every Run for each question."""
 
     limits: Limits
-    asks: dict[RunKey, tuple[Job, float]] = field(default_factory=dict)
-    runs: dict[RunKey, Job] = field(default_factory=dict)
-    turn: Counter[str] = field(default_factory=Counter)
+    waiting: dict[RunKey, tuple[Job, float]] = field(default_factory=dict)
+    running: dict[RunKey, Job] = field(default_factory=dict)
+    last_turn: Counter[str] = field(default_factory=Counter)
     serial: int = 0
 
     def number(self) -> int:
@@ -381,14 +382,14 @@ class ReaderContext:
 
     def has_room(self, job: Job) -> bool:
         """Whether one more of this Job may run."""
-        users = sum(other.user == job.user for other in self.runs.values())
-        in_pool = sum(other.settings.pool == job.settings.pool for other in self.runs.values())
-        of_job = sum(other.id == job.id for other in self.runs.values())
+        users = sum(other.user == job.user for other in self.running.values())
+        in_pool = sum(other.settings.pool == job.settings.pool for other in self.running.values())
+        of_job = sum(other.id == job.id for other in self.running.values())
         pool = self.limits.pools.get(job.settings.pool or "")
         return all(
             most is None or taken < most
             for taken, most in (
-                (len(self.runs), self.limits.running),
+                (len(self.running), self.limits.running),
                 (users, self.limits.user_running),
                 (in_pool, pool),
                 (of_job, job_limit(job.settings)),
@@ -396,19 +397,22 @@ class ReaderContext:
         )
 
     def eligible(self) -> list[RunKey]:
-        return [run for run, (job, _) in self.asks.items() if self.has_room(job)]
+        return [run for run, (job, _) in self.waiting.items() if self.has_room(job)]
 
     def best(self) -> tuple[int, int, float]:
-        """The rank that nobody may pass; of a Job with a limit, one goes as good as another."""
-        ranks = [self.rank(run) for run in self.eligible() if self.is_free(run)]
+        """The best rank that may be admitted; Runs of a Job with a limit are left out.
+
+        Of such a Job, any waiting Run may be the one in the queue of the pool.
+        """
+        ranks = [self.rank(run) for run in self.eligible() if self.has_no_job_limit(run)]
         return min(ranks, default=(99, 0, 0.0))
 
-    def is_free(self, run: RunKey) -> bool:
-        return job_limit(self.asks[run][0].settings) is None
+    def has_no_job_limit(self, run: RunKey) -> bool:
+        return job_limit(self.waiting[run][0].settings) is None
 
     def rank(self, run: RunKey) -> tuple[int, int, float]:
-        job, due = self.asks[run]
-        return -job.settings.priority, self.turn[job.user], due
+        job, due = self.waiting[run]
+        return -job.settings.priority, self.last_turn[job.user], due
 
 
 WALK_LIMITS = [
@@ -433,28 +437,28 @@ def some_jobs(dice: random.Random) -> list[Job]:
 
 
 class Walk:
-    """Admission and judge, side by side."""
+    """An Admission and the reference, with the same random events."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.limits = WALK_LIMITS[seed % len(WALK_LIMITS)]
         self.admission = Admission(self.limits)
-        self.judge = ReaderContext(self.limits)
+        self.reference = Reference(self.limits)
         self.jobs = some_jobs(self.dice)
         self.steady = 0.0
         self.number = 0
-        self.begun = 0
+        self.admitted = 0
 
     def step(self, *, thorough: bool) -> None:
         what = self.dice.random()
         if what < 0.40:
-            self.ask()
+            self.enqueue()
         elif what < 0.75:
             self.release()
-        elif what < 0.83 and self.judge.asks:
-            self.withdraw(self.dice.choice(list(self.judge.asks)))
+        elif what < 0.83 and self.reference.waiting:
+            self.withdraw(self.dice.choice(list(self.reference.waiting)))
         elif what < 0.86:
-            self.take()
+            self.admit_past_limits()
         elif what < 0.87:
             self.change_job()
         elif what < 0.90:
@@ -462,87 +466,91 @@ class Walk:
         else:
             self.pass_time(self.dice.choice([0.001, 0.1, 0.5, 3.0]))
         self.admit(thorough=thorough)
-        assert self.admission.running == len(self.judge.runs)
-        assert self.admission.waiting == len(self.judge.asks)
+        assert self.admission.running == len(self.reference.running)
+        assert self.admission.waiting == len(self.reference.waiting)
 
-    def ask(self) -> None:
-        if len(self.judge.asks) > 60:
+    def enqueue(self) -> None:
+        if len(self.reference.waiting) > 60:
             return
         job = self.dice.choice(self.jobs)
         self.number += 1
         run = RunKey(job.id, self.number)
         due = self.number - self.dice.choice([0, 0, 7])
-        self.admission.ask(run, job, due)
-        self.judge.asks[run] = job, due
+        self.admission.enqueue(run, job, due)
+        self.reference.waiting[run] = job, due
 
     def release(self) -> None:
-        if not self.judge.runs:
+        if not self.reference.running:
             return
-        run = self.dice.choice(list(self.judge.runs))
+        run = self.dice.choice(list(self.reference.running))
         self.admission.release(run)
-        del self.judge.runs[run]
+        del self.reference.running[run]
 
     def withdraw(self, run: RunKey) -> None:
         self.admission.withdraw(run)
-        del self.judge.asks[run]
+        del self.reference.waiting[run]
 
-    def take(self) -> None:
+    def admit_past_limits(self) -> None:
         job = self.dice.choice(self.jobs)
         self.number += 1
         run = RunKey(job.id, self.number)
-        self.admission.take(run, job)
-        self.judge.runs[run] = job
+        self.admission.admit_past_limits(run, job)
+        self.reference.running[run] = job
 
     def change_job(self) -> None:
-        """Its entry is edited: what asks, asks again; what runs, runs."""
-        place = self.dice.randrange(len(self.jobs))
-        old = self.jobs[place]
+        """The entry is edited: its waiting Runs are enqueued again, its running ones stay."""
+        index = self.dice.randrange(len(self.jobs))
+        old = self.jobs[index]
         settings = replace(
             old.settings,
             pool=self.dice.choice([None, "db", "net"]),
             priority=self.dice.choice([0, 5]),
             max_running=self.dice.choice([None, 1, 2, 3]),
         )
-        new = self.jobs[place] = replace(old, settings=settings)
-        for run, (job, due) in list(self.judge.asks.items()):
+        new = self.jobs[index] = replace(old, settings=settings)
+        for run, (job, due) in list(self.reference.waiting.items()):
             if job.id == new.id:
                 self.withdraw(run)
-                self.admission.ask(run, new, due)
-                self.judge.asks[run] = new, due
+                self.admission.enqueue(run, new, due)
+                self.reference.waiting[run] = new, due
 
     def pass_time(self, seconds: float) -> None:
         self.steady += seconds
 
     def admit(self, *, thorough: bool) -> None:
-        while (run := self.admission.next(self.steady)) is not None:
+        while (run := self.admission.admit_next(self.steady)) is not None:
             assert self.admission.closed is None
-            job, _ = self.judge.asks[run]
-            assert self.judge.has_room(job), run
+            job, _ = self.reference.waiting[run]
+            assert self.reference.has_room(job), run
             if thorough:
-                assert self.judge.rank(run) <= self.judge.best()
-            del self.judge.asks[run]
-            self.judge.runs[run] = job
-            self.judge.turn[job.user] = self.judge.number()
-            self.begun += 1
+                assert self.reference.rank(run) <= self.reference.best()
+            del self.reference.waiting[run]
+            self.reference.running[run] = job
+            self.reference.last_turn[job.user] = self.reference.number()
+            self.admitted += 1
         rate = self.limits.starts_per_second
         if rate is not None:
-            assert self.begun <= rate * (1 + self.steady) + 1e-6
-        if thorough and self.admission.closed is None and self.admission.patience() == math.inf:
-            assert self.judge.eligible() == []
+            assert self.admitted <= rate * (1 + self.steady) + 1e-6
+        if (
+            thorough
+            and self.admission.closed is None
+            and self.admission.recheck_after() == math.inf
+        ):
+            assert self.reference.eligible() == []
         if thorough:
-            for run in self.judge.asks:
-                self.judge_reason(run)
+            for run in self.reference.waiting:
+                self.check_reason(run)
 
-    def judge_reason(self, run: RunKey) -> None:
-        """The reason that is given for its waiting is one that holds."""
-        job, _ = self.judge.asks[run]
-        why, runs = self.admission.why(run), self.judge.runs.values()
+    def check_reason(self, run: RunKey) -> None:
+        """The reason that Admission gives for the waiting of a Run is true."""
+        job, _ = self.reference.waiting[run]
+        why, runs = self.admission.waits_for(run), self.reference.running.values()
         if why.startswith("as many"):
             most = job_limit(job.settings)
             same = [other for other in runs if other.id == job.id]
-            asks = [other for other, _ in self.judge.asks.values() if other.id == job.id]
+            waiting = [other for other, _ in self.reference.waiting.values() if other.id == job.id]
             assert most is not None
-            assert len(same) + len(asks) > most
+            assert len(same) + len(waiting) > most
         elif why.startswith("limits.running"):
             assert len(runs) >= (self.limits.running or 0)
         elif why.startswith("limits.user_running"):
@@ -554,15 +562,15 @@ class Walk:
             assert pool is not None
             assert len(in_pool) >= self.limits.pools[pool]
         elif why.startswith("limits.starts"):
-            assert self.admission.patience() < math.inf
+            assert self.admission.recheck_after() < math.inf
         else:
             assert why == self.admission.closed
 
 
 @pytest.mark.parametrize("seed", range(len(WALK_LIMITS)))
 def test_a_million_events(seed: int) -> None:
-    """A quarter of it each: no limit is exceeded, and nobody waits who could begin."""
+    """A quarter of them for each seed: no limit is exceeded, and no Run waits that may start."""
     walk = Walk(seed)
     for number in range(250_000):
         walk.step(thorough=number % 1000 < 5)
-    assert walk.begun > 25_000
+    assert walk.admitted > 25_000

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pycron.engine.actions import Record, RecordCursor, RecordRunner
-from pycron.engine.timetable import Cursor
+from pycron.engine.cursor import Cursor
 from pycron.storage.store import Store
 
 OTHER = RecordRunner("12-34")  # any record that is no cursor

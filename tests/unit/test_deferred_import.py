@@ -1,4 +1,4 @@
-"""Modules that are imported when they are used."""
+"""Modules that are imported on first use."""
 
 import importlib
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pycron.daemon.deferred_import import on_demand
+from pycron.daemon.deferred_import import deferred_import
 
-NAME = "asked_for"
+NAME = "deferred_package"
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that nobody has imported yet."""
+    """A package that is not imported yet."""
     (tmp_path / NAME).mkdir()
     (tmp_path / NAME / "__init__.py").write_text("answer = 42\n")
     (tmp_path / NAME / "part.py").write_text("half = 21\n")
@@ -23,8 +23,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("package")
-def test_it_comes_when_it_is_used() -> None:
-    with on_demand(NAME):
+def test_the_first_use_imports_the_module() -> None:
+    with deferred_import(NAME):
         early = importlib.import_module(NAME)
     assert NAME not in sys.modules
     assert early.answer == 42
@@ -34,15 +34,15 @@ def test_it_comes_when_it_is_used() -> None:
 
 
 @pytest.mark.usefixtures("package")
-def test_it_comes_at_once_where_something_of_it_is_asked_for() -> None:
-    with on_demand(NAME):
+def test_importing_a_submodule_imports_the_module_at_once() -> None:
+    with deferred_import(NAME):
         assert importlib.import_module(f"{NAME}.part").half == 21
     assert sys.modules[NAME].__file__
 
 
 @pytest.mark.usefixtures("package")
-def test_one_that_is_there_stays() -> None:
-    there = importlib.import_module(NAME)
-    with on_demand(NAME):
-        assert importlib.import_module(NAME) is there
-    assert sys.modules[NAME] is there
+def test_a_module_that_is_imported_already_is_left_alone() -> None:
+    imported = importlib.import_module(NAME)
+    with deferred_import(NAME):
+        assert importlib.import_module(NAME) is imported
+    assert sys.modules[NAME] is imported

@@ -1,4 +1,4 @@
-"""Starts that are put off, come too late, or are caught up."""
+"""Start delays, start deadlines and catch-up."""
 
 import datetime
 from dataclasses import replace
@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, RecordAttempt, RecordNotStarted, RecordRun, Start
+from pycron.engine.cursor import Cursor, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, Now, Resumed, StopStarting, TableLoaded, Tick
-from pycron.engine.policy import start_delay, too_late
-from pycron.engine.timetable import MOST_CAUGHT_UP, Cursor, starting_cursor, starting_gaps
+from pycron.engine.start_times import start_delay, too_late
+from pycron.engine.timetable import MOST_CAUGHT_UP
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.schedule.expressions import parse_cron
@@ -32,7 +33,7 @@ def jobs_of(table: str) -> tuple[Job, ...]:
 
 
 def engine_of(table: str, cursor: Cursor, now: int) -> Engine:
-    """An engine that has just started, where the last one stopped at `cursor`."""
+    """A new engine; the last daemon recorded `cursor`."""
     engine = Engine(
         lambda _: UTC, starting_cursor(cursor, now), starting_gaps(cursor, now), host="host"
     )
@@ -56,7 +57,7 @@ def missed(actions: list[Action]) -> list[RecordNotStarted]:
 # ---- jitter
 
 
-def test_a_delay_is_the_same_each_time_and_spread_over_jobs_and_hosts() -> None:
+def test_a_delay_is_always_the_same_and_spread_over_jobs_and_hosts() -> None:
     jobs = jobs_of("".join(f"CRON_JITTER=100s 0 12 * * * x{i}\n" for i in range(500)))
     delays = [start_delay(job, "host") for job in jobs]
     assert delays == [start_delay(job, "host") for job in jobs]
@@ -99,7 +100,7 @@ def test_a_restart_keeps_a_delayed_start() -> None:
     assert started(tick(engine, NOON + delay)) == [NOON]
 
 
-def test_a_stopping_daemon_leaves_it_to_the_next_one() -> None:
+def test_a_stopping_daemon_leaves_a_delayed_start_to_the_next_daemon() -> None:
     engine = engine_of("CRON_JITTER=1h 0 12 * * * x\n", Cursor(NOON - 60, NOON - 60), NOON - 60)
     tick(engine, NOON)
     engine.handle(StopStarting(), Now(NOON, NOON))
@@ -107,7 +108,7 @@ def test_a_stopping_daemon_leaves_it_to_the_next_one() -> None:
     assert engine.next_wakeup() is None
 
 
-def test_several_wait_and_each_begins_at_its_own_time() -> None:
+def test_each_delayed_run_starts_at_its_own_time() -> None:
     table = "".join(f"CRON_JITTER=1h 0 12 * * * x{i}\n" for i in range(20))
     engine = engine_of(table, Cursor(NOON - 60, NOON - 60), NOON - 60)
     planned = {job.command: NOON + start_delay(job, "host") for job in engine.jobs()}
@@ -121,7 +122,7 @@ def test_several_wait_and_each_begins_at_its_own_time() -> None:
     assert not engine.waiting
 
 
-def test_the_next_daemon_begins_at_once_what_should_have_begun_meanwhile() -> None:
+def test_a_delayed_start_that_was_due_while_the_daemon_was_down_happens_at_once() -> None:
     table = "CRON_JITTER=1h 0 12 * * * x\n"
     (job,) = jobs_of(table)
     late = NOON + start_delay(job, "host") + 60
@@ -131,7 +132,7 @@ def test_the_next_daemon_begins_at_once_what_should_have_begun_meanwhile() -> No
     assert started(tick(engine, late + 60)) == []
 
 
-def test_a_delayed_start_that_comes_back_too_late_is_missed() -> None:
+def test_a_delayed_start_after_its_deadline_is_missed() -> None:
     table = "CRON_JITTER=1h CRON_START_DEADLINE=60s 0 12 * * * x\n"
     (job,) = jobs_of(table)
     late = NOON + start_delay(job, "host") + 61
@@ -141,7 +142,7 @@ def test_a_delayed_start_that_comes_back_too_late_is_missed() -> None:
     assert (miss.run.fire_time, miss.outcome) == (NOON, Outcome.MISSED)
 
 
-def test_jobs_of_the_boot_are_not_delayed() -> None:
+def test_reboot_jobs_are_not_delayed() -> None:
     engine = engine_of("RANDOM_DELAY=60\n@reboot x\n", Cursor(NOON, NOON), NOON)
     assert started(engine.handle(Booted("boot-1"), Now(NOON, 0))) == [NOON]
 
@@ -157,12 +158,12 @@ def test_a_delay_is_within_its_bounds(jitter: int, host: str) -> None:
 
 
 @pytest.mark.parametrize(("late", "ok"), [(0, True), (60, True), (61, False)])
-def test_the_deadline(late: int, ok: bool) -> None:
+def test_a_start_is_allowed_until_the_deadline(late: int, ok: bool) -> None:
     (job,) = jobs_of("CRON_START_DEADLINE=60s 0 12 * * * x\n")
     assert (too_late(job, NOON, NOON + late) is None) is ok
 
 
-def test_a_wake_up_after_the_deadline_is_a_miss_with_its_reason() -> None:
+def test_a_run_after_its_deadline_is_missed_with_the_reason() -> None:
     table = "CRON_START_DEADLINE=60s 0 12 * * * x\n0 12 * * * y\n"
     engine = engine_of(table, Cursor(NOON - 60, NOON - 60), NOON - 60)
     actions = tick(engine, NOON + 200)
@@ -172,7 +173,7 @@ def test_a_wake_up_after_the_deadline_is_a_miss_with_its_reason() -> None:
     assert miss.reason == "200 seconds late; CRON_START_DEADLINE is 60"
 
 
-def test_a_delay_is_no_lateness() -> None:
+def test_a_start_delay_does_not_count_as_lateness() -> None:
     table = "CRON_JITTER=1h CRON_START_DEADLINE=60s 0 12 * * * x\n"
     engine = engine_of(table, Cursor(NOON - 60, NOON - 60), NOON - 60)
     tick(engine, NOON)
@@ -197,24 +198,24 @@ def after_three_days(table: str) -> list[int]:
         ("none", "0 3 * * *", []),
         ("latest", "0 3 * * *", [-9]),
         ("all", "0 3 * * *", [-57, -33, -9]),
-        # A wildcard Job has missed them as well
+        # Wildcard Jobs are caught up, too
         ("latest", "0 */6 * * *", [-6]),
         ("none", "0 */6 * * *", []),
-        # What was not due is not missed
+        # Not due, so not missed
         ("all", "0 3 1 * *", []),
         ("latest", "@every 1d", [-12]),
         ("all", "@reboot", []),
     ],
 )
-def test_what_a_restart_brings_back(setting: str, entry: str, hours: list[int]) -> None:
+def test_catch_up_after_a_restart(setting: str, entry: str, hours: list[int]) -> None:
     assert after_three_days(f"CRON_CATCHUP={setting} {entry} x\n") == hours
 
 
-def test_all_has_a_limit() -> None:
+def test_catch_up_all_has_a_limit() -> None:
     assert len(after_three_days("CRON_CATCHUP=all * * * * * x\n")) == MOST_CAUGHT_UP
 
 
-def test_a_deadline_holds_for_what_is_caught_up() -> None:
+def test_a_deadline_applies_to_caught_up_runs() -> None:
     now = NOON - 30
     table = "CRON_CATCHUP=all CRON_START_DEADLINE=24h 0 3 * * * x\n"
     engine = engine_of(table, Cursor(now - DOWN, now - DOWN), now)
@@ -224,7 +225,7 @@ def test_a_deadline_holds_for_what_is_caught_up() -> None:
 
 
 def test_a_short_stop_is_no_gap() -> None:
-    """Within five minutes every fire time is made up for anyway, and once."""
+    """After at most five minutes every fire time is handed out, each once, whatever the setting."""
     now = NOON + 100
     table = "CRON_CATCHUP=all * * * * * x\n"
     engine = engine_of(table, Cursor(NOON - 61, NOON - 61), now)
@@ -236,7 +237,7 @@ def test_a_short_stop_is_no_gap() -> None:
     [("none", [NOON + 3600]), ("latest", [NOON + 3600]), ("all", None)],
 )
 def test_a_forward_step_for_a_wildcard_job(setting: str, fires: list[int] | None) -> None:
-    """It is due now, so the latest missed time is not brought back as well."""
+    """The Job is due now, so its latest missed fire time is not brought back as well."""
     table = f"CRON_CATCHUP={setting} */10 * * * * x\n"
     engine = engine_of(table, Cursor(NOON - 60, NOON - 60), NOON - 60)
     tick(engine, NOON)
@@ -244,8 +245,8 @@ def test_a_forward_step_for_a_wildcard_job(setting: str, fires: list[int] | None
     assert found == (fires or [NOON + 600 * n for n in range(1, 7)])
 
 
-def test_a_year_of_minutes_is_not_walked_through() -> None:
-    """What a long gap costs is bounded by what is brought back."""
+def test_a_long_gap_costs_no_more_than_what_is_brought_back() -> None:
+    """A year of missed minutes is not searched minute by minute."""
     asked = 0
 
     class Counting(Zone):
@@ -280,30 +281,30 @@ HOUR = 3600
 @pytest.mark.parametrize(
     ("step", "setting", "entry", "hours"),
     [
-        # Up to three hours: a fixed Job is made up for by the rule of time, once, whatever is set
+        # Up to three hours: a fixed Job runs by the rule for steps, once, whatever is set
         (3, "none", "0 13,14 * * *", [13, 14]),
         (3, "latest", "0 13,14 * * *", [13, 14]),
         (3, "all", "0 13,14 * * *", [13, 14]),
-        # A wildcard Job only by its setting
+        # A wildcard Job: only by its setting
         (3, "none", "0 */7 * * *", []),
         (3, "latest", "0 */7 * * *", [14]),
         (3, "all", "0 */13 * * *", [13]),
-        # More than three hours: both only by their setting
+        # More than three hours: both kinds only by their setting
         (5, "none", "0 13,14 * * *", []),
         (5, "latest", "0 13,14 * * *", [14]),
         (5, "all", "0 13,14 * * *", [13, 14]),
         (5, "all", "0 */7 * * *", [14]),
         (5, "latest", "@every 4h", [16]),
-        # A Job that is due as the clock arrives has its latest already
+        # Due when the clock arrives: the latest fire time is there already
         (5, "latest", "0 13,17 * * *", [17]),
         (5, "all", "0 13,17 * * *", [13, 17]),
         (5, "none", "0 13,17 * * *", [17]),
-        # Back again: nothing was missed
+        # Backwards: nothing was missed
         (-5, "all", "0 13,14 * * *", []),
     ],
 )
-def test_what_a_step_brings_back(step: int, setting: str, entry: str, hours: list[int]) -> None:
-    """From 12:00 to the full hour, which the clock reaches in a minute of its own."""
+def test_catch_up_after_a_step(step: int, setting: str, entry: str, hours: list[int]) -> None:
+    """A step from 12:00 to one minute before a full hour, which the clock then reaches itself."""
     engine = engine_of(f"CRON_CATCHUP={setting} {entry} x\n", Cursor(NOON, NOON), NOON)
     tick(engine, NOON)
     arrived = engine.handle(Tick(), Now(NOON + step * HOUR, NOON + 60))
@@ -312,14 +313,14 @@ def test_what_a_step_brings_back(step: int, setting: str, entry: str, hours: lis
 
 
 @pytest.mark.parametrize(("late", "caught"), [(300, 5), (301, 1)])
-def test_five_minutes_are_no_gap_and_a_second_more_is_one(late: int, caught: int) -> None:
-    """From then on wildcard Jobs are not made up for, only those of the minute that has come."""
+def test_five_minutes_are_no_gap_but_one_second_more_is_a_gap(late: int, caught: int) -> None:
+    """After a gap, a wildcard Job runs only for the current minute."""
     engine = engine_of("* * * * * x\n", Cursor(NOON, NOON), NOON)
     tick(engine, NOON)
     assert len(started(engine.handle(Tick(), Now(NOON + late, NOON + 1)))) == caught
 
 
-def test_a_deadline_decides_over_what_a_step_brings_back() -> None:
+def test_a_deadline_applies_to_catch_up_after_a_step() -> None:
     table = "CRON_CATCHUP=all CRON_START_DEADLINE=2h 0 13-16 * * * x\n"
     engine = engine_of(table, Cursor(NOON, NOON), NOON)
     tick(engine, NOON)
@@ -328,7 +329,7 @@ def test_a_deadline_decides_over_what_a_step_brings_back() -> None:
     assert [miss.run.fire_time for miss in missed(actions)] == [NOON + HOUR, NOON + 2 * HOUR]
 
 
-def test_what_is_caught_up_keeps_its_delay() -> None:
+def test_a_caught_up_run_keeps_its_start_delay() -> None:
     table = "CRON_CATCHUP=latest CRON_JITTER=1h 0 12 * * * x\n"
     (job,) = jobs_of(table)
     back = NOON + 301
@@ -339,7 +340,7 @@ def test_what_is_caught_up_keeps_its_delay() -> None:
 
 
 def test_a_rare_job_is_found_far_back() -> None:
-    """Down for thirty years, one leap day a Job."""
+    """The daemon was down for thirty years; one Job is due yearly, one on leap days."""
     start = NOON - 30 * 365 * DAY
     table = "CRON_CATCHUP=latest @yearly a\nCRON_CATCHUP=all 0 0 29 2 * b\n"
     engine = engine_of(table, Cursor(start, start), NOON)
@@ -369,10 +370,10 @@ def new_york() -> Zone:
                                  "03:30 -0500", "04:30 -0500"]),
     ],
 )  # fmt: skip
-def test_what_was_missed_while_the_zone_was_shifted(
+def test_catch_up_over_a_shift_of_the_zone(
     month: int, day: int, entry: str, times: list[str]
 ) -> None:
-    """Down from midnight to 05:00."""
+    """The daemon is down from midnight to 05:00."""
     midnight = datetime.datetime(2026, month, day, tzinfo=new_york().tzinfo)
     start, now = int(midnight.timestamp()), int(midnight.replace(hour=5).timestamp())
     record = Cursor(start, start)

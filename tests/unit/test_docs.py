@@ -23,8 +23,8 @@ from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_r
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.engine import LiveRun
+from pycron.engine.failure_hook import HOOK_SETTINGS, failure_hook
 from pycron.engine.log_events import Event
-from pycron.engine.policy import FOR_A_HOOK, failure_hook
 from pycron.engine.states import State
 from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Source
@@ -161,7 +161,7 @@ def test_manual_names_the_settings_that_a_failure_hook_has() -> None:
     """Those of its Job that hold for the command of CRON_ON_FAILURE."""
     _, _, text = sections("pycrontab.5")["When a Run has failed"].partition("It has the Job's")
     named = set(re.findall(r"CRON_[A-Z_]+", text.partition(".Pp")[0]))
-    assert named == {s.name for s in SETTINGS.values() if s.attribute in FOR_A_HOOK}
+    assert named == {s.name for s in SETTINGS.values() if s.attribute in HOOK_SETTINGS}
 
 
 def test_manual_names_the_variables_of_a_failure_hook() -> None:

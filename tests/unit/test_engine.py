@@ -22,7 +22,7 @@ from pycron.engine.actions import (
     RecordStarted,
     Start,
 )
-from pycron.engine.admission import UNLIMITED, Limits
+from pycron.engine.cursor import LATE, Cursor
 from pycron.engine.engine import LEAD, LEAD_EACH, LONGEST_LEAD, Engine
 from pycron.engine.events import (
     Booted,
@@ -39,10 +39,10 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
+from pycron.engine.limits import UNLIMITED, Limits
 from pycron.engine.log_events import Event
 from pycron.engine.runs import HEAD
 from pycron.engine.states import TRANSITIONS, State, Step
-from pycron.engine.timetable import LATE, Cursor
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.schedule.zone import UTC, Zone

@@ -1,4 +1,4 @@
-"""The daemon's log: one line an event, that nothing in a table or an output can forge."""
+"""The daemon's log: one line for each event, which no table and no output can forge."""
 
 import contextlib
 import io
@@ -42,13 +42,13 @@ def test_one_event_is_one_printable_line(form: str, text: str) -> None:
     assert line.encode()
 
 
-def test_a_value_that_json_has_no_word_for_is_no_reason_to_fail() -> None:
+def test_a_value_that_json_cannot_represent_is_written_as_its_repr() -> None:
     line = json.loads(written("json", ended(table=Path("/etc/pycron.d/a"))))
     assert "/etc/pycron.d/a" in line["table"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_json_says_no_more_than_was_meant(text: str) -> None:
+def test_no_text_can_forge_a_json_field(text: str) -> None:
     line = json.loads(written("json", ended(command=text)))
     assert list(line) == ["timestamp", "level", "event", "command", "outcome"]
     assert (line["event"], line["level"]) == ("attempt_ended", "warning")
@@ -56,7 +56,7 @@ def test_json_says_no_more_than_was_meant(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_logfmt_says_no_more_than_was_meant(text: str) -> None:
+def test_no_text_can_forge_a_logfmt_field(text: str) -> None:
     line = written("logfmt", ended(command=text)).rstrip("\n")
     pairs = PAIR.findall(line)
     assert [key for key, _ in pairs] == ["timestamp", "level", "event", "command", "outcome"]
@@ -65,17 +65,17 @@ def test_logfmt_says_no_more_than_was_meant(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_the_console_says_no_more_than_was_meant(text: str) -> None:
+def test_no_text_can_forge_a_field_on_the_console(text: str) -> None:
     line = written("console", ended(command=text)).rstrip("\n")
     assert re.match(r"\d\d:\d\d:\d\d \[warning  \] attempt_ended +command=", line)
     assert line.endswith(" outcome=failed")
     value = line.partition("command=")[2].removesuffix(" outcome=failed")
-    # With a blank in it, it stands in quotes, and ends where they end.
+    # A value with a blank is in quotes, and ends where the quotes end.
     assert " " not in value or re.fullmatch(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", value)
 
 
 @pytest.mark.parametrize("text", ["12:00:00 [info     ] attempt_ended outcome=succeeded", "\x1b[A"])
-def test_the_output_of_a_command_is_marked_as_such(text: str) -> None:
+def test_the_output_of_a_command_is_marked_as_output(text: str) -> None:
     log = Log(Event.OUTPUT, {"job": "backup-1", "run_id": "x", "line": text})
     console = written("console", log)
     assert re.match(r"\d\d:\d\d:\d\d \[info     \] backup-1 \| ", console)
@@ -83,16 +83,16 @@ def test_the_output_of_a_command_is_marked_as_such(text: str) -> None:
     assert json.loads(written("json", log))["event"] == "output"
 
 
-def test_what_is_quiet_is_not_written() -> None:
+def test_a_quiet_event_is_not_written() -> None:
     assert written("json", Log(Event.ATTEMPT_STARTED, {}, quiet=True)) == ""
 
 
-def test_what_has_no_value_is_not_shown_to_people() -> None:
+def test_a_field_without_a_value_is_not_on_the_console() -> None:
     assert "signal" not in written("console", ended(signal=None))
     assert json.loads(written("json", ended(signal=None)))["signal"] is None
 
 
-def test_the_default_format(tmp_path: Path) -> None:
+def test_the_default_format_is_console_on_a_terminal_else_json(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
         assert default_format(file) == "json"
     leader, follower = os.openpty()
@@ -102,7 +102,7 @@ def test_the_default_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_reader_that_has_gone(form: str) -> None:
+def test_a_log_whose_reader_has_gone_is_ignored(form: str) -> None:
     receiver, sender = os.pipe()
     os.close(receiver)
     stream = os.fdopen(sender, "w", buffering=1)
@@ -114,15 +114,15 @@ def test_a_reader_that_has_gone(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_stream_that_was_closed(form: str, tmp_path: Path) -> None:
+def test_a_log_that_was_closed_is_ignored(form: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as stream:
         write = configure(form, stream)
     write(ended())
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_full_disk(form: str) -> None:
-    stream = open("/dev/full", "w", buffering=1)  # noqa: SIM115  closing it would fail, too
+def test_a_log_on_a_full_disk_is_ignored(form: str) -> None:
+    stream = open("/dev/full", "w", buffering=1)  # noqa: SIM115  closing the stream would fail, too
     write = configure(form, stream)
     write(ended())
     with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ def test_a_full_disk(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_stream_that_cannot_hold_every_character(form: str, tmp_path: Path) -> None:
+def test_characters_that_the_log_cannot_hold_are_escaped(form: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="ascii") as stream:
         write = configure(form, stream)
         write(ended(command="grüße"))

@@ -48,7 +48,7 @@ from pycron.engine.actions import (
     Start,
     Stop,
 )
-from pycron.engine.admission import Limits
+from pycron.engine.cursor import Cursor, Gap, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -71,18 +71,12 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.policy import (
-    Gates,
-    failure_hook,
-    failure_hook_id,
-    is_hook,
-    is_retryable,
-    retry_delay,
-    start_delay,
-)
+from pycron.engine.failure_hook import failure_hook, failure_hook_id
+from pycron.engine.limits import Limits, PressureLimits
+from pycron.engine.retries import is_retryable, retry_delay
 from pycron.engine.runs import HEAD
+from pycron.engine.start_times import start_delay
 from pycron.engine.states import State
-from pycron.engine.timetable import Cursor, Gap, starting_cursor, starting_gaps
 from pycron.model.job import Job, Source
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
@@ -409,7 +403,7 @@ class World(RuleBasedStateMachine):
             starting_gaps(self.store.cursor, now),
             HOST,
             self.limits,
-            Gates(load=4.0),
+            PressureLimits(load=4.0),
             list(self.store.pauses.values()),
             self.store.done_after(cursor.wall),
         )
@@ -850,7 +844,7 @@ class World(RuleBasedStateMachine):
         """Not before its fire time, as far as any clock has ever shown, but for a moment."""
         now = max(self.wall, self.latest) + head
         assert now >= attempt.run.fire_time, f"too early: {attempt}"
-        if attempt.number == 1 and attempt.run.turn < BY_HAND and not is_hook(job):
+        if attempt.number == 1 and attempt.run.turn < BY_HAND and job.hook_of is None:
             planned = attempt.run.fire_time + start_delay(job, HOST)
             assert now >= planned, f"before its delay: {attempt}"
 
@@ -900,7 +894,7 @@ class World(RuleBasedStateMachine):
     def check_hook(self, actions: list[Action]) -> None:
         """CRON_ON_FAILURE: of a Run that has failed for good, for the first time; of no other."""
         assert self.engine
-        hooks = [a for a in actions if isinstance(a, RecordRun) and is_hook(a.job)]
+        hooks = [a for a in actions if isinstance(a, RecordRun) and a.job.hook_of]
         failed = [
             action
             for action in actions
@@ -935,7 +929,7 @@ class World(RuleBasedStateMachine):
                 same = [job for job in holders if job.user == live.job.user]
                 assert len(same) >= (self.limits.user_running or 0)
             elif live.why.startswith("limits.starts"):
-                assert admission.patience() < float("inf")
+                assert admission.recheck_after() < float("inf")
             else:
                 assert live.why == admission.closed or live.why.startswith(("as many", "pools."))
 

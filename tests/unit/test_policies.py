@@ -17,7 +17,7 @@ from pycron.engine.actions import (
     Start,
     Stop,
 )
-from pycron.engine.admission import UNLIMITED, Limits
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import LEAD, Engine
 from pycron.engine.events import (
     CancelledByHand,
@@ -36,9 +36,9 @@ from pycron.engine.events import (
     TableRemoved,
     Tick,
 )
-from pycron.engine.policy import failure_hook_id
+from pycron.engine.failure_hook import failure_hook_id
+from pycron.engine.limits import UNLIMITED, Limits
 from pycron.engine.states import State
-from pycron.engine.timetable import Cursor
 from pycron.model.job import Job
 from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, RunKey

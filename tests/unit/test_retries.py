@@ -1,4 +1,4 @@
-"""Retries: when a failed Run is tried again, when it is given up, and what becomes of it then."""
+"""Retries: when a failed Run is retried, when it is given up, and dead letters."""
 
 import json
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, RecordEnded, RecordNotStarted, Start
+from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Ended,
@@ -23,8 +24,7 @@ from pycron.engine.events import (
     TableRemoved,
     Tick,
 )
-from pycron.engine.policy import is_retryable, past_retrying, retry_delay
-from pycron.engine.timetable import Cursor
+from pycron.engine.retries import is_retryable, retry_delay, too_late_to_retry
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import Settings
@@ -38,13 +38,13 @@ NOON = 1_772_971_200  # 2026-03-08T12:00:00Z
 RUN = RunKey("0123456789abcdef", NOON)
 
 
-# ---- which failures
+# ---- which failures are retried
 
 
 @pytest.mark.parametrize(
     ("settings", "outcome", "status", "retried"),
     [
-        # Any failure, but "not executable" and "not found"
+        # By default: any failure except "not executable" and "not found"
         (Settings(), Outcome.FAILED, 1, True),
         (Settings(), Outcome.FAILED, 126, False),
         (Settings(), Outcome.FAILED, 127, False),
@@ -65,18 +65,18 @@ RUN = RunKey("0123456789abcdef", NOON)
         (Settings(retry_on=("timeout",)), Outcome.TIMED_OUT, None, True),
         (Settings(retry_on=("memory",)), Outcome.OUT_OF_MEMORY, None, True),
         (Settings(no_retry_on=("lost",)), Outcome.LOST, None, False),
-        # What is not retried weighs more; 75 (EX_TEMPFAIL) weighs most
+        # CRON_NO_RETRY_ON overrides CRON_RETRY_ON; 75 (EX_TEMPFAIL) overrides both
         (Settings(retry_on=("any",), no_retry_on=("1-9",)), Outcome.FAILED, 5, False),
         (Settings(retry_on=("3",), no_retry_on=("any",)), Outcome.FAILED, 75, True),
     ],
 )
-def test_which_failures_are_tried_again(
+def test_which_failures_are_retried(
     settings: Settings, outcome: Outcome, status: int | None, retried: bool
 ) -> None:
     assert is_retryable(settings, outcome, status) is retried
 
 
-# ---- when
+# ---- when a retry starts
 
 
 def test_the_delay_doubles_up_to_its_cap() -> None:
@@ -110,16 +110,16 @@ def test_jitter_spreads_the_retries_of_many_runs() -> None:
 
 def test_a_duration_limits_the_retries() -> None:
     settings = Settings(retry_until=3600)
-    assert past_retrying(settings, NOON, NOON + 3600) is None
-    assert past_retrying(settings, NOON, NOON + 3601)
-    assert past_retrying(Settings(retry_until="never"), NOON, NOON + 10**6) is None
+    assert too_late_to_retry(settings, NOON, NOON + 3600) is None
+    assert too_late_to_retry(settings, NOON, NOON + 3601)
+    assert too_late_to_retry(Settings(retry_until="never"), NOON, NOON + 10**6) is None
 
 
 # ---- the engine
 
 
 class Sim:
-    """An engine with one table, driven by hand from 11:59:30 on."""
+    """An engine with one table; the test moves its clock, from 11:59:30 on."""
 
     def __init__(self, table: str) -> None:
         self.engine = Engine(lambda _: UTC, Cursor(NOON - 30, NOON - 30))
@@ -135,13 +135,13 @@ class Sim:
         return self.engine.handle(TableLoaded(parsed), Now(now, now))
 
     def tick(self, now: float) -> list[AttemptKey]:
-        """The Attempts that are started."""
+        """Move the clock; the Attempts that the engine starts."""
         self.now = now
         self.actions = self.engine.handle(Tick(), Now(now, now))
         return [action.attempt for action in self.actions if isinstance(action, Start)]
 
     def end(self, attempt: AttemptKey, status: int) -> RecordEnded:
-        """The Attempt runs and ends so; what is recorded."""
+        """Let an Attempt run and end with this exit status; its record."""
         now = Now(self.now, self.now)
         self.engine.handle(Started(attempt, 42, self.now), now)
         ending = Ending(self.now, status, None, 0.0, 0, 0)
@@ -156,13 +156,13 @@ class Sim:
 PLAIN = "CRON_RETRIES=2 CRON_RETRY_DELAY=60s CRON_RETRY_JITTER=0 CRON_RETRY_UNTIL=never"
 
 
-def test_a_failed_run_is_tried_again_and_succeeds() -> None:
+def test_a_failed_run_is_retried_and_succeeds() -> None:
     sim = Sim(f"{PLAIN} 0 12 * * * x\n")
     (first,) = sim.tick(NOON)
     record = sim.end(first, 1)
     assert (record.run_outcome, record.retry_at, record.dead) == (None, NOON + 60, False)
     assert sim.engine.next_wakeup() == NOON + 60
-    assert not sim.engine.running  # it holds no place while it waits
+    assert not sim.engine.running  # a waiting retry does not count as running
     assert sim.tick(NOON + 59) == []
     (second,) = sim.tick(NOON + 60)
     assert second == AttemptKey(first.run, 2)
@@ -190,13 +190,13 @@ def test_without_retries_a_failure_is_just_a_failure() -> None:
     assert (record.run_outcome, record.dead) == (Outcome.FAILED, False)
 
 
-def test_what_is_not_retryable_is_a_dead_letter_at_once() -> None:
+def test_a_failure_that_is_not_retryable_makes_a_dead_letter_at_once() -> None:
     sim = Sim(f"{PLAIN} CRON_NO_RETRY_ON=7 0 12 * * * x\n")
     (attempt,) = sim.tick(NOON)
     assert sim.end(attempt, 7).dead
 
 
-def test_the_next_fire_time_supersedes_a_waiting_retry() -> None:
+def test_the_next_fire_time_ends_a_waiting_retry() -> None:
     sim = Sim("CRON_RETRIES=5 CRON_RETRY_DELAY=10m CRON_RETRY_JITTER=0 */5 * * * * x\n")
     (first,) = sim.tick(NOON)
     assert sim.end(first, 3).retry_at == NOON + 600
@@ -219,7 +219,9 @@ def test_a_run_that_fails_after_the_next_fire_time_is_not_retried() -> None:
 
 
 @pytest.mark.parametrize(("latest", "tried_again"), [(NOON, True), (NOON + 300, False)])
-def test_a_restart_forgets_no_fire_time_that_has_come(latest: int, tried_again: bool) -> None:
+def test_a_restart_remembers_that_the_next_fire_time_has_come(
+    latest: int, tried_again: bool
+) -> None:
     sim = Sim("CRON_RETRIES=5 */5 * * * * x\n")
     (job,) = sim.engine.jobs()
     attempt = AttemptKey(RunKey(job.id, NOON), 1)
@@ -231,7 +233,7 @@ def test_a_restart_forgets_no_fire_time_that_has_come(latest: int, tried_again: 
     assert (record.reason == "the next fire time has come: no retry") != tried_again
 
 
-def test_until_never_a_retry_outlives_the_next_fire_time() -> None:
+def test_with_retry_until_never_a_retry_waits_past_the_next_fire_time() -> None:
     sim = Sim(f"{PLAIN} CRON_RETRY_DELAY=7m */5 * * * * x\n")
     (first,) = sim.tick(NOON)
     sim.end(first, 3)
@@ -253,7 +255,7 @@ def test_a_lost_attempt_is_retried() -> None:
     lambda sim: sim.load("0 13 * * * y\n"),
     lambda sim: sim.engine.handle(TableRemoved("alice"), Now(sim.now, sim.now)),
 ])  # fmt: skip
-def test_a_waiting_retry_goes_with_its_entry(change: Callable[[Sim], list[Action]]) -> None:
+def test_removing_the_entry_ends_a_waiting_retry(change: Callable[[Sim], list[Action]]) -> None:
     sim = Sim(f"{PLAIN} 0 12 * * * x\n")
     (first,) = sim.tick(NOON)
     sim.end(first, 1)
@@ -264,7 +266,7 @@ def test_a_waiting_retry_goes_with_its_entry(change: Callable[[Sim], list[Action
     assert sim.engine.idle
 
 
-def test_a_waiting_retry_follows_the_settings_of_its_entry() -> None:
+def test_a_waiting_retry_has_the_new_settings_of_its_entry() -> None:
     sim = Sim(f"{PLAIN} 0 12 * * * x\n")
     (first,) = sim.tick(NOON)
     sim.end(first, 1)
@@ -284,7 +286,7 @@ def test_a_restart_keeps_the_time_of_a_retry() -> None:
     assert sim.tick(NOON + 5) == [AttemptKey(RunKey(job.id, NOON), 1)]
 
 
-def test_a_stopping_daemon_leaves_retries_to_the_next_one() -> None:
+def test_a_stopping_daemon_leaves_retries_to_the_next_daemon() -> None:
     sim = Sim(f"{PLAIN} 0 12 * * * x\n")
     (first,) = sim.tick(NOON)
     sim.engine.handle(StopStarting(), Now(NOON, NOON))
@@ -299,12 +301,12 @@ def test_a_dead_letter_is_redriven_with_all_its_retries() -> None:
     actions = sim.engine.handle(Redriven(AttemptKey(run, 3), job), Now(NOON - 10, 0))
     assert [a.attempt.number for a in actions if isinstance(a, Start)] == [4]
     sim.now = NOON - 10
-    assert sim.end(AttemptKey(run, 4), 1).retry_at == NOON - 10 + 480  # the delay goes on growing
+    assert sim.end(AttemptKey(run, 4), 1).retry_at == NOON - 10 + 480  # the delay continues to grow
 
 
 @pytest.mark.parametrize("until", ["1h", "next"])
-def test_when_the_retries_of_a_redriven_run_are_given_up_counts_from_then(until: str) -> None:
-    """Also where a Run of a later fire time is there."""
+def test_retry_until_counts_from_the_redrive(until: str) -> None:
+    """Also if there is a Run of a later fire time."""
     settings = f"{PLAIN} CRON_RETRY_UNTIL={until} CRON_CONCURRENCY=allow"
     sim = Sim(f"{settings} 0 12,20 * * * x\n")
     (job,) = sim.engine.jobs()
@@ -320,8 +322,8 @@ def test_when_the_retries_of_a_redriven_run_are_given_up_counts_from_then(until:
 
 
 @pytest.mark.parametrize("outcome", [None, Outcome.FAILED])
-def test_a_redriven_run_has_all_its_retries_also_after_a_restart(outcome: Outcome | None) -> None:
-    """The daemon before has seen Attempt 4 begin, or has seen it fail as well."""
+def test_a_redriven_run_keeps_all_its_retries_over_a_restart(outcome: Outcome | None) -> None:
+    """The last daemon recorded the start of Attempt 4, or also its failure."""
     sim = Sim(f"{PLAIN} CRON_RETRY_BACKOFF=1 0 20 * * * x\n")
     (job,) = sim.engine.jobs()
     run = RunKey(job.id, NOON - 86_400)
@@ -337,11 +339,11 @@ def test_a_redriven_run_has_all_its_retries_also_after_a_restart(outcome: Outcom
     assert (record.run_outcome, record.dead) == (Outcome.FAILED, True)
 
 
-# ---- for real
+# ---- with a real daemon
 
 
-def test_retries_in_the_real_daemon(tmp_path: Path) -> None:
-    """It fails twice, waits across a SIGKILL of the daemon, and succeeds."""
+def test_a_retry_waits_across_a_kill_of_the_daemon(tmp_path: Path) -> None:
+    """One Run fails twice, waits across a SIGKILL of the daemon, and succeeds."""
     table = (
         "CRON_NAME=third CRON_RETRIES=3 CRON_RETRY_DELAY=2s CRON_RETRY_BACKOFF=1"
         f" CRON_RETRY_UNTIL=never @reboot echo $CRON_ATTEMPT $CRON_RUN_ID >> {tmp_path}/marks;"
@@ -379,7 +381,7 @@ def test_retries_in_the_real_daemon(tmp_path: Path) -> None:
     assert len(marks) == len(set(marks))  # no Attempt of a Run was started twice
 
 
-def test_a_kill_takes_no_retry_from_a_redriven_run(tmp_path: Path) -> None:
+def test_a_redriven_run_keeps_its_retry_over_a_kill_of_the_daemon(tmp_path: Path) -> None:
     settings = "CRON_NAME=bad CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
     command = f"[ $CRON_ATTEMPT = 3 ] && {held(tmp_path)}; exit 3"
     with operating(tmp_path, f"{settings} @yearly {command}\n") as op:
@@ -394,7 +396,7 @@ def test_a_kill_takes_no_retry_from_a_redriven_run(tmp_path: Path) -> None:
         assert [row["run_id"] for row in op.rows("dead", "list")] == [run_id]
 
 
-def test_a_fire_time_that_came_before_a_kill_has_come(tmp_path: Path) -> None:
+def test_a_new_daemon_knows_the_fire_times_before_a_kill(tmp_path: Path) -> None:
     table = f"CRON_NAME=long CRON_RETRIES=9 @every 5s {held(tmp_path)}; exit 3\n"
     with operating(tmp_path, table) as op:
         first = op.daemon.wait_for("attempt_started", job="long")["run_id"]

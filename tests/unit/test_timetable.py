@@ -1,4 +1,4 @@
-"""The timetable under a simulated clock: late wake-ups, steps, restarts, tables that change."""
+"""The timetable with a simulated clock: late wake-ups, steps, restarts, changes of tables."""
 
 import datetime
 import json
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
-from pycron.engine.timetable import LATE, LONGEST_STEP, Cursor, Timetable, starting_cursor
+from pycron.engine.cursor import LATE, LONGEST_STEP, Cursor, starting_cursor
+from pycron.engine.timetable import Timetable
 from pycron.model.job import Job, Source
 from pycron.schedule.fire_times import fire_times
 from pycron.schedule.zone import UTC, Zone
@@ -34,7 +35,7 @@ def table(*lines: str, name: str = "alice") -> Table:
 
 
 class Sim:
-    """A timetable and its two clocks. What was due shows as `HH:MM command`, a later turn as #2."""
+    """A timetable and its two clocks. A due Job is shown as `HH:MM command`; #2: second turn."""
 
     def __init__(self, start: str, *lines: str, cursor: Cursor | None = None) -> None:
         self.now = utc(start)
@@ -42,12 +43,12 @@ class Sim:
         self.timetable.put(table(*lines))
 
     def wait(self, seconds: int) -> list[str]:
-        """Sleep, then look at the clock."""
+        """Sleep for some seconds, then ask what is due."""
         self.now += seconds
         return self.look(seconds)
 
     def step(self, seconds: int, awake: int = 0) -> list[str]:
-        """Somebody sets the clock; the daemon looks at it after `awake` seconds."""
+        """Step the clock by `seconds`, wait for `awake` seconds, then ask what is due."""
         self.now += seconds + awake
         return self.look(awake)
 
@@ -84,7 +85,7 @@ def test_on_time() -> None:
     assert sim.wait(60) == []
 
 
-def test_the_minute_in_which_it_starts_is_over() -> None:
+def test_nothing_is_due_in_the_minute_of_the_start() -> None:
     assert Sim("2026-06-10T12:00:00", *BOTH).wait(59) == []
 
 
@@ -95,7 +96,7 @@ def test_a_late_wakeup_loses_nothing(late: int) -> None:
     assert sim.wait(late) == both(*minutes)
 
 
-def test_what_is_due_comes_in_the_order_of_time_table_and_line() -> None:
+def test_due_jobs_are_in_the_order_of_time_table_and_line() -> None:
     sim = Sim("2026-06-10T12:00:00", "* * * * * b", "1 12 * * * a", "2 12 * * * c")
     sim.timetable.put(table("* * * * * first", name="aaron"))
     assert sim.wait(125) == [
@@ -133,14 +134,16 @@ def test_after_a_step_wildcard_jobs_run_for_the_minute_that_has_come() -> None:
 @pytest.mark.parametrize(
     ("awake", "due"), [(10, []), (29, []), (30, ["13:04 wild"]), (45, ["13:04 wild"])]
 )
-def test_a_step_into_a_minute_does_not_run_its_beginning(awake: int, due: list[str]) -> None:
-    """Unless the clock was there: it stepped to 13:03:xx and came to 13:04:00 by itself."""
+def test_a_step_into_the_middle_of_a_minute_does_not_run_that_minute(
+    awake: int, due: list[str]
+) -> None:
+    """Except when the clock was stepped to 13:03:xx and then passed 13:04:00 itself."""
     sim = Sim("2026-06-10T12:00:00", "* * * * * wild")
     sim.now = utc("2026-06-10T13:04:30") - awake
     assert sim.wait(awake) == due
 
 
-def test_three_hours_forward_are_made_up_for_and_no_more() -> None:
+def test_fixed_jobs_are_made_up_for_after_a_step_of_up_to_three_hours() -> None:
     lines = ("0 13 * * * a", "* * * * * wild")
     assert Sim("2026-06-10T12:00:00", *lines).step(LONGEST_STEP) == ["13:00 a", "15:00 wild"]
     assert Sim("2026-06-10T12:00:00", *lines).step(LONGEST_STEP + 1) == []
@@ -161,8 +164,8 @@ def test_a_clock_set_back_by_seconds_runs_nothing_twice(seconds: int) -> None:
     assert sim.wait(60) == both("12:02")
 
 
-def test_set_back_by_half_an_hour() -> None:
-    """Fixed Jobs wait until the clock has caught up; wildcard Jobs follow it, on a second turn."""
+def test_a_step_back_by_half_an_hour() -> None:
+    """Fixed Jobs wait until the clock has caught up; wildcard Jobs follow it, second turn."""
     sim = Sim("2026-06-10T12:37:00", "*/5 * * * * wild", "15,40,45 12 * * * fixed")
     assert sim.wait(3 * MINUTE) == ["12:40 wild", "12:40 fixed"]
     assert sim.step(-30 * MINUTE) == ["12:10 wild #2"]
@@ -190,7 +193,7 @@ def test_a_large_step_back_is_a_new_start() -> None:
     assert sim.wait(60) == ["09:01 wild #2", "09:01 fixed #2"]
 
 
-def test_back_and_forth() -> None:
+def test_a_step_back_and_forth() -> None:
     sim = Sim("2026-06-10T12:00:00", "5 12 * * * fixed", "5 * * * * wild")
     assert sim.wait(5 * MINUTE) == ["12:05 fixed", "12:05 wild"]
     assert sim.step(-HOUR) == ["11:05 wild #2"]
@@ -247,7 +250,7 @@ def test_a_step_back_over_a_fold() -> None:
 # ---- tables
 
 
-def test_a_table_that_comes_does_not_run_what_is_over() -> None:
+def test_a_new_table_does_not_run_past_fire_times() -> None:
     sim = Sim("2026-06-10T12:00:00", "* * * * * old")
     sim.wait(60)
     sim.timetable.put(table("* * * * * new", "1 12 * * * fixed", name="bob"))
@@ -255,7 +258,7 @@ def test_a_table_that_comes_does_not_run_what_is_over() -> None:
     assert sim.wait(30) == ["12:02 old", "12:02 new"]
 
 
-def test_a_table_takes_the_place_of_the_one_of_its_name() -> None:
+def test_a_table_replaces_the_one_of_its_name() -> None:
     sim = Sim("2026-06-10T12:00:00", "* * * * * old", "@reboot boot")
     sim.timetable.put(table("* * * * * new", "5 * * * * more"))
     assert [job.command for job in sim.timetable.jobs()] == ["new", "more"]
@@ -263,7 +266,7 @@ def test_a_table_takes_the_place_of_the_one_of_its_name() -> None:
     assert sim.wait(60) == ["12:01 new"]
 
 
-def test_a_table_read_again_loses_nothing_and_repeats_nothing() -> None:
+def test_reading_a_table_again_loses_nothing_and_repeats_nothing() -> None:
     sim = Sim("2026-06-10T12:00:00", *BOTH)
     shown = []
     for second in range(1, 300):
@@ -273,7 +276,7 @@ def test_a_table_read_again_loses_nothing_and_repeats_nothing() -> None:
     assert shown == both("12:01", "12:02", "12:03", "12:04")
 
 
-def test_a_dropped_table_is_due_no_more() -> None:
+def test_the_jobs_of_a_dropped_table_are_not_due() -> None:
     sim = Sim("2026-06-10T12:00:00", "* * * * * a", "@reboot boot")
     sim.timetable.put(table("* * * * * b", name="bob"))
     sim.timetable.drop("alice")
@@ -285,7 +288,7 @@ def test_a_dropped_table_is_due_no_more() -> None:
     assert sim.wait(60) == []
 
 
-def test_a_zone_whose_rules_change_is_asked_anew() -> None:
+def test_new_rules_of_a_zone_change_the_next_fire_times() -> None:
     zones: dict[str | None, Zone] = {None: UTC}
     timetable = Timetable(
         zones.__getitem__, Cursor(utc("2026-06-10T10:30"), utc("2026-06-10T10:30"))
@@ -293,21 +296,20 @@ def test_a_zone_whose_rules_change_is_asked_anew() -> None:
     timetable.put(table("0 12 * * * noon"))
     zones[None] = ZONES["Europe/Berlin"]
     timetable.zones_changed()
-    # 12:00 in Berlin has been; the next one is tomorrow's
+    # 12:00 in Berlin is over; the next one is tomorrow
     assert timetable.next_fire_time() == utc("2026-06-11T10:00")
 
 
-def test_every_and_reboot() -> None:
+def test_intervals_follow_the_clock_and_reboot_jobs_are_never_due() -> None:
     sim = Sim("2026-06-10T12:00:00", "@every 90s a", "@reboot boot")
     assert sim.timetable.next_fire_time() == utc("2026-06-10T12:01:30")
     assert sim.wait(300) == ["12:01:30 a", "12:03 a", "12:04:30 a"]
     assert [job.command for job in sim.timetable.reboot_jobs()] == ["boot"]
-    # An interval follows the clock
     assert sim.step(HOUR) == []
     assert sim.wait(90) == ["13:06 a"]
 
 
-def test_nothing_is_due_ever() -> None:
+def test_without_a_schedule_there_is_no_next_fire_time() -> None:
     assert Sim("2026-06-10T12:00:00", "@reboot x").timetable.next_fire_time() is None
 
 
@@ -321,7 +323,7 @@ NOON = utc("2026-06-10T12:00")
     [
         # No record: from now on
         (None, Cursor(NOON, NOON)),
-        # Soon: where the last one stopped
+        # Soon after the last one stopped: continue from there
         (Cursor(NOON, NOON), Cursor(NOON, NOON)),
         (Cursor(NOON - LATE, NOON - LATE), Cursor(NOON - LATE, NOON - LATE)),
         # Later: from now on
@@ -332,15 +334,15 @@ NOON = utc("2026-06-10T12:00")
             Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,)),
             Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,)),
         ),
-        # The clock was set back meanwhile: fixed Jobs wait, what comes again is a further turn
+        # The clock was set back meanwhile: fixed Jobs wait, repeated fire times have another turn
         (Cursor(NOON + HOUR, NOON + HOUR), Cursor(NOON + HOUR, NOON, (NOON + HOUR,))),
-        # By so much that it is a new start
+        # The clock was set back so far that this is a new start
         (Cursor(NOON + 4 * HOUR, NOON + 4 * HOUR), Cursor(NOON, NOON, (NOON + 4 * HOUR,))),
-        # By seconds only, as time synchronisation does: nobody would notice
+        # The clock was set back by seconds, as time synchronisation does it: no step
         (Cursor(NOON + 20, NOON + 20), Cursor(NOON + 20, NOON + 20)),
     ],
 )
-def test_where_a_new_daemon_begins(record: Cursor | None, cursor: Cursor) -> None:
+def test_the_starting_cursor(record: Cursor | None, cursor: Cursor) -> None:
     assert starting_cursor(record, NOON) == cursor
 
 
@@ -354,7 +356,9 @@ def test_where_a_new_daemon_begins(record: Cursor | None, cursor: Cursor) -> Non
         (3 * HOUR, []),
     ],
 )
-def test_a_restart(down: int, due: list[str]) -> None:
+def test_a_restart_continues_within_five_minutes_and_starts_anew_after_that(
+    down: int, due: list[str]
+) -> None:
     before = Sim("2026-06-10T12:00:30", *BOTH)
     assert before.wait(30) == both("12:01")
     cursor = starting_cursor(before.timetable.cursor, before.now + down)
@@ -385,7 +389,7 @@ def test_turns_are_counted_on_after_a_restart() -> None:
     assert after.wait(60) == ["12:02 wild"]
 
 
-# ---- recorded: what Debian's cron did when its clock was set at 12:03:20
+# ---- recorded firings: what Debian's cron did when its clock was set at 12:03:20
 
 RECORDED = Path(os.environ.get("PYCRON_RECORDED", "/nowhere"))
 
@@ -393,7 +397,7 @@ RECORDED = Path(os.environ.get("PYCRON_RECORDED", "/nowhere"))
 @pytest.mark.skipif(
     not RECORDED.is_dir(), reason="PYCRON_RECORDED does not name the folder of recorded firings"
 )
-def test_a_stepped_clock_as_debians_cron_was_seen_to_take_it() -> None:
+def test_a_stepped_clock_has_the_effect_that_was_recorded_of_debians_cron() -> None:
     rows = json.loads((RECORDED / "clock_steps.json").read_text())
     for row in rows:
         seen = Counter(instant[:16] for instant in row["fired_daemon_clock"])
@@ -402,7 +406,7 @@ def test_a_stepped_clock_as_debians_cron_was_seen_to_take_it() -> None:
 
 
 def executed(row: dict[str, str | int]) -> Counter[str]:
-    """The minutes in which a daemon runs the line that wakes at each full one."""
+    """The minutes in which a daemon that wakes up at each full minute runs the line."""
     start, end, jump_at = (utc(str(row[key])[:-1]) for key in ("start", "end", "jump_at"))
     timetable = Timetable(ZONES.__getitem__, Cursor(start, start))
     timetable.put(table(f"{row['line']} x"))
@@ -418,22 +422,22 @@ def executed(row: dict[str, str | int]) -> Counter[str]:
             return runs
         minute = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M")
         runs[minute] += len(timetable.take_due(now, sleep))
-        runs += Counter()  # drops the minutes of nothing
+        runs += Counter()  # removes the minutes with a count of 0
 
 
-def test_a_table_that_is_installed_again_and_again_costs_no_memory() -> None:
-    """The places of its old versions are taken out of the queue, not only passed over."""
+def test_installing_a_table_many_times_takes_no_memory() -> None:
+    """The items of its old versions are removed from the heap, not only skipped."""
     timetable = Timetable(lambda _: UTC, Cursor(0, 0))
     timetable.put(table("* * * * * y", name="bob"))
     again = table("5 5 * * * x")
     for _ in range(5000):
         timetable.put(again)
-    places = len(timetable._fixed._heap)  # nothing but its size shows from outside
-    assert places < 2000
+    items = len(timetable._fixed._heap)  # only its size shows this from outside
+    assert items < 2000
     assert timetable.next_fire_time() == 60
 
 
-# ---- many entries, against their fire times one by one
+# ---- many entries, compared with the fire times of each
 
 SOME = ("* * * * *", "*/7 * * * *", "H * * * *", "~ 3-5 * * *", "0 */2 * * *", "15,45 0-23 * * *",
         "30 2 * * *", "0 0 1,L * *", "@hourly", "@every 97s", "@reboot", "0 0 29 2 *")  # fmt: skip
@@ -441,8 +445,8 @@ SOME = ("* * * * *", "*/7 * * * *", "H * * * *", "~ 3-5 * * *", "0 */2 * * *", "
 
 @given(st.data())
 @settings(deadline=None, max_examples=40)
-def test_what_is_due_is_what_the_schedules_say(data: st.DataObject) -> None:
-    """Through an hour or two around a shift of the clock, with tables that come and go."""
+def test_due_jobs_are_those_that_the_schedules_name(data: st.DataObject) -> None:
+    """For an hour or two around a shift of the clock, while tables are added and dropped."""
     start = data.draw(st.sampled_from([SPRING, AUTUMN, NOON])) - 1800
     timetable = Timetable(ZONES.__getitem__, Cursor(start, start))
     tables: dict[str, Table] = {}
@@ -467,16 +471,16 @@ def test_what_is_due_is_what_the_schedules_say(data: st.DataObject) -> None:
         coming = timetable.peek(until)
         assert {job.id for _, _, job in coming} == {
             job.id for each in tables.values() for job in each.jobs
-            if (job.source.name, job.line) in {place[1:] for place in expected}
+            if (job.source.name, job.line) in {due[1:] for due in expected}
         }  # fmt: skip
-        assert [fire for fire, _, _ in coming][:1] == [place[0] for place in expected][:1]
+        assert [fire for fire, _, _ in coming][:1] == [due[0] for due in expected][:1]
         due = timetable.take_due(until, until - now)
         assert [(fire, job.source.name, job.line) for fire, _, job in due] == expected
         now = until
 
 
-def test_thousands_that_come_again_and_again() -> None:
-    """More than are kept outside the sorted array, in a table of which most have their own time."""
+def test_thousands_of_entries_that_are_due_again_and_again() -> None:
+    """More entries than the heap beside the sorted array holds; most have their own fire time."""
     lines = [f"{n % 60} * * * * hourly" for n in range(3000)]
     lines += [f"{n % 60} {n // 60 % 24} * * * daily" for n in range(6000)]
     lines += ["* * * * * each"] * 1500
@@ -489,7 +493,7 @@ def test_thousands_that_come_again_and_again() -> None:
         assert due == {"each": 1500, "hourly": 50, "daily": daily}
 
 
-def test_what_comes_next_of_the_wanted_users() -> None:
+def test_the_next_fire_times_of_the_wanted_users() -> None:
     sim = Sim("2026-06-10T12:00:00", "5 12 * * * a", "3 * * * * b", "@daily c")
     sim.timetable.put(table("3 12 * * * first", "1 * * * * not wanted", name="bob"))
     sim.timetable.put(table("3 12 * * * before", name="aaron"))
@@ -506,7 +510,7 @@ def test_what_comes_next_of_the_wanted_users() -> None:
     assert coming(1, "alice") == ["12:05 a"]
 
 
-def test_jobs_of_a_table_that_was_replaced_are_not_remembered() -> None:
+def test_cached_jobs_of_a_replaced_table_are_not_used() -> None:
     sim = Sim("2026-06-10T12:00:00", "* * * * * old")
     assert sim.wait(60) == ["12:01 old"]
     sim.timetable.put(table("* * * * * new"))

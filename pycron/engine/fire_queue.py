@@ -1,0 +1,86 @@
+"""The queue of all tables: one TableQueue for each table, ordered by their next fire times."""
+
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush, merge
+from itertools import count
+
+from pycron.crontab.entries import Entries
+from pycron.engine.table_queue import DueEntry, TableQueue
+from pycron.schedule.zone import END_OF_TIME, Zone
+
+_MOST_DROPPED = 1000  # heap items of dropped tables, in addition to one for each table
+
+
+class FireQueue:
+    """The fixed entries of all tables, or (`wall`) those that follow the wall clock.
+
+    `done`: the UTC second up to which fire times were handed out. When a table is dropped, its heap
+    item stays until it comes up or until there are too many such items.
+    """
+
+    def __init__(self, zone_of: Callable[[str | None], Zone], done: int, *, wall: bool) -> None:
+        self.done = done
+        self._zone_of = zone_of
+        self._wall = wall
+        self._tables: dict[str, TableQueue] = {}
+        self._heap: list[tuple[int, int, TableQueue]] = []  # next fire time, serial number
+        self._serial = count()
+
+    def put(self, entries: Entries) -> None:
+        """Add a table; one of the same name has to be dropped before."""
+        if next(entries.followers(wall=self._wall), None) is not None:
+            queue = TableQueue(entries, self._zone_of, self.done, wall=self._wall)
+            self._tables[queue.table] = queue
+            self._push(queue)
+
+    def drop(self, name: str) -> None:
+        self._tables.pop(name, None)
+        if len(self._heap) > 2 * len(self._tables) + _MOST_DROPPED:
+            self._heap = [item for item in self._heap if not self._is_dropped(item[2])]
+            heapify(self._heap)
+
+    def next_fire_time(self) -> int | None:
+        while self._heap and self._is_dropped(self._heap[0][2]):
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, until: int) -> list[DueEntry]:
+        """Take the fire times after `done` up to `until`, which becomes `done`."""
+        due: list[DueEntry] = []
+        while self._heap and self._heap[0][0] <= until:
+            _, _, queue = heappop(self._heap)
+            if not self._is_dropped(queue):
+                due += queue.take(until)
+                self._push(queue)
+        self.done = max(self.done, until)
+        return due
+
+    def coming(self, until: int = END_OF_TIME) -> Iterator[DueEntry]:
+        """Each entry's next fire time up to `until`, in order; the queue stays as it is."""
+        for due in merge(*(queue.coming() for queue in self._due_tables(until))):
+            if due[0] > until:
+                return
+            yield due
+
+    def count(self, until: int) -> int:
+        """How many entries have a fire time up to `until` that was not handed out."""
+        return sum(queue.count(until) for queue in self._due_tables(until))
+
+    def restart(self, done: int) -> None:
+        """Hand out the fire times after `done`, whatever was handed out before."""
+        self.done = done
+        self._heap.clear()
+        for queue in self._tables.values():
+            queue.restart(done)
+            self._push(queue)
+
+    def _due_tables(self, until: int) -> list[TableQueue]:
+        return [q for fire, _, q in self._heap if fire <= until and not self._is_dropped(q)]
+
+    def _is_dropped(self, queue: TableQueue) -> bool:
+        return self._tables.get(queue.table) is not queue
+
+    def _push(self, queue: TableQueue) -> None:
+        fire = queue.next_fire_time()
+        if fire is not None:
+            heappush(self._heap, (fire, next(self._serial), queue))

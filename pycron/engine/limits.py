@@ -1,0 +1,43 @@
+"""The limits on what may run and wait at once, and the load at which nothing starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many Runs may run and wait at once; None is no limit. `pools`: limits by pool name."""
+
+    running: int | None = None
+    user_running: int | None = None
+    waiting: int | None = None
+    user_waiting: int | None = None
+    starts_per_second: int | None = None
+    pools: Mapping[str, int] = field(default_factory=dict)
+
+
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class PressureLimits:
+    """When the machine is too busy for another command to start; None is never.
+
+    `load`: that of the last minute. `free_memory`: bytes.
+    """
+
+    load: float | None = None
+    free_memory: int | None = None
+
+
+NO_PRESSURE_LIMITS = PressureLimits()
+
+
+def pressure_reason(limits: PressureLimits, load: float, free_memory: int) -> str | None:
+    """Why no command may start on a machine with this load and free memory; None if it may."""
+    if limits.load is not None and load > limits.load:
+        return f"the load is {load:.1f} (limits.load is {limits.load:g})"
+    if limits.free_memory is not None and free_memory < limits.free_memory:
+        mebibytes = free_memory // 2**20
+        return f"{mebibytes} MiB of memory are free (limits.free_memory is {limits.free_memory})"
+    return None

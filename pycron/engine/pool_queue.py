@@ -1,0 +1,49 @@
+"""The queue of one pool: its waiting Runs by priority and user."""
+
+from collections import Counter
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from pycron.model.run import RunKey
+
+Item = tuple[float, int, RunKey]  # when the Run was due, a serial number, the Run
+Rank = tuple[int, int, float, int]  # minus the priority, the user's last turn, due, serial number
+
+
+class PoolQueue:
+    """The Runs that wait for one pool, or all those without a pool.
+
+    The item of a Run that was withdrawn stays until it comes to the front. `is_current`: whether an
+    item still stands for a waiting Run.
+    """
+
+    def __init__(self, is_current: Callable[[Item], bool]) -> None:
+        self._is_current = is_current
+        self._users_by_level: dict[int, dict[str, list[Item]]] = {}  # a level: minus the priority
+
+    def push(self, priority: int, user: str, item: Item) -> None:
+        heappush(self._users_by_level.setdefault(-priority, {}).setdefault(user, []), item)
+
+    def first(
+        self, has_room: Callable[[str], bool], last_turn: Counter[str]
+    ) -> tuple[Rank, RunKey] | None:
+        """The next Run to admit, of the users whose limit has room; None if there is none."""
+        for level in sorted(self._users_by_level):
+            self._remove_stale(level)
+            users = self._users_by_level.get(level, {})
+            ready = [(last_turn[user], *heap[0]) for user, heap in users.items() if has_room(user)]
+            if ready:
+                turn, due, serial, run = min(ready)
+                return (level, turn, due, serial), run
+        return None
+
+    def _remove_stale(self, level: int) -> None:
+        """Remove items at the front that are not current, and users and levels without items."""
+        users = self._users_by_level[level]
+        for user, heap in list(users.items()):
+            while heap and not self._is_current(heap[0]):
+                heappop(heap)
+            if not heap:
+                del users[user]
+        if not users:
+            del self._users_by_level[level]

@@ -1,0 +1,37 @@
+"""The start rate: limits.starts_per_second, as a token bucket."""
+
+import math
+
+_SHORTEST_WAIT = 0.001  # seconds, so that rounding cannot make the caller spin
+
+
+class StartRate:
+    """At most `per_second` starts at one moment, and `per_second` a second after that.
+
+    None is no limit. `steady`: seconds of a clock that cannot be set.
+    """
+
+    def __init__(self, per_second: int | None) -> None:
+        self._per_second = per_second
+        self._tokens = float(per_second or 0)
+        self._refilled: float | None = None
+
+    def allows(self, steady: float) -> bool:
+        """Whether one more start is allowed now."""
+        rate = self._per_second
+        if rate is None:
+            return True
+        passed = max(0.0, steady - self._refilled) if self._refilled is not None else 0.0
+        self._tokens = min(float(rate), self._tokens + passed * rate)
+        self._refilled = steady
+        return self._tokens >= 1
+
+    def count_start(self) -> None:
+        self._tokens -= 1
+
+    def wait(self) -> float:
+        """Seconds from the last look until the next start is allowed; infinity without a wait."""
+        rate = self._per_second
+        if not rate or self._tokens >= 1:
+            return math.inf
+        return max(_SHORTEST_WAIT, (1 - self._tokens) / rate)

@@ -1,0 +1,125 @@
+"""The queue of one table: its entries, ordered by their next fire times.
+
+The queue has one integer for each entry. A Job is made of an entry only when the entry is due. So a
+million entries cost 8 MB here (bench/schedules.py).
+"""
+
+from array import array
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heappop, heappush, merge
+from operator import neg
+
+from pycron.crontab.entries import MOST_ENTRIES, Entries
+from pycron.schedule.expressions import Packed
+from pycron.schedule.fire_times import next_fire
+from pycron.schedule.zone import Zone
+
+# A fire time (UTC second), the name of a table and the index of an entry. Such tuples sort by
+# time, table and line.
+DueEntry = tuple[int, str, int]
+
+# The next fire time by schedule, zone and the instant after which it comes.
+_NextFires = dict[tuple[Packed, str | None, int], int | None]
+
+# An item is a fire time with the index of its entry in the low bits: items sort by fire time.
+_INDEX = MOST_ENTRIES - 1
+_INDEX_BITS = _INDEX.bit_length()
+_MOST_RECENT = 1000  # items in the heap, in addition to an eighth of those in the array
+_MOST_SHARED = 4096  # results in a _NextFires at once
+
+
+class TableQueue:
+    """The fixed entries of one table, or (`wall`) those that follow the wall clock.
+
+    Most items are in a sorted array of eight bytes each, the next one last. When an entry was due,
+    its next item goes into a small heap. When the heap is full, both are sorted into a new array.
+    """
+
+    def __init__(
+        self, entries: Entries, zone_of: Callable[[str | None], Zone], after: int, *, wall: bool
+    ) -> None:
+        self.table = entries.source.name
+        self._entries = entries
+        self._zone_of = zone_of
+        self._wall = wall
+        self._sorted = array("q")
+        self._recent: list[int] = []
+        self.restart(after)
+
+    def restart(self, after: int) -> None:
+        """Continue with the fire times after this UTC second."""
+        self._recent = []
+        self._sorted = _sorted_last_first(self._items_after(after))
+
+    def next_fire_time(self) -> int | None:
+        items = [*self._sorted[-1:], *self._recent[:1]]
+        return min(items) >> _INDEX_BITS if items else None
+
+    def take(self, until: int) -> Iterator[DueEntry]:
+        """Take the fire times up to `until`, in no certain order."""
+        coming = []
+        shared: _NextFires = {}
+        for item in self._pop(until):
+            fire: int | None = item >> _INDEX_BITS
+            index = item & _INDEX
+            while fire is not None and fire <= until:
+                yield fire, self.table, index
+                fire = self._fire_after(index, fire, shared)
+            if fire is not None:
+                coming.append(_item(fire, index))
+        self._put_back(coming)
+
+    def count(self, until: int) -> int:
+        """How many entries have a fire time up to `until`."""
+        end = _item(until + 1, 0)
+        in_array = len(self._sorted) - bisect(self._sorted, -end, key=neg)
+        return in_array + sum(item < end for item in self._recent)
+
+    def coming(self) -> Iterator[DueEntry]:
+        """The next fire time of each entry, in order; the queue stays as it is."""
+        for item in merge(reversed(self._sorted), sorted(self._recent)):
+            yield item >> _INDEX_BITS, self.table, item & _INDEX
+
+    def _items_after(self, after: int) -> Iterator[int]:
+        shared: _NextFires = {}
+        for index in self._entries.followers(wall=self._wall):
+            fire = self._fire_after(index, after, shared)
+            if fire is not None:
+                yield _item(fire, index)
+
+    def _fire_after(self, index: int, after: int, shared: _NextFires) -> int | None:
+        """The first fire time of an entry after an instant; found once for equal schedules."""
+        packed, zone = self._entries.packed(index), self._entries.context(index).settings.zone
+        key = packed, zone, after
+        if key not in shared or not any(packed):
+            if len(shared) > _MOST_SHARED:
+                shared.clear()
+            shared[key] = next_fire(self._entries.times(index), self._zone_of(zone), after)
+        return shared[key]
+
+    def _pop(self, until: int) -> list[int]:
+        """Remove the items up to `until`."""
+        end = _item(until + 1, 0)
+        items = []
+        while self._sorted and self._sorted[-1] < end:
+            items.append(self._sorted.pop())
+        while self._recent and self._recent[0] < end:
+            items.append(heappop(self._recent))
+        return items
+
+    def _put_back(self, items: list[int]) -> None:
+        if len(self._recent) + len(items) > _MOST_RECENT + len(self._sorted) // 8:
+            self._sorted = _sorted_last_first([*self._sorted, *self._recent, *items])
+            self._recent = []
+            return
+        for item in items:
+            heappush(self._recent, item)
+
+
+def _item(fire: int, index: int) -> int:
+    return fire << _INDEX_BITS | index
+
+
+def _sorted_last_first(items: Iterable[int]) -> "array[int]":
+    return array("q", sorted(items, reverse=True))
