@@ -30,7 +30,7 @@ from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now, Pressure, StopStarting, Tick, ZonesChanged
 from pycron.engine.log_events import Event
 from pycron.engine.runs import HEAD
-from pycron.executor.commands import Commands
+from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
 from pycron.protocol.framing import Message
 from pycron.storage.housekeeping import Housekeeping
@@ -94,35 +94,33 @@ class Daemon:
         self._kill_at: float | None = None
         self._next_look = 0.0
         self._next_tidying = math.inf
-        self._commands = Commands(
+        self._runner = RunnerLink(setup.paths, self._selector, self._log)
+        self._executor = RunnerExecutor(
             self._engine,
             self._store,
-            self._accounts,
-            setup.account,
-            setup.paths,
-            setup.config,
-            shown=setup.mode is Mode.FOREGROUND,
-            send=self._send,
-            feed=self._feed,
-            act=self._act,
+            self._runner,
+            ExecutorOptions(
+                self._accounts,
+                setup.account,
+                setup.paths.output,
+                setup.config.output_bytes,
+                setup.config.processes,
+                shown=setup.mode is Mode.FOREGROUND,
+            ),
+            self._feed,
+            self._act,
         )
         self._recovery = Recovery(
             self._engine,
             self._store,
-            self._commands,
+            self._executor,
             setup.paths.booted,
             self._feed,
             self._began,
             always_boots=setup.mode is Mode.FOREGROUND,
         )
-        self._runner = RunnerLink(
-            setup.paths, self._selector, self._commands.met, self._commands.heard, self._log
-        )
         self._recorder = Recorder(
-            self._store,
-            lambda ended: self._runner.acknowledge([str(attempt) for attempt in ended]),
-            self._recovery.resume_late,
-            self._log,
+            self._store, self._runner.acknowledge, self._recovery.resume_late, self._log
         )
         self._housekeeping = Housekeeping(
             self._store,
@@ -193,9 +191,6 @@ class Daemon:
     def _act(self, actions: list[Action]) -> None:
         self._actions += actions
 
-    def _send(self, messages: list[Message]) -> None:
-        self._runner.send(messages)
-
     def _next_wakeup(self) -> float:
         """When the engine has something to do."""
         wakeup = self._engine.next_wakeup()
@@ -255,7 +250,7 @@ class Daemon:
         """What nobody tells us of, and a fire time may depend on."""
         self._watch.renew()
         self._tables.rescan()
-        self._commands.settle()
+        self._executor.settle()
 
     def _tidy(self) -> None:
         """What nobody waits for."""
@@ -302,18 +297,18 @@ class Daemon:
             self._recorder.write(records)
             if self._recorder.behind:
                 self._recovery.remember_boot(records)
-            self._commands.order([action for action in rest if isinstance(action, RunnerAction)])
+            self._executor.perform([action for action in rest if isinstance(action, RunnerAction)])
             for action in rest:
                 if isinstance(action, Log):
                     self._log(action)
-        self._recorder.acknowledge(self._commands.take_ended())
+        self._recorder.acknowledge(self._executor.take_ended())
 
     def _order_first(self, orders: list[RunnerAction]) -> None:
         """What is on record already: the word for what is held, which then has its moment."""
         times = [order.until for order in orders if isinstance(order, Go)]
         if times and not self._runner.waits_itself:
             time.sleep(_left_until(times[0]))
-        self._commands.order(orders)
+        self._executor.perform(orders)
         if times:
             time.sleep(_left_until(times[0]) + _GIVING_WAY)
 
@@ -362,7 +357,7 @@ class Daemon:
             self._signal_all(signal.SIGKILL)
 
     def _signal_all(self, number: signal.Signals) -> None:
-        running = [str(running.attempt) for running in self._engine.running]
+        running = [running.attempt for running in self._engine.running]
         if running:
             fields = {"signal": number.name, "running": len(running)}
             self._log(Log(Event.COMMANDS_SIGNALLED, fields))

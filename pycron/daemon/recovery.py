@@ -9,7 +9,7 @@ from pycron.engine.actions import Action, Record, RecordBoot
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, InputEvent, PauseBegan, Resumed
 from pycron.engine.failure_hook import failure_hook, failure_hook_id
-from pycron.executor.commands import Commands
+from pycron.executor.executor import RunnerExecutor
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job
 from pycron.model.run import RunKey
@@ -28,7 +28,7 @@ class Recovery:
         self,
         engine: Engine,
         store: RecordedState,
-        commands: Commands,
+        executor: RunnerExecutor,
         booted: Path,
         feed: Callable[[InputEvent], list[Action]],
         began: float,
@@ -37,7 +37,7 @@ class Recovery:
     ) -> None:
         self._engine = engine
         self._store = store
-        self._commands = commands
+        self._executor = executor
         self._booted = booted
         self._feed = feed
         self._always_boots = always_boots
@@ -60,13 +60,13 @@ class Recovery:
             for left in self._store.unfinished()
             if left.attempt.run.fire_time <= self._began
         ])  # fmt: skip
-        self._commands.meet_late()
+        self._executor.compare_late()
 
     def _resume(self, all_left: list[UnfinishedRun]) -> None:
         jobs = self._engine.jobs().find({left.job.id for left in all_left})
         hooks = self._hooks({left.job.id for left in all_left} - jobs.keys())
+        self._executor.note_unfinished(left.attempt.run for left in all_left)
         for left in all_left:
-            self._commands.left_behind.add(left.attempt.run)
             job = jobs.get(left.job.id)
             if job is None and left.job.id in hooks:
                 job = self._hook_again(hooks[left.job.id], left.attempt.run)

@@ -1,54 +1,76 @@
-"""The daemon's end of the wire to the runner: find it, start it, speak with it."""
+"""The daemon's end of the connection to the runner."""
 
+import contextlib
 import selectors
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from pycron.protocol.framing import CHUNK, PROTOCOL, Decoder, Message, encode
+from pycron.protocol.framing import CHUNK, Decoder, Message, encode
+from pycron.protocol.outbox import Outbox
+from pycron.protocol.runner_messages import (
+    PROTOCOL,
+    AttemptMessage,
+    RunnerHello,
+    RunnerMessage,
+    runner_hello,
+    runner_message,
+)
+from pycron.system import unix_sockets
 
-_PATIENCE = 60.0  # seconds for the first word of a runner that may be busy
+_PATIENCE = 60.0  # seconds for the hello of a runner that may be busy
 _LARGEST_MESSAGE = 256 * 2**20
-_DEFAULT_PATH = "/usr/bin:/bin"  # Debian's cron
 
 
 class RunnerGone(Exception):
-    """The runner has closed the connection."""
+    """The connection to the runner has ended."""
 
 
 class RunnerSilent(Exception):
-    """There is a runner, and it does not answer: its commands are not to be given up for lost."""
+    """There is a runner, and it does not answer, or not as a runner does.
+
+    Its commands still run, so they are not given up as lost.
+    """
 
 
 class RunnerClient:
-    """One connection.
-
-    `instance` names the runner process, `cgroup` is the part of the tree of cgroups that it has for
-    its Attempts, and `known` are those that it began with.
-    """
+    """One connection to a runner; `hello` is what the runner said first."""
 
     def __init__(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
         """Say hello and wait for the answer. Raises RunnerGone or RunnerSilent."""
         self._connection = connection
         self._selector = selector
         self._decoder = Decoder(_LARGEST_MESSAGE)
-        self._outgoing = bytearray()
+        self._outbox = Outbox(connection, self._wait_to_send)
         self._incoming: list[Message] = []
         try:
             connection.sendall(encode([{"type": "hello", "protocol": PROTOCOL}]))
-            hello = self._first_word()
+            self.hello: RunnerHello = runner_hello(self._first_message())
         except TimeoutError as error:
             connection.close()
             raise RunnerSilent(_silence()) from error
         except OSError as error:
             connection.close()
             raise RunnerGone(str(error)) from error
+        except ValueError as error:
+            connection.close()
+            raise RunnerSilent(str(error)) from error
         connection.setblocking(False)
-        self.instance: str = hello["instance"]
-        self.protocol: int = hello["protocol"]
-        self.cgroup: str | None = hello["cgroup"]
-        self.known: list[Message] = hello["attempts"]
 
-    def _first_word(self) -> Message:
+    @property
+    def instance(self) -> str:
+        """The name of the runner process."""
+        return self.hello["instance"]
+
+    @property
+    def protocol(self) -> int:
+        return self.hello["protocol"]
+
+    @property
+    def known(self) -> list[AttemptMessage]:
+        """The Attempts that the runner knew when it said hello."""
+        return self.hello["attempts"]
+
+    def _first_message(self) -> Message:
         while not self._incoming:
             data = self._connection.recv(CHUNK)
             if not data:
@@ -62,39 +84,55 @@ class RunnerClient:
     def close(self) -> None:
         self._connection.close()
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Iterable[Mapping[str, object]]) -> None:
         """Send, now or as soon as the runner takes it."""
-        self._outgoing += encode(messages)
+        self._outbox.put(encode(messages))
         self.flush()
 
     def flush(self) -> None:
-        try:
-            while self._outgoing:
-                del self._outgoing[: self._connection.send(self._outgoing)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._outgoing.clear()  # receive() will see the end
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0)
-        key = self._selector.get_map().get(self)
-        if key is not None and key.events != wanted:
-            self._selector.modify(self, wanted, key.data)
+        with contextlib.suppress(OSError):  # receive() reports the end of the connection
+            self._outbox.send()
 
-    def receive(self) -> list[Message]:
-        """What has come. Raises RunnerGone at the end."""
+    def _wait_to_send(self, wait: bool) -> None:
+        key = self._selector.get_map().get(self)
+        if key is not None:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wait else 0)
+            self._selector.modify(self, events, key.data)
+
+    def receive(self) -> list[RunnerMessage]:
+        """The messages that have come, checked.
+
+        Raises RunnerGone at the end of the connection, and if a message is wrong. A new connection
+        begins with all that the runner knows, so nothing is lost.
+        """
         messages, self._incoming = self._incoming, []
         try:
-            while True:
-                data = self._connection.recv(CHUNK)
-                if not data:
-                    if messages:
-                        return messages  # the end will be seen next time
-                    raise RunnerGone("it closed the connection")
+            while data := self._connection.recv(CHUNK):
                 messages += self._decoder.feed(data)
+            if not messages:
+                raise RunnerGone("it closed the connection")
         except BlockingIOError:
-            return messages
-        except ConnectionError as error:
+            pass
+        except (ConnectionError, ValueError) as error:
             raise RunnerGone(str(error)) from error
+        return _checked(messages)  # after an end, the next call raises RunnerGone
+
+
+def connect(path: str, selector: selectors.BaseSelector) -> RunnerClient:
+    """Connect to the runner's socket. Raises RunnerGone, RunnerSilent or OSError."""
+    try:
+        connection = unix_sockets.connect(path, _PATIENCE)
+    except BlockingIOError as error:  # other connections have waited there for all of this time
+        raise RunnerSilent(_silence()) from error
+    return RunnerClient(connection, selector)
+
+
+def _checked(messages: list[Message]) -> list[RunnerMessage]:
+    try:
+        checked = [runner_message(message) for message in messages]
+    except ValueError as error:
+        raise RunnerGone(str(error)) from error
+    return [message for message in checked if message is not None]
 
 
 def _silence() -> str:

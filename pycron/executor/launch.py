@@ -1,4 +1,4 @@
-"""Finds the runner that is there, or starts one."""
+"""Finds a runner that runs already, or starts one."""
 
 import ctypes
 import os
@@ -9,33 +9,22 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from pycron.executor.connection import (
-    _DEFAULT_PATH,
-    _PATIENCE,
-    RunnerClient,
-    RunnerGone,
-    RunnerSilent,
-    _silence,
-)
+from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent, connect
+from pycron.executor.messages import DEFAULT_PATH
 from pycron.system import unix_sockets
 from pycron.system.cgroup import SCOPE
 from pycron.system.paths import Paths
 
 _PR_SET_CHILD_SUBREAPER = 36
-
-
 _CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"
 
 
 def find_runner(paths: Paths, selector: selectors.BaseSelector) -> RunnerClient | None:
-    """The runner that is there already; None when there is none. Raises RunnerSilent."""
+    """A connection to the runner that runs already; None if there is none. Raises RunnerSilent."""
     try:
-        connection = unix_sockets.connect(str(paths.runner_socket), _PATIENCE)
-        return RunnerClient(connection, selector)
+        return connect(str(paths.runner_socket), selector)
     except (FileNotFoundError, ConnectionRefusedError, RunnerGone):
         return None
-    except BlockingIOError as error:  # others wait there already
-        raise RunnerSilent(_silence()) from error
     except OSError as error:  # no descriptor to be had
         raise RunnerSilent(str(error)) from error
 
@@ -43,9 +32,10 @@ def find_runner(paths: Paths, selector: selectors.BaseSelector) -> RunnerClient 
 def start_runner(
     paths: Paths, selector: selectors.BaseSelector
 ) -> tuple[RunnerClient, "subprocess.Popen[bytes]", str | None]:
-    """Start a runner and meet it; why it is in no scope, where it was to be in one.
+    """Start a runner and connect to it.
 
-    Raises RunnerGone, RunnerSilent or OSError.
+    The text says why the runner is in no scope of systemd, if it should be in one. Raises
+    RunnerGone, RunnerSilent or OSError.
     """
     scope = _scope()
     if scope:
@@ -64,7 +54,7 @@ def _start(
     with unix_sockets.listen(path, 0o600, backlog=4) as listener:
         process = _launch(listener.fileno(), paths.runner_log, prefix)
     try:
-        return RunnerClient(unix_sockets.connect(path, _PATIENCE), selector), process
+        return connect(path, selector), process
     except (OSError, RunnerGone):
         process.kill()
         process.wait()
@@ -72,11 +62,11 @@ def _start(
 
 
 def _scope() -> list[str]:
-    """What starts a program in a scope of its own, below which it may make cgroups.
+    """The command line that starts a program in its own scope, in which it may make cgroups.
 
-    Empty where this process is no service of systemd's: then somebody else has the say in where it
-    runs. Commands are limited one by one: what they have together is nobody's concern, and one that
-    runs out of memory is not the end of all (which it would be since systemd 253).
+    Empty if this process is not a service of systemd: then it may not choose its cgroup. The scope
+    has no limit of its own, because each command has one, and a command that runs out of memory
+    does not end the whole scope (by default it would, since systemd 253).
     """
     if not _is_service() or not os.path.exists(_CGROUP2):
         return []
@@ -96,7 +86,7 @@ def _scope() -> list[str]:
 
 
 def _is_service() -> bool:
-    """Of the system's manager, for root; else of the user's own, which has to be there."""
+    """Whether this process is a service: of the system's manager for root, else of the user's."""
     manager = "/run/systemd/system"
     if os.geteuid() != 0:
         manager = f"{os.environ.get('XDG_RUNTIME_DIR')}/systemd/private"
@@ -104,23 +94,24 @@ def _is_service() -> bool:
 
 
 def _systemd_version(program: str) -> int:
-    """Such as 252; 0 where it doesn't say."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    words = said.stdout.split()
+    """A number such as 252; 0 if the program does not print one."""
+    printed = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    words = printed.stdout.split()
     return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 
 
 def _launch(listener: int, log: Path, prefix: list[str]) -> "subprocess.Popen[bytes]":
-    """A session of its own, so that no terminal takes it down; nothing inherited but the socket.
+    """Start the runner in a session of its own, so that no terminal can end it.
 
-    Without `site` it is 4 MB smaller, and every fork is that much cheaper.
+    It inherits nothing but the socket. Without `site` it is 4 MB smaller, which makes every fork
+    cheaper.
     """
     root = str(Path(__file__).resolve().parents[2])
     arguments = ["-S", "-s", "-P", "-m", "pycron.runner", str(listener)]
-    environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": _DEFAULT_PATH}
-    handed_on = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
-    handed_on += [name for name in ("TZ", "XDG_RUNTIME_DIR") if name in os.environ]
-    environment |= {name: os.environ[name] for name in handed_on}
+    environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": DEFAULT_PATH}
+    inherited = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
+    inherited += [name for name in ("TZ", "XDG_RUNTIME_DIR") if name in os.environ]
+    environment |= {name: os.environ[name] for name in inherited}
     with _appending(log) as messages:
         return subprocess.Popen(
             [*prefix, sys.executable, *arguments],
@@ -136,16 +127,16 @@ def _launch(listener: int, log: Path, prefix: list[str]) -> "subprocess.Popen[by
 
 
 def _become_subreaper() -> None:
-    """Who loses their parent, below the runner, gets the runner: prctl(2).
+    """Make the runner the parent of all its descendants that lose their parent: prctl(2).
 
-    It lasts across exec. To do it by itself the runner would need ctypes, and have half a megabyte
-    more to copy at each fork.
+    The attribute is kept across exec. The runner does not set it itself, because it would need
+    ctypes: half a megabyte more to copy at each fork.
     """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _appending(log: Path) -> BinaryIO:
-    """A log that can't be written to keeps no command from being started."""
+    """The log, opened for writing; /dev/null if it cannot be, so that commands still start."""
     try:
         return log.open("ab")
     except OSError:

@@ -1,32 +1,43 @@
-"""The daemon's hold on its runner: finds or starts it, and does so again when it is gone."""
+"""The daemon's link to the runner: finds or starts it, and does so again when it has gone."""
 
 import selectors
 import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent
 from pycron.executor.launch import find_runner, start_runner
-from pycron.protocol.framing import Message
+from pycron.model.run import AttemptKey
+from pycron.protocol.runner_messages import DaemonMessage, RunnerHello, RunnerMessage
 from pycron.system.paths import Paths
 
 
 class NoRunner(Exception):
-    """The runner can't be started: why."""
+    """There is no runner that can be used; the message says why."""
+
+
+class RunnerListener(Protocol):
+    """Takes what the runner says."""
+
+    def met(self, hello: RunnerHello) -> None:
+        """A runner was found or started."""
+
+    def heard(self, message: RunnerMessage) -> None:
+        """The runner has sent a message."""
 
 
 @dataclass(slots=True)
 class RunnerLink:
-    """One runner at a time. `met` is called with what a runner knows, `heard` with what it says."""
+    """The one place that knows the connection to the runner. One runner at a time."""
 
     paths: Paths
     selector: selectors.BaseSelector
-    met: Callable[[str, list[Message]], None]
-    heard: Callable[[Message], None]
     log: Callable[[Log], None]
+    _listener: RunnerListener | None = None
     _client: RunnerClient | None = None
     _process: "subprocess.Popen[bytes] | None" = None
 
@@ -36,25 +47,34 @@ class RunnerLink:
 
     @property
     def waits_itself(self) -> bool:
-        """Whether a word ahead of its time is kept for then, where older ones begin at once."""
+        """Whether the runner waits until the second of a go message that comes before it.
+
+        A runner of protocol 1 begins at once.
+        """
         return self._client is not None and self._client.protocol >= 2
 
+    def listen(self, listener: RunnerListener) -> None:
+        """Hand all that the runner says to the listener; called once, before meet()."""
+        self._listener = listener
+
     def meet(self) -> None:
-        """Raises NoRunner."""
+        """Find the runner, or start one, and hand its hello to the listener. Raises NoRunner."""
         try:
-            self._client = find_runner(self.paths, self.selector)
+            client = find_runner(self.paths, self.selector)
         except RunnerSilent as error:
             where = self.paths.runner_socket
             advice = "once it has ended, another one is started"
             raise NoRunner(f"the runner at {where}: {error} ({advice})") from None
-        if self._client is None:
-            self._client = self._started()
+        if client is None:
+            client = self._started()
         else:
-            found = {"attempts": len(self._client.known), "cgroup": self._client.cgroup}
+            found = {"attempts": len(client.hello["attempts"]), "cgroup": client.hello["cgroup"]}
             self.log(Log(Event.RUNNER_FOUND, found))
-        self.selector.register(self._client, selectors.EVENT_READ, self._ready)
-        self.met(self._client.instance, self._client.known)
-        self._client.known = []
+        self._client = client
+        self.selector.register(client, selectors.EVENT_READ, self._ready)
+        assert self._listener is not None
+        self._listener.met(client.hello)
+        client.hello["attempts"] = []  # there may be many, and they are not needed any more
 
     def _started(self) -> RunnerClient:
         try:
@@ -62,13 +82,14 @@ class RunnerLink:
         except (OSError, RunnerGone, RunnerSilent) as error:
             log = self.paths.runner_log
             raise NoRunner(f"the runner does not start (see {log}): {error}") from None
-        fields = {"pid": self._process.pid, "cgroup": client.cgroup, "reason": reason}
+        fields = {"pid": self._process.pid, "cgroup": client.hello["cgroup"], "reason": reason}
         self.log(Log(Event.RUNNER_STARTED, fields))
         return client
 
     def _ready(self, events: int) -> None:
         client = self._client
         assert client is not None
+        assert self._listener is not None
         if events & selectors.EVENT_WRITE:
             client.flush()
         if not events & selectors.EVENT_READ:
@@ -82,27 +103,30 @@ class RunnerLink:
             self.meet()
             return
         for message in messages:
-            self.heard(message)
+            self._listener.heard(message)
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Iterable[DaemonMessage]) -> None:
         if self._client:
             self._client.send(messages)
 
-    def signal(self, attempts: Iterable[str], number: signal.Signals) -> None:
-        self.send({"type": "signal", "id": id_, "signal": int(number)} for id_ in attempts)
+    def signal(self, attempts: Iterable[AttemptKey], number: signal.Signals) -> None:
+        """Signal the process groups of these Attempts."""
+        self.send({"type": "signal", "id": str(key), "signal": int(number)} for key in attempts)
 
-    def acknowledge(self, attempts: list[str]) -> None:
-        """Their ends are recorded; the runner may forget them."""
-        if attempts:
-            self.send([{"type": "ack", "ids": attempts}])
+    def acknowledge(self, attempts: Iterable[AttemptKey]) -> None:
+        """The ends of these Attempts are recorded; the runner may forget them."""
+        ids = [str(attempt) for attempt in attempts]
+        if ids:
+            self.send([{"type": "ack", "ids": ids}])
 
     def reap(self) -> None:
-        """Collect the process, when it was this daemon's child."""
+        """Collect the exit status of the runner, if it was this daemon's child."""
         if self._process:
             self._process.poll()
 
     def close(self, *, leave: bool) -> None:
-        """Let the runner alone; with `leave`, it is to exit when its commands have ended."""
-        self.send([{"type": "leave" if leave else "bye"}])
+        """Part from the runner; with `leave`, it exits when its commands have ended."""
+        goodbye: DaemonMessage = {"type": "leave"} if leave else {"type": "bye"}
+        self.send([goodbye])
         if self._client:
             self._client.close()

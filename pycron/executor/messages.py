@@ -1,13 +1,13 @@
-"""Jobs and Attempts as messages to the runner, and its messages as values."""
+"""Turns Jobs and Attempts into messages to the runner, and its messages into values."""
 
-from pycron.executor.connection import _DEFAULT_PATH
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Cause, Ending
-from pycron.protocol.framing import Message
+from pycron.protocol.runner_messages import EndedMessage, StartMessage, UserIds
 from pycron.system.accounts import Account
 
-_SHORT_OUTPUT = 1000  # bytes: of so many, four rows are in a page of the database
+DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
+_SHORT_OUTPUT = 1000  # bytes: four rows of this size fit in a page of the database
 
 
 def start_message(
@@ -21,10 +21,10 @@ def start_message(
     report_output: bool,
     processes_max: int,
     hold: int | None,
-) -> Message:
-    """The order to start an Attempt as this account; see wire.py."""
+) -> StartMessage:
+    """The message that starts an Attempt as this account."""
     environment = command_environment(attempt, job, account)
-    user = {"uid": account.uid, "gid": account.gid, "groups": list(account.groups)}
+    user: UserIds = {"uid": account.uid, "gid": account.gid, "groups": list(account.groups)}
     settings = job.settings
     return {
         "type": "start",
@@ -50,14 +50,15 @@ def start_message(
 
 
 def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict[str, str]:
-    """crontab(5): what the table says, HOME, SHELL and PATH where it says nothing, and who it is.
+    """The environment of a command, as crontab(5) describes it.
 
-    LOGNAME and USER can't be overridden.
+    The variables of the table, with defaults for HOME, SHELL and PATH, and variables that describe
+    the Run. A table cannot override LOGNAME and USER.
     """
     return {
         "HOME": account.home,
         "SHELL": "/bin/sh",
-        "PATH": _DEFAULT_PATH,
+        "PATH": DEFAULT_PATH,
         **dict(job.environment),
         "LOGNAME": account.name,
         "USER": account.name,
@@ -68,9 +69,9 @@ def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict
     }
 
 
-def ending_of(message: Message) -> Ending:
-    """The Ending in a runner's message of an Attempt that ended."""
-    output = message.get("output")  # an older runner says nothing of it
+def ending_of(message: EndedMessage) -> Ending:
+    """The Ending in a runner's message about an Attempt that has ended."""
+    output = message["output"]
     return Ending(
         ended=message["ended"],
         exit_status=message["exit_status"],

@@ -1,4 +1,4 @@
-"""What running commands print, followed line by line."""
+"""The output of running commands, followed line by line."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ _LONGEST = 65_536  # bytes; a longer line is shown in pieces
 
 
 class OutputFollower:
-    """What has been added to a file since the last look."""
+    """Reads what was added to a file since the last call."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -20,7 +20,7 @@ class OutputFollower:
         self._rest = b""
 
     def lines(self, ended: bool) -> list[str]:
-        """The new complete lines; with `ended`, also what the last line lacks a newline to be."""
+        """The new complete lines; with `ended`, also a last line without a newline."""
         data = self._rest + self._read()
         *lines, self._rest = data.split(b"\n")
         if self._rest and ended:
@@ -44,7 +44,7 @@ class OutputFollower:
 
 
 def _whole_characters(data: bytes) -> int:
-    """How much of it can be shown without cutting the last UTF-8 character in two."""
+    """How many bytes can be shown without cutting the last UTF-8 character in two."""
     for back in range(1, 4):
         if data[-back] >= 0xC0:  # the first byte of a character of several
             return len(data) - back
@@ -54,21 +54,21 @@ def _whole_characters(data: bytes) -> int:
 
 
 class OutputLines:
-    """What running commands print, as log events: for a daemon in the foreground."""
+    """The output of running commands as log events, for a daemon in the foreground."""
 
     def __init__(self) -> None:
-        self._followed: dict[str, tuple[Job, OutputFollower]] = {}
+        self._followed: dict[AttemptKey, tuple[Job, OutputFollower]] = {}
 
     def follow(self, attempt: AttemptKey, job: Job, path: Path) -> None:
-        self._followed[str(attempt)] = job, OutputFollower(path)
+        self._followed[attempt] = job, OutputFollower(path)
 
-    def grown(self, attempt: str, *, ended: bool = False) -> Iterator[Log]:
+    def grown(self, attempt: AttemptKey, *, ended: bool = False) -> Iterator[Log]:
         """The new lines of an Attempt, which is forgotten once it has ended."""
         if attempt not in self._followed:
             return
         job, follower = self._followed[attempt]
         for line in follower.lines(ended):
-            fields = {"job": job.name, "run_id": attempt.rpartition(".")[0], "line": line}
+            fields = {"job": job.name, "run_id": str(attempt.run), "line": line}
             yield Log(Event.OUTPUT, fields)
         if ended:
             del self._followed[attempt]

@@ -1,33 +1,43 @@
-"""What the runner knows of a command. Imported by the runner: it stays small."""
+"""What the runner knows of one Attempt. Imported by the runner: it stays small."""
 
-from pycron.protocol.framing import Message
+from pycron.protocol.runner_messages import (
+    AttemptMessage,
+    EndedMessage,
+    EndMessage,
+    RefusedMessage,
+    StartMessage,
+)
 from pycron.runner.event_loop import NEVER
 from pycron.runner.output_capture import OutputCapture
 from pycron.runner.process_tree import Tree
-from pycron.runner.spawn import Order
+
+User = int | None  # a uid; None: the runner's own user
 
 
 class Attempt:
-    """A command that was ordered and is not forgotten yet. `ended` is its message, once it is.
+    """An Attempt from its start message until the daemon has acknowledged its end.
 
-    `signals`: what is to be sent as soon as it has a pid. `deadline`: the instant (monotonic) at
-    which its time is out. `cause` and `reason`: why it was ended, where it did not end by itself.
-    `order`: what is to be started, until it is; `starter`: the pid of the process that is about to
-    do that, 0 when none is; `end_order`: the order to end it that has come meanwhile.
+    Before the command is started: `start` is the start message; `starter` is the pid of the process
+    that is about to start the command (0: none); `end` is an end message that has come meanwhile,
+    and `signals` are to be sent, both as soon as the command has a pid.
+
+    While it runs: `deadline` is the instant (monotonic) at which its time-out expires; `cause` and
+    `reason` say why the runner ends it.
+
+    Afterwards: `ended` is the message that says so.
     """
 
     __slots__ = (
-        "cause", "deadline", "end_order", "ended", "id", "kill_after", "memory_max", "order",
-        "output", "pid", "reason", "report_output", "signals", "started", "starter", "timeout",
-        "tree",
+        "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "output", "pid",
+        "reason", "report_output", "signals", "start", "started", "starter", "timeout", "tree",
     )  # fmt: skip
 
-    def __init__(self, order: Order) -> None:
-        self.id: str = order["id"]
-        self.report_output: bool = order["report_output"]
-        self.timeout: int | None = order["timeout"]
-        self.kill_after: int = order["kill_after"]
-        self.memory_max: int | None = order["memory_max"]
+    def __init__(self, start: StartMessage) -> None:
+        self.id = start["id"]
+        self.report_output = start["report_output"]
+        self.timeout = start["timeout"]
+        self.kill_after = start["kill_after"]
+        self.memory_max = start["memory_max"]
         self.pid = 0
         self.started = 0.0
         self.deadline = NEVER
@@ -36,18 +46,30 @@ class Attempt:
         self.tree = Tree()
         self.cause: str | None = None
         self.reason: str | None = None
-        self.ended: Message | None = None
-        self.order: Order | None = order
+        self.ended: EndedMessage | RefusedMessage | None = None
+        self.start: StartMessage | None = start
         self.starter = 0
-        self.end_order: Message | None = None
+        self.end: EndMessage | None = None
 
     @property
-    def wanted(self) -> Order:
-        """What is to be started: of one that isn't yet."""
-        assert self.order is not None
-        return self.order
+    def start_message(self) -> StartMessage:
+        """The start message of an Attempt that is not started yet."""
+        assert self.start is not None
+        return self.start
 
-    def message(self) -> Message:
+    @property
+    def user(self) -> User:
+        """The user whose command is to be started."""
+        user = self.start_message["user"]
+        return None if user is None else user["uid"]
+
+    @property
+    def hold(self) -> int:
+        """The UTC second until which the command is held; 0 if it starts at once."""
+        return self.start_message["hold"] or 0
+
+    def message(self) -> AttemptMessage:
+        """What the daemon is told of this Attempt now."""
         if self.ended is not None:
             return self.ended
         if not self.pid:

@@ -1,4 +1,4 @@
-"""The runner's end of the wire to the daemon: who may connect, and what is said when.
+"""The runner's end of its connection to the daemon: who may connect, and what is sent when.
 
 Imported by the runner: it stays small.
 """
@@ -10,29 +10,37 @@ import time
 from collections.abc import Callable
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
+from pycron.protocol.outbox import Outbox
+from pycron.protocol.runner_messages import (
+    DaemonMessage,
+    RefusedMessage,
+    RunnerHello,
+    daemon_message,
+)
 from pycron.runner.attempt import Attempt
 from pycron.runner.event_loop import NEVER, EventLoop
 from pycron.runner.log import say
 from pycron.system.unix_sockets import credentials
 
 _MESSAGE_LIMIT = 64 * 2**20
-_FIRST_CONTACT = 60.0  # seconds
+_FIRST_CONTACT = 60.0  # seconds for which a runner without anything to keep waits for a daemon
 _PAUSE = 1.0  # seconds, after no descriptor could be had for a connection
-_WORD_PACE = 1.0  # seconds between two words to the daemon, while there is something to start
+_SEND_INTERVAL = 1.0  # seconds between two sends while many commands are due
 
 
 class DaemonConnection:
-    """One listening socket, at most one daemon.
+    """One listening socket and at most one connected daemon.
 
-    `take` is called with what it says, and raises KeyError, TypeError or ValueError for what no
-    daemon says; `gone` is called when the connection has ended.
+    `take` is called with each checked message of the daemon. If a message is wrong, or `take`
+    raises ValueError or TypeError, the connection is closed; a wrong start message is only refused,
+    because the daemon's other Attempts must go on. `gone` is called when the connection has ended.
     """
 
     def __init__(
         self,
         listener: socket.socket,
         loop: EventLoop,
-        take: Callable[[Message], None],
+        take: Callable[[DaemonMessage], None],
         gone: Callable[[], None],
     ) -> None:
         self.greeted = False
@@ -42,106 +50,111 @@ class DaemonConnection:
         self._gone = gone
         self._listen_again: float | None = None
         self._daemon: socket.socket | None = None
-        self._blocked = False  # the daemon takes nothing more for the moment
+        self._outbox: Outbox | None = None
         self._decoder = Decoder(_MESSAGE_LIMIT)
-        self._outgoing = bytearray()
-        self._news: dict[str, Attempt] = {}  # what the daemon is still to hear of
-        self._grown: set[str] = set()
-        self._silent_since: float | None = None  # monotonic; since there is a lot to start
+        self._changed: dict[str, Attempt] = {}  # since the daemon was last told of them
+        self._grown: set[str] = set()  # Attempts whose output file has grown
+        self._busy_since: float | None = None  # monotonic; sends are delayed since then
         self._bye = False
         self._leaving = False
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
         loop.watch(listener.fileno(), self._accept)
 
     def patience(self) -> float:
-        """How long it can wait for a descriptor, in seconds."""
+        """How long the event loop may wait, in seconds."""
         waits = self._deadline is not None or self._listen_again is not None
         return _PAUSE if waits else NEVER
 
     def nobody_will_ask(self, left_to_tell: bool) -> bool:
-        """Neither this daemon nor a next one. `left_to_tell`: not all ends are acknowledged."""
+        """Whether neither this daemon nor a later one needs this runner.
+
+        `left_to_tell`: the daemon has not acknowledged the end of all Attempts.
+        """
         if self._leaving:
-            return self._daemon is None or not (left_to_tell or self._outgoing)
+            return self._daemon is None or not (left_to_tell or self._outbox)
         waited = self._deadline is None or time.monotonic() > self._deadline
         return self._daemon is None and not left_to_tell and waited
 
-    def greet(self, hello: Message) -> None:
-        """The first word to a daemon: what there is. From now on it hears the news."""
+    def greet(self, hello: RunnerHello) -> None:
+        """Answer the hello of a daemon; from now on, changes are sent to this daemon."""
         self.greeted = True
-        self._news.clear()
-        self._outgoing += encode([hello])
+        self._changed.clear()
+        self._put(hello)
 
     def part(self, *, leave: bool) -> None:
-        """The daemon ends in good order; with `leave`, there is to be no next one."""
+        """The daemon ends in good order; with `leave`, no later daemon needs this runner."""
         self._bye = True
         self._leaving |= leave
 
     def tell(self, attempt: Attempt) -> None:
-        """With the next word: of one that has ended by then, no more than its end."""
+        """Send the state of an Attempt with the next send; only the last state is sent."""
         if self.greeted:
-            self._news[attempt.id] = attempt
-
-    def refuse(self, id: str, reason: str) -> None:
-        """Tell of an order that nobody could carry out; ordered again, it is told of again."""
-        self._outgoing += encode([{"type": "refused", "id": id, "cause": None, "reason": reason}])
+            self._changed[attempt.id] = attempt
 
     def tell_of_output(self, attempt: Attempt) -> None:
         if attempt.report_output:
             self._grown.add(attempt.id)
 
     def send(self, *, busy: bool) -> None:
-        """The next word. `busy`: there is a lot to start."""
-        if self._daemon is None or not self.greeted:
+        """Send what has changed. `busy`: many commands are due, and they are started first.
+
+        The daemon would take processor time from those starts, so while the runner is busy it sends
+        once a second at most.
+        """
+        if not self.greeted or self._outbox is None or (busy and self._sent_recently()):
             return
-        if busy:
-            now = time.monotonic()
-            self._silent_since = self._silent_since or now
-            if now - self._silent_since < _WORD_PACE:
-                return  # what is due is started first; the daemon would only take the time for it
-        self._silent_since = None
-        self._outgoing += encode(attempt.message() for attempt in self._news.values())
-        self._news.clear()
-        if not self._outgoing and self._grown:
-            self._outgoing += encode({"type": "output", "id": grown} for grown in self._grown)
+        self._busy_since = None
+        self._outbox.put(encode(attempt.message() for attempt in self._changed.values()))
+        self._changed.clear()
+        if not self._outbox and self._grown:
+            self._outbox.put(encode({"type": "output", "id": grown} for grown in self._grown))
             self._grown.clear()
         try:
-            while self._outgoing:
-                del self._outgoing[: self._daemon.send(self._outgoing)]
-        except BlockingIOError:
-            pass
+            self._outbox.send()
         except OSError:
-            return  # the reader will see its end
-        blocked = bool(self._outgoing)
-        if blocked != self._blocked:
-            wanted = select.EPOLLIN | (select.EPOLLOUT if blocked else 0)
-            self._loop.wait_for(self._daemon.fileno(), wanted)
-            self._blocked = blocked
+            pass  # _read() will see the end of the connection
 
     def resume_listening(self) -> None:
         if self._listen_again is not None and time.monotonic() >= self._listen_again:
             self._listen_again = None
             self._loop.wait_for(self._listener.fileno(), select.EPOLLIN)
 
+    def _sent_recently(self) -> bool:
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        return now - self._busy_since < _SEND_INTERVAL
+
+    def _put(self, message: RunnerHello | RefusedMessage) -> None:
+        if self._outbox is not None:
+            self._outbox.put(encode([message]))
+
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:  # it has gone, or there is no descriptor to be had
+        except OSError:  # the client has gone, or no descriptor can be had
             self._loop.wait_for(self._listener.fileno(), 0)
             self._listen_again = time.monotonic() + _PAUSE
             return
         _, uid, _ = credentials(connection)
         if self._daemon is not None:
-            self._read()  # its last words, if it is dead
+            self._read()  # the end of the connection, if that daemon has died
         if uid not in (0, os.geteuid()) or self._daemon is not None:
             connection.close()
             return
+        self._connected(connection)
+
+    def _connected(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        descriptor = connection.fileno()
         self._daemon = connection
-        self.greeted = self._blocked = False
+        self._outbox = Outbox(connection, lambda wait: self._wait_to_send(descriptor, wait))
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._deadline = None
-        self._bye = self._leaving = False
-        self._loop.watch(connection.fileno(), self._read)
+        self.greeted = self._bye = self._leaving = False
+        self._loop.watch(descriptor, self._read)
+
+    def _wait_to_send(self, descriptor: int, wait: bool) -> None:
+        self._loop.wait_for(descriptor, select.EPOLLIN | (select.EPOLLOUT if wait else 0))
 
     def _read(self) -> None:
         while self._daemon is not None:
@@ -154,21 +167,38 @@ class DaemonConnection:
             if not data:
                 self._drop()
                 return
-            try:
-                for message in self._decoder.feed(data):
-                    self._take(message)
-            except (ValueError, KeyError, TypeError) as error:  # garbage: it is no daemon of ours
-                say(f"dropped the connection: {error!r}")
-                self._drop()
+            self._take_all(data)
+
+    def _take_all(self, data: bytes) -> None:
+        try:
+            for message in self._decoder.feed(data):
+                self._check(message)
+        except (ValueError, KeyError, TypeError) as error:  # not a pycron daemon
+            say(f"dropped the connection: {error!r}")
+            self._drop()
+
+    def _check(self, message: Message) -> None:
+        try:
+            checked = daemon_message(message)
+        except ValueError as error:
+            if message.get("type") != "start":
+                raise
+            self._refuse(str(message["id"]), str(error))
+            return
+        if checked is not None:
+            self._take(checked)
+
+    def _refuse(self, id: str, reason: str) -> None:
+        """Refuse a wrong start message. The runner forgets it: another one may come with its id."""
+        self._put({"type": "refused", "id": id, "cause": None, "reason": reason})
 
     def _drop(self) -> None:
         assert self._daemon is not None
         self._loop.unwatch(self._daemon.fileno())
         self._daemon.close()
-        self._daemon = None
+        self._daemon = self._outbox = None
         self.greeted = False
-        self._outgoing.clear()
-        self._news.clear()
+        self._changed.clear()
         self._grown.clear()
         if not self._bye:  # only this runner can tell the next daemon what was never started
             self._deadline = time.monotonic() + _FIRST_CONTACT

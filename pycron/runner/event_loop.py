@@ -1,4 +1,4 @@
-"""What the runner waits for: descriptors that can be read, and the clock.
+"""Waits until a descriptor can be read from, or until an instant.
 
 Imported by the runner: it stays small.
 """
@@ -12,7 +12,7 @@ _LONGEST_WAIT = 86_400.0  # seconds; epoll takes no more than 24 days
 
 
 class EventLoop:
-    """Who reads which descriptor, and an alarm."""
+    """Calls the reader of each descriptor that can be read from, and has one alarm."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
@@ -27,7 +27,7 @@ class EventLoop:
         return descriptor in self._readers
 
     def wait_for(self, descriptor: int, events: int) -> None:
-        """Of one that is watched: what ends a wait from now on, EPOLLIN before."""
+        """Change the events (EPOLLIN at first) that end a wait for a watched descriptor."""
         self._poll.modify(descriptor, events)
 
     def unwatch(self, descriptor: int) -> None:
@@ -35,18 +35,18 @@ class EventLoop:
         self._poll.unregister(descriptor)
 
     def wake_at(self, instant: float) -> None:
-        """Set the alarm (monotonic), where it isn't set to an earlier instant."""
+        """Set the alarm to an instant (monotonic), unless it is set to an earlier one."""
         self._alarm = min(self._alarm, instant)
 
     def alarm(self) -> bool:
-        """Whether its instant has come; if so, it is not set any more."""
+        """Whether the instant of the alarm has come; the alarm is then no longer set."""
         if time.monotonic() < self._alarm:
             return False
         self._alarm = NEVER
         return True
 
     def turn(self, patience: float) -> None:
-        """Wait for so many seconds at the most, and read what there is to be read."""
+        """Wait for at most so many seconds, and call the readers that have something to read."""
         until_alarm = max(0.0, self._alarm - time.monotonic())
         for descriptor, events in self._poll.poll(min(patience, until_alarm, _LONGEST_WAIT)):
             if events & ~select.EPOLLOUT and descriptor in self._readers:

@@ -1,4 +1,4 @@
-"""What a command gets before it is started, and what is taken back from one that isn't.
+"""Gives an Attempt what it needs before its command is started, and takes that back.
 
 Imported by the runner: it stays small.
 """
@@ -7,14 +7,18 @@ import os
 
 from pycron.runner.attempt import Attempt
 from pycron.runner.attempts import Attempts
-from pycron.runner.limits import TreeLimits
+from pycron.runner.batch import Batch
+from pycron.runner.launch import Launch
 from pycron.runner.output_pipes import OutputPipes
-from pycron.runner.spawn import Batch, Launch, Order
 from pycron.runner.start_failures import StartFailures
+from pycron.runner.tree_limits import TreeLimits
 
 
 class Launcher:
-    """What can't be launched is refused. `files` is the limit of open files that commands get."""
+    """Attempts that cannot be launched are refused.
+
+    `files` is the limit of open files that commands get.
+    """
 
     def __init__(
         self,
@@ -30,45 +34,46 @@ class Launcher:
         self._start_failures = start_failures
         self._files = files
 
-    def prepare(self, attempt: Attempt, order: Order) -> Launch | None:
+    def prepare(self, attempt: Attempt) -> Launch | None:
+        """A cgroup and an output pipe for the Attempt; None if it had to be refused."""
         receiver = sender = -1
-        self._tree_limits.give_cgroup(attempt.tree, order)
+        self._tree_limits.give_cgroup(attempt)
         try:
             receiver, sender = os.pipe2(os.O_CLOEXEC)
-            launch = Launch(order, attempt.tree, sender)
+            launch = Launch(attempt.start_message, attempt.tree, sender)
         except OSError as error:
             for descriptor in (receiver, sender):
                 if descriptor >= 0:
                     os.close(descriptor)
-            self._fail(attempt, f"cannot fork: {error.strerror}")
+            self._refuse(attempt, f"cannot fork: {error.strerror}")
             return None
-        self._output_pipes.open(attempt, order, receiver)
+        self._output_pipes.open(attempt, receiver)
         return launch
 
     def launch(self, batch: Batch, attempts: list[Attempt]) -> int:
-        """The pid of the starter; 0 when there is none to be had."""
+        """Fork the starter of a batch: its pid, or 0 if all these Attempts had to be refused."""
         try:
             pid = batch.start(self._start_failures.inlet, self._files)
         except OSError as error:
             for attempt in attempts:
                 self._output_pipes.close(attempt)
-                self._fail(attempt, f"cannot fork: {error.strerror}")
+                self._refuse(attempt, f"cannot fork: {error.strerror}")
             return 0
         for attempt in attempts:
             attempt.starter = pid
         return pid
 
     def give_up(self, attempt: Attempt) -> None:
-        """No process could be had to be the command."""
+        """Refuse an Attempt for whose command its starter could not get a process."""
         self._output_pipes.close(attempt)
-        self._fail(attempt, self._start_failures.take(attempt.id) or "cannot fork")
+        self._refuse(attempt, self._start_failures.take(attempt.id) or "cannot fork")
 
     def take_back(self, attempt: Attempt) -> None:
-        """It is to be prepared anew, if at all."""
+        """Undo prepare() and launch() for an Attempt that its starter has not started."""
         attempt.starter = 0
         self._output_pipes.close(attempt)
         self._tree_limits.leave_behind(attempt.tree)
 
-    def _fail(self, attempt: Attempt, reason: str) -> None:
+    def _refuse(self, attempt: Attempt, reason: str) -> None:
         self._tree_limits.leave_behind(attempt.tree)
         self._attempts.refused(attempt, None, reason)

@@ -1,4 +1,4 @@
-"""What the runner itself has to say, in its log. Imported by the runner: it stays small."""
+"""The log of the runner itself. Imported by the runner: it stays small."""
 
 import os
 
@@ -6,7 +6,7 @@ _STDERR = 2
 
 
 def say(text: str) -> None:
-    """A line of the log; nobody's commands are to end because it can't be written."""
+    """Write a line to the log; a log that cannot be written to must not end the runner."""
     try:
         os.write(_STDERR, f"runner: {text}\n".encode(errors="backslashreplace"))
     except OSError:

@@ -1,7 +1,7 @@
-"""What a command prints: read from its pipe; how it begins and how it ends is kept in a file.
+"""What a command prints, read from its pipe: its beginning and its end are kept in a file.
 
-Nothing is written of a short output that is wanted as it is: a file for a line costs more than to
-start the command that prints it.
+A short output may be kept in memory instead and be sent to the daemon: to write a file for one line
+costs more than to start the command that prints it.
 
 Imported by the runner: it stays small.
 """
@@ -16,13 +16,14 @@ _LARGEST_PIPE = 2**20
 
 
 class OutputCapture:
-    """The first half of `limit` bytes goes into the file at `path` as it comes.
+    """Reads one pipe, and keeps at most `limit` bytes of what was printed.
 
-    The rest goes round in a second file with room for the other half, which `finish` puts behind
-    the first. So what is within the limit is kept whole. `total` bytes were printed, `kept` of
-    them are in the file.
+    The first half of `limit` goes into the file at `path` as it comes. The rest goes into a second
+    file with room for the other half, in which new bytes replace the oldest ones; `finish` appends
+    it to the first. So an output within the limit is kept whole. `total` bytes were printed, `kept`
+    of them are stored.
 
-    An output of no more than `short` bytes is only `held`, and goes into the file by write_held().
+    An output of at most `short` bytes stays in memory (`held`) until write_held() is called.
     """
 
     __slots__ = (
@@ -48,8 +49,8 @@ class OutputCapture:
     def open(self) -> bool:
         return self.pipe >= 0
 
-    def pump(self) -> bool:
-        """Take what is there, a chunk at the most; False at the end of the pipe."""
+    def read(self) -> bool:
+        """Read at most one chunk; False at the end of the pipe."""
         try:
             data = os.read(self.pipe, CHUNK)
         except BlockingIOError:
@@ -61,7 +62,7 @@ class OutputCapture:
         return bool(data)
 
     def write_held(self) -> None:
-        """Into the file, as all that comes from now on."""
+        """Write what is held to the file; from now on everything goes to the file at once."""
         data, self.held, self._short = self.held, b"", 0
         try:
             if not self._broken:
@@ -70,7 +71,7 @@ class OutputCapture:
             self._broken = True
 
     def take_short(self) -> bytes | None:
-        """Of an output that has come to its end: all of it, where none of it is in the file."""
+        """The whole output, if the pipe has ended and none of it is in the file."""
         if self.open or not self.held:
             return None
         data, self.held = self.held, b""
@@ -78,20 +79,20 @@ class OutputCapture:
         return data
 
     def drain(self) -> bool:
-        """Take what an ended command left in the pipe; False at its end.
+        """Read what an ended command left in the pipe; False at the end of the pipe.
 
-        Its children may go on writing for ever.
+        At most as much as a pipe holds, because children of the command may write for ever.
         """
         for _ in range(1 + _LARGEST_PIPE // CHUNK):
             before = self.total
-            if not self.pump():
+            if not self.read():
                 return False
             if self.total == before:
                 break
         return True
 
     def finish(self) -> None:
-        """The command has ended. What its children still print is kept where there is room."""
+        """The command has ended. What its children still print is kept while there is room."""
         self.write_held()
         missing = self.total - self.kept - (self._tail.size if self._tail else 0)
         try:
@@ -110,7 +111,7 @@ class OutputCapture:
             self._close_file()
 
     def close(self) -> None:
-        """The end of the pipe."""
+        """Close the pipe, which has come to its end."""
         os.close(self.pipe)
         self.pipe = -1
         self._close_file()
@@ -126,7 +127,7 @@ class OutputCapture:
             self._tail.add(tail)
 
     def _append(self, data: bytes) -> None:
-        """Bytes that the command has printed."""
+        """Write bytes that the command has printed to the file."""
         while data:
             written = self._write(data)
             self.kept += written
@@ -152,9 +153,9 @@ class OutputCapture:
 
 
 class _Tail:
-    """The last `limit` bytes of what is added, in a file of that size at the most.
+    """The last `limit` bytes of what is added, in a file of at most that size.
 
-    Raises OSError when there is no such file to be had.
+    Raises OSError if the file cannot be opened or written.
     """
 
     def __init__(self, path: str, limit: int) -> None:
@@ -179,11 +180,11 @@ class _Tail:
             data = data[written:]
 
     def pieces(self) -> Iterator[bytes]:
-        """What is there, in its order."""
+        """The bytes, from the oldest to the newest."""
         at, left = (self._total - self.size) % self._limit, self.size
         while left:
             piece = os.pread(self._file, min(CHUNK, left, self._limit - at), at)
-            if not piece:  # somebody has cut it
+            if not piece:  # another process has truncated the file
                 return
             yield piece
             left -= len(piece)
@@ -194,4 +195,4 @@ class _Tail:
         try:
             os.unlink(self._path)
         except OSError:
-            pass  # somebody was faster
+            pass  # another process has removed it

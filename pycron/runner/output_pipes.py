@@ -1,4 +1,4 @@
-"""What commands print, on its way from their pipes into their recordings.
+"""The pipes through which commands print, each with its OutputCapture.
 
 Imported by the runner: it stays small.
 """
@@ -10,39 +10,39 @@ from pycron.runner.attempt import Attempt
 from pycron.runner.daemon_connection import DaemonConnection
 from pycron.runner.event_loop import NEVER, EventLoop
 from pycron.runner.output_capture import OutputCapture
-from pycron.runner.spawn import Order
 
-_HOLDING = 1.0  # seconds for which what a command has printed may be nowhere but here
-# Seconds after its start before a command's pipe is watched. Most end sooner, and what is in the
-# pipe then is taken at once; one that prints more than a pipe holds waits so long, once.
-_UNWATCHED = 0.02
+_HOLD_TIME = 1.0  # seconds for which output may be in the runner's memory only
+# Seconds after its start before a command's pipe is watched. Most commands end sooner, and the
+# runner then reads the pipe at once; one that prints more than a pipe holds waits so long, once.
+_UNWATCHED_TIME = 0.02
 
 
 class OutputPipes:
-    """All pipes that are open; a background child may keep that of its Attempt."""
+    """All open pipes: `count` of them. A background child may keep the pipe of its Attempt open."""
 
-    def __init__(self, loop: EventLoop, link: DaemonConnection) -> None:
-        self.pipes = 0
+    def __init__(self, loop: EventLoop, daemon: DaemonConnection) -> None:
+        self.count = 0
         self._loop = loop
-        self._link = link
+        self._daemon = daemon
         self._holding: set[OutputCapture] = set()
         self._holding_due = NEVER
-        self._unwatched: dict[Attempt, float] = {}  # that have started: when they are to be
+        self._unwatched: dict[Attempt, float] = {}  # have started: when to watch their pipe
 
-    def open(self, attempt: Attempt, order: Order, pipe: int) -> None:
-        """`pipe`: its end to read from. It isn't watched before the command is known to run."""
+    def open(self, attempt: Attempt, pipe: int) -> None:
+        """`pipe`: the end to read from. It is not watched before the command has started."""
         os.set_blocking(pipe, False)
+        start = attempt.start_message
         attempt.output = OutputCapture(
-            pipe, order["output"], order["output_limit"], order["short_output"]
+            pipe, start["output"], start["output_limit"], start["short_output"]
         )
-        self.pipes += 1
+        self.count += 1
 
     def started(self, attempt: Attempt) -> None:
-        """Its command runs: it is watched from a moment on, or at once where somebody looks on."""
+        """The command runs: its pipe is watched soon, or at once if the daemon shows the output."""
         if attempt.report_output:
             self._watch(attempt)
             return
-        due = self._unwatched[attempt] = time.monotonic() + _UNWATCHED
+        due = self._unwatched[attempt] = time.monotonic() + _UNWATCHED_TIME
         self._loop.wake_at(due)
 
     def close(self, attempt: Attempt) -> None:
@@ -53,10 +53,10 @@ class OutputPipes:
             if self._loop.watches(output.pipe):
                 self._loop.unwatch(output.pipe)
             output.close()
-            self.pipes -= 1
+            self.count -= 1
 
     def drain(self, attempt: Attempt) -> OutputCapture:
-        """Take what an ended command left in its pipe; what its children print comes later."""
+        """Read what an ended command left in its pipe; its children may still print more."""
         output = attempt.output
         assert output is not None
         if output.open and not output.drain():
@@ -66,7 +66,7 @@ class OutputPipes:
         return output
 
     def tend(self) -> None:
-        """DirectoryWatch those that run longer, and write what they have printed."""
+        """Watch the pipes that are due, and write output that was held for long enough."""
         now = time.monotonic()
         due = [attempt for attempt, when in self._unwatched.items() if when <= now]
         for attempt in due:
@@ -83,19 +83,19 @@ class OutputPipes:
     def _watch(self, attempt: Attempt) -> None:
         assert attempt.output is not None
         self._unwatched.pop(attempt, None)
-        self._loop.watch(attempt.output.pipe, lambda: self._pump(attempt))
+        self._loop.watch(attempt.output.pipe, lambda: self._read(attempt))
 
-    def _pump(self, attempt: Attempt) -> None:
+    def _read(self, attempt: Attempt) -> None:
         output = attempt.output
         assert output is not None
-        if not output.pump():
+        if not output.read():
             self.close(attempt)
         if output.held:
             self._hold(output)
-        self._link.tell_of_output(attempt)
+        self._daemon.tell_of_output(attempt)
 
     def _hold(self, output: OutputCapture) -> None:
         if not self._holding:
-            self._holding_due = time.monotonic() + _HOLDING
+            self._holding_due = time.monotonic() + _HOLD_TIME
             self._loop.wake_at(self._holding_due)
         self._holding.add(output)

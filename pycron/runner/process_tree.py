@@ -1,10 +1,10 @@
-"""A command and everything that descends from it: who belongs to it, and how all of it is ended.
+"""A command and all processes that descend from it: how they are found, and how they are ended.
 
-Every process of an Attempt bears its mark: a number that stands in the limit of its real-time CPU
+Every process of an Attempt has its mark: a number that is stored as the limit of its real-time CPU
 time (RLIMIT_RTTIME, in microseconds: tens of thousands of years, so it limits nothing). Children
-inherit it, and it outlasts setsid, a double fork and `env -i`; only root can raise such a limit
-again. A process that lowers its own limit still further gets out. What has a cgroup is found there
-as well.
+inherit it, also through setsid, a double fork and `env -i`; only root can raise such a limit again.
+A process that lowers its own limit still further leaves the tree. If the Attempt has a cgroup, the
+processes in the cgroup belong to the tree, too.
 
 Imported by the runner: it stays small.
 """
@@ -19,20 +19,29 @@ from pycron.runner.event_loop import NEVER
 from pycron.system.cgroup import Cgroup
 
 _HIGHEST_MARK = 2**62
-_LOWEST_MARK = 2**32  # what is below may be somebody's real limit
-_FIRST_PACE = 0.05  # seconds, after the first SIGKILL
-_LAST_PACE = 1.0
+_LOWEST_MARK = 2**32  # a lower limit may be meant as one
+_FIRST_INTERVAL = 0.05  # seconds from the first SIGKILL to the next; then twice as long each time
+_LONGEST_INTERVAL = 1.0
 _PAGE = resource.getpagesize()
 
 
 class Tree:
     """The processes of one Attempt.
 
-    `leader` is the pid of the command itself, 0 when it has none (yet, or any more). `due` is the
-    instant (monotonic) of the next step of its end; NEVER while nobody wants to end it.
+    `leader` is the pid of the command itself; 0 before it has started and after it has ended. `due`
+    is the instant (monotonic) of the next step of ending the tree; NEVER while it is not ended.
     """
 
-    __slots__ = ("_asked", "_kill_at", "_pace", "_stopped", "cgroup", "due", "leader", "mark")
+    __slots__ = (
+        "_interval",
+        "_kill_at",
+        "_stopped",
+        "_term_sent",
+        "cgroup",
+        "due",
+        "leader",
+        "mark",
+    )
 
     def __init__(self) -> None:
         self.mark = next(_serial)
@@ -40,15 +49,15 @@ class Tree:
         self.leader = 0
         self.due = NEVER
         self._kill_at = NEVER
-        self._asked = False
+        self._term_sent = False
         self._stopped: frozenset[int] = frozenset()
-        self._pace = _FIRST_PACE
+        self._interval = _FIRST_INTERVAL
 
     def join(self, door: int) -> None:
-        """The calling process, and whatever it starts from now on, belongs here.
+        """Make the calling process, and all processes that it starts later, members of this tree.
 
-        `door`: what open_door() of its cgroup has returned. Without root's access, a process can go
-        from one tree to a later one only, whose mark is lower.
+        `door`: what open_door() of its cgroup has returned. A process that is not root's can only
+        go from one tree to a later tree, because the mark of a later tree is lower.
         """
         resource.setrlimit(resource.RLIMIT_RTTIME, (self.mark, self.mark))
         if self.cgroup is not None:
@@ -60,24 +69,25 @@ class Tree:
 
     @property
     def memory_is_limited(self) -> bool:
-        """By the kernel, that is; a command that could not enter its cgroup has an empty one."""
+        """Whether the kernel limits it. A command that could not enter its cgroup left it empty."""
         return self.cgroup is not None and self.cgroup.limits_memory and self.cgroup.populated()
 
     @property
     def processes_are_limited(self) -> bool:
-        """By the kernel, for this tree alone."""
+        """Whether the kernel limits the processes of this tree."""
         return self.cgroup is not None and self.cgroup.limits_processes
 
     def end(self, now: float, kill_after: float) -> None:
-        """SIGTERM now, SIGKILL so many seconds later; told twice, the earlier SIGKILL holds."""
+        """SIGTERM now, SIGKILL so many seconds later; of two calls, the earlier SIGKILL holds."""
         self._kill_at = min(self._kill_at, now + kill_after)
         self.due = now
 
     def step(self, marked: set[int], now: float) -> bool:
-        """Go on with its end; False when nothing of it is left. `marked`: who bears its mark.
+        """Take the next step of ending the tree; False if no process is left.
 
-        All of it is stopped before anything else is sent. Who is being looked for could otherwise
-        fork in the meantime, and what forks all the time could grow again while it is killed.
+        `marked`: the pids with its mark. All processes are stopped before anything else is sent:
+        otherwise a process could fork while the others are searched for, and a tree that forks all
+        the time could grow again while it is killed.
         """
         members = marked | (self.cgroup.pids() if self.cgroup else set())
         if self.leader:
@@ -88,7 +98,7 @@ class Tree:
         if killing and self.cgroup is not None:
             self.cgroup.kill()
         running = members - self._stopped
-        if self._asked and not killing:
+        if self._term_sent and not killing:
             self.due = self._kill_at
         elif running:
             self._send(running, signal.SIGSTOP)
@@ -97,24 +107,24 @@ class Tree:
         elif killing:
             self._send(members, signal.SIGKILL)
             self._stopped = frozenset()
-            self._pace = min(2 * self._pace, _LAST_PACE)
-            self.due = now + self._pace
+            self._interval = min(2 * self._interval, _LONGEST_INTERVAL)
+            self.due = now + self._interval
         else:
             self._send(members, signal.SIGTERM)
             self._send(members, signal.SIGCONT)
             self._stopped = frozenset()
-            self._asked = True
+            self._term_sent = True
             self.due = self._kill_at
         return True
 
     def wake(self, marked: set[int]) -> None:
-        """SIGCONT to those who bear its mark."""
+        """Send SIGCONT to the processes with its mark."""
         self._send(marked, signal.SIGCONT)
 
     def _send(self, pids: Iterable[int], number: signal.Signals) -> None:
-        """To those that are still the same processes: a pid may be another's by now.
+        """Signal those that still belong to the tree; a pid may belong to another process by now.
 
-        The open handle keeps pointing at one process, whose mark is looked at after it was opened.
+        A pidfd stays with one process, so its membership is checked after the pidfd was opened.
         """
         for pid in pids:
             try:
@@ -130,36 +140,36 @@ class Tree:
                 os.close(handle)
 
     def _has(self, pid: int) -> bool:
-        """The leader is the runner's child: its pid is nobody else's before it is waited for."""
+        """The leader is a child of the runner, so its pid is not reused before it is reaped."""
         ours = pid == self.leader or _mark_of(pid) == self.mark
         return ours or (self.cgroup is not None and self.cgroup.has(pid))
 
 
 def marked(marks: Iterable[int]) -> dict[int, set[int]]:
-    """The pids of all processes with these marks: one look for all of them."""
+    """The pids of all processes with each of these marks, from one scan of /proc."""
     found: dict[int, set[int]] = {mark: set() for mark in marks}
-    for pid, mark in _bearers() if found else ():
+    for pid, mark in _marked_processes() if found else ():
         if mark in found:
             found[mark].add(pid)
     return found
 
 
 def wake_orphans() -> None:
-    """What a runner has stopped that died before it could end it goes on, as all that it had did.
+    """Continue the processes that a runner stopped, to end them, before it died itself.
 
-    Nobody else would ever wake it. What is stopped below a runner that lives is its own affair.
+    No other process would continue them. Stopped processes of a runner that lives are left alone.
     """
-    for pid, mark in _bearers():
+    for pid, mark in _marked_processes():
         try:
             state, parent = _stat(pid)
             if state == "T" and not _has_runner(parent, mark):
                 os.kill(pid, signal.SIGCONT)
         except OSError:
-            pass  # it has ended, or is not ours to wake
+            pass  # it has ended, or this process may not signal it
 
 
 def _has_runner(pid: int, mark: int) -> bool:
-    """Whether the first one from here upwards that does not bear the mark is a runner."""
+    """Whether the first process without the mark, from this one upwards, is a runner."""
     while _mark_of(pid) == mark:
         _, pid = _stat(pid)
     with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -174,7 +184,7 @@ def _stat(pid: int) -> tuple[str, int]:
 
 
 def private_memory(pids: Iterable[int]) -> int:
-    """Bytes of memory that these processes have, without files and what is shared as such."""
+    """Bytes of memory that these processes have, without files and shared memory."""
     pages = 0
     for pid in pids:
         try:
@@ -187,18 +197,18 @@ def private_memory(pids: Iterable[int]) -> int:
 
 
 def _marks() -> Iterator[int]:
-    """One for each tree, each lower than the one before.
+    """One mark for each tree, each lower than the one before.
 
-    From somewhere at random, because other runners may be at work here, perhaps as the command of
-    this one; below the runner's own limit, which it could not raise where it isn't root.
+    The first one is random, because other runners may run on this machine, perhaps as commands of
+    this one. It is at most the runner's own limit, which only root could raise.
     """
     _, own = resource.getrlimit(resource.RLIMIT_RTTIME)
     highest = _HIGHEST_MARK if own == resource.RLIM_INFINITY else min(own, _HIGHEST_MARK)
     return count(highest - int.from_bytes(os.urandom(8)) % (highest // 2 + 1), -1)
 
 
-def _bearers() -> Iterator[tuple[int, int]]:
-    """All processes that bear a mark: their pids, and which."""
+def _marked_processes() -> Iterator[tuple[int, int]]:
+    """The pids of all processes that have a mark, each with the mark."""
     for name in os.listdir("/proc"):
         if name.isdecimal():
             mark = _mark_of(int(name))
@@ -207,10 +217,10 @@ def _bearers() -> Iterator[tuple[int, int]]:
 
 
 def _mark_of(pid: int) -> int | None:
-    """None where it bears none, or has ended."""
+    """None if the process has no mark, or has ended."""
     try:
         limit = resource.prlimit(pid, resource.RLIMIT_RTTIME)[1]
-    except PermissionError:  # another user's, for who isn't root or is it in a container only
+    except PermissionError:  # another user's process, and this one is not root outside containers
         limit = _limit_in_proc(pid)
     except OSError:
         return None
@@ -218,7 +228,7 @@ def _mark_of(pid: int) -> int | None:
 
 
 def _limit_in_proc(pid: int) -> int:
-    """The same limit where anybody may read it, which takes several times as long."""
+    """The same limit from /proc, which every user may read; this takes several times as long."""
     try:
         with open(f"/proc/{pid}/limits", "rb") as file:
             limits = file.read()

@@ -1,4 +1,4 @@
-"""Why commands could not be run, as those say who were to run them; see spawn.py.
+"""Why commands could not be started, as their starters report it (spawn.py).
 
 Imported by the runner: it stays small.
 """
@@ -10,7 +10,7 @@ from pycron.runner.output_capture import CHUNK
 
 
 class StartFailures:
-    """A pipe with a line for each of them; `inlet` is where it is written to."""
+    """A pipe with one line for each failure; starters write the lines to `inlet`."""
 
     def __init__(self, loop: EventLoop) -> None:
         self._pipe, self.inlet = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -18,7 +18,7 @@ class StartFailures:
         loop.watch(self._pipe, self._read)
 
     def take(self, id: str) -> str | None:
-        """The reason of an Attempt, once."""
+        """Why an Attempt could not be started; the reason is then forgotten."""
         self._read()
         return self._reasons.pop(id, None)
 

@@ -1,4 +1,4 @@
-"""StartQueue that wait to be started: users take turns.
+"""The Attempts that wait to be started: users take turns.
 
 Imported by the runner: it stays small.
 """
@@ -6,36 +6,33 @@ Imported by the runner: it stays small.
 from collections import deque
 from collections.abc import Container
 
-from pycron.runner.spawn import Order
-
-User = int | None  # None: who the runner is
+from pycron.runner.attempt import Attempt, User
 
 
 class StartQueue:
-    """A queue for each user, so that nobody's many orders hold up another's few."""
+    """One queue for each user, so that one user's many Attempts do not delay another's few."""
 
     def __init__(self) -> None:
-        self._queues: dict[User, deque[Order]] = {}
+        self._queues: dict[User, deque[Attempt]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def add(self, order: Order) -> None:
-        """Raises KeyError, TypeError or ValueError for an order of nobody's."""
-        self._queues.setdefault(user_of(order), deque()).append(order)
+    def add(self, attempt: Attempt) -> None:
+        self._queues.setdefault(attempt.user, deque()).append(attempt)
 
-    def put_back(self, order: Order) -> None:
-        """It comes first again when it is its user's turn."""
-        self._queues.setdefault(user_of(order), deque()).appendleft(order)
+    def put_back(self, attempt: Attempt) -> None:
+        """Add an Attempt that is started before the others of its user."""
+        self._queues.setdefault(attempt.user, deque()).appendleft(attempt)
 
-    def count_but(self, barred: Container[User]) -> int:
-        """How many anybody but these has."""
+    def count_except(self, barred: Container[User]) -> int:
+        """How many Attempts of other users wait."""
         return sum(len(queue) for user, queue in self._queues.items() if user not in barred)
 
-    def next_turn(self, barred: Container[User]) -> deque[Order]:
-        """The orders of the user whose turn it is, to take from: empty when nobody has any.
+    def next_turn(self, barred: Container[User]) -> deque[Attempt]:
+        """The queue of the user whose turn it is, to take Attempts from; empty if there is none.
 
-        None of those who are barred; and whose turn it was comes last from now on.
+        Users who are barred have no turn. The user whose queue is returned comes last next time.
         """
         self._queues = {user: queue for user, queue in self._queues.items() if queue}
         for user, queue in self._queues.items():
@@ -43,9 +40,3 @@ class StartQueue:
                 self._queues[user] = self._queues.pop(user)
                 return queue
         return deque()
-
-
-def user_of(order: Order) -> User:
-    """Raises KeyError, TypeError or ValueError for nobody."""
-    user = order["user"]
-    return None if user is None else int(user["uid"])

@@ -1,4 +1,4 @@
-"""From an order to its command: what waits, what is held, and the starters at work.
+"""From a start message to its command: the Attempts that are due or held, and who starts them.
 
 Imported by the runner: it stays small.
 """
@@ -6,335 +6,262 @@ Imported by the runner: it stays small.
 import os
 import signal
 import time
-from collections.abc import Iterator
-from operator import itemgetter
 
-from pycron.protocol.framing import Message
+from pycron.protocol.runner_messages import EndMessage, StartMessage
 from pycron.runner.attempt import Attempt
 from pycron.runner.attempts import Attempts, Usage
+from pycron.runner.batch import Batch, seconds_until
 from pycron.runner.event_loop import NEVER
+from pycron.runner.launch import Launch, kind_of
 from pycron.runner.launcher import Launcher
-from pycron.runner.process_tree import marked
-from pycron.runner.spawn import (
-    NO_PROCESS,
-    STARTED,
-    UNTOUCHED,
-    Batch,
-    Launch,
-    Order,
-    kind_of,
-    left_until,
-)
-from pycron.runner.start_queue import StartQueue, User, user_of
+from pycron.runner.progress import NO_PROCESS, STARTED, UNTOUCHED
+from pycron.runner.start_queue import StartQueue
+from pycron.runner.starter import STARTERS, Starter, StarterProcesses
 
-BATCH = 128  # commands that one starter starts at the most
-STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
-_READY = 4 * STARTERS  # starters that stand ready at the most
-_FIRST = 2  # commands of the first one
-_WORTH_IT = 96  # commands of one at the least: to fork it costs as much as to start ten of them
-_HEAD_START = 0.002  # seconds that it has before the others
-_ENOUGH = 16 * STARTERS  # commands that are due: with more of them nobody tells the daemon anything
-_STARTER_PACE = 0.25  # seconds between two looks at what starters have done
-_STARTER_PATIENCE = 1.0  # seconds after which one is overdue
-_GRUDGE = 1.0  # seconds for which who has killed one is taken for slow
-_KILLED = {"cause": None, "reason": "killed while it was being started"}
-
-
-class _Starter:
-    """A batch at work. `next`: the first of its commands that is not known to have been started."""
-
-    __slots__ = ("attempts", "batch", "next", "since", "user")
-
-    def __init__(self, batch: Batch, attempts: list[Attempt], user: User) -> None:
-        self.batch = batch
-        self.attempts = attempts
-        self.user = user
-        self.next = 0
-        self.since = time.monotonic()
-
-    @property
-    def waits(self) -> bool:
-        """For the word."""
-        return self.since == NEVER
-
-    @property
-    def hold(self) -> int:
-        """The UTC second whose go it waits for."""
-        second: int = self.batch.launches[0].order["hold"]
-        return second
-
-    def let_go(self, at: float) -> None:
-        self.batch.let_go(at)
-        self.since = time.monotonic()
-
-    @property
-    def overdue(self) -> bool:
-        """Its user has stopped it, or a file system keeps it waiting."""
-        return time.monotonic() - self.since > _STARTER_PATIENCE
+BATCH = 128  # the most commands of one starter
+_MOST_READY = 4 * STARTERS  # starters that wait for their go message
+_FIRST_BATCH = 2  # commands of the first starter that waits
+_SMALLEST_BATCH = 96  # to fork a starter costs as much as to start ten commands
+_HEAD_START = 0.002  # seconds that the first starter has before the others
+_MANY = 16 * STARTERS  # commands that are due: with more of them, the daemon hears later of them
+_PROGRESS_INTERVAL = 0.25  # seconds between two looks at what starters have done
+_KILLED = "killed while it was being started"
 
 
 class Starters:
-    """They start what is ordered; what they have done is noted among the Attempts."""
+    """Starts the commands of Attempts; what happens is noted in `attempts`."""
 
     def __init__(self, attempts: Attempts, launcher: Launcher) -> None:
         self._attempts = attempts
         self._launcher = launcher
-        self._orders = StartQueue()
-        self._held: dict[str, Order] = {}  # but for those that a starter stands ready with
-        self._at_work: dict[int, _Starter] = {}
-        self._ready: list[_Starter] = []  # of those at work the ones that wait for the word
-        self._due: list[_Starter] = []  # the same, of those whose word has come: they take turns
+        self._processes = StarterProcesses()
+        self._queue = StartQueue()
+        self._held: dict[str, Attempt] = {}  # without those that a starter is ready for
+        self._ready: list[Starter] = []  # wait for their go message
+        self._due: list[Starter] = []  # wait for their turn after their go message has come
         self._not_before = 0.0  # the instant (monotonic) at which what is due may begin
-        self._killed: dict[User, float] = {}  # whose starter was, and when (monotonic)
-        self._urge_due = 0.0
 
     def __contains__(self, pid: int) -> bool:
-        return pid in self._at_work
+        """Whether this is the pid of a starter."""
+        return pid in self._processes
 
     @property
     def idle(self) -> bool:
-        return not self._orders and not self._at_work
+        return not self._queue and not self._processes
 
     @property
-    def enough_to_do(self) -> bool:
-        """Whether so many commands are due that they will take a while.
+    def many_due(self) -> bool:
+        """Whether so many commands are due that starting them will take a while.
 
-        Those of users who keep them from being started are nothing that others have to wait for.
+        The commands of slow users do not count: nothing else has to wait for them.
         """
-        slow = self._slow()
-        starters = [each for each in (*self._due, *self._in_time()) if each.user not in slow]
-        left = sum(len(starter.attempts) - starter.next for starter in starters)
-        return left + self._orders.count_but(slow) > _ENOUGH
+        slow = self._processes.slow_users()
+        starters = [*self._due, *self._processes.working]
+        left = sum(starter.left for starter in starters if starter.user not in slow)
+        return left + self._queue.count_except(slow) > _MANY
 
     @property
-    def at_work(self) -> bool:
+    def working(self) -> bool:
         """Whether commands are being started."""
-        return any(self._in_time())
+        return bool(self._processes.working)
 
     def patience(self) -> float:
-        """How long they can wait for a descriptor, in seconds."""
+        """How long the event loop may wait, in seconds."""
         if self._may_get_ready():
             return 0.0
         if self._may_start():
             return max(0.0, self._not_before - time.monotonic())
-        return _STARTER_PACE if self._at_work else NEVER
+        return _PROGRESS_INTERVAL if self._processes else NEVER
 
     def step(self) -> None:
-        """Once in every turn of the loop."""
+        """Called in every turn of the event loop."""
         while self._may_start() and time.monotonic() >= self._not_before:
             self._start_next()
         if self._may_get_ready():
             self._get_ready()
-        if self._at_work:
-            self.hear()
-            self._urge()
+        if self._processes:
+            self.take_progress()
+            self._processes.wake_overdue()
 
-    # ---- orders
+    # ---- messages of the daemon
 
-    def order(self, order: Order) -> None:
-        """Raises KeyError, TypeError or ValueError for an order of nobody's."""
-        self._attempts.add(Attempt(order))
-        if order["hold"] is not None:
-            self._held[order["id"]] = order
+    def start(self, message: StartMessage) -> None:
+        attempt = Attempt(message)
+        self._attempts.add(attempt)
+        if message["hold"] is not None:
+            self._held[attempt.id] = attempt
         else:
-            self._orders.add(order)
+            self._queue.add(attempt)
 
     def go(self, until: int) -> None:
-        """The time has come of what is held until then, or comes in a moment.
+        """Start everything that is held until this second (UTC), which may be a moment ahead.
 
-        Starters that stand ready wait for that time themselves, so that nobody else has to be
-        awake for it.
+        Starters that are ready wait for that second themselves, so that no other process has to
+        be scheduled at that moment.
         """
-        self._not_before = time.monotonic() + left_until(until) + _HEAD_START
+        self._not_before = time.monotonic() + seconds_until(until) + _HEAD_START
         self._due += [starter for starter in self._ready if starter.hold <= until]
         self._ready = [starter for starter in self._ready if starter.hold > until]
         at = float(until)
-        while self._have_room() and (starter := self._next_due()):
-            starter.let_go(at)
+        while self._processes.have_room and (starter := self._next_due()):
+            starter.release(at)
             at = until + _HEAD_START
-        for attempt, order in list(self._held.items()):
-            if order["hold"] <= until:
-                self._orders.add(self._held.pop(attempt))
+        for attempt in list(self._held.values()):
+            if attempt.hold <= until:
+                del self._held[attempt.id]
+                self._queue.add(attempt)
 
     def drop(self, id: str) -> None:
-        """It is not to be, if it is held."""
+        """Forget an Attempt, if it is held."""
         if self._take_held(id):
             self._attempts.drop(id)
 
     def drop_held(self) -> None:
-        """All of them."""
+        """Forget all Attempts that are held."""
         for starter in list(self._ready):
-            self._stand_down(starter)
+            self._dismiss(starter)
         for attempt in self._held:
             self._attempts.drop(attempt)
         self._held.clear()
 
-    def _take_held(self, id: str) -> bool:
-        """Whether it was held; it isn't any more, nor does a starter wait with it."""
-        for starter in [*self._ready, *self._due]:
-            if any(attempt.id == id for attempt in starter.attempts):
-                self._stand_down(starter)
-        return self._held.pop(id, None) is not None
-
-    def call_off(self, attempt: Attempt, end_order: Message) -> None:
-        """End one that isn't known to have been started."""
+    def end(self, attempt: Attempt, message: EndMessage) -> None:
+        """End an Attempt that is not known to be started."""
         self._take_held(attempt.id)
         if attempt.starter:
-            attempt.end_order = end_order  # for when it has a pid
-            if self._at_work[attempt.starter].overdue:
+            attempt.end = message  # carried out as soon as it has a pid
+            if self._processes[attempt.starter].overdue:
                 os.kill(attempt.starter, signal.SIGKILL)
         else:
-            self._attempts.refused(attempt, end_order["cause"], end_order["reason"])
+            self._attempts.refused(attempt, message["cause"], message["reason"])
 
-    # ---- starters begin
+    def _take_held(self, id: str) -> bool:
+        """Remove an Attempt from those that are held; False if it was not held."""
+        for starter in [*self._ready, *self._due]:
+            if any(attempt.id == id for attempt in starter.attempts):
+                self._dismiss(starter)
+        return self._held.pop(id, None) is not None
 
-    def _in_time(self) -> Iterator[_Starter]:
-        """Those that do what they are there for."""
-        return (each for each in self._at_work.values() if not (each.overdue or each.waits))
+    # ---- starters of what is due
 
     def _may_start(self) -> bool:
-        """Whether there is room for one more starter, and somebody whose commands it can start."""
-        if not (self._orders or self._due) or not self._have_room():
+        """Whether there is room for a starter, and a user whose commands it may start."""
+        if not (self._queue or self._due) or not self._processes.have_room:
             return False
-        barred = self._barred()
-        return bool(self._orders.count_but(barred)) or any(
+        barred = self._processes.barred_users()
+        return bool(self._queue.count_except(barred)) or any(
             starter.user not in barred for starter in self._due
         )
-
-    def _have_room(self) -> bool:
-        return sum(1 for _ in self._in_time()) < 2 * STARTERS
 
     def _start_next(self) -> None:
         starter = self._next_due()
         if starter is not None:
-            starter.let_go(0.0)
+            starter.release(0.0)
         else:
             self._start_batch()
 
-    def _next_due(self) -> _Starter | None:
-        """The next one whose word has come and whose user isn't barred."""
-        barred = self._barred()
+    def _next_due(self) -> Starter | None:
+        """Take the first due starter whose user is not barred."""
+        barred = self._processes.barred_users()
         found = next((each for each in self._due if each.user not in barred), None)
         if found is not None:
             self._due.remove(found)
         return found
 
-    def _barred(self) -> set[User]:
-        """Who gets no further starter now.
-
-        With as many at work as there should be, that is everybody who has one: so nobody has to
-        wait for another user's. Who is slow has them one after the other.
-        """
-        slow = self._slow()
-        in_time = [starter.user for starter in self._in_time()]
-        return {user for user in in_time if len(in_time) >= STARTERS or user in slow}
-
-    def _slow(self) -> set[User]:
-        """Whose starters are overdue, or were killed a moment ago."""
-        now = time.monotonic()
-        self._killed = {user: when for user, when in self._killed.items() if when > now - _GRUDGE}
-        return {each.user for each in self._at_work.values() if each.overdue} | self._killed.keys()
-
     def _start_batch(self) -> None:
-        """Start the first orders that wait, as many of one kind as one starter may have."""
-        size = self._share(len(self._orders), sum(1 for _ in self._in_time()))
-        orders = self._orders.next_turn(self._barred())
+        """Start the first Attempts in the queue: as many of one kind as one starter may have."""
+        size = _share(len(self._queue), len(self._processes.working))
+        queue = self._queue.next_turn(self._processes.barred_users())
         launches: list[Launch] = []
         attempts: list[Attempt] = []
-        while orders and len(launches) < size:
-            order = orders[0]
-            attempt = self._attempts.get(order["id"])
-            if attempt is None or attempt.ended is not None:  # it was ended before it was started
-                orders.popleft()
+        while queue and len(launches) < size:
+            attempt = queue[0]
+            if attempt.ended is not None:  # it was ended before it was started
+                queue.popleft()
                 continue
-            if launches and not _fits(launches[-1], order, attempt):
+            if attempts and not _fits(attempts[-1], attempt):
                 break
-            orders.popleft()
-            launch = self._launcher.prepare(attempt, order)
+            queue.popleft()
+            launch = self._launcher.prepare(attempt)
             if launch is not None:
                 launches.append(launch)
                 attempts.append(attempt)
         if launches:
-            self._launch(_Starter(Batch(launches), attempts, user_of(launches[0].order)))
+            self._launch(Starter(Batch(launches), attempts))
 
-    def _launch(self, starter: _Starter) -> bool:
+    def _launch(self, starter: Starter) -> bool:
         pid = self._launcher.launch(starter.batch, starter.attempts)
         if pid:
-            self._at_work[pid] = starter
+            self._processes.add(pid, starter)
         return pid > 0
 
-    # ---- starters that wait
+    # ---- starters that are forked ahead of time
 
     def _may_get_ready(self) -> bool:
-        return bool(self._held) and len(self._ready) < _READY and not self._orders
+        return bool(self._held) and len(self._ready) < _MOST_READY and not self._queue
 
     def _get_ready(self) -> None:
-        """Fork a starter of the first orders that are held; it waits for the word as well."""
-        orders = self._first_held()
-        attempts = [self._attempts[order["id"]] for order in orders]
-        launches: list[Launch] = []
-        for attempt, order in zip(attempts, orders, strict=True):
-            launch = self._launcher.prepare(attempt, order)
-            if launch is None:  # no descriptor is to be had: it is refused
-                del self._held[order["id"]]
-                for each, prepared in zip(launches, attempts, strict=False):
-                    each.close()
-                    self._launcher.take_back(prepared)
-                return
-            launches.append(launch)
-        for order in orders:
-            del self._held[order["id"]]
-        starter = _Starter(Batch(launches, waits=True), attempts, user_of(orders[0]))
-        starter.since = NEVER
+        """Fork a starter for the first Attempts that are held; it waits for their go message."""
+        attempts = self._first_held()
+        launches = self._prepare_all(attempts)
+        if not launches:
+            return
+        for attempt in attempts:
+            del self._held[attempt.id]
+        starter = Starter(Batch(launches, waits=True), attempts)
         if self._launch(starter):
             self._ready.append(starter)
 
-    def _first_held(self) -> list[Order]:
-        """As many as the next starter is to have."""
-        first = min(self._held.values(), key=itemgetter("hold"))
+    def _prepare_all(self, attempts: list[Attempt]) -> list[Launch]:
+        """Empty if one of the Attempts had to be refused, for want of a descriptor."""
+        launches: list[Launch] = []
+        for attempt in attempts:
+            launch = self._launcher.prepare(attempt)
+            if launch is None:
+                del self._held[attempt.id]
+                for prepared, before in zip(launches, attempts, strict=False):
+                    prepared.close()
+                    self._launcher.take_back(before)
+                return []
+            launches.append(launch)
+        return launches
+
+    def _first_held(self) -> list[Attempt]:
+        """The Attempts for the next starter."""
+        first = min(self._held.values(), key=lambda attempt: attempt.hold)
+        kind = kind_of(first.start_message)
         alike = [
-            order
-            for order in self._held.values()
-            if order["hold"] == first["hold"] and kind_of(order) == kind_of(first)
+            attempt
+            for attempt in self._held.values()
+            if attempt.hold == first.hold and kind_of(attempt.start_message) == kind
         ]
-        if not self._ready:
-            return alike[:_FIRST]
-        return alike[: self._share(len(alike), len(self._ready))]
+        size = _share(len(alike), len(self._ready)) if self._ready else _FIRST_BATCH
+        return alike[:size]
 
-    def _share(self, count: int, others: int) -> int:
-        """Of so many commands, what one more starter gets beside so many others."""
-        starters = max(1, STARTERS - others)
-        return min(BATCH, max(_WORTH_IT, -(-count // starters)))
+    def _dismiss(self, starter: Starter) -> None:
+        """Let a starter that waits exit, and put its Attempts back, in the order they came in.
 
-    def _stand_down(self, starter: _Starter) -> None:
-        """It exits; its orders are with the others again, in the order in which they came.
-
-        That is the order in which one starter can have them; see Tree.join.
+        One starter can only start them in that order; see Tree.join.
         """
-        starter.batch.stand_down()
+        starter.batch.dismiss()
         attempts, starter.attempts = starter.attempts, []
         for attempt in attempts:
             self._launcher.take_back(attempt)
         if starter in self._due:
             self._due.remove(starter)
             for attempt in reversed(attempts):
-                self._orders.put_back(attempt.wanted)
+                self._queue.put_back(attempt)
             return
         self._ready.remove(starter)
-        self._held |= {attempt.id: attempt.wanted for attempt in attempts}
-        came = sorted(self._held, key=self._mark_of, reverse=True)
-        self._held = {attempt: self._held[attempt] for attempt in came}
-
-    def _mark_of(self, id: str) -> int:
-        return self._attempts[id].tree.mark
+        held = sorted([*self._held.values(), *attempts], key=_mark_of, reverse=True)
+        self._held = {attempt.id: attempt for attempt in held}
 
     # ---- what starters have done
 
-    def hear(self) -> None:
-        """Take the commands that they have started."""
-        for starter in list(self._at_work.values()):
-            while starter.next < len(starter.attempts):
-                pid, started, state = starter.batch.told(starter.next)
+    def take_progress(self) -> None:
+        """Note which commands the starters have started."""
+        for starter in self._processes:
+            while starter.left > 0:
+                pid, started, state = starter.batch.progress(starter.next)
                 if state != STARTED:
                     break
                 attempt = starter.attempts[starter.next]
@@ -345,51 +272,49 @@ class Starters:
                 else:
                     self._attempts.started(attempt, pid, started)
 
-    def _urge(self) -> None:
-        """Whoever stops their starters, and what is about to be a command, stops neither for long.
-
-        A command that isn't known yet can't be ended, nor can its time be measured.
-        """
-        now = time.monotonic()
-        overdue = {pid: s for pid, s in self._at_work.items() if s.overdue}
-        if not overdue or now < self._urge_due:
-            return
-        self._urge_due = now + _STARTER_PATIENCE
-        begun = [s.attempts[s.next].tree for s in overdue.values() if s.next < len(s.attempts)]
-        bearers = marked(tree.mark for tree in begun)
-        for tree in begun:
-            tree.wake(bearers[tree.mark])
-        for pid in overdue:
-            os.kill(pid, signal.SIGCONT)
-
     def reaped(self, pid: int, status: int, usage: Usage) -> None:
-        """One that was killed at its work leaves commands that nobody has started."""
-        starter = self._at_work[pid]
+        """A starter has ended. If it was killed, some of its commands are not started."""
+        starter = self._processes[pid]
         waited = starter in self._ready or starter in self._due
         if waited:
-            self._stand_down(starter)
-        self.hear()
-        del self._at_work[pid]
-        if waited or starter.next < len(starter.attempts):
-            self._killed[starter.user] = time.monotonic()
+            self._dismiss(starter)
+        self.take_progress()
+        self._processes.remove(pid, killed=waited or starter.left > 0)
         for index in reversed(range(starter.next, len(starter.attempts))):
             attempt = starter.attempts[index]
-            _, started, state = starter.batch.told(index)
+            _, started, state = starter.batch.progress(index)
             if state == UNTOUCHED:
                 self._put_back(attempt)
-            else:  # it was about to be the command itself, and may have started it all the same
+            else:  # it was about to become the command, and may have started it all the same
                 attempt.starter, attempt.pid, attempt.started = 0, pid, started
-                self._attempts.end(attempt, (attempt.end_order or _KILLED) | {"kill_after": 0})
+                cause, reason = _why_killed(attempt)
+                self._attempts.kill(attempt, cause, reason)
                 self._attempts.ended(attempt, status, usage)
 
     def _put_back(self, attempt: Attempt) -> None:
         self._launcher.take_back(attempt)
-        if attempt.end_order is not None:
-            self.call_off(attempt, attempt.end_order)
+        if attempt.end is not None:
+            self.end(attempt, attempt.end)
         else:
-            self._orders.put_back(attempt.wanted)
+            self._queue.put_back(attempt)
 
 
-def _fits(last: Launch, order: Order, attempt: Attempt) -> bool:
-    """Whether an order can follow another one in its batch; see Tree.join."""
-    return kind_of(order) == kind_of(last.order) and attempt.tree.mark < last.tree.mark
+def _fits(last: Attempt, attempt: Attempt) -> bool:
+    """Whether an Attempt can follow another one in a batch; see Tree.join."""
+    alike = kind_of(attempt.start_message) == kind_of(last.start_message)
+    return alike and attempt.tree.mark < last.tree.mark
+
+
+def _share(count: int, others: int) -> int:
+    """How many of `count` commands one more starter gets beside so many other starters."""
+    starters = max(1, STARTERS - others)
+    return min(BATCH, max(_SMALLEST_BATCH, -(-count // starters)))
+
+
+def _mark_of(attempt: Attempt) -> int:
+    return attempt.tree.mark
+
+
+def _why_killed(attempt: Attempt) -> tuple[str | None, str]:
+    """The cause and the reason of an Attempt whose starter was killed."""
+    return (attempt.end["cause"], attempt.end["reason"]) if attempt.end else (None, _KILLED)

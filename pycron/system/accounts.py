@@ -1,15 +1,17 @@
-"""Who a user is: the passwd and group databases, remembered for a minute."""
+"""User accounts from the passwd and group databases, cached for a minute."""
 
 import os
 import pwd
 import time
 from dataclasses import dataclass
 
-_REMEMBERED = 60.0  # seconds
+_CACHED = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
+    """A user; `groups` are all gids, the primary one (`gid`) included."""
+
     name: str
     uid: int
     gid: int
@@ -18,9 +20,9 @@ class Account:
 
 
 class Accounts:
-    """Looks users up as initgroups(3) would, once a minute at the most for each.
+    """Looks up users, with their groups as in initgroups(3), at most once a minute each.
 
-    `own`: who this process is, known even where no database has it.
+    `own`: the account of this process, which is known even if no database has it.
     """
 
     def __init__(self, own: Account | None = None) -> None:
@@ -28,12 +30,12 @@ class Accounts:
         self._known: dict[str, tuple[float, Account | None]] = {}
 
     def find(self, name: str) -> Account | None:
-        """The account of this name; None when there is no such user."""
+        """The account of this name; None if there is no such user."""
         if self._own is not None and self._own.uid != 0 and name == self._own.name:
             return self._own
         now = time.monotonic()
         found = self._known.get(name)
-        if found is None or now - found[0] > _REMEMBERED:
+        if found is None or now - found[0] > _CACHED:
             found = self._known[name] = now, _look_up(name)
         return found[1]
 
@@ -54,7 +56,7 @@ def _look_up(name: str) -> Account | None:
 
 
 def own_account() -> Account:
-    """Who this process is. A container may run as a uid that no database knows."""
+    """The account of this process; a container may run as a uid that no database has."""
     uid = os.geteuid()
     try:
         entry = pwd.getpwuid(uid)

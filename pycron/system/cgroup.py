@@ -1,8 +1,9 @@
-"""Cgroups (v2) for Attempts, where the runner has a part of the tree of cgroups to itself.
+"""Cgroups (v2) for Attempts, if the runner may make cgroups.
 
-It has one where the daemon has started it in a scope of systemd's (runner_client.py). A scope, and
-not the service's own cgroup: with controllers handed on below it, the kernel lets no process into
-the service's cgroup itself, so the service could not be started again; and commands outlive it.
+It may if the daemon has started it in a scope of systemd (executor/launch.py). It uses a scope
+instead of the cgroup of the service for two reasons. A cgroup whose controllers are enabled for its
+children may contain no process itself, so systemd could not start the service again. And commands
+continue when the service ends.
 
 Imported by the runner: it stays small.
 """
@@ -18,7 +19,7 @@ _serial = count(1)
 
 
 class Cgroup:
-    """The cgroup of an Attempt. It may vanish at any time: what is asked then is nothing."""
+    """The cgroup of an Attempt. If it was removed, its methods return empty values."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -26,7 +27,10 @@ class Cgroup:
         self.limits_processes = False
 
     def limit(self, memory_max: int | None, processes_max: int) -> None:
-        """Memory in bytes, without swap beside it; who uses more is ended as a whole."""
+        """Set the limits. `memory_max` in bytes: beyond it, the kernel kills all processes.
+
+        No swap may be used in addition.
+        """
         if memory_max is not None:
             self.limits_memory = self._write("memory.max", str(memory_max))
             self._write("memory.swap.max", "0")
@@ -34,21 +38,21 @@ class Cgroup:
         self.limits_processes = self._write("pids.max", str(processes_max))
 
     def open_door(self) -> int:
-        """A descriptor through which any process may enter, whoever it has become; -1: none."""
+        """A descriptor through which a process of any user may enter; -1 if it cannot be opened."""
         try:
             return os.open(f"{self.path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             return -1
 
     def enter(self, door: int) -> None:
-        """Move the calling process into it. Where that fails it is elsewhere, and goes on."""
+        """Move the calling process into the cgroup; if that fails, the process just goes on."""
         try:
             os.write(door, b"0")
         except OSError:
             pass
 
     def pids(self) -> set[int]:
-        """Every process in it and below."""
+        """All processes in this cgroup and below."""
         found = set()
         for path, _, _ in os.walk(self.path):
             found |= {int(pid) for pid in _read(f"{path}/cgroup.procs").split()}
@@ -62,21 +66,21 @@ class Cgroup:
         return _number(_read(f"{self.path}/cgroup.events"), "populated") > 0
 
     def kill(self) -> None:
-        """SIGKILL to all of it at once, also to what is being forked."""
+        """Send SIGKILL to all processes at once, also to those that are being forked."""
         self._write("cgroup.kill", "1")
 
     def memory_peak(self) -> int:
-        """The most bytes that all of it had at one time; 0 where the kernel doesn't say."""
+        """The most bytes that all processes had at one time; 0 if the kernel does not report it."""
         return int(_read(f"{self.path}/memory.peak").strip() or 0)
 
     def out_of_memory(self) -> bool:
-        """Whether the kernel has killed any of it for want of memory."""
+        """Whether the kernel has killed a process because there was no memory left."""
         events = _read(f"{self.path}/memory.events")
         return _number(events, "oom_kill") > 0 or _number(events, "oom_group_kill") > 0
 
     def remove(self) -> bool:
-        """False while there are processes in it."""
-        if _remove(self.path):  # most often there is none below it
+        """Remove the cgroup and those below; False while there are processes in one of them."""
+        if _remove(self.path):  # usually there are none below
             return True
         return all(_remove(path) for path, _, _ in os.walk(self.path, topdown=False))
 
@@ -85,14 +89,14 @@ class Cgroup:
 
 
 class Delegation:
-    """The part of the tree of cgroups that is the runner's to divide."""
+    """The cgroup below which the runner may make cgroups."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def make(self, name: str, memory_max: int | None, processes_max: int) -> Cgroup | None:
-        """A new cgroup with these limits; None where there is none to be had."""
-        # The name is in use while a starter that stood ready with the Attempt has yet to leave.
+        """A new cgroup with these limits; None if it cannot be made."""
+        # The name is still in use if a starter that was ready to start this Attempt has not left.
         path = self._new(name) or self._new(f"{name}+{next(_serial)}")
         if path is None:
             return None
@@ -101,7 +105,7 @@ class Delegation:
         return cgroup
 
     def _new(self, name: str) -> str | None:
-        """The path of an empty one; None where it can't be had."""
+        """The path of a new cgroup; None if it cannot be made."""
         path = f"{self.path}/{name}"
         try:
             os.mkdir(path)
@@ -111,10 +115,10 @@ class Delegation:
 
 
 def take_delegation() -> Delegation | None:
-    """The scope that this process was started in, made ready; None where it is in no such scope.
+    """Prepare the scope that this process was started in; None if it is in no such scope.
 
-    A cgroup that hands controllers on has no processes of its own, so the runner moves out of the
-    way first.
+    A cgroup whose controllers are enabled for its children may contain no process, so the runner
+    first moves into a cgroup below.
     """
     path = _path_of("self")
     if not os.path.basename(path).startswith(SCOPE):
@@ -131,7 +135,7 @@ def take_delegation() -> Delegation | None:
 
 
 def _path_of(process: str) -> str:
-    """The directory of a process's cgroup; empty where there is no cgroup v2, or no process."""
+    """The directory of a process's cgroup; empty if there is no cgroup v2 or no such process."""
     for line in _read(f"/proc/{process}/cgroup").splitlines():
         if line.startswith("0::"):
             return _MOUNT + line.removeprefix("0::").rstrip("/")
@@ -163,7 +167,7 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, text: str) -> bool:
-    """Without O_CREAT: what isn't there is not the kernel's to know."""
+    """Write to a file of the kernel; False if it does not exist or the kernel refuses the text."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:

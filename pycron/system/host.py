@@ -1,4 +1,4 @@
-"""Which machine this is, and which of its boots."""
+"""The identity of this machine and of its boot."""
 
 import socket
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def host_id() -> str:
-    """What stays the same for this installation: machine-id(5), else its name."""
+    """A text that stays the same for this installation: machine-id(5), else the host name."""
     try:
         return Path("/etc/machine-id").read_text().strip() or socket.gethostname()
     except OSError:
@@ -18,5 +18,5 @@ def boot_id() -> str:
 
 
 def boot_time() -> float:
-    """When the machine was started, by its clock of now."""
+    """When the machine was started (UTC), computed from what its clock shows now."""
     return time.time() - float(Path("/proc/uptime").read_text().split()[0])

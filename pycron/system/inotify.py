@@ -1,4 +1,4 @@
-"""inotify(7): to be told when a directory changes. The standard library has no binding."""
+"""inotify(7) reports changes of directories. The standard library has no binding."""
 
 import ctypes
 import os
@@ -11,15 +11,15 @@ _MOVED_TO = 0x080
 _DELETE = 0x200
 _DELETE_SELF = 0x400
 _ONLYDIR = 0x1000000
-# Not _CREATE: a file that has just been made is not written yet.
+# Not IN_CREATE: a file that has just been created is not written yet.
 _EVENTS = _CLOSE_WRITE | _ATTRIB | _MOVED_FROM | _MOVED_TO | _DELETE | _DELETE_SELF | _ONLYDIR
 
 
 class DirectoryWatch:
-    """Readable (`fileno`) when something in one of the directories has changed.
+    """Its descriptor (`fileno`) can be read when one of the directories has changed.
 
-    It only says that; a scan finds out what. Directories that can't be watched are not: the scan of
-    each minute finds their changes, too.
+    It does not say what has changed; a scan finds that. Directories that cannot be watched are
+    passed over: the scan of each minute finds their changes, too.
     """
 
     def __init__(self, directories: set[Path]) -> None:
@@ -34,12 +34,12 @@ class DirectoryWatch:
         return int(self._descriptor)
 
     def renew(self) -> None:
-        """DirectoryWatch what wasn't there before; watching twice is watching once."""
+        """Watch directories that did not exist before; to watch one twice has no effect."""
         for directory in self._directories:
             self._libc.inotify_add_watch(self._descriptor, directory, _EVENTS)
 
     def drain(self) -> None:
-        """Forget what was told so far."""
+        """Read and forget all events so far."""
         try:
             while os.read(self._descriptor, 65_536):
                 pass

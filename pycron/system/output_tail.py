@@ -1,6 +1,6 @@
-"""The name of the file that has the tail of an output. Imported by the runner: it stays small."""
+"""The name of the file with the end of an output. Imported by the runner: it stays small."""
 
 
 def tail_of(path: str) -> str:
-    """Where the tail of what goes into this file is until its command has ended."""
+    """The file that has the end of this output until its command has ended."""
     return f"{path}.tail"

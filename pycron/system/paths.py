@@ -1,4 +1,4 @@
-"""Where pycron keeps things, in each of its modes. The one place for these paths."""
+"""The paths of pycron's files in each of its modes; no other module knows them."""
 
 import os
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DENY = Path("/etc/pycron/deny")
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """`state` is kept; `run` is gone after a boot and holds the sockets."""
+    """`state` survives a boot; `run`, which has the sockets, does not."""
 
     state: Path
     run: Path
@@ -45,7 +45,7 @@ class Paths:
 
     @property
     def booted(self) -> Path:
-        """The boot whose @reboot has run, where the database could not be told."""
+        """The boot whose @reboot Jobs have run, written if the database cannot be."""
         return self.run / "booted"
 
     @property
@@ -58,7 +58,7 @@ def system_paths() -> Paths:
 
 
 def user_paths() -> Paths:
-    """By the XDG base directory specification."""
+    """The directories that the XDG base directory specification gives."""
     state = _xdg("XDG_STATE_HOME", ".local/state") / "pycron"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     run = Path(runtime) / "pycron" if os.path.isabs(runtime) else state / "run"
@@ -74,7 +74,7 @@ def user_config() -> Path:
 
 
 def paths_in(directory: Path) -> Paths:
-    """Everything in one directory, as --state-dir says."""
+    """Everything in one directory, for --state-dir."""
     return Paths(directory, directory)
 
 
@@ -84,5 +84,5 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def output_name(attempt: AttemptKey) -> str:
-    """Where an Attempt's output is kept, among all others: a directory a day."""
+    """The path of an Attempt's output below the output directory: one directory for each day."""
     return f"{rfc3339(attempt.run.fire_time)[:10]}/{attempt}.log"

@@ -1,11 +1,11 @@
-"""Tell the service manager how we are: sd_notify(3), without its library."""
+"""Reports the state of the daemon to the service manager: sd_notify(3), without its library."""
 
 import os
 import socket
 
 
 def notify(state: str) -> None:
-    """Send a state such as `READY=1`; nothing where no service manager listens."""
+    """Send a state such as `READY=1`; does nothing if there is no service manager."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -15,4 +15,4 @@ def notify(state: str) -> None:
         try:
             channel.sendto(state.encode(), address)
         except OSError:
-            pass  # the manager will notice by itself that nothing came
+            pass  # the service manager has a time-out of its own

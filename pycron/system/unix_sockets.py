@@ -11,7 +11,7 @@ _TIME = struct.Struct("ll")
 
 
 def listen(path: str, mode: int, backlog: int) -> socket.socket:
-    """A listening socket at a path, in place of what was there. Raises OSError."""
+    """A listening socket at a path; a file that is there is replaced. Raises OSError."""
     listener = _new_socket()
     try:
         with _short(path) as short:
@@ -32,7 +32,7 @@ def connect(path: str, timeout: float) -> socket.socket:
     """A connection to the socket at a path. Raises OSError."""
     connection = _new_socket()
     try:
-        # A socket without a Python timeout waits for its turn when the listener is busy.
+        # Without a Python timeout, connect() waits while the listener's queue is full.
         patience = _TIME.pack(int(timeout), int(timeout % 1 * 1e6))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         with _short(path) as short:
@@ -45,7 +45,7 @@ def connect(path: str, timeout: float) -> socket.socket:
 
 
 def credentials(connection: socket.socket) -> tuple[int, int, int]:
-    """(pid, uid, gid) of the process at the other end, as the kernel has it."""
+    """(pid, uid, gid) of the process at the other end, from the kernel."""
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(data)
     return pid, uid, gid
@@ -57,7 +57,7 @@ def _new_socket() -> socket.socket:
 
 @contextmanager
 def _short(path: str) -> Iterator[str]:
-    """The same path through an open directory: an address has room for 107 bytes only."""
+    """The same path through an open directory, because an address has at most 107 bytes."""
     directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"

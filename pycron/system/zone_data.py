@@ -1,6 +1,6 @@
-"""Where time zones come from: the newer of the system's files and the tzdata package.
+"""Time zones: from the system's files or from the tzdata package, whichever is newer.
 
-And which of them is the machine's: `TZ`, then /etc/localtime, then /etc/timezone.
+The machine's zone is given by `TZ`, else by /etc/localtime, else by /etc/timezone.
 """
 
 import os
@@ -17,11 +17,11 @@ _SYSTEM = Path("/usr/share/zoneinfo")
 _PACKAGE = Path(tzdata.__file__).parent / "zoneinfo"
 _LOCALTIME = Path("/etc/localtime")
 _TIMEZONE = Path("/etc/timezone")
-_MACHINE = "localtime"  # what the machine's zone is called when nothing gives it a name
+_MACHINE = "localtime"  # the name of the machine's zone if it has no other name
 
 
 class UnknownZone(ValueError):
-    """No file of this name in the zone data."""
+    """The zone data has no zone of this name."""
 
 
 class ZoneData:
@@ -32,7 +32,7 @@ class ZoneData:
         self.reload()
 
     def reload(self) -> None:
-        """Look at the files anew: they may have been updated, or the machine's zone changed."""
+        """Read the files again: the zone data or the machine's zone may have changed."""
         self.origin, self.version = _newest()
         path = str(_SYSTEM if self.origin == "system" else _PACKAGE)
         zoneinfo.reset_tzpath([path])
@@ -42,7 +42,7 @@ class ZoneData:
         self.machine = self._machine_zone()
 
     def stale(self) -> bool:
-        """Whether `reload` would find other files than those in use."""
+        """Whether the files have changed since they were read."""
         return self.fingerprint != (*_newest(), _machine_fingerprint())
 
     def zone(self, name: str | None) -> Zone:
@@ -98,9 +98,9 @@ def _newest() -> tuple[str, str]:
 
 
 def _release(folder: Path) -> str:
-    """The release of a folder of zone files; empty when there is none.
+    """The release of a folder of zone files; empty if there are none.
 
-    The file tzdata.zi begins with `# version 2026f`; +VERSION holds it alone.
+    The file tzdata.zi begins with `# version 2026f`; +VERSION contains only the release.
     """
     try:
         with (folder / "tzdata.zi").open() as file:
@@ -118,7 +118,7 @@ def _posix_zone(text: str) -> Zone | None:
     """The zone of a POSIX string such as `EST5EDT,M3.2.0,M11.1.0` or `JST-9`."""
     if not re.match(r"[A-Za-z]{3,}[+-]?[0-9]", text, re.ASCII):
         return None
-    from dateutil import tz  # 28 ms, and few machines have it so
+    from dateutil import tz  # takes 28 ms, and few machines have such a TZ
 
     try:
         return Zone(text, tz.tzstr(text, posix_offset=True))
@@ -127,11 +127,11 @@ def _posix_zone(text: str) -> Zone | None:
 
 
 def _localtime_itself() -> Zone | None:
-    """The zone in the file /etc/localtime, where it is a copy without a name."""
+    """The zone in the file /etc/localtime, if that is a copy and so has no name."""
     try:
         with _LOCALTIME.open("rb") as file:
             return Zone(_MACHINE, zoneinfo.ZoneInfo.from_file(file, key=_MACHINE))
-    except (OSError, ValueError, struct.error):  # none, or one that is just being written
+    except (OSError, ValueError, struct.error):  # no file, or one that is being written
         return None
 
 

@@ -4,11 +4,16 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from pycron.protocol.framing import Message
+from pycron.protocol.runner_messages import StartMessage
+from pycron.runner.batch import Batch
+from pycron.runner.launch import Launch
 from pycron.runner.process_tree import Tree
-from pycron.runner.spawn import STARTED, Batch, Launch, Order
+from pycron.runner.progress import STARTED
 from pycron.system.cgroup import Cgroup, Delegation
 from tests.support.running_runner import needs_root
 from tests.support.waiting import until
@@ -90,11 +95,11 @@ def test_none_is_to_be_had(tmp_path: Path) -> None:
 def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
     tree = Tree()
     tree.cgroup = cgroup
-    order: Order = {
+    start: Message = {
         "id": NAME, "argv": ["/bin/sh", "-c", command], "env": {}, "user": None, "nice": None,
         "cwd": "/", "cwd_required": False, "umask": None, "stdin": None, "processes_max": 100,
     }  # fmt: skip
-    return Launch(order, tree, output)
+    return Launch(cast(StartMessage, start), tree, output)
 
 
 def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(
@@ -109,9 +114,9 @@ def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(
     errors, _ = os.pipe()
     starter = batch.start(errors, (1024, 1024))
     until(lambda: cgroups[0].pids() == {starter})
-    batch.let_go(0.0)
+    batch.release(0.0)
     os.waitpid(starter, 0)
-    assert [batch.told(index)[2] for index in range(2)] == [STARTED, STARTED]
+    assert [batch.progress(index)[2] for index in range(2)] == [STARTED, STARTED]
     for cgroup, output in zip(cgroups, outputs, strict=True):
         until(output.read_text)
         assert output.read_text().endswith(f"/{Path(cgroup.path).name}\n")

@@ -365,7 +365,7 @@ def test_who_bears_a_mark_can_give_marks(host: Host) -> None:
     """A user's own daemon may be the command of the system's: its commands have trees, too."""
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from pycron.tree import Tree\n"
+        "from pycron.runner.process_tree import Tree\n"
         "for _ in range(3):\n"
         "    tree = Tree(); tree.join(-1); print(tree.mark)\n"
     )

@@ -22,9 +22,9 @@ from pycron.executor.launch import find_runner
 from pycron.executor.messages import start_message
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, RunKey
-from pycron.protocol.framing import PROTOCOL, encode
-from pycron.runner.spawn import check_order
-from pycron.runner.starters import STARTERS
+from pycron.protocol.framing import encode
+from pycron.protocol.runner_messages import PROTOCOL, daemon_message
+from pycron.runner.starter import STARTERS
 from pycron.system import unix_sockets
 from pycron.system.accounts import Account
 from pycron.system.paths import paths_in
@@ -797,6 +797,54 @@ def test_a_runner_that_takes_no_connection_is_not_taken_for_dead(
         find_runner(paths_in(tmp_path), selector)
 
 
+@contextlib.contextmanager
+def runner_that_says(path: str, *said: bytes) -> Iterator[None]:
+    """A socket on which a process answers a hello with these bytes, and then waits."""
+    with unix_sockets.listen(path, 0o600, 1) as listener:
+        pid = os.fork()
+        if pid == 0:
+            peer, _ = listener.accept()
+            peer.recv(1000)
+            for part in said:
+                peer.send(part)
+            signal.pause()
+        yield
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+HELLO = encode([
+    {"type": "hello", "protocol": 2, "instance": "1-1", "cgroup": None, "attempts": []}
+])  # fmt: skip
+
+
+@pytest.mark.parametrize("said", [b"{}\n", b"no JSON\n", HELLO.replace(b'"1-1"', b"7")])
+def test_a_runner_that_says_nonsense_first_is_not_taken_for_dead(
+    tmp_path: Path, said: bytes
+) -> None:
+    path = str(paths_in(tmp_path).runner_socket)
+    with (
+        runner_that_says(path, said),
+        selectors.DefaultSelector() as selector,
+        pytest.raises(RunnerSilent),
+    ):
+        find_runner(paths_in(tmp_path), selector)
+
+
+@pytest.mark.parametrize(
+    "said", [b"no JSON\n", b"[]\n", b'{"type":"ended"}\n', b'{"type":"output","id":7}\n']
+)
+def test_a_runner_that_says_nonsense_later_is_parted_from(tmp_path: Path, said: bytes) -> None:
+    """The daemon connects again; the hello then repeats what the runner knows."""
+    path = str(paths_in(tmp_path).runner_socket)
+    with runner_that_says(path, HELLO, said), selectors.DefaultSelector() as selector:
+        client = find_runner(paths_in(tmp_path), selector)
+        assert client
+        with pytest.raises(RunnerGone, match=r"message|bad|Expecting"):
+            until(client.receive)
+        client.close()
+
+
 def test_it_leaves_when_told_to(host: Host) -> None:
     host.client.send([{"type": "leave"}])
     assert host.process.wait(10) == 0
@@ -1005,12 +1053,11 @@ def test_whatever_a_table_may_ask_for_can_be_ordered() -> None:
     )
     assert not table.errors
     account = Account("alice", 2**32 - 2, 2**32 - 2, (2**32 - 2,), "/")
-    check_order(
-        start_message(
-            AttemptKey(RunKey("job", 0), 1), table.jobs[0], account, become=True, output="",
-            output_limit=2**62, report_output=False, processes_max=2**62, hold=2**33,
-        )
+    message = start_message(
+        AttemptKey(RunKey("job", 0), 1), table.jobs[0], account, become=True, output="",
+        output_limit=2**62, report_output=False, processes_max=2**62, hold=2**33,
     )  # fmt: skip
+    assert daemon_message(dict(message)) == message
 
 
 def test_a_log_that_cannot_be_written_does_not_end_the_runner(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ import pytest
 from pycron.executor.connection import RunnerGone
 from pycron.executor.launch import find_runner
 from pycron.protocol.framing import Message
-from pycron.runner.spawn import BEGUN, STARTED, Telling
-from pycron.runner.starters import BATCH, STARTERS
+from pycron.runner.progress import BEGUN, STARTED, BatchProgress
+from pycron.runner.starter import STARTERS
+from pycron.runner.starters import BATCH
 from tests.support.running_runner import Host, children, exists, needs_root, starters_of, status_of
 from tests.support.waiting import until
 
@@ -502,18 +503,18 @@ def test_what_gets_no_descriptor_is_refused_and_not_lost(host: Host) -> None:
 def test_what_a_starter_tells_is_never_read_by_halves() -> None:
     """Both work on the same memory at the same time."""
     count = 20_000
-    telling = Telling(count)
+    progress = BatchProgress(count)
     pid = os.fork()
     if pid == 0:
         for index in range(count):
-            telling.write(index, 0, BEGUN)
-            telling.write(index, 4711, STARTED)
+            progress.write(index, 0, BEGUN)
+            progress.write(index, 4711, STARTED)
         os._exit(0)
     pids = set()
     for index in range(count):
         state = BEGUN
         while state != STARTED:
-            told, _, state = telling.read(index)
+            told, _, state = progress.read(index)
         pids.add(told)
     os.waitpid(pid, 0)
     assert pids == {4711}

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from pycron.protocol.framing import PROTOCOL
+from pycron.protocol.runner_messages import PROTOCOL
 from tests.support.running_daemon import RunningDaemon, alive
 from tests.support.user_daemon import CHECKOUT, OURS, Home, Version
 
 # What another version may say beside what this one understands, and how it may call itself.
 OTHER_WIRE = """
 
-PROTOCOL = {protocol}
 _encode_ours = encode
 
 
 def encode(messages: Iterable[Message]) -> bytes:
-    said = [message | {{"mood": "good", "of": {{"version": 2}}}} for message in messages]
-    return _encode_ours([*said, {{"type": "weather", "id": "none", "ids": []}}])
+    said = [message | {"mood": "good", "of": {"version": 2}} for message in messages]
+    return _encode_ours([*said, {"type": "weather", "id": "none", "ids": []}])
 """
 
 # Of the first version: the word for what is held is not said ahead of its time.
@@ -49,10 +48,12 @@ def another_version(tree: Path, protocol: int) -> Version:
     shutil.copytree(CHECKOUT / "pycron", tree / "pycron", ignore=unwanted)
     (tree / "pycron/__init__.py").write_text('__version__ = "another"\n')
     if protocol == 1:
-        with (tree / "pycron/runner/spawn.py").open("a") as spawn:
-            spawn.write(BEGINS_AT_ONCE)
+        with (tree / "pycron/runner/batch.py").open("a") as batch:
+            batch.write(BEGINS_AT_ONCE)
     with (tree / "pycron/protocol/framing.py").open("a") as wire:
-        wire.write(OTHER_WIRE.format(protocol=protocol))
+        wire.write(OTHER_WIRE)
+    with (tree / "pycron/protocol/runner_messages.py").open("a") as messages:
+        messages.write(f"\n\nPROTOCOL = {protocol}\n")
     return Version(tree)
 
 

@@ -95,7 +95,7 @@ class Host:
         """Everything that has been said on this connection; an end says the start as well."""
         self.client.flush()
         started = {message["id"] for message in self.messages if message["type"] == "started"}
-        for message in self.client.receive():
+        for message in map(dict, self.client.receive()):
             if message["type"] == "started":
                 started.add(message["id"])
             elif message["type"] == "ended" and message["id"] not in started:
@@ -134,7 +134,7 @@ class Host:
         self.client = until(self._find)  # type: ignore[assignment]
         self.selector.register(self.client, selectors.EVENT_READ)
         self.messages = []
-        return {message["id"]: message for message in self.client.known}
+        return {message["id"]: dict(message) for message in self.client.known}
 
     def _find(self) -> RunnerClient | None:
         assert self.alive(), self.paths.runner_log.read_text()

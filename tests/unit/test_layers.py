@@ -21,8 +21,8 @@ LIGHT = {
     "operator", "os", "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
 }  # fmt: skip
 OF_THE_RUNNER = (
-    "protocol/framing.py", "protocol/runner_messages.py", "system/unix_sockets.py",
-    "system/cgroup.py", "system/output_tail.py",
+    "protocol/framing.py", "protocol/outbox.py", "protocol/runner_messages.py",
+    "system/unix_sockets.py", "system/cgroup.py", "system/output_tail.py",
 )  # fmt: skip
 
 

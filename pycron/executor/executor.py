@@ -1,0 +1,227 @@
+"""Carries out the engine's actions through the runner, and feeds the engine what happens."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycron.engine.actions import Action, Drop, Go, RecordRunner, RunnerAction, Start, Stop
+from pycron.engine.engine import Engine
+from pycron.engine.events import Ended, InputEvent, Lost, Refused, Started
+from pycron.engine.states import State
+from pycron.executor.link import RunnerLink
+from pycron.executor.messages import ending_of, start_message
+from pycron.executor.output_lines import OutputLines
+from pycron.model.run import AttemptKey, Cause, RunKey
+from pycron.ports import RecordedState
+from pycron.protocol.runner_messages import (
+    AttemptMessage,
+    DaemonMessage,
+    OutputMessage,
+    RunnerHello,
+    RunnerMessage,
+)
+from pycron.system.accounts import Account, Accounts
+from pycron.system.paths import output_name
+
+_AT_ONCE = 100  # actions that are turned into messages at a time, to save memory
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorOptions:
+    """How commands are run.
+
+    `own`: the daemon's account; only root can run commands as other users. `output`: the directory
+    of the output files, each of at most `output_bytes`. `processes`: how many an Attempt may have.
+    `shown`: the daemon shows what commands print, line by line.
+    """
+
+    accounts: Accounts
+    own: Account
+    output: Path
+    output_bytes: int
+    processes: int
+    shown: bool
+
+
+class RunnerExecutor:
+    """Turns actions into messages to the runner, and its messages into events.
+
+    `recorded`: what an earlier daemon recorded. `feed` hands an event to the engine, `act` takes
+    actions that do not come from an event.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        recorded: RecordedState,
+        link: RunnerLink,
+        options: ExecutorOptions,
+        feed: Callable[[InputEvent], object],
+        act: Callable[[list[Action]], None],
+    ) -> None:
+        self._engine = engine
+        self._recorded = recorded
+        self._link = link
+        self._options = options
+        self._feed = feed
+        self._act = act
+        self._output = OutputLines()
+        self._ended: list[AttemptKey] = []
+        # The last message about each Attempt that the runner knows and the engine does not (yet).
+        self._unexpected: dict[str, AttemptMessage] = {}
+        self._unfinished: set[RunKey] = set()  # Runs that an earlier daemon left
+        link.listen(self)
+
+    def note_unfinished(self, runs: Iterable[RunKey]) -> None:
+        """Note Runs that an earlier daemon left unfinished; the runner may know their Attempts."""
+        self._unfinished.update(runs)
+
+    # ---- actions
+
+    def perform(self, actions: Sequence[RunnerAction]) -> None:
+        """Tell the runner, in this order; an Attempt that cannot be started is refused."""
+        for at in range(0, len(actions), _AT_ONCE):
+            part = actions[at : at + _AT_ONCE]
+            messages = [message for action in part if (message := self._message(action))]
+            if messages:
+                self._link.send(messages)
+
+    def take_ended(self) -> list[AttemptKey]:
+        """The Attempts whose end was reported since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _message(self, action: RunnerAction) -> DaemonMessage | None:
+        match action:
+            case Start():
+                return self._start_message(action)
+            case Go():
+                return {"type": "go", "until": action.until}
+            case Drop():
+                return {"type": "drop", "id": str(action.attempt)}
+            case Stop():
+                return {
+                    "type": "end",
+                    "id": str(action.attempt),
+                    "cause": Cause.CANCELLED.value,
+                    "reason": action.reason,
+                    "kill_after": action.kill_after,
+                }
+
+    def _start_message(self, start: Start) -> DaemonMessage | None:
+        """None if an earlier daemon has started the Attempt, or if it is refused."""
+        if known := self._unexpected.pop(str(start.attempt), None):
+            self._report(known)
+            return None
+        options = self._options
+        account = options.accounts.find(start.job.user)
+        own = options.own.uid
+        if account is None:
+            self._feed(Refused(start.attempt, f"no such user: {start.job.user}"))
+            return None
+        if own not in (0, account.uid):
+            self._feed(Refused(start.attempt, f"only root can run commands as {account.name}"))
+            return None
+        output = options.output / output_name(start.attempt)
+        if options.shown:
+            self._output.follow(start.attempt, start.job, output)
+        return start_message(
+            start.attempt,
+            start.job,
+            account,
+            become=own == 0 and (account.uid != own or not options.shown),
+            output=str(output),
+            output_limit=options.output_bytes,
+            report_output=options.shown,
+            processes_max=options.processes,
+            hold=start.attempt.run.fire_time if start.hold else None,
+        )
+
+    # ---- what the runner says
+
+    def met(self, hello: RunnerHello) -> None:
+        """Compare what the store and the runner know of Attempts."""
+        known = hello["attempts"]
+        self._give_up_unknown(hello["instance"], {message["id"] for message in known})
+        self._act([RecordRunner(hello["instance"])])
+        recorded = {str(running.attempt) for running in self._engine.attempts}
+        for message in known:
+            attempt = AttemptKey.parse(message["id"])
+            if message["id"] not in recorded and self._may_be_started(attempt):
+                self._unexpected[message["id"]] = message
+            else:
+                self._report(message)
+
+    def _give_up_unknown(self, instance: str, known: set[str]) -> None:
+        """Start again, or give up as lost, the recorded Attempts that the runner does not know.
+
+        If the same runner process does not know an Attempt, it was recorded, but not started. With
+        another runner process nobody can tell, and the Attempt is lost: no Attempt starts twice.
+        """
+        same = self._recorded.runner() == instance
+        for running in self._engine.attempts:
+            if str(running.attempt) in known:
+                continue
+            if running.state is State.HELD or (same and running.pid is None):
+                self._act(self._engine.start_again(running.attempt))
+            else:
+                reason = "the runner died; nobody knows how the command ended"
+                self._feed(Lost(running.attempt, reason))
+
+    def _may_be_started(self, attempt: AttemptKey) -> bool:
+        """Whether the engine may still decide to start an Attempt that is not recorded.
+
+        Then an earlier daemon has started it, and was killed before it could record that. While the
+        store cannot be read, every Attempt may be one of those.
+        """
+        if self._recorded.unread:
+            return True
+        cursor = self._recorded.cursor()
+        ahead = cursor is not None and attempt.run.fire_time > min(cursor.fixed, cursor.wall)
+        return ahead or attempt.run in self._unfinished
+
+    def heard(self, message: RunnerMessage) -> None:
+        """Take one message of the runner."""
+        if message["id"] in self._unexpected:
+            if message["type"] != "output":
+                self._unexpected[message["id"]] = message
+        else:
+            self._report(message)
+
+    def _report(self, message: AttemptMessage | OutputMessage) -> None:
+        """Feed the engine what a message says."""
+        attempt = AttemptKey.parse(message["id"])
+        match message["type"]:
+            case "started":
+                self._feed(Started(attempt, message["pid"], message["started"]))
+            case "output":
+                self._act([*self._output.grown(attempt)])
+            case "ended":
+                self._feed(Started(attempt, message["pid"], message["started"]))
+                self._act([*self._output.grown(attempt, ended=True)])
+                self._feed(Ended(attempt, ending_of(message)))
+                self._ended.append(attempt)
+            case "refused":
+                self._act([*self._output.grown(attempt, ended=True)])
+                cause = Cause(message["cause"]) if message["cause"] else None
+                self._feed(Refused(attempt, message["reason"], cause))
+                self._ended.append(attempt)
+
+    # ---- Attempts that the engine does not know
+
+    def settle(self) -> None:
+        """Feed the engine the reports on Attempts that it has not decided to start by now."""
+        if self._recorded.unread:
+            return
+        reports, self._unexpected = self._unexpected, {}
+        for message in reports.values():
+            self._report(message)
+
+    def compare_late(self) -> None:
+        """Compare again, when the store could be read at last after note_unfinished()."""
+        for running in self._engine.attempts:
+            unfinished = running.attempt.run in self._unfinished
+            if unfinished and str(running.attempt) not in self._unexpected:
+                reason = "the runner does not know it; nobody knows how the command ended"
+                self._feed(Lost(running.attempt, reason))
+        self.settle()

@@ -1,0 +1,169 @@
+"""A batch of commands, and the starter: the process that is forked to start them.
+
+Imported by the runner: it stays small.
+"""
+
+import contextlib
+import os
+import signal
+import struct
+import time
+from functools import cache
+
+from pycron.runner.launch import Launch
+from pycron.runner.progress import BEGUN, STARTED, BatchProgress, Progress
+from pycron.runner.spawn import (
+    EXEC_FAILED,
+    RESET_SIGNALS,
+    CannotStart,
+    prepare,
+    report_failure,
+    spawn,
+)
+
+_LONGEST_WAIT = 0.1  # seconds by which a go message may be ahead of its time
+_GO = struct.Struct("d")
+
+
+class Batch:
+    """Commands of one user that a process of its own, the starter, starts one after the other.
+
+    The starter is forked from the runner, which is slow, and becomes the user. It then spawns the
+    commands without a copy of its memory. When it exits, the commands become children of the
+    runner, which is their subreaper. The starter reports in memory that it shares with the runner.
+
+    A batch that `waits` is forked ahead of its time, and its starter spawns nothing before
+    release().
+    """
+
+    def __init__(self, launches: list[Launch], *, waits: bool = False) -> None:
+        self.launches = launches
+        self.waits = waits
+        self._gate: tuple[int, int] | None = None
+
+    def start(self, errors: int, files: tuple[int, int]) -> int:
+        """Fork the starter and return its pid. Raises OSError if that is not possible.
+
+        The starter writes one line to the pipe `errors` for each command that it cannot start.
+        `files` is the limit of open files that the commands get.
+        """
+        try:
+            self._progress = BatchProgress(len(self.launches))
+            if self.waits:
+                self._gate = os.pipe2(os.O_CLOEXEC)
+            return self._fork(errors, files)
+        except OSError:
+            if self._gate is not None:
+                os.close(self._gate[1])
+            raise
+        finally:
+            for launch in self.launches:
+                launch.close()
+            if self._gate is not None:
+                os.close(self._gate[0])
+
+    def release(self, at: float) -> None:
+        """Tell a starter that waits to begin at this instant (UTC)."""
+        assert self._gate is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died; the runner will reap it
+            os.write(self._gate[1], _GO.pack(at))
+        os.close(self._gate[1])
+
+    def dismiss(self) -> None:
+        """Tell a starter that waits to exit without starting anything."""
+        assert self._gate is not None
+        os.close(self._gate[1])
+
+    def progress(self, index: int) -> Progress:
+        """How far the starter has come with a command."""
+        return self._progress.read(index)
+
+    def _fork(self, errors: int, files: tuple[int, int]) -> int:
+        # Before the fork: memory that the starter writes to is copied.
+        others = _all_but(self._descriptors(errors))
+        # A signal handler of the runner must not run in the starter.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, RESET_SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._run(others, errors, files)
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _run(self, others: list[range], errors: int, files: tuple[int, int]) -> None:
+        """Runs in the starter, and never returns, whatever happens.
+
+        `others` are the descriptors of the runner that the starter does not need. It closes them
+        because nobody may hold them open after the runner has died, and because each spawned
+        command would get a copy of all of them: with a thousand, that costs a tenth more.
+        """
+        try:
+            for gap in others:
+                os.closerange(gap.start, gap.stop)
+            failure = prepare(self.launches, files)
+            self.launches[0].join()  # before the wait: entering a cgroup may take some ms
+            if self._gate is None or _wait_for_release(self._gate[0]):
+                self._start_all(failure, errors)
+        finally:
+            os._exit(EXEC_FAILED)  # the runner looks at this only if a command was not started
+
+    def _start_all(self, failure: CannotStart | None, errors: int) -> None:
+        for index, launch in enumerate(self.launches):
+            # Join before BEGUN is written: whoever ends the tree of the command before could still
+            # end this process.
+            if index:
+                launch.join()
+            self._progress.write(index, 0, BEGUN)
+            try:
+                pid = spawn(launch, failure)
+            except CannotStart as why:
+                pid = report_failure(launch, why, errors)
+            self._progress.write(index, pid, STARTED)
+
+    def _descriptors(self, errors: int) -> set[int]:
+        """The descriptors that the starter needs."""
+        needed = {0, 1, 2, errors}
+        if self._gate is not None:
+            needed.add(self._gate[0])
+        return needed.union(*(launch.descriptors for launch in self.launches))
+
+
+def seconds_until(instant: float) -> float:
+    """Seconds until an instant (UTC) that is a moment ahead; the clock may have been set back."""
+    return min(max(0.0, instant - time.time()), _LONGEST_WAIT)
+
+
+def _wait_for_release(gate: int) -> bool:
+    """Wait until the commands may begin; False if they are not to be started."""
+    go = os.read(gate, _GO.size)
+    if go:
+        _wait_until(*_GO.unpack(go))
+    return bool(go)
+
+
+def _wait_until(instant: float) -> None:
+    time.sleep(seconds_until(instant))
+
+
+def _all_but(needed: set[int]) -> list[range]:
+    """The ranges that hold all other descriptors of this process."""
+    gaps = []
+    low = 0
+    for descriptor in sorted(needed):
+        gaps.append(range(low, descriptor))
+        low = descriptor + 1
+    gaps.append(range(low, _end_of_descriptors()))
+    return [gap for gap in gaps if gap]  # closerange() might take an empty range for all
+
+
+def _end_of_descriptors() -> int:
+    """A number that is higher than any descriptor of this process."""
+    lines = os.pread(_status(), 4096, 0).splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(b"FDSize:"))
+
+
+@cache
+def _status() -> int:
+    """Open for good, because there may be no descriptor to be had later."""
+    return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,69 @@
+"""What the runner prepares for a command before a starter starts it: descriptors.
+
+Imported by the runner: it stays small.
+"""
+
+import os
+from functools import cache
+from typing import Any
+
+from pycron.protocol.runner_messages import StartMessage
+from pycron.runner.process_tree import Tree
+
+
+class Launch:
+    """A start message, the process tree of its command and the descriptors that it gets.
+
+    `output` becomes its stdout and stderr. `door` is the descriptor through which a process enters
+    the cgroup of the tree (-1: no cgroup).
+    """
+
+    __slots__ = ("door", "output", "start", "stdin", "tree")
+
+    def __init__(self, start: StartMessage, tree: Tree, output: int) -> None:
+        """Raises OSError if there is no descriptor to be had."""
+        self.start = start
+        self.tree = tree
+        self.output = output
+        self.stdin = _stdin(start["stdin"])
+        self.door = tree.cgroup.open_door() if tree.cgroup is not None else -1
+
+    @property
+    def descriptors(self) -> set[int]:
+        return {each for each in (self.stdin, self.output, self.door) if each >= 0}
+
+    def join(self) -> None:
+        """Make the calling process a member of the tree."""
+        self.tree.join(self.door)
+
+    def close(self) -> None:
+        """Close this process's copies of the descriptors; the command has its own."""
+        for descriptor in self.descriptors - {_no_input()}:
+            os.close(descriptor)
+
+
+def kind_of(start: StartMessage) -> tuple[Any, ...]:
+    """What all commands of one batch have in common."""
+    return start["user"], start["nice"], start["processes_max"]
+
+
+@cache
+def _no_input() -> int:
+    """The stdin of every command that has no input: one descriptor for all of them."""
+    return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _stdin(text: str | None) -> int:
+    """A descriptor from which the command reads its input; never the runner's own stdin."""
+    if text is None:
+        return _no_input()
+    descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
