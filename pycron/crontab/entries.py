@@ -1,9 +1,8 @@
-"""The entries of a table, kept as its text: a Job is made of an entry when somebody looks at it.
+"""Entries: the entries of a table, kept as text; a Job is made of an entry when it is needed.
 
-A table of a million entries would be a gigabyte of Jobs, of which a few are due in a minute. So
-`Entries` keeps the text and, in columns, what has to be known of an entry without reading it: where
-it stands, who it is, and when it is due. The functions that take an entry's text apart are the same
-for the reader of tables (crontab.py) and for whoever looks at a Job.
+A million Jobs take more than a gigabyte, and few of them are due in a minute. So `Entries` keeps
+the text of the table and, in columns, the facts that are needed without reading an entry: where its
+text begins, its id, and its schedule. `read_entry` reads an entry again when its Job is needed.
 """
 
 import re
@@ -14,7 +13,9 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import overload
 
-from pycron.model.job import Environment, Job, Source, digest
+from pycron.crontab.identity import ID_DIGITS_IN_NAME, derived_name, entry_key, job_id, twin_key
+from pycron.crontab.line import EntryLine, read_entry, schedule_of
+from pycron.model.job import Environment, Job, Source
 from pycron.model.settings import Settings
 from pycron.schedule.expressions import (
     Packed,
@@ -22,179 +23,21 @@ from pycron.schedule.expressions import (
     Schedule,
     is_random,
     is_wildcard,
-    parse_cron,
-    parse_nickname,
     unpack,
 )
-from pycron.schedule.fields import FIELDS, Pick
-from pycron.schedule.fire_times import Times, follows_the_wall
+from pycron.schedule.fire_times import Times, follows_the_wall, has_fire_times
 
-MOST_ENTRIES = 1 << 25  # of one table; the timetable has so many bits for the index of one
-LONGEST_FIELD = 512  # characters; every minute of the hour takes 169
-BLANKS = " \t"
-
-# What useradd, LDAP and Active Directory give out; a path or an option is no user.
-USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
-
-_FIVE_FIELDS = re.compile(
-    r"[ \t]*([^ \t@][^ \t]{0,511})" + r"[ \t]+([^ \t]{1,512})" * 4 + r"(?=[ \t]|$)"
-)
-_WORD = re.compile(r"[ \t]*([^ \t]*)")
-_FLAGS = re.compile(r"[ \t]*-([A-Za-z]*)(?=[ \t]|$)")
-_COMMAND = re.compile(r"(?:[^\\%]|\\.|\\$)*", re.DOTALL)
-_UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
-
-
-class LineError(Exception):
-    """A line that can't be taken: why, and where in it (a column from 0)."""
-
-    def __init__(self, code: str, message: str, column: int) -> None:
-        super().__init__(message)
-        self.code = code
-        self.column = column
+MOST_ENTRIES = 1 << 25  # of one table: the timetable has 25 bits for the index of an entry
 
 
 def encoded(text: str) -> bytes:
-    """The text as it is kept; where a part of it stands is counted in these bytes."""
+    """The text of a table as it is kept; positions in a table are counted in these bytes."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def _decoded(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")
-
-
-# ---- an entry taken apart
-
-
-class Words:
-    """The words of a line, one after the other; `column` is where the last one began."""
-
-    def __init__(self, line: str, position: int) -> None:
-        self.line = line
-        self.position = position
-        self.column = position
-
-    def next(self) -> str:
-        match = _WORD.match(self.line, self.position)
-        assert match
-        self.column, self.position = match.span(1)
-        return match[1]
-
-    def rest(self) -> str:
-        return self.line[self.position :].lstrip(BLANKS)
-
-
-def leading_flag(line: str, start: int, owner: str | None) -> tuple[str, Words]:
-    """cronie's `-` for "don't log", and the words behind it."""
-    if line[start] == "-" and owner in (None, "root"):
-        return "q", Words(line, start + 1)
-    return "", Words(line, start)
-
-
-def schedule_words(words: Words) -> tuple[str, ...]:
-    """The words that make the schedule: one, two for @every, or five."""
-    match = _FIVE_FIELDS.match(words.line, words.position)
-    if match:
-        words.position = match.end()
-        return match.groups()
-    first = words.next()
-    if first == "@every":
-        return first, words.next()
-    if first.startswith("@"):
-        return (first,)
-    fields = [first]
-    for column in FIELDS[1:]:
-        fields.append(words.next())
-        if not fields[-1]:
-            message = f'bad {column}: "" (an entry has five fields and a command)'
-            raise LineError(f"bad-{column}", message, words.column)
-    for column, text in zip(FIELDS, fields, strict=True):
-        if len(text) > LONGEST_FIELD:
-            message = f'bad {column}: "{text}" (longer than {LONGEST_FIELD} characters)'
-            raise LineError(f"bad-{column}", message, words.column)
-    return tuple(fields)
-
-
-def user_word(words: Words) -> str:
-    """The user column of a system table."""
-    user = words.next()
-    if not USER_NAME.fullmatch(user):
-        reason = "a system table has a user before the command"
-        raise LineError("bad-username", f'bad username: "{user}" ({reason})', words.column)
-    return user
-
-
-def flag_words(words: Words) -> Iterator[tuple[str, int]]:
-    """OpenBSD's -n (mail only on failure), -q (don't log), -s (one at a time); their columns."""
-    while match := _FLAGS.match(words.line, words.position):
-        column = match.start(1) - 1
-        if not match[1] or set(match[1]) - set("nqs"):
-            raise LineError("bad-option", f'bad option: "-{match[1]}" (-n, -q, -s)', column)
-        words.position = match.end()
-        yield match[1], column
-
-
-def split_command(text: str) -> tuple[str, str | None]:
-    """The command, and what follows its first `%`: its standard input, a `%` being a newline.
-
-    `\\%` is a plain percent sign on both sides. In the command backslashes go in pairs, so `\\\\%`
-    ends it; in the input they don't (Vixie's do_command.c). A newline is added where it is missing.
-    """
-    if "%" not in text:
-        return text, None
-    match = _COMMAND.match(text)
-    assert match
-    command = re.sub(r"\\(.)", lambda pair: "%" if pair[1] == "%" else pair[0], match[0])
-    lines = _UNESCAPED_PERCENT.split(text[match.end() + 1 :])
-    stdin = "\n".join(lines).replace("\\%", "%")
-    if not stdin:
-        return command, None
-    return command, stdin if stdin.endswith("\n") else stdin + "\n"
-
-
-def schedule_of(words: tuple[str, ...], host: str, identity: str) -> Schedule:
-    """What the words of a schedule come to. Raises FieldError or ScheduleError."""
-    if words[0].startswith("@"):
-        return parse_nickname(*words)
-    return parse_cron(words, picker(host, identity))
-
-
-def base_identity(user: str, words: tuple[str, ...], command: str, stdin: str | None) -> str:
-    """What tells an entry from all others of its table but its twins."""
-    return digest(user, " ".join(words), command, stdin or "")
-
-
-def twin_identity(base: str, twin: int) -> str:
-    """Equal entries go by their order."""
-    return f"{base}.{twin}"
-
-
-def picker(host: str, identity: str) -> Pick:
-    """What `~` and `H` stand for: fixed for this entry on this host, without anything stored."""
-    turns: Iterator[int] = iter(range(1_000_000))
-
-    def pick(field: str) -> int:
-        return int(digest(host, identity, field, str(next(turns))), 16)
-
-    return pick
-
-
-def _derived_name(command: str, job_id: str) -> str:
-    first, *_ = command.split(maxsplit=1) or [""]  # control characters are blank to split()
-    word = first.rpartition("/")[2]
-    word = re.sub(r"[^A-Za-z0-9._+-]", "", word)[:32].lstrip(".-+_")
-    return f"{word or 'job'}-{job_id[:_DERIVED]}"
-
-
-_DERIVED = 6  # digits of the id in a derived name
-
-
-# ---- all entries of a table
-
-
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What a table says of an entry outside its own words; many entries share one."""
+class EntryContext:
+    """The user, variables and settings of an entry; many entries share one EntryContext."""
 
     user: str
     environment: Environment
@@ -202,9 +45,9 @@ class Context:
 
 
 class Entries(Sequence[Job]):
-    """The entries of one table. `entries[i]` reads the Job anew each time, and always the same.
+    """The entries of one table, as a sequence of Jobs: `entries[i]` makes an equal Job each time.
 
-    Filled by the reader of the table (`add`, in order), and then left as it is.
+    The reader of the table adds the entries in order; they never change afterwards.
     """
 
     def __init__(self, source: Source, text: str = "", host: str = "") -> None:
@@ -215,7 +58,7 @@ class Entries(Sequence[Job]):
         self._lines = array("I")
         self._ids = array("Q")
         self._context_numbers = array("I")
-        self._contexts: list[Context] = []
+        self._contexts: list[EntryContext] = []
         self._numbers: dict[tuple[str, int, int], int] = {}
         self._minutes = array("Q")
         self._hours = array("I")
@@ -228,16 +71,17 @@ class Entries(Sequence[Job]):
         self,
         start: int,
         line: int,
-        job_id: int,
+        number: int,
         context: int,
         schedule: Packed | Schedule,
         name: str | None,
         twin: int,
     ) -> None:
-        """`start`: where the entry begins in the encoded text, behind its settings.
+        """Add an entry to the columns.
 
-        `context`: from `context_number`. `name`: that of CRON_NAME. `twin`: how many entries above
-        are the same.
+        `start`: where it begins in the encoded text, behind the settings in front of it. `line`:
+        from 1. `number`: its id, from `job_number`. `context`: from `context_number`. `name`: that
+        of CRON_NAME. `twin`: how many equal entries are above it.
         """
         if name is not None:
             self._names[len(self)] = name
@@ -253,15 +97,15 @@ class Entries(Sequence[Job]):
         self._starts.append(start)
         self._lines.append(line)
         self._context_numbers.append(context)
-        self._ids.append(job_id)
+        self._ids.append(number)
 
     def context_number(self, user: str, environment: Environment, settings: Settings) -> int:
-        """The number of the Context of these very objects."""
+        """The number of the EntryContext with these objects; it is made if there is none."""
         key = user, id(environment), id(settings)
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._contexts)
-            self._contexts.append(Context(user, environment, settings))
+            self._contexts.append(EntryContext(user, environment, settings))
         return number
 
     # ---- as Jobs
@@ -284,85 +128,88 @@ class Entries(Sequence[Job]):
         return isinstance(other, Entries) and list(self) == list(other)
 
     def _job(self, index: int) -> Job:
-        start = self._starts[index]
-        end = self._text.find(b"\n", start)
-        line = _decoded(self._text[start:] if end < 0 else self._text[start:end])
+        entry = read_entry(self._line(index), 0, self.source.owner)
         context = self.context(index)
-        flags, words = leading_flag(line, 0, self.source.owner)
-        fields = schedule_words(words)
-        if self.source.owner is None:
-            flags += "".join(flag for flag, _ in flag_words(words))
-            user_word(words)
-        flags += "".join(flag for flag, _ in flag_words(words))
-        command, stdin = split_command(words.rest())
-        job_id = f"{self._ids[index]:016x}"
+        identifier = self.id(index)
         return Job(
-            id=job_id,
-            name=self._names.get(index) or _derived_name(command, job_id),
+            id=identifier,
+            name=self._names.get(index) or derived_name(entry.command, identifier),
             source=self.source,
             line=self._lines[index],
-            user=context.user,
-            schedule=self._schedule(index, context.user, fields, command, stdin),
-            command=command,
-            stdin=stdin,
+            user=entry.user,
+            schedule=self._schedule(index, entry),
+            command=entry.command,
+            stdin=entry.stdin,
             environment=context.environment,
             settings=context.settings,
-            flags=flags,
+            flags=entry.letters,
         )
 
-    def _schedule(
-        self, index: int, user: str, fields: tuple[str, ...], command: str, stdin: str | None
-    ) -> Schedule:
-        identity = ""
-        if is_random("".join(fields)):
-            base = base_identity(user, fields, command, stdin)
-            identity = twin_identity(base, self._twins.get(index, 0))
-        return schedule_of(fields, self._host, identity)
+    def _line(self, index: int) -> str:
+        """The text of an entry, without settings in front of it."""
+        start = self._starts[index]
+        end = self._text.find(b"\n", start)
+        data = self._text[start:] if end < 0 else self._text[start:end]
+        return data.decode("utf-8", "surrogatepass")
 
-    # ---- without reading
+    def _schedule(self, index: int, entry: EntryLine) -> Schedule:
+        key = ""
+        if is_random("".join(entry.words)):
+            key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
+            key = twin_key(key, self._twins.get(index, 0))
+        return schedule_of(entry.words, self._host, key)
 
-    def context(self, index: int) -> Context:
+    # ---- without reading the text
+
+    def context(self, index: int) -> EntryContext:
         return self._contexts[self._context_numbers[index]]
 
     def times(self, index: int) -> Times:
-        """When an entry is due: its schedule without the words."""
+        """When an entry is due: its schedule without the text."""
         return self._unpacked.get(index) or unpack(*self.packed(index))
 
     def packed(self, index: int) -> Packed:
-        """Equal ones stand for equal schedules; (0, 0, 0) for one that doesn't fit."""
+        """The packed schedule of an entry; (0, 0, 0) if the schedule cannot be packed.
+
+        Equal other values mean equal schedules.
+        """
         return self._minutes[index], self._hours[index], self._days[index]
 
     def reboots(self) -> list[int]:
-        """The entries of @reboot."""
+        """The entries with @reboot."""
         return [i for i, schedule in self._unpacked.items() if isinstance(schedule, Reboot)]
 
     def followers(self, *, wall: bool) -> Iterator[int]:
-        """The entries that follow the wall clock, or the others; @reboot is among neither."""
+        """The entries that follow the wall clock, or (`wall=False`) the fixed ones.
+
+        Entries without fire times (@reboot) are among neither.
+        """
         for index, minutes in enumerate(self._minutes):
             if minutes:
                 if is_wildcard(minutes) is wall:
                     yield index
                 continue
             schedule = self._unpacked[index]
-            if not isinstance(schedule, Reboot) and follows_the_wall(schedule) is wall:
+            if has_fire_times(schedule) and follows_the_wall(schedule) is wall:
                 yield index
 
-    def where(self, holds: Callable[[Context], bool]) -> Iterator[int]:
-        """The entries of whose context this holds."""
+    def where(self, holds: Callable[[EntryContext], bool]) -> Iterator[int]:
+        """The entries with an EntryContext for which `holds` is true."""
         wanted = [holds(context) for context in self._contexts]
         if not any(wanted):
             return iter(())
         return (index for index, number in enumerate(self._context_numbers) if wanted[number])
 
     def users(self) -> dict[str, int]:
-        """The users of the entries, and the line of the first one of each."""
+        """The users of the entries, each with the line of its first entry."""
         first: dict[str, int] = {}
         for number, line in zip(self._context_numbers, self._lines, strict=True):
             first.setdefault(self._contexts[number].user, line)
         return first
 
     def id(self, index: int) -> str:
-        return f"{self._ids[index]:016x}"
+        """The id of an entry's Job."""
+        return job_id(self._ids[index])
 
     def find(self, job_ids: Collection[str]) -> dict[str, Job]:
         """The Jobs that have one of these ids, by id."""
@@ -370,28 +217,36 @@ class Entries(Sequence[Job]):
         found = [i for i, number in enumerate(self._ids) if number in wanted] if wanted else []
         return {job.id: job for job in map(self._job, found)}
 
-    def line_of(self, job_id: int) -> int | None:
-        """The line of the entry of this id, as a number."""
-        return self._lines[self._ids.index(job_id)] if job_id in self._ids else None
+    def line_of(self, number: int) -> int | None:
+        """The line of the entry with this id (from `job_number`)."""
+        return self._lines[self._ids.index(number)] if number in self._ids else None
 
     def called(self, name: str) -> list[Job]:
-        """The Jobs of this name or id."""
-        end = name[-_DERIVED:]
-        prefix = int(end, 16) if re.fullmatch("[0-9a-f]{6}", end) else None
-        whole = int(name, 16) if re.fullmatch("[0-9a-f]{16}", name) else None
+        """The Jobs with this name or id."""
         found = {i for i, given in self._names.items() if given == name}
-        found |= {
-            i for i, number in enumerate(self._ids) if number >> 40 == prefix or number == whole
-        }
+        found |= self._with_id(name) | self._with_derived_name(name)
         return [job for job in map(self._job, sorted(found)) if name in (job.name, job.id)]
+
+    def _with_id(self, text: str) -> set[int]:
+        wanted = int(text, 16) if re.fullmatch("[0-9a-f]{16}", text) else None
+        return {i for i, number in enumerate(self._ids) if number == wanted}
+
+    def _with_derived_name(self, name: str) -> set[int]:
+        """The entries whose id begins as a derived name of this form ends."""
+        digits = name[-ID_DIGITS_IN_NAME:]
+        if not re.fullmatch(f"[0-9a-f]{{{ID_DIGITS_IN_NAME}}}", digits):
+            return set()
+        wanted, shift = int(digits, 16), 64 - 4 * ID_DIGITS_IN_NAME
+        return {i for i, number in enumerate(self._ids) if number >> shift == wanted}
 
 
 def nothing() -> Entries:
+    """No entries."""
     return Entries(Source("", None))
 
 
 class Jobs(Sequence[Job]):
-    """The Jobs of several tables, one table after the other; each is read when it is looked at."""
+    """The Jobs of several tables, one table after the other; each is made when it is needed."""
 
     def __init__(self, tables: Sequence[Entries]) -> None:
         self._tables = tables
@@ -415,8 +270,8 @@ class Jobs(Sequence[Job]):
     def __iter__(self) -> Iterator[Job]:
         return chain.from_iterable(self._tables)
 
-    def where(self, holds: Callable[[Context], bool]) -> Iterator[tuple[Entries, int]]:
-        """The entries of whose context this holds; none of them is read."""
+    def where(self, holds: Callable[[EntryContext], bool]) -> Iterator[tuple[Entries, int]]:
+        """The entries with an EntryContext for which `holds` is true; none of them is read."""
         return ((entries, index) for entries in self._tables for index in entries.where(holds))
 
     def find(self, job_ids: Collection[str]) -> dict[str, Job]:
@@ -426,5 +281,5 @@ class Jobs(Sequence[Job]):
         }
 
     def called(self, name: str) -> list[Job]:
-        """The Jobs of this name or id."""
+        """The Jobs with this name or id."""
         return [job for entries in self._tables for job in entries.called(name)]

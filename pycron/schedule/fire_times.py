@@ -23,6 +23,11 @@ Times = WallTimes | Interval | Reboot | NoSchedule
 _HORIZON = 41 * 366 * 86_400
 
 
+def has_fire_times(schedule: Times) -> bool:
+    """Whether the clock makes a Job with this schedule due; @reboot waits for an event instead."""
+    return isinstance(schedule, WallTimes | Interval)
+
+
 def next_fire(schedule: Times, zone: Zone, after: int) -> int | None:
     """The first fire time after a UTC second; None where there is none (@reboot, end of time)."""
     if isinstance(schedule, WallTimes):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pycron.crontab.entries import USER_NAME
+from pycron.crontab.line import USER_NAME
 from pycron.model.job import Source
 from pycron.model.problem import Problem
 from pycron.tables.files import (

@@ -497,6 +497,7 @@ def test_a_bad_line_of_settings_sets_nothing() -> None:
         ("0 0 L,32 * * x", "bad-day-of-month", 7, 'bad day-of-month: "32" (1-31)'),
         ("1,2,0~60 * * * * x", "bad-minute", 5, 'bad minute: "0~60" (0-59)'),
         ("~/2,61 * * * * x", "bad-minute", 5, 'bad minute: "61" (0-59)'),
+        (f"0 {'1,' * 256}1 * * * x", "bad-hour", 3, "(longer than 512 characters)"),
         # Too few words
         ("5", "bad-hour", 2, 'bad hour: "" (an entry has five fields and a command)'),
         ("5 4 3", "bad-month", 6, 'bad month: ""'),

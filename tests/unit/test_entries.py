@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycron.crontab.entries import Context, Entries, Jobs
+from pycron.crontab.entries import Entries, EntryContext, Jobs
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
 from pycron.model.job import Job, Source
@@ -160,7 +160,7 @@ def test_found_by_what_their_tables_say_of_them() -> None:
         found = Jobs(tables()).where(lambda context: context.user == of)
         return [entries[index].command for entries, index in found]
 
-    def retried(context: Context) -> bool:
+    def retried(context: EntryContext) -> bool:
         return context.settings.retries == 1
 
     assert [commands(user) for user in ("alice", "bob", "carol")] == [["a", "b", "c"], [], ["x"]]

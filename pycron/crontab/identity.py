@@ -1,0 +1,54 @@
+"""Identity: keys that tell the entries of a table apart, and the ids and names made from them."""
+
+import re
+from collections.abc import Iterator
+
+from pycron.model.job import Source, digest
+from pycron.schedule.fields import Pick
+
+ID_DIGITS_IN_NAME = 6  # hexadecimal digits of the id at the end of a derived name
+
+
+def entry_key(user: str, words: tuple[str, ...], command: str, stdin: str | None) -> str:
+    """A key that only equal entries of a table share. `words`: those of the schedule."""
+    return digest(user, " ".join(words), command, stdin or "")
+
+
+def twin_key(key: str, twin: int) -> str:
+    """The key of one of several equal entries. `twin`: how many equal ones are above it."""
+    return f"{key}.{twin}"
+
+
+def job_number(source: Source, user: str, name: str | None, key: str) -> int:
+    """The id of a Job as a number of 64 bits. `name`: that of CRON_NAME. `key`: from `twin_key`.
+
+    A named Job keeps its id when its entry changes, unless another user gets the entry: that user
+    must not see or end the Runs of the user before.
+    """
+    if name is None:
+        return int(digest(source.name, "entry", key), 16)
+    column = () if source.owner else (user,)
+    return int(digest(source.name, "name", name, *column), 16)
+
+
+def job_id(number: int) -> str:
+    """The id of a Job as people see it: 16 hexadecimal digits."""
+    return f"{number:016x}"
+
+
+def derived_name(command: str, identifier: str) -> str:
+    """The name of a Job without CRON_NAME: its program and the first digits of its id."""
+    first, *_ = command.split(maxsplit=1) or [""]  # control characters are blank to split()
+    program = first.rpartition("/")[2]
+    program = re.sub(r"[^A-Za-z0-9._+-]", "", program)[:32].lstrip(".-+_")
+    return f"{program or 'job'}-{identifier[:ID_DIGITS_IN_NAME]}"
+
+
+def picker(host: str, key: str) -> Pick:
+    """The numbers for `~` and `H`: always the same for one entry on one host, without a store."""
+    turns: Iterator[int] = iter(range(1_000_000))
+
+    def pick(field: str) -> int:
+        return int(digest(host, key, field, str(next(turns))), 16)
+
+    return pick

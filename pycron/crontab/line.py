@@ -1,0 +1,246 @@
+"""The grammar of an entry's line. `read_entry` is the only function that takes such a line apart.
+
+[-] (five fields | @nickname) [USER] [-nqs] COMMAND[%stdin]
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pycron.crontab.identity import picker
+from pycron.schedule.expressions import (
+    Packed,
+    Schedule,
+    ScheduleError,
+    is_random,
+    pack,
+    pack_schedule,
+    parse_cron,
+    parse_nickname,
+)
+from pycron.schedule.fields import FIELDS, Field, FieldError
+
+LONGEST_FIELD = 512  # characters; every minute of the hour takes 169
+BLANKS = " \t"
+
+# User names as useradd, LDAP and Active Directory make them. No path or option is one.
+USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
+
+# Each of these patterns also takes the blanks behind, so that the next word begins at its end.
+_FIVE_FIELDS = re.compile(
+    r"[ \t]*([^ \t@][^ \t]{0,511})" + r"[ \t]+([^ \t]{1,512})" * 4 + r"(?:[ \t]+|$)"
+)
+_WORD = re.compile(r"[ \t]*([^ \t]*)[ \t]*")
+_FLAGS = re.compile(r"-([A-Za-z]*)(?:[ \t]+|$)")
+_COMMAND = re.compile(r"(?:[^\\%]|\\.|\\$)*", re.DOTALL)
+_UNESCAPED_PERCENT = re.compile(r"(?<!\\)%")
+
+
+class LineError(Exception):
+    """A line that cannot be read: a code, the reason, and the column where it is (from 0)."""
+
+    def __init__(self, code: str, message: str, column: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.column = column
+
+
+class Flags(NamedTuple):
+    """A group of flags, such as `-nq`: its letters, and the column of its dash."""
+
+    letters: str
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLine:
+    """An entry, taken apart. Columns count from 0; messages about the entry need them.
+
+    `words`: the schedule as one word (`@daily`), two (`@every 90s`) or five fields. `user`: the
+    table's owner, or the user column of a system table. `flags`: OpenBSD's -n (mail only on
+    failure), -q (don't log) and -s (one at a time); cronie's leading `-` (don't log) is a `q`.
+    """
+
+    line: str
+    column: int
+    words: tuple[str, ...]
+    user: str
+    flags: tuple[Flags, ...]
+    command: str
+    stdin: str | None
+
+    @property
+    def letters(self) -> str:
+        """All flags, without dashes."""
+        return "".join([flags.letters for flags in self.flags]) if self.flags else ""
+
+
+def read_entry(
+    line: str,
+    start: int,
+    owner: str | None,
+    user_exists: Callable[[str], bool] | None = None,
+) -> EntryLine:
+    """Take an entry apart that begins at column `start`, which is not blank.
+
+    `owner`: the user whose table it is; None for a system table, which has a user column. If given,
+    `user_exists` checks that column. Raises LineError for the leftmost mistake in the text, but a
+    mistake in the schedule alone is left to `read_schedule`.
+    """
+    flags: tuple[Flags, ...] = ()
+    column = start
+    if line[start] == "-" and owner in (None, "root"):
+        flags = (Flags("q", start),)
+        column += 1
+    words, position = _schedule_words(line, column)
+    try:
+        _refuse_sixth_field(line, position)
+        user = owner
+        if user is None:
+            more, position = _read_flags(line, position)
+            flags += more
+            user, position = _read_user(line, position, user_exists)
+        more, position = _read_flags(line, position)
+        command, stdin = _read_command(line, position)
+    except LineError:
+        _read_schedule(line, column, words, "", "")  # raises for a mistake further left
+        raise
+    return EntryLine(line, column, words, user, flags + more, command, stdin)
+
+
+# ---- the schedule
+
+
+def _schedule_words(line: str, column: int) -> tuple[tuple[str, ...], int]:
+    """The words of the schedule, and the column behind them."""
+    match = _FIVE_FIELDS.match(line, column)
+    if match:
+        return match.groups(), match.end()
+    first, _, position = _next_word(line, column)
+    if first == "@every":
+        argument, _, position = _next_word(line, position)
+        return (first, argument), position
+    if first.startswith("@"):
+        return (first,), position
+    raise _field_error(line, column)
+
+
+def _field_error(line: str, column: int) -> LineError:
+    """What is wrong with five fields of which one is missing or too long."""
+    fields: list[tuple[Field, str, int]] = []
+    position = column
+    for field in FIELDS:
+        text, column, position = _next_word(line, position)
+        if not text and fields:
+            message = f'bad {field}: "" (an entry has five fields and a command)'
+            return LineError(f"bad-{field}", message, column)
+        fields.append((field, text, column))
+    field, text, column = next(each for each in fields if len(each[1]) > LONGEST_FIELD)
+    message = f'bad {field}: "{text}" (longer than {LONGEST_FIELD} characters)'
+    return LineError(f"bad-{field}", message, column)
+
+
+def schedule_of(words: tuple[str, ...], host: str, key: str) -> Schedule:
+    """The schedule of an entry's words. Raises FieldError or ScheduleError.
+
+    `host` and `key` (from `twin_key`) decide `~` and `H`.
+    """
+    if words[0].startswith("@"):
+        return parse_nickname(*words)
+    return parse_cron(words, picker(host, key))
+
+
+def read_schedule(entry: EntryLine, host: str, key: str) -> Packed | Schedule:
+    """The schedule of an entry, packed if that is possible. Raises LineError."""
+    return _read_schedule(entry.line, entry.column, entry.words, host, key)
+
+
+def _read_schedule(
+    line: str, column: int, words: tuple[str, ...], host: str, key: str
+) -> Packed | Schedule:
+    try:
+        packed = None if words[0].startswith("@") or is_random("".join(words)) else pack(words)
+        return packed or pack_schedule(schedule_of(words, host, key))
+    except FieldError as error:
+        column = _column_of_word(line, column, FIELDS.index(error.field)) + error.offset
+        raise LineError(f"bad-{error.field}", str(error), column) from None
+    except ScheduleError as error:
+        column = _column_of_word(line, column, 2 if error.code == "never-fires" else 0)
+        raise LineError(error.code, str(error), column) from None
+
+
+# ---- behind the schedule
+
+
+def _refuse_sixth_field(line: str, position: int) -> None:
+    """A `*` here is a sixth field by mistake, no command (Vixie's entry.c)."""
+    if line.startswith("*", position):
+        message = 'bad command: "*" (an entry has five fields, then the command)'
+        raise LineError("bad-command", message, position)
+
+
+def _read_flags(line: str, position: int) -> tuple[tuple[Flags, ...], int]:
+    """The groups of flags that begin here, and the column behind them."""
+    found: tuple[Flags, ...] = ()
+    while match := _FLAGS.match(line, position):
+        if not match[1] or set(match[1]) - set("nqs"):
+            raise LineError("bad-option", f'bad option: "-{match[1]}" (-n, -q, -s)', position)
+        found += (Flags(match[1], position),)
+        position = match.end()
+    return found, position
+
+
+def _read_user(
+    line: str, position: int, user_exists: Callable[[str], bool] | None
+) -> tuple[str, int]:
+    """The user column of a system table, and the column behind it."""
+    user, column, position = _next_word(line, position)
+    if not USER_NAME.fullmatch(user):
+        reason = "a system table has a user before the command"
+        raise LineError("bad-username", f'bad username: "{user}" ({reason})', column)
+    if user_exists and not user_exists(user):
+        raise LineError("unknown-user", f'bad username: "{user}" (no such user)', column)
+    return user, position
+
+
+def _read_command(line: str, position: int) -> tuple[str, str | None]:
+    command, stdin = split_command(line[position:])
+    if not command:
+        raise LineError("bad-command", 'bad command: "" (no command)', len(line))
+    return command, stdin
+
+
+def split_command(text: str) -> tuple[str, str | None]:
+    """The command, and its standard input: what follows the first `%`, each `%` being a newline.
+
+    `\\%` is a plain percent sign on both sides. In the command backslashes go in pairs, so `\\\\%`
+    ends it; in the input they don't (Vixie's do_command.c). A newline is added where it is missing.
+    """
+    if "%" not in text:
+        return text, None
+    match = _COMMAND.match(text)
+    assert match
+    command = re.sub(r"\\(.)", lambda pair: "%" if pair[1] == "%" else pair[0], match[0])
+    lines = _UNESCAPED_PERCENT.split(text[match.end() + 1 :])
+    stdin = "\n".join(lines).replace("\\%", "%")
+    if not stdin:
+        return command, None
+    return command, stdin if stdin.endswith("\n") else stdin + "\n"
+
+
+# ---- words
+
+
+def _next_word(line: str, position: int) -> tuple[str, int, int]:
+    """The next word (empty at the end of the line), its column, and the column behind it."""
+    match = _WORD.match(line, position)
+    assert match
+    return match[1], match.start(1), match.end()
+
+
+def _column_of_word(line: str, column: int, index: int) -> int:
+    """Where the word of this index begins, counted from a column on."""
+    for _ in range(index):
+        _, _, column = _next_word(line, column)
+    return _next_word(line, column)[1]
