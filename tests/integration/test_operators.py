@@ -157,6 +157,12 @@ def test_output_is_read_from_the_requested_offset(tmp_path: Path) -> None:
         assert not op.daemon.log("request_broken")
 
 
+def test_reboot_jobs_in_the_foreground_were_due_when_the_daemon_started(tmp_path: Path) -> None:
+    with operating(tmp_path, "CRON_NAME=boot @reboot true\n") as op:
+        since = op.row("status")["since"]
+        assert f"The last such start was at {since}." in op.row("why", "boot", "now")["notes"]
+
+
 # ---- log -f
 
 

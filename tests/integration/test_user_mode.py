@@ -1,14 +1,17 @@
 """A user's own daemon, and pycrontab in all its forms."""
 
+import json
 import os
 import pty
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pycron.system import host
 from tests.support.running_daemon import RunningDaemon, program, run
 from tests.support.user_accounts import Person, person
 from tests.support.waiting import until
@@ -279,6 +282,14 @@ def test_another_users_table(own: UserWithDaemon) -> None:
     refused = own.crontab("-u", "root", "-l")
     assert refused.returncode == 1
     assert "only root may use -u" in refused.stderr or "another user" in refused.stderr
+
+
+def test_reboot_jobs_were_due_when_the_machine_started(own: UserWithDaemon) -> None:
+    assert own.crontab("-", stdin="CRON_NAME=boot @reboot true\n").returncode == 0
+    done = run("pycron", "why", "--json", "boot", "2026-03-10T12:00", **own.how())
+    (note,) = json.loads(done.stdout)["notes"]
+    said = note.removeprefix("The last such start was at ").removesuffix(".")
+    assert abs(datetime.fromisoformat(said).timestamp() - host.boot_time()) < 5
 
 
 def test_history_survives_a_restart(own: UserWithDaemon) -> None:
