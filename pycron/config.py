@@ -1,6 +1,6 @@
-"""The configuration, pycron.toml: what is not a table's to say. One record per option.
+"""The configuration, pycron.toml: one record for each option.
 
-`Config` is the single source: the reader, the defaults and the manual's test read it.
+The reader of the file, the defaults and the manual's test all use the class `Config`.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from pycron.system.zone_data import ZoneData
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used; the message names the file and the option."""
+    """A configuration that cannot be used; the message names the file and the option."""
 
 
 _WHOLE = "a whole number above 0"
 _NUMBER = "a number above 0"
 _TEXT = "a text"
-# Of these settings more is more, so there can be a most.
+# The settings that [ceilings] can limit: a larger value takes more of the machine.
 CAPPED = (
     "CRON_RETRIES", "CRON_MAX_RUNNING", "CRON_PRIORITY", "CRON_TIMEOUT", "CRON_KILL_AFTER",
     "CRON_MEMORY_MAX",
@@ -38,9 +38,11 @@ def _option(key: str, default: Any, help: str, form: str = _WHOLE) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Sizes are bytes; None is no limit. Retention: whichever is reached first; see retention.py.
+    """The options. Sizes are bytes; None means no limit.
 
-    `pools`: places by name. `defaults` and `ceilings`: values of settings, by attribute.
+    The retention limit that is reached first decides (see storage/retention.py). `pools`: how many
+    Attempts of each pool may run at once. `defaults` and `ceilings`: values of settings, by
+    attribute.
     """
 
     running: int | None = _option("limits.running", 4096, "the most Attempts that may run at once")
@@ -48,10 +50,10 @@ class Config:
         "limits.user_running", 2048, "the most Attempts of one user that may run at once"
     )
     waiting: int | None = _option(
-        "limits.waiting", 100_000, "the most Runs that may wait for a place"
+        "limits.waiting", 100_000, "the most Runs that may wait in the queue"
     )
     user_waiting: int | None = _option(
-        "limits.user_waiting", 20_000, "the most Runs of one user that may wait for a place"
+        "limits.user_waiting", 20_000, "the most Runs of one user that may wait in the queue"
     )
     starts_per_second: int | None = _option(
         "limits.starts_per_second", None, "the most starts in a second"
@@ -129,7 +131,10 @@ OPTIONS: dict[str, "dataclasses.Field[Any]"] = {
 
 
 def read_config(path: Path, required: bool) -> Config:
-    """The configuration in a file; the defaults when there is none. Raises ConfigError."""
+    """The configuration in a file; the defaults if there is none. Raises ConfigError.
+
+    `required`: a missing file is an error.
+    """
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -138,7 +143,7 @@ def read_config(path: Path, required: bool) -> Config:
         return Config()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    import tomllib  # 0.1 MB, and most have no such file
+    import tomllib  # 0.1 MB, and most machines have no such file
 
     try:
         document = tomllib.loads(text)
@@ -156,17 +161,20 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
             values[section] = dict(
                 OPEN_SECTIONS[section](key, value, path) for key, value in content.items()
             )
-            continue
-        if section not in {key.partition(".")[0] for key in OPTIONS}:
+        elif section in {key.partition(".")[0] for key in OPTIONS}:
+            values |= (_option_value(f"{section}.{key}", content[key], path) for key in content)
+        else:
             raise ConfigError(f'{path}: unknown section: "[{section}]" (see pycron.toml(5))')
-        for key, value in content.items():
-            name = f"{section}.{key}"
-            option = OPTIONS.get(name)
-            if option is None:
-                hint = hint_at(name, OPTIONS, "pycron.toml(5)")
-                raise ConfigError(f'{path}: unknown option: "{name}" ({hint})')
-            values[option.name] = _checked(name, value, option.metadata["form"], path)
     return values
+
+
+def _option_value(key: str, value: Any, path: Path) -> tuple[str, Any]:
+    """The attribute of an option, and its value, checked."""
+    option = OPTIONS.get(key)
+    if option is None:
+        hint = hint_at(key, OPTIONS, "pycron.toml(5)")
+        raise ConfigError(f'{path}: unknown option: "{key}" ({hint})')
+    return option.name, _checked(key, value, option.metadata["form"], path)
 
 
 def _checked(name: str, value: Any, form: str, path: Path) -> Any:
@@ -181,10 +189,10 @@ def _checked(name: str, value: Any, form: str, path: Path) -> Any:
     return value
 
 
-def _pool(name: str, places: Any, path: Path) -> tuple[str, int]:
+def _pool(name: str, running: Any, path: Path) -> tuple[str, int]:
     if not re.fullmatch(NAME_PATTERN, name, re.ASCII):
         raise ConfigError(f'{path}: bad pool: "{name}" (letters, digits and . _ + -, at most 64)')
-    return name, _checked(f"pools.{name}", places, _WHOLE, path)
+    return name, _checked(f"pools.{name}", running, _WHOLE, path)
 
 
 def _default(name: str, value: Any, path: Path) -> tuple[str, Any]:
@@ -199,7 +207,7 @@ def _ceiling(name: str, value: Any, path: Path) -> tuple[str, Any]:
 
 
 def _setting(option: str, name: str, value: Any, path: Path, known: set[str]) -> tuple[str, Any]:
-    """The attribute of a setting and the value that a table would give it with this text."""
+    """The attribute of a setting, and the value that this text has in a table."""
     if name not in known:
         hint = hint_at(name, known, "pycron.toml(5)")
         raise ConfigError(f'{path}: unknown option: "{option}" ({hint})')
@@ -210,6 +218,7 @@ def _setting(option: str, name: str, value: Any, path: Path, known: set[str]) ->
         raise ConfigError(f"{path}: bad {option}: {value!r} ({setting.form})") from None
 
 
+# The sections whose keys are names: each function gives the key and value for Config.
 OPEN_SECTIONS: dict[str, Callable[[str, Any, Path], tuple[str, Any]]] = {
     "pools": _pool,
     "defaults": _default,

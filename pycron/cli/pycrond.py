@@ -14,7 +14,6 @@ from pycron.cli.table_options import add_table_options, named_sources
 from pycron.config import Config, ConfigError, read_config
 from pycron.daemon.daemon import Daemon, Mode, Setup
 from pycron.daemon.log import FORMATS, configure, default_format
-from pycron.daemon.user_tables_adapter import UserTableDirectory
 from pycron.executor.link import NoRunner
 from pycron.model.problem import Problem, Severity
 from pycron.storage.errors import StoreError
@@ -23,6 +22,7 @@ from pycron.system.accounts import Accounts, own_account
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
+from pycron.tables.user_tables import UserTablePaths
 
 
 class AlreadyRunning(Exception):
@@ -181,11 +181,11 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths
     if mode is Mode.SYSTEM:
         _make_directory(paths.SPOOL, 0o700)
         _make_directory(paths.DROP_INS, 0o755)
-        user_tables = UserTableDirectory(paths.SPOOL)
+        user_tables = UserTablePaths(paths.SPOOL)
     elif mode is Mode.USER:
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        user_tables = UserTableDirectory(table.parent, only=(account.name, table))
+        user_tables = UserTablePaths(table.parent, only=(account.name, table))
     tables = _tables(options, mode, account.name)
     return Setup(mode, where, tables, user_tables, config, account, host.host_id())
 

@@ -23,7 +23,6 @@ from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.recovery import Recovery
-from pycron.daemon.user_tables_adapter import AdaptedUserTables, UserTableDirectory
 from pycron.engine.actions import Action, Go, Log, Record, RunnerAction
 from pycron.engine.cursor import starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
@@ -44,6 +43,7 @@ from pycron.system.sd_notify import notify
 from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import TableDirectories, TableLocation
 from pycron.tables.loaded import Tables
+from pycron.tables.user_tables import UserTableFiles, UserTableLimits, UserTablePaths
 
 _MINUTE = 60
 _LOOK_AHEAD = 2.0  # seconds before the end of a minute
@@ -67,7 +67,7 @@ class Setup:
     mode: Mode
     paths: Paths
     tables: list[TableLocation]
-    user_tables: UserTableDirectory | None
+    user_tables: UserTablePaths | None
     config: Config
     account: Account
     host: str
@@ -405,15 +405,12 @@ class Daemon:
 
     def _serve(self) -> ControlServer:
         config = self._setup.config
-        where = self._setup.user_tables
         context = Context(
             engine=self._engine,
             history=self._store,
             recorder=self._recorder,
             tables=self._tables,
-            user_tables=AdaptedUserTables(where, self._tables, config, self._reader_context)
-            if where
-            else None,
+            user_tables=self._user_tables(),
             config=config,
             output=self._setup.paths.output,
             access=Access(config.operators, self._log),
@@ -437,6 +434,18 @@ class Daemon:
         answer = service.answer(peer, request)
         self._perform()
         return answer
+
+    def _user_tables(self) -> UserTableFiles | None:
+        where, config = self._setup.user_tables, self._setup.config
+        if where is None:
+            return None
+        limits = UserTableLimits(
+            table_bytes=config.table_bytes,
+            user_table_bytes=config.user_table_bytes,
+            user_table_entries=config.user_table_entries,
+            tables=config.tables,
+        )
+        return UserTableFiles(where, limits, self._reader_context, self._tables)
 
     def _info(self) -> DaemonInfo:
         in_foreground = self._setup.mode is Mode.FOREGROUND

@@ -9,7 +9,7 @@ def rfc3339(instant: float) -> str:
     return _rfc3339(int(instant))
 
 
-# A thousand Runs of one minute have one fire time.
+# A thousand Runs of one minute have the same fire time.
 @lru_cache(maxsize=256)
 def _rfc3339(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -17,10 +17,12 @@ def _rfc3339(second: int) -> str:
 
 @lru_cache(maxsize=256)
 def compact(second: int) -> str:
+    """A UTC second as in the id of a Run: `20260308T070000Z`."""
     return _rfc3339(second).replace("-", "").replace(":", "")
 
 
 @lru_cache(maxsize=256)
 def parse_compact(stamp: str) -> int:
+    """The UTC second of a compact text. Raises ValueError."""
     moment = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ")
     return int(moment.replace(tzinfo=datetime.UTC).timestamp())

@@ -6,8 +6,8 @@ from pycron.model.settings import Settings
 from pycron.schedule.expressions import Schedule
 
 try:
-    from _blake2 import blake2b  # what hashlib has, without OpenSSL, which is 3.6 MB
-except ImportError:  # it is CPython's own affair
+    from _blake2 import blake2b  # the function of hashlib, which also loads OpenSSL (3.6 MB)
+except ImportError:  # _blake2 is an internal module of CPython
     from hashlib import blake2b
 
 
@@ -18,8 +18,8 @@ Environment = tuple[tuple[str, str], ...]
 class Source:
     """Where a table comes from.
 
-    `name` is what messages call it: a path, or the name of the user whose table it is. `owner` is
-    the user all its Jobs run as; None for a system table, which has a user column.
+    `name`: what messages call the table: its path, or the name of the user whose table it is.
+    `owner`: the user that all its Jobs run as; None for a system table, which has a user column.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an entry defines. `id` lasts as long as its schedule, user and command stay the same.
+    """What an entry defines. `id` stays the same while its schedule, user and command do.
 
     `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q). `hook_of`:
-    the id of the Job whose failures this Job handles, if this Job is a failure hook.
+    for a failure hook, the id of the Job whose failure starts it.
     """
 
     id: str
@@ -48,12 +48,17 @@ class Job:
     hook_of: str | None = None
 
     @property
+    def is_hook(self) -> bool:
+        """Whether the failure of another Job starts this one (CRON_ON_FAILURE)."""
+        return self.hook_of is not None
+
+    @property
     def zone(self) -> str | None:
         """The zone that the table names; None stands for the machine's."""
         return self.settings.zone
 
 
 def digest(*parts: str) -> str:
-    """64 bits that stand for these texts, as 16 hexadecimal digits."""
+    """A digest of these texts: 64 bits, as 16 hexadecimal digits."""
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
     return blake2b(text, digest_size=8).hexdigest()

@@ -1,7 +1,7 @@
-"""The settings of a Job: the `CRON_…` variables of a table, one record each.
+"""The settings of a Job: one record for each `CRON_…` variable of a table.
 
-`Settings` is the single source: the parser, the defaults, the manual and the tests read it.
-Units: durations are seconds, sizes are bytes.
+The reader of tables, the defaults, the manual's test and the tests all use the class `Settings`.
+Durations are seconds, sizes are bytes.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from pycron.schedule.durations import parse_duration
 
 
 class Concurrency(StrEnum):
-    """What happens when a fire time comes while the last Run of the Job still runs."""
+    """What happens when a fire time comes while an earlier Run of the Job is still running."""
 
     ALLOW = "allow"
     FORBID = "forbid"
@@ -47,7 +47,7 @@ LARGEST_SIZE = 2**60  # bytes
 
 
 def parse_size(text: str) -> int:
-    """Bytes in `1048576`, `512K`, `512M`, `2G` (powers of 1024); ValueError for anything else."""
+    """The bytes of `1048576`, `512K`, `512M` or `2G` (powers of 1024). Raises ValueError."""
     match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError
@@ -133,7 +133,7 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
 class Setting:
     """One `CRON_…` variable.
 
-    `works` is False while this version reads and checks the variable but does not act on it.
+    `works`: False if this version reads and checks the variable, but does not act on it.
     """
 
     name: str
@@ -374,14 +374,14 @@ def intern(values: frozenset[tuple[str, Any]]) -> Settings:
 
 
 def concurrency_of(settings: Settings) -> Concurrency:
-    """CRON_CONCURRENCY; without it, a Job that is tried again doesn't run beside itself."""
+    """The policy of CRON_CONCURRENCY; without it, forbid for a Job with retries, else allow."""
     if settings.concurrency is not None:
         return settings.concurrency
     return Concurrency.FORBID if settings.retries else Concurrency.ALLOW
 
 
 def job_limit(settings: Settings) -> int | None:
-    """How many Attempts of a Job may run at once; None is any number."""
+    """How many Attempts of a Job may run at once; None means any number."""
     if settings.max_running is not None:
         return settings.max_running
     return None if concurrency_of(settings) is Concurrency.ALLOW else 1

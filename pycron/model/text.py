@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
-    """The text with control characters and bytes that are no UTF-8 escaped: safe on a terminal."""
+    """The text made safe for a terminal: control characters and bytes that are no UTF-8 escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
@@ -17,7 +17,7 @@ def _escaped(character: str) -> str:
 
 
 def hint_at(unknown: str, known: Iterable[str], manual: str) -> str:
-    """What may have been meant by a name that nobody knows, or where all names are."""
+    """A hint for an unknown name: the known name that is most like it, or else the manual."""
     import difflib  # 300 KiB, and only a mistake asks for it
 
     close = difflib.get_close_matches(unknown, known, 1)

@@ -1,8 +1,8 @@
 """Schedules: when a Job is due, by the wall clock.
 
-A `CronSchedule` is five fields as bit masks; equal fields share one object. It works on *wall
-minutes*: minutes since 1970-01-01T00:00 read off a clock on the wall, with no idea of time zones.
-What a zone makes of them is decided in firetime.py alone.
+A `CronSchedule` is five fields as bit masks; equal fields share one object. Its unit is the *wall
+minute*: minutes since 1970-01-01T00:00 as a clock on the wall shows them, in no particular zone.
+Only fire_times.py converts wall minutes to UTC.
 """
 
 import datetime
@@ -32,7 +32,7 @@ _LONGEST_MONTH = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class ScheduleError(ValueError):
-    """A schedule that can't be read (`code` is bad-time-specifier) or would never fire."""
+    """A schedule that cannot be read, or that would never be due (`code` is never-fires)."""
 
     def __init__(self, message: str, code: str = "bad-time-specifier") -> None:
         super().__init__(message)
@@ -41,11 +41,11 @@ class ScheduleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The two day fields: which days of a month they choose.
+    """The days that the fields day-of-month and day-of-week choose.
 
-    Vixie's rule (entry.c, cron.c): day-of-month and day-of-week combine with AND when either is a
-    star field, else with OR. The masks hold days 1-31 and weekdays 0-6 (Sunday is 0); the extended
-    elements are in croniter's spelling.
+    Vixie's rule (entry.c, cron.c): the two fields are combined with AND (`both`) if either is a
+    star field, otherwise with OR. The masks hold days 1-31 and weekdays 0-6 (Sunday is 0). The
+    extended elements (`L`, `15W`, `5#2`) are in croniter's spelling.
     """
 
     of_month: int
@@ -55,7 +55,7 @@ class Days:
     extended_of_week: tuple[str, ...] = ()
 
     def in_month(self, year: int, month: int) -> int:
-        """The mask of the chosen days (bit 1 is the first) of a month that exists."""
+        """The mask of the chosen days of a month: bit 1 is its first day."""
         first_weekday, length = _month_shape(year, month)
         month_mask = (2 << length) - 2
         of_month = self.of_month
@@ -73,8 +73,8 @@ class Days:
 class WallTimes:
     """The wall minutes that five fields choose.
 
-    `wildcard` tells the two kinds of Job apart: one whose minute or hour is a star field follows
-    the wall clock through every jump; every other one is fixed (see firetime.py).
+    `wildcard`: the minute or the hour is a star field, so the Job follows the wall clock through
+    every jump. Every other Job is fixed (see fire_times.py).
     """
 
     minutes: int
@@ -84,7 +84,7 @@ class WallTimes:
     wildcard: bool
 
     def next_wall(self, minute: int, before: int) -> int | None:
-        """The first matching wall minute in [minute, before); None where there is none."""
+        """The first matching wall minute in [minute, before); None if there is none."""
         day, rest = divmod(minute, MINUTES_A_DAY)
         last = min((before - 1) // MINUTES_A_DAY, _LAST_ORDINAL - _EPOCH_ORDINAL)
         if day > last:
@@ -137,9 +137,9 @@ class WallTimes:
 
 @dataclass(frozen=True, slots=True)
 class CronSchedule(WallTimes):
-    """Five fields, or a nickname that stands for them.
+    """Five fields, or a nickname for five fields.
 
-    `text` is what the table says, `fields` what it comes to: without `~`, `H` and nicknames.
+    `text`: as in the table. `fields`: the five fields without `~`, `H` and nicknames.
     """
 
     text: str
@@ -148,7 +148,7 @@ class CronSchedule(WallTimes):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """`@every DURATION`: whenever the seconds since 1970-01-01T00:00Z are a multiple of it.
+    """`@every DURATION`: due when the seconds since 1970-01-01T00:00Z are a multiple of it.
 
     So the fire times are the same after a restart, and on every host.
     """
@@ -159,19 +159,23 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Reboot:
-    """`@reboot`: once, when the daemon first starts after the machine did."""
+    """`@reboot`: due once, when the daemon first starts after a boot of the machine."""
 
     text: str = "@reboot"
 
 
 @dataclass(frozen=True, slots=True)
 class NoSchedule:
-    """The schedule of a Job that is never due: a failure hook starts when a Run has failed."""
+    """Never due: only another event starts such a Job, such as the failure of another Job.
 
-    text: str = "-"
+    No entry has it. Its text is empty.
+    """
+
+    text: str = ""
 
 
 Schedule = CronSchedule | Interval | Reboot | NoSchedule
+"""When a Job is due. Only the clock makes a CronSchedule or an Interval due."""
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -185,9 +189,9 @@ NICKNAMES = {
 
 
 def parse_nickname(text: str, argument: str = "") -> Schedule:
-    """The schedule of `@daily` and its like; `argument` is what `@every` wants.
+    """The schedule of a nickname such as `@daily`. Raises ScheduleError.
 
-    Raises ScheduleError.
+    `argument`: the duration behind `@every`.
     """
     if text == "@every":
         return _interval(argument)
@@ -201,13 +205,15 @@ def parse_nickname(text: str, argument: str = "") -> Schedule:
 
 
 def resolved_text(schedule: Schedule) -> str:
-    """The schedule as a text that means the same on every host: nothing random in it."""
+    """The schedule as a text that means the same on every host, without `~` and `H`."""
     return " ".join(schedule.fields) if isinstance(schedule, CronSchedule) else schedule.text
 
 
 def parse_resolved(text: str) -> Schedule:
     """The schedule that `resolved_text` wrote."""
     words = tuple(text.split())
+    if not words:
+        return NoSchedule()
     return parse_nickname(*words) if text.startswith("@") else parse_cron(words)
 
 
@@ -225,10 +231,10 @@ def _interval(argument: str) -> Interval:
 def parse_cron(
     fields: tuple[str, ...], pick: Pick | None = None, text: str | None = None
 ) -> CronSchedule:
-    """The schedule of five field texts. FieldError or ScheduleError says what is wrong.
+    """The schedule of five field texts. Raises FieldError or ScheduleError.
 
-    `pick` decides `~` and `H` (fields.py), which are errors without it. `text` is what the table
-    said, where it wasn't these five fields.
+    `pick`: decides `~` and `H` (see fields.py), which are errors without it. `text`: the text of
+    the table, if it is not these five fields.
     """
     text = text or " ".join(fields)
     if pick is not None and is_random(text):
@@ -239,7 +245,7 @@ def parse_cron(
 
 
 def is_random(text: str) -> bool:
-    """Whether fields may have a `~` or an `H` among them."""
+    """Whether the text of fields may contain `~` or `H` elements. `THU` contains an H, too."""
     return "~" in text or "H" in text
 
 
@@ -264,17 +270,18 @@ def _parse_days(day_of_month: str, month: str, day_of_week: str) -> tuple[Days, 
     return days, months
 
 
-# Ordinary schedules in three integers: what a table keeps of each entry. The minutes have the
-# wildcard above them; the days of the month (32 bits) have the weekdays (7), `both` and the months.
+# An ordinary schedule as three integers: minutes, hours, days. A table keeps them for each entry.
+# Bits of the minutes: 0-59 the minutes, 60 `wildcard`. Bits of the days: 0-31 the days of the
+# month, 32-38 the weekdays, 39 `both`, from 40 on the months.
 Packed = tuple[int, int, int]
 _WILDCARD = 1 << 60
 _BOTH = 1 << 39
 
 
 def pack(fields: tuple[str, ...]) -> Packed | None:
-    """Five field texts, packed; None when they have extended elements.
+    """Five field texts, packed; None if they have extended elements.
 
-    Raises FieldError and ScheduleError, and takes no `~` and `H`, as parse_cron without `pick`.
+    Raises FieldError and ScheduleError; `~` and `H` are errors, as in parse_cron without `pick`.
     """
     minute, hour, day_of_month, month, day_of_week = fields
     minutes = parse_field(minute, MINUTE)
@@ -288,7 +295,7 @@ def pack(fields: tuple[str, ...]) -> Packed | None:
 
 
 def pack_schedule(schedule: Schedule) -> Packed | Schedule:
-    """The schedule packed, or as it is where it doesn't fit."""
+    """The schedule packed, or the schedule itself if it cannot be packed."""
     packed = pack(schedule.fields) if isinstance(schedule, CronSchedule) else None
     return packed or schedule
 
@@ -303,11 +310,13 @@ def _packed_days(day_of_month: str, month: str, day_of_week: str) -> int | None:
 
 
 def unpack(minutes: int, hours: int, days: int) -> WallTimes:
+    """The reverse of `pack`."""
     chosen, months = _unpacked_days(days)
     return WallTimes(minutes & ~_WILDCARD, hours, chosen, months, is_wildcard(minutes))
 
 
 def is_wildcard(packed_minutes: int) -> bool:
+    """Whether the schedule with these packed minutes is a wildcard one."""
     return packed_minutes >= _WILDCARD
 
 
@@ -318,10 +327,10 @@ def _unpacked_days(packed: int) -> tuple[Days, int]:
 
 
 def _refuse_impossible(days: Days, chosen_months: int, texts: tuple[str, str, str]) -> None:
-    """A schedule fires at some time unless no month of its months has a day of its days.
+    """Raise ScheduleError if no chosen month ever has a chosen day.
 
-    With OR, any weekday will do. With AND every date falls on every weekday within 400 years, so
-    only the length of the months can be in the way. What the extended elements choose comes again
+    With OR, every month has the weekday. With AND, every date falls on every weekday within 400
+    years, so only a month that is too short can be the reason. The days of extended elements repeat
     every 28 years.
     """
     day_of_month, month_text, day_of_week = texts
@@ -341,7 +350,7 @@ def _refuse_impossible(days: Days, chosen_months: int, texts: tuple[str, str, st
 
 
 def _first_day(days: Days) -> int:
-    """The lowest day of the month that is chosen; 1 for the last one, which every month has."""
+    """The lowest chosen day of the month; 1 for `L`, because every month has a last day."""
     if any(element.startswith("L") for element in days.extended_of_month):
         return 1
     chosen = [int(element.rstrip("W")) for element in days.extended_of_month]
@@ -356,7 +365,7 @@ def _lowest_bit(mask: int) -> int:
 
 @cache
 def _month_shape(year: int, month: int) -> tuple[int, int]:
-    """The weekday of the first (Sunday is 0) and the number of days."""
+    """The weekday of the first day of a month (Sunday is 0), and the number of its days."""
     first = datetime.date(year, month, 1)
     last = (year, month) == (9999, 12)
     following = None if last else datetime.date(year + month // 12, month % 12 + 1, 1)
@@ -366,7 +375,7 @@ def _month_shape(year: int, month: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _extended_days(day_fields: str, year: int, month: int) -> int:
-    """The mask of the days of a month that croniter finds for `DOM * DOW`."""
+    """The mask of the days of a month that croniter finds for the fields `DOM * DOW`."""
     if day_fields.startswith("LW "):
         return _last_weekday(year, month)
     from croniter import CroniterBadDateError, croniter  # 33 ms, and few tables need it
@@ -386,7 +395,7 @@ def _extended_days(day_fields: str, year: int, month: int) -> int:
 
 
 def _last_weekday(year: int, month: int) -> int:
-    """croniter has no `LW`: the last day of the month that is neither Saturday nor Sunday."""
+    """The last day of the month that is neither Saturday nor Sunday: croniter has no `LW`."""
     _, length = _month_shape(year, month)
     weekday = datetime.date(year, month, length).isoweekday()
     return 1 << length - max(0, weekday - 5)

@@ -6,8 +6,8 @@ The grammar is crontab(5) of Vixie cron and cronie, with OpenBSD's `~`:
     element = ("*" | value "-" value) ["/" step] | value | [value] "~" [value] ["/" step] | hashed
     hashed  = "H" ["(" value "-" value ")"] ["/" step]
 
-Bit n of a mask stands for the value n. What the classic parsers cut off, wrap or never match (junk
-after a number, a reversed range, a step larger than the field) is an error here.
+Bit n of a mask stands for the value n. Some texts are errors here that the classic parsers cut off,
+wrap around or never match: junk after a number, a reversed range, a step larger than the field.
 """
 
 import re
@@ -18,7 +18,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Gives a stable number for a text such as "minute 0": what `~` and `H` stand for in one entry.
+# Gives the number from which `~` or `H` in a field of one entry is derived: always the same one.
 Pick = Callable[[str], int]
 
 
@@ -47,7 +47,7 @@ FIELDS = (MINUTE, HOUR, DAY_OF_MONTH, MONTH, DAY_OF_WEEK)
 
 
 class FieldError(ValueError):
-    """A field that can't be read: `field`, the offending `text`, its `offset` in the field, why."""
+    """A field that cannot be read: the bad element `text` is at `offset` in the field."""
 
     def __init__(self, field: Field, text: str, reason: str, offset: int = 0) -> None:
         super().__init__(f'bad {field.name}: "{text}" ({reason})')
@@ -74,7 +74,7 @@ def is_star(text: str) -> bool:
 
 @lru_cache(maxsize=4096)  # a table of many schedules has few texts in its single fields
 def parse_field(text: str, field: Field) -> int:
-    """The mask of a field's values. FieldError says what is wrong with it."""
+    """The mask of a field's values. Raises FieldError."""
     mask = 0
     for chosen in _each(text, lambda element: _element_mask(element, field)):
         mask |= chosen
@@ -84,13 +84,13 @@ def parse_field(text: str, field: Field) -> int:
 def resolve(text: str, field: Field, pick: Pick) -> str:
     """The field with a list of values in place of each `~` and `H`. Raises FieldError.
 
-    `pick` is asked once for each of them.
+    `pick` is called once for each of them.
     """
     return ",".join(_each(text, lambda element: _resolve_element(element, field, pick)))
 
 
 def _each(text: str, read: Callable[[str], T]) -> Iterator[T]:
-    """What `read` makes of each element of a field; its errors know where the element stands."""
+    """The result of `read` for each element of a field; a FieldError gets the element's offset."""
     offset = 0
     for element in text.split(","):
         try:
@@ -102,7 +102,7 @@ def _each(text: str, read: Callable[[str], T]) -> Iterator[T]:
 
 
 def _sunday_once(mask: int, field: Field) -> int:
-    """Weekday 7 is Sunday, too."""
+    """The mask with weekday 7, which is Sunday, as weekday 0."""
     return mask & 0x7F | 1 if field is DAY_OF_WEEK and mask >> 7 else mask
 
 
@@ -131,7 +131,7 @@ def _resolve_element(text: str, field: Field, pick: Pick) -> str:
     match = _ELEMENT.fullmatch(text)
     if not match or not (match["random"] or match["hash"]):
         if _extended(text, field) is None:
-            _element_mask(text, field)  # what is wrong is said of what was written
+            _element_mask(text, field)  # raises FieldError with the text of the table
         return text
     kind = "hash_" if match["hash"] else ""
     low = _value(match[f"{kind}low"], text, field, default=field.low)
@@ -183,7 +183,7 @@ def _reversed(first: int, last: int, field: Field) -> str:
 
 
 def _guess(text: str, field: Field) -> str:
-    """What to say about an element that is no value, range or step of this field."""
+    """The reason given for an element that is no value, range or step of this field."""
     if not text:
         return "empty: a comma too many"
     word = text.lower()
@@ -194,7 +194,7 @@ def _guess(text: str, field: Field) -> str:
     return f"{bounds} or {field.names[0]}-{field.names[-1]}" if field.names else bounds
 
 
-# Day elements that cron doesn't have; none of them means anything to Vixie cron or cronie.
+# Elements of the day fields that Vixie cron and cronie refuse.
 _EXTENDED = {
     DAY_OF_MONTH: re.compile(r"L|LW|W?([0-9]{1,2})|([0-9]{1,2})W?", re.ASCII),
     DAY_OF_WEEK: re.compile(r"(?:L([0-7]|[A-Za-z]{3}))|([0-7]|[A-Za-z]{3})(?:L|\#[1-5])", re.ASCII),
@@ -224,7 +224,7 @@ def _day_element(element: str, field: Field) -> str | int:
 
 
 def _extended(element: str, field: Field) -> str | None:
-    """The element in croniter's spelling; None when it is an ordinary one."""
+    """The element in croniter's spelling; None if it is an ordinary one."""
     match = _EXTENDED[field].fullmatch(element) if field in _EXTENDED else None
     if not match or not re.search(r"[LW#]", element) or element.lower() in field.names:
         return None

@@ -1,14 +1,15 @@
-"""Fire times: what a zone's clock makes of a schedule. The one place of the DST rule.
+"""Fire times: when a schedule is due in a zone. The DST rule is here and nowhere else.
 
 The rule is that of Debian's cron (cron.c, its virtual minutes), in the zone of the Job:
 
 * A *wildcard* schedule (minute or hour is a star field) is due at every wall minute that it names
-  and that exists: both passes of a repeated hour, nothing in a skipped one.
-* Every other schedule is *fixed*. Due in a skipped stretch, it fires once, at the instant at which
-  the gap ends; due in a repeated stretch, it fires in the first pass only.
-* A clock that is shifted by more than three hours (a skipped day) is not made up for.
+  and that exists: in both passes of a repeated hour, and not at all in a skipped hour.
+* Every other schedule is *fixed*. If it is due in a skipped hour, its fire time is the instant at
+  which the gap ends; if it is due in a repeated hour, its fire time is in the first pass only.
+* The rules for gaps and repeated hours do not hold if the clock is shifted by more than three hours
+  (a skipped day).
 
-Several wall times that a gap maps to one instant are one fire time; Vixie cron starts the command
+A gap maps several wall times to one instant: they are one fire time. Vixie cron starts the command
 once for each of them.
 """
 
@@ -24,12 +25,12 @@ _HORIZON = 41 * 366 * 86_400
 
 
 def has_fire_times(schedule: Times) -> bool:
-    """Whether the clock makes a Job with this schedule due; @reboot waits for an event instead."""
+    """Whether the clock makes a Job with this schedule due; for @reboot, another event does."""
     return isinstance(schedule, WallTimes | Interval)
 
 
 def next_fire(schedule: Times, zone: Zone, after: int) -> int | None:
-    """The first fire time after a UTC second; None where there is none (@reboot, end of time)."""
+    """The first fire time after a UTC second; None if there is none (@reboot, end of time)."""
     if isinstance(schedule, WallTimes):
         return _next_cron(schedule, zone, after + 1)
     if isinstance(schedule, Interval):
@@ -48,8 +49,8 @@ def fire_times(schedule: Times, zone: Zone, start: int, end: int) -> Iterator[in
 def last_fire_times(schedule: Times, zone: Zone, start: int, end: int, most: int) -> list[int]:
     """The last `most` fire times in [start, end), in order.
 
-    The window widens backwards until it holds enough of them, so a long window costs no more than
-    what it is asked for.
+    The search widens backwards until it has found enough, so a long window costs no more than a
+    short one.
     """
     width = 3600
     while True:
@@ -61,9 +62,9 @@ def last_fire_times(schedule: Times, zone: Zone, start: int, end: int, most: int
 
 
 def follows_the_wall(schedule: Times) -> bool:
-    """Whether a stepped clock takes the Job along (a wildcard one) or makes it wait (a fixed one).
+    """Whether a Job follows the wall clock when it is stepped: wildcard schedules and intervals.
 
-    Intervals follow the clock, too.
+    A fixed Job waits until the clock has caught up.
     """
     return schedule.wildcard if isinstance(schedule, WallTimes) else True
 

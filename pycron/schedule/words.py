@@ -1,8 +1,8 @@
-"""Schedules in words."""
+"""Schedules in English words."""
 
 from itertools import pairwise
 
-from pycron.schedule.expressions import CronSchedule, Days, Interval, Schedule
+from pycron.schedule.expressions import CronSchedule, Days, Interval, NoSchedule, Reboot, Schedule
 from pycron.schedule.fields import DAY_OF_WEEK, HOUR, MINUTE, MONTH, Field
 from pycron.schedule.fire_times import follows_the_wall
 
@@ -22,18 +22,20 @@ WILDCARD = (
 
 
 def explain(schedule: Schedule) -> str:
-    """When it is due, as a person would say it."""
+    """When a Job with this schedule is due, as a person would say it."""
     if isinstance(schedule, Interval):
         often = "second" if schedule.seconds == 1 else f"{schedule.seconds} seconds"
         return f"every {often}, counted from 1970-01-01T00:00Z"
-    if not isinstance(schedule, CronSchedule):
+    if isinstance(schedule, Reboot):
         return "once, when the daemon first starts after the machine did"
+    if isinstance(schedule, NoSchedule):
+        return "at no time of its own: another event starts it"
     parts = [_times(schedule), _days(schedule.days), _months(schedule.months)]
     return ", ".join(part for part in parts if part)
 
 
 def daylight_saving(schedule: Schedule) -> str | None:
-    """What becomes of it when the clock is shifted; None for what has no wall time."""
+    """The effect of a shifted clock on the Job; None for a schedule without wall times."""
     if not isinstance(schedule, CronSchedule):
         return None
     return WILDCARD if follows_the_wall(schedule) else FIXED
@@ -66,7 +68,7 @@ def _days(days: Days) -> str:
     of_month = _days_of_month(days)
     of_week = _days_of_week(days)
     if not days.both and not (of_month and of_week):
-        return ""  # either will do, and one of them is any day
+        return ""  # one of the two fields allows any day
     if of_month and of_week:
         either = f"{of_month}, and also on {of_week}"
         return f"{of_month} if it is {of_week}" if days.both else either
@@ -76,7 +78,7 @@ def _days(days: Days) -> str:
 
 
 def _days_of_month(days: Days) -> str:
-    """Empty when any day will do."""
+    """Empty if every day is chosen."""
     values = [day for day in range(1, 32) if days.of_month >> day & 1]
     if len(values) == 31:
         return ""
@@ -95,7 +97,7 @@ def _extended_day(element: str) -> str:
 
 
 def _days_of_week(days: Days) -> str:
-    """Empty when any day will do."""
+    """Empty if every day is chosen."""
     values = [day for day in range(7) if days.of_week >> day & 1]
     if len(values) == DAY_OF_WEEK.high:
         return ""
@@ -123,7 +125,7 @@ def _values(mask: int, field: Field) -> list[int]:
 
 
 def _ranges(names: list[str], values: list[int]) -> str:
-    """`1, 3 to 5 and 9`: runs of three and more are drawn together."""
+    """`1, 3 to 5 and 9`: three or more consecutive values become a range."""
     parts: list[str] = []
     start = 0
     for i in range(len(values)):

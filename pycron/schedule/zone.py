@@ -1,7 +1,7 @@
 """A time zone as stretches of constant offset from UTC.
 
-All times are whole seconds: UTC seconds since 1970-01-01T00:00Z, and *wall seconds*, which are the
-same count read off a clock on the wall (UTC plus the offset).
+All times are whole seconds: UTC seconds since 1970-01-01T00:00Z, and *wall seconds*: the same count
+as a clock on the wall of the zone shows it (UTC plus the offset).
 """
 
 import datetime
@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# A change of the offset by more than this is not made up for; Vixie's cron.c has it as 3 hours.
+# If the offset changes by more than this, no Job is made up for or held back (Vixie's cron.c).
 LONGEST_SHIFT = 3 * 3600
 
 END_OF_TIME = 253_402_300_800 - 86_400  # a day short of the year 10000, where datetime ends
@@ -21,12 +21,12 @@ _UTC = datetime.UTC
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time [start, end) of one offset, in UTC seconds.
+    """The time [start, end), in UTC seconds, with one offset.
 
-    `skipped`: how many wall seconds the clock jumped over at its start (a gap).
-    `repeated_until`: the wall second up to which its wall times had come before (a fold); where
-    there was no fold, its own first wall second. Both are as if nothing had happened when the
-    clock was shifted by more than LONGEST_SHIFT.
+    `skipped`: the wall seconds that the clock jumps over at the start of the stretch (a gap).
+    `repeated_until`: the wall times before this wall second repeat those of an earlier stretch (a
+    fold); without a fold, it is the first wall second of the stretch. If the clock is shifted by
+    more than LONGEST_SHIFT, both have the values for no shift.
     """
 
     start: int
@@ -37,7 +37,7 @@ class Stretch:
 
 
 class Zone:
-    """A named zone over `tzinfo`, which alone knows the rules; this finds where they change."""
+    """A named zone: finds the instants at which the offset of `tzinfo` changes."""
 
     def __init__(self, name: str, tzinfo: datetime.tzinfo) -> None:
         self.name = name
@@ -61,7 +61,7 @@ class Zone:
         return round(offset.total_seconds())
 
     def instants_of(self, wall: int) -> list[int]:
-        """The UTC seconds at which the clock shows a wall second: one, or two, or none."""
+        """The UTC seconds at which the clock shows a wall second: one, two (fold) or none (gap)."""
         shown = ((stretch, wall - stretch.offset) for stretch in self._around(wall))
         return [instant for stretch, instant in shown if stretch.start <= instant < stretch.end]
 
@@ -74,14 +74,14 @@ class Zone:
         return datetime.datetime.fromtimestamp(instant, _UTC).astimezone(self.tzinfo)
 
     def _around(self, wall: int) -> Iterator[Stretch]:
-        """The stretches within a day of a wall second, read as UTC: no offset is larger."""
+        """The stretches within a day of a wall second read as UTC: every offset is below a day."""
         stretch = self.stretch_at(wall - _DAY)
         while stretch.start <= wall + _DAY:
             yield stretch
             stretch = self.stretch_at(stretch.end)
 
     def _begin(self, instant: int) -> None:
-        """Start the list a little earlier, so that a fold just before is seen."""
+        """Start the list two days before a UTC second, so that it has a fold just before that."""
         start = instant - 2 * _DAY
         offset = self.offset_at(start)
         end = self._next_change(start, offset)
@@ -106,9 +106,9 @@ class Zone:
         self._stretches.append(stretch)
 
     def _next_change(self, start: int, offset: int) -> int:
-        """The first second after `start` with another offset, or where this search gives up.
+        """The first second after `start` with another offset, or the end of this search.
 
-        A zone without further changes gets long stretches of equal offset, joined by nothing.
+        A zone without further changes has several long stretches with the same offset.
         """
         low = start
         limit = min(start + _AHEAD, END_OF_TIME)

@@ -1,4 +1,4 @@
-"""The parser's verdict on a table that was found; without a daemon, for `pycron check` too."""
+"""Reads and checks a table without a daemon, for `pycron check` and `pycrond --check`."""
 
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
@@ -13,19 +13,19 @@ from pycron.tables.files import Unreadable, problem_of, read_table
 
 
 def parse_found(found: Found, context: ReaderContext) -> Table:
-    """The table; what keeps it from being read is a problem of it."""
+    """The table of a file; if the file cannot be read, an empty table with that problem."""
     if found.text is None:
         return Table(found.source, problems=(found.problem,) if found.problem else ())
     return reader.parse(found.text, found.source, context)
 
 
 def local_context(zones: ZoneData) -> ReaderContext:
-    """What this machine knows of zones and users, for tables of any origin."""
+    """The zones and users of this machine, to check tables of any origin."""
     return ReaderContext(host.host_id(), zones.exists, Accounts().exists)
 
 
 def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
-    """The table in the file that the source names."""
+    """The table in the file whose path is the name of the source."""
     return parse_found(_find(source, most_bytes), local_context(zones))
 
 
@@ -40,12 +40,12 @@ def _find(source: Source, most_bytes: int) -> Found:
 
 
 def check_file(source: Source, most_bytes: int) -> tuple[Problem, ...]:
-    """What is wrong with the table in the file that the source names."""
+    """The problems of the table in the file whose path is the name of the source."""
     return read_and_parse(source, most_bytes, ZoneData()).problems
 
 
 def check_found(change: Change) -> tuple[Problem, ...]:
-    """What is wrong with a table that a spool found."""
+    """The problems of a table that a scan found."""
     if not isinstance(change, Found):
         return ()
     return parse_found(change, local_context(ZoneData())).problems

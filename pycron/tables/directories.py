@@ -1,9 +1,4 @@
-"""Tables on disk: found, checked, read and installed.
-
-The checks are made on the open file, so nobody can swap it in between: a table is a regular file
-with one name, of the right owner, that nobody else can write to. A symlink is not followed and a
-FIFO is not waited for.
-"""
+"""Directories of tables: a scan finds the tables that are new, changed or gone."""
 
 import os
 import re
@@ -15,16 +10,16 @@ from pycron.crontab.line import USER_NAME
 from pycron.model.job import Source
 from pycron.model.problem import Problem
 from pycron.tables.files import (
-    _UNREAD,
+    UNREAD,
     Signature,
     Unreadable,
-    _signature,
     problem_of,
     read_table,
+    signature_of,
     too_many,
 )
 
-# What run-parts(8) takes; so an editor's backup or a package manager's leftover is no table.
+# The names that run-parts(8) takes: editors' backups and package managers' copies have other names.
 _DROP_IN_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 _NAMES = "a table's name has letters, digits, _ and - only (run-parts)"
@@ -32,7 +27,7 @@ _NAMES = "a table's name has letters, digits, _ and - only (run-parts)"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A table as it was found: its text, or why there is none."""
+    """A table that is new or has changed: its text, or the problem why there is none."""
 
     source: Source
     text: str | None
@@ -41,12 +36,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
+    """A table that is not there any more. `name`: that of its Source."""
+
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A path that is passed over: a file that is no table by its name, an unreadable directory."""
+    """A path that is passed over: a file with another kind of name, an unreadable directory."""
 
     path: str
     reason: str
@@ -57,12 +54,12 @@ Change = Found | Gone | Ignored
 
 @dataclass(frozen=True, slots=True)
 class TableLocation:
-    """Where tables are: a directory of them, or one file.
+    """A directory of tables, or one table file.
 
-    `owners`: the uids that a table may belong to; None stands for any. `users`: each file is the
-    table of the user it is named after. `name`: what messages call the table, where it isn't the
-    path. `trusted`: a file that an administrator named; symlinks and
-    loose permissions are theirs to choose.
+    `owner`: the user whose tables they are; None for system tables. `users`: each file is the table
+    of the user with its name. `name`: what messages call the table, instead of its path. `trusted`:
+    the administrator named the file, so symlinks and loose permissions are allowed. `owners`: the
+    uids that a table of this name may belong to; None allows any.
     """
 
     path: Path
@@ -74,6 +71,7 @@ class TableLocation:
     owners: Callable[[str], set[int]] | None = None
 
     def source_of(self, name: str) -> Source:
+        """The Source of the file with this name."""
         if self.users:
             return Source(name, name)
         if self.name:
@@ -82,11 +80,11 @@ class TableLocation:
 
     @property
     def watched(self) -> Path:
-        """The directory in which a change shows."""
+        """The directory to watch for changes."""
         return self.path if self.directory else self.path.parent
 
     def candidates(self) -> list[str]:
-        """The paths to look at; hidden files are nobody's tables. Raises OSError."""
+        """The paths that may be tables: all but hidden files. Raises OSError."""
         path = str(self.path)
         if not self.directory:
             return [path]
@@ -97,95 +95,105 @@ class TableLocation:
         return [f"{path}/{name}" for name in names if name[0] != "."]
 
     def is_table_name(self, name: str) -> bool:
+        """Whether a table in this directory may have this name."""
         return bool((USER_NAME if self.users else _DROP_IN_NAME).fullmatch(name))
+
+    def read(self, path: str, source: Source, most_bytes: int) -> tuple[str, Signature]:
+        """The text of one table, and its signature. Raises as `read_table`."""
+        owners = self.owners(source.name) if self.owners else None
+        return read_table(path, owners, most_bytes, self.trusted)
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What was last seen of a table."""
+class _Known:
+    """A table that an earlier scan found, with the signature that it had then."""
 
     location: TableLocation
     source: Source
-    signature: Signature = _UNREAD
+    signature: Signature = UNREAD
 
 
 @dataclass(slots=True)
 class TableDirectories:
-    """All places, and what was last seen in them; only what has changed is read.
+    """All locations of tables, and the tables that the last scan found in them.
 
-    A scan in which nothing has changed costs a stat(2) for each table and little else.
+    A scan reads only the tables that have changed. If none has, it costs little more than one
+    stat(2) for each table. Sizes are bytes.
     """
 
     locations: list[TableLocation]
     most_bytes: int
     most_tables: int
-    _seen: dict[str, _Seen] = field(default_factory=dict)  # by path
+    _known: dict[str, _Known] = field(default_factory=dict)  # by path
     _ignored: set[str] = field(default_factory=set)
 
     def scan(self, again: bool = False) -> Iterator[Change]:
-        """What has changed since the last scan; with `again`, everything."""
+        """The changes since the last scan; with `again`, every table counts as changed."""
         if again:
-            for seen in self._seen.values():
-                seen.signature = _UNREAD
-            self._ignored.clear()
+            self._forget()
         present: set[str] = set()
         for location in self.locations:
-            try:
-                paths = location.candidates()
-            except OSError as error:  # a directory that can't be read has not lost its tables
-                present |= {path for path, seen in self._seen.items() if seen.location == location}
-                yield from self._ignore(str(location.path), f"cannot be read: {error.strerror}")
+            yield from self._scan_location(location, present)
+        for path in sorted(set(self._known) - present):
+            yield Gone(self._known.pop(path).source.name)
+
+    def _forget(self) -> None:
+        for known in self._known.values():
+            known.signature = UNREAD
+        self._ignored.clear()
+
+    def _scan_location(self, location: TableLocation, present: set[str]) -> Iterator[Change]:
+        """The changes in one location; the paths of its tables are added to `present`."""
+        try:
+            paths = location.candidates()
+        except OSError as error:  # the tables may be there still: an unreadable directory
+            present |= {path for path, known in self._known.items() if known.location == location}
+            yield from self._ignore(str(location.path), f"cannot be read: {error.strerror}")
+            return
+        self._ignored.discard(str(location.path))
+        for path in paths:
+            if path not in self._known and (reason := self._why_not(location, path)):
+                yield from self._ignore(path, reason)
                 continue
-            self._ignored.discard(str(location.path))
-            for path in paths:
-                if path not in self._seen:
-                    if reason := self._why_not(location, path):
-                        yield from self._ignore(path, reason)
-                        continue
-                    self._ignored.discard(path)
-                try:
-                    found = self._look(location, path)
-                except FileNotFoundError:  # or removed while it was looked at
-                    continue
-                present.add(path)
-                if found:
-                    yield found
-        for path in sorted(set(self._seen) - present):
-            yield Gone(self._seen.pop(path).source.name)
+            self._ignored.discard(path)
+            try:
+                found = self._look(location, path)
+            except FileNotFoundError:  # deleted since the directory was listed
+                continue
+            present.add(path)
+            if found:
+                yield found
 
     def _why_not(self, location: TableLocation, path: str) -> str | None:
-        """Why this is no table to take up; None where it is."""
+        """Why a path is passed over; None if it is a table."""
         if location.directory and not location.is_table_name(os.path.basename(path)):
             return _NAMES
-        return too_many(self.most_tables) if len(self._seen) >= self.most_tables else None
+        return too_many(self.most_tables) if len(self._known) >= self.most_tables else None
 
     def _ignore(self, path: str, reason: str) -> Iterator[Ignored]:
-        """Say once that a path is passed over, and why."""
+        """Report once that a path is passed over."""
         if path not in self._ignored:
             self._ignored.add(path)
             yield Ignored(path, reason)
 
     def _look(self, location: TableLocation, path: str) -> Found | None:
-        """What has changed about one table. Raises FileNotFoundError."""
-        seen = self._seen.get(path) or _Seen(location, location.source_of(os.path.basename(path)))
-        signature, text = _UNREAD, None
-        problem: Unreadable | None = None
+        """The table at a path; None if it has not changed. Raises FileNotFoundError."""
+        known = self._known.get(path) or _Known(
+            location, location.source_of(os.path.basename(path))
+        )
+        text, problem = None, None
         try:
-            signature = _signature(os.stat(path, follow_symlinks=location.trusted))
-            if signature == seen.signature:
+            signature = signature_of(os.stat(path, follow_symlinks=location.trusted))
+            if signature == known.signature:
                 return None
-            text, signature = self._read(location, path, seen.source)
+            text, signature = location.read(path, known.source, self.most_bytes)
         except FileNotFoundError:
             raise
         except OSError as error:
-            signature = _UNREAD  # nothing may change about it until it works again
+            signature = UNREAD  # read it again at the next scan, even if it does not change
             problem = Unreadable("unreadable", f"cannot be read: {error.strerror}")
         except Unreadable as error:
             problem = error
-        seen.signature = signature
-        self._seen[path] = seen
-        return Found(seen.source, text, problem_of(seen.source, problem) if problem else None)
-
-    def _read(self, location: TableLocation, path: str, source: Source) -> tuple[str, Signature]:
-        owners = location.owners(source.name) if location.owners else None
-        return read_table(path, owners, self.most_bytes, location.trusted)
+        known.signature = signature
+        self._known[path] = known
+        return Found(known.source, text, problem_of(known.source, problem) if problem else None)

@@ -9,14 +9,13 @@ from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
 from pycron.system.files import sync_directory
 
+# Identifies a version of a file: another text, owner or mode gives another signature.
 Signature = tuple[int, ...]
-
-
-_UNREAD: Signature = ()
+UNREAD: Signature = ()  # of no file
 
 
 class Unreadable(Exception):
-    """A table that may not be read: a code for machines, and the reason with what to do."""
+    """A table that must not be read: a code for programs, and the reason with its remedy."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -26,39 +25,51 @@ class Unreadable(Exception):
 def read_table(
     path: str, owners: set[int] | None, most_bytes: int, trusted: bool = False
 ) -> tuple[str, Signature]:
-    """The text of a table and what identifies this version of it.
+    """The text of a table, and the signature of the version that was read.
 
-    Raises Unreadable, or FileNotFoundError.
+    The checks are made on the open file, so nobody can exchange the file after a check. `owners`:
+    the uids that the table may belong to; None allows any. `trusted`: the administrator named this
+    file, so it may be a symlink, belong to anybody and be writable by others. Raises Unreadable or
+    FileNotFoundError, and OSError if the process is short of files or memory.
     """
+    descriptor = _open(path, trusted)
+    try:
+        status = os.fstat(descriptor)
+        _check_kind_and_size(status, most_bytes)
+        if not trusted:
+            _check_trust(status, owners)
+        data = _read_all(descriptor, most_bytes)
+    except OSError as error:
+        raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    return data.decode("utf-8", "surrogateescape"), signature_of(status)
+
+
+def _open(path: str, trusted: bool) -> int:
+    """Open a file without waiting for a FIFO; a symlink only if it is trusted."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if trusted else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, flags)
+        return os.open(path, flags)
     except FileNotFoundError:
         raise
     except OSError as error:
         if not trusted and stat.S_ISLNK(os.lstat(path).st_mode):
             raise Unreadable("symlink", "a symbolic link: put the file itself here") from None
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            raise  # it is not the table's fault
+            raise  # the table is not the cause
         raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
-    try:
-        status = os.fstat(descriptor)
-        _check(status, owners, most_bytes, trusted)
-        data = _read_all(descriptor, most_bytes)
-    except OSError as error:
-        raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
-    return data.decode("utf-8", "surrogateescape"), _signature(status)
 
 
-def _check(status: os.stat_result, owners: set[int] | None, most_bytes: int, trusted: bool) -> None:
+def _check_kind_and_size(status: os.stat_result, most_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise Unreadable("not-a-file", f"{_kind(status.st_mode)}, no regular file: remove it")
     if status.st_size > most_bytes:
         raise _too_large(most_bytes)
-    if trusted:
-        return
+
+
+def _check_trust(status: os.stat_result, owners: set[int] | None) -> None:
+    """Check that only an owner from `owners` can write to the file, under one name."""
     if owners is not None and status.st_uid not in owners:
         uids = " or ".join(str(uid) for uid in sorted(owners))
         raise Unreadable("wrong-owner", f"belongs to uid {status.st_uid}, not to {uids}: chown it")
@@ -71,7 +82,7 @@ def _check(status: os.stat_result, owners: set[int] | None, most_bytes: int, tru
 
 def _read_all(descriptor: int, most_bytes: int) -> bytes:
     parts: list[bytes] = []
-    left = most_bytes + 1
+    left = most_bytes + 1  # the file may have grown since fstat
     while left and (part := os.read(descriptor, min(left, 2**20))):
         parts.append(part)
         left -= len(part)
@@ -81,7 +92,7 @@ def _read_all(descriptor: int, most_bytes: int) -> bytes:
 
 
 def too_many(most: int) -> str:
-    """Why there is no room for one more table."""
+    """Why one more table cannot be added."""
     return f"no room for another table (limits.tables is {most})"
 
 
@@ -101,22 +112,22 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 
-def _signature(status: os.stat_result) -> Signature:
-    """Changes with the text, the owner and the permissions of a file."""
+def signature_of(status: os.stat_result) -> Signature:
+    """The signature of a file with this status."""
     return (
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
     )  # fmt: skip
 
 
 def problem_of(source: Source, error: Unreadable) -> Problem:
-    """What keeps a table from being read, as a problem of the whole of it."""
+    """The Problem of a table that must not be read."""
     return Problem(source.name, 0, 1, Severity.ERROR, error.code, str(error))
 
 
 def install(path: Path, text: str, owner: tuple[int, int] | None) -> None:
-    """Put a table in place: whole, or not at all. Raises OSError.
+    """Put a table in place, whole or not at all. Raises OSError.
 
-    `owner`: the (uid, gid) it shall have.
+    `owner`: the uid and gid of the file; None for those of this process.
     """
     import tempfile  # 1 MB, and only an edit asks for it
 
@@ -136,6 +147,6 @@ def install(path: Path, text: str, owner: tuple[int, int] | None) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a table for good. Raises OSError."""
+    """Delete a table; the deletion survives a power cut. Raises OSError."""
     path.unlink()
     sync_directory(path.parent)

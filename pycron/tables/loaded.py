@@ -1,4 +1,4 @@
-"""The daemon's tables: what the spool finds, parsed, settled, and handed to the engine."""
+"""The tables of the daemon: each change that a scan finds is read and passed to the engine."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,46 +11,46 @@ from pycron.engine.log_events import Event
 from pycron.model.problem import Problem, Severity
 from pycron.system.accounts import Accounts
 from pycron.tables.check import parse_found
-from pycron.tables.directories import Change, Found, Gone, Ignored, TableDirectories
+from pycron.tables.directories import Found, Gone, Ignored, TableDirectories
 
 
 @dataclass(slots=True)
 class Tables:
-    """All tables by name. `feed` takes what the engine is to know, `log` what people are."""
+    """The tables of the daemon, by name. Implements `ports.Tables`.
+
+    `context`: what tables are read with. `feed` passes events to the engine, `log` entries to the
+    log. A bad table never replaces a good one (`settle`).
+    """
 
     directories: TableDirectories
     accounts: Accounts
     context: Callable[[], ReaderContext]
     feed: Callable[[InputEvent], object]
     log: Callable[[Log], None]
-    _good: dict[str, Table] = field(default_factory=dict)
+    _good: dict[str, Table] = field(default_factory=dict)  # the last version without errors
     _current: dict[str, Table] = field(default_factory=dict)
 
     def rescan(self, again: bool = False) -> None:
-        """Take up what has changed; with `again`, read everything anew."""
+        """Load what has changed; with `again`, load everything anew."""
         for change in self.directories.scan(again):
-            self._take(change)
+            match change:
+                case Found():
+                    self._load(change)
+                case Gone():
+                    self._unload(change.name)
+                case Ignored():
+                    fields = {"path": change.path, "reason": change.reason}
+                    self.log(Log(Event.TABLE_IGNORED, fields, bad=True))
 
     def problems(self) -> list[Problem]:
+        """The problems of all loaded tables."""
         return [problem for table in self._current.values() for problem in table.problems]
 
     def count(self) -> int:
+        """How many tables are loaded."""
         return len(self._current)
 
-    def _take(self, change: Change) -> None:
-        match change:
-            case Gone():
-                self._good.pop(change.name, None)
-                self._current.pop(change.name, None)
-                self.feed(TableRemoved(change.name))
-                self.log(Log(Event.TABLE_REMOVED, {"table": change.name}))
-            case Ignored():
-                fields = {"path": change.path, "reason": change.reason}
-                self.log(Log(Event.TABLE_IGNORED, fields, bad=True))
-            case Found():
-                self._found(change)
-
-    def _found(self, found: Found) -> None:
+    def _load(self, found: Found) -> None:
         name = found.source.name
         new = parse_found(found, self.context())
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
@@ -60,17 +60,24 @@ class Tables:
             self._good[name] = new
         self._current[name] = table
         self.feed(TableLoaded(table))
-        self._say(new, table, kept=good is not None)
+        self._log_load(new, table, kept=good is not None)
+
+    def _unload(self, name: str) -> None:
+        self._good.pop(name, None)
+        self._current.pop(name, None)
+        self.feed(TableRemoved(name))
+        self.log(Log(Event.TABLE_REMOVED, {"table": name}))
 
     def _unknown_users(self, table: Table) -> Iterator[Problem]:
-        """A warning only: a directory service may know the user by the time the Job is due."""
+        """Warnings only: a directory service may know the user by the time the Job is due."""
         for user, line in table.jobs.users().items():
             if not self.accounts.exists(user):
                 message = f'no such user: "{user}" (its commands fail until there is one)'
                 name = table.source.name
                 yield Problem(name, line, 1, Severity.WARNING, "unknown-user", message)
 
-    def _say(self, new: Table, table: Table, kept: bool) -> None:
+    def _log_load(self, new: Table, table: Table, kept: bool) -> None:
+        """Log the problems of the new version, and which Jobs run. `kept`: there was a good one."""
         name = table.source.name
         for problem in table.problems:
             fields = {"table": name, "line": problem.line, "problem": str(problem)}

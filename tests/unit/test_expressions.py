@@ -13,6 +13,7 @@ from pycron.schedule.expressions import (
     CronSchedule,
     Days,
     Interval,
+    NoSchedule,
     Reboot,
     ScheduleError,
     parse_cron,
@@ -316,6 +317,11 @@ def test_the_resolved_text_means_the_same(text: str) -> None:
         assert again.days == schedule.days
     else:
         assert again == schedule
+
+
+def test_the_resolved_text_of_no_schedule() -> None:
+    assert resolved_text(NoSchedule()) == ""
+    assert parse_resolved("") == NoSchedule()
 
 
 @pytest.mark.parametrize(

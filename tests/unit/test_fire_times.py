@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 
 from pycron.schedule.expressions import (
     CronSchedule,
+    NoSchedule,
     Schedule,
     ScheduleError,
     parse_cron,
     parse_nickname,
 )
 from pycron.schedule.fields import FieldError
-from pycron.schedule.fire_times import fire_times, follows_the_wall, next_fire
+from pycron.schedule.fire_times import fire_times, follows_the_wall, has_fire_times, next_fire
 from pycron.schedule.zone import END_OF_TIME, Zone
 
 MINUTE, DAY = 60, 86_400
@@ -292,6 +293,10 @@ def test_an_interval_counts_from_the_epoch() -> None:
 
 def test_reboot_has_no_fire_time() -> None:
     assert next_fire(schedule("@reboot"), zone("UTC"), 0) is None
+    assert next_fire(NoSchedule(), zone("UTC"), 0) is None
+    assert not has_fire_times(schedule("@reboot"))
+    assert not has_fire_times(NoSchedule())
+    assert has_fire_times(schedule("@every 90s"))
 
 
 def test_time_ends() -> None:

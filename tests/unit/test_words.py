@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.model.job import Source
-from pycron.schedule.expressions import ScheduleError, parse_cron, parse_nickname
+from pycron.schedule.expressions import NoSchedule, ScheduleError, parse_cron, parse_nickname
 from pycron.schedule.words import FIXED, WILDCARD, daylight_saving, explain
 from tests.unit.test_fire_times import fields
 
@@ -125,6 +125,11 @@ def test_daylight_saving(expression: str, what: str) -> None:
 def test_what_has_no_wall_time() -> None:
     assert daylight_saving(parse_nickname("@every", "90s")) is None
     assert daylight_saving(parse_nickname("@reboot")) is None
+    assert daylight_saving(NoSchedule()) is None
+
+
+def test_no_schedule() -> None:
+    assert explain(NoSchedule()) == "at no time of its own: another event starts it"
 
 
 # ---- whatever it is
