@@ -1,7 +1,6 @@
 """Arguments that several verbs have."""
 
 import argparse
-from pathlib import Path
 
 from pycron.cli.verb import WrongUse
 from pycron.schedule.durations import parse_duration
@@ -21,13 +20,6 @@ def duration(text: str) -> int:
     except ValueError:
         message = f'bad duration: "{text}" (such as 90s, 15m or 1h30m)'
         raise argparse.ArgumentTypeError(message) from None
-
-
-def add_tables(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--table", metavar="FILE", type=Path, action="append", default=[],
-                        help="a table without a user column")  # fmt: skip
-    parser.add_argument("--system-table", metavar="FILE", type=Path, action="append", default=[],
-                        help="a table with a user column")  # fmt: skip
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

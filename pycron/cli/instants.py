@@ -1,4 +1,4 @@
-"""Times on the command line: read as people write them, printed as they read them."""
+"""Times on the command line: parsed from the forms that people write, and printed."""
 
 import argparse
 import datetime
@@ -11,18 +11,19 @@ from pycron.schedule.zone import Zone
 
 
 def parse_instant(text: str, zone: Zone) -> int:
-    """The UTC second that a text means: RFC 3339, `now`, or what dateutil makes of it.
+    """The UTC second that a text means: RFC 3339, `now`, or any form that dateutil knows.
 
-    A time without an offset is one of `zone`. Raises argparse.ArgumentTypeError.
+    A time without an offset is in `zone`. Raises argparse.ArgumentTypeError.
     """
     moment = _moment(text, zone)
     return _second(text, moment if moment.tzinfo else moment.replace(tzinfo=zone.tzinfo))
 
 
 def parse_asked(text: str, zone: Zone) -> tuple[int, bool]:
-    """The same, but a time without an offset stays one: a wall second, and True.
+    """The second that a text means, and whether it is a wall second: one without an offset.
 
-    `zone` says which day is today.
+    The caller applies the zone of the Job to a wall second. `zone` says which day is today. Raises
+    argparse.ArgumentTypeError.
     """
     moment = _moment(text, zone)
     wall = moment.tzinfo is None
@@ -30,25 +31,25 @@ def parse_asked(text: str, zone: Zone) -> tuple[int, bool]:
 
 
 def _moment(text: str, zone: Zone) -> datetime.datetime:
-    """Aware where the text has an offset."""
+    """The datetime in a text; it is aware if the text has an offset."""
     if text == "now":
         return datetime.datetime.fromtimestamp(int(time.time()), datetime.UTC)
-    with _said_of(text):
+    with _errors_about(text):
         try:
             return datetime.datetime.fromisoformat(text)
         except ValueError:
-            return _loosely(text, zone)
+            return _parse_freely(text, zone)
 
 
 def _second(text: str, moment: datetime.datetime) -> int:
     """The first whole UTC second that is not before an aware moment."""
-    with _said_of(text):
+    with _errors_about(text):
         return -int(-moment.timestamp() // 1)
 
 
 @contextmanager
-def _said_of(text: str) -> Iterator[None]:
-    """What is wrong with a moment is wrong with the text that it came from."""
+def _errors_about(text: str) -> Iterator[None]:
+    """Raise any error as an ArgumentTypeError about the text."""
     try:
         yield
     except (ValueError, OverflowError, Warning):
@@ -56,14 +57,14 @@ def _said_of(text: str) -> Iterator[None]:
         raise argparse.ArgumentTypeError(f'bad time: "{text}" ({hint})') from None
 
 
-def _loosely(text: str, zone: Zone) -> datetime.datetime:
+def _parse_freely(text: str, zone: Zone) -> datetime.datetime:
     from dateutil import parser  # "Mar 8 2026", "10:30", "8 March 2026 2:30 pm"
 
     today = datetime.datetime.now(zone.tzinfo).replace(
         hour=0, minute=0, second=0, microsecond=0, tzinfo=None
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a zone that it doesn't know is passed over otherwise
+        warnings.simplefilter("error")  # dateutil only warns of a zone that it does not know
         return parser.parse(text, default=today)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 from pycron import __version__
+from pycron.cli.table_options import add_table_options, named_sources
 from pycron.config import Config, ConfigError, read_config
 from pycron.daemon.daemon import Daemon
 from pycron.daemon.log import FORMATS, configure, default_format
 from pycron.daemon.setup import Mode, Setup
 from pycron.executor.link import NoRunner
-from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
 from pycron.storage.errors import StoreError
 from pycron.system import host, paths
@@ -27,15 +27,15 @@ from pycron.tables.user_tables import UserTablePaths
 
 
 class AlreadyRunning(Exception):
-    """Another daemon has this state directory."""
+    """Another daemon uses this state directory."""
 
 
 class NoTable(Exception):
-    """A table that was named is not there."""
+    """A table that was named does not exist."""
 
 
 class UnsafeDirectory(Exception):
-    """Somebody else could write where the daemon keeps its state."""
+    """Another user could write to a directory in which the daemon keeps its state."""
 
 
 _FAILURES = (AlreadyRunning, NoTable, UnsafeDirectory, ConfigError, NoRunner, StoreError, OSError)
@@ -50,10 +50,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--foreground", action="store_true",
                         help="run the tables that are named and print what they do")  # fmt: skip
     parser.add_argument("--config", metavar="F", type=Path, help="the configuration file")
-    parser.add_argument("--table", metavar="F", type=Path, action="append", default=[],
-                        help="a table without a user column")  # fmt: skip
-    parser.add_argument("--system-table", metavar="F", type=Path, action="append", default=[],
-                        help="a table with a user column")  # fmt: skip
+    add_table_options(parser)
     parser.add_argument("--state-dir", metavar="D", type=Path,
                         help="where history, output and sockets are kept")  # fmt: skip
     parser.add_argument("--log-format", choices=FORMATS,
@@ -67,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     mode = _mode(options)
-    os.umask(0o077)  # what the daemon writes is nobody else's
+    os.umask(0o077)  # other users may not read the files of the daemon
     try:
         config = _config(options, mode)
         if options.check:
@@ -103,32 +100,42 @@ def _config(options: argparse.Namespace, mode: Mode) -> Config:
 
 @contextlib.contextmanager
 def _paths(options: argparse.Namespace, mode: Mode) -> Iterator[Paths]:
-    """The directories, made when missing; for a foreground daemon without one, in memory."""
+    """The daemon's directories, created if they are missing.
+
+    A foreground daemon without --state-dir has a temporary directory, in memory if possible.
+    """
     if options.state_dir:
         where = paths.paths_in(options.state_dir.absolute())
-    elif mode is Mode.SYSTEM:
-        where = paths.system_paths()
-    elif mode is Mode.USER:
-        where = paths.user_paths()
-    else:
-        import shutil  # 1 MB with the next one, and only a daemon without a directory asks for them
-        import tempfile
-
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-        directory = tempfile.mkdtemp(prefix="pycron-", dir=memory)
-        try:
-            yield paths.paths_in(Path(directory))
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+    elif mode is Mode.FOREGROUND:
+        with _temporary_directory() as directory:
+            yield paths.paths_in(directory)
         return
-    shared = mode is Mode.SYSTEM  # everybody may come to the socket, and no further
-    _make_directory(where.run, 0o711 if shared else 0o700)
+    else:
+        where = paths.system_paths() if mode is Mode.SYSTEM else paths.user_paths()
+    # In system mode all users may reach the socket in the directory, but not list the directory.
+    _make_directory(where.run, 0o711 if mode is Mode.SYSTEM else 0o700)
     _make_directory(where.state, 0o700)
     yield where
 
 
+@contextlib.contextmanager
+def _temporary_directory() -> Iterator[Path]:
+    import shutil  # 1 MB with tempfile, and only this needs them
+    import tempfile
+
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    directory = tempfile.mkdtemp(prefix="pycron-", dir=memory)
+    try:
+        yield Path(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def _make_directory(path: Path, mode: int) -> None:
-    """A directory of ours; one that others could have prepared for us is none."""
+    """Create a directory, or check that no other user could have prepared or can change it.
+
+    Raises UnsafeDirectory or OSError.
+    """
     try:
         path.mkdir(parents=True)
     except FileExistsError:
@@ -142,7 +149,7 @@ def _make_directory(path: Path, mode: int) -> None:
 
 @contextlib.contextmanager
 def _lock(where: Paths) -> Iterator[None]:
-    """One daemon for a state directory."""
+    """Hold the lock of the state directory. Raises AlreadyRunning."""
     with _lock_file(where.lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +157,9 @@ def _lock(where: Paths) -> Iterator[None]:
             file.seek(0)
             pid = file.read().strip()
             raise AlreadyRunning(f"another pycrond (pid {pid}) runs on {where.state}") from None
-        with contextlib.suppress(OSError):  # on a full or read-only disk it only lacks the pid
+        with contextlib.suppress(
+            OSError
+        ):  # on a full or read-only disk the file only lacks the pid
             where.lock.write_text(f"{os.getpid()}\n")
         yield
 
@@ -161,7 +170,7 @@ def _lock_file(path: Path) -> TextIO:
     except OSError:
         if not path.exists():
             raise
-        return path.open()  # an earlier daemon's, where nothing can be written
+        return path.open()  # the file of an earlier daemon, on a disk that cannot be written to
 
 
 def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths) -> Setup:
@@ -183,36 +192,36 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths
 
 
 def _tables(options: argparse.Namespace, mode: Mode, user: str) -> list[TableLocation]:
+    """Where the daemon finds its tables; `user` owns the tables without a user column."""
+    if mode is Mode.SYSTEM:
+        return _system_tables()
+    if mode is Mode.USER:
+        own = {os.geteuid()}
+        return [TableLocation(paths.user_table(), owner=user, name=user, owners=lambda _: own)]
+    return [TableLocation(path.absolute(), owner=user, trusted=True) for path in options.table] + [
+        TableLocation(path.absolute(), trusted=True) for path in options.system_table
+    ]
+
+
+def _system_tables() -> list[TableLocation]:
     accounts = Accounts()
 
     def user_or_root(name: str) -> set[int]:
         account = accounts.find(name)
         return {0, account.uid} if account else {0}
 
-    if mode is Mode.SYSTEM:
-        return [
-            TableLocation(paths.SPOOL, users=True, directory=True, owners=user_or_root),
-            TableLocation(paths.DROP_INS, directory=True, owners=lambda _: {0}),
-        ]
-    if mode is Mode.USER:
-        return [
-            TableLocation(
-                paths.user_table(), owner=user, name=user, owners=lambda _: {os.geteuid()}
-            )
-        ]
-    return [TableLocation(path.absolute(), owner=user, trusted=True) for path in options.table] + [
-        TableLocation(path.absolute(), trusted=True) for path in options.system_table
+    return [
+        TableLocation(paths.SPOOL, users=True, directory=True, owners=user_or_root),
+        TableLocation(paths.DROP_INS, directory=True, owners=lambda _: {0}),
     ]
 
 
 def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
-    problems: list[Problem] = []
+    """Print what is wrong with the named tables, or with those of the mode; the exit status."""
     if options.table or options.system_table:
-        named = [(path, own_account().name) for path in options.table]
-        for path, owner in [*named, *((path, None) for path in options.system_table)]:
-            problems += check_file(Source(str(path), owner), config.table_bytes)
+        problems = _problems_of_named(options, config)
     else:
-        problems = _check_spool(mode, config)
+        problems = _problems_of_mode(options, mode, config)
     for problem in problems:
         print(problem)
     if not problems:
@@ -220,10 +229,15 @@ def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
     return 1 if any(problem.severity is Severity.ERROR for problem in problems) else 0
 
 
-def _check_spool(mode: Mode, config: Config) -> list[Problem]:
+def _problems_of_named(options: argparse.Namespace, config: Config) -> list[Problem]:
+    sources = named_sources(options)
+    return [each for source in sources for each in check_file(source, config.table_bytes)]
+
+
+def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -> list[Problem]:
     from pycron.tables.check import check_found
 
-    locations = _tables(argparse.Namespace(), mode, own_account().name)
+    locations = _tables(options, mode, own_account().name)
     directories = TableDirectories(locations, config.table_bytes, config.tables)
     return [problem for change in directories.scan() for problem in check_found(change)]
 

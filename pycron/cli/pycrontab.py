@@ -1,4 +1,4 @@
-"""pycrontab: a user's table, through the daemon's socket. It has no access of its own."""
+"""pycrontab: a user's table, through the daemon's socket. The program has no access of its own."""
 
 import argparse
 import os
@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from pycron import __version__
 from pycron.cli.daemon_choice import add_daemon_options, client_for
 from pycron.control.client import ControlClient, ControlError
-from pycron.protocol.framing import Message
+from pycron.model.problem import problem_from_row
+from pycron.protocol.control_answers import InstallAnswer, ProblemRow
+from pycron.protocol.control_messages import DeleteRequest, InstallRequest, TableRequest
 
 _SYNOPSIS = (
     "pycrontab [--system | --user | --state-dir D]\n"
@@ -22,7 +25,7 @@ _SYNOPSIS = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """crontab(1) ends with 1 when it is used wrongly, too."""
+        """End with status 1, as crontab(1) does when it is used wrongly."""
         self.print_usage(sys.stderr)
         self.exit(1, f"pycrontab: {message}\n")
 
@@ -45,31 +48,35 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Failed(Exception):
-    """It did not work: what to tell the user."""
+    """The table could not be handled; the message tells the user why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
-        if options.test is not None:
-            return _test(options.test)
-        if not (options.list or options.remove or options.edit or options.file):
-            return _nothing_asked()
-        client = client_for(options)
-        if options.list:
-            return _list(client, options.user)
-        if options.remove:
-            return _remove(client, options.user, options.ask)
-        if options.edit:
-            return _Edit(client, options.user).run()
-        return _replace(client, options.user, options.file)
+        return _run(options)
     except (ControlError, _Failed, OSError) as error:
         _print_failure(error, options.file)
     return 1
 
 
-def _nothing_asked() -> int:
-    """Classic crontab would replace the table by whatever comes in; here it has to be said."""
+def _run(options: argparse.Namespace) -> int:
+    if options.test is not None:
+        return _test(options.test)
+    if not (options.list or options.remove or options.edit or options.file):
+        return _no_action()
+    client = client_for(options)
+    if options.list:
+        return _list(client, options.user)
+    if options.remove:
+        return _remove(client, options.user, options.ask)
+    if options.edit:
+        return _Edit(client, options.user).run()
+    return _replace(client, options.user, options.file)
+
+
+def _no_action() -> int:
+    """Crontab(1) would replace the table by standard input; pycrontab does that only for `-`."""
     print(f"usage: {_SYNOPSIS}", file=sys.stderr)
     if not sys.stdin.isatty():
         print("pycrontab: to replace the table by standard input, say: pycrontab -",
@@ -95,41 +102,41 @@ def _test(file: str) -> int:
 
 
 def _list(client: ControlClient, user: str | None) -> int:
-    answer = client.ask("table", user=user)
+    answer = client.request(TableRequest(user))
     if answer["text"] is None:
         raise _Failed(f"no crontab for {answer['user']}")
-    _write(answer["text"])
+    sys.stdout.buffer.write(_encode(answer["text"]))
+    sys.stdout.flush()
     return 0
 
 
 def _remove(client: ControlClient, user: str | None, ask: bool) -> int:
     if ask:
-        owner = client.ask("table", user=user)["user"]
+        owner = client.request(TableRequest(user))["user"]
         if not _yes(f"pycrontab: really delete {owner}'s crontab? (y/n) "):
             return 0
-    answer = client.again().ask("delete", user=user)
+    answer = client.again().request(DeleteRequest(user))
     if not answer["deleted"]:
         raise _Failed(f"no crontab for {answer['user']}")
     return 0
 
 
 def _replace(client: ControlClient, user: str | None, file: str) -> int:
-    text = _read(file)  # which may take longer than a daemon waits for a client
-    answer = client.again().ask("install", user=user, text=text)
-    _print_problems(answer, file)
+    text = _read(file)  # which may take longer than the daemon waits for a silent client
+    answer = client.again().request(InstallRequest(text, user))
+    _print_problems(answer["problems"], file)
     return 0
 
 
 class _Edit:
-    """`-e`: what was typed is either installed or left in a file that is named."""
+    """`-e`: the text that the user typed is either installed or left in a file that is named."""
 
     def __init__(self, client: ControlClient, user: str | None) -> None:
         self._client = client
         self._user = user
 
     def run(self) -> int:
-        answer = self._client.ask("table", user=self._user)
-        before = answer["text"] or ""
+        before = self._client.request(TableRequest(self._user))["text"] or ""
         descriptor, name = tempfile.mkstemp(prefix="pycrontab.")
         path = Path(name)
         with open(descriptor, "wb") as file:
@@ -144,7 +151,7 @@ class _Edit:
         return 1
 
     def _edit_until_good(self, path: Path, before: str) -> bool:
-        """Whether the table is now what the user wants."""
+        """Edit and install until there is no error; False if the user gives up."""
         while True:
             _run_editor(path)
             text = _decode(path.read_bytes())
@@ -154,23 +161,24 @@ class _Edit:
             try:
                 answer = self._install(text)
             except ControlError as error:
-                if "problems" not in error.answer:
+                if not error.problems:
                     raise
                 _print_failure(error, str(path))
                 if not _yes("Do you want to retry the same edit? (y/n) "):
                     return False
                 continue
-            _print_problems(answer, str(path))
+            _print_problems(answer["problems"], str(path))
             print("pycrontab: installed the new crontab", file=sys.stderr)
             return True
 
-    def _install(self, text: str) -> Message:
-        """On a connection of its own: an edit takes longer than a daemon waits for a client."""
+    def _install(self, text: str) -> InstallAnswer:
+        """On a new connection: an edit takes longer than the daemon waits for a silent client."""
         self._client.close()
         self._client = self._client.again()
-        return self._client.ask("install", user=self._user, text=text)
+        return self._client.request(InstallRequest(text, self._user))
 
     def _leave(self, path: Path, before: str) -> None:
+        """Name the file to the user; delete it if nothing was changed."""
         if path.exists():
             if _decode(path.read_bytes()) == before:
                 path.unlink()
@@ -194,7 +202,7 @@ def _run_editor(path: Path) -> None:
 
 
 def _yes(question: str) -> bool:
-    """The answer; the end of input is one: it abandons. Raises _Failed then."""
+    """Ask until the answer is yes or no. Raises _Failed at the end of input."""
     while True:
         print(question, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
@@ -206,15 +214,14 @@ def _yes(question: str) -> bool:
 
 def _print_failure(error: Exception, file: str | None) -> None:
     if isinstance(error, ControlError):
-        _print_problems(error.answer, file)
+        _print_problems(error.problems, file or "-")
     print(f"pycrontab: {error}", file=sys.stderr)
 
 
-def _print_problems(answer: Message, file: str | None) -> None:
-    for problem in answer.get("problems", ()):
-        mark = "warning: " if problem["severity"] == "warning" else ""
-        place = f"{file}:{problem['line']}"
-        print(f"{place}: {mark}{problem['message']}", file=sys.stderr)
+def _print_problems(rows: Iterable[ProblemRow], file: str) -> None:
+    """The daemon knows the table by its user; the user knows it by the file."""
+    for row in rows:
+        print(problem_from_row(row).renamed(file), file=sys.stderr)
 
 
 def _read(file: str) -> str:
@@ -224,11 +231,6 @@ def _read(file: str) -> str:
         return _decode(Path(file).read_bytes())
     except OSError as error:
         raise _Failed(f"{file}: {error.strerror}") from None
-
-
-def _write(text: str) -> None:
-    sys.stdout.buffer.write(_encode(text))
-    sys.stdout.flush()
 
 
 def _encode(text: str) -> bytes:

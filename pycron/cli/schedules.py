@@ -3,7 +3,6 @@
 The verbs import this module when they run: with the reader of tables it takes 50 ms to import.
 """
 
-import argparse
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypedDict
 
@@ -62,12 +61,6 @@ def due_rows(job: Scheduled, zones: ZoneData, start: int, end: int) -> Iterator[
                 "local": local_text(fire, zone),
             },
         )
-
-
-def named_sources(options: argparse.Namespace) -> list[Source]:
-    """The tables of --table and --system-table."""
-    own = [Source(str(path), own_account().name) for path in options.table]
-    return own + [Source(str(path), None) for path in options.system_table]
 
 
 def read_sources(sources: Iterable[Source], zones: ZoneData) -> list[Table]:

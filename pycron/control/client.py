@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
+from pycron.protocol.control_answers import ProblemRow, Refused
 from pycron.protocol.control_checks import check_answer
 from pycron.protocol.control_messages import Request, request_message
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
@@ -14,14 +15,19 @@ _LARGEST_ANSWER = 256 * 2**20
 
 
 class ControlError(Exception):
-    """There is no answer, or the daemon refuses the request.
-
-    `answer`: the refusal of the daemon, with what it says beside the error.
-    """
+    """There is no answer, or the daemon refuses the request; then `answer` is its refusal."""
 
     def __init__(self, message: str, answer: Message | None = None) -> None:
         super().__init__(message)
         self.answer = answer or {}
+
+    @property
+    def problems(self) -> list[ProblemRow]:
+        """What is wrong with a table that was refused; empty for any other error."""
+        try:
+            return check_answer(Refused, self.answer).get("problems", [])
+        except ValueError:
+            return []
 
 
 class ControlClient:
@@ -49,8 +55,8 @@ class ControlClient:
             return check_answer(request.answer, message)
         except ValueError as error:
             raise ControlError(
-                f"the answer of the pycron daemon to {request.verb} has no usable {error};"
-                " does it have the same version as this program?"
+                f'the answer of the pycron daemon to {request.verb} has no usable "{error}";'
+                " it may be of another version than this program"
             ) from None
 
     def ask(self, verb: object, **arguments: object) -> Message:

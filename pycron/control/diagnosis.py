@@ -114,7 +114,7 @@ class Diagnosis:
         rows = []
         for job_id, last in entries.items():
             runs = [run for run in found if run.key.job_id == job_id]
-            answer = diagnose_removed(Evidence(time.time(), tuple(map(self._on_record, runs))))
+            answer = diagnose_removed(Evidence(time.time(), tuple(map(self._run_evidence, runs))))
             rows.append(_row(_entry_of(last), answer, local, zone, runs, gone=True))
         return rows
 
@@ -140,7 +140,7 @@ class Diagnosis:
             gap = self.history.gap_at(local.due[0], wall=follows_the_wall(job.schedule))
             reaches_back = bool(self.history.runs(RunFilter(1, until=local.end)))
         started = self.last_boot() if isinstance(job.schedule, Reboot) else None
-        on_record = tuple(map(self._on_record, runs))
+        on_record = tuple(map(self._run_evidence, runs))
         return Evidence(
             now, on_record, gap, reaches_back, started, self._pause_to_come(job, local, now)
         )
@@ -154,7 +154,7 @@ class Diagnosis:
         pauses = (pause for pause in self.engine.pauses if pause.scope in scopes)
         return next((pause for pause in pauses if pause.covers(due)), None)
 
-    def _on_record(self, run: RunRecord) -> RunEvidence:
+    def _run_evidence(self, run: RunRecord) -> RunEvidence:
         last = run.attempts[-1] if run.attempts else None
         started = run.attempts[0].started if run.attempts else None
         return RunEvidence(

@@ -336,6 +336,18 @@ class Daemon:
         self._turn.perform()
         return answer
 
+    def _user_tables(self) -> UserTableFiles | None:
+        where, config = self._setup.user_tables, self._setup.config
+        if where is None:
+            return None
+        limits = UserTableLimits(
+            table_bytes=config.table_bytes,
+            user_table_bytes=config.user_table_bytes,
+            user_table_entries=config.user_table_entries,
+            tables=config.tables,
+        )
+        return UserTableFiles(where, limits, self._reader_context, self._tables)
+
     def _info(self) -> DaemonInfo:
         in_foreground = self._setup.mode is Mode.FOREGROUND
         return DaemonInfo(

@@ -5,7 +5,7 @@ its meaning, and a key that a later version adds is NotRequired: an older daemon
 Instants are RFC 3339 texts unless a docstring says otherwise, durations are seconds, sizes bytes.
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 # ---- rows: the keys that --json shows
 
@@ -166,6 +166,13 @@ class CountsRow(TypedDict):
 
 
 # ---- answers
+
+
+class Refused(TypedDict):
+    """The answer to a request that is refused. `problems`: those of a table that has errors."""
+
+    error: str
+    problems: NotRequired[list[ProblemRow]]
 
 
 class StatusAnswer(TypedDict):

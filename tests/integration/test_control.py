@@ -1,4 +1,4 @@
-"""The control socket: one server, turned by hand, and clients that behave, and that do not."""
+"""The control socket: a server whose loop the test turns, and clients, good ones and bad ones."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron.control import server
+from pycron.control import server as control_server
 from pycron.control.client import ControlClient, ControlError
 from pycron.control.server import ControlServer, Peer, refusal
 from pycron.protocol.framing import Message
@@ -29,8 +29,8 @@ CLIENTS = 8
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
-class Desk:
-    """A server, and the loop around it. Its answers say who asked what."""
+class TurnedServer:
+    """A ControlServer and its loop. Its answers contain the peer and the text of the request."""
 
     def __init__(self, path: Path, mode: int = 0o600) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class Desk:
         until(turned)
 
     def lines(self, connection: socket.socket, count: int = 1) -> list[Message]:
-        """So many answers on this connection."""
+        """This number of answers on this connection."""
         data = b""
 
         def complete() -> bool:
@@ -98,62 +98,62 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path / "pycron.sock")
-    yield desk
-    desk.close()
+def server(tmp_path: Path) -> Iterator[TurnedServer]:
+    server = TurnedServer(tmp_path / "pycron.sock")
+    yield server
+    server.close()
 
 
 # ---- requests
 
 
-def test_a_request_and_its_answer(desk: Desk) -> None:
-    with desk.connect() as connection:
-        assert desk.ask(connection, verb="x", text="ä\udcff")["echo"] == "ä\udcff"
-        assert desk.ask(connection, verb="x", text="again")["echo"] == "again"
+def test_a_request_and_its_answer(server: TurnedServer) -> None:
+    with server.connect() as connection:
+        assert server.ask(connection, verb="x", text="ä\udcff")["echo"] == "ä\udcff"
+        assert server.ask(connection, verb="x", text="again")["echo"] == "again"
 
 
-def test_a_request_in_pieces(desk: Desk) -> None:
-    with desk.connect() as connection:
+def test_a_request_in_pieces(server: TurnedServer) -> None:
+    with server.connect() as connection:
         for byte in b'{"verb":"x","text":"pieces"}':
             connection.send(bytes([byte]))
-            desk.turn()
-        assert desk.asked == []
+            server.turn()
+        assert server.asked == []
         connection.send(b"\n")
-        assert desk.lines(connection)[0]["echo"] == "pieces"
+        assert server.lines(connection)[0]["echo"] == "pieces"
 
 
-def test_two_requests_at_once_and_half_a_third(desk: Desk) -> None:
-    with desk.connect() as connection:
+def test_two_requests_at_once_and_half_a_third(server: TurnedServer) -> None:
+    with server.connect() as connection:
         connection.send(b'{"text":1}\n{"text":2}\n{"text":')
-        assert [answer["echo"] for answer in desk.lines(connection, 2)] == [1, 2]
+        assert [answer["echo"] for answer in server.lines(connection, 2)] == [1, 2]
         connection.send(b"3}\n")
-        assert desk.lines(connection)[0]["echo"] == 3
+        assert server.lines(connection)[0]["echo"] == 3
 
 
-def test_who_asks_is_what_the_kernel_says(desk: Desk) -> None:
-    with desk.connect() as connection:
-        answer = desk.ask(connection, verb="x", uid=4711, peer=[1, 0, 0])
+def test_the_kernel_says_who_the_peer_is(server: TurnedServer) -> None:
+    with server.connect() as connection:
+        answer = server.ask(connection, verb="x", uid=4711, peer=[1, 0, 0])
         assert answer["peer"] == [os.getpid(), os.geteuid(), os.getegid()]
 
 
 def test_the_permissions_of_the_socket(tmp_path: Path) -> None:
     for mode in (0o600, 0o666):
         before = os.umask(0o077)
-        desk = Desk(tmp_path / "sock", mode)
+        server = TurnedServer(tmp_path / "sock", mode)
         os.umask(before)
         assert (tmp_path / "sock").stat().st_mode & 0o777 == mode
-        desk.close()
+        server.close()
         assert not (tmp_path / "sock").exists()
 
 
 def test_an_old_socket_is_replaced(tmp_path: Path) -> None:
     """A daemon that was killed leaves its socket behind."""
     unix_sockets.listen(str(tmp_path / "sock"), 0o600, 1).close()
-    desk = Desk(tmp_path / "sock")
-    with desk.connect() as connection:
-        assert desk.ask(connection)["ok"]
-    desk.close()
+    server = TurnedServer(tmp_path / "sock")
+    with server.connect() as connection:
+        assert server.ask(connection)["ok"]
+    server.close()
 
 
 GARBAGE = {
@@ -172,169 +172,175 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-def test_garbage_costs_its_sender_the_connection_and_nobody_else(
-    desk: Desk, garbage: bytes
+def test_a_client_that_sends_garbage_is_disconnected_and_others_are_served(
+    server: TurnedServer, garbage: bytes
 ) -> None:
-    with desk.connect() as sender, desk.connect() as other:
+    with server.connect() as sender, server.connect() as other:
         rest = memoryview(garbage)
-        while rest and not desk.dropped(sender):
+        while rest and not server.dropped(sender):
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 rest = rest[sender.send(rest) :]
-        until(lambda: desk.dropped(sender))
-        assert desk.asked == []
-        assert desk.ask(other, text="still here")["echo"] == "still here"
+        until(lambda: server.dropped(sender))
+        assert server.asked == []
+        assert server.ask(other, text="still here")["echo"] == "still here"
 
 
-def test_a_request_as_large_as_allowed(desk: Desk) -> None:
-    with desk.connect() as connection:
+def test_a_request_as_large_as_allowed(server: TurnedServer) -> None:
+    with server.connect() as connection:
         text = "x" * (LIMIT - 100)
-        assert desk.ask(connection, text=text)["echo"] == text
+        assert server.ask(connection, text=text)["echo"] == text
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, TypeError, KeyError, OverflowError])
 def test_a_request_that_breaks_the_handler_does_not_break_the_server(
-    desk: Desk, error: type[Exception]
+    server: TurnedServer, error: type[Exception]
 ) -> None:
-    """The daemon's clients are strangers: whatever they find must not take it down."""
+    """No request of a client may end the daemon."""
 
     def fail(_request: Message) -> Message:
-        raise error("nobody thought of that")
+        raise error("a fault of the handler")
 
-    desk.verbs["fail"] = fail
-    with desk.connect() as bad, desk.connect() as other:
+    server.verbs["fail"] = fail
+    with server.connect() as bad, server.connect() as other:
         bad.send(b'{"verb":"fail"}\n')
-        desk.turn_until(lambda: desk.asked)
-        assert desk.ask(other, text="still here")["echo"] == "still here"
+        server.turn_until(lambda: server.asked)
+        assert server.ask(other, text="still here")["echo"] == "still here"
 
 
 # ---- clients that are slow, many or gone
 
 
-def test_one_that_never_reads_keeps_nobody_waiting(desk: Desk) -> None:
-    desk.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 5_000_000}
-    with desk.connect() as deaf, desk.connect() as other:
+def test_a_client_that_never_reads_does_not_delay_others(server: TurnedServer) -> None:
+    server.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 5_000_000}
+    with server.connect() as deaf, server.connect() as other:
         deaf.send(b'{"verb":"much"}\n')
-        desk.turn_until(lambda: desk.asked)
+        server.turn_until(lambda: server.asked)
         for number in range(20):
-            assert desk.ask(other, text=number)["echo"] == number
+            assert server.ask(other, text=number)["echo"] == number
         deaf.send(b'{"verb":"second"}\n')
         for _ in range(20):
-            desk.turn()
-        assert {"verb": "second"} not in desk.asked  # first it has to take its answer
+            server.turn()
+        assert {
+            "verb": "second"
+        } not in server.asked  # the client has to read its first answer before
 
 
-def test_many_requests_at_once_are_answered_as_they_are_read(desk: Desk) -> None:
-    """Else 3000 requests in one packet are gigabytes of answers, and a minute without cron."""
-    desk.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 1_000_000}
-    with desk.connect() as greedy, desk.connect() as other:
+def test_many_requests_at_once_are_answered_as_they_are_read(server: TurnedServer) -> None:
+    """Answered at once, 3000 requests in one packet are gigabytes, and a minute without cron."""
+    server.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 1_000_000}
+    with server.connect() as greedy, server.connect() as other:
         greedy.sendall(b'{"verb":"much"}\n' * 500)
-        desk.turn_until(lambda: desk.asked)
-        assert desk.ask(other, text="me, too")["echo"] == "me, too"
-        assert len([request for request in desk.asked if request.get("verb") == "much"]) <= 50
+        server.turn_until(lambda: server.asked)
+        assert server.ask(other, text="me, too")["echo"] == "me, too"
+        assert len([request for request in server.asked if request.get("verb") == "much"]) <= 50
 
 
-def test_a_large_answer_arrives_whole(desk: Desk) -> None:
-    desk.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 5_000_000}
-    with desk.connect() as connection:
-        assert len(desk.ask(connection, verb="much")["text"]) == 5_000_000
-        assert desk.ask(connection, text="then")["echo"] == "then"
+def test_a_large_answer_arrives_whole(server: TurnedServer) -> None:
+    server.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 5_000_000}
+    with server.connect() as connection:
+        assert len(server.ask(connection, verb="much")["text"]) == 5_000_000
+        assert server.ask(connection, text="then")["echo"] == "then"
 
 
-def test_one_that_hangs_up_before_its_answer(desk: Desk) -> None:
-    desk.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 5_000_000}
+def test_a_client_that_disconnects_before_its_answer(server: TurnedServer) -> None:
+    server.verbs["much"] = lambda _request: {"ok": True, "text": "x" * 5_000_000}
     for _ in range(20):
-        with desk.connect() as connection:
+        with server.connect() as connection:
             connection.send(b'{"verb":"much"}\n')
-        with desk.connect():
+        with server.connect():
             pass
-    with desk.connect() as other:
-        assert desk.ask(other, text="still here")["echo"] == "still here"
+    with server.connect() as other:
+        assert server.ask(other, text="still here")["echo"] == "still here"
 
 
-def test_silent_clients_are_let_go(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_IDLE", 0.2)  # nobody waits a minute here
-    with desk.connect() as silent, desk.connect() as lively:
-        desk.ask(silent, text="hello")
+def test_silent_clients_are_disconnected(
+    server: TurnedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_server, "_IDLE", 0.2)  # the test does not wait a minute
+    with server.connect() as silent, server.connect() as lively:
+        server.ask(silent, text="hello")
         deadline = time.monotonic() + 0.3
         while time.monotonic() < deadline:
-            assert desk.ask(lively, text="hello")
-        desk.server.drop_idle()
-        until(lambda: desk.dropped(silent))
-        assert desk.ask(lively, text="still here")["echo"] == "still here"
+            assert server.ask(lively, text="hello")
+        server.server.drop_idle()
+        until(lambda: server.dropped(silent))
+        assert server.ask(lively, text="still here")["echo"] == "still here"
 
 
-def test_too_many_clients(desk: Desk) -> None:
+def test_too_many_clients(server: TurnedServer) -> None:
     most = 2 * CLIENTS if os.geteuid() == 0 else 4
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(desk.connect()) for _ in range(most)]
+        clients = [stack.enter_context(server.connect()) for _ in range(most)]
         for client in clients:
-            assert desk.ask(client)["ok"]
-        with desk.connect() as late:
-            (answer,) = desk.lines(late)
+            assert server.ask(client)["ok"]
+        with server.connect() as late:
+            (answer,) = server.lines(late)
             assert answer == refusal("too many clients; try again")
-            until(lambda: desk.dropped(late))
+            until(lambda: server.dropped(late))
         clients[0].close()
-        desk.turn_until(lambda: len(desk.server._clients) < most)
-        assert desk.ask(stack.enter_context(desk.connect()))["ok"]
+        server.turn_until(lambda: len(server.server._clients) < most)
+        assert server.ask(stack.enter_context(server.connect()))["ok"]
 
 
 @pytest.mark.root
 @needs_root
-def test_one_user_cannot_take_all_the_places() -> None:
+def test_one_user_cannot_take_all_connections() -> None:
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)
-    desk = Desk(directory / "sock", 0o666)
+    server = TurnedServer(directory / "sock", 0o666)
     nobody = pwd.getpwnam("nobody").pw_uid
 
     def connect_as(uid: int) -> socket.socket:
         os.seteuid(uid)
         try:
-            return stack.enter_context(desk.connect())
+            return stack.enter_context(server.connect())
         finally:
             os.seteuid(0)
 
     with contextlib.ExitStack() as stack:
-        own = [desk.ask(connect_as(nobody)) for _ in range(CLIENTS // 2)]
+        own = [server.ask(connect_as(nobody)) for _ in range(CLIENTS // 2)]
         assert all(answer["peer"][1] == nobody for answer in own)
-        assert desk.lines(connect_as(nobody)) == [refusal("too many clients; try again")]
+        assert server.lines(connect_as(nobody)) == [refusal("too many clients; try again")]
         for _ in range(CLIENTS // 2):
-            assert desk.ask(connect_as(4711))["ok"]
-        assert desk.lines(connect_as(4712)) == [refusal("too many clients; try again")]
-        assert desk.ask(connect_as(0))["ok"]  # root can always get in
-    desk.close()
+            assert server.ask(connect_as(4711))["ok"]
+        assert server.lines(connect_as(4712)) == [refusal("too many clients; try again")]
+        assert server.ask(connect_as(0))["ok"]  # root can always get in
+    server.close()
     shutil.rmtree(directory)
 
 
-def test_without_descriptors_for_a_new_client_the_old_ones_are_served(desk: Desk) -> None:
-    with desk.connect() as old, desk.connect() as late:
-        desk.ask(old, text="hello")
+def test_old_clients_are_served_when_there_is_no_descriptor_for_a_new_one(
+    server: TurnedServer,
+) -> None:
+    with server.connect() as old, server.connect() as late:
+        server.ask(old, text="hello")
         free = os.open("/dev/null", os.O_RDONLY)
         os.close(free)
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        third = desk.connect()
+        third = server.connect()
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
         try:
-            assert desk.ask(old, text="still here")["echo"] == "still here"
+            assert server.ask(old, text="still here")["echo"] == "still here"
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert desk.ask(late, text="now")["ok"]
-        assert desk.ask(third, text="now")["ok"]
+        assert server.ask(late, text="now")["ok"]
+        assert server.ask(third, text="now")["ok"]
         third.close()
 
 
-def test_one_that_makes_room_just_when_it_asks_is_let_go(desk: Desk) -> None:
-    with desk.connect() as oldest, desk.connect() as other:
+def test_a_client_can_be_disconnected_in_the_turn_in_which_it_asks(server: TurnedServer) -> None:
+    with server.connect() as oldest, server.connect() as other:
         free = os.open("/dev/null", os.O_RDONLY)
         os.close(free)
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with unix_sockets.connect(str(desk.path), 10):  # what it is told of first
+        with unix_sockets.connect(str(server.path), 10):  # the server handles this connection first
             oldest.sendall(b'{"verb":"x"}\n')
             resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
             try:
-                assert desk.dropped(oldest)
+                assert server.dropped(oldest)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert desk.ask(other, text="still here")["echo"] == "still here"
+        assert server.ask(other, text="still here")["echo"] == "still here"
 
 
 # ---- the client
@@ -342,24 +348,24 @@ def test_one_that_makes_room_just_when_it_asks_is_let_go(desk: Desk) -> None:
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Path]:
-    """A server in a process of its own, at a path much longer than an address."""
+    """A server in its own process; its path is longer than the address of a socket may be."""
     directory = tmp_path / ("d" * 100) / ("e" * 100)
     directory.mkdir(parents=True)
     path = directory / "pycron.sock"
-    desk = Desk(path)
-    desk.verbs["no"] = lambda _request: refusal("not today", problems=[1])
-    desk.verbs["garbage"] = lambda _request: {"ok": True, "text": "x" * 3_000_000}
+    server = TurnedServer(path)
+    server.verbs["no"] = lambda _request: refusal("not today", problems=[1])
+    server.verbs["garbage"] = lambda _request: {"ok": True, "text": "x" * 3_000_000}
     pid = os.fork()
     if pid == 0:
         try:
             while True:
-                desk.turn()
+                server.turn()
         finally:
             os._exit(1)
     yield path
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    desk.close()
+    server.close()
 
 
 def test_the_client_asks_and_asks_again(daemon: Path) -> None:
@@ -370,7 +376,7 @@ def test_the_client_asks_and_asks_again(daemon: Path) -> None:
         assert second.ask("x", text=2)["echo"] == 2
 
 
-def test_the_client_gets_a_no(daemon: Path) -> None:
+def test_the_client_gets_a_refusal(daemon: Path) -> None:
     with (
         closing(ControlClient(daemon)) as client,
         pytest.raises(ControlError, match="not today") as caught,
@@ -379,7 +385,7 @@ def test_the_client_gets_a_no(daemon: Path) -> None:
     assert caught.value.answer["problems"] == [1]
 
 
-def test_the_client_that_asks_too_much(daemon: Path) -> None:
+def test_a_request_that_is_too_large_for_the_daemon(daemon: Path) -> None:
     with (
         closing(ControlClient(daemon)) as client,
         pytest.raises(ControlError, match="no answer from the pycron daemon at"),
@@ -388,7 +394,7 @@ def test_the_client_that_asks_too_much(daemon: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "none/none", "file", "file/none"])
-def test_nobody_listens(tmp_path: Path, name: str) -> None:
+def test_there_is_no_socket(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ControlError) as caught:
         ControlClient(tmp_path / name)
@@ -397,7 +403,7 @@ def test_nobody_listens(tmp_path: Path, name: str) -> None:
     assert "None" not in str(caught.value)
 
 
-def test_a_socket_that_nobody_serves_any_more(tmp_path: Path) -> None:
+def test_the_socket_of_a_daemon_that_is_gone(tmp_path: Path) -> None:
     unix_sockets.listen(str(tmp_path / "sock"), 0o600, 1).close()
     with pytest.raises(ControlError, match=r"Connection refused; is pycrond running\?"):
         ControlClient(tmp_path / "sock")
@@ -411,8 +417,8 @@ def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
         client.close()
 
 
-def test_a_daemon_that_is_busy_is_waited_for(tmp_path: Path) -> None:
-    """More clients than it has taken yet: that is no reason to say that nobody is there."""
+def test_the_client_waits_for_a_busy_daemon(tmp_path: Path) -> None:
+    """The daemon has not accepted all clients yet, so the client waits and reports no error."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(unix_sockets.listen(str(tmp_path / "sock"), 0o600, 0))
         first = unix_sockets.connect(str(tmp_path / "sock"), 10)

@@ -36,7 +36,7 @@ def test_output_cannot_pass_for_a_log_line(tmp_path: Path) -> None:
     assert line["line"] == forged
 
 
-def test_the_first_signal_waits_for_what_runs(tmp_path: Path) -> None:
+def test_the_first_signal_waits_for_running_commands(tmp_path: Path) -> None:
     table = f"@reboot sleep 1; touch {tmp_path}/done\n@every 1s true\n"
     with foreground(table, tmp_path) as daemon:
         daemon.wait_for("attempt_started", user=_me())
@@ -47,7 +47,7 @@ def test_the_first_signal_waits_for_what_runs(tmp_path: Path) -> None:
         assert not [s for s in daemon.log("attempt_started") if s["timestamp"] > stopping]
 
 
-def test_the_second_signal_ends_it(tmp_path: Path) -> None:
+def test_the_second_signal_ends_the_commands(tmp_path: Path) -> None:
     with foreground("@reboot sleep 1000\n", tmp_path) as daemon:
         pid = daemon.wait_for("attempt_started")["pid"]
         daemon.signal(signal.SIGINT)
@@ -59,7 +59,7 @@ def test_the_second_signal_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_killed_daemon_finds_its_commands_again(tmp_path: Path) -> None:
-    """SIGKILL, twice: one command ends in between, the other goes on."""
+    """The daemon gets SIGKILL twice: one command ends in between, the other one goes on."""
     table = (
         f"CRON_NAME=short @reboot sleep 1; echo over; exit 7\n"
         f"CRON_NAME=long @reboot while [ ! -e {tmp_path}/stop ]; do sleep 0.1; done; exit 8\n"
@@ -125,7 +125,7 @@ def test_without_a_state_directory_nothing_is_left(tmp_path: Path) -> None:
     assert not state.exists()
 
 
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+def test_a_table_that_does_not_exist(tmp_path: Path) -> None:
     refused = run("pycrond", "--foreground", "--table", tmp_path / "typo")
     assert (refused.returncode, refused.stderr) == (1, f"pycrond: {tmp_path}/typo: no such table\n")
 
@@ -133,7 +133,7 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_uid_without_a_name(tmp_path: Path) -> None:
-    """As in a container that is started with a user id of its own."""
+    """As in a container that was started with an arbitrary user id."""
     real_user("pycrontest1")  # or skip: others must be able to run this interpreter
     home = user_account("pycrontest1", tmp_path / "home").home
     os.chown(home, 54_321, 54_321)
@@ -159,7 +159,7 @@ def test_one_daemon_for_a_state_directory(tmp_path: Path) -> None:
     assert f"another pycrond (pid {daemon.process.pid}) runs on" in second.stderr
 
 
-def test_a_directory_that_others_can_write_to_is_no_state_directory(tmp_path: Path) -> None:
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "table").write_text("@reboot true\n")
@@ -169,8 +169,8 @@ def test_a_directory_that_others_can_write_to_is_no_state_directory(tmp_path: Pa
     assert "not a safe directory" in refused.stderr
 
 
-def test_as_pid_1_it_reaps_orphans_and_hands_signals_on(tmp_path: Path) -> None:
-    """In a pid namespace of its own, as in a container."""
+def test_as_pid_1_the_daemon_reaps_orphans_and_forwards_signals(tmp_path: Path) -> None:
+    """In its own pid namespace, as in a container."""
     if run_unshared(["true"]) != 0:
         pytest.skip("no pid namespace can be had here")
     table = tmp_path / "table"
@@ -207,7 +207,7 @@ def test_as_pid_1_it_reaps_orphans_and_hands_signals_on(tmp_path: Path) -> None:
 
 
 def test_a_minute_starts_at_its_boundary(tmp_path: Path) -> None:
-    """A real one: nothing starts early, everything is due at it. How late: bench/boundary.py."""
+    """Nothing starts before a real minute. bench/boundary.py measures how late the starts are."""
     lines = "".join(f"CRON_NAME=j{i} * * * * * true\n" for i in range(20))
     with foreground(lines, tmp_path) as daemon:
         until(lambda: len(daemon.log("attempt_ended")) >= 20, patience=90)

@@ -16,7 +16,7 @@ RECORDED = os.environ.get("PYCRON_RECORDED")
 def upcoming(
     *arguments: str | Path, state: Path | None = None, zone: str | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of --json; with `state` those of the daemon there, seen from a zone."""
+    """The rows of --json. `state`: the directory of the daemon. `zone`: that of the reader."""
     daemon: list[str | Path] = ["--state-dir", state] if state else []
     environment = dict(os.environ, **({"TZ": zone} if zone else {}))
     done = run("pycron", *daemon, "next", "--json", *arguments, env=environment)
@@ -59,7 +59,7 @@ def test_count() -> None:
         ("30 * * * *", "2026-11-01", [f"{hour:02}:30" for hour in (4, 5, 6, 7)]),
     ],
 )
-def test_the_odd_days(expression: str, day: str, fires: list[str]) -> None:
+def test_days_on_which_the_clock_changes(expression: str, day: str, fires: list[str]) -> None:
     found = times(expression, "--tz", "America/New_York", "--from", day, "--count", "4")
     assert [time[11:16] for time in found if time[:10] == day][: len(fires)] == fires
 
@@ -121,8 +121,8 @@ def test_random_values_stay_the_same_and_are_those_of_the_daemon(tmp_path: Path)
     assert len(live) == 10
 
 
-def test_without_a_table_the_machine_is_that_of_the_daemon(tmp_path: Path) -> None:
-    """Whose fire times these are, whatever the zone of the reader."""
+def test_without_a_table_the_zone_is_that_of_the_daemon(tmp_path: Path) -> None:
+    """The zone of the reader does not change the fire times."""
     own = dict(os.environ, TZ="Asia/Tokyo")
     with foreground("CRON_NAME=a 0 9 * * * x\n", tmp_path, env=own) as daemon:
         daemon.wait_for("table_loaded")
@@ -218,14 +218,14 @@ def test_explain() -> None:
         ("@reboot", "once, when the daemon first starts after the machine did"),
     ],
 )
-def test_what_has_no_wall_time_is_explained_without_it(expression: str, words: str) -> None:
+def test_a_schedule_without_wall_times_is_explained(expression: str, words: str) -> None:
     (row,) = [json.loads(run("pycron", "explain", "--json", expression).stdout)]
     assert (row["words"], row["daylight_saving"]) == (words, None)
     assert len(row["next"]) == (0 if expression == "@reboot" else 5)
 
 
 @pytest.mark.parametrize("expression", ["61 * * * *", "", "FOO=bar", "@weakly"])
-def test_what_cannot_be_explained(expression: str) -> None:
+def test_a_bad_expression_is_not_explained(expression: str) -> None:
     done = run("pycron", "explain", expression)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("pycron: expression")
@@ -233,7 +233,7 @@ def test_what_cannot_be_explained(expression: str) -> None:
 
 @pytest.mark.skipif(not RECORDED, reason="PYCRON_RECORDED names no folder of recorded firings")
 @pytest.mark.parametrize("day", ["2026-03-08", "2026-11-01"])
-def test_what_debians_cron_did(day: str, tmp_path: Path) -> None:
+def test_fire_times_are_those_of_debians_cron(day: str, tmp_path: Path) -> None:
     """Every recorded line as one table, through the program; compared as sets of minutes."""
     assert RECORDED
     recorded = json.loads((Path(RECORDED) / f"debian__America_New_York__{day}.json").read_text())

@@ -1,4 +1,4 @@
-"""What operators do by hand: start, kill, pause, resume, top; and who may do it."""
+"""start, kill, pause, resume, top and log -f, and which user may do what."""
 
 import base64
 import json
@@ -50,7 +50,7 @@ def outcome_of(operator: OperatedDaemon, run_id: str) -> tuple[str | None, str |
     return row["outcome"], row["reason"]
 
 
-# ---- requests that no program of ours makes
+# ---- requests that pycron(1) does not send
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def outcome_of(operator: OperatedDaemon, run_id: str) -> tuple[str | None, str |
         ("runs", {"user": ["root"]}, "bad user"),
     ],
 )
-def test_requests_of_strangers(
+def test_bad_requests_are_refused(
     paused_by_nobody: OperatedDaemon, verb: str, arguments: dict[str, object], said: str
 ) -> None:
     socket = paused_by_nobody.state / "pycron.sock"
@@ -75,14 +75,16 @@ def test_requests_of_strangers(
     assert paused_by_nobody.rows("pause") == []
 
 
-def test_who_has_no_name_is_no_user_that_is_called_like_a_number() -> None:
+def test_a_uid_without_a_name_is_not_the_user_whose_name_is_that_number() -> None:
     nobody = Peer(os.getpid(), 2**31 - 7, 2**31 - 7)
     rights = Access("", print)
     assert not rights.sight(nobody)(str(2**31 - 7))
     assert user_of(nobody) == f"#{2**31 - 7}"
 
 
-def test_one_user_cannot_pause_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_may_have_a_limited_number_of_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pycron.control.pauses._MOST_PAUSES", 2)
     table = parse("CRON_NAME=a @daily x\nCRON_NAME=b @daily y\nCRON_NAME=c @daily z\n",
                   Source(OWN_NAME, OWN_NAME), ReaderContext())  # fmt: skip
@@ -110,7 +112,7 @@ def test_one_user_cannot_pause_without_end(tmp_path: Path, monkeypatch: pytest.M
     assert len(engine.pauses) == 2
 
 
-def test_what_is_answered_is_on_record(tmp_path: Path) -> None:
+def test_a_request_is_recorded_before_it_is_answered(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
         with closing(ControlClient(op.state / "pycron.sock")) as client:
             started = client.ask("start", job="idle")
@@ -144,7 +146,7 @@ def test_a_job_keeps_its_history_when_its_table_changes_around_it(tmp_path: Path
         assert len(op.runs(second)) == 2
 
 
-def test_output_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_output_is_read_from_the_requested_offset(tmp_path: Path) -> None:
     table = (
         f"CRON_NAME=short {NEVER} echo 0123456789\n"
         f"CRON_NAME=long {NEVER} seq 1000; echo 0123456789\n"
@@ -159,6 +161,12 @@ def test_output_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None:
                     assert base64.b64decode(answer["data"]) == rest
                     assert answer["ended"]
         assert not op.daemon.log("request_broken")
+
+
+def test_reboot_jobs_in_the_foreground_were_due_when_the_daemon_started(tmp_path: Path) -> None:
+    with operated_daemon(tmp_path, "CRON_NAME=boot @reboot true\n") as op:
+        since = op.row("status")["since"]
+        assert f"The last such start was at {since}." in op.row("why", "boot", "now")["notes"]
 
 
 # ---- log -f
@@ -187,7 +195,7 @@ def test_a_run_is_followed_over_its_retries(tmp_path: Path) -> None:
         assert op.refusal("log", "-f", "--attempt", "3", run_id) == f"{run_id} has 2 attempts"
 
 
-def test_a_run_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
+def test_log_waits_for_a_run_that_has_not_started(tmp_path: Path) -> None:
     table = (
         f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\n"
         f"CRON_NAME=next {NEVER} echo its turn\n"
@@ -223,7 +231,7 @@ def test_a_run_that_is_given_up_before_its_retry_is_followed_to_its_end(tmp_path
 
 
 def test_a_job_is_started_by_hand(tmp_path: Path) -> None:
-    """It is a Run like the others, and on record is who has started it."""
+    """The Run is recorded like any other, with the user who started it."""
     table = f"CRON_NAME=now {NEVER} echo now\nCRON_NAME=timed @every 1s true\n"
     with operated_daemon(tmp_path, table) as op:
         started = op.row("start", "now")
@@ -243,7 +251,7 @@ def test_a_job_is_started_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_run_is_shown_with_the_end_of_its_output(tmp_path: Path) -> None:
-    """Nothing of it is obeyed by a terminal."""
+    """Control characters in the output are escaped."""
     table = (
         f"CRON_NAME=many {NEVER} seq 30; printf 'a\\033[2Jb\\377'\nCRON_NAME=silent {NEVER} true\n"
     )
@@ -258,7 +266,7 @@ def test_a_run_is_shown_with_the_end_of_its_output(tmp_path: Path) -> None:
         assert "output of" not in op.run("show", runs["silent"]).stdout
 
 
-def test_who_cannot_be_started(tmp_path: Path) -> None:
+def test_a_start_is_refused(tmp_path: Path) -> None:
     table = f"CRON_NAME=alone CRON_CONCURRENCY=forbid {NEVER} {waiting_for_gate(tmp_path)}\n"
     with operated_daemon(tmp_path, table) as op:
         assert op.refusal("start", "nobody") == 'no such job: "nobody" (pycron list)'
@@ -309,7 +317,7 @@ def test_a_name_that_two_jobs_have(tmp_path: Path) -> None:
         op.daemon.stop()
 
 
-def test_a_start_waits_for_its_place(tmp_path: Path) -> None:
+def test_a_start_waits_in_the_queue(tmp_path: Path) -> None:
     table = f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\nCRON_NAME=next {NEVER} true\n"
     with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n") as op:
         op.start("long")
@@ -334,7 +342,7 @@ def test_a_start_finds_the_queue_full(tmp_path: Path) -> None:
 
 
 def test_a_run_is_killed_with_its_children(tmp_path: Path) -> None:
-    """It is cancelled: not tried again, no dead letter, nobody is told of a failure."""
+    """The Run is cancelled: not tried again, no dead letter, and its failure hook does not run."""
     pids = tmp_path / "pids"
     command = f"(sleep 600 & echo $! >> {pids}; wait) & echo $! >> {pids}; sleep 600"
     settings = "CRON_NAME=long CRON_RETRIES=3 CRON_ON_FAILURE=true"
@@ -354,7 +362,7 @@ def test_a_run_is_killed_with_its_children(tmp_path: Path) -> None:
         assert op.refusal("kill", run_id) == f'nothing runs or waits that is called "{run_id}"'
 
 
-def test_what_does_not_end_is_killed(tmp_path: Path) -> None:
+def test_a_command_that_ignores_term_gets_kill(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     command = f"trap '' TERM; touch {ready}; {waiting_for_gate(tmp_path)}"
     with operated_daemon(tmp_path, f"CRON_NAME=deaf CRON_KILL_AFTER=1h {NEVER} {command}\n") as op:
@@ -401,7 +409,7 @@ def test_a_run_that_waits_for_its_retry_is_given_up(tmp_path: Path) -> None:
         assert op.rows("dead", "list") == []
 
 
-def test_nothing_is_there_to_kill(tmp_path: Path) -> None:
+def test_kill_finds_no_run(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
         assert op.refusal("kill", "idle") == 'nothing runs or waits that is called "idle"'
 
@@ -418,8 +426,8 @@ SCOPES = {
 
 
 @pytest.mark.parametrize("what", SCOPES)
-def test_nothing_begins_in_a_pause(tmp_path: Path, what: str) -> None:
-    """Its fire times are on record as skipped, and the next ones after it run again."""
+def test_nothing_starts_in_a_pause(tmp_path: Path, what: str) -> None:
+    """Fire times in the pause are recorded as skipped; those after it run again."""
     table = "CRON_NAME=tick CRON_POOL=db @every 1s true\nCRON_NAME=free @every 1s true\n"
     scope = SCOPES[what]
     with operated_daemon(tmp_path, table, POOLS) as op:
@@ -499,7 +507,7 @@ def test_a_retry_waits_until_the_pause_is_over(tmp_path: Path) -> None:
         op.daemon.wait_for("attempt_ended", run_id=run_id, attempt=2, outcome="succeeded")
 
 
-def test_what_waits_for_a_place_waits_out_a_pause(tmp_path: Path) -> None:
+def test_a_run_in_the_queue_waits_for_the_end_of_a_pause(tmp_path: Path) -> None:
     table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {waiting_for_gate(tmp_path)}\n"
     with operated_daemon(tmp_path, table) as op:
         op.start("long")
@@ -534,9 +542,8 @@ def test_a_pause_of_a_job_outlives_its_entry(tmp_path: Path) -> None:
         (["resume", "--pool", "db"], "pool db is not paused"),
     ],
 )
-def test_what_cannot_be_paused_or_resumed(
-    paused_by_nobody: OperatedDaemon, words: list[str], said: str
-) -> None:
+def test_a_pause_or_resume_is_refused(paused_by_nobody: OperatedDaemon, words: list[str], said: str
+) -> None:  # fmt: skip
     assert paused_by_nobody.refusal(*words) == said
 
 
@@ -606,8 +613,8 @@ def test_top_says_when_a_retry_is_due(tmp_path: Path) -> None:
         assert waiting["why"] in op.run("top").stdout
 
 
-def test_top_says_why_nothing_begins(tmp_path: Path) -> None:
-    """More memory has to be free than any machine has."""
+def test_top_says_why_nothing_starts(tmp_path: Path) -> None:
+    """The limit asks for more free memory than any machine has."""
     config = f"[limits]\nfree_memory = {2**60}\n"
     with operated_daemon(tmp_path, "CRON_NAME=soon @every 1s true\n", config) as op:
 
@@ -640,7 +647,7 @@ def test_top_on_a_terminal_goes_on_until_it_is_interrupted(tmp_path: Path) -> No
         assert os.waitstatus_to_exitcode(status) == 0
 
 
-# ---- who may
+# ---- what each user may do
 
 
 @pytest.fixture
@@ -689,7 +696,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 @pytest.mark.root
 @needs_root
-def test_users_start_and_end_what_is_theirs(system: IsolatedSystem) -> None:
+def test_users_start_and_kill_their_own_jobs(system: IsolatedSystem) -> None:
     ids = install_tables(system)
     (run_id,) = (row["run_id"] for row in rows(system, BOB, "start", "mine"))
     pid = system.daemon.wait_for("attempt_started", run_id=run_id)["pid"]
@@ -711,7 +718,7 @@ def test_users_start_and_end_what_is_theirs(system: IsolatedSystem) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_limits_and_pauses_of_root_bind_users(system: IsolatedSystem) -> None:
+def test_users_cannot_pass_limits_and_pauses_of_root(system: IsolatedSystem) -> None:
     install_tables(system)
     said = refusal(system, BOB, "start", "mine", "--force")
     assert said.startswith("only root may use --force")
@@ -758,7 +765,7 @@ def test_operators_see_and_do_not_change(system: IsolatedSystem) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_users_pause_what_is_theirs(system: IsolatedSystem) -> None:
+def test_users_pause_their_own_jobs(system: IsolatedSystem) -> None:
     ids = install_tables(system)
     owners_only = "only its owner and root may do that"
     assert refusal(system, ALICE, "pause", ids[BOB]) == f'no such job: "{ids[BOB]}" (pycron list)'

@@ -1,14 +1,17 @@
 """A user's own daemon, and pycrontab in all its forms."""
 
+import json
 import os
 import pty
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pycron.system import host
 from tests.support.running_daemon import RunningDaemon, program, run
 from tests.support.user_accounts import UserAccount, user_account
 from tests.support.waiting import until
@@ -16,8 +19,8 @@ from tests.support.waiting import until
 HELLO = "CRON_NAME=hello @every 1s echo hello\n"
 
 
-class Desk:
-    """A person with a daemon of their own."""
+class UserWithDaemon:
+    """A user who runs their own daemon."""
 
     def __init__(self, who: UserAccount, log: Path) -> None:
         self.who = who
@@ -70,101 +73,101 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(user_account("pycrontest1", tmp_path / "home"), tmp_path / "log")
+def own(tmp_path: Path) -> Iterator[UserWithDaemon]:
+    own = UserWithDaemon(user_account("pycrontest1", tmp_path / "home"), tmp_path / "log")
     try:
-        yield desk
+        yield own
     finally:
-        desk.daemon.stop()
+        own.daemon.stop()
 
 
 # ---- replace, list, delete
 
 
-def test_standard_input_replaces_the_table_and_it_runs(desk: Desk) -> None:
-    assert desk.crontab("-", stdin=HELLO).returncode == 0
-    assert desk.table() == HELLO
-    started = desk.daemon.wait_for("attempt_started", job="hello")
-    assert started["user"] == desk.who.name
-    desk.daemon.wait_for("attempt_ended", job="hello", outcome="succeeded")
+def test_standard_input_replaces_the_table_and_it_runs(own: UserWithDaemon) -> None:
+    assert own.crontab("-", stdin=HELLO).returncode == 0
+    assert own.table() == HELLO
+    started = own.daemon.wait_for("attempt_started", job="hello")
+    assert started["user"] == own.who.name
+    own.daemon.wait_for("attempt_ended", job="hello", outcome="succeeded")
 
 
-def test_a_file_replaces_the_table(desk: Desk) -> None:
-    file = desk.who.home / "mine"
+def test_a_file_replaces_the_table(own: UserWithDaemon) -> None:
+    file = own.who.home / "mine"
     file.write_bytes(HELLO.encode() + b"# caf\xe9, in Latin-1\n")
-    assert desk.crontab(file).returncode == 0
-    stored = run_bytes(desk, "-l")
+    assert own.crontab(file).returncode == 0
+    stored = run_bytes(own, "-l")
     assert stored == file.read_bytes()
 
 
-def test_a_file_that_is_not_there(desk: Desk) -> None:
-    desk.crontab("-", stdin=HELLO)
-    refused = desk.crontab("nowhere")
+def test_a_file_that_is_not_there(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin=HELLO)
+    refused = own.crontab("nowhere")
     assert (refused.returncode, refused.stderr) == (
         1, "pycrontab: nowhere: No such file or directory\n",
     )  # fmt: skip
-    assert desk.table() == HELLO
+    assert own.table() == HELLO
 
 
-def test_no_table_yet(desk: Desk) -> None:
+def test_no_table_yet(own: UserWithDaemon) -> None:
     for form in ("-l", "-r"):
-        refused = desk.crontab(form)
+        refused = own.crontab(form)
         assert refused.returncode == 1
-        assert refused.stderr == f"pycrontab: no crontab for {desk.who.name}\n"
+        assert refused.stderr == f"pycrontab: no crontab for {own.who.name}\n"
 
 
-def test_delete(desk: Desk) -> None:
-    desk.crontab("-", stdin=HELLO)
-    desk.daemon.wait_for("attempt_started")
-    assert desk.crontab("-r").returncode == 0
-    assert desk.crontab("-l").returncode == 1
-    desk.daemon.wait_for("table_removed")
+def test_delete(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin=HELLO)
+    own.daemon.wait_for("attempt_started")
+    assert own.crontab("-r").returncode == 0
+    assert own.crontab("-l").returncode == 1
+    own.daemon.wait_for("table_removed")
 
 
 @pytest.mark.parametrize(("answer", "deleted"), [("y\n", True), ("n\n", False), ("?\ny\n", True)])
-def test_delete_asks_first(desk: Desk, answer: str, deleted: bool) -> None:
-    desk.crontab("-", stdin=HELLO)
-    asked = desk.crontab("-r", "-i", stdin=answer)
+def test_delete_asks_first(own: UserWithDaemon, answer: str, deleted: bool) -> None:
+    own.crontab("-", stdin=HELLO)
+    asked = own.crontab("-r", "-i", stdin=answer)
     assert asked.returncode == 0
-    assert f"really delete {desk.who.name}'s crontab?" in asked.stderr
-    assert desk.table() == ("" if deleted else HELLO)
+    assert f"really delete {own.who.name}'s crontab?" in asked.stderr
+    assert own.table() == ("" if deleted else HELLO)
 
 
-def test_delete_abandoned_at_the_question(desk: Desk) -> None:
-    desk.crontab("-", stdin=HELLO)
-    assert desk.crontab("-r", "-i", stdin="").returncode == 1
-    assert desk.table() == HELLO
+def test_delete_abandoned_at_the_question(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin=HELLO)
+    assert own.crontab("-r", "-i", stdin="").returncode == 1
+    assert own.table() == HELLO
 
 
 # ---- errors
 
 
-def test_a_table_with_an_error_is_refused_whole(desk: Desk) -> None:
-    desk.crontab("-", stdin=HELLO)
-    refused = desk.crontab("-", stdin="@daily true\n61 * * * * true\n* * * 13 * true\n")
+def test_a_table_with_an_error_is_refused_whole(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin=HELLO)
+    refused = own.crontab("-", stdin="@daily true\n61 * * * * true\n* * * 13 * true\n")
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         '-:2: bad minute: "61" (0-59)',
         '-:3: bad month: "13" (1-12)',
         "pycrontab: the table has errors; nothing was installed",
     ]
-    assert desk.table() == HELLO
+    assert own.table() == HELLO
 
 
-def test_an_unterminated_last_line_is_taken_with_a_warning(desk: Desk) -> None:
-    taken = desk.crontab("-", stdin="@daily true")
+def test_an_unterminated_last_line_is_taken_with_a_warning(own: UserWithDaemon) -> None:
+    taken = own.crontab("-", stdin="@daily true")
     assert taken.returncode == 0
     assert "-:1: warning: the last line has no newline" in taken.stderr
 
 
-def test_an_unknown_zone_is_refused(desk: Desk) -> None:
-    refused = desk.crontab("-", stdin="CRON_TZ=Mars/Olympus @daily true\n")
+def test_an_unknown_zone_is_refused(own: UserWithDaemon) -> None:
+    refused = own.crontab("-", stdin="CRON_TZ=Mars/Olympus @daily true\n")
     assert refused.returncode == 1
     assert 'bad CRON_TZ: "Mars/Olympus" (no such time zone' in refused.stderr
 
 
-def test_a_table_that_is_too_large(desk: Desk) -> None:
-    refused = desk.crontab("-", stdin="#" * (5 * 2**20) + "\n")
+def test_a_table_that_is_too_large(own: UserWithDaemon) -> None:
+    refused = own.crontab("-", stdin="#" * (5 * 2**20) + "\n")
     assert refused.returncode == 1
     assert "larger than" in refused.stderr
 
@@ -179,124 +182,132 @@ def test_without_a_daemon(tmp_path: Path) -> None:
 # ---- edit
 
 
-def test_edit_installs_what_was_typed(desk: Desk) -> None:
-    edited = desk.edit(f'printf "%s" "{HELLO}" > "$1"')
-    assert (edited.returncode, desk.table()) == (0, HELLO)
-    assert not desk.left_behind()
+def test_edit_installs_the_new_text(own: UserWithDaemon) -> None:
+    edited = own.edit(f'printf "%s" "{HELLO}" > "$1"')
+    assert (edited.returncode, own.table()) == (0, HELLO)
+    assert not own.left_behind()
 
 
-def test_an_edit_within_the_same_second_is_an_edit(desk: Desk) -> None:
-    """Content is compared, not modification times (Debian's crontab loses this one)."""
-    desk.crontab("-", stdin=HELLO)
-    edited = desk.edit('m=$(stat -c %Y "$1"); echo "# more" >> "$1"; touch -d @$m "$1"')
+def test_an_edit_within_the_same_second_is_an_edit(own: UserWithDaemon) -> None:
+    """The texts are compared, not the modification times (Debian's crontab loses such an edit)."""
+    own.crontab("-", stdin=HELLO)
+    edited = own.edit('m=$(stat -c %Y "$1"); echo "# more" >> "$1"; touch -d @$m "$1"')
     assert edited.returncode == 0
-    assert desk.table() == HELLO + "# more\n"
+    assert own.table() == HELLO + "# more\n"
 
 
-def test_no_change(desk: Desk) -> None:
-    desk.crontab("-", stdin=HELLO)
-    edited = desk.edit('touch "$1"')
-    assert (edited.returncode, desk.table()) == (0, HELLO)
+def test_no_change(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin=HELLO)
+    edited = own.edit('touch "$1"')
+    assert (edited.returncode, own.table()) == (0, HELLO)
     assert "no changes made to crontab" in edited.stderr
-    assert not desk.left_behind()
+    assert not own.left_behind()
 
 
-def test_a_bad_edit_can_be_mended(desk: Desk) -> None:
+def test_a_bad_edit_can_be_corrected(own: UserWithDaemon) -> None:
     script = 'if [ -s "$1" ]; then echo "@daily true" > "$1"; else echo "61 * * * *" > "$1"; fi'
-    edited = desk.edit(script, stdin="y\n")
-    assert (edited.returncode, desk.table()) == (0, "@daily true\n")
+    edited = own.edit(script, stdin="y\n")
+    assert (edited.returncode, own.table()) == (0, "@daily true\n")
     assert 'bad minute: "61" (0-59)' in edited.stderr
 
 
 @pytest.mark.parametrize("answer", ["n\n", ""])
-def test_a_bad_edit_that_is_abandoned_is_kept(desk: Desk, answer: str) -> None:
-    edited = desk.edit('echo "61 * * * * true" > "$1"', stdin=answer)
+def test_a_bad_edit_that_is_abandoned_is_kept(own: UserWithDaemon, answer: str) -> None:
+    edited = own.edit('echo "61 * * * * true" > "$1"', stdin=answer)
     assert edited.returncode == 1
-    assert desk.left_behind() == ["61 * * * * true\n"]
+    assert own.left_behind() == ["61 * * * * true\n"]
     assert "edits left in" in edited.stderr
-    assert desk.table() == ""
+    assert own.table() == ""
 
 
-def test_an_editor_that_fails_keeps_what_was_typed(desk: Desk) -> None:
-    edited = desk.edit('echo "@daily true" > "$1"; exit 3')
+def test_an_editor_that_fails_keeps_the_text(own: UserWithDaemon) -> None:
+    edited = own.edit('echo "@daily true" > "$1"; exit 3')
     assert edited.returncode == 1
-    assert desk.left_behind() == ["@daily true\n"]
+    assert own.left_behind() == ["@daily true\n"]
     assert "ended with status 3" in edited.stderr
 
 
-def test_a_daemon_that_dies_during_the_edit_loses_nothing(desk: Desk) -> None:
-    pid = desk.daemon.process.pid
-    edited = desk.edit(f'echo "@daily true" > "$1"; kill {pid}; sleep 1')
+def test_a_daemon_that_dies_during_the_edit_loses_nothing(own: UserWithDaemon) -> None:
+    pid = own.daemon.process.pid
+    edited = own.edit(f'echo "@daily true" > "$1"; kill {pid}; sleep 1')
     assert edited.returncode == 1
-    assert desk.left_behind() == ["@daily true\n"]
+    assert own.left_behind() == ["@daily true\n"]
 
 
 # ---- on a terminal, and the rest
 
 
-def test_no_arguments_on_a_terminal_is_a_question_of_usage(desk: Desk) -> None:
-    status, shown = desk.on_a_terminal(typed=b"")
+def test_no_arguments_on_a_terminal_print_the_usage(own: UserWithDaemon) -> None:
+    status, shown = own.on_a_terminal(typed=b"")
     assert status == 1
     assert "usage: pycrontab" in shown
 
 
-def test_no_arguments_in_a_pipe_replaces_nothing(desk: Desk) -> None:
-    desk.crontab("-", stdin=HELLO)
-    refused = desk.crontab(stdin="")
+def test_no_arguments_in_a_pipe_replace_nothing(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin=HELLO)
+    refused = own.crontab(stdin="")
     assert refused.returncode == 1
     assert "say: pycrontab -" in refused.stderr
-    assert desk.table() == HELLO
+    assert own.table() == HELLO
 
 
-def test_end_of_file_at_a_prompt_on_a_terminal(desk: Desk) -> None:
-    status, shown = desk.on_a_terminal("-e", typed=b"\x04")
+def test_end_of_file_at_a_prompt_on_a_terminal(own: UserWithDaemon) -> None:
+    status, shown = own.on_a_terminal("-e", typed=b"\x04")
     assert status == 1
     assert "edits left in" in shown
-    assert desk.left_behind() == ["61\n"]
+    assert own.left_behind() == ["61\n"]
 
 
-def test_test_a_file(desk: Desk) -> None:
-    (desk.who.home / "good").write_text("@daily true\n")
-    (desk.who.home / "bad").write_text("61 * * * * true\n")
-    assert desk.crontab("-T", "good").returncode == 0
-    refused = desk.crontab("-T", "bad")
+def test_test_a_file(own: UserWithDaemon) -> None:
+    (own.who.home / "good").write_text("@daily true\n")
+    (own.who.home / "bad").write_text("61 * * * * true\n")
+    assert own.crontab("-T", "good").returncode == 0
+    refused = own.crontab("-T", "bad")
     assert (refused.returncode, refused.stderr) == (1, 'bad:1: bad minute: "61" (0-59)\n')
-    assert desk.crontab("-l").returncode == 1
+    assert own.crontab("-l").returncode == 1
 
 
-def test_version(desk: Desk) -> None:
-    assert desk.crontab("-V").stdout.startswith("pycrontab 0.")
+def test_version(own: UserWithDaemon) -> None:
+    assert own.crontab("-V").stdout.startswith("pycrontab 0.")
 
 
-def test_wrong_usage(desk: Desk) -> None:
+def test_wrong_usage(own: UserWithDaemon) -> None:
     for arguments in (["-l", "-r"], ["-x"], ["a", "b"]):
-        refused = desk.crontab(*arguments)
+        refused = own.crontab(*arguments)
         assert refused.returncode == 1
         assert "usage:" in refused.stderr
 
 
-def test_another_users_table(desk: Desk) -> None:
-    refused = desk.crontab("-u", "root", "-l")
+def test_another_users_table(own: UserWithDaemon) -> None:
+    refused = own.crontab("-u", "root", "-l")
     assert refused.returncode == 1
     assert "only root may use -u" in refused.stderr or "another user" in refused.stderr
 
 
-def test_history_survives_a_restart(desk: Desk) -> None:
-    desk.crontab("-", stdin="CRON_NAME=hello @every 1s echo hello\n")
-    desk.daemon.wait_for("attempt_ended")
-    listed = run("pycron", "list", "--json", **desk.how())
+def test_reboot_jobs_were_due_when_the_machine_started(own: UserWithDaemon) -> None:
+    assert own.crontab("-", stdin="CRON_NAME=boot @reboot true\n").returncode == 0
+    done = run("pycron", "why", "--json", "boot", "2026-03-10T12:00", **own.how())
+    (note,) = json.loads(done.stdout)["notes"]
+    said = note.removeprefix("The last such start was at ").removesuffix(".")
+    assert abs(datetime.fromisoformat(said).timestamp() - host.boot_time()) < 5
+
+
+def test_history_survives_a_restart(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin="CRON_NAME=hello @every 1s echo hello\n")
+    own.daemon.wait_for("attempt_ended")
+    listed = run("pycron", "list", "--json", **own.how())
     assert '"job": "hello"' in listed.stdout
-    desk.daemon.stop()
-    desk.daemon = RunningDaemon(
-        [], desk.who.home.parent / "log2", env=desk.who.environment(), cwd="/", **desk.who.run_as
+    own.daemon.stop()
+    own.daemon = RunningDaemon(
+        [], own.who.home.parent / "log2", env=own.who.environment(), cwd="/", **own.who.run_as
     )
-    desk.daemon.wait_for("attempt_ended")
-    shown = run("pycron", "log", "hello", **desk.how())
+    own.daemon.wait_for("attempt_ended")
+    shown = run("pycron", "log", "hello", **own.how())
     assert shown.stdout == "hello\n"
 
 
-def run_bytes(desk: Desk, *arguments: str) -> bytes:
+def run_bytes(own: UserWithDaemon, *arguments: str) -> bytes:
     done: subprocess.CompletedProcess[bytes] = subprocess.run(
-        program("pycrontab", *arguments), capture_output=True, check=True, **desk.how()
+        program("pycrontab", *arguments), capture_output=True, check=True, **own.how()
     )
     return done.stdout

@@ -457,7 +457,7 @@ class Scenario:
         )  # fmt: skip
 
     def why(self, name: str, time: str, *users: str) -> list[WhyRow]:
-        """Asked by somebody who may see these users' Jobs: all where none is named."""
+        """The answer for someone who may see the Jobs of these users; no users: of all."""
         diagnosis = Diagnosis(
             self.engine, self.store, lambda: self.last_boot, lambda user: not users or user in users
         )
@@ -560,7 +560,7 @@ def test_one_name_in_several_tables(scenario: Scenario) -> None:
     ]  # fmt: skip
 
 
-def test_nobody_sees_what_is_not_theirs(scenario: Scenario) -> None:
+def test_users_get_no_answer_about_jobs_that_they_may_not_see(scenario: Scenario) -> None:
     (job,) = scenario.load("anna", "CRON_NAME=a 0 12 * * * true\n")
     scenario.ran(job, NOON)
     assert len(scenario.why("a", "2026-03-10T12:00", "anna")) == 1
@@ -729,7 +729,7 @@ def test_too_many_of_one_name(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("second", [None, "12:00", 1.5, -1, 2**62, True])
-def test_a_time_that_is_none(second: object) -> None:
+def test_a_bad_time_is_refused(second: object) -> None:
     with pytest.raises((BadRequest, Refusal), match=r"^bad time"):
         asked_time(_time_of({"verb": "why", "job": "a", "time": second}), wall=False)
 

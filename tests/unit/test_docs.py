@@ -79,7 +79,7 @@ def sections(name: str) -> dict[str, str]:
 
 
 def items(text: str, macro: str) -> dict[str, str]:
-    """What the lists say about each `.It MACRO NAME`."""
+    """The text of each list item `.It MACRO NAME`."""
     parts = re.split(rf"^\.It {macro} (.+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], (part.split("\n.It ")[0] for part in parts[2::2]), strict=True))
 
@@ -90,7 +90,7 @@ def manual_options(text: str) -> set[str]:
 
 
 def written_default(text: str) -> str | None:
-    """What stands after `Default:`; None for `not set`."""
+    """The text after `Default:`; None for `not set`."""
     match = re.search(r"^Default:\n\.(Cm (.+?)|Em not set)(?: \.)?$", text, re.MULTILINE)
     assert match, "no default"
     return match[2]
@@ -158,7 +158,7 @@ def test_manual_names_the_settings_that_have_a_ceiling() -> None:
 
 
 def test_manual_names_the_settings_that_a_failure_hook_has() -> None:
-    """Those of its Job that hold for the command of CRON_ON_FAILURE."""
+    """The settings of a Job that apply to its CRON_ON_FAILURE command."""
     _, _, text = sections("pycrontab.5")["When a Run has failed"].partition("It has the Job's")
     named = set(re.findall(r"CRON_[A-Z_]+", text.partition(".Pp")[0]))
     assert named == {s.name for s in SETTINGS.values() if s.attribute in HOOK_SETTINGS}

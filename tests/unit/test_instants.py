@@ -47,12 +47,12 @@ def test_a_time(text: str, instant: int) -> None:
         ("2026-03-08", SEVEN - 7 * 3600, True),
     ],
 )
-def test_a_time_that_is_asked_about(text: str, second: int, wall: bool) -> None:
-    """Without an offset it is one of a zone that is not known yet."""
+def test_a_time_in_a_zone_that_is_not_known_yet(text: str, second: int, wall: bool) -> None:
+    """A time without an offset stays a wall time; the caller applies the zone of the Job."""
     assert parse_asked(text, NEW_YORK) == (second, wall)
 
 
-def test_what_cannot_be_asked_about() -> None:
+def test_now_and_a_bad_time_for_why() -> None:
     assert parse_asked("now", UTC)[1] is False
     with pytest.raises(argparse.ArgumentTypeError, match=r"^bad time: "):
         parse_asked("soon", UTC)
@@ -75,14 +75,14 @@ def test_a_time_of_today() -> None:
      "nan", "1e400", "2026-03-08T07:00:00+99:00", "1:2:3:4:5", "\0", "\udcff", "x" * 10_000,
      "9" * 5000],
 )  # fmt: skip
-def test_what_is_no_time(text: str) -> None:
+def test_a_bad_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"^bad time: "):
         parse_instant(text, NEW_YORK)
 
 
 @pytest.mark.parametrize("text", ["2026-03-08 10:00 CET", "10:30 EST", "Mar 8 2026 3:00 PST"])
-def test_a_zone_that_is_not_understood_is_not_passed_over(text: str) -> None:
-    """Else it would be another time than was meant, by hours, without a word."""
+def test_an_unknown_zone_is_an_error(text: str) -> None:
+    """Otherwise the time would be wrong by hours, without a message."""
     with pytest.raises(argparse.ArgumentTypeError, match=r"^bad time: "):
         parse_instant(text, NEW_YORK)
 

@@ -5,11 +5,12 @@ import heapq
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pycron.cli.arguments import add_tables, positive
+from pycron.cli.arguments import positive
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.instants import parse_instant
 from pycron.cli.pages import read_jobs
 from pycron.cli.printing import print_columns, print_json
+from pycron.cli.table_options import add_table_options, named_sources
 from pycron.cli.verb import WrongUse, verb
 from pycron.protocol.control_messages import StatusRequest
 from pycron.schedule.zone import END_OF_TIME
@@ -22,7 +23,7 @@ _COLUMNS = (("local", "local"), ("fire_time", "utc"), ("job", "job"))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    add_tables(parser)
+    add_table_options(parser)
     parser.add_argument("expression", nargs="?", metavar="EXPR",
                         help='a schedule such as "0 9 * * 1-5"')  # fmt: skip
     parser.add_argument("--from", dest="start", metavar="T", default="now",
@@ -55,7 +56,7 @@ def _scheduled(options: argparse.Namespace, zones: "ZoneData") -> list["Schedule
     """The schedules of the expression, of the named tables, or of the daemon's Jobs."""
     from pycron.cli import schedules
 
-    sources = schedules.named_sources(options)
+    sources = named_sources(options)
     if options.expression is not None:
         if sources:
             raise WrongUse("an expression, or tables: not both")
