@@ -28,12 +28,12 @@ from pycron.runner.starters import BATCH
 from tests.support.running_runner import Host, children, exists, needs_root, starters_of, status_of
 from tests.support.waiting import until
 
-_uids = count(100_000 + 10 * os.getpid())  # nobody's
+_uids = count(100_000 + 10 * os.getpid())  # of users that do not exist
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """One that everybody may enter."""
+    """A directory that every user may enter."""
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)
     yield directory
@@ -49,7 +49,7 @@ def host(directory: Path) -> Iterator[Host]:
 
 
 class Slow:
-    """A program that nobody can get to run: who tries waits until it is let go."""
+    """A program whose exec waits until let_go() is called."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "slow"
@@ -66,7 +66,7 @@ class Slow:
 
 @pytest.fixture
 def slow(directory: Path) -> Iterator[Slow]:
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how a lease is asked back
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent when the file is opened
     slow = Slow(directory)
     yield slow
     slow.let_go()
@@ -83,7 +83,7 @@ def alice() -> Iterator[dict[str, Any]]:
 
 
 def somebody() -> dict[str, Any]:
-    """A user who has no processes; a name isn't needed."""
+    """A user without a name who has no processes."""
     uid = next(_uids)
     return {"uid": uid, "gid": uid, "groups": [uid]}
 
@@ -102,8 +102,8 @@ def starters(host: Host) -> list[int]:
     return starters_of(host.process.pid)
 
 
-def held_up(host: Host) -> tuple[int, int]:
-    """A starter that waits for the slow program, and the process that is to become that."""
+def waiting_for_slow(host: Host) -> tuple[int, int]:
+    """A starter that waits for the slow program, and the process that is to become it."""
     for starter in starters(host):
         for child in children(starter):
             if "slow" not in Path(f"/proc/{child}/cmdline").read_text() and (
@@ -114,7 +114,7 @@ def held_up(host: Host) -> tuple[int, int]:
 
 
 def outcomes(host: Host) -> dict[str, Message]:
-    """How those ended, or were refused, that have and were. Once each."""
+    """The ends and refusals so far by id; checks that each Attempt has only one."""
     told = [message for message in host.hear() if message["type"] in ("ended", "refused")]
     assert max(Counter(message["id"] for message in told).values(), default=1) == 1
     return {message["id"]: message for message in told}
@@ -126,12 +126,12 @@ def all_of(host: Host, ids: list[str], patience: float = 30) -> dict[str, Messag
 
 
 def three(host: Host, slow: Slow, command: str = "exit 4", **changes: Any) -> list[str]:
-    """One batch: a command, the slow one, another one. And what makes it a batch of three."""
+    """Start a batch of three, with the slow command in the middle, and commands behind it."""
     names = ["first", "slow", "last", *(f"more{n}" for n in range(3 * STARTERS - 3))]
-    orders = [host.order(name, f"echo {name} >> ran; exit 3", **changes) for name in names]
-    orders[1]["argv"] = slow.argv(f"echo slow >> ran; {command}")
-    host.client.send(orders)
-    until(lambda: held_up(host)[0] and host.heard("started", "first"))
+    starts = [host.order(name, f"echo {name} >> ran; exit 3", **changes) for name in names]
+    starts[1]["argv"] = slow.argv(f"echo slow >> ran; {command}")
+    host.client.send(starts)
+    until(lambda: waiting_for_slow(host)[0] and host.heard("started", "first"))
     return names
 
 
@@ -144,10 +144,10 @@ def ran(host: Host) -> Counter[str]:
 # ---- killed
 
 
-def test_a_starter_that_is_killed_while_it_starts(host: Host, slow: Slow) -> None:
-    """What it has started goes on, what it was about to start is killed, the rest is started."""
+def test_a_starter_is_killed_while_it_starts_a_command(host: Host, slow: Slow) -> None:
+    """The started command goes on, the one being started is killed, the rest is started."""
     names = three(host, slow)
-    starter, child = held_up(host)
+    starter, child = waiting_for_slow(host)
     os.kill(starter, signal.SIGKILL)
     ended = all_of(host, names)
     assert (ended["slow"]["signal"], ended["slow"]["exit_status"]) == (signal.SIGKILL, None)
@@ -159,8 +159,8 @@ def test_a_starter_that_is_killed_while_it_starts(host: Host, slow: Slow) -> Non
     assert ran(host) == Counter(set(names) - {"slow"})
 
 
-def test_starters_that_are_killed_at_any_time(host: Host) -> None:
-    """Nothing is lost, nothing runs twice, and what is called killed is dead."""
+def test_starters_are_killed_at_any_time(host: Host) -> None:
+    """No command is lost, none runs twice, and each one reported as killed is dead."""
     random = Random(9)
     killed = 0
     ids: list[str] = []
@@ -169,7 +169,7 @@ def test_starters_that_are_killed_at_any_time(host: Host) -> None:
         host.client.send(host.order(name, f"echo {name} >> ran; exec sleep 0.01") for name in names)
         while not set(names) <= outcomes(host).keys():
             for pid in starters(host):
-                if random.random() < 0.05:  # so that one comes to start something
+                if random.random() < 0.05:  # so that a starter can start something
                     killed += 1
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -184,7 +184,7 @@ def test_starters_that_are_killed_at_any_time(host: Host) -> None:
 
 
 def restless(host: Host, user: dict[str, Any], what: str) -> None:
-    """A command that does this all the time, though not before its own starter is through."""
+    """A command that does this all the time, once its own starter has come to its end."""
     host.start("restless", f"while [ ! -e go ]; do :; done; while :; do {what}; done", user=user)
     until(lambda: not starters(host))
     (host.paths.state / "go").touch()
@@ -193,7 +193,7 @@ def restless(host: Host, user: dict[str, Any], what: str) -> None:
 @pytest.mark.root
 @needs_root
 def test_a_user_who_kills_everything_all_the_time(host: Host, alice: dict[str, Any]) -> None:
-    """It costs others nothing, and when it is over the rest of that user's commands run."""
+    """Other users are not delayed; afterwards the rest of that user's commands run."""
     restless(host, alice, "kill -KILL -1")
     ids = [f"a{number}" for number in range(100)]
     host.client.send(host.order(name, "echo alive", user=alice, cwd="/") for name in ids)
@@ -212,9 +212,9 @@ def test_a_user_who_kills_everything_all_the_time(host: Host, alice: dict[str, A
 
 
 def test_a_starter_that_outlives_the_runner(host: Host, slow: Slow) -> None:
-    """Nobody takes it for the runner, neither who is connected nor who comes to look for one."""
+    """Neither the connected daemon nor a later one takes the starter for the runner."""
     three(host, slow)
-    starter, child = held_up(host)
+    starter, child = waiting_for_slow(host)
     host.process.kill()
     host.process.wait()
     with pytest.raises(RunnerGone):
@@ -225,17 +225,17 @@ def test_a_starter_that_outlives_the_runner(host: Host, slow: Slow) -> None:
 
 
 def test_a_starter_has_nothing_open_but_what_its_commands_get(host: Host) -> None:
-    """Else each of them costs the more, the more are running."""
+    """Otherwise a command would cost the more, the more commands run."""
     for number in range(20):
         host.start(f"running{number}", "exec sleep 1000")
     host.client.send([host.order("held", "true", hold=100)])
     (starter,) = until(lambda: starters(host))
-    # For failures, the word and what is printed; and what the command reads.
+    # The pipes for failures, for the go message and for output; and the stdin of the command.
     until(lambda: open_files(starter) == ["/dev/null", "pipe", "pipe", "pipe"])
 
 
 def open_files(pid: int) -> list[str]:
-    """The kinds of those above the three that all have."""
+    """The kinds of the open files, except the three standard ones."""
     found = []
     for file in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -250,9 +250,9 @@ def open_files(pid: int) -> list[str]:
 @pytest.mark.root
 @needs_root
 def test_a_starter_that_is_stopped(host: Host, slow: Slow, alice: dict[str, Any]) -> None:
-    """Others' commands are started; its own are as soon as nobody stops it again."""
+    """Other users' commands are started; its own are started when it is not stopped again."""
     names = three(host, slow, user=alice)
-    for pid in held_up(host):
+    for pid in waiting_for_slow(host):
         os.kill(pid, signal.SIGSTOP)
     slow.let_go()
     for number in range(2 * STARTERS):
@@ -271,7 +271,7 @@ def test_one_user_never_has_all_starters(host: Host, slow: Slow, alice: dict[str
     ids = [f"a{number}" for number in range(3 * BATCH * STARTERS)]
     command = {"argv": slow.argv("exit 4"), "user": alice, "cwd": "/"}
     host.client.send(host.order(name, "", **command) for name in ids)
-    until(lambda: held_up(host)[0])
+    until(lambda: waiting_for_slow(host)[0])
     for number in range(5):
         host.start(f"b{number}", "exit 5", user=somebody(), cwd="/")
     assert not any(host.heard("started", name) for name in ids)
@@ -306,14 +306,14 @@ def end_of(name: str) -> Message:
 
 def test_a_command_that_ends_before_its_starter(host: Host, slow: Slow) -> None:
     names = three(host, slow)
-    pid = host.start("first", "")["pid"]  # a second order changes nothing
+    pid = host.start("first", "")["pid"]  # a second start message has no effect
     until(lambda: status_of(pid, "State")[0] == "Z")
     slow.let_go()
     ended = all_of(host, names)
     assert [ended[name]["exit_status"] for name in ("first", "slow", "last")] == [3, 4, 3]
 
 
-def test_an_order_to_end_what_is_being_started(host: Host, slow: Slow) -> None:
+def test_an_end_message_for_a_command_that_is_being_started(host: Host, slow: Slow) -> None:
     names = three(host, slow, "exec sleep 1000")
     host.client.send([end_of("slow")])
     slow.let_go()
@@ -322,8 +322,8 @@ def test_an_order_to_end_what_is_being_started(host: Host, slow: Slow) -> None:
     assert ended["last"]["exit_status"] == 3
 
 
-def test_an_order_to_end_what_cannot_be_started(host: Host, slow: Slow) -> None:
-    """Nobody waits for a file system for ever."""
+def test_an_end_message_for_a_command_that_cannot_be_started(host: Host, slow: Slow) -> None:
+    """An Attempt must not wait for a file system for ever."""
     names = three(host, slow)
 
     def ended() -> bool:
@@ -339,8 +339,8 @@ def test_an_order_to_end_what_cannot_be_started(host: Host, slow: Slow) -> None:
     assert ran(host) == Counter(set(names) - {"slow", "last"})
 
 
-def test_the_end_of_one_is_not_the_end_of_the_next(host: Host) -> None:
-    """For a moment a starter belongs to the tree of what it has just started."""
+def test_ending_one_command_does_not_end_the_next_one(host: Host) -> None:
+    """For a moment the starter belongs to the tree of the command that it has just started."""
     ids = [f"e{number}" for number in range(600)]
     for name in ids:
         host.client.send([host.order(name, "exec sleep 0.02; exit 1")])
@@ -357,7 +357,7 @@ def test_the_end_of_one_is_not_the_end_of_the_next(host: Host) -> None:
 
 
 def test_failures_in_the_middle_of_a_batch(host: Host) -> None:
-    """They are told of those who failed; the others run."""
+    """Each failure is reported for its own Attempt; the other commands run."""
     long = f"/no/{'x' * 200}/" * 15
     faults: list[dict[str, Any]] = [
         {"cwd": "/no/such"},
@@ -367,10 +367,10 @@ def test_failures_in_the_middle_of_a_batch(host: Host) -> None:
         {"umask": 2**40},
     ]
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]
-    orders = [host.order(name, "umask; exit 3", umask=0o027) for name in ids]
-    for number in range(0, len(orders), 3):
-        orders[number] |= faults[number % len(faults)]
-    host.client.send(orders)
+    starts = [host.order(name, "umask; exit 3", umask=0o027) for name in ids]
+    for number in range(0, len(starts), 3):
+        starts[number] |= faults[number % len(faults)]
+    host.client.send(starts)
     for name, told in all_of(host, ids).items():
         if int(name[1:]) % 3:
             assert (told.get("exit_status"), told["reason"]) == (3, None)
@@ -381,11 +381,11 @@ def test_failures_in_the_middle_of_a_batch(host: Host) -> None:
 
 
 def test_more_failures_than_the_runner_can_read(host: Host) -> None:
-    """Their reasons may be lost, but not that they failed."""
+    """Reasons may be lost, but not the failures."""
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]
     path = "/" + "x" * 2000
-    orders = [host.order(name, "", argv=[path]) for name in ids]
-    host.client.send(orders)
+    starts = [host.order(name, "", argv=[path]) for name in ids]
+    host.client.send(starts)
     until(lambda: starters(host) or outcomes(host))
     os.kill(host.process.pid, signal.SIGSTOP)
     until(lambda: all(status_of(pid, "State")[0] == "Z" for pid in children(host.process.pid)))
@@ -406,8 +406,8 @@ BAD_USERS: dict[str, dict[str, Any]] = {
 @pytest.mark.root
 @needs_root
 @pytest.mark.parametrize("bad", BAD_USERS.values(), ids=BAD_USERS.keys())
-def test_a_user_that_cannot_be_had(host: Host, bad: dict[str, Any]) -> None:
-    """None of a whole batch runs, least of all as root."""
+def test_a_starter_that_cannot_become_the_user(host: Host, bad: dict[str, Any]) -> None:
+    """No command of the batch runs, least of all as root."""
     ids = [f"u{number}" for number in range(3 * STARTERS)]
     user = somebody() | bad
     host.client.send(host.order(name, "id -u >> ran", user=user) for name in ids)
@@ -437,8 +437,8 @@ def test_many_commands_of_three_users(host: Host) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_user_who_may_have_no_more_processes(host: Host, alice: dict[str, Any]) -> None:
-    """What can't be started is refused and says so; it has not succeeded."""
+def test_a_user_with_as_many_processes_as_allowed(host: Host, alice: dict[str, Any]) -> None:
+    """A command that cannot be started is refused, with the reason; it has not succeeded."""
     own: dict[str, Any] = {"user": alice, "cwd": "/"}
     host.start("crowd", "for i in 1 2 3 4 5 6; do sleep 1000 & done; wait", **own)
     own["processes_max"] = 5
@@ -455,7 +455,7 @@ def test_a_user_who_may_have_no_more_processes(host: Host, alice: dict[str, Any]
 
 @contextlib.contextmanager
 def files(soft: int, hard: int) -> Iterator[None]:
-    """As many open files as that, for who is started here."""
+    """The limit of open files for processes that are started meanwhile."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
     try:
@@ -464,8 +464,8 @@ def files(soft: int, hard: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_the_commands_limit_of_files_is_not_the_runners(tmp_path: Path) -> None:
-    """More of them may run at once than a command may have files open."""
+def test_the_runner_has_a_higher_limit_of_open_files_than_commands(tmp_path: Path) -> None:
+    """More commands may run at once than a command may have files open."""
     with files(64, 4096):
         host = Host(tmp_path)
     try:
@@ -480,7 +480,7 @@ def test_the_commands_limit_of_files_is_not_the_runners(tmp_path: Path) -> None:
         host.close()
 
 
-def test_what_gets_no_descriptor_is_refused_and_not_lost(host: Host) -> None:
+def test_an_attempt_without_a_descriptor_is_refused_and_not_lost(host: Host) -> None:
     soft, hard = resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (80, hard))
     ids = [f"d{number}" for number in range(150)]
@@ -500,8 +500,8 @@ def test_what_gets_no_descriptor_is_refused_and_not_lost(host: Host) -> None:
     assert host.run("echo again")[1] == "again\n"
 
 
-def test_what_a_starter_tells_is_never_read_by_halves() -> None:
-    """Both work on the same memory at the same time."""
+def test_progress_is_never_read_half_written() -> None:
+    """The starter writes to the memory while the runner reads from it."""
     count = 20_000
     progress = BatchProgress(count)
     pid = os.fork()
