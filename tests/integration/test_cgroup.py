@@ -12,7 +12,7 @@ from pycron.protocol.framing import Message
 from pycron.protocol.runner_messages import StartMessage
 from pycron.runner.batch import Batch
 from pycron.runner.launch import Launch
-from pycron.runner.process_tree import Tree
+from pycron.runner.process_tree import ProcessTree
 from pycron.runner.progress import STARTED
 from pycron.system.cgroup import Cgroup, Delegation
 from tests.support.running_runner import needs_root
@@ -95,7 +95,7 @@ def test_a_cgroup_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
-    tree = Tree()
+    tree = ProcessTree()
     tree.cgroup = cgroup
     start: Message = {
         "id": NAME, "argv": ["/bin/sh", "-c", command], "env": {}, "user": None, "nice": None,

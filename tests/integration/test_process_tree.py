@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pycron.protocol.framing import Message
-from pycron.runner.process_tree import Tree, marked, private_memory, wake_orphans
+from pycron.runner.marks import pids_by_mark
+from pycron.runner.process_tree import ProcessTree, private_memory, wake_orphans
 from tests.support.running_runner import MEGABYTE, Host, needs_root, other_user, status_of
 from tests.support.waiting import until
 
@@ -331,7 +332,7 @@ def test_a_tree_below_its_memory_limit(host: Host) -> None:
 # ---- the processes of a tree
 
 
-def run_in(tree: Tree, *argv: str) -> int:
+def run_in(tree: ProcessTree, *argv: str) -> int:
     """Start a program in a tree, as the runner does, and return its pid."""
     pid = os.fork()
     if pid == 0:
@@ -345,11 +346,11 @@ def run_in(tree: Tree, *argv: str) -> int:
 
 
 def test_a_tree_has_its_own_processes_only(unique: str) -> None:
-    trees = [Tree(), Tree()]
+    trees = [ProcessTree(), ProcessTree()]
     pids = [run_in(tree, "sleep", unique) for tree in trees]
-    outsider = run_in(Tree(), "sleep", unique)
+    outsider = run_in(ProcessTree(), "sleep", unique)
     try:
-        found = marked(tree.mark for tree in trees)
+        found = pids_by_mark(tree.mark for tree in trees)
         assert [found[tree.mark] for tree in trees] == [{pid} for pid in pids]
         assert private_memory(found[trees[0].mark]) > 0
         # As if two pids of the first tree belonged to other processes by now.
@@ -369,9 +370,9 @@ def test_a_process_with_a_mark_can_give_marks(host: Host) -> None:
     """A user's daemon may be a command of the system's daemon: its commands have trees, too."""
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from pycron.runner.process_tree import Tree\n"
+        "from pycron.runner.process_tree import ProcessTree\n"
         "for _ in range(3):\n"
-        "    tree = Tree(); tree.join(-1); print(tree.mark)\n"
+        "    tree = ProcessTree(); tree.join(-1); print(tree.mark)\n"
     )
     _, output = host.run("", argv=[sys.executable, "-c", script])
     marks = [int(line) for line in output.split()]
