@@ -1,7 +1,7 @@
 """What each import costs the daemon and the runner: `python bench/imports.py`.
 
-Resident memory and time, of a library with all that it imports in turn, by the first module of
-pycron that asks for it.
+It prints the resident memory and the time of each library, with all that the library imports
+itself. A library counts where a module of pycron first imports it.
 """
 
 import json
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN_FROM = 100  # KiB; those below are one row
+SHOWN_FROM = 100  # KiB; smaller libraries share one row
 
-# In a process of its own: what is resident grows by what an import brings in.
+# It runs in a process of its own, whose resident memory grows with each import.
 CHILD = """
 import builtins, importlib, json, sys, time
 
@@ -59,5 +59,5 @@ def show(title: str, modules: list[str], flags: list[str]) -> None:
 
 if __name__ == "__main__":
     print(f"Python {sys.version.split()[0]}")
-    show("daemon", ["pycron.programs.pycrond", "pycron.daemon", "pycron.logs"], [])
-    show("runner", ["pycron.runner"], ["-S", "-s"])
+    show("daemon", ["pycron.cli.pycrond", "pycron.daemon.daemon", "pycron.daemon.log"], [])
+    show("runner", ["pycron.runner.runner"], ["-S", "-s"])

@@ -33,7 +33,7 @@ class RunnerSilent(Exception):
 
 
 class RunnerClient:
-    """One connection to a runner; `hello` is what the runner said first."""
+    """One connection to a runner; `hello` is its first message."""
 
     def __init__(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
         """Say hello and wait for the answer. Raises RunnerGone or RunnerSilent."""

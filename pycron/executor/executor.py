@@ -1,4 +1,4 @@
-"""Carries out the engine's actions through the runner, and feeds the engine what happens."""
+"""Carries out the engine's actions through the runner, and feeds its messages to the engine."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -47,7 +47,7 @@ class ExecutorOptions:
 
 
 class RunnerExecutor:
-    """Turns actions into messages to the runner, and its messages into events.
+    """Turns actions into messages to the runner, and the runner's messages into events.
 
     `recorded`: what an earlier daemon recorded. `feed` hands an event to the engine, `say` takes
     events of the log, which are written after what the engine has decided so far.
@@ -152,10 +152,10 @@ class RunnerExecutor:
             hold=start.attempt.run.fire_time if start.hold else None,
         )
 
-    # ---- what the runner says
+    # ---- messages of the runner
 
     def met(self, hello: RunnerHello) -> None:
-        """Compare what the store and the runner know of Attempts."""
+        """Compare the recorded Attempts with those that the runner knows."""
         known = hello["attempts"]
         self._give_up_unknown(hello["instance"], {message["id"] for message in known})
         self._feed(RunnerMet(hello["instance"]))
@@ -171,7 +171,7 @@ class RunnerExecutor:
         """Start again, or give up as lost, the recorded Attempts that the runner does not know.
 
         If the same runner process does not know an Attempt, it was recorded, but not started. With
-        another runner process nobody can tell, and the Attempt is lost: no Attempt starts twice.
+        another runner process that is not known, and the Attempt is lost: no Attempt starts twice.
         """
         same = self._recorded.runner() == instance
         for running in self._engine.attempts:
@@ -204,7 +204,7 @@ class RunnerExecutor:
             self._report(message)
 
     def _report(self, message: AttemptMessage | OutputMessage) -> None:
-        """Feed the engine what a message says."""
+        """Turn a message into events."""
         attempt = AttemptKey.parse(message["id"])
         match message["type"]:
             case "started":

@@ -21,7 +21,7 @@ class NoRunner(Exception):
 
 
 class RunnerListener(Protocol):
-    """Takes what the runner says."""
+    """Takes the messages of the runner."""
 
     def met(self, hello: RunnerHello) -> None:
         """A runner was found or started."""
@@ -54,7 +54,7 @@ class RunnerLink:
         return self._client is not None and self._client.protocol >= 2
 
     def listen(self, listener: RunnerListener) -> None:
-        """Hand all that the runner says to the listener; called once, before meet()."""
+        """Hand all messages of the runner to the listener; called once, before meet()."""
         self._listener = listener
 
     def meet(self) -> None:

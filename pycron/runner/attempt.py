@@ -9,7 +9,7 @@ from pycron.protocol.runner_messages import (
 )
 from pycron.runner.event_loop import NEVER
 from pycron.runner.output_capture import OutputCapture
-from pycron.runner.process_tree import Tree
+from pycron.runner.process_tree import ProcessTree
 
 User = int | None  # a uid; None: the runner's own user
 
@@ -43,7 +43,7 @@ class Attempt:
         self.deadline = NEVER
         self.signals: tuple[int, ...] = ()
         self.output: OutputCapture | None = None
-        self.tree = Tree()
+        self.tree = ProcessTree()
         self.cause: str | None = None
         self.reason: str | None = None
         self.ended: EndedMessage | RefusedMessage | None = None

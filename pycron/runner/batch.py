@@ -92,10 +92,10 @@ class Batch:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _run(self, others: list[range], errors: int, files: tuple[int, int]) -> None:
-        """Runs in the starter, and never returns, whatever happens.
+        """Runs in the starter; it never returns, also after an error.
 
         `others` are the descriptors of the runner that the starter does not need. It closes them
-        because nobody may hold them open after the runner has died, and because each spawned
+        because no process may hold them open after the runner has died, and because each spawned
         command would get a copy of all of them: with a thousand, that costs a tenth more.
         """
         try:
@@ -110,8 +110,8 @@ class Batch:
 
     def _start_all(self, failure: CannotStart | None, errors: int) -> None:
         for index, launch in enumerate(self.launches):
-            # Join before BEGUN is written: whoever ends the tree of the command before could still
-            # end this process.
+            # Join before BEGUN is written: until then, this process belongs to the tree of the
+            # command before, and is ended together with that tree.
             if index:
                 launch.join()
             self._progress.write(index, 0, BEGUN)

@@ -1,4 +1,4 @@
-"""The runner's end of its connection to the daemon: who may connect, and what is sent when.
+"""The runner's end of the connection to the daemon.
 
 Imported by the runner: it stays small.
 """
@@ -96,10 +96,10 @@ class DaemonConnection:
             self._grown.add(attempt.id)
 
     def send(self, *, busy: bool) -> None:
-        """Send what has changed. `busy`: many commands are due, and they are started first.
+        """Send the changes of Attempts. `busy`: many commands are due.
 
-        The daemon would take processor time from those starts, so while the runner is busy it sends
-        once a second at most.
+        While the runner is busy it sends once a second at most, because the daemon would take
+        processor time from the starts.
         """
         if not self.greeted or self._outbox is None or (busy and self._sent_recently()):
             return
@@ -200,6 +200,6 @@ class DaemonConnection:
         self.greeted = False
         self._changed.clear()
         self._grown.clear()
-        if not self._bye:  # only this runner can tell the next daemon what was never started
+        if not self._bye:  # the next daemon asks this runner which Attempts were never started
             self._deadline = time.monotonic() + _FIRST_CONTACT
         self._gone()

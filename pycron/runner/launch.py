@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from pycron.protocol.runner_messages import StartMessage
-from pycron.runner.process_tree import Tree
+from pycron.runner.process_tree import ProcessTree
 
 
 class Launch:
@@ -20,7 +20,7 @@ class Launch:
 
     __slots__ = ("door", "output", "start", "stdin", "tree")
 
-    def __init__(self, start: StartMessage, tree: Tree, output: int) -> None:
+    def __init__(self, start: StartMessage, tree: ProcessTree, output: int) -> None:
         """Raises OSError if there is no descriptor to be had."""
         self.start = start
         self.tree = tree

@@ -62,7 +62,7 @@ class OutputCapture:
         return bool(data)
 
     def write_held(self) -> None:
-        """Write what is held to the file; from now on everything goes to the file at once."""
+        """Write the held output to the file; later output goes to the file at once."""
         data, self.held, self._short = self.held, b"", 0
         try:
             if not self._broken:

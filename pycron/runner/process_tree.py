@@ -1,10 +1,7 @@
-"""A command and all processes that descend from it: how they are found, and how they are ended.
+"""A command and all processes that descend from it, and how they are ended.
 
-Every process of an Attempt has its mark: a number that is stored as the limit of its real-time CPU
-time (RLIMIT_RTTIME, in microseconds: tens of thousands of years, so it limits nothing). Children
-inherit it, also through setsid, a double fork and `env -i`; only root can raise such a limit again.
-A process that lowers its own limit still further leaves the tree. If the Attempt has a cgroup, the
-processes in the cgroup belong to the tree, too.
+A process belongs to the tree of an Attempt if it has its mark (marks.py), or if it is in its
+cgroup.
 
 Imported by the runner: it stays small.
 """
@@ -12,20 +9,18 @@ Imported by the runner: it stays small.
 import os
 import resource
 import signal
-from collections.abc import Iterable, Iterator
-from itertools import count
+from collections.abc import Iterable
 
 from pycron.runner.event_loop import NEVER
+from pycron.runner.marks import mark_of, marked_processes, next_mark, take_mark
 from pycron.system.cgroup import Cgroup
 
-_HIGHEST_MARK = 2**62
-_LOWEST_MARK = 2**32  # a lower limit may be meant as one
-_FIRST_INTERVAL = 0.05  # seconds from the first SIGKILL to the next; then twice as long each time
+_FIRST_INTERVAL = 0.05  # seconds; doubled before each wait for the next SIGKILL
 _LONGEST_INTERVAL = 1.0
 _PAGE = resource.getpagesize()
 
 
-class Tree:
+class ProcessTree:
     """The processes of one Attempt.
 
     `leader` is the pid of the command itself; 0 before it has started and after it has ended. `due`
@@ -33,18 +28,11 @@ class Tree:
     """
 
     __slots__ = (
-        "_interval",
-        "_kill_at",
-        "_stopped",
-        "_term_sent",
-        "cgroup",
-        "due",
-        "leader",
-        "mark",
-    )
+        "_interval", "_kill_at", "_stopped", "_term_sent", "cgroup", "due", "leader", "mark",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.mark = next(_serial)
+        self.mark = next_mark()
         self.cgroup: Cgroup | None = None
         self.leader = 0
         self.due = NEVER
@@ -59,7 +47,7 @@ class Tree:
         `door`: what open_door() of its cgroup has returned. A process that is not root's can only
         go from one tree to a later tree, because the mark of a later tree is lower.
         """
-        resource.setrlimit(resource.RLIMIT_RTTIME, (self.mark, self.mark))
+        take_mark(self.mark)
         if self.cgroup is not None:
             self.cgroup.enter(door)
 
@@ -141,17 +129,8 @@ class Tree:
 
     def _has(self, pid: int) -> bool:
         """The leader is a child of the runner, so its pid is not reused before it is reaped."""
-        ours = pid == self.leader or _mark_of(pid) == self.mark
+        ours = pid == self.leader or mark_of(pid) == self.mark
         return ours or (self.cgroup is not None and self.cgroup.has(pid))
-
-
-def marked(marks: Iterable[int]) -> dict[int, set[int]]:
-    """The pids of all processes with each of these marks, from one scan of /proc."""
-    found: dict[int, set[int]] = {mark: set() for mark in marks}
-    for pid, mark in _marked_processes() if found else ():
-        if mark in found:
-            found[mark].add(pid)
-    return found
 
 
 def wake_orphans() -> None:
@@ -159,7 +138,7 @@ def wake_orphans() -> None:
 
     No other process would continue them. Stopped processes of a runner that lives are left alone.
     """
-    for pid, mark in _marked_processes():
+    for pid, mark in marked_processes():
         try:
             state, parent = _stat(pid)
             if state == "T" and not _has_runner(parent, mark):
@@ -170,7 +149,7 @@ def wake_orphans() -> None:
 
 def _has_runner(pid: int, mark: int) -> bool:
     """Whether the first process without the mark, from this one upwards, is a runner."""
-    while _mark_of(pid) == mark:
+    while mark_of(pid) == mark:
         _, pid = _stat(pid)
     with open(f"/proc/{pid}/cmdline", "rb") as file:
         return b"pycron.runner" in file.read().split(b"\0")
@@ -194,49 +173,3 @@ def private_memory(pids: Iterable[int]) -> int:
             continue  # it has ended
         pages += max(0, int(resident) - int(shared))
     return pages * _PAGE
-
-
-def _marks() -> Iterator[int]:
-    """One mark for each tree, each lower than the one before.
-
-    The first one is random, because other runners may run on this machine, perhaps as commands of
-    this one. It is at most the runner's own limit, which only root could raise.
-    """
-    _, own = resource.getrlimit(resource.RLIMIT_RTTIME)
-    highest = _HIGHEST_MARK if own == resource.RLIM_INFINITY else min(own, _HIGHEST_MARK)
-    return count(highest - int.from_bytes(os.urandom(8)) % (highest // 2 + 1), -1)
-
-
-def _marked_processes() -> Iterator[tuple[int, int]]:
-    """The pids of all processes that have a mark, each with the mark."""
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            mark = _mark_of(int(name))
-            if mark is not None:
-                yield int(name), mark
-
-
-def _mark_of(pid: int) -> int | None:
-    """None if the process has no mark, or has ended."""
-    try:
-        limit = resource.prlimit(pid, resource.RLIMIT_RTTIME)[1]
-    except PermissionError:  # another user's process, and this one is not root outside containers
-        limit = _limit_in_proc(pid)
-    except OSError:
-        return None
-    return limit if limit >= _LOWEST_MARK else None
-
-
-def _limit_in_proc(pid: int) -> int:
-    """The same limit from /proc, which every user may read; this takes several times as long."""
-    try:
-        with open(f"/proc/{pid}/limits", "rb") as file:
-            limits = file.read()
-    except OSError:
-        return resource.RLIM_INFINITY
-    _, _, line = limits.partition(b"Max realtime timeout")
-    hard = line.split()[1:2]
-    return int(hard[0]) if hard and hard[0].isdigit() else resource.RLIM_INFINITY
-
-
-_serial = _marks()

@@ -61,7 +61,7 @@ class Runner:
                 time.sleep(_PAUSE)
             self._loop.turn(min(self._starters.patience(), self._daemon.patience()))
             self._starters.step()
-            if self._loop.alarm():  # both set it again for what is due next
+            if self._loop.alarm():  # both set the next alarm
                 self._output_pipes.tend()
                 self._tree_limits.tend(self._attempts.running)
             self._daemon.send(busy=self._starters.many_due)

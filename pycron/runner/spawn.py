@@ -13,7 +13,7 @@ from pycron.runner.progress import NO_PROCESS
 
 EXEC_FAILED = 126  # exit status of a command that could not be run
 _UMASK = 0o022
-# Python ignores the first two, and a child inherits what is ignored.
+# Python ignores the first two, and a child inherits ignored signals.
 RESET_SIGNALS = (
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
     signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2,
@@ -41,7 +41,7 @@ def prepare(launches: list[Launch], files: tuple[int, int]) -> CannotStart | Non
             for launch in launches:  # so that the commands can open their /dev/stderr
                 os.fchown(launch.output, user["uid"], -1)
             _become(user["uid"], user["gid"], user["groups"])
-        step = "set the niceness"  # as the user: who may not raise the priority does not get it
+        step = "set the niceness"  # as the user, because only root may raise the priority
         if start["nice"] is not None:
             os.setpriority(os.PRIO_PROCESS, 0, start["nice"])
     except Exception as error:  # noqa: BLE001  every error is reported

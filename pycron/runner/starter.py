@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pycron.runner.attempt import Attempt, User
 from pycron.runner.batch import Batch
 from pycron.runner.event_loop import NEVER
-from pycron.runner.process_tree import marked
+from pycron.runner.marks import pids_by_mark
 
 STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
 _OVERDUE = 1.0  # seconds after which a starter should have come to its end
@@ -100,8 +100,8 @@ class StarterProcesses:
     def barred_users(self) -> set[User]:
         """The users whose commands get no further starter now.
 
-        If as many starters work as there should be, every user who has one is barred, so that
-        nobody waits for another user's commands. A slow user has one starter at a time.
+        If as many starters work as there should be, every user who has one is barred, so that no
+        user waits for another user's commands. A slow user has one starter at a time.
         """
         slow = self.slow_users()
         users = [starter.user for starter in self.working]
@@ -125,7 +125,7 @@ class StarterProcesses:
             return
         self._wake_due = now + _OVERDUE
         begun = [each.attempts[each.next].tree for each in overdue.values() if each.left > 0]
-        pids = marked(tree.mark for tree in begun)
+        pids = pids_by_mark(tree.mark for tree in begun)
         for tree in begun:
             tree.wake(pids[tree.mark])
         for pid in overdue:

@@ -1,4 +1,4 @@
-"""From a start message to its command: the Attempts that are due or held, and who starts them.
+"""From a start message to its command: Attempts that are due or held, and their starters.
 
 Imported by the runner: it stays small.
 """
@@ -39,7 +39,7 @@ class Starters:
         self._held: dict[str, Attempt] = {}  # without those that a starter is ready for
         self._ready: list[Starter] = []  # wait for their go message
         self._due: list[Starter] = []  # wait for their turn after their go message has come
-        self._not_before = 0.0  # the instant (monotonic) at which what is due may begin
+        self._not_before = 0.0  # the instant (monotonic) before which no other batch may begin
 
     def __contains__(self, pid: int) -> bool:
         """Whether this is the pid of a starter."""
@@ -141,7 +141,7 @@ class Starters:
                 self._dismiss(starter)
         return self._held.pop(id, None) is not None
 
-    # ---- starters of what is due
+    # ---- starters of Attempts that are due
 
     def _may_start(self) -> bool:
         """Whether there is room for a starter, and a user whose commands it may start."""
@@ -240,7 +240,7 @@ class Starters:
     def _dismiss(self, starter: Starter) -> None:
         """Let a starter that waits exit, and put its Attempts back, in the order they came in.
 
-        One starter can only start them in that order; see Tree.join.
+        One starter can only start them in that order; see ProcessTree.join.
         """
         starter.batch.dismiss()
         attempts, starter.attempts = starter.attempts, []
@@ -255,7 +255,7 @@ class Starters:
         held = sorted([*self._held.values(), *attempts], key=_mark_of, reverse=True)
         self._held = {attempt.id: attempt for attempt in held}
 
-    # ---- what starters have done
+    # ---- the progress of starters
 
     def take_progress(self) -> None:
         """Note which commands the starters have started."""
@@ -300,7 +300,7 @@ class Starters:
 
 
 def _fits(last: Attempt, attempt: Attempt) -> bool:
-    """Whether an Attempt can follow another one in a batch; see Tree.join."""
+    """Whether an Attempt can follow another one in a batch; see ProcessTree.join."""
     alike = kind_of(attempt.start_message) == kind_of(last.start_message)
     return alike and attempt.tree.mark < last.tree.mark
 

@@ -8,7 +8,8 @@ from collections.abc import Collection
 
 from pycron.runner.attempt import Attempt
 from pycron.runner.event_loop import NEVER, EventLoop
-from pycron.runner.process_tree import Tree, marked, private_memory
+from pycron.runner.marks import pids_by_mark
+from pycron.runner.process_tree import ProcessTree, private_memory
 from pycron.system.cgroup import Cgroup, Delegation
 
 _MEMORY_INTERVAL = 1.0  # seconds between two measurements of trees that have no cgroup
@@ -21,7 +22,7 @@ class TreeLimits:
     def __init__(self, loop: EventLoop, delegation: Delegation | None) -> None:
         self._loop = loop
         self._delegation = delegation
-        self._ending: list[Tree] = []
+        self._ending: list[ProcessTree] = []
         self._unused: list[Cgroup] = []  # to be removed when no process is in them
         self._memory_due = NEVER
 
@@ -68,7 +69,7 @@ class TreeLimits:
             if attempt.memory_max is not None:
                 attempt.reason = _too_much_memory(attempt.memory_max)
 
-    def leave_behind(self, tree: Tree) -> None:
+    def leave_behind(self, tree: ProcessTree) -> None:
         """The command has ended, but processes that it started may still run.
 
         A tree that is being ended is ended completely. Its cgroup is removed when it is empty.
@@ -90,7 +91,7 @@ class TreeLimits:
         self._end_overdue(running, now)
         measured = self._to_measure(running, now)
         due = [tree for tree in self._ending if tree.due <= now]
-        pids = marked([*(attempt.tree.mark for attempt in measured), *(t.mark for t in due)])
+        pids = pids_by_mark([*(attempt.tree.mark for attempt in measured), *(t.mark for t in due)])
         for attempt in measured:
             self._check_memory(attempt, pids[attempt.tree.mark])
         for tree in due:

@@ -1,4 +1,4 @@
-"""Cgroups of Attempts, in a real tree of cgroups (v2). What takes its controllers: test_vm.py."""
+"""Cgroups of Attempts, in a real tree of cgroups (v2). Tests that need controllers: test_vm.py."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from pycron.protocol.framing import Message
 from pycron.protocol.runner_messages import StartMessage
 from pycron.runner.batch import Batch
 from pycron.runner.launch import Launch
-from pycron.runner.process_tree import Tree
+from pycron.runner.process_tree import ProcessTree
 from pycron.runner.progress import STARTED
 from pycron.system.cgroup import Cgroup, Delegation
 from tests.support.running_runner import needs_root
@@ -54,7 +54,7 @@ def move(process: "subprocess.Popen[bytes]", cgroup: str | Path) -> None:
     Path(cgroup, "cgroup.procs").write_text(str(process.pid))
 
 
-def test_one_is_removed_with_all_below_it(delegation: Delegation) -> None:
+def test_a_cgroup_is_removed_with_all_below_it(delegation: Delegation) -> None:
     cgroup = make(delegation)
     Path(cgroup.path, "its", "own").mkdir(parents=True)
     assert cgroup.remove()
@@ -62,7 +62,9 @@ def test_one_is_removed_with_all_below_it(delegation: Delegation) -> None:
     assert cgroup.remove()  # it is gone
 
 
-def test_one_in_use_stays(delegation: Delegation, sleeper: "subprocess.Popen[bytes]") -> None:
+def test_a_cgroup_in_use_is_not_removed(
+    delegation: Delegation, sleeper: "subprocess.Popen[bytes]"
+) -> None:
     cgroup = make(delegation)
     below = Path(cgroup.path, "below")
     below.mkdir()
@@ -75,10 +77,10 @@ def test_one_in_use_stays(delegation: Delegation, sleeper: "subprocess.Popen[byt
     assert cgroup.remove()
 
 
-def test_one_that_is_to_be_had_anew_before_it_is_empty(
+def test_a_second_cgroup_of_the_same_attempt_while_the_first_is_in_use(
     delegation: Delegation, sleeper: "subprocess.Popen[bytes]"
 ) -> None:
-    """An Attempt is taken back from a starter, which leaves in its own time."""
+    """A starter that was dismissed leaves the cgroup of its Attempt later."""
     first = make(delegation)
     move(sleeper, first.path)
     second, third = make(delegation), make(delegation)
@@ -88,12 +90,12 @@ def test_one_that_is_to_be_had_anew_before_it_is_empty(
     assert third.remove()
 
 
-def test_none_is_to_be_had(tmp_path: Path) -> None:
+def test_a_cgroup_that_cannot_be_made(tmp_path: Path) -> None:
     assert Delegation(str(tmp_path / "gone")).make(NAME, None, 100) is None
 
 
 def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
-    tree = Tree()
+    tree = ProcessTree()
     tree.cgroup = cgroup
     start: Message = {
         "id": NAME, "argv": ["/bin/sh", "-c", command], "env": {}, "user": None, "nice": None,
@@ -105,7 +107,7 @@ def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
 def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(
     delegation: Delegation, tmp_path: Path
 ) -> None:
-    """To move a process takes the kernel some milliseconds when it has done so to none lately."""
+    """The first move of a process after a while takes the kernel some milliseconds."""
     outputs = [tmp_path / "1", tmp_path / "2"]
     descriptors = [os.open(path, os.O_CREAT | os.O_WRONLY) for path in outputs]
     cgroups = [make(delegation) for _ in outputs]

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pycron.protocol.framing import Message
-from pycron.runner.process_tree import Tree, marked, private_memory, wake_orphans
+from pycron.runner.marks import pids_by_mark
+from pycron.runner.process_tree import ProcessTree, private_memory, wake_orphans
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, other_user, status_of
 from tests.support.waiting import until
 
@@ -32,15 +33,15 @@ def unique() -> Iterator[str]:
     """A number of seconds that no other process sleeps."""
     number = f"{90_000 + os.getpid() % 10_000}.{time.monotonic_ns()}"
     yield number
-    while left := those_with(number):
+    while left := pids_with(number):
         for deadly in (signal.SIGSTOP, signal.SIGKILL):
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, deadly)
 
 
-def those_with(argument: str) -> list[int]:
-    """The processes that have this in their command line."""
+def pids_with(argument: str) -> list[int]:
+    """The pids of the processes that have this argument in their command line."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
@@ -55,10 +56,10 @@ def those_with(argument: str) -> list[int]:
 def end(
     runner: RunningRunner, id: str, kill_after: int = 10, reason: str = "alice wants it"
 ) -> None:
-    runner.client.send([order_to_end(id, kill_after, reason)])
+    runner.client.send([end_message(id, kill_after, reason)])
 
 
-def order_to_end(id: str, kill_after: int, reason: str) -> Message:
+def end_message(id: str, kill_after: int, reason: str) -> Message:
     return {
         "type": "end",
         "id": id,
@@ -71,12 +72,12 @@ def order_to_end(id: str, kill_after: int, reason: str) -> Message:
 # ---- time-outs
 
 
-def test_a_command_whose_time_is_out(runner: RunningRunner, unique: str) -> None:
+def test_a_command_that_runs_too_long(runner: RunningRunner, unique: str) -> None:
     ended, _ = runner.run(f"sleep {unique}; true", timeout=1)
     assert (ended["cause"], ended["signal"]) == ("timeout", signal.SIGTERM)
     assert ended["reason"] == "ran longer than 1 seconds (CRON_TIMEOUT)"
     assert ended["ended"] - ended["started"] >= 1
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
 
 
 def test_a_command_that_ends_in_time(runner: RunningRunner) -> None:
@@ -84,19 +85,19 @@ def test_a_command_that_ends_in_time(runner: RunningRunner) -> None:
     assert (ended["cause"], ended["reason"], ended["exit_status"]) == (None, None, 0)
 
 
-def test_a_command_may_clean_up_when_its_time_is_out(runner: RunningRunner) -> None:
+def test_a_command_may_clean_up_after_its_time_out(runner: RunningRunner) -> None:
     command = "trap 'echo cleaned; exit 3' TERM; sleep 1000 & wait"
     ended, output = runner.run(command, timeout=1)
     assert (ended["cause"], ended["exit_status"], output) == ("timeout", 3, "cleaned\n")
 
 
-def test_a_command_that_is_stopped_hears_that_its_time_is_out(runner: RunningRunner) -> None:
+def test_a_stopped_command_gets_the_signal_of_its_time_out(runner: RunningRunner) -> None:
     ended, output = runner.run("trap 'echo heard; exit 4' TERM; kill -STOP $$", timeout=1)
     assert (ended["cause"], ended["exit_status"], output) == ("timeout", 4, "heard\n")
 
 
 def stopped(runner: RunningRunner, argument: str) -> int:
-    """A command that has stopped itself; woken, it sleeps."""
+    """A command that has stopped itself; when continued, it sleeps."""
     runner.start("only", f"kill -STOP $$; exec sleep {argument}")
     started = until(lambda: runner.received("started", "only") or {})
     until(lambda: status_of(started["pid"], "State")[0] == "T")
@@ -104,10 +105,10 @@ def stopped(runner: RunningRunner, argument: str) -> int:
     return pid
 
 
-def test_what_a_dead_runner_has_stopped_goes_on(
+def test_processes_that_a_dead_runner_has_stopped_go_on(
     runner: RunningRunner, unique: str, tmp_path: Path
 ) -> None:
-    """It may have died between two steps of an end. Those of a runner that lives stay stopped."""
+    """A runner may die between two steps of ending a tree. Those of a live runner stay stopped."""
     (tmp_path / "others").mkdir()
     others = RunningRunner(tmp_path / "others")
     try:
@@ -121,11 +122,11 @@ def test_what_a_dead_runner_has_stopped_goes_on(
         others.close()
 
 
-def test_one_that_ignores_term_is_killed(runner: RunningRunner, unique: str) -> None:
+def test_a_command_that_ignores_term_is_killed(runner: RunningRunner, unique: str) -> None:
     ended, _ = runner.run(f"trap '' TERM; sleep {unique}; sleep {unique}", timeout=1, kill_after=1)
     assert (ended["cause"], ended["signal"]) == ("timeout", signal.SIGKILL)
     assert ended["ended"] - ended["started"] >= 2
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
 
 
 ESCAPES = {
@@ -142,12 +143,12 @@ ESCAPES = {
 def test_nothing_escapes_a_time_out(
     runner: RunningRunner, unique: str, escape: str, main: str
 ) -> None:
-    """Also when the command itself ends at once: the rest of its tree is killed all the same."""
+    """Also if the command itself ends at once: the rest of its tree is killed."""
     command = f"{escape}\n{main}".format(unique)
     runner.start("a.1", command, timeout=1, kill_after=1)
-    until(lambda: len(those_with(unique)) >= 2)
+    until(lambda: len(pids_with(unique)) >= 2)
     assert runner.ended("a.1")["cause"] == "timeout"
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
 
 
 def test_the_rest_of_a_tree_is_killed_when_its_attempt_is_forgotten(
@@ -158,11 +159,11 @@ def test_the_rest_of_a_tree_is_killed_when_its_attempt_is_forgotten(
     runner.start("a.1", f'(setsid sh -c "{deaf}" >/dev/null 2>&1 &); sleep {unique}', timeout=1,
                kill_after=2)  # fmt: skip
     runner.ended("a.1")
-    assert those_with(unique)
+    assert pids_with(unique)
     runner.client.send([{"type": "ack", "ids": ["a.1"]}])
     runner.disconnect_in_good_order()
     assert runner.process.wait(10) == 0
-    assert not those_with(unique)
+    assert not pids_with(unique)
 
 
 def test_a_background_child_of_a_command_that_ended_in_time_goes_on(
@@ -174,20 +175,20 @@ def test_a_background_child_of_a_command_that_ended_in_time_goes_on(
     assert time_is_out[0]["cause"] is None
     runner.start("b.1", "sleep 1000", timeout=2)
     assert runner.ended("b.1")["cause"] == "timeout"
-    assert those_with(unique)
+    assert pids_with(unique)
 
 
 def test_a_time_out_while_there_is_no_daemon(runner: RunningRunner, unique: str) -> None:
     runner.start("a.1", f"setsid sleep {unique} & sleep {unique}", timeout=1)
-    until(lambda: len(those_with(unique)) >= 2)
+    until(lambda: len(pids_with(unique)) >= 2)
     runner.disconnect()
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
     known = runner.reconnect()["a.1"]
     assert (known["type"], known["cause"]) == ("ended", "timeout")
     assert known["reason"] == "ran longer than 1 seconds (CRON_TIMEOUT)"
 
 
-def test_many_whose_time_is_out_at_once(runner: RunningRunner, unique: str) -> None:
+def test_many_time_outs_at_once(runner: RunningRunner, unique: str) -> None:
     ids = [f"b{number}.1" for number in range(50)]
     runner.client.send(
         runner.start_message(key, f"setsid sleep {unique} & sleep {unique}", timeout=1)
@@ -196,21 +197,21 @@ def test_many_whose_time_is_out_at_once(runner: RunningRunner, unique: str) -> N
     runner.start("bystander", f"sleep 1000; : {unique}")
     until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == len(ids), 60)
     assert all(m["cause"] == "timeout" for m in runner.receive() if m["type"] == "ended")
-    until(lambda: len(those_with(unique)) == 1)
+    until(lambda: len(pids_with(unique)) == 1)
 
 
-# ---- ended by order
+# ---- ended by a message
 
 
-def test_an_order_to_end(runner: RunningRunner, unique: str) -> None:
+def test_an_end_message(runner: RunningRunner, unique: str) -> None:
     runner.start("a.1", f"setsid sleep {unique} & sleep {unique}")
     runner.start("b.1", f"exec sleep {unique}")
-    until(lambda: len(those_with(unique)) >= 3)
+    until(lambda: len(pids_with(unique)) >= 3)
     end(runner, "a.1")
     ended = runner.ended("a.1")
     assert (ended["cause"], ended["reason"]) == ("cancelled", "alice wants it")
     assert ended["signal"] == signal.SIGTERM
-    until(lambda: len(those_with(unique)) == 1)
+    until(lambda: len(pids_with(unique)) == 1)
     assert not runner.received("ended", "b.1")
 
 
@@ -221,22 +222,24 @@ def test_the_earliest_kill_and_the_first_cause_hold(runner: RunningRunner, uniqu
     end(runner, "a.1", 0, "second")
     ended = runner.ended("a.1")
     assert (ended["signal"], ended["reason"]) == (signal.SIGKILL, "first")
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
 
 
-def test_an_order_to_end_what_is_about_to_start(runner: RunningRunner, unique: str) -> None:
-    """It is either never started or ended, and both are told. SIGTERM is enough for all of it."""
+def test_an_end_message_for_an_attempt_that_is_about_to_start(
+    runner: RunningRunner, unique: str
+) -> None:
+    """The Attempt is refused or ended, and the daemon is told. SIGTERM is enough for the tree."""
     ids = [f"s{number}.1" for number in range(100)]
-    orders = {key: runner.start_message(key, f"sleep {unique}") for key in ids}
-    ends_of = {key: order_to_end(key, 1000, "alice wants it") for key in ids}
+    starts = {key: runner.start_message(key, f"sleep {unique}") for key in ids}
+    ends_of = {key: end_message(key, 1000, "alice wants it") for key in ids}
     early, too_early = ids[:50], ids[50:]
-    runner.client.send([orders[key] for key in early])
+    runner.client.send([starts[key] for key in early])
     runner.client.send([ends_of[key] for key in early])
-    runner.client.send([each for key in too_early for each in (orders[key], ends_of[key])])
+    runner.client.send([each for key in too_early for each in (starts[key], ends_of[key])])
     outcomes = until(lambda: told if len(told := ends(runner)) == len(ids) else [])
     assert {message["cause"] for message in outcomes} == {"cancelled"}
     assert {message["reason"] for message in outcomes} == {"alice wants it"}
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
     refused = {message["id"] for message in outcomes if message["type"] == "refused"}
     assert refused
     assert not refused & {m["id"] for m in runner.receive() if m["type"] == "started"}
@@ -246,17 +249,21 @@ def ends(runner: RunningRunner) -> list[dict[str, object]]:
     return [message for message in runner.receive() if message["type"] in ("ended", "refused")]
 
 
-def test_an_order_to_end_what_was_refused_and_forgotten(runner: RunningRunner) -> None:
-    """Its order may still be waiting when nobody knows the Attempt any more."""
-    orders = [runner.start_message(f"s{number}.1", "true") for number in range(200)]
-    last = orders[-1]["id"]
-    runner.client.send([*orders, order_to_end(last, 0, ""), {"type": "ack", "ids": [last]}])
+def test_an_end_message_for_an_attempt_that_was_refused_and_forgotten(
+    runner: RunningRunner,
+) -> None:
+    """The Attempt may still be in the start queue when its refusal is acknowledged."""
+    starts = [runner.start_message(f"s{number}.1", "true") for number in range(200)]
+    last = starts[-1]["id"]
+    runner.client.send([*starts, end_message(last, 0, ""), {"type": "ack", "ids": [last]}])
     until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == 199)
     assert not runner.received("started", last)
     assert runner.run("echo fine")[1] == "fine\n"
 
 
-def test_an_order_to_end_what_has_ended_or_never_was(runner: RunningRunner, unique: str) -> None:
+def test_an_end_message_for_an_attempt_that_has_ended_or_is_unknown(
+    runner: RunningRunner, unique: str
+) -> None:
     runner.start("a.1", f"setsid sleep {unique} & exit 3")
     ended = runner.ended("a.1")
     for key in ("a.1", "unknown"):
@@ -264,7 +271,7 @@ def test_an_order_to_end_what_has_ended_or_never_was(runner: RunningRunner, uniq
     assert runner.run("echo fine")[1] == "fine\n"
     runner.disconnect()
     assert runner.reconnect()["a.1"] == ended
-    assert those_with(unique)
+    assert pids_with(unique)
 
 
 # ---- one that forks all the time
@@ -276,14 +283,14 @@ while True:
     try:
         os.fork()
     except OSError:
-        pass  # there are as many as there may be
+        pass  # as many processes exist as are allowed
 """
 
 
 @pytest.mark.root
 @needs_root
 def test_a_fork_bomb_is_bounded_and_ended(runner: RunningRunner, unique: str) -> None:
-    """And while it is, others' commands are started."""
+    """Meanwhile other users' commands are started."""
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     if python is None:
         pytest.skip("needs a Python for other users")
@@ -291,51 +298,53 @@ def test_a_fork_bomb_is_bounded_and_ended(runner: RunningRunner, unique: str) ->
     runner.start("bomb", "", processes_max=50, timeout=2, kill_after=0, **bomb)
     most = others = 0
     while not runner.received("ended", "bomb"):
-        most = max(most, len(those_with(unique)))
+        most = max(most, len(pids_with(unique)))
         others += 1
         assert runner.start(f"o{others}.1", "true")["type"] == "started"
     assert 10 < most <= 50
     assert runner.ended("bomb")["cause"] == "timeout"
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
 
 
-def test_what_forks_and_ends_all_the_time_is_ended(runner: RunningRunner, unique: str) -> None:
-    """It is never the same process for long."""
+def test_a_process_that_forks_and_exits_all_the_time_is_ended(
+    runner: RunningRunner, unique: str
+) -> None:
+    """No process of it exists for long."""
     chain = 'chain() { (chain) & exit; }; echo "$1"; chain'
     runner.start("a.1", "", argv=["/bin/sh", "-c", f"{chain} & exec sleep {unique}", "sh", unique])
     until(lambda: runner.output("a.1"))
     end(runner, "a.1", 0)
     assert runner.ended("a.1")["cause"] == "cancelled"
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
 
 
 # ---- memory
 
 
 def hog(megabytes: int, argument: str) -> str:
-    """A command that takes so much memory, and sleeps so many seconds with it."""
+    """A command that allocates so many megabytes and sleeps so many seconds."""
     script = f"import time; x = b'x' * ({megabytes} << 20); time.sleep({argument})"
     return f'{sys.executable} -S -c "{script}"'
 
 
-def test_a_tree_that_has_too_much_memory(runner: RunningRunner, unique: str) -> None:
+def test_a_tree_with_too_much_memory(runner: RunningRunner, unique: str) -> None:
     limit = 60 * MEGABYTE
     ended, _ = runner.run(f"setsid {hog(40, unique)} & {hog(40, unique)}", memory_max=limit)
     assert (ended["cause"], ended["signal"]) == ("memory", signal.SIGKILL)
     assert ended["reason"] == f"used more than {limit} bytes of memory (CRON_MEMORY_MAX)"
-    until(lambda: not those_with(unique))
+    until(lambda: not pids_with(unique))
 
 
-def test_a_tree_that_has_not_too_much_memory(runner: RunningRunner) -> None:
-    ended, _ = runner.run(hog(20, "2.5"), memory_max=200 * MEGABYTE)  # longer than two looks
+def test_a_tree_below_its_memory_limit(runner: RunningRunner) -> None:
+    ended, _ = runner.run(hog(20, "2.5"), memory_max=200 * MEGABYTE)  # longer than two measurements
     assert (ended["cause"], ended["exit_status"]) == (None, 0)
 
 
-# ---- who belongs to a tree
+# ---- the processes of a tree
 
 
-def run_in(tree: Tree, *argv: str) -> int:
-    """Start a program as the runner does; its pid."""
+def run_in(tree: ProcessTree, *argv: str) -> int:
+    """Start a program in a tree, as the runner does, and return its pid."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -348,14 +357,14 @@ def run_in(tree: Tree, *argv: str) -> int:
 
 
 def test_a_tree_has_its_own_processes_only(unique: str) -> None:
-    trees = [Tree(), Tree()]
+    trees = [ProcessTree(), ProcessTree()]
     pids = [run_in(tree, "sleep", unique) for tree in trees]
-    outsider = run_in(Tree(), "sleep", unique)
+    outsider = run_in(ProcessTree(), "sleep", unique)
     try:
-        found = marked(tree.mark for tree in trees)
+        found = pids_by_mark(tree.mark for tree in trees)
         assert [found[tree.mark] for tree in trees] == [{pid} for pid in pids]
         assert private_memory(found[trees[0].mark]) > 0
-        # As if two numbers of the first tree's processes were others' by now.
+        # As if two pids of the first tree belonged to other processes by now.
         trees[0].end(now=0.0, kill_after=0)
         for now in range(2):
             assert trees[0].step({*pids, outsider}, float(now))
@@ -368,13 +377,13 @@ def test_a_tree_has_its_own_processes_only(unique: str) -> None:
             os.waitpid(pid, 0)
 
 
-def test_who_bears_a_mark_can_give_marks(runner: RunningRunner) -> None:
-    """A user's own daemon may be the command of the system's: its commands have trees, too."""
+def test_a_process_with_a_mark_can_give_marks(runner: RunningRunner) -> None:
+    """A user's daemon may be a command of the system's daemon: its commands have trees, too."""
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from pycron.runner.process_tree import Tree\n"
+        "from pycron.runner.process_tree import ProcessTree\n"
         "for _ in range(3):\n"
-        "    tree = Tree(); tree.join(-1); print(tree.mark)\n"
+        "    tree = ProcessTree(); tree.join(-1); print(tree.mark)\n"
     )
     _, output = runner.run("", argv=[sys.executable, "-c", script])
     marks = [int(line) for line in output.split()]

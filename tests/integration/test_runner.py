@@ -106,8 +106,8 @@ def test_output_is_kept_up_to_the_limit_and_the_rest_counted(runner: RunningRunn
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 99, 100, 101, 150_001])
-def test_how_much_is_kept_of_what(runner: RunningRunner, limit: int) -> None:
-    """A small and a large output, at and around the limit: nothing but the middle is missing."""
+def test_how_much_is_kept_of_outputs_around_the_limit(runner: RunningRunner, limit: int) -> None:
+    """Of an output that is too large, only the middle is missing."""
     for size in (1, limit - 1, limit, limit + 1, 3 * limit, 150_000):
         key = f"size{size}.1"
         runner.start(key, f"seq -s '' 100000 | head -c {size}", output_limit=limit)
@@ -120,8 +120,8 @@ def test_how_much_is_kept_of_what(runner: RunningRunner, limit: int) -> None:
         assert len(head) + len(tail) == ended["output_kept"] == min(size, limit)
 
 
-def test_a_file_that_grows_no_further_ends_the_recording_only(runner: RunningRunner) -> None:
-    """As on a full disk; what is there stays there, and the count is what is there."""
+def test_a_file_that_cannot_grow_ends_the_recording_only(runner: RunningRunner) -> None:
+    """As on a full disk: what was written stays, and only that is counted as kept."""
     limits = resource.prlimit(runner.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
     assert limits[1] == resource.RLIM_INFINITY
     ended, output = runner.run("seq 200000; echo done")
@@ -132,7 +132,7 @@ def test_a_file_that_grows_no_further_ends_the_recording_only(runner: RunningRun
 
 
 def test_the_tail_is_not_in_memory(runner: RunningRunner) -> None:
-    """However large the limit is."""
+    """The memory of the runner does not depend on the limit."""
     before = int(status_of(runner.process.pid, "VmRSS").split()[0])
     runner.run("head -c 67108864 /dev/zero", output_limit=64 * MEGABYTE)
     assert int(status_of(runner.process.pid, "VmHWM").split()[0]) < before + 8 * 1024
@@ -170,11 +170,11 @@ def test_a_short_output_comes_with_the_end(
     assert runner.output_path("only").exists() == has_file
 
 
-def test_an_order_without_a_word_of_short_outputs_gets_a_file(runner: RunningRunner) -> None:
-    """As an older daemon gives it."""
-    order = runner.start_message("only", "echo one")
-    del order["short_output"]
-    runner.client.send([order])
+def test_a_start_message_without_short_output_gets_a_file(runner: RunningRunner) -> None:
+    """An older daemon does not send this key."""
+    start = runner.start_message("only", "echo one")
+    del start["short_output"]
+    runner.client.send([start])
     assert runner.ended("only")["output"] is None
     assert runner.output("only") == "one\n"
 
@@ -189,20 +189,17 @@ def test_a_short_output_is_in_the_file_while_its_command_goes_on(runner: Running
     assert runner.output("a.1") == "one\ntwo\n"
 
 
-def test_what_a_background_child_prints_follows_in_the_file(runner: RunningRunner) -> None:
-    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
-    ended, output = runner.run(f"echo one; {child}", short_output=1000)
-    assert (ended["output"], ended["output_kept"], output) == (None, 4, "one\n")
-    (runner.paths.state / "go").touch()
-    until(lambda: runner.output("only") == "one\ntwo\n")
+def test_a_short_output_is_told_to_the_next_daemon_again(runner: RunningRunner) -> None:
+    runner.start("a.1", "echo one", short_output=1000)
+    assert runner.ended("a.1")["output"] == "one\n"
+    runner.disconnect()
+    assert runner.reconnect()["a.1"]["output"] == "one\n"
 
 
-def test_a_background_child_that_is_the_first_to_print(runner: RunningRunner) -> None:
-    child = "(until [ -e go ]; do sleep 0.01; done; echo two) &"
-    ended, _ = runner.run(child, short_output=1000)
-    assert (ended["output"], ended["output_kept"]) == (None, 0)
-    (runner.paths.state / "go").touch()
-    until(lambda: runner.output("only") == "two\n")
+def test_other_users_cannot_read_an_output_file(runner: RunningRunner) -> None:
+    runner.run("echo secret")
+    assert runner.output_path("only").stat().st_mode & 0o777 == 0o600
+    assert runner.output_path("only").parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_short_output_is_in_the_file_where_no_daemon_takes_it(runner: RunningRunner) -> None:
@@ -241,12 +238,14 @@ def test_output_does_not_follow_a_link(runner: RunningRunner, tmp_path: Path) ->
     assert precious.read_text() == "kept"
 
 
-def test_output_that_cannot_be_kept_does_not_harm_the_command(runner: RunningRunner) -> None:
+def test_output_that_cannot_be_stored_does_not_harm_the_command(runner: RunningRunner) -> None:
     ended, _ = runner.run("head -c 200000 /dev/zero && echo done", output="/proc/no/such/file")
     assert (ended["exit_status"], ended["output_bytes"]) == (0, 200_005)
 
 
-def test_growing_output_is_told_when_asked_for(runner: RunningRunner, tmp_path: Path) -> None:
+def test_growing_output_is_reported_if_the_start_message_says_so(
+    runner: RunningRunner, tmp_path: Path
+) -> None:
     runner.start("quiet", "echo x; sleep 1000", report_output=False)
     runner.start("shown", "echo x; sleep 1000", report_output=True)
     until(lambda: runner.received("output", "shown"))
@@ -255,7 +254,7 @@ def test_growing_output_is_told_when_asked_for(runner: RunningRunner, tmp_path: 
     assert not runner.received("output", "quiet")
 
 
-def test_one_that_prints_without_end_does_not_hold_up_another(runner: RunningRunner) -> None:
+def test_a_command_that_prints_without_end_does_not_delay_another(runner: RunningRunner) -> None:
     runner.start("flood", "yes")
     started = time.monotonic()
     runner.start("other", "echo me, too")
@@ -291,7 +290,9 @@ def test_the_directory(runner: RunningRunner, tmp_path: Path) -> None:
     assert runner.run("pwd", cwd=str(directory))[1] == f"{directory}\n"
 
 
-def test_a_missing_directory_is_the_root_where_it_is_not_required(runner: RunningRunner) -> None:
+def test_a_command_runs_in_the_root_if_its_directory_is_missing_and_not_required(
+    runner: RunningRunner,
+) -> None:
     ended, output = runner.run("pwd", cwd="/no/such", cwd_required=False)
     assert (ended["exit_status"], output) == (0, "/\n")
 
@@ -310,8 +311,8 @@ def test_a_missing_shell(runner: RunningRunner) -> None:
     assert "No such file" in ended["reason"]
 
 
-def test_an_error_is_told_of_its_own_attempt_only(runner: RunningRunner) -> None:
-    """What a table says stands in the reason; it can't make up one for somebody else."""
+def test_a_failure_is_reported_for_its_own_attempt_only(runner: RunningRunner) -> None:
+    """The reason contains text of a table; a user must not forge a line for another Attempt."""
     runner.start("victim", "while [ ! -e go ]; do sleep 0.01; done")
     for number, end in enumerate("\n\r\v\f\x1c\x85\u2028"):
         runner.start(f"liar{number}", "", argv=[f"/no{end}victim made up", "-c", "true"])
@@ -371,7 +372,7 @@ def test_signals_are_the_default_ones(runner: RunningRunner) -> None:
     assert signals_of(runner) == {"SigIgn": 0, "SigBlk": 0, "SigCgt": 0}
 
 
-def test_signals_that_somebody_ignored_before_are_the_default_ones(tmp_path: Path) -> None:
+def test_signals_that_the_parent_ignored_are_the_default_ones(tmp_path: Path) -> None:
     ignored = (signal.SIGTSTP, signal.SIGTTOU, signal.SIGALRM, signal.SIGRTMAX)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
     runner = RunningRunner(tmp_path)
@@ -383,7 +384,7 @@ def test_signals_that_somebody_ignored_before_are_the_default_ones(tmp_path: Pat
         runner.close()
 
 
-def test_signals_that_somebody_blocked_before(tmp_path: Path) -> None:
+def test_signals_that_the_parent_blocked(tmp_path: Path) -> None:
     """A runner that starts with SIGCHLD blocked still has to hear that a command has ended."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
     runner = RunningRunner(tmp_path)
@@ -428,7 +429,7 @@ def test_a_command_becomes_its_user(runner: RunningRunner) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_user_cannot_touch_what_is_roots(runner: RunningRunner) -> None:
+def test_a_user_cannot_touch_files_of_root(runner: RunningRunner) -> None:
     kill = f"kill -0 {runner.process.pid} && echo killed"
     command = f"test -w /etc/passwd && echo writable; cat /etc/shadow; {kill}"
     _, output = runner.run(command, user=other_user(), cwd="/")
@@ -440,7 +441,7 @@ def test_a_user_cannot_touch_what_is_roots(runner: RunningRunner) -> None:
 @pytest.mark.root
 @needs_root
 def test_a_directory_that_only_root_may_enter(runner: RunningRunner) -> None:
-    """It is entered as the user, not as root before."""
+    """The directory is entered as the user, not as root."""
     runner.paths.state.chmod(0o700)
     ended, _ = runner.run("pwd", user=other_user(), cwd=str(runner.paths.state))
     assert ended["exit_status"] == 126
@@ -449,7 +450,7 @@ def test_a_directory_that_only_root_may_enter(runner: RunningRunner) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_negative_niceness_is_roots_to_take(runner: RunningRunner) -> None:
+def test_only_root_gets_a_negative_niceness(runner: RunningRunner) -> None:
     assert runner.run("nice", nice=-5)[1] == "-5\n"
     runner.start("other", "nice", user=other_user(), nice=-5, cwd="/")
     assert runner.ended("other")["exit_status"] == 126
@@ -459,7 +460,7 @@ def test_a_negative_niceness_is_roots_to_take(runner: RunningRunner) -> None:
 @pytest.mark.root
 @needs_root
 def test_a_peer_of_another_user_is_refused() -> None:
-    """The mode of the socket keeps others out; this is what stands behind it."""
+    """A second barrier: the mode of the socket keeps other users out as well."""
     directory = Path(tempfile.mkdtemp())
     runner = RunningRunner(directory)
     try:
@@ -505,25 +506,25 @@ def test_a_held_start_waits_for_its_second(runner: RunningRunner) -> None:
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_the_word_may_come_before_that_second(runner: RunningRunner, ready: bool) -> None:
-    """Nothing begins before it, whether a starter stands ready or not."""
+def test_the_go_message_may_come_before_that_second(runner: RunningRunner, ready: bool) -> None:
+    """No command begins before that second, whether a starter is ready or not."""
     second = int(time.time()) + 2
-    orders = [runner.start_message(f"a{number}.1", ":", hold=second) for number in range(5)]
+    starts = [runner.start_message(f"a{number}.1", ":", hold=second) for number in range(5)]
     if ready:
-        runner.client.send(orders)
+        runner.client.send(starts)
         starter_of(runner)
     until(lambda: time.time() > second - 0.05)
-    runner.client.send([*(() if ready else orders), {"type": "go", "until": second}])
-    for order in orders:
-        assert runner.ended(order["id"])["started"] >= second
+    runner.client.send([*(() if ready else starts), {"type": "go", "until": second}])
+    for start in starts:
+        assert runner.ended(start["id"])["started"] >= second
 
 
-def test_a_start_is_called_off_between_the_word_and_that_second(runner: RunningRunner) -> None:
-    """And so is one whose starter stands ready and has to wait for its turn."""
+def test_a_start_is_ended_between_the_go_message_and_that_second(runner: RunningRunner) -> None:
+    """The same for a start whose starter is ready and waits for its turn."""
     second = int(time.time()) + 3
     names = [f"a{number}.1" for number in range(2 * STARTERS)]
     end = {"type": "end", "id": names[-1], "cause": "cancelled", "reason": "why", "kill_after": 0}
-    runner.client.send(  # none goes together with another one
+    runner.client.send(  # no two of them fit in one batch
         runner.start_message(name, "echo x >> started", hold=second, processes_max=4096 + number)
         for number, name in enumerate(names)
     )
@@ -536,7 +537,7 @@ def test_a_start_is_called_off_between_the_word_and_that_second(runner: RunningR
     assert len((runner.paths.state / "started").read_text().split()) == len(names) - 1
 
 
-def test_a_held_start_that_is_dropped_can_be_ordered_anew(runner: RunningRunner) -> None:
+def test_a_held_start_that_was_dropped_can_come_again(runner: RunningRunner) -> None:
     runner.client.send(
         [runner.start_message("a.1", "exit 3", hold=100), {"type": "drop", "id": "a.1"}]
     )
@@ -555,12 +556,12 @@ def test_a_held_start_that_is_ended_is_refused(runner: RunningRunner) -> None:
 
 
 def starter_of(runner: RunningRunner) -> int:
-    """The pid of the process that waits with the first orders that are held."""
+    """The pid of the starter that waits with the first held starts."""
     return until(lambda: children(runner.process.pid))[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_who_waits_with_them_can_be_killed(runner: RunningRunner, number: signal.Signals) -> None:
+def test_a_starter_that_waits_is_killed(runner: RunningRunner, number: signal.Signals) -> None:
     runner.client.send(
         [
             runner.start_message("a.1", "exit 3", hold=100),
@@ -570,13 +571,13 @@ def test_who_waits_with_them_can_be_killed(runner: RunningRunner, number: signal
     first = starter_of(runner)
     os.kill(first, signal.SIGKILL)
     until(lambda: starter_of(runner) != first)
-    os.kill(starter_of(runner), number)  # and once more, maybe just when the word comes
+    os.kill(starter_of(runner), number)  # again, perhaps at the moment of the go message
     runner.client.send([{"type": "go", "until": 100}])
     assert runner.ended("a.1")["exit_status"] == 3
     assert runner.ended("b.1")["exit_status"] == 4
 
 
-def test_one_of_those_that_wait_together_is_dropped(runner: RunningRunner) -> None:
+def test_one_of_the_held_starts_of_a_starter_is_dropped(runner: RunningRunner) -> None:
     runner.client.send(
         [
             runner.start_message("a.1", "exit 3", hold=100),
@@ -589,8 +590,8 @@ def test_one_of_those_that_wait_together_is_dropped(runner: RunningRunner) -> No
     assert runner.received("started", "a.1") is None
 
 
-def test_of_many_that_wait_none_is_lost_and_none_starts_twice(runner: RunningRunner) -> None:
-    """Some of those that stand ready with them are killed, and some commands dropped."""
+def test_of_many_held_starts_none_is_lost_and_none_starts_twice(runner: RunningRunner) -> None:
+    """Some of the starters that wait are killed, and some of the starts are dropped."""
     ids = [f"h{number}.1" for number in range(100 * STARTERS)]
     runner.client.send(
         runner.start_message(key, "echo x >> started; exit 3", hold=100) for key in ids
@@ -609,7 +610,7 @@ def test_of_many_that_wait_none_is_lost_and_none_starts_twice(runner: RunningRun
     assert (runner.paths.state / "started").read_text().count("x") == len(ids) - len(dropped)
 
 
-def test_what_is_held_goes_with_its_daemon_and_the_runner_stays_to_say_so(
+def test_held_starts_are_forgotten_when_the_daemon_dies_and_the_runner_stays(
     runner: RunningRunner,
 ) -> None:
     runner.client.send([runner.start_message("a.1", ":", hold=100)])
@@ -636,12 +637,12 @@ def test_many_are_started_once_and_all_of_them_end(runner: RunningRunner) -> Non
     assert runner.process.returncode == 0
 
 
-def test_an_order_that_comes_twice_starts_once(runner: RunningRunner) -> None:
-    order = runner.start_message("a.1", "echo once; sleep 0.1")
-    runner.client.send([order, order])
-    runner.client.send([order])
+def test_a_start_message_that_comes_twice_starts_one_command(runner: RunningRunner) -> None:
+    start = runner.start_message("a.1", "echo once; sleep 0.1")
+    runner.client.send([start, start])
+    runner.client.send([start])
     runner.ended("a.1")
-    runner.client.send([order])
+    runner.client.send([start])
     runner.run("true")
     assert sum(1 for m in runner.receive() if m["type"] == "started" and m["id"] == "a.1") == 1
     assert runner.output("a.1") == "once\n"
@@ -659,7 +660,7 @@ def test_a_signal_reaches_the_whole_group(runner: RunningRunner) -> None:
     until(lambda: not any(exists(pid) for pid in children))
 
 
-def test_a_signal_for_what_has_ended_or_never_was(runner: RunningRunner) -> None:
+def test_a_signal_for_an_attempt_that_has_ended_or_is_unknown(runner: RunningRunner) -> None:
     runner.start("a.1", "true")
     runner.ended("a.1")
     for key in ("a.1", "unknown"):
@@ -668,7 +669,7 @@ def test_a_signal_for_what_has_ended_or_never_was(runner: RunningRunner) -> None
 
 
 def test_a_signal_right_behind_the_start_is_not_lost(runner: RunningRunner) -> None:
-    """The command may be waiting to be forked, or be on its way to exec: it ends all the same."""
+    """The command ends, even if it has not been forked or has not reached its exec yet."""
     for number in range(20):
         key = f"s{number}.1"
         kill = {"type": "signal", "id": key, "signal": int(signal.SIGTERM)}
@@ -694,7 +695,7 @@ def test_the_runner_itself_is_not_ended_by_a_signal(runner: RunningRunner, numbe
 @pytest.mark.root
 @needs_root
 def test_a_signal_that_is_not_permitted_does_no_harm() -> None:
-    """What a user's command becomes through sudo is not that user's to signal any more."""
+    """A command that has become root through sudo cannot be signalled by its user."""
     if not shutil.which("setpriv"):
         pytest.skip("needs setpriv, in place of sudo")
     directory = Path(tempfile.mkdtemp())
@@ -766,12 +767,12 @@ def test_a_new_daemon_finds_what_runs_and_what_has_ended(runner: RunningRunner) 
     assert runner.output("running") == "begun\n"
 
 
-def test_what_was_ordered_before_the_daemon_died_is_started(runner: RunningRunner) -> None:
+def test_start_messages_of_a_daemon_that_died_are_carried_out(runner: RunningRunner) -> None:
     ids = {f"b{number}.1" for number in range(100)}
     runner.client.send(runner.start_message(key, "sleep 1000") for key in sorted(ids))
     runner.disconnect()
     known = runner.reconnect()
-    assert set(known) <= ids  # what did not reach the runner, the daemon orders again
+    assert set(known) <= ids  # a daemon sends again what did not reach the runner
     assert known
     until(
         lambda: all(
@@ -781,8 +782,8 @@ def test_what_was_ordered_before_the_daemon_died_is_started(runner: RunningRunne
     runner.pids |= {message["pid"] for message in known.values() if "pid" in message}
 
 
-def test_the_first_word_to_a_daemon_is_hello(runner: RunningRunner) -> None:
-    """Also when a command ends after the connection was made and before the daemon spoke."""
+def test_the_first_message_to_a_daemon_is_hello(runner: RunningRunner) -> None:
+    """Also if a command ends between the connection and the hello of the daemon."""
     runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done", report_output=True)
     runner.disconnect()
     connection = runner.raw_connection()
@@ -800,7 +801,7 @@ def test_what_was_acknowledged_is_forgotten(runner: RunningRunner) -> None:
     runner.start("running", "sleep 1000")
     runner.client.send([{"type": "ack", "ids": ["a.1", "running", "unknown"]}])
     runner.disconnect()
-    assert set(runner.reconnect()) == {"b.1", "running"}  # what runs can't be acknowledged
+    assert set(runner.reconnect()) == {"b.1", "running"}  # a running Attempt cannot be acknowledged
 
 
 def test_a_second_daemon_is_refused(runner: RunningRunner) -> None:
@@ -810,10 +811,10 @@ def test_a_second_daemon_is_refused(runner: RunningRunner) -> None:
     assert runner.run("echo fine")[1] == "fine\n"
 
 
-def test_a_runner_that_takes_no_connection_is_not_taken_for_dead(
+def test_a_runner_that_accepts_no_connection_is_not_taken_for_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second one in its place would leave the commands of the first to nobody."""
+    """A second runner in its place would not know the commands of the first one."""
     monkeypatch.setattr(connection, "_PATIENCE", 1.0)
     path = str(paths_in(tmp_path).runner_socket)
     with (
@@ -827,7 +828,7 @@ def test_a_runner_that_takes_no_connection_is_not_taken_for_dead(
 
 @contextlib.contextmanager
 def runner_that_says(path: str, *said: bytes) -> Iterator[None]:
-    """A socket on which a process answers a hello with these bytes, and then waits."""
+    """A process that answers a hello on this socket with these bytes, and then waits."""
     with unix_sockets.listen(path, 0o600, 1) as listener:
         pid = os.fork()
         if pid == 0:
@@ -847,9 +848,7 @@ HELLO = encode([
 
 
 @pytest.mark.parametrize("said", [b"{}\n", b"no JSON\n", HELLO.replace(b'"1-1"', b"7")])
-def test_a_runner_that_says_nonsense_first_is_not_taken_for_dead(
-    tmp_path: Path, said: bytes
-) -> None:
+def test_a_runner_with_a_wrong_hello_is_not_taken_for_dead(tmp_path: Path, said: bytes) -> None:
     path = str(paths_in(tmp_path).runner_socket)
     with (
         runner_that_says(path, said),
@@ -862,7 +861,7 @@ def test_a_runner_that_says_nonsense_first_is_not_taken_for_dead(
 @pytest.mark.parametrize(
     "said", [b"no JSON\n", b"[]\n", b'{"type":"ended"}\n', b'{"type":"output","id":7}\n']
 )
-def test_a_runner_that_says_nonsense_later_is_parted_from(tmp_path: Path, said: bytes) -> None:
+def test_a_wrong_message_of_the_runner_ends_the_connection(tmp_path: Path, said: bytes) -> None:
     """The daemon connects again; the hello then repeats what the runner knows."""
     path = str(paths_in(tmp_path).runner_socket)
     with runner_that_says(path, HELLO, said), selectors.DefaultSelector() as selector:
@@ -873,14 +872,14 @@ def test_a_runner_that_says_nonsense_later_is_parted_from(tmp_path: Path, said: 
         client.close()
 
 
-def test_it_leaves_when_told_to(runner: RunningRunner) -> None:
+def test_the_runner_exits_after_a_leave_message(runner: RunningRunner) -> None:
     runner.client.send([{"type": "leave"}])
     assert runner.process.wait(10) == 0
     with pytest.raises(RunnerGone):
         until(runner.receive)
 
 
-def test_it_does_not_leave_before_everything_is_told(runner: RunningRunner) -> None:
+def test_the_runner_does_not_exit_before_all_ends_are_acknowledged(runner: RunningRunner) -> None:
     runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
     runner.client.send([{"type": "leave"}])
     assert runner.run("echo fine")[1] == "fine\n"
@@ -891,8 +890,8 @@ def test_it_does_not_leave_before_everything_is_told(runner: RunningRunner) -> N
     assert runner.process.wait(10) == 0
 
 
-def test_told_to_leave_by_a_daemon_that_is_gone_it_stays_for_nobody(runner: RunningRunner) -> None:
-    """A foreground daemon takes its directory along: nobody can ever come back to ask."""
+def test_after_a_leave_message_the_runner_waits_for_no_other_daemon(runner: RunningRunner) -> None:
+    """A foreground daemon removes its directory, so no other daemon can find the runner."""
     runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
     runner.client.send([{"type": "leave"}])
     runner.disconnect()
@@ -900,12 +899,14 @@ def test_told_to_leave_by_a_daemon_that_is_gone_it_stays_for_nobody(runner: Runn
     assert runner.process.wait(10) == 0
 
 
-def test_with_nobody_and_nothing_left_it_leaves(runner: RunningRunner) -> None:
+def test_the_runner_exits_without_a_daemon_and_without_attempts(runner: RunningRunner) -> None:
     runner.disconnect_in_good_order()
     assert runner.process.wait(10) == 0
 
 
-def test_it_stays_while_something_runs_or_is_untold(runner: RunningRunner) -> None:
+def test_the_runner_stays_while_a_command_runs_or_an_end_is_not_acknowledged(
+    runner: RunningRunner,
+) -> None:
     runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done; exit 9")
     runner.disconnect()
     (runner.paths.state / "go").touch()
@@ -916,8 +917,10 @@ def test_it_stays_while_something_runs_or_is_untold(runner: RunningRunner) -> No
     assert runner.process.wait(10) == 0
 
 
-def test_after_a_daemon_that_was_killed_it_waits_for_another(runner: RunningRunner) -> None:
-    """Nobody else could tell that one what was never started."""
+def test_the_runner_waits_for_another_daemon_after_one_that_was_killed(
+    runner: RunningRunner,
+) -> None:
+    """Only this runner can tell the next daemon which Attempts were never started."""
     instance = runner.client.instance
     runner.disconnect()
     assert runner.reconnect() == {}
@@ -944,13 +947,13 @@ def test_a_background_child_survives_a_restart_of_the_daemon(runner: RunningRunn
     runner.client.send([{"type": "ack", "ids": ["only"]}])
     runner.disconnect()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        runner.process.wait(0.5)  # if it wants to leave, that's the time
+        runner.process.wait(0.5)  # time to exit, if it wrongly would
     (runner.paths.state / "go").touch()
     until((runner.paths.state / "alive").exists, patience=3)
 
 
 def test_orphans_are_adopted_and_reaped(runner: RunningRunner) -> None:
-    # Its parent ends at once, so does the command: what remains has no one but the runner.
+    # Its parent and the command end at once; the runner becomes the parent of the orphan.
     orphan = "while [ ! -e go ]; do sleep 0.01; done"
     _, output = runner.run(f"sh -c '({orphan}) >/dev/null 2>&1 & echo $!'")
     pid = int(output)
@@ -960,7 +963,7 @@ def test_orphans_are_adopted_and_reaped(runner: RunningRunner) -> None:
     assert runner.alive()
 
 
-def test_nothing_of_a_command_is_left_in_the_runner(runner: RunningRunner) -> None:
+def test_the_runner_keeps_no_descriptor_of_a_command(runner: RunningRunner) -> None:
     def descriptors() -> int:
         return len(list(Path(f"/proc/{runner.process.pid}/fd").iterdir()))
 
@@ -999,7 +1002,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
 def test_garbage_does_no_harm_to_the_commands(runner: RunningRunner, garbage: bytes) -> None:
-    """It may cost the sender its connection; the runner and its commands go on."""
+    """The sender may lose its connection; the runner and its commands go on."""
     runner.start("running", "while [ ! -e go ]; do sleep 0.01; done; echo alive")
     runner.disconnect()
     with runner.raw_connection() as connection, contextlib.suppress(OSError):
@@ -1035,7 +1038,7 @@ def test_running_out_of_descriptors_does_no_harm(runner: RunningRunner) -> None:
 def test_running_out_of_descriptors_while_getting_ready_does_no_harm(
     runner: RunningRunner, left: int
 ) -> None:
-    """So many are to be had for the pipes of two held orders and for what their starter needs."""
+    """`left` descriptors are free, for the pipes of two held starts and for their starter."""
     runner.start("running", "while [ ! -e go ]; do sleep 0.01; done; exit 7")
     pid = runner.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -1063,7 +1066,7 @@ def test_running_out_of_descriptors_while_getting_ready_does_no_harm(
 
 @pytest.mark.parametrize("hold", [None, 100])
 @pytest.mark.parametrize("user", [{}, {"uid": "root", "gid": 0, "groups": []}, {"uid": 1}])
-def test_an_order_for_a_user_that_is_none_is_refused(
+def test_a_start_message_with_a_wrong_user_is_refused(
     runner: RunningRunner, user: dict[str, Any], hold: int | None
 ) -> None:
     refused = runner.start("a.1", "true", user=user, hold=hold)
@@ -1071,8 +1074,8 @@ def test_an_order_for_a_user_that_is_none_is_refused(
     assert refused["reason"].startswith("start: bad ")
 
 
-def test_an_order_that_is_refused_is_one_only(runner: RunningRunner) -> None:
-    """What its daemon has to do with all others goes on; and it may be ordered anew."""
+def test_only_the_wrong_start_message_is_refused(runner: RunningRunner) -> None:
+    """The daemon's other Attempts go on, and the refused one may be started again."""
     runner.client.send(
         [
             runner.start_message("huge", "true", memory_max=2**63),
@@ -1087,7 +1090,7 @@ def test_an_order_that_is_refused_is_one_only(runner: RunningRunner) -> None:
     assert runner.ended("huge")["exit_status"] == 4
 
 
-def test_whatever_a_table_may_ask_for_can_be_ordered() -> None:
+def test_the_largest_values_that_a_table_may_have_are_accepted() -> None:
     most = "CRON_MEMORY_MAX=1048576T CRON_TIMEOUT=3650d CRON_KILL_AFTER=3650d CRON_NICE=19"
     table = parse(
         f"{most} CRON_UMASK=0777 * * * * * a\n", Source("alice", "alice"), ReaderContext()

@@ -35,12 +35,12 @@ from tests.support.running_runner import (
 )
 from tests.support.waiting import until
 
-_uids = count(100_000 + 10 * os.getpid())  # nobody's
+_uids = count(100_000 + 10 * os.getpid())  # of users that do not exist
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """One that everybody may enter."""
+    """A directory that every user may enter."""
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)
     yield directory
@@ -56,7 +56,7 @@ def runner(directory: Path) -> Iterator[RunningRunner]:
 
 
 class Slow:
-    """A program that nobody can get to run: who tries waits until it is let go."""
+    """A program whose exec waits until let_go() is called."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "slow"
@@ -73,7 +73,7 @@ class Slow:
 
 @pytest.fixture
 def slow(directory: Path) -> Iterator[Slow]:
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how a lease is asked back
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent when the file is opened
     slow = Slow(directory)
     yield slow
     slow.let_go()
@@ -90,7 +90,7 @@ def alice() -> Iterator[dict[str, Any]]:
 
 
 def somebody() -> dict[str, Any]:
-    """A user who has no processes; a name isn't needed."""
+    """A user without a name who has no processes."""
     uid = next(_uids)
     return {"uid": uid, "gid": uid, "groups": [uid]}
 
@@ -109,8 +109,8 @@ def starters(runner: RunningRunner) -> list[int]:
     return starters_of(runner.process.pid)
 
 
-def held_up(runner: RunningRunner) -> tuple[int, int]:
-    """A starter that waits for the slow program, and the process that is to become that."""
+def waiting_for_slow(runner: RunningRunner) -> tuple[int, int]:
+    """A starter that waits for the slow program, and the process that is to become it."""
     for starter in starters(runner):
         for child in children(starter):
             if "slow" not in Path(f"/proc/{child}/cmdline").read_text() and (
@@ -121,7 +121,7 @@ def held_up(runner: RunningRunner) -> tuple[int, int]:
 
 
 def outcomes(runner: RunningRunner) -> dict[str, Message]:
-    """How those ended, or were refused, that have and were. Once each."""
+    """The ends and refusals so far by id; checks that each Attempt has only one."""
     told = [message for message in runner.receive() if message["type"] in ("ended", "refused")]
     assert max(Counter(message["id"] for message in told).values(), default=1) == 1
     return {message["id"]: message for message in told}
@@ -133,14 +133,14 @@ def all_of(runner: RunningRunner, ids: list[str], patience: float = 30) -> dict[
 
 
 def three(runner: RunningRunner, slow: Slow, command: str = "exit 4", **changes: Any) -> list[str]:
-    """One batch: a command, the slow one, another one. And what makes it a batch of three."""
+    """Start a batch of three, with the slow command in the middle, and commands behind it."""
     names = ["first", "slow", "last", *(f"more{n}" for n in range(3 * STARTERS - 3))]
-    orders = [
+    starts = [
         runner.start_message(name, f"echo {name} >> ran; exit 3", **changes) for name in names
     ]
-    orders[1]["argv"] = slow.argv(f"echo slow >> ran; {command}")
-    runner.client.send(orders)
-    until(lambda: held_up(runner)[0] and runner.received("started", "first"))
+    starts[1]["argv"] = slow.argv(f"echo slow >> ran; {command}")
+    runner.client.send(starts)
+    until(lambda: waiting_for_slow(runner)[0] and runner.received("started", "first"))
     return names
 
 
@@ -153,10 +153,10 @@ def ran(runner: RunningRunner) -> Counter[str]:
 # ---- killed
 
 
-def test_a_starter_that_is_killed_while_it_starts(runner: RunningRunner, slow: Slow) -> None:
-    """What it has started goes on, what it was about to start is killed, the rest is started."""
+def test_a_starter_is_killed_while_it_starts_a_command(runner: RunningRunner, slow: Slow) -> None:
+    """The started command goes on, the one being started is killed, the rest is started."""
     names = three(runner, slow)
-    starter, child = held_up(runner)
+    starter, child = waiting_for_slow(runner)
     os.kill(starter, signal.SIGKILL)
     ended = all_of(runner, names)
     assert (ended["slow"]["signal"], ended["slow"]["exit_status"]) == (signal.SIGKILL, None)
@@ -168,8 +168,8 @@ def test_a_starter_that_is_killed_while_it_starts(runner: RunningRunner, slow: S
     assert ran(runner) == Counter(set(names) - {"slow"})
 
 
-def test_starters_that_are_killed_at_any_time(runner: RunningRunner) -> None:
-    """Nothing is lost, nothing runs twice, and what is called killed is dead."""
+def test_starters_are_killed_at_any_time(runner: RunningRunner) -> None:
+    """No command is lost, none runs twice, and each one reported as killed is dead."""
     random = Random(9)
     killed = 0
     ids: list[str] = []
@@ -180,7 +180,7 @@ def test_starters_that_are_killed_at_any_time(runner: RunningRunner) -> None:
         )
         while not set(names) <= outcomes(runner).keys():
             for pid in starters(runner):
-                if random.random() < 0.05:  # so that one comes to start something
+                if random.random() < 0.05:  # so that a starter can start something
                     killed += 1
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -195,7 +195,7 @@ def test_starters_that_are_killed_at_any_time(runner: RunningRunner) -> None:
 
 
 def restless(runner: RunningRunner, user: dict[str, Any], what: str) -> None:
-    """A command that does this all the time, though not before its own starter is through."""
+    """A command that does this all the time, once its own starter has come to its end."""
     runner.start("restless", f"while [ ! -e go ]; do :; done; while :; do {what}; done", user=user)
     until(lambda: not starters(runner))
     (runner.paths.state / "go").touch()
@@ -206,7 +206,7 @@ def restless(runner: RunningRunner, user: dict[str, Any], what: str) -> None:
 def test_a_user_who_kills_everything_all_the_time(
     runner: RunningRunner, alice: dict[str, Any]
 ) -> None:
-    """It costs others nothing, and when it is over the rest of that user's commands run."""
+    """Other users are not delayed; afterwards the rest of that user's commands run."""
     restless(runner, alice, "kill -KILL -1")
     ids = [f"a{number}" for number in range(100)]
     runner.client.send(
@@ -227,9 +227,9 @@ def test_a_user_who_kills_everything_all_the_time(
 
 
 def test_a_starter_that_outlives_the_runner(runner: RunningRunner, slow: Slow) -> None:
-    """Nobody takes it for the runner, neither who is connected nor who comes to look for one."""
+    """Neither the connected daemon nor a later one takes the starter for the runner."""
     three(runner, slow)
-    starter, child = held_up(runner)
+    starter, child = waiting_for_slow(runner)
     runner.process.kill()
     runner.process.wait()
     with pytest.raises(RunnerGone):
@@ -240,17 +240,17 @@ def test_a_starter_that_outlives_the_runner(runner: RunningRunner, slow: Slow) -
 
 
 def test_a_starter_has_nothing_open_but_what_its_commands_get(runner: RunningRunner) -> None:
-    """Else each of them costs the more, the more are running."""
+    """Otherwise a command would cost the more, the more commands run."""
     for number in range(20):
         runner.start(f"running{number}", "exec sleep 1000")
     runner.client.send([runner.start_message("held", "true", hold=100)])
     (starter,) = until(lambda: starters(runner))
-    # For failures, the word and what is printed; and what the command reads.
+    # The pipes for failures, for the go message and for output; and the stdin of the command.
     until(lambda: open_files(starter) == ["/dev/null", "pipe", "pipe", "pipe"])
 
 
 def open_files(pid: int) -> list[str]:
-    """The kinds of those above the three that all have."""
+    """The kinds of the open files, except the three standard ones."""
     found = []
     for file in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -267,9 +267,9 @@ def open_files(pid: int) -> list[str]:
 def test_a_starter_that_is_stopped(
     runner: RunningRunner, slow: Slow, alice: dict[str, Any]
 ) -> None:
-    """Others' commands are started; its own are as soon as nobody stops it again."""
+    """Other users' commands are started; its own are started when it is not stopped again."""
     names = three(runner, slow, user=alice)
-    for pid in held_up(runner):
+    for pid in waiting_for_slow(runner):
         os.kill(pid, signal.SIGSTOP)
     slow.let_go()
     for number in range(2 * STARTERS):
@@ -290,7 +290,7 @@ def test_one_user_never_has_all_starters(
     ids = [f"a{number}" for number in range(3 * BATCH * STARTERS)]
     command = {"argv": slow.argv("exit 4"), "user": alice, "cwd": "/"}
     runner.client.send(runner.start_message(name, "", **command) for name in ids)
-    until(lambda: held_up(runner)[0])
+    until(lambda: waiting_for_slow(runner)[0])
     for number in range(5):
         runner.start(f"b{number}", "exit 5", user=somebody(), cwd="/")
     assert not any(runner.received("started", name) for name in ids)
@@ -327,14 +327,16 @@ def end_of(name: str) -> Message:
 
 def test_a_command_that_ends_before_its_starter(runner: RunningRunner, slow: Slow) -> None:
     names = three(runner, slow)
-    pid = runner.start("first", "")["pid"]  # a second order changes nothing
+    pid = runner.start("first", "")["pid"]  # a second start message has no effect
     until(lambda: status_of(pid, "State")[0] == "Z")
     slow.let_go()
     ended = all_of(runner, names)
     assert [ended[name]["exit_status"] for name in ("first", "slow", "last")] == [3, 4, 3]
 
 
-def test_an_order_to_end_what_is_being_started(runner: RunningRunner, slow: Slow) -> None:
+def test_an_end_message_for_a_command_that_is_being_started(
+    runner: RunningRunner, slow: Slow
+) -> None:
     names = three(runner, slow, "exec sleep 1000")
     runner.client.send([end_of("slow")])
     slow.let_go()
@@ -343,8 +345,10 @@ def test_an_order_to_end_what_is_being_started(runner: RunningRunner, slow: Slow
     assert ended["last"]["exit_status"] == 3
 
 
-def test_an_order_to_end_what_cannot_be_started(runner: RunningRunner, slow: Slow) -> None:
-    """Nobody waits for a file system for ever."""
+def test_an_end_message_for_a_command_that_cannot_be_started(
+    runner: RunningRunner, slow: Slow
+) -> None:
+    """An Attempt must not wait for a file system for ever."""
     names = three(runner, slow)
 
     def ended() -> bool:
@@ -360,8 +364,8 @@ def test_an_order_to_end_what_cannot_be_started(runner: RunningRunner, slow: Slo
     assert ran(runner) == Counter(set(names) - {"slow", "last"})
 
 
-def test_the_end_of_one_is_not_the_end_of_the_next(runner: RunningRunner) -> None:
-    """For a moment a starter belongs to the tree of what it has just started."""
+def test_ending_one_command_does_not_end_the_next_one(runner: RunningRunner) -> None:
+    """For a moment the starter belongs to the tree of the command that it has just started."""
     ids = [f"e{number}" for number in range(600)]
     for name in ids:
         runner.client.send([runner.start_message(name, "exec sleep 0.02; exit 1")])
@@ -378,7 +382,7 @@ def test_the_end_of_one_is_not_the_end_of_the_next(runner: RunningRunner) -> Non
 
 
 def test_failures_in_the_middle_of_a_batch(runner: RunningRunner) -> None:
-    """They are told of those who failed; the others run."""
+    """Each failure is reported for its own Attempt; the other commands run."""
     long = f"/no/{'x' * 200}/" * 15
     faults: list[dict[str, Any]] = [
         {"cwd": "/no/such"},
@@ -388,10 +392,10 @@ def test_failures_in_the_middle_of_a_batch(runner: RunningRunner) -> None:
         {"umask": 2**40},
     ]
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]
-    orders = [runner.start_message(name, "umask; exit 3", umask=0o027) for name in ids]
-    for number in range(0, len(orders), 3):
-        orders[number] |= faults[number % len(faults)]
-    runner.client.send(orders)
+    starts = [runner.start_message(name, "umask; exit 3", umask=0o027) for name in ids]
+    for number in range(0, len(starts), 3):
+        starts[number] |= faults[number % len(faults)]
+    runner.client.send(starts)
     for name, told in all_of(runner, ids).items():
         if int(name[1:]) % 3:
             assert (told.get("exit_status"), told["reason"]) == (3, None)
@@ -402,11 +406,11 @@ def test_failures_in_the_middle_of_a_batch(runner: RunningRunner) -> None:
 
 
 def test_more_failures_than_the_runner_can_read(runner: RunningRunner) -> None:
-    """Their reasons may be lost, but not that they failed."""
+    """Reasons may be lost, but not the failures."""
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]
     path = "/" + "x" * 2000
-    orders = [runner.start_message(name, "", argv=[path]) for name in ids]
-    runner.client.send(orders)
+    starts = [runner.start_message(name, "", argv=[path]) for name in ids]
+    runner.client.send(starts)
     until(lambda: starters(runner) or outcomes(runner))
     os.kill(runner.process.pid, signal.SIGSTOP)
     until(lambda: all(status_of(pid, "State")[0] == "Z" for pid in children(runner.process.pid)))
@@ -427,8 +431,8 @@ BAD_USERS: dict[str, dict[str, Any]] = {
 @pytest.mark.root
 @needs_root
 @pytest.mark.parametrize("bad", BAD_USERS.values(), ids=BAD_USERS.keys())
-def test_a_user_that_cannot_be_had(runner: RunningRunner, bad: dict[str, Any]) -> None:
-    """None of a whole batch runs, least of all as root."""
+def test_a_starter_that_cannot_become_the_user(runner: RunningRunner, bad: dict[str, Any]) -> None:
+    """No command of the batch runs, least of all as root."""
     ids = [f"u{number}" for number in range(3 * STARTERS)]
     user = somebody() | bad
     runner.client.send(runner.start_message(name, "id -u >> ran", user=user) for name in ids)
@@ -459,10 +463,10 @@ def test_many_commands_of_three_users(runner: RunningRunner) -> None:
 
 @pytest.mark.root
 @needs_root
-def test_a_user_who_may_have_no_more_processes(
+def test_a_user_with_as_many_processes_as_allowed(
     runner: RunningRunner, alice: dict[str, Any]
 ) -> None:
-    """What can't be started is refused and says so; it has not succeeded."""
+    """A command that cannot be started is refused, with the reason; it has not succeeded."""
     own: dict[str, Any] = {"user": alice, "cwd": "/"}
     runner.start("crowd", "for i in 1 2 3 4 5 6; do sleep 1000 & done; wait", **own)
     own["processes_max"] = 5
@@ -479,7 +483,7 @@ def test_a_user_who_may_have_no_more_processes(
 
 @contextlib.contextmanager
 def files(soft: int, hard: int) -> Iterator[None]:
-    """As many open files as that, for who is started here."""
+    """The limit of open files for processes that are started meanwhile."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
     try:
@@ -488,8 +492,8 @@ def files(soft: int, hard: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_the_commands_limit_of_files_is_not_the_runners(tmp_path: Path) -> None:
-    """More of them may run at once than a command may have files open."""
+def test_the_runner_has_a_higher_limit_of_open_files_than_commands(tmp_path: Path) -> None:
+    """More commands may run at once than a command may have files open."""
     with files(64, 4096):
         runner = RunningRunner(tmp_path)
     try:
@@ -504,7 +508,7 @@ def test_the_commands_limit_of_files_is_not_the_runners(tmp_path: Path) -> None:
         runner.close()
 
 
-def test_what_gets_no_descriptor_is_refused_and_not_lost(runner: RunningRunner) -> None:
+def test_an_attempt_without_a_descriptor_is_refused_and_not_lost(runner: RunningRunner) -> None:
     soft, hard = resource.prlimit(runner.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(runner.process.pid, resource.RLIMIT_NOFILE, (80, hard))
     ids = [f"d{number}" for number in range(150)]
@@ -526,8 +530,8 @@ def test_what_gets_no_descriptor_is_refused_and_not_lost(runner: RunningRunner) 
     assert runner.run("echo again")[1] == "again\n"
 
 
-def test_what_a_starter_tells_is_never_read_by_halves() -> None:
-    """Both work on the same memory at the same time."""
+def test_progress_is_never_read_half_written() -> None:
+    """The starter writes to the memory while the runner reads from it."""
     count = 20_000
     progress = BatchProgress(count)
     pid = os.fork()

@@ -39,7 +39,7 @@ def test_no_output_at_all(path: Path) -> None:
     assert OutputFollower(path).lines(ended=True) == []
 
 
-def test_what_is_no_utf8(path: Path) -> None:
+def test_output_that_is_not_utf8(path: Path) -> None:
     append(path, "ä".encode() + b"\xff\n")
     assert OutputFollower(path).lines(ended=True) == ["ä\\xff"]
 
