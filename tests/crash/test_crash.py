@@ -36,7 +36,7 @@ from tests.support.waiting import until
 # How many times each victim dies
 KILLS = number_of(quick=10, thorough=600)
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("crash")]  # one fixture for the module
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machine")]
 
 # The system calls before which the daemon is killed, and the highest count of each call.
 DAEMON = {
