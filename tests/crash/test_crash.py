@@ -315,14 +315,16 @@ class Machine:
         """Stop killing. Returns an instant before which all short intervals are over."""
         for victim in self._victims:
             victim.stop_killing()
-        # A slow machine takes seconds to start a daemon, and may not have created the store yet.
-        until(self._has_started, patience=60)
+        # A slow machine takes seconds to start a daemon, and no daemon may have written a cursor yet.
+        until(self._has_a_cursor, patience=60)
         intervals = {every for kind in KINDS for every in kind.every} - {_MINUTE}
         return int(time.time()) + max(intervals) + 1
 
-    def _has_started(self) -> bool:
+    def _has_a_cursor(self) -> bool:
         self._keep_up()
-        return bool(self.daemon.log("daemon_started"))
+        if not self.daemon.log("daemon_started"):
+            return False
+        return bool(self.rows("SELECT value FROM meta WHERE key = 'cursor'"))
 
     def stop(self) -> None:
         """End the daemon. Commands that run may end, and no other Run begins."""
