@@ -315,16 +315,20 @@ class Machine:
         """Stop killing. Returns an instant before which all short intervals are over."""
         for victim in self._victims:
             victim.stop_killing()
-        # A slow machine takes seconds to start a daemon, and no daemon may have written a cursor yet.
-        until(self._has_a_cursor, patience=60)
+        # A slow machine takes seconds until a daemon is at work again.
+        now = time.time()
+        until(lambda: self._cursor() > now, patience=60)
         intervals = {every for kind in KINDS for every in kind.every} - {_MINUTE}
         return int(time.time()) + max(intervals) + 1
 
-    def _has_a_cursor(self) -> bool:
+    def _cursor(self) -> float:
+        """The instant up to which the daemon has recorded what was due; 0 without a record."""
         self._keep_up()
-        if not self.daemon.log("daemon_started"):
-            return False
-        return bool(self.rows("SELECT value FROM meta WHERE key = 'cursor'"))
+        try:
+            rows = self.rows("SELECT value FROM meta WHERE key = 'cursor'")
+        except sqlite3.OperationalError:  # no daemon has lived until it created the table
+            return 0
+        return min(json.loads(rows[0]["value"])[:2]) if rows else 0
 
     def stop(self) -> None:
         """End the daemon. Commands that run may end, and no other Run begins."""
@@ -333,10 +337,8 @@ class Machine:
 
     def has_come_to(self, instant: int) -> bool:
         """Whether all Runs that were due by then are on record and have ended."""
-        self._keep_up()
-        (cursor,) = self.rows("SELECT value FROM meta WHERE key = 'cursor'")
         alive = "SELECT 1 FROM runs WHERE fire_time <= ? AND outcome IS NULL LIMIT 1"
-        return min(json.loads(cursor["value"])[:2]) >= instant and not self.rows(alive, instant)
+        return self._cursor() >= instant and not self.rows(alive, instant)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
