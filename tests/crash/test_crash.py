@@ -723,7 +723,8 @@ def test_killed_before_every_kind_of_call(
         assert not machine.hit_starters
     else:
         print("starters hit", len(machine.hit_starters))
-        assert machine.hit_starters
+        if KILLS >= ENOUGH:
+            assert machine.hit_starters
     if victim == "runner":
         check_every_call_was_hit(machine.killed_runners, RUNNER)
     else:
