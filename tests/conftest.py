@@ -45,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[remaining_processes.VARIABLE] += f".{worker}"
     else:
         os.environ[remaining_processes.VARIABLE] = secrets.token_hex(8)
+    # Programs are started thousands of times, and would be compiled each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

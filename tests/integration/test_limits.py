@@ -80,7 +80,7 @@ def test_a_command_whose_entry_was_removed_still_counts(tmp_path: Path) -> None:
 
 def test_the_starts_of_a_second_are_limited(tmp_path: Path) -> None:
     """Eight Jobs are due at once: one begins at once, the others a second apart."""
-    table = "".join(f"CRON_NAME=j{n} @every 10s true\n" for n in range(8))
+    table = "".join(f"CRON_NAME=j{n} @reboot true\n" for n in range(8))
     with operated_daemon(tmp_path, table, "[limits]\nstarts_per_second = 1\n") as op:
         op.daemon.wait_for("attempt_ended", count=8)
         assert {row["outcome"] for row in op.rows("runs")} <= {"succeeded", None}

@@ -4,6 +4,7 @@ import json
 import signal
 import site
 import subprocess
+import sys
 import venv
 from collections import Counter
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class Environment:
     """A virtual environment with a wheel of pycron, and the dependencies of this environment."""
 
     def __init__(self, directory: Path, wheel: Path) -> None:
-        venv.create(directory, symlinks=True, with_pip=True)
+        venv.create(directory, symlinks=True)
         self._programs = directory / "bin"
         self.version = Version(python=self._programs / "python")
         (self.packages,) = directory.glob("lib/python*/site-packages")
@@ -58,7 +59,9 @@ class Environment:
         (self.packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
 
     def install(self, wheel: Path) -> None:
-        self._run("pip", "install", "-q", "--no-index", "--no-deps", str(wheel))
+        """With this environment's pip: to install another one takes seconds."""
+        pip = [sys.executable, "-m", "pip", "--python", str(self.version.python), "install"]
+        subprocess.run([*pip, "-q", "--no-index", "--no-deps", str(wheel)], check=True, timeout=300)
 
     def installed(self) -> str:
         """The version that a program of this environment imports, from this environment only."""
