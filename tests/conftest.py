@@ -1,9 +1,11 @@
 """Options, fixtures and checks for all tests.
 
-`--thorough` repeats the random tests more often and runs the long ones, too. The tests may run in
-parallel (`-n auto`): a test with an `xdist_group` runs in the same process as the others of its
-group, one after the other. All tests with the mark `root` are one group, because they share
-accounts of the machine and find processes by user.
+`--thorough` repeats the random tests more often and runs the long ones, too.
+
+The tests may run in parallel (`-n auto`). The tests of an `xdist_group` run one after the other in
+one process: the group "machine" consists of the tests that load the machine, and of those with the
+mark `root`, which share accounts and find processes by user. A group also shares the fixtures of a
+module.
 """
 
 import os
@@ -43,12 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[remaining_processes.VARIABLE] += f".{worker}"
     else:
         os.environ[remaining_processes.VARIABLE] = secrets.token_hex(8)
+    # Programs are started thousands of times, and would be compiled each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
-            item.add_marker(pytest.mark.xdist_group("root"))
+            item.add_marker(pytest.mark.xdist_group("machine"))
         if item.get_closest_marker("thorough") and not thoroughness.is_thorough():
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
     # The longest first: else one process would be busy with them when the others have ended.

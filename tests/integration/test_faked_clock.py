@@ -1,4 +1,4 @@
-"""The real daemon, runner and store under a faked clock (libfaketime), much faster than life."""
+"""The real daemon, runner and store under a faked clock (libfaketime) that runs fast."""
 
 import datetime
 import json
@@ -39,13 +39,15 @@ def instant(text: str) -> int:
 @pytest.mark.parametrize(
     ("start", "until_text"),
     [
-        # 07:00Z: 02:00 is skipped
+        # at 07:00Z, the hour from 02:00 is skipped
         ("2026-03-08 01:40:00", "2026-03-08T07:06:00+00:00"),
-        # 06:00Z: 01:00 comes again
+        # at 06:00Z, the hour from 01:00 is repeated
         ("2026-11-01 01:40:00", "2026-11-01T06:36:00+00:00"),
     ],
 )
-def test_across_a_change_of_the_clock(start: str, until_text: str, tmp_path: Path) -> None:
+def test_runs_across_a_shift_of_daylight_saving(
+    start: str, until_text: str, tmp_path: Path
+) -> None:
     table = tmp_path / "table"
     table.write_text("".join(
         f"CRON_NAME={name} {schedule} true\n" for name, schedule in TABLE.items()
@@ -63,7 +65,9 @@ def test_across_a_change_of_the_clock(start: str, until_text: str, tmp_path: Pat
         until(lambda: str(_stamp(last)) in {r["fire_time"] for r in _runs(state)}, patience=60)
         rows = [row for row in _runs(state) if row["fire_time"] <= _stamp(last)]
     finally:
-        os.kill(_child_of(daemon.process.pid), signal.SIGTERM)  # faketime stays in front of it
+        os.kill(
+            _child_of(daemon.process.pid), signal.SIGTERM
+        )  # the process of faketime stays its parent
         daemon.wait()
     first = min(instant(row["fire_time"]) for row in rows if row["job"] == "each")
     for name, text in TABLE.items():
@@ -91,7 +95,7 @@ CRON_NAME=all CRON_CATCHUP=all       */10 * * * * true
 
 @pytest.mark.skipif(LIBRARY is None, reason="libfaketime.so.1 is not where Debian has it")
 def test_a_clock_that_is_set_forward_by_an_hour(tmp_path: Path) -> None:
-    """The steady clock is set with it, as if the machine had been asleep."""
+    """The monotonic clock is set, too, as if the machine had been asleep."""
     clock = tmp_path / "clock"
     _set(clock, "+0 x60")
     environment = dict(
@@ -101,7 +105,7 @@ def test_a_clock_that_is_set_forward_by_an_hour(tmp_path: Path) -> None:
     with foreground(STEPPED, tmp_path, env=environment) as daemon:
         daemon.wait_for("attempt_ended", job="each", count=2)
         _set(clock, "+3600 x60")
-        # The Runs that it brings about are started together, with that of the hour's turn
+        # The catch-up Runs are started together with the Run of the full hour
         daemon.wait_for("attempt_ended", job="all", count=6)
         count = len(daemon.log("attempt_ended", job="each")) + 2
         daemon.wait_for("attempt_ended", job="each", count=count)
@@ -113,7 +117,7 @@ def test_a_clock_that_is_set_forward_by_an_hour(tmp_path: Path) -> None:
     minutes = sorted(fires["each"])
     first, last = minutes[0], minutes[-1]
     steps = [(later - earlier, later) for earlier, later in pairwise(minutes)]
-    ((width, arrived),) = [step for step in steps if step[0] != 60]  # nothing else is missing
+    ((width, arrived),) = [step for step in steps if step[0] != 60]  # no other minute is missing
     assert 3600 <= width <= 3660 + 300
 
     def due(text: str) -> set[int]:
@@ -132,14 +136,16 @@ def test_a_clock_that_is_set_forward_by_an_hour(tmp_path: Path) -> None:
 
 
 def _set(clock: Path, text: str) -> None:
-    """At once: a half-written file would be another clock."""
+    """Set the clock. The file is replaced, because a half-written one would be another clock."""
     new = clock.with_suffix(".new")
     new.write_text(f"{text}\n")
     new.replace(clock)
 
 
-def test_a_change_that_nobody_tells_of_is_live_with_the_next_minute(tmp_path: Path) -> None:
-    """Of a file that is somewhere else, inotify(7) says nothing; nor does it of NFS."""
+def test_a_change_without_an_inotify_event_takes_effect_with_the_next_minute(
+    tmp_path: Path,
+) -> None:
+    """inotify(7) reports no change of a symlink's target in another directory, or on NFS."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "table").write_text("")
@@ -148,13 +154,13 @@ def test_a_change_that_nobody_tells_of_is_live_with_the_next_minute(tmp_path: Pa
     daemon = RunningDaemon(
         ["--foreground", "--table", table, "--state-dir", state],
         tmp_path / "log",
-        prefix=["faketime", "-f", "@2026-03-10 12:00:05 x10"],
+        prefix=["faketime", "-f", "@2026-03-10 12:00:05 x5"],
         env=dict(os.environ, TZ="UTC"),
     )
     try:
-        until(lambda: run("pycron", "--state-dir", state, "status").returncode == 0)
+        daemon.wait_for("daemon_started")  # a slow machine has 11 seconds for it, up to 12:01:00
         (elsewhere / "table").write_text("* * * * * true\n")
-        until(lambda: _runs(state), patience=30)
+        until(lambda: _runs(state), patience=40)
         assert _runs(state)[-1]["fire_time"] == "2026-03-10T12:01:00Z"
     finally:
         os.kill(_child_of(daemon.process.pid), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Hostile users, for real: what they do to machine and daemon, and what others notice."""
+"""Hostile users: they attack the machine and the daemon, and other users' Jobs run on time."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 
-# Users of this file only: some of them kill whatever is theirs.
+# Users of this file only: some of them kill all their own processes.
 BOB, ALICE, BOMBER, HOARDER = ("pycronbob", "pycronalice", "pycronbomber", "pycronhoarder")
 GIGABYTE = 2**30
 BY_HAND = "@yearly"
@@ -53,7 +53,7 @@ def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
 
 
 def processes_of(user: str) -> list[int]:
-    """What runs as this user."""
+    """The pids of this user's processes."""
     uid = real_user(user).pw_uid
     found = []
     for entry in Path("/proc").iterdir():
@@ -65,7 +65,7 @@ def processes_of(user: str) -> list[int]:
 
 
 def start_at_once(system: IsolatedSystem, jobs: Iterable[str]) -> None:
-    """Start these Jobs of alice and others by hand, about at the same moment."""
+    """Start these Jobs by hand, at about the same moment."""
     client = ControlClient(system.root / paths.system_paths().socket.relative_to("/"))
     for job in jobs:
         client.ask("start", job=job)
@@ -75,7 +75,7 @@ def start_at_once(system: IsolatedSystem, jobs: Iterable[str]) -> None:
 def ends_of(
     system: IsolatedSystem, jobs: Collection[str], patience: float = 30
 ) -> dict[str, LogLine]:
-    """How the only Run of each of these Jobs ended, once all of them have."""
+    """The ends of the only Run of each of these Jobs, as soon as all have ended."""
 
     def ends() -> dict[str, LogLine]:
         ended = [line for line in system.daemon.log("attempt_ended") if line["job"] in jobs]
@@ -86,13 +86,13 @@ def ends_of(
 
 
 def processes(system: IsolatedSystem) -> dict[str, int]:
-    """The pids of the daemon and the runner, as the daemon says."""
+    """The pids of the daemon and the runner."""
     status = json.loads(system.run("pycron", "status", "--json").stdout)
     return {name: process["pid"] for name, process in status["processes"].items()}
 
 
 def assert_bob_was_in_time(system: IsolatedSystem, within: int) -> None:
-    """Each second has one Run of his, and none began later than that (milliseconds)."""
+    """Bob's Job has one Run a second, and none began later than `within` milliseconds."""
     runs = system.runs("--job", "bob", "--limit", "500", user=BOB)
     ended = [run for run in runs if run["outcome"] is not None]
     assert {run["outcome"] for run in ended} == {"succeeded"}
@@ -102,7 +102,7 @@ def assert_bob_was_in_time(system: IsolatedSystem, within: int) -> None:
     assert times[-1] - times[0] == timedelta(seconds=len(times) - 1)
 
 
-# ---- what commands do
+# ---- hostile commands
 
 HUNGRY = """import time
 x = []
@@ -137,8 +137,8 @@ def install(system: IsolatedSystem, user: str, table: str) -> None:
     assert installed.returncode == 0, installed.stderr
 
 
-def test_commands_that_do_what_they_can(system: IsolatedSystem) -> None:
-    """Each is on record as what it was, none is left, and another user notices nothing."""
+def test_hostile_commands_harm_no_other_user(system: IsolatedSystem) -> None:
+    """Each is recorded with its outcome, none is left, and another user's Job runs on time."""
     before = processes(system)
     lines = {name: text.format(BY_HAND) for name, text in ATTACKS.items()}
     lines |= {
@@ -176,7 +176,7 @@ def test_commands_that_do_what_they_can(system: IsolatedSystem) -> None:
     assert_bob_was_in_time(system, within=1000)
 
 
-# ---- what clients do
+# ---- hostile clients
 
 ABUSE = """
 import json, os, socket, sys, time
@@ -222,8 +222,8 @@ for way in WAYS:
 """
 
 
-def test_clients_that_do_what_they_can(system: IsolatedSystem) -> None:
-    """Sixteen at once, of one user: another one's commands are started all the same."""
+def test_hostile_clients_delay_no_other_user(system: IsolatedSystem) -> None:
+    """Sixteen clients of one user at once: another user's commands still start."""
     before = processes(system)
     install(system, ALICE, "@daily true\n")
     how = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]

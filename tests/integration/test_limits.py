@@ -17,7 +17,7 @@ POOLS = "[pools]\ndb = 2\n"
 
 
 def most_at_once(notes: Path) -> int:
-    """How many of the commands that noted their start and their end ran beside each other."""
+    """The highest number of commands that ran at the same time, by their notes."""
     running = most = 0
     for note in notes.read_text().split():
         running += 1 if note == "start" else -1
@@ -38,7 +38,7 @@ def most_at_once(notes: Path) -> int:
     ids=["running", "user_running", "pool"],
 )
 def test_never_more_at_once_than_the_limit(tmp_path: Path, settings: str, config: str) -> None:
-    """And as many as that; a restart of the daemon forgets none of those that run."""
+    """The limit is reached, too, and a restart of the daemon counts the running commands."""
     notes = tmp_path / "notes"
     command = f"echo start >> {notes}; sleep 0.4; echo end >> {notes}"
     table = "".join(f"CRON_NAME=j{n} {settings} @every 1s {command}\n" for n in range(6))
@@ -60,8 +60,8 @@ def test_never_more_of_a_job_at_once_than_its_limit(tmp_path: Path) -> None:
         assert op.row("top")["waiting"][0]["why"] == "as many of this job run as may (2)"
 
 
-def test_a_command_whose_entry_has_gone_keeps_its_place(tmp_path: Path) -> None:
-    """The entry goes while no daemon is there."""
+def test_a_command_whose_entry_was_removed_still_counts(tmp_path: Path) -> None:
+    """The entry is removed while no daemon runs."""
     gone = (
         f"CRON_NAME=gone CRON_POOL=db CRON_RETRIES=1 {NEVER} {waiting_for_gate(tmp_path)}; exit 3\n"
     )
@@ -78,9 +78,9 @@ def test_a_command_whose_entry_has_gone_keeps_its_place(tmp_path: Path) -> None:
         assert [row["run_id"] for row in op.rows("dead", "list")] == [run_id]
 
 
-def test_no_more_starts_in_a_second_than_may(tmp_path: Path) -> None:
-    """Eight are due at once: one begins at once, the others a second apart."""
-    table = "".join(f"CRON_NAME=j{n} @every 10s true\n" for n in range(8))
+def test_the_starts_of_a_second_are_limited(tmp_path: Path) -> None:
+    """Eight Jobs are due at once: one begins at once, the others a second apart."""
+    table = "".join(f"CRON_NAME=j{n} @reboot true\n" for n in range(8))
     with operated_daemon(tmp_path, table, "[limits]\nstarts_per_second = 1\n") as op:
         op.daemon.wait_for("attempt_ended", count=8)
         assert {row["outcome"] for row in op.rows("runs")} <= {"succeeded", None}
@@ -105,7 +105,7 @@ def test_the_highest_priority_goes_first(tmp_path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_users_take_turns(tmp_path: Path) -> None:
-    """One user's three do not all go before another one's, though they came first."""
+    """Three Runs of one user came first, and still one of another user begins in between."""
     jobs = [("n1", "nobody"), ("n2", "nobody"), ("n3", "nobody"), ("d1", "daemon")]
     table = f"CRON_NAME=long {NEVER} root {waiting_for_gate(tmp_path)}\n" + "".join(
         f"CRON_NAME={name} {NEVER} {user} true\n" for name, user in jobs
@@ -120,7 +120,7 @@ def test_users_take_turns(tmp_path: Path) -> None:
         assert begun == ["long", "n1", "d1", "n2", "n3"]
 
 
-def test_what_waits_for_a_place_waits_across_a_crash(tmp_path: Path) -> None:
+def test_a_run_in_the_queue_waits_across_a_crash(tmp_path: Path) -> None:
     table = f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\nCRON_NAME=next {NEVER} true\n"
     with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n") as op:
         op.daemon.wait_for("attempt_started", run_id=op.start("long"))
@@ -183,8 +183,8 @@ def test_one_run_waits_in_the_queue(tmp_path: Path) -> None:
         op.daemon.wait_for("attempt_ended", run_id=waiting["run_id"], outcome="succeeded")
 
 
-def test_a_run_takes_the_place_of_another(tmp_path: Path) -> None:
-    """The old one is ended whole, and the new one begins when it has."""
+def test_a_run_replaces_another(tmp_path: Path) -> None:
+    """All processes of the old Run end, and then the new Run begins."""
     pids = tmp_path / "pids"
     command = f"sleep 600 & echo $! >> {pids}; wait"
     table = f"CRON_NAME=fresh CRON_CONCURRENCY=replace @every 2s {command}\n"
@@ -205,7 +205,7 @@ def test_a_run_takes_the_place_of_another(tmp_path: Path) -> None:
 TELL = "env | grep ^CRON_ | sort"
 
 
-def test_a_failure_is_told_with_what_has_happened(tmp_path: Path) -> None:
+def test_a_failure_hook_gets_the_facts_in_variables(tmp_path: Path) -> None:
     niceness = os.nice(0) + 3  # not below that of the tests: only root may lower it
     settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_JITTER=0 CRON_NICE={niceness}"
     table = f"CRON_ON_FAILURE='{TELL}; nice'\nCRON_NAME=bad {settings} {NEVER} exit 3\n"
@@ -230,7 +230,7 @@ def test_a_failure_is_told_with_what_has_happened(tmp_path: Path) -> None:
         assert len(op.runs("bad:on-failure")) == 1
 
 
-def test_nobody_is_told_when_a_retry_has_succeeded(tmp_path: Path) -> None:
+def test_no_failure_hook_runs_after_a_successful_retry(tmp_path: Path) -> None:
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE=true"
     table = f"CRON_NAME=twice {settings} {NEVER} [ $CRON_ATTEMPT = 2 ]\n"
     with operated_daemon(tmp_path, table) as op:
@@ -240,7 +240,7 @@ def test_nobody_is_told_when_a_retry_has_succeeded(tmp_path: Path) -> None:
         assert len(op.rows("runs")) == 1
 
 
-def test_a_failure_that_the_next_fire_time_overtakes_is_told(tmp_path: Path) -> None:
+def test_the_failure_hook_runs_if_the_next_fire_time_ends_the_retries(tmp_path: Path) -> None:
     tell = "echo $CRON_FAILED_RUN_ID $CRON_EXIT_STATUS"
     settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='{tell}'"
     with operated_daemon(tmp_path, f"CRON_NAME=bad {settings} @every 2s exit 3\n") as op:
@@ -249,8 +249,8 @@ def test_a_failure_that_the_next_fire_time_overtakes_is_told(tmp_path: Path) -> 
         assert op.run("log", told["run_id"]).stdout == f"{given_up['run_id']} 3\n"
 
 
-def test_a_failure_whose_entry_goes_before_its_retry_is_told(tmp_path: Path) -> None:
-    """By a daemon that has not seen it."""
+def test_the_failure_hook_runs_if_the_entry_was_removed_before_the_retry(tmp_path: Path) -> None:
+    """The daemon that starts the hook has never read the entry."""
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='echo $CRON_EXIT_STATUS'"
     with operated_daemon(tmp_path, f"CRON_NAME=bad {settings} {NEVER} exit 3\n") as op:
         op.start("bad")
@@ -261,7 +261,7 @@ def test_a_failure_whose_entry_goes_before_its_retry_is_told(tmp_path: Path) -> 
         assert op.run("log", told["run_id"]).stdout == "3\n"
 
 
-def test_a_failure_that_fails_itself_is_told_to_nobody(tmp_path: Path) -> None:
+def test_a_failed_failure_hook_starts_no_further_hook(tmp_path: Path) -> None:
     table = f"CRON_NAME=bad CRON_ON_FAILURE='exit 4' {NEVER} exit 3\n"
     with operated_daemon(tmp_path, table) as op:
         op.start("bad")
@@ -271,7 +271,7 @@ def test_a_failure_that_fails_itself_is_told_to_nobody(tmp_path: Path) -> None:
         assert len(op.rows("runs")) == 2
 
 
-def test_each_failure_is_told_once_whenever_the_daemon_is_killed(tmp_path: Path) -> None:
+def test_each_failure_hook_runs_once_although_the_daemon_is_killed(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     tell = f"echo $CRON_FAILED_RUN_ID >> {marks}"
     table = f"CRON_NAME=bad CRON_ON_FAILURE='{tell}' @every 1s exit 3\n"
@@ -289,8 +289,8 @@ def test_each_failure_is_told_once_whenever_the_daemon_is_killed(tmp_path: Path)
         assert not op.daemon.log("store_failed")
 
 
-def test_a_dead_letter_that_fails_again_is_not_told_again(tmp_path: Path) -> None:
-    """The Run has been told of; its command is not run twice under one identity."""
+def test_a_dead_letter_that_fails_again_starts_no_second_hook(tmp_path: Path) -> None:
+    """The hook has run for this Run; a second one would have the same identity."""
     marks = tmp_path / "marks"
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s"
     tell = f"echo $CRON_FAILED_RUN_ID >> {marks}"

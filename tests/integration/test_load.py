@@ -1,4 +1,4 @@
-"""Thousands of Jobs at one instant: all of them run, and whoever goes before them does not wait."""
+"""Thousands of Jobs are due at one instant: all run, and Jobs with precedence do not wait."""
 
 import os
 import signal
@@ -15,13 +15,15 @@ import pytest
 from tests.support.running_daemon import RunningDaemon
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 JOBS = 2000
 RUNNING = 50
 IS_ROOT = os.geteuid() == 0
 
 
 def due_once(earliest: int) -> tuple[int, str]:
-    """An instant soon, and the schedule of a Job that is due then and not again for a while."""
+    """An instant soon after `earliest`, and a schedule that is due then and rarely else."""
     return next(
         (instant, f"@every {seconds}s")
         for instant in count(earliest)
@@ -31,7 +33,7 @@ def due_once(earliest: int) -> tuple[int, str]:
 
 
 class Crowd:
-    """Many Jobs that are due at one instant, and a daemon with room for a few of them."""
+    """JOBS Jobs that are due at one instant, and a daemon that lets RUNNING of them run."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -46,8 +48,11 @@ class Crowd:
         )  # fmt: skip
         self.daemon.wait_for("runner_started")
 
-    def gather(self, others: dict[str, str]) -> int:
-        """Make them due in a moment: when. `others`: what is due each second, by name."""
+    def write_table(self, others: dict[str, str]) -> int:
+        """Write the table and return the instant at which the Jobs are due.
+
+        `others`: entries that are due each second, by name.
+        """
         instant, schedule = due_once(int(time.time()) + 3)
         user = "root " if IS_ROOT else ""
         directory = self._directory
@@ -62,7 +67,7 @@ class Crowd:
         return instant
 
     def open_gate(self) -> None:
-        """Their commands end at once from now on."""
+        """Let the commands end. Commands that start later end at once."""
         (self._directory / "gate").touch()
 
     def marks(self) -> list[str]:
@@ -73,7 +78,7 @@ class Crowd:
             return db.execute(text).fetchall()
 
     def starts(self, jobs: str) -> list[tuple[int, float]]:
-        """(fire time, start) of the Attempts of all Jobs whose name is like this."""
+        """(fire time, start) of the Attempts of all Jobs whose name matches the pattern."""
         return self.query(
             "SELECT fire_time, started FROM attempts JOIN runs ON runs.number = run"
             f" JOIN jobs ON jobs.number = runs.job WHERE name GLOB '{jobs}'"
@@ -89,14 +94,14 @@ def crowd(tmp_path: Path) -> Iterator[Crowd]:
         crowd.daemon.stop()
 
 
-def test_a_crowd_keeps_nobody_waiting(crowd: Crowd) -> None:
-    """Neither a Job of a higher priority nor, as root, one of another user."""
+def test_jobs_with_precedence_start_before_a_crowd(crowd: Crowd) -> None:
+    """A Job with a higher priority and, as root, a Job of another user do not wait."""
     user = "root " if IS_ROOT else ""
     others = {"urgent": f"CRON_PRIORITY=1 @every 1s {user}true"}
     if IS_ROOT:
         others["foreign"] = "@every 1s nobody true"
-    instant = crowd.gather(others)
-    room = RUNNING - len(others)  # for those, a place is held ahead of their time
+    instant = crowd.write_table(others)
+    room = RUNNING - len(others)  # one of the limit is kept for each of them ahead of its time
     until(lambda: len(crowd.marks()) >= room, patience=60)
     crowd.open_gate()
     until(lambda: crowd.marks().count("end") == JOBS, patience=120)
@@ -104,7 +109,7 @@ def test_a_crowd_keeps_nobody_waiting(crowd: Crowd) -> None:
     crowd.daemon.wait()
 
     marks = crowd.marks()
-    assert marks.count("start") == JOBS  # each of them once
+    assert marks.count("start") == JOBS  # each Job once
     runs = crowd.query(
         "SELECT fire_time, outcome, count(*) FROM runs JOIN jobs ON jobs.number = runs.job"
         " WHERE name GLOB 'c*' GROUP BY fire_time, outcome"

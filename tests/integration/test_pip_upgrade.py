@@ -1,9 +1,10 @@
-"""pip puts another version in the place of one that runs: nothing is lost, nothing runs twice."""
+"""pip replaces a running version of pycron: nothing is lost, and nothing runs twice."""
 
 import json
 import signal
 import site
 import subprocess
+import sys
 import venv
 from collections import Counter
 from collections.abc import Callable
@@ -18,9 +19,11 @@ from tests.support.user_daemon import UserDaemon, Version
 from tests.support.waiting import until
 from tests.support.wheels import build_wheel, copy_checkout
 
+pytestmark = pytest.mark.xdist_group("wheels")  # they are built once
+
 OLD, NEW = "1.0", "2.0"
 
-# Each command says that it was started, in one write to the end of a file.
+# Each command appends a mark to a file when it starts, in one write.
 TABLE = (
     "MARK=echo $CRON_RUN_ID.$CRON_ATTEMPT >>$MARKS\n"
     "CRON_NAME=long @reboot"
@@ -33,7 +36,7 @@ TABLE = (
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of this checkout, under two versions."""
+    """Two wheels of this checkout, with different version numbers."""
     directory = tmp_path_factory.mktemp("wheels")
     source = copy_checkout(directory / "source")
     for version in (OLD, NEW):
@@ -43,30 +46,32 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Environment:
-    """A virtual environment with a wheel of pycron, which finds the dependencies in this one."""
+    """A virtual environment with a wheel of pycron, and the dependencies of this environment."""
 
     def __init__(self, directory: Path, wheel: Path) -> None:
-        venv.create(directory, symlinks=True, with_pip=True)
+        venv.create(directory, symlinks=True)
         self._programs = directory / "bin"
         self.version = Version(python=self._programs / "python")
         (self.packages,) = directory.glob("lib/python*/site-packages")
         self.install(wheel)
-        # What lies in these directories is found after what was installed, and their own .pth
-        # files, such as that of an editable pycron, are not read.
+        # Python searches these directories after those of the environment, and does not read their
+        # own .pth files, such as the one of an editable pycron.
         (self.packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
 
     def install(self, wheel: Path) -> None:
-        self._run("pip", "install", "-q", "--no-index", "--no-deps", str(wheel))
+        """With this environment's pip: to install another one takes seconds."""
+        pip = [sys.executable, "-m", "pip", "--python", str(self.version.python), "install"]
+        subprocess.run([*pip, "-q", "--no-index", "--no-deps", str(wheel)], check=True, timeout=300)
 
     def installed(self) -> str:
-        """The version that is imported; from nowhere else than here."""
+        """The version that a program of this environment imports, from this environment only."""
         code = "import pycron; print(pycron.__version__, pycron.__file__)"
         version, file = self._run("python", "-c", code).split()
         assert Path(file).is_relative_to(self.packages)
         return version
 
     def _run(self, name: str, *arguments: str) -> str:
-        """What one of its programs prints."""
+        """Run a program of this environment; its output."""
         command = [str(self._programs / name), *arguments]
         environment = self.version.environment
         return subprocess.check_output(command, text=True, timeout=300, env=environment, cwd="/")
@@ -82,8 +87,8 @@ def stop(daemon: RunningDaemon) -> None:
     assert daemon.wait() == 0
 
 
-def wait_for_short_ones(daemon: RunningDaemon) -> None:
-    """One more that starts, and one more that ends."""
+def wait_for_a_short_command(daemon: RunningDaemon) -> None:
+    """Wait for the next start of a short command, and for its end."""
     seen = len(daemon.log("attempt_started", job="short"))
     started = daemon.wait_for("attempt_started", job="short", count=seen + 1)
     daemon.wait_for("attempt_ended", run_id=started["run_id"], outcome="succeeded")
@@ -98,11 +103,11 @@ def check_the_record(runs: list[dict[str, Any]], marks: Path) -> None:
     short = ends.pop(("short", "succeeded", 1))
     assert ends == {("long", "failed", 1): 1, ("retried", "succeeded", 2): 1}
     times = [RunKey.parse(run["run_id"]).fire_time for run in begun if run["job"] == "short"]
-    assert times == list(range(times[0], times[0] - short, -1))  # the newest come first
+    assert times == list(range(times[0], times[0] - short, -1))  # newest first
 
 
 @pytest.mark.parametrize("end", [stop, RunningDaemon.kill])
-def test_pip_upgrades_a_daemon_that_runs(
+def test_pip_upgrades_a_running_daemon(
     user_daemon: UserDaemon,
     environment: Environment,
     wheels: dict[str, Path],
@@ -124,11 +129,11 @@ def test_pip_upgrades_a_daemon_that_runs(
     runner = first.wait_for("runner_started")["pid"]
     long = first.wait_for("attempt_started", job="long")
     first.wait_for("retry_planned", job="retried")
-    wait_for_short_ones(first)
+    wait_for_a_short_command(first)
 
     environment.install(wheels[NEW])
     assert environment.installed() == NEW
-    wait_for_short_ones(first)
+    wait_for_a_short_command(first)
     end(first)
     assert alive(long["pid"])
 
@@ -137,7 +142,7 @@ def test_pip_upgrades_a_daemon_that_runs(
     assert second.wait_for("runner_found")["attempts"] >= 1
     (status,) = pycron("status")
     assert (status["version"], status["processes"]["runner"]["pid"]) == (NEW, runner)
-    wait_for_short_ones(second)
+    wait_for_a_short_command(second)
     user_daemon.go.touch()
     ended = second.wait_for("attempt_ended", job="long")
     assert (ended["run_id"], ended["exit_status"]) == (long["run_id"], 7)

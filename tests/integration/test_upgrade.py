@@ -1,4 +1,4 @@
-"""Another version of pycron takes over: what runs goes on, and is recorded to its end."""
+"""Another version of pycron takes over: running commands go on and are recorded to their end."""
 
 import shutil
 import signal
@@ -10,7 +10,7 @@ from pycron.protocol.runner_messages import PROTOCOL
 from tests.support.running_daemon import RunningDaemon, alive
 from tests.support.user_daemon import CHECKOUT, OURS, UserDaemon, Version
 
-# What another version may say beside what this one understands, and how it may call itself.
+# Another version may send messages and fields that this version does not know, and another number.
 OTHER_WIRE = """
 
 _encode_ours = encode
@@ -21,7 +21,7 @@ def encode(messages: Iterable[Message]) -> bytes:
     return _encode_ours([*said, {"type": "weather", "id": "none", "ids": []}])
 """
 
-# Of the first version: the word for what is held is not said ahead of its time.
+# A daemon of protocol 1 does not send the start of a held command ahead of its time.
 BEGINS_AT_ONCE = """
 
 def _wait_until(instant: float) -> None:
@@ -32,7 +32,7 @@ WAITING = (
     "CRON_NAME=waiting @reboot"
     " echo before; until [ -e $GO ]; do sleep 0.05; done; echo after; exit 7\n"
 )
-# Whatever takes the runner through another part of its code.
+# Each of these Jobs takes the runner through another part of its code.
 SECONDLY = (
     "CRON_NAME=secondly @every 1s echo hello\n"
     "CRON_NAME=reading @every 1s cat >/dev/null; exit 2%one%two\n"
@@ -43,7 +43,7 @@ ENDS = {"secondly": "succeeded", "reading": "failed", "signal": "killed", "nowhe
 
 
 def another_version(tree: Path, protocol: int) -> Version:
-    """A copy of the package that has another name for itself, and is more talkative."""
+    """A copy of the package with another version number, which sends more messages."""
     unwanted = shutil.ignore_patterns("__pycache__")
     shutil.copytree(CHECKOUT / "pycron", tree / "pycron", ignore=unwanted)
     (tree / "pycron/__init__.py").write_text('__version__ = "another"\n')
@@ -58,7 +58,7 @@ def another_version(tree: Path, protocol: int) -> Version:
 
 
 def wait_for_each_end(daemon: RunningDaemon) -> None:
-    """Each Job of SECONDLY ends once more, as it should."""
+    """Wait until each Job of SECONDLY has ended once more, with the expected outcome."""
     seen = {job: len(daemon.log("attempt_ended", job=job)) for job in ENDS}
     for job, outcome in ENDS.items():
         daemon.wait_for("attempt_ended", job=job, count=seen[job] + 1)
@@ -100,7 +100,7 @@ def test_a_daemon_of_another_version_takes_over(
     assert alive(runner)
 
 
-def test_the_files_of_a_running_version_are_replaced(
+def test_the_files_of_a_running_version_may_be_replaced(
     user_daemon: UserDaemon, tmp_path: Path
 ) -> None:
     """Neither the daemon nor its runner reads any of them when it has begun."""

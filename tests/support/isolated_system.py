@@ -41,7 +41,11 @@ class IsolatedSystem:
         assert self._holder.stdout
         assert self._holder.stdout.readline() == b"ready\n"
         self._logs = 0
-        self.daemon = self.start()
+        try:
+            self.daemon = self.start()
+        except BaseException:
+            self._end_processes()
+            raise
 
     @property
     def inside(self) -> list[str]:
@@ -97,6 +101,9 @@ class IsolatedSystem:
 
     def close(self) -> None:
         self.daemon.stop()
+        self._end_processes()
+
+    def _end_processes(self) -> None:
         for process in self._processes():  # a runner with unsent messages waits for a daemon
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)

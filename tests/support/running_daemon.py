@@ -44,6 +44,8 @@ class RunningDaemon:
     ) -> None:
         """`prefix`: the command that runs the daemon, such as nsenter."""
         self._log = log
+        self._lines: list[LogLine] = []
+        self._read_up_to = 0  # bytes of the log
         command = program("pycrond", "--log-format", "json", *arguments, python=python)
         with log.open("a") as stderr:
             self.process = subprocess.Popen(
@@ -59,14 +61,22 @@ class RunningDaemon:
 
         A last line without its end is left out: a reader may see half a write.
         """
-        lines = []
-        whole, _, _ = self._log.read_text().rpartition("\n")
-        for text in whole.splitlines():
+        self._read_on()
+        return [
+            line
+            for line in self._lines
+            if event in (None, line["event"]) and fields.items() <= line.items()
+        ]
+
+    def _read_on(self) -> None:
+        """Read the lines that are new: a test that waits looks at the log 200 times a second."""
+        with self._log.open("rb") as log:
+            log.seek(self._read_up_to)
+            whole, end, _ = log.read().rpartition(b"\n")
+        for text in whole.decode().splitlines():
             assert text.startswith("{"), text
-            line = json.loads(text)
-            if event in (None, line["event"]) and fields.items() <= line.items():
-                lines.append(line)
-        return lines
+            self._lines.append(json.loads(text))
+        self._read_up_to += len(whole) + len(end)
 
     def wait_for(self, event: str, *, count: int = 1, **fields: object) -> LogLine:
         """The `count`-th line of the log with this event and these fields, as soon as it is there.

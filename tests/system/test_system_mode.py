@@ -34,8 +34,8 @@ def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
 WHO = "id -u; id -g; id -G; pwd; umask; env | sort"
 
 
-def test_three_users_run_as_who_they_are(system: IsolatedSystem) -> None:
-    """Two edit their tables, a drop-in names a third: uid, gid, groups and cron's environment."""
+def test_commands_run_as_their_users(system: IsolatedSystem) -> None:
+    """Two users with tables and one in a drop-in: uid, gid, groups and cron's environment."""
     extra = grp.getgrnam("users")
     subprocess.run(["usermod", "-aG", extra.gr_name, USERS[0]], check=True)
     for user in USERS[:2]:
@@ -85,8 +85,8 @@ def test_a_user_sees_only_their_own(system: IsolatedSystem) -> None:
     assert "secret" in system.run("pycrontab", "-u", mine, "-l").stdout  # as root
 
 
-def test_what_ran_as_root_is_not_for_whom_the_entry_runs_now(system: IsolatedSystem) -> None:
-    """One Run of root's goes on, one has ended, one is a dead letter; then the user changes."""
+def test_runs_as_root_stay_hidden_from_the_next_user_of_the_entry(system: IsolatedSystem) -> None:
+    """One Run of root is running, one has ended, one is a dead letter; then the user changes."""
     user, table = USERS[0], paths.DROP_INS / "moved"
     entries = {"ended": "echo secret", "alive": "echo secret; sleep 1000", "dead": "exit 1"}
     marks = {"dead": "CRON_RETRIES=1 CRON_RETRY_DELAY=1 CRON_RETRY_JITTER=0 "}
@@ -137,7 +137,7 @@ def test_operators_see_all(system: IsolatedSystem) -> None:
         subprocess.run(["gpasswd", "-d", USERS[2], "pycron"], check=True, capture_output=True)
 
 
-def test_no_more_tables_than_may_be(system: IsolatedSystem) -> None:
+def test_the_number_of_tables_is_limited(system: IsolatedSystem) -> None:
     one, another = USERS[:2]
     system.daemon.stop()
     system.write(Path("/etc/pycron/pycron.toml"), "[limits]\ntables = 1\n")
@@ -165,7 +165,7 @@ def test_allow_and_deny(system: IsolatedSystem) -> None:
 
 
 def test_hostile_files_in_the_drop_in_directory(system: IsolatedSystem) -> None:
-    """A clear word about each, and the daemon goes on."""
+    """Each has a problem of its own, and the daemon goes on."""
     system.shell(f"""
         cd {paths.DROP_INS}
         mkfifo fifo
@@ -209,7 +209,7 @@ def test_a_table_that_comes_and_goes_while_it_is_read(system: IsolatedSystem) ->
     system.daemon.wait_for("attempt_ended", job="rest")
 
 
-def test_an_unknown_user_is_said_and_fails_alone(system: IsolatedSystem) -> None:
+def test_an_entry_of_an_unknown_user_fails_and_the_others_run(system: IsolatedSystem) -> None:
     table = f"CRON_NAME=a @every 1s nobody-here true\nCRON_NAME=b @every 1s {USERS[0]} true\n"
     system.write(paths.DROP_INS / "mixed", table)
     failed = system.daemon.wait_for("attempt_ended", job="a")
@@ -224,7 +224,7 @@ def test_commands_survive_a_restart_of_the_daemon(system: IsolatedSystem) -> Non
     system.write(paths.DROP_INS / "long", f"CRON_NAME=long CRON_CWD=/ @every 1h root {command}\n")
     system.write(paths.DROP_INS / "boot", f"CRON_NAME=boot @reboot root {command}\n")
     system.daemon.stop()
-    system.shell(f"rm {paths.SYSTEM_STATE}/pycron.db*")  # a machine that has just booted
+    system.shell(f"rm {paths.SYSTEM_STATE}/pycron.db*")  # as after a boot
     system.daemon = system.start()
     pid = system.daemon.wait_for("attempt_started", job="boot")["pid"]
     assert system.daemon.stop() == 0

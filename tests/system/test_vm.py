@@ -1,7 +1,7 @@
-"""What takes systemd and cgroup v2: inside.sh in a machine of its own.
+"""Checks that need systemd and cgroup v2: vm/inside.sh runs in a virtual machine.
 
-PYCRON_VM names the program that boots one: `$PYCRON_VM SCRIPT DIRECTORY` runs a script in it as
-root, with the directory at /payload, and prints its console.
+PYCRON_VM names a program that boots the machine: `$PYCRON_VM SCRIPT DIRECTORY` runs the script in
+the machine as root, with the directory at /payload, and prints the console.
 """
 
 import os
@@ -17,7 +17,8 @@ from tests.support.wheels import ROOT, build_wheels, copy_checkout
 SCRIPT = ROOT / "tests/system/vm/inside.sh"
 
 
-@pytest.mark.vm
+@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.skipif("PYCRON_VM" not in os.environ, reason="PYCRON_VM boots no machine")
 def test_in_a_machine_with_systemd(tmp_path: Path) -> None:
     wheels = tmp_path / "payload" / "wheels"

@@ -1,9 +1,9 @@
 #!/bin/bash
-# What tests/system/test_vm.py runs, as root, in a machine of its own with systemd and cgroup v2. /payload
-# has the wheels and the unit. A line "ok NAME" or "not ok NAME ..." for each thing that must hold.
+# tests/system/test_vm.py runs this as root in a virtual machine with systemd and cgroup v2. /payload
+# contains the wheels and the unit. Each check prints a line "ok NAME" or "not ok NAME ...".
 set -u
 
-check() { # NAME COMMAND...: whether it comes true within some time
+check() { # NAME COMMAND...: whether the command succeeds within 30 seconds
     local name=$1
     shift
     for _ in $(seq 150); do
@@ -37,7 +37,7 @@ check controllers grep memory "$(scope)/cgroup.subtree_control"
 
 hog() { echo "python3 -c \"import time; x = b'x' * ($1 << 20); time.sleep($2)\""; }
 
-# Until it is removed below; what runs a second time does no harm.
+# The table is removed below. A second Run of a Job does no harm.
 cat >/home/alice/table <<END
 CRON_NAME=hog CRON_MEMORY_MAX=64M @every 15s $(hog 200 600)
 CRON_NAME=pair CRON_MEMORY_MAX=128M @every 15s $(hog 90 601) & sleep 2; $(hog 90 601)
