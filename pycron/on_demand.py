@@ -11,6 +11,14 @@ from typing import Any
 class _OnDemand(ModuleType):
     """Stands for the module of its name until something of it is asked for."""
 
+    def __bool__(self) -> bool:
+        """False: since Python 3.12 logging asks sys.modules whether asyncio is in use.
+
+        A LogRecord looks up `asyncio.current_task` where that module is true, and structlog makes
+        one while it is imported.
+        """
+        return False
+
     def __getattr__(self, name: str) -> Any:
         _leave(self)
         return getattr(importlib.import_module(self.__name__), name)

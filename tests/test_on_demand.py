@@ -1,6 +1,7 @@
 """Modules that are imported when they are used."""
 
 import importlib
+import logging
 import sys
 from pathlib import Path
 
@@ -46,3 +47,11 @@ def test_one_that_is_there_stays() -> None:
     with on_demand(NAME):
         assert importlib.import_module(NAME) is there
     assert sys.modules[NAME] is there
+
+
+def test_a_log_record_does_not_import_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.12 and later look there for the name of the task."""
+    monkeypatch.delitem(sys.modules, "asyncio", raising=False)
+    with on_demand("asyncio"):
+        logging.LogRecord("name", logging.INFO, "path", 1, "message", None, None)
+        assert not sys.modules["asyncio"]
