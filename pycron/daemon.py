@@ -50,7 +50,7 @@ from pycron.spool import Place, Spool
 from pycron.store import Store
 from pycron.tables import Tables
 from pycron.takeover import Takeover
-from pycron.timetable import starting_cursor, starting_gaps
+from pycron.timetable import handed_out_after, starting_cursor, starting_gaps
 from pycron.watch import Watch
 from pycron.wire import Message
 from pycron.zonedata import ZoneData
@@ -152,17 +152,17 @@ class Daemon:
     def _new_engine(self, now: int) -> Engine:
         """An engine that takes up where the last daemon stopped."""
         record = self._store.cursor()
-        cursor = starting_cursor(record, now)
+        cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
         config = self._setup.config
         return Engine(
             self._zones.zone,
             cursor,
-            starting_gaps(record, now),
+            gaps,
             self._setup.host,
             config.limits,
             config.gates,
             self._store.pauses(),
-            self._store.done_after(min(cursor.fixed, cursor.wall)),
+            self._store.done_after(handed_out_after(cursor, gaps)),
         )
 
     # ---- the loop

@@ -101,7 +101,7 @@ class Engine:
         """`cursor` and `gaps`: where the timetable begins and what was passed over before it.
 
         `host`: what the delays of CRON_JITTER depend on, beside the Job. `pauses`: those that hold.
-        `done`: Runs that have ended although their fire time comes after the cursor.
+        `done`: Runs that have ended although their fire time comes after the cursor or in a gap.
         """
         self.zone_of = zone_of
         self._gates = gates

@@ -254,6 +254,11 @@ def starting_gaps(record: Cursor | None, now: int) -> list[Gap]:
     return [gap for gap in gaps if gap.after < gap.until]
 
 
+def handed_out_after(cursor: Cursor, gaps: Iterable[Gap]) -> int:
+    """The instant after which a new daemon hands out fire times, those it catches up with, too."""
+    return min(cursor.fixed, cursor.wall, *(gap.after for gap in gaps))
+
+
 # Of one Job after one gap; what is older is not brought back.
 MOST_CAUGHT_UP = 100
 

@@ -28,7 +28,14 @@ from pycron.firetime import fire_times, last_fire_times
 from pycron.model import AttemptKey, Job, Outcome, RunKey, Source
 from pycron.policy import start_delay, too_late
 from pycron.schedule import parse_cron
-from pycron.timetable import MOST_CAUGHT_UP, Cursor, starting_cursor, starting_gaps
+from pycron.timetable import (
+    LATE,
+    MOST_CAUGHT_UP,
+    Cursor,
+    handed_out_after,
+    starting_cursor,
+    starting_gaps,
+)
 from pycron.zone import UTC, Stretch, Zone
 
 NOON = 1_772_971_200  # 2026-03-08T12:00:00Z, a Sunday
@@ -239,6 +246,20 @@ def test_a_short_stop_is_no_gap() -> None:
     table = "CRON_CATCHUP=all * * * * * x\n"
     engine = engine_of(table, Cursor(NOON - 61, NOON - 61), now)
     assert started(tick(engine, now)) == [NOON - 60, NOON, NOON + 60]
+
+
+@pytest.mark.parametrize("setting", ["latest", "all"])
+def test_what_ended_ahead_of_its_fire_time_is_not_brought_back(setting: str) -> None:
+    """It was skipped or had ended when the daemon died, a moment before that time."""
+    record, now = Cursor(NOON - 1, NOON - 1), NOON + LATE + 20
+    cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
+    table = parse(f"CRON_CATCHUP={setting} 0 12 * * * x\n", Source("alice", "alice"), Judge())
+    done = [RunKey(job.id, NOON) for job in table.jobs]
+    assert cursor.wall >= NOON > handed_out_after(cursor, gaps)
+    for known, fires in ((done, []), ([], [NOON])):
+        engine = Engine(lambda _: UTC, cursor, gaps, done=known)
+        engine.handle(TableLoaded(table), Now(now, now))
+        assert started(tick(engine, now)) == fires
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ from pycron.policy import (
 from pycron.runs import HEAD
 from pycron.schedule import Reboot
 from pycron.settings import Settings
-from pycron.timetable import Cursor, Gap, starting_cursor, starting_gaps
+from pycron.timetable import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
 from pycron.zone import UTC, Zone
 
 EXAMPLES = int(os.environ.get("PYCRON_MODEL_EXAMPLES", "300"))
@@ -398,15 +398,16 @@ class World(RuleBasedStateMachine):
         """Daemon.__init__ and the beginning of Daemon.run."""
         now = int(self.wall)
         cursor = starting_cursor(self.store.cursor, now)
+        gaps = starting_gaps(self.store.cursor, now)
         self.engine = Engine(
             self.zone_of,
             cursor,
-            starting_gaps(self.store.cursor, now),
+            gaps,
             HOST,
             self.limits,
             Gates(load=4.0),
             list(self.store.pauses.values()),
-            self.store.done_after(cursor.wall),
+            self.store.done_after(handed_out_after(cursor, gaps)),
         )
         self.turn, self.acknowledge, self.heard = [], [], []
         with self.until_it_crashes():
