@@ -17,6 +17,14 @@ from typing import Any
 class _StandIn(ModuleType):
     """Stands for the module of its name; the first use of an attribute imports that module."""
 
+    def __bool__(self) -> bool:
+        """False, so that nothing takes the module for one that is in use.
+
+        Since Python 3.12 a LogRecord looks up `asyncio.current_task` if sys.modules has a true
+        `asyncio`, and structlog makes a LogRecord while it is imported.
+        """
+        return False
+
     def __getattr__(self, name: str) -> Any:
         _remove(self)
         return getattr(importlib.import_module(self.__name__), name)

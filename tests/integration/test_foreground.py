@@ -5,10 +5,17 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from pycron.crontab.reader import ReaderContext, parse
+from pycron.engine.actions import RecordCursor, RecordNotStarted, RecordRun
+from pycron.engine.cursor import Cursor
+from pycron.model.job import Source
+from pycron.model.run import Outcome, RunKey
+from pycron.storage.store import Store
 from tests.support.running_daemon import RunningDaemon, alive, foreground, program, run
 from tests.support.user_accounts import real_user, user_account
 from tests.support.waiting import until
@@ -82,6 +89,27 @@ def test_a_killed_daemon_finds_its_commands_again(tmp_path: Path) -> None:
             assert all(row["attempts"] == 1 for row in rows)
         finally:
             again.stop()
+
+
+def test_a_run_that_ended_before_its_fire_time_is_not_caught_up(tmp_path: Path) -> None:
+    """The last daemon was killed a moment before that time; then there was none for ten minutes."""
+    text = "CRON_NAME=ahead CRON_CATCHUP=all * * * * * true\n"
+    source = Source(str(tmp_path / "table"), getpass.getuser())
+    (job,) = parse(text, source, ReaderContext()).jobs
+    fire = int(time.time()) // 60 * 60 - 600
+    run = RunKey(job.id, fire)
+    (tmp_path / "state").mkdir(mode=0o700)
+    store = Store(tmp_path / "state/pycron.db")
+    store.write([RecordRun(run, job), RecordNotStarted(run, Outcome.SKIPPED, "paused")])
+    store.write([RecordCursor(Cursor(fire - 1, fire - 1))])
+    store.close()
+    with foreground(text, tmp_path) as daemon:
+        daemon.wait_for("attempt_ended", count=10)
+        assert not daemon.log("attempt_started", run_id=str(run))
+        assert not daemon.log("store_failed")
+        outcomes = [row["outcome"] for row in _runs(tmp_path / "state")]
+    assert outcomes.count("skipped") == 1
+    assert outcomes.count("succeeded") >= 10
 
 
 def test_a_runner_that_dies_loses_its_attempts_and_is_replaced(tmp_path: Path) -> None:

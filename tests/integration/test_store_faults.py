@@ -636,7 +636,7 @@ class Disk:
         self.state.mkdir()
         script = f"{self.mount} {self.state}"
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", f"{script} && echo ready; exec sleep infinity"],
+            ["unshare", "--mount", "sh", "-c", f"{script} && echo ready && exec sleep infinity"],
             stdout=subprocess.PIPE,
         )
         assert self._holder.stdout

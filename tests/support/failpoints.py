@@ -9,6 +9,7 @@ import random
 import re
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,25 +68,16 @@ class KilledProgram:
     @property
     def alive(self) -> bool:
         """Whether the process that was started last is running."""
-        process = Path(f"/proc/{self.pid}")
-        try:
-            ours = b"pycron" in self._command_line()  # the pid is not reused
-            return ours and b") Z " not in (process / "stat").read_bytes()
-        except OSError:
-            return False
-
-    def _command_line(self) -> bytes:
-        try:
-            return Path(f"/proc/{self.pid}/cmdline").read_bytes()
-        except OSError:
-            return b""
+        return _runs(self.pid)
 
     def kill(self) -> None:
         """Kill the process now, but not while strace starts: a part of strace would stay."""
-        until(lambda: not self._command_line().startswith(b"strace\0"))
-        if self.alive:
-            self._by_hand.add(max(self._traces(), default=""))
-            os.kill(self.pid, signal.SIGKILL)
+        until(lambda: not _command_line(self.pid).startswith(b"strace\0"))
+        pid, trace = self.pid, max(self._traces(), default="")
+        if _runs(pid):
+            with suppress(ProcessLookupError):  # the process has just died at its failpoint
+                os.kill(pid, signal.SIGKILL)
+                self._by_hand.add(trace)
 
     def stop_killing(self) -> None:
         """Kill no process that is started from now on."""
@@ -105,6 +97,21 @@ class KilledProgram:
 
     def _traces(self) -> list[str]:
         return sorted(path.name for path in self._here.glob("*.trace"))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        ours = b"pycron" in _command_line(pid)  # not another one of its pid
+        return ours and b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def failpoints(chance: random.Random, most: Mapping[str, int], number: int) -> list[Failpoint]:

@@ -1,6 +1,7 @@
 """Modules that are imported on first use."""
 
 import importlib
+import logging
 import sys
 from pathlib import Path
 
@@ -46,3 +47,11 @@ def test_a_module_that_is_imported_already_is_left_alone() -> None:
     with deferred_import(NAME):
         assert importlib.import_module(NAME) is imported
     assert sys.modules[NAME] is imported
+
+
+def test_a_log_record_does_not_import_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.12 and later look in sys.modules for the name of the asyncio task."""
+    monkeypatch.delitem(sys.modules, "asyncio", raising=False)
+    with deferred_import("asyncio"):
+        logging.LogRecord("name", logging.INFO, "path", 1, "message", None, None)
+        assert not sys.modules["asyncio"]
