@@ -172,7 +172,7 @@ def main() -> None:
         full_size = path.stat().st_size
         opening = median_us(3, lambda _: Store(path).close())
         with closing(Store(path)) as store:
-            checking = median_us(1, lambda _: store._check())
+            checking = median_us(1, lambda _: store._database._check_pages())
             full = writing(store, all_jobs, end)
             pages = {
                 name: median_us(5, lambda _, wanted=wanted: store.runs(wanted))

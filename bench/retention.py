@@ -77,7 +77,7 @@ class Life:
         self.store.close()
 
     def _wait_for_disk(self, how: str) -> None:
-        self.store._db.execute(f"PRAGMA synchronous = {how}")
+        self.store._database.connection.execute(f"PRAGMA synchronous = {how}")
 
     def _measure(self) -> None:
         file, journal = (path.stat().st_size for path in self._files)

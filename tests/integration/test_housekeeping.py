@@ -57,7 +57,7 @@ def test_strays_go_when_they_are_old(tmp_path: Path) -> None:
 def test_strays_are_looked_for_a_few_at_a_time_and_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pycron.storage.housekeeping._FILES_A_LOOK", 2)
+    monkeypatch.setattr("pycron.storage.housekeeping._FILES_PER_STEP", 2)
     strays = Strays(tmp_path / "output")
     strays.remove(NOON + 50, lambda _: False)  # there is no directory yet
     (tmp_path / "output").mkdir()

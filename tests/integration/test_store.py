@@ -175,16 +175,16 @@ def test_a_dead_letter_that_an_older_daemon_put_back_has_all_its_retries(
 
 
 def tables(path: Path) -> list[tuple[Any, ...]]:
-    """Of all tables, indexes and triggers: their names, where they begin, and their text."""
+    """All tables, indexes and triggers: their names, where they begin, and their text."""
     with closing(sqlite3.connect(path)) as database:
         return database.execute("SELECT name, rootpage, sql FROM sqlite_schema").fetchall()
 
 
-def test_the_first_page_says_where_all_tables_are(tmp_path: Path) -> None:
-    """A damaged one is repaired with that of a new database; see repair.py."""
+def test_the_schema_fits_on_the_first_page(tmp_path: Path) -> None:
+    """So damage of any other page never makes a whole table unreadable."""
     Store(tmp_path / "db").close()
     kind = (tmp_path / "db").read_bytes()[100]
-    assert kind == 0x0D  # it leads to no other page (sqlite.org/fileformat2.html)
+    assert kind == 0x0D  # a leaf: it leads to no other page (sqlite.org/fileformat2.html)
 
 
 def test_a_step_that_fails_leaves_the_version_before_it(
@@ -218,7 +218,7 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
 
 def test_a_locked_database_is_an_error_not_the_end(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "db")) as store:
-        store._db.execute("PRAGMA busy_timeout = 50")
+        store._database.connection.execute("PRAGMA busy_timeout = 50")
         with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked"):
@@ -659,7 +659,7 @@ def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: RunFilte
             store.write([RecordRun(attempt.run, job), RecordAttempt(attempt), end])
     write_many(store, often, 20_000)
     steps = count(1)
-    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
     found = store.runs(wanted)
     assert found
     assert next(steps) * 100 < 20_000, "it looks at every Run"
@@ -697,7 +697,7 @@ def left(store: Store) -> list[int]:
 
 
 def rows(store: Store, table: str) -> int:
-    return int(store._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    return int(store._database.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def test_old_runs_are_forgotten(store: Store) -> None:
@@ -719,7 +719,7 @@ def test_nothing_is_looked_for_where_nothing_can_be(store: Store) -> None:
         prune(store, **limits)
         return any("FROM runs" in statement for statement in statements)
 
-    store._db.set_trace_callback(statements.append)
+    store._database.connection.set_trace_callback(statements.append)
     noon = {"before": NOON}
     assert looks(**noon)
     assert not looks(**noon)
@@ -769,7 +769,7 @@ def test_what_the_last_look_left_is_looked_for(store: Store) -> None:
 def test_a_store_that_breaks_at_rest_is_an_error_of_the_store(store: Store) -> None:
     for _ in range(2):
         prune(store)
-    store._db.close()
+    store._database.connection.close()
     with pytest.raises(StoreError):
         prune(store, before=3600)
 
@@ -831,7 +831,7 @@ def test_of_dead_letters_the_newest_are_kept(store: Store) -> None:
 
 def test_each_look_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It forgets as much as that, or twice what came since the last one."""
-    monkeypatch.setattr("pycron.storage.store._FORGOTTEN_A_LOOK", 3)
+    monkeypatch.setattr("pycron.storage.store._RUNS_PER_STEP", 3)
     many(store, 10)
     store.prune(EVERYTHING, 0, lambda _: None)
     counts = []
@@ -848,7 +848,7 @@ def test_a_look_costs_what_is_to_go_however_long_history_is(store: Store) -> Non
     """SQLite's steps, counted: nothing of 20,000 Runs, and then ten of them."""
     write_many(store, a_job(), 20_000)
     steps = count(1)
-    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
     limits = {"job_runs": 20_000, "runs": 20_000, "output_bytes": 10**6}
     assert prune(store, before=NOON + 3600, **limits) == []
     assert next(steps) * 100 < 1000
@@ -858,7 +858,7 @@ def test_a_look_costs_what_is_to_go_however_long_history_is(store: Store) -> Non
 
 
 def test_many_jobs_are_looked_at_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycron.storage.retention._JOBS_A_LOOK", 2)
+    monkeypatch.setattr("pycron.storage.retention._JOBS_PER_STEP", 2)
     for number in range(5):
         many(store, 3, a_job(f"* * * * * {number}"))
     counts = []
@@ -898,7 +898,7 @@ def test_of_each_job_only_so_many_bytes_of_output_are_kept(store: Store) -> None
 
 
 def test_the_loudest_jobs_come_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycron.storage.retention._LOUD_JOBS_A_LOOK", 1)
+    monkeypatch.setattr("pycron.storage.retention._OUTPUT_JOBS_PER_STEP", 1)
     jobs = [a_job(f"* * * * * {number}") for number in range(3)]
     for job, kept in zip(jobs, (20, 30, 10), strict=True):
         many(store, 2, job, kept=kept)
@@ -917,7 +917,7 @@ def test_the_outputs_of_a_loud_job_are_found_without_looking_at_all_of_its_runs(
     end = RecordEnded(newest, Outcome.FAILED, ending, None, Outcome.FAILED)
     store.write([RecordRun(newest.run, loud), RecordAttempt(newest), end])
     steps = count(1)
-    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
     limits = {"runs": 10**6, "job_runs": 10**6}
     assert prune(store, job_output_bytes=60, **limits) == [newest]
     assert next(steps) * 100 < 10_000
@@ -933,7 +933,9 @@ def test_a_database_that_counted_outputs_in_all_counts_those_of_each_job(
             for job, kept in zip(jobs, (20, 30, 0), strict=True):
                 many(store, 3, job, kept=kept)
     with closing(Store(tmp_path / "db")) as store:
-        counted = dict(store._db.execute("SELECT id, output_kept FROM jobs").fetchall())
+        counted = dict(
+            store._database.connection.execute("SELECT id, output_kept FROM jobs").fetchall()
+        )
         assert counted == {jobs[0].id: 60, jobs[1].id: 90, jobs[2].id: 0}
 
 
@@ -1008,7 +1010,7 @@ def test_jobs_and_gaps_that_nothing_refers_to_go_too(store: Store) -> None:
 def file_bytes(store: Store) -> int:
     """As large as the file is once what is in the journal is part of it."""
     query = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-    return int(store._db.execute(query).fetchone()[0])
+    return int(store._database.connection.execute(query).fetchone()[0])
 
 
 def bulk(store: Store, count: int, first: int = NOON) -> None:
@@ -1037,7 +1039,7 @@ def test_the_file_shrinks_again(tmp_path: Path) -> None:
 def test_a_database_that_is_too_large_forgets_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pycron.storage.store._FORGOTTEN_A_LOOK", 50)
+    monkeypatch.setattr("pycron.storage.store._RUNS_PER_STEP", 50)
     most = 2**20
     with closing(Store(tmp_path / "db")) as store:
         bulk(store, 500)
@@ -1053,7 +1055,7 @@ def test_a_database_that_is_too_large_forgets_the_oldest(
 def test_the_file_stays_within_its_limit_between_two_looks(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pycron.storage.store._FORGOTTEN_A_LOOK", 10)
+    monkeypatch.setattr("pycron.storage.store._RUNS_PER_STEP", 10)
     most = 2**20
     sizes = []
     for number in range(100):
