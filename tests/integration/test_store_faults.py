@@ -1,4 +1,4 @@
-"""What goes wrong below the store, for real: a full disk, one that can't be written, damage."""
+"""Real faults below the store: a full disk, a read-only disk, a damaged or missing file."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def a_job(command: str = "true") -> Job:
 
 
 def fill(store: Store) -> None:
-    """Many Runs of one Job that have ended, one that goes on, and where the daemon is."""
+    """Many Runs of one Job that have ended, one that runs, the cursor, the boot and the runner."""
     job = a_job()
     ending = Ending(1.0, 1, None, 0.1, 9, 10, 10, output=b"ten bytes\n")
     records: list[Record] = []
@@ -79,7 +79,7 @@ def fill(store: Store) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that was closed well."""
+    """A database that was closed properly."""
     with closing(Store(tmp_path / "db")) as store:
         fill(store)
     return tmp_path / "db"
@@ -121,12 +121,12 @@ def everything_gone(path: Path) -> None:
 
 
 def unclean(path: Path) -> None:
-    """As a daemon leaves it that did not close it: with a log beside it."""
+    """With a log beside it, as a killed daemon leaves it."""
     Path(f"{path}-wal").write_bytes(b"")
 
 
 def in_use(store: Store) -> None:
-    """It works as a new one would."""
+    """The store can be written to and read."""
     job = a_job("later")
     attempt = AttemptKey(RunKey(job.id, NOON), 1)
     store.write([RecordRun(attempt.run, job), RecordAttempt(attempt)])
@@ -152,10 +152,10 @@ RUN = RunKey(a_job().id, NOON)
         lambda store: store.prune(RetentionLimits(0, 0, 0, 0, 0, 0), 0, lambda _: None),
     ],
 )
-def test_damage_met_in_reading_is_an_error_of_ours(
+def test_damage_met_in_reading_is_an_error_of_the_store(
     path: Path, read: Callable[[Store], object]
 ) -> None:
-    """Whatever is read; and it is kept in mind, so that the next write has it repaired."""
+    """The store remembers the damage, so that the next write leads to a repair."""
     with closing(Store(path)) as store:
         overwrite(path, 0, path.stat().st_size)
         with pytest.raises(StoreCorrupt):
@@ -206,7 +206,7 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
         )
 
 
-def test_a_damaged_database_of_an_older_version_is_saved_as_well(
+def test_a_damaged_database_of_an_older_version_is_repaired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "db"
@@ -325,7 +325,7 @@ def test_a_damaged_cursor_is_none(path: Path, text: str) -> None:
 
 
 def test_reboot_jobs_of_this_boot_are_not_run_again(path: Path) -> None:
-    """Where nothing can be read, the file's own time says whether a daemon ran since the boot."""
+    """If nothing can be read, the time of the file says whether a daemon ran since the boot."""
     everything_gone(path)
     with closing(Store(path)) as store:
         assert store.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -336,7 +336,7 @@ def test_reboot_jobs_of_this_boot_are_not_run_again(path: Path) -> None:
 
 
 def test_a_log_that_is_garbage(path: Path) -> None:
-    """It is passed over, with what it held."""
+    """SQLite ignores it, and what was in it is lost."""
     Path(f"{path}-wal").write_bytes(os.urandom(100_000))
     with closing(Store(path)) as store:
         assert store.repaired is None
@@ -344,7 +344,7 @@ def test_a_log_that_is_garbage(path: Path) -> None:
         in_use(store)
 
 
-def test_what_was_only_in_the_log_is_saved_too(path: Path) -> None:
+def test_rows_that_were_only_in_the_log_are_saved(path: Path) -> None:
     copy = path.with_name("copy")
     with closing(Store(path)) as store:
         in_use(store)
@@ -357,7 +357,9 @@ def test_what_was_only_in_the_log_is_saved_too(path: Path) -> None:
         assert Path(f"{store.repaired.aside}-wal").exists()
 
 
-def test_only_the_last_three_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_three_damaged_files_are_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(5):
         stamp = f"2026010{number}T000000Z"
         monkeypatch.setattr("pycron.storage.repair.time.strftime", lambda *_, stamp=stamp: stamp)
@@ -367,7 +369,7 @@ def test_only_the_last_three_are_kept(path: Path, monkeypatch: pytest.MonkeyPatc
     assert names == ["db", *(f"db.corrupt-2026010{number}T000000Z" for number in (2, 3, 4))]
 
 
-def test_nobody_else_can_read_what_is_set_aside(path: Path) -> None:
+def test_only_the_owner_can_read_what_is_set_aside(path: Path) -> None:
     everything_gone(path)
     with closing(Store(path)):
         modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
@@ -378,7 +380,7 @@ def test_nobody_else_can_read_what_is_set_aside(path: Path) -> None:
 
 
 def cold(store: Store) -> None:
-    """SQLite has to read its pages anew."""
+    """SQLite has to read its pages again."""
     store._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store._database.connection.execute("PRAGMA shrink_memory")
 
@@ -451,7 +453,7 @@ def test_a_file_that_is_gone_is_put_back(path: Path, fault: Callable[[Path], Non
         assert store.count_runs() == RUNS + 3
         assert store.cursor() == Cursor(NOON, NOON + 60)
         assert store._database.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    index_gone(path)  # and what is put back can be repaired like any other
+    index_gone(path)  # it can be repaired like any other
     unclean(path)
     with closing(Store(path)) as store:
         assert store.repaired
@@ -528,7 +530,7 @@ _CALLS = "link,linkat,rename,renameat,renameat2,unlink,unlinkat"
 
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
 def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fault: str) -> None:
-    """Before, or in, each call that changes a directory: what only the log had is there still."""
+    """At each call that changes a directory; rows that only the log had are kept."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     damaged = tmp_path / "damaged"
@@ -560,7 +562,7 @@ def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fa
     assert 5 < count < 99
 
 
-# ---- what waits to be written
+# ---- the write queue
 
 
 def story(number: int, *, dead: bool = False, over: bool = True) -> list[Record]:
@@ -594,7 +596,7 @@ def test_a_write_queue_keeps_order_and_batches() -> None:
     assert all_of(queue) == [record for turn in turns for record in turn][150:]
 
 
-def test_a_write_queue_drops_the_oldest_that_is_over() -> None:
+def test_a_write_queue_drops_the_oldest_run_that_has_ended() -> None:
     queue = WriteQueue(most=40)
     cursors: list[Record] = [RecordCursor(Cursor(number, number)) for number in range(9)]
     turns = [
@@ -619,7 +621,7 @@ def test_a_write_queue_drops_the_oldest_that_is_over() -> None:
     assert cursors[-1] in kept
 
 
-def test_a_write_queue_never_drops_what_goes_on() -> None:
+def test_a_write_queue_never_drops_an_unfinished_run() -> None:
     queue = WriteQueue(most=10)
     for number in range(10):
         assert queue.add(story(number, over=False)) == set()
@@ -637,12 +639,12 @@ def table_of(marks: Path, jobs: int = 3) -> str:
 
 
 def started(marks: Path) -> Counter[str]:
-    """How often each Attempt was started, by its own word."""
+    """How often each Attempt was started, as its command noted it."""
     return Counter(line for path in marks.iterdir() for line in path.read_text().splitlines())
 
 
 def recorded(database: Path) -> dict[str, Outcome | None]:
-    """The outcome of each Attempt; of a copy, as SQLite does not find its way into a namespace."""
+    """The outcome of each Attempt, from a copy: SQLite cannot open the path into a namespace."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(shutil.copy(database, directory))
         with closing(Store(copy)) as store:
@@ -652,7 +654,7 @@ def recorded(database: Path) -> dict[str, Outcome | None]:
 
 
 def assert_complete(marks: Path, database: Path) -> None:
-    """Every fire time once, and all of it on record."""
+    """Every fire time ran once, and all Attempts are recorded."""
     ran, known = started(marks), recorded(database)
     assert [attempt for attempt, times in ran.items() if times > 1] == []
     assert set(ran) == set(known)
@@ -697,7 +699,7 @@ def test_a_daemon_starts_on_a_damaged_database(
 
 
 @pytest.mark.parametrize("fault", [emptied, deleted, replaced])
-def test_a_daemon_misses_its_database(
+def test_a_daemon_whose_database_file_vanishes(
     tmp_path: Path, marks: Path, fault: Callable[[Path], None]
 ) -> None:
     database = tmp_path / "state" / "pycron.db"
@@ -715,10 +717,8 @@ def test_a_daemon_misses_its_database(
         assert_complete(marks, database)
 
 
-def test_a_record_that_is_refused_is_said_once_and_keeps_nothing_out(
-    tmp_path: Path, marks: Path
-) -> None:
-    """Somebody else has written Runs that are still to come."""
+def test_a_refused_record_is_logged_once_and_blocks_no_other(tmp_path: Path, marks: Path) -> None:
+    """Another program has written Runs of fire times to come."""
     database = tmp_path / "state" / "pycron.db"
     with foreground(table_of(marks), tmp_path) as daemon:
         daemon.wait_for("attempt_ended", count=9)
@@ -737,7 +737,7 @@ def test_a_record_that_is_refused_is_said_once_and_keeps_nothing_out(
 
 
 class Disk:
-    """A small file system of its own, in a mount namespace that only this test has."""
+    """A small file system in a mount namespace of this test."""
 
     mount = "mount -t tmpfs -o size=2m,mode=700 tmpfs"
 
@@ -765,7 +765,7 @@ class Disk:
         return Path(f"/proc/{self._holder.pid}/root{self.state}")
 
     def fill(self, leave: int = 0) -> None:
-        """But for so many bytes."""
+        """Leave so many bytes free."""
         with self._ballast.open("ab", buffering=0) as file:
             try:
                 while True:
@@ -787,7 +787,7 @@ class Disk:
 
 
 class BrokenDisk(Disk):
-    """One that ext4 can be told to have found damaged: then nothing can be written any more."""
+    """An ext4 file system that a test can make read-only, as ext4 does when it finds damage."""
 
     def __init__(self, directory: Path) -> None:
         image = directory / "image"
@@ -830,7 +830,7 @@ def daemon_on(disk: Disk, table: str, directory: Path) -> Iterator[RunningDaemon
 
 @pytest.mark.root
 def test_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
-    """Jobs go on being started; when there is room again nothing is missing."""
+    """Jobs are still started; when there is room again, every record is written."""
     with daemon_on(disk, table_of(marks), tmp_path) as daemon:
         daemon.wait_for("attempt_ended", count=3)
         disk.fill()
@@ -847,7 +847,7 @@ def test_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
 
 @pytest.mark.root
 def test_operators_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
-    """Each start is a Run of its own; what becomes of a dead letter has to wait."""
+    """Each start by hand is a Run of its own; redrive and drop are refused."""
     table = (
         "CRON_NAME=hand CRON_CONCURRENCY=forbid @yearly true\n"
         "CRON_NAME=bad CRON_RETRIES=1 CRON_NO_RETRY_ON=any @yearly exit 3\n"
@@ -874,7 +874,7 @@ def test_operators_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
             assert client.ask("redrive", run_id=dead)["attempt"] == 2
             daemon.wait_for("attempt_ended", run_id=dead, attempt=2)
             runs = client.ask("runs", job="hand")["rows"]
-    assert {row["run_id"]: row.outcome for row in runs} == dict.fromkeys(started, "succeeded")
+    assert {row["run_id"]: row["outcome"] for row in runs} == dict.fromkeys(started, "succeeded")
 
 
 def wait_for_the_next_second() -> None:
@@ -886,7 +886,7 @@ def wait_for_the_next_second() -> None:
 def test_a_full_disk_and_a_daemon_that_is_killed(
     tmp_path: Path, marks: Path, disk: Disk, room: str
 ) -> None:
-    """The runner knows what it started: nothing runs twice, and in the end it is on record.
+    """The runner knows what it started: nothing runs twice, and all of it is recorded.
 
     There is room again before the next daemon starts, or only after.
     """
@@ -910,8 +910,8 @@ def test_a_full_disk_and_a_daemon_that_is_killed(
 
 
 @pytest.mark.root
-def test_a_disk_that_outputs_have_filled(tmp_path: Path, disk: Disk) -> None:
-    """What retention wants to go is deleted also while nothing can be written."""
+def test_a_disk_that_is_full_of_outputs(tmp_path: Path, disk: Disk) -> None:
+    """Surplus outputs are deleted also while nothing can be written."""
     config = tmp_path / "pycron.toml"
     config.write_text("[retention]\noutput_bytes = 100000\n")
     table = "".join(f"CRON_NAME=j{n} @every 1s head -c 50000 /dev/zero\n" for n in range(3))
@@ -930,7 +930,7 @@ def test_a_disk_that_outputs_have_filled(tmp_path: Path, disk: Disk) -> None:
 
 @pytest.mark.root
 def test_no_room_for_a_repair(tmp_path: Path, disk: Disk) -> None:
-    """However little there is: what can't be saved now stays where it is."""
+    """With any amount of free space, a failed repair loses nothing."""
     good = tmp_path / "good"
     with closing(Store(good)) as store:
         for number in range(5):
@@ -962,7 +962,7 @@ def test_no_room_for_a_repair(tmp_path: Path, disk: Disk) -> None:
 def test_a_disk_that_becomes_read_only(
     tmp_path: Path, marks: Path, broken_disk: BrokenDisk
 ) -> None:
-    """Jobs go on being started, once each."""
+    """Jobs are still started, once each."""
     with daemon_on(broken_disk, table_of(marks), tmp_path) as daemon:
         daemon.wait_for("attempt_ended", count=3)
         broken_disk.break_down()
@@ -995,7 +995,7 @@ def write_table(system: System, marks: Path, more: str = "") -> None:
 
 
 def ran_once(marks: Path) -> set[str]:
-    """The Attempts that were started, none of them twice."""
+    """The Attempts that were started; asserts that none was started twice."""
     ran = started(marks)
     assert [attempt for attempt, times in ran.items() if times > 1] == []
     return set(ran)
@@ -1017,7 +1017,7 @@ def stop(system: System, how: str) -> None:
 def test_a_daemon_starts_on_a_read_only_disk(
     tmp_path: Path, marks: Path, system: System, how: str
 ) -> None:
-    """It reads there what has run, so that nothing runs twice; what runs now is written later."""
+    """It reads what has run, so nothing runs twice; new records are written later."""
     write_table(system, marks)
     goes_on(system.daemon)
     stop(system, how)
@@ -1047,9 +1047,7 @@ def test_a_daemon_starts_on_a_read_only_disk(
 
 
 @pytest.mark.root
-def test_at_boot_is_once_a_boot_also_where_nothing_can_be_written(
-    marks: Path, system: System
-) -> None:
+def test_reboot_jobs_run_once_a_boot_also_without_a_database(marks: Path, system: System) -> None:
     reboot = f"CRON_NAME=boot @reboot root echo $CRON_RUN_ID >> {marks}/boot\n"
     assert system.daemon.stop() == 0
     system.shell(f"cd {STATE}; rm pycron.db; mkdir pycron.db; touch -d 1980-01-01 pycron.db")
@@ -1064,10 +1062,10 @@ def test_at_boot_is_once_a_boot_also_where_nothing_can_be_written(
 
 
 @pytest.mark.root
-def test_what_could_not_be_read_is_taken_up_when_it_can_be(
+def test_a_database_that_can_be_read_later_is_taken_up(
     tmp_path: Path, marks: Path, system: System
 ) -> None:
-    """Commands that went on and have ended meanwhile, one that runs still, a retry and a pause."""
+    """With commands that have ended meanwhile, one that still runs, a retry and a pause."""
     gate = tmp_path / "gate"
     waits = f"until [ -e {gate} ]; do sleep 0.1; done"
     fails = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1 CRON_RETRY_JITTER=0 {NEVER} root {waits}; exit 1"
@@ -1119,7 +1117,7 @@ def test_a_damaged_database_on_a_full_disk(tmp_path: Path, marks: Path, disk: Di
         daemon.wait_for("store_failed")
         goes_on(daemon)
         disk.free()
-        until(lambda: bool(daemon.log("store_repaired")), patience=90)  # it may have tried just now
+        until(lambda: bool(daemon.log("store_repaired")), patience=90)  # it tries once a minute
         daemon.wait_for("store_recovered")
         goes_on(daemon)
     assert ran_once(marks) - before <= set(recorded(disk.seen / "pycron.db"))
@@ -1152,7 +1150,7 @@ def test_status_is_answered_when_the_database_cannot_be_read(tmp_path: Path) -> 
         assert status_of(tmp_path)["runs"] == 0
         with closing(sqlite3.connect(tmp_path / "state" / "pycron.db")) as other:
             other.execute("DROP TABLE jobs")
-        # unless the minute has just begun, and what it wrote had it repaired
+        # A write at the start of a minute may have led to a repair already.
         assert status_of(tmp_path)["runs"] is None or daemon.log("store_repaired")
 
 
@@ -1176,10 +1174,10 @@ def test_a_daemon_starts_without_its_database(tmp_path: Path, marks: Path) -> No
     assert_complete(marks, database)
 
 
-def test_what_can_be_read_only_in_part_is_not_known(
+def test_a_database_that_can_be_read_only_in_part_is_not_used(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cursor without the Runs that came ahead of it would let those begin once more."""
+    """With a cursor, but without the Runs ahead of it, these would run again."""
     with closing(sqlite3.connect(path)) as database:
         query = "SELECT rootpage FROM sqlite_schema WHERE name = 'meta'"
         (page,) = database.execute(query).fetchone()
@@ -1202,8 +1200,8 @@ def test_what_can_be_read_only_in_part_is_not_known(
         assert store.cursor() == Cursor(NOON, NOON + 60)
 
 
-def test_what_cannot_be_written_can_be_read(path: Path) -> None:
-    """Whether the last daemon has closed it or not; and nothing of it changes."""
+def test_opening_read_only_changes_nothing(path: Path) -> None:
+    """Whether or not the last daemon has closed the database."""
     for log in (None, "left"):
         if log:
             killed = Store(path)
