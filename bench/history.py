@@ -1,7 +1,7 @@
 """What a long history costs: `python bench/history.py [RUNS] [DIRECTORY]`.
 
-Fills a store with so many Runs (ten million, if nothing is said) of 1000 Jobs of 20 users, one in
-fifty of them failed, and measures the daemon's own steps beside those on an empty store.
+Fills a store with RUNS Runs (default: ten million) of 1000 Jobs of 20 users. One in fifty of them
+has failed. Measures the daemon's own steps, beside those on an empty store.
 """
 
 import json
@@ -49,7 +49,7 @@ def jobs() -> list[Job]:
 
 
 def minute(jobs: list[Job], fire_time: int) -> tuple[list[Record], list[list[Record]]]:
-    """What is recorded of a minute in which all Jobs are due: as they begin, as they end."""
+    """The records of a minute in which all Jobs are due: of the starts, and of the ends."""
     begun: list[Record] = []
     ended: list[Record] = []
     for number, job in enumerate(jobs):
@@ -65,7 +65,7 @@ def minute(jobs: list[Job], fire_time: int) -> tuple[list[Record], list[list[Rec
 
 
 def burst(store: Store, jobs: list[Job], fire_time: int) -> float:
-    """CPU microseconds a Run, through its four records."""
+    """CPU microseconds for the four records of a Run."""
     begun, ended = minute(jobs, fire_time)
     began = time.process_time()
     store.write(begun)
@@ -75,9 +75,9 @@ def burst(store: Store, jobs: list[Job], fire_time: int) -> float:
 
 
 def fill(path: Path, runs: int) -> int:
-    """So many Runs, past the store but by its own schema; the fire time of the last ones.
+    """Write Runs with SQL, which is faster than the store; the last fire time.
 
-    A Job's Runs stand a minute apart, and what is written last has the newest fire times.
+    The Runs of a Job are a minute apart, and later rows have later fire times.
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = OFF")
@@ -110,7 +110,7 @@ def fill(path: Path, runs: int) -> int:
             )  # fmt: skip
             database.execute("COMMIT")
         end = BEGIN + 60 * (runs // JOBS + 1)
-        reached = json.dumps(astuple(Cursor(end, end)))  # a daemon asks for what comes after it
+        reached = json.dumps(astuple(Cursor(end, end)))  # a daemon reads the Runs that are after it
         database.execute("INSERT OR REPLACE INTO meta VALUES ('cursor', ?)", (reached,))
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return end
@@ -133,10 +133,10 @@ def tick(store: Store, job: Job, fire_time: int) -> None:
 
 
 def writing(store: Store, all_jobs: list[Job], after: int) -> tuple[float, float, float]:
-    """A tick of one Run, a burst of 1000, and a look of the retention that finds nothing."""
+    """Microseconds of a tick of one Run, of 1000 Runs, and of a retention step without finds."""
     cpu = min(burst(store, all_jobs, after + 60 * number) for number in range(1, 11))
     one = median_us(200, lambda number: tick(store, all_jobs[0], after + 3600 + number))
-    an_hour = 3600  # later each time: else there is no look
+    an_hour = 3600  # later each time: otherwise the step does nothing
     nothing = median_us(20, lambda number: store.prune(LIMITS, number * an_hour, lambda _: None))
     return one, cpu, nothing
 
@@ -172,33 +172,33 @@ def main() -> None:
         full_size = path.stat().st_size
         opening = median_us(3, lambda _: Store(path).close())
         with closing(Store(path)) as store:
-            checking = median_us(1, lambda _: store._check())
+            checking = median_us(1, lambda _: store._database._check_pages())
             full = writing(store, all_jobs, end)
             pages = {
                 name: median_us(5, lambda _, wanted=wanted: store.runs(wanted))
                 for name, wanted in queries(end).items()
             }
-            forgetting = replace(LIMITS, runs=store.count_runs() * 9 // 10)
-            some = median_us(10, lambda _: store.prune(forgetting, 0, lambda _: None))
+            fewer = replace(LIMITS, runs=store.count_runs() * 9 // 10)
+            some = median_us(10, lambda _: store.prune(fewer, 0, lambda _: None))
             minutes = 10
             left = 0
             while left != (left := store.count_runs()):
-                store.prune(forgetting, 0, lambda _: None)
+                store.prune(fewer, 0, lambda _: None)
                 minutes += 1
         pruned_size = path.stat().st_size
 
     print(f"\n{'microseconds':44}{'empty':>12}{runs:>14,}")
     print(f"{'a tick that begins one Run (median)':44}{empty[0]:12.0f}{full[0]:14.0f}")
     print(f"{'1000 Runs from begin to end, CPU of each':44}{empty[1]:12.1f}{full[1]:14.1f}")
-    print(f"{'a look of the retention, nothing to go':44}{empty[2]:12.0f}{full[2]:14.0f}")
-    print(f"{'a look of the retention, 2000 Runs to go':44}{'':12}{some:14.0f}")
+    print(f"{'a retention step, nothing to delete':44}{empty[2]:12.0f}{full[2]:14.0f}")
+    print(f"{'a retention step, 2000 Runs to delete':44}{'':12}{some:14.0f}")
     print(f"{'opening the store':44}{'':12}{opening:14.0f}")
     print(f"{'checking it, after a crash':44}{'':12}{checking:14.0f}")
     print("first page of 20")
     for name, taken in pages.items():
         print(f"  {name:42}{'':12}{taken:14.0f}")
     print(f"\nthe file: {full_size / 2**20:,.0f} MiB, {full_size / runs:.0f} bytes a Run; ", end="")
-    print(f"a tenth forgotten in {minutes} looks: {pruned_size / 2**20:,.0f} MiB")
+    print(f"a tenth deleted in {minutes} steps: {pruned_size / 2**20:,.0f} MiB")
 
 
 if __name__ == "__main__":

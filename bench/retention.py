@@ -1,8 +1,8 @@
 """Whether retention keeps up: `python bench/retention.py [RUNS] [MEBIBYTES] [DIRECTORY]`.
 
-Writes so many Runs (ten million, if nothing is said) through the store, 1000 a minute, and has it
-forget once a minute, as the daemon does, what is beyond the default limits, or so many MiB of
-database. Only the looks and the ticks that are measured wait for the disk.
+Writes RUNS Runs (default: ten million) through the store, 1000 a minute, and deletes once a minute,
+as the daemon does, what is beyond the default limits, or beyond MEBIBYTES of database. Only the
+measured steps and ticks wait for the disk.
 """
 
 import sys
@@ -26,16 +26,16 @@ from pycron.storage.store import Store
 
 STEPS = 10
 TICKS = 200
-LOOKS = 100
+STEPS_MEASURED = 100
 MIB = 2**20
 
 
 class Life:
-    """A store that is written to and looked after, and the most that its files have taken."""
+    """A store that is written to and pruned, and the largest sizes of its files."""
 
     def __init__(self, path: Path, config: Config) -> None:
         self.store = Store(path)
-        self.looks: deque[float] = deque(maxlen=LOOKS)  # milliseconds
+        self.steps: deque[float] = deque(maxlen=STEPS_MEASURED)  # milliseconds
         self.file = self.journal = self.both = 0
         self._ticked = 0
         self._config = config
@@ -44,7 +44,7 @@ class Life:
         self._ticking = parse("@every 1s tick\n", Source("tick", "user0"), ReaderContext()).jobs[0]
 
     def minute(self, fire_time: int) -> None:
-        """All Jobs are due, and end; then comes a look."""
+        """All Jobs are due, and end; then comes a retention step."""
         begun, ended = minute(self._jobs, fire_time)
         self._wait_for_disk("OFF")
         self.store.write(begun)
@@ -52,7 +52,7 @@ class Life:
         self._wait_for_disk("FULL")
         self._measure()
         before = fire_time - self._config.retention_days * 86_400
-        self.looks.append(
+        self.steps.append(
             median_us(1, lambda _: self.store.prune(self._config.keep, before, lambda _: None))
             / 1e3
         )
@@ -77,7 +77,7 @@ class Life:
         self.store.close()
 
     def _wait_for_disk(self, how: str) -> None:
-        self.store._db.execute(f"PRAGMA synchronous = {how}")
+        self.store._database.connection.execute(f"PRAGMA synchronous = {how}")
 
     def _measure(self) -> None:
         file, journal = (path.stat().st_size for path in self._files)
@@ -95,7 +95,7 @@ def configured() -> Config:
 def live(life: Life, runs: int) -> None:
     """A row of the table after each tenth of it."""
     print(f"{'Runs written':>12} {'kept':>9}{'largest file, journal, both (MiB)':>35}"
-          f"{'tick (us)':>11}{'look (ms)':>11}{'longest':>9}")  # fmt: skip
+          f"{'tick (us)':>11}{'step (ms)':>11}{'longest':>9}")  # fmt: skip
     life.tick(BEGIN - TICKS)  # the journal comes to its size
     print(f"{0:12,} {0:9,}{'':35}{life.tick(BEGIN):11.0f}", flush=True)
     minutes = runs // JOBS
@@ -105,7 +105,7 @@ def live(life: Life, runs: int) -> None:
         if number % (minutes // STEPS) == 0:
             sizes = "".join(f"{size / MIB:9.1f}" for size in (life.file, life.journal, life.both))
             print(f"{number * JOBS:12,} {life.store.count_runs():9,}{sizes:>35}"
-                  f"{life.tick(fire_time):11.0f}{mean(life.looks):11.1f}{max(life.looks):9.1f}",
+                  f"{life.tick(fire_time):11.0f}{mean(life.steps):11.1f}{max(life.steps):9.1f}",
                   flush=True)  # fmt: skip
 
 

@@ -270,7 +270,7 @@ class Daemon:
 
     def _tidy(self) -> None:
         self._server.drop_idle()
-        self._housekeeping.look()
+        self._housekeeping.prune()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
 

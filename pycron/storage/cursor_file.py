@@ -1,20 +1,21 @@
-"""How far the timetable has come since the database was last told: in a file beside it.
+"""A file beside the database with the cursor of minutes in which nothing was due.
 
-A transaction would be the most that a minute costs in which nothing is due. That nothing was due
-need not outlive the machine: the next record of the database says it, too.
+A transaction would be the largest cost of such a minute. The file is not synced: after a power cut
+the older cursor of the database is used, and the fire times since then are handled again; there
+were none.
 """
 
 import os
 from pathlib import Path
 
-_SECTOR = 512  # bytes; a disk has written them all or none
+_SECTOR = 512  # bytes, which a disk writes all or none
 
 
 class CursorFile:
-    """A line repeats the cursor that the database says, the next one says what has followed it.
+    """Two lines: the cursor in the database, and the newer cursor that has followed it.
 
-    So a file that belongs to another database, or to an earlier record of it, says nothing.
-    `recorded`: the cursor in the database, as it is written there.
+    A file whose first line is not the cursor in the database is ignored: it belongs to another
+    database, or to an older state of this one. `recorded`: the text of the cursor in the database.
     """
 
     def __init__(self, database: Path) -> None:
@@ -22,7 +23,7 @@ class CursorFile:
         self.recorded: str | None = None
 
     def read(self) -> str | None:
-        """The last cursor that is known."""
+        """The newest cursor: that of the file if it is valid, otherwise that of the database."""
         try:
             file = self._open(os.O_RDONLY)
             try:
@@ -34,7 +35,7 @@ class CursorFile:
         return lines[1] if len(lines) > 2 and lines[0] == self.recorded else self.recorded
 
     def write(self, cursor: str) -> bool:
-        """Whether it could be put down that this has followed what the database says."""
+        """Write a cursor; False if it has to be written to the database instead."""
         data = f"{self.recorded}\n{cursor}\n".encode()
         if self.recorded is None or len(data) > _SECTOR:
             return False

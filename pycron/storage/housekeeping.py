@@ -1,4 +1,4 @@
-"""Housekeeping: what is beyond what the configuration wants to keep, and output nobody knows of."""
+"""Housekeeping: deletes history beyond the limits, and output files without a record."""
 
 import os
 import time
@@ -19,13 +19,13 @@ from pycron.system.paths import output_name
 
 _DAY = 86_400
 _STRAYS_KEPT = 7  # days
-_FILES_A_LOOK = 500
+_FILES_PER_STEP = 500
 
 
 class Housekeeping:
-    """The looks at a store and its output files, each of which forgets a little.
+    """Prunes a store and its output files, a step at a time.
 
-    `is_alive` says of a Run whether it has yet to end, and may not be on record therefore.
+    `is_alive`: whether a Run has not ended; such a Run may not be recorded yet.
     """
 
     def __init__(
@@ -45,31 +45,31 @@ class Housekeeping:
         self._log = log
         self._strays = Strays(outputs)
 
-    def look(self) -> None:
-        """Whatever can't be forgotten now has its turn again with the next look."""
-        self._prune()
+    def prune(self) -> None:
+        """Do one step; the next one tries again what could not be deleted."""
+        self._prune_store()
         self._remove_strays()
 
-    def _prune(self) -> None:
-        """Also where nothing can be written: files go first, and then there may be room again."""
+    def _prune_store(self) -> None:
+        """Done also if nothing can be written: deleting output files may make room."""
         before = int(time.time()) - self._config.retention_days * _DAY
         try:
             self._store.prune(self._config.keep, before, self._remove)
         except StoreError as error:
-            if not self._recorder.behind:  # else that has been said
+            if not self._recorder.behind:  # otherwise the failure was logged
                 self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
         if self._recorder.behind:
-            self._recorder.write([])  # before what is printed fills that room again
+            self._recorder.write([])  # before new output fills the room again
 
     def _remove(self, attempts: list[AttemptKey]) -> None:
         remove_outputs(self._outputs / output_name(attempt) for attempt in attempts)
 
     def _remove_strays(self) -> None:
-        """Nobody asks for them; but whoever misses them has some days to look for them."""
+        """Delete output files without a record, after some days in which users can find them."""
         if self._recorder.behind:
-            return  # what is not on record may come to be
+            return  # their records may still wait to be written
         days = min(_STRAYS_KEPT, self._config.retention_days)
-        with suppress(StoreError):  # the next write will say so
+        with suppress(StoreError):  # the next write logs it
             self._strays.remove(time.time() - days * _DAY, self._is_known)
 
     def _is_known(self, attempt: AttemptKey) -> bool:
@@ -79,23 +79,26 @@ class Housekeeping:
 def remove_outputs(paths: Iterable[Path]) -> None:
     """Delete output files, and the directory of a day when it is empty.
 
-    A file that can't be deleted stays: it must not keep all others from going.
+    A file that cannot be deleted stays, and the others are deleted all the same.
     """
     days: set[Path] = set()
     for path in paths:
-        for each in (path, Path(tail_of(str(path)))):  # a tail: the runner died beside the command
-            with suppress(OSError):  # most often there never was one
+        for each in (
+            path,
+            Path(tail_of(str(path))),
+        ):  # a tail is left if the runner died before the command
+            with suppress(OSError):  # most of them do not exist
                 each.unlink()
         days.add(path.parent)
     for day in days:
-        with suppress(OSError):  # there is more of that day, or there never was any
+        with suppress(OSError):  # it is not empty, or does not exist
             day.rmdir()
 
 
 class Strays:
-    """Output files that no record leads to: a damaged database has lost it, or it was dropped.
+    """Output files without a record: a damaged database has lost it, or the write queue dropped it.
 
-    A few files are looked at at a time, each time the next ones.
+    Each step looks at the next few files.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -103,15 +106,15 @@ class Strays:
         self._files = self._all()
 
     def remove(self, before: float, is_known: Callable[[AttemptKey], bool]) -> None:
-        """Delete those among the next files that were written to before a UTC second only."""
-        files = list(islice(self._files, _FILES_A_LOOK))
-        if len(files) < _FILES_A_LOOK:
+        """Delete those of the next files that were last written before a UTC second."""
+        files = list(islice(self._files, _FILES_PER_STEP))
+        if len(files) < _FILES_PER_STEP:
             self._files = self._all()
         old = (file for file in files if _last_written(file) < before)
         remove_outputs(file for file in map(_output_of, old) if _is_stray(file, is_known))
 
     def _all(self) -> Iterator[Path]:
-        with suppress(OSError):  # of the directory; of a day, it has gone meanwhile
+        with suppress(OSError):  # the directory is missing, or that of a day was deleted
             for day in sorted(self._directory.iterdir()):
                 with suppress(OSError), os.scandir(day) as files:
                     for file in files:
@@ -130,7 +133,7 @@ def _output_of(path: Path) -> Path:
 
 
 def _is_stray(path: Path, is_known: Callable[[AttemptKey], bool]) -> bool:
-    """What is not called like an output is somebody else's, and stays."""
+    """A file that is not named like an output is not ours, and stays."""
     try:
         return path.suffix == ".log" and not is_known(AttemptKey.parse(path.stem))
     except ValueError:

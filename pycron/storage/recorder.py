@@ -1,4 +1,4 @@
-"""Keeping the record: what is to be written gets written, now or as soon as that can be done."""
+"""Writes records to the store; keeps them in memory while the store cannot be written to."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -11,16 +11,16 @@ from pycron.storage.repair import Repair
 from pycron.storage.store import Store
 from pycron.storage.write_queue import WriteQueue, run_of
 
-_REPAIR_PACE = 60.0  # seconds
-_OPENING_PACE = 10.0  # seconds
+_REPAIR_INTERVAL = 60.0  # seconds
+_OPENING_INTERVAL = 10.0  # seconds
 
 
 class Recorder:
     """The only writer of the store.
 
-    `acknowledge` tells the runner which Attempts it may forget. `read` is called when a store that
-    could not be read so far can be read. `unwritten` gets the records that could not be written at
-    once. `failure`: why nothing can be written at the moment.
+    `acknowledge` tells the runner that it need not remember these Attempts any longer. `read` is
+    called when a store that could not be read can be read at last. `unwritten` gets the records
+    that could not be written at once. `failure`: why nothing can be written at the moment.
     """
 
     def __init__(
@@ -42,30 +42,30 @@ class Recorder:
         self._next_opening = 0.0
         self.failure: str | None = None
         if store.repaired:
-            self._say_repaired(store.repaired)
+            self._log_repair(store.repaired)
         if store.shut:
-            self._next_opening = time.monotonic() + _OPENING_PACE
-            self._say_failed(store.shut)
+            self._next_opening = time.monotonic() + _OPENING_INTERVAL
+            self._log_failure(store.shut)
 
     @property
     def unwritten(self) -> int:
-        """How many records wait to be written."""
+        """How many records could not be written yet."""
         return len(self._write_queue)
 
     @property
     def behind(self) -> bool:
-        """Whether there is something that can't be written."""
+        """Whether some records could not be written yet, or the store is shut."""
         return bool(self._write_queue or self._store.shut)
 
     def acknowledge(self, ended: Iterable[AttemptKey]) -> None:
-        """These Attempts have ended: the runner may forget them once all is written."""
+        """These Attempts have ended; tell the runner so, once all their records are written."""
         self._unacknowledged += ended
         if not self.behind and self._unacknowledged:
             self._acknowledge(self._unacknowledged)
             self._unacknowledged = []
 
     def write(self, records: Sequence[Record]) -> None:
-        """Into the store; what can't be written now is tried again with what comes next."""
+        """Write the records; those that cannot be written now are written with later ones."""
         failed_before = self.behind
         if records:
             self._give_up_on(self._write_queue.add(records))
@@ -76,7 +76,7 @@ class Recorder:
                 self._write_first()
         except StoreError as error:
             if not failed_before:
-                self._say_failed(str(error))
+                self._log_failure(str(error))
             self._unwritten(records)
             return
         self.failure = None
@@ -84,7 +84,7 @@ class Recorder:
             self._log(Log(Event.STORE_RECOVERED, {"dropped": self._write_queue.take_dropped()}))
 
     def _write_first(self) -> None:
-        """The oldest records of the backlog. Raises StoreError."""
+        """Write the oldest records of the queue. Raises StoreError."""
         records = self._write_queue.first()
         try:
             self._store.write(records)
@@ -96,7 +96,7 @@ class Recorder:
             self._write_queue.written(len(records))
 
     def _write_one_by_one(self, records: list[Record]) -> None:
-        """One record that can never be written must not keep all others out."""
+        """Drop a record that can never be written: it would block all others."""
         for record in records:
             try:
                 self._store.write([record])
@@ -107,10 +107,10 @@ class Recorder:
             self._write_queue.written(1)
 
     def _open_again(self, why_not: str) -> None:
-        """Every few seconds at the most. Raises StoreError."""
+        """Try to open the store, at most every ten seconds. Raises StoreError."""
         if time.monotonic() < self._next_opening:
             raise StoreShut(why_not)
-        self._next_opening = time.monotonic() + _OPENING_PACE
+        self._next_opening = time.monotonic() + _OPENING_INTERVAL
         unread = self._store.unread
         try:
             self._store.open_again()
@@ -120,23 +120,23 @@ class Recorder:
             self._read()
 
     def _repair(self, error: StoreCorrupt) -> None:
-        """Once a minute at the most: what lies below may be broken for good. Raises StoreError."""
+        """Repair the store, at most once a minute: the disk may stay broken. Raises StoreError."""
         if time.monotonic() < self._next_repair:
             raise error
-        self._next_repair = time.monotonic() + _REPAIR_PACE
-        self._say_repaired(self._store.repair(error))
+        self._next_repair = time.monotonic() + _REPAIR_INTERVAL
+        self._log_repair(self._store.repair(error))
 
-    def _say_failed(self, reason: str) -> None:
+    def _log_failure(self, reason: str) -> None:
         self.failure = reason
         self._log(Log(Event.STORE_FAILED, {"reason": reason}, bad=True))
 
-    def _say_repaired(self, repair: Repair) -> None:
+    def _log_repair(self, repair: Repair) -> None:
         aside = repair.aside and str(repair.aside)
         fields = {"aside": aside, "runs": repair.runs, "reason": repair.reason}
         self._log(Log(Event.STORE_REPAIRED, fields, bad=True))
 
     def _give_up_on(self, runs: set[RunKey]) -> None:
-        """These will never be on record; the runner need not keep them for us any longer."""
+        """These Runs will never be recorded; the runner need not remember them any longer."""
         if not runs:
             return
         given_up = [attempt for attempt in self._unacknowledged if attempt.run in runs]

@@ -1,23 +1,26 @@
-"""A damaged database: set aside, and what can still be read of it taken over into a new one."""
+"""Replaces the file of a damaged database by a new one with every row that can still be read.
+
+Also puts the database back if its file was deleted or replaced while it was open.
+"""
 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pycron.storage.errors import StoreError, store_error
+from pycron.storage.errors import StoreError
 from pycron.storage.rows import is_sound
 from pycron.storage.schema import open_database
 from pycron.system.files import sync_directory
 
-_ASIDE_KEPT = 3
+_DAMAGED_FILES_KEPT = 3
 
-# What a damaged file answers with. A disk without room has other words, and rows to come back for.
+# Errors of a damaged file. A disk without room has other errors, after which the rows still exist.
 _NO_SUCH_ROWS = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNREADABLE = (
     sqlite3.SQLITE_IOERR_READ,
@@ -25,8 +28,8 @@ _UNREADABLE = (
     sqlite3.SQLITE_IOERR_CORRUPTFS,
 )
 
-# In the order in which they are saved: first what keeps a fire time from running twice. The order
-# of their rows, and what the triggers count anew.
+# The tables with the order of their rows. `meta` comes first: it has the cursor, without which a
+# fire time could run twice.
 _TABLES = {
     "meta": "key",
     "users": "number",
@@ -37,14 +40,24 @@ _TABLES = {
     "pauses": "scope",
     "gaps": "number",
 }
-_COUNTED = {"jobs": {"runs", "output_kept"}}
+_COUNTED = {"jobs": {"runs", "output_kept"}}  # columns that triggers count anew
+
+# Rows that refer to a row that was lost.
+_ORPHANS = (
+    "runs WHERE job NOT IN (SELECT number FROM jobs)",
+    "attempts WHERE run IN (SELECT number FROM runs WHERE user NOT IN (SELECT number FROM users))",
+    "runs WHERE user NOT IN (SELECT number FROM users)",
+    "attempts WHERE run NOT IN (SELECT number FROM runs)",
+    "outputs WHERE (run, number) NOT IN (SELECT run, number FROM attempts)",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Where the damaged file is now, how many Runs were saved, and what was wrong with it.
+    """What was repaired and why.
 
-    Of a file that was deleted, nothing is anywhere; of one that was replaced, `aside` is the other.
+    `aside`: the new name of the damaged file, or of the file that had replaced the database; None
+    if there was no file. `runs`: how many Runs the new database has.
     """
 
     aside: Path | None
@@ -53,60 +66,59 @@ class Repair:
 
 
 def repair(path: Path, reason: str) -> Repair:
-    """Put a sound database in the place of a damaged one that nobody has open.
+    """Replace a damaged database that nobody has open. Raises StoreError.
 
-    Until the new one is whole the old one stays where it is. Raises StoreError.
+    If nothing can be read, for example because the first page is damaged, the new database is
+    empty. Then no fire time runs twice: the daemon begins with the next minute.
     """
-    with _fresh(path, f"{reason}; it can't be repaired") as fresh:
-        open_database(fresh).close()
-        _salvage(path, fresh)
-        with closing(open_database(fresh)) as database:
-            (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
-        aside = _set_aside(path)
-        _put_in_place(fresh, path)
-    return Repair(aside, runs, reason)
+    return _replace(path, reason, lambda new: _copy_readable_rows(path, new))
 
 
 def put_back(database: sqlite3.Connection, path: Path, reason: str) -> Repair:
-    """Put a database that is open, but no longer in its place, back there, whole.
+    """Put an open database back after its file was deleted or replaced. Raises StoreError.
 
-    Another file that is there is set aside. Raises StoreError.
+    A new, empty file would lose more than the history: Runs that wait for a retry, the ends and the
+    limits of running commands (no row is left to update), the pauses. A file that replaced ours,
+    such as an older copy, has Attempts that were recorded and not yet started, which the next
+    daemon would start again. For a million Runs this takes 2 seconds (163 MiB).
     """
-    with _fresh(path, f"{reason}; it can't be put back") as fresh:
-        fresh.touch(0o600)
-        with closing(sqlite3.connect(fresh)) as copy:
-            database.backup(copy)  # page by page: repairing relies on where the tables are
-            (runs,) = copy.execute("SELECT count(*) FROM runs").fetchone()
-        aside = _set_aside(path) if path.exists() else None
-        _put_in_place(fresh, path)
+    return _replace(path, reason, database.backup)
+
+
+def _replace(path: Path, reason: str, fill: Callable[[sqlite3.Connection], None]) -> Repair:
+    """Fill a new database and put it in place of the file, which stays until the new one is whole.
+
+    Raises StoreError.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        _remove(new)
+        try:
+            with closing(open_database(new)) as database:
+                fill(database)
+                (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
+                # close() would not report that there is no room to empty the log into the file.
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            aside = _set_aside(path) if path.exists() else None
+            _put_in_place(new, path)
+        finally:
+            _remove(new)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: {reason}; it can't be repaired: {error}") from error
     return Repair(aside, runs, reason)
 
 
-@contextmanager
-def _fresh(path: Path, failure: str) -> Iterator[Path]:
-    """Where a new database is made, and what is left of it removed. Raises StoreError."""
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        _remove(fresh)
-        try:
-            yield fresh
-        finally:
-            _remove(fresh)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path}: {failure}: {error}") from error
-
-
-def _put_in_place(fresh: Path, path: Path) -> None:
-    """From the first step on the new database is the one that counts; see finish()."""
-    os.replace(fresh, _ready(path))
+def _put_in_place(new: Path, path: Path) -> None:
+    """From the first step on, the new database is the valid one; finish() does the rest."""
+    os.replace(new, _ready(path))
     sync_directory(path.parent)
     finish(path)
 
 
 def finish(path: Path) -> None:
-    """Do what is left to do of a repair that was cut short. Raises OSError.
+    """Finish a repair that was interrupted. Raises OSError.
 
-    The log of the old file goes before the new one comes: SQLite would take it for that one's.
+    The log (WAL) of the old file is deleted first: SQLite would apply it to the new file.
     """
     if not _ready(path).exists():
         return
@@ -116,8 +128,8 @@ def finish(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def newest(path: Path) -> Path:
-    """The file that counts, where a repair has been cut short and can't be finished."""
+def valid_file(path: Path) -> Path:
+    """The file to read: that of an interrupted repair if the repair cannot be finished."""
     return _ready(path) if _ready(path).exists() else path
 
 
@@ -126,7 +138,7 @@ def _ready(path: Path) -> Path:
 
 
 def _set_aside(path: Path) -> Path:
-    """Second names for the file and its log, so that both stay whole whatever happens next."""
+    """Give the file and its log second names, under which both stay complete."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     _remove(aside)
@@ -134,7 +146,7 @@ def _set_aside(path: Path) -> Path:
     with suppress(FileNotFoundError):
         os.link(_log_of(path), _log_of(aside))
     others = path.parent.glob(f"{path.name}.corrupt-*Z")
-    for old in sorted(others)[:-_ASIDE_KEPT]:
+    for old in sorted(others)[:-_DAMAGED_FILES_KEPT]:
         _remove(old)
     return aside
 
@@ -148,34 +160,23 @@ def _remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _salvage(damaged: Path, fresh: Path) -> None:
-    with closing(_open_as_it_is(damaged)) as source:
-        if _is_readable(source):
-            _copy_rows(source, fresh)
-            return
-    patched = damaged.with_name(f"{damaged.name}.patched")
-    try:
-        _patch_first_page(damaged, fresh, patched)
-        with closing(_open_as_it_is(patched)) as source:
-            _copy_rows(source, fresh)
-    finally:
-        _remove(patched)
+def _copy_readable_rows(damaged: Path, database: sqlite3.Connection) -> None:
+    """Copy in one transaction, without the rows that refer to a lost one. Raises sqlite3.Error."""
+    database.execute("PRAGMA foreign_keys = OFF")
+    database.execute("BEGIN")
+    with closing(_open_read_only(damaged)) as source:
+        for table, order in _TABLES.items():
+            _copy_table(source, database, table, order)
+    for orphans in _ORPHANS:
+        database.execute(f"DELETE FROM {orphans}")
+    database.execute("COMMIT")
 
 
-def _open_as_it_is(path: Path) -> sqlite3.Connection:
+def _open_read_only(path: Path) -> sqlite3.Connection:
     source = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    source.execute("PRAGMA writable_schema = ON")  # otherwise SQLite rejects a file that was cut
     source.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
     return source
-
-
-def _is_readable(source: sqlite3.Connection) -> bool:
-    try:
-        source.execute("SELECT 1 FROM meta")
-    except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
-            raise
-        return False
-    return True
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
@@ -183,70 +184,29 @@ def _is_damage(error: sqlite3.Error) -> bool:
     return code & 0xFF in _NO_SUCH_ROWS or code in _UNREADABLE
 
 
-def _patch_first_page(damaged: Path, fresh: Path, patched: Path) -> None:
-    """A copy that begins as a new database does: the first page says where each table is.
-
-    All our databases are made in the same way, so there it is the same.
-    """
-    import shutil  # half a MB, and only damage asks for it
-
-    shutil.copyfile(damaged, patched)
-    with suppress(FileNotFoundError):
-        shutil.copyfile(_log_of(damaged), _log_of(patched))
-    with fresh.open("rb") as file:
-        size = int.from_bytes(file.read(18)[16:], "big")
-        file.seek(0)
-        page = bytearray(file.read(size))
-    page[24:28] = b"\0\0\0\0"  # so that SQLite asks the file for its size, and not this page
-    page[32:40] = bytes(8)  # no page is free
-    with patched.open("r+b") as file:
-        file.write(page)
-
-
-def _copy_rows(source: sqlite3.Connection, fresh: Path) -> None:
-    with closing(open_database(fresh)) as database:
-        database.execute("PRAGMA foreign_keys = OFF")
-        try:
-            database.execute("BEGIN")
-            for table, order in _TABLES.items():
-                _copy_table(source, database, table, order)
-            for orphans in (
-                "runs WHERE job NOT IN (SELECT number FROM jobs)",
-                "attempts WHERE run IN"
-                " (SELECT number FROM runs WHERE user NOT IN (SELECT number FROM users))",
-                "runs WHERE user NOT IN (SELECT number FROM users)",
-                "attempts WHERE run NOT IN (SELECT number FROM runs)",
-                "outputs WHERE (run, number) NOT IN (SELECT run, number FROM attempts)",
-            ):
-                database.execute(f"DELETE FROM {orphans}")
-            database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise store_error(fresh, error) from error
-
-
 def _copy_table(
     source: sqlite3.Connection, database: sqlite3.Connection, table: str, order: str
 ) -> None:
-    there = _readable_columns(source, table)
+    readable = _readable_columns(source, table)
     columns = {
         row["name"]: row["type"]
         for row in database.execute(f"PRAGMA table_info({table})")
-        if row["name"] not in _COUNTED.get(table, ()) and row["name"] in there
+        if row["name"] not in _COUNTED.get(table, ()) and row["name"] in readable
     }
     if not columns:
         return
     names = ", ".join(f'"{name}"' for name in columns)
-    places = ", ".join("?" * len(columns))
+    marks = ", ".join("?" * len(columns))
     for row in _readable_rows(source, f"SELECT {names} FROM {table}", order):
         if all(
             is_sound(table, name, declared, value)
             for (name, declared), value in zip(columns.items(), row, strict=True)
         ):
-            database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})", row)
+            database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", row)
 
 
 def _readable_columns(source: sqlite3.Connection, table: str) -> set[str]:
-    """Those that it has: one of an older version has fewer of them, and fewer tables."""
+    """The columns that the table has; an older version has fewer columns and fewer tables."""
     try:
         return {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
     except sqlite3.DatabaseError as error:
@@ -256,7 +216,7 @@ def _readable_columns(source: sqlite3.Connection, table: str) -> set[str]:
 
 
 def _readable_rows(source: sqlite3.Connection, query: str, order: str) -> Iterator[tuple[Any, ...]]:
-    """The rows on both sides of the damage; all of them, some twice, where there is none."""
+    """The rows before the damage and, from the end backwards, those behind it."""
     for direction in ("ASC", "DESC"):
         keys = ", ".join(f"{key} {direction}" for key in order.split(", "))
         try:

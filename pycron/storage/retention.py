@@ -1,7 +1,7 @@
-"""Housekeeping: what history does not keep for ever, in steps that do not grow with it.
+"""Retention: deletes Runs and outputs beyond the limits, in steps whose cost does not grow.
 
-What has not ended stays, and so do dead letters, up to a limit of their own. Of the rest the oldest
-go first.
+Runs that have not ended stay, and so do dead letters, up to a limit of their own. Of the other Runs
+the oldest are deleted first.
 """
 
 import sqlite3
@@ -11,58 +11,60 @@ from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey
 from pycron.storage.rows import RUN_KEY, run_key, whole, whole_or_none
 
-_JOBS_A_LOOK = 2000
-_LOUD_JOBS_A_LOOK = 20  # of those that have printed too much
-_PAGES_A_LOOK = 1000  # given back to the file system
-_ROOM = 1 / 32  # of the database, left for what comes until the next look
-_AGED = 3600  # seconds: by so much older, what is kept may be too old
-_OVER = "outcome IS NOT NULL AND NOT dead"
+_JOBS_PER_STEP = 2000
+_OUTPUT_JOBS_PER_STEP = 20  # Jobs with too many bytes of output
+_PAGES_PER_STEP = 1000  # returned to the file system
+_UNUSED_PART = 1 / 32  # of the database, for the records until the next step
+_AGE_CHECKED = 3600  # seconds after which Runs that were young enough are looked at again
+_MAY_GO = "outcome IS NOT NULL AND NOT dead"
 
 
 class Retention:
-    """The looks at one database, each of which goes on where the last one stopped."""
+    """Steps through one database; each step continues where the last one stopped."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
-        self._db.execute("CREATE TEMP TABLE gone (number INTEGER PRIMARY KEY)")
         self._last_job = 0
-        self._fruitless = False  # all looks since the first Job's turn
+        self._nothing_found = False  # by any step since the one that began with the first Job
         self._free_pages = True
-        self._kept: tuple[RetentionLimits, int] | None = None  # by the last look, and since when
+        self._applied: tuple[RetentionLimits, int] | None = None  # by the last step
 
     def has_nothing_for(self, keep: RetentionLimits, before: int) -> bool:
-        """Whether a look would find nothing, and there is nothing to be given back either.
+        """Whether a step would find nothing to delete, and no free page to return.
 
-        All Jobs have had their turn with nothing to go, not long ago, and nothing has come since.
+        That is so if, within an hour, steps have looked at all Jobs and found nothing, and nothing
+        was written since.
         """
-        if not self._fruitless or self._last_job or self._free_pages or not self._kept:
+        if not self._nothing_found or self._last_job or self._free_pages or not self._applied:
             return False
-        kept, since = self._kept
-        return keep == kept and since <= before < since + _AGED
+        kept, since = self._applied
+        return keep == kept and since <= before < since + _AGE_CHECKED
 
-    def disturb(self) -> None:
-        """There is something new."""
-        self._fruitless = False
+    def note_change(self) -> None:
+        """Something was written, so the next step may find something."""
+        self._nothing_found = False
 
-    def look(
+    def prune(
         self,
         keep: RetentionLimits,
         before: int,
         at_once: int,
         remove: Callable[[list[AttemptKey]], None],
     ) -> bool:
-        """Forget `at_once` Runs and as many outputs, or what there is; whether a Job has gone, too.
+        """Delete at most `at_once` Runs and as many outputs; whether a Job was deleted, too.
 
-        To be called in a transaction. `remove` is told whose output files are to go before the
-        record of them does: so none is left behind, whatever happens in between.
+        To be called in a transaction. `remove` deletes the output files of Attempts before the
+        transaction commits: after a crash in between the rows still exist, and so no file is left
+        without a row.
         """
-        fruitless = self._fruitless or not self._last_job
-        self._fruitless = False
-        self._kept = keep, before
+        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS gone (number INTEGER PRIMARY KEY)")
+        nothing_found = self._nothing_found or not self._last_job
+        self._nothing_found = False
+        self._applied = keep, before
         changes = self._db.total_changes
-        self._let_dead_go(keep.dead, at_once)
+        self._release_dead_letters(keep.dead, at_once)
         self._choose(keep, before, at_once)
-        jobs = self._look_at_jobs(keep.job_runs, at_once)
+        jobs = self._choose_of_jobs(keep.job_runs, at_once)
         outputs = self._outputs_of_gone()
         self._db.execute("DELETE FROM attempts WHERE run IN (SELECT number FROM gone)")
         self._db.execute("DELETE FROM runs WHERE number IN (SELECT number FROM gone)")
@@ -71,18 +73,18 @@ class Retention:
         outputs += self._surplus_outputs_of_jobs(jobs, keep.job_output_bytes, at_once)
         outputs += self._surplus_outputs(keep.output_bytes, at_once)
         remove(outputs)
-        jobs_have_gone = self._drop_unused(jobs)
-        self._fruitless = fruitless and self._db.total_changes == changes
-        return jobs_have_gone
+        jobs_were_deleted = self._drop_unused(jobs)
+        self._nothing_found = nothing_found and self._db.total_changes == changes
+        return jobs_were_deleted
 
     def shrink(self) -> None:
-        """Give pages that are free back to the file system. Not in a transaction."""
-        # executescript, because execute frees one page only
-        self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_LOOK})")
+        """Return free pages to the file system. Not to be called in a transaction."""
+        # execute() would free one page only.
+        self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_PER_STEP})")
         self._free_pages = bool(self._pragma("freelist_count"))
 
-    def _let_dead_go(self, most: int, at_once: int) -> None:
-        """The oldest dead letters, where they are too many: from now on they are like all Runs."""
+    def _release_dead_letters(self, most: int, at_once: int) -> None:
+        """Make the oldest dead letters ordinary Runs if there are too many of them."""
         self._db.execute(
             "UPDATE runs SET dead = 0 WHERE number IN"
             " (SELECT number FROM runs WHERE dead ORDER BY fire_time DESC LIMIT ? OFFSET ?)",
@@ -90,21 +92,21 @@ class Retention:
         )
 
     def _choose(self, keep: RetentionLimits, before: int, at_once: int) -> None:
-        """Runs that are too old or too many, and of a database that is nearly full the oldest."""
+        """Choose Runs that are too old or too many; the oldest ones if the file is too large."""
         self._db.execute(
-            f"INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE fire_time < ? AND {_OVER}"
+            f"INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE fire_time < ? AND {_MAY_GO}"
             " ORDER BY fire_time LIMIT ?",
             (before, at_once),
         )
         (total,) = self._db.execute("SELECT total(runs) FROM jobs").fetchone()
         runs = int(total)
-        full = self._used_bytes() > keep.database_bytes * (1 - _ROOM)
+        full = self._used_bytes() > keep.database_bytes * (1 - _UNUSED_PART)
         surplus = runs if full else runs - keep.runs
         if surplus > 0:
             self._db.execute(
                 "INSERT OR IGNORE INTO gone SELECT number FROM"
                 " (SELECT number, outcome, dead FROM runs ORDER BY fire_time LIMIT ?)"
-                f" WHERE {_OVER} LIMIT ?",
+                f" WHERE {_MAY_GO} LIMIT ?",
                 (surplus, at_once),
             )
 
@@ -115,30 +117,30 @@ class Retention:
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _look_at_jobs(self, most: int, at_once: int) -> list[int]:
-        """Choose the Runs that a few of the Jobs have too many of; those Jobs."""
+    def _choose_of_jobs(self, most: int, at_once: int) -> list[int]:
+        """Choose the surplus Runs of the next Jobs; the row numbers of these Jobs."""
         rows = self._db.execute(
             "SELECT number, runs FROM jobs WHERE number > ? ORDER BY number LIMIT ?",
-            (self._last_job, _JOBS_A_LOOK),
+            (self._last_job, _JOBS_PER_STEP),
         ).fetchall()
-        self._last_job = rows[-1]["number"] if len(rows) == _JOBS_A_LOOK else 0
+        self._last_job = rows[-1]["number"] if len(rows) == _JOBS_PER_STEP else 0
         for row in rows:
             if whole(row, "runs") > most:
                 self._db.execute(
                     "INSERT OR IGNORE INTO gone SELECT number FROM"
                     " (SELECT number, outcome, dead FROM runs WHERE job = ?"
-                    f" ORDER BY fire_time LIMIT ?) WHERE {_OVER} LIMIT ?",
+                    f" ORDER BY fire_time LIMIT ?) WHERE {_MAY_GO} LIMIT ?",
                     (row["number"], whole(row, "runs") - most, at_once),
                 )
         return [row["number"] for row in rows]
 
     def _drop_unused(self, jobs: list[int]) -> bool:
-        """Forget those of the Jobs that no Run belongs to any more."""
+        """Delete those of the Jobs that have no Run any more; whether there were any."""
         query = "DELETE FROM jobs WHERE number = ? AND runs = 0"
         return self._db.executemany(query, [(job,) for job in jobs]).rowcount > 0
 
     def _outputs_of_gone(self) -> list[AttemptKey]:
-        query = (  # CROSS keeps SQLite from looking at all Attempts first
+        query = (  # CROSS keeps SQLite from reading all Attempts first
             f"SELECT {RUN_KEY}, attempts.number FROM gone"
             " CROSS JOIN runs ON runs.number = gone.number JOIN jobs ON jobs.number = runs.job"
             " CROSS JOIN attempts ON attempts.run = gone.number"
@@ -149,28 +151,29 @@ class Retention:
     def _surplus_outputs_of_jobs(
         self, jobs: list[int], most: int, at_once: int
     ) -> list[AttemptKey]:
-        """Forget the oldest outputs of those of the Jobs that have too many bytes; the Runs stay.
+        """Delete the oldest outputs of those of the Jobs that have too many bytes; the Runs stay.
 
-        Where these are many, those that have the most go first, and the others have to wait.
+        If there are many such Jobs, a step takes those with the most bytes.
         """
         if not jobs:
             return []
-        loud = self._db.execute(
+        jobs_over_limit = self._db.execute(
             "SELECT number, output_kept FROM jobs WHERE number BETWEEN ? AND ? AND output_kept > ?"
             " ORDER BY output_kept DESC LIMIT ?",
-            (jobs[0], jobs[-1], most, _LOUD_JOBS_A_LOOK),
+            (jobs[0], jobs[-1], most, _OUTPUT_JOBS_PER_STEP),
         ).fetchall()
         gone: list[AttemptKey] = []
-        for job in loud:
+        for job in jobs_over_limit:
             oldest = self._oldest_outputs(job["number"], whole(job, "output_kept"), most)
-            gone += self._forget_outputs(oldest[:at_once])
+            gone += self._drop_outputs(oldest[:at_once])
         return gone
 
     def _oldest_outputs(self, job: int, total: int, most: int) -> list[sqlite3.Row]:
-        """The outputs of a Job that are to go, the oldest first.
+        """The surplus outputs of a Job, the oldest first.
 
-        They are found from the newest on, and no further than there is output: `total` bytes. All
-        rows come here, since Python asks SQLite for the next one before it hands out this one.
+        The search begins with the newest output and stops when it has found all `total` bytes. The
+        query selects Attempts without output, too: Python fetches a row ahead, and the search for
+        one more Attempt with output would read all older Runs.
         """
         rows = self._db.execute(
             f"SELECT {RUN_KEY}, attempts.number, run, attempts.output_kept"
@@ -190,7 +193,7 @@ class Retention:
         return chosen[::-1]
 
     def _surplus_outputs(self, most: int, at_once: int) -> list[AttemptKey]:
-        """Forget the oldest outputs while they are too many bytes; the Runs stay."""
+        """Delete the oldest outputs while all outputs are too many bytes; the Runs stay."""
         query = "SELECT coalesce(sum(output_kept), 0) FROM jobs"
         (total,) = self._db.execute(query).fetchone()
         if total <= most:
@@ -207,9 +210,9 @@ class Retention:
                 break
             total -= whole(row, "output_kept")
             chosen.append(row)
-        return self._forget_outputs(chosen)
+        return self._drop_outputs(chosen)
 
-    def _forget_outputs(self, chosen: list[sqlite3.Row]) -> list[AttemptKey]:
+    def _drop_outputs(self, chosen: list[sqlite3.Row]) -> list[AttemptKey]:
         self._db.executemany(
             "UPDATE attempts SET output_kept = 0 WHERE run = ? AND number = ?",
             [(row["run"], row["number"]) for row in chosen],

@@ -1,4 +1,4 @@
-"""The database of the store: its tables, how they came to be, and how it is opened."""
+"""The schema of the database, its migrations, and how a database is opened."""
 
 import re
 import sqlite3
@@ -30,7 +30,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
--- `user` is whose the Run is, whatever becomes of the Job.
+-- `user` stays the owner of the Run if the Job gets another owner.
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY,
     job INTEGER NOT NULL REFERENCES jobs,
@@ -83,7 +83,7 @@ CREATE TABLE pauses (
     reason TEXT
 ) WITHOUT ROWID;
 
--- What retention has to know without counting.
+-- Counts that retention needs.
 CREATE TRIGGER run_added AFTER INSERT ON runs BEGIN
     UPDATE jobs SET runs = runs + 1 WHERE number = new.job;
 END;
@@ -103,7 +103,7 @@ CREATE TRIGGER output_gone AFTER DELETE ON attempts WHEN old.output_kept > 0 BEG
 END;
 """
 
-# Outputs that are in no file.
+# Short outputs, which have no file.
 _SHORT_OUTPUTS = """
 CREATE TABLE outputs (
     run INTEGER NOT NULL,
@@ -119,17 +119,17 @@ CREATE TRIGGER output_dropped AFTER UPDATE OF output_kept ON attempts WHEN new.o
 END;
 """
 
-# Since then `redriven` is the number of the Attempt before the last redrive; it was 1, for yes.
+# `redriven` becomes the number of the last Attempt before the last redrive; before, it was 0 or 1.
 _REDRIVES = """
 ALTER TABLE runs ADD COLUMN redriven_at REAL;
 UPDATE runs SET redriven_at = fire_time,
     redriven = (SELECT count(*) FROM attempts WHERE run = runs.number) WHERE redriven;
 """
 
-# Those that a Run goes by when its entry has gone, in JSON.
+# The settings that a Run needs after its entry was removed, as JSON; see unfinished.py.
 _SETTINGS = "ALTER TABLE jobs ADD COLUMN settings TEXT;"
 
-# What each Job's Attempts have kept, which totals had for all of them.
+# The bytes of output of each Job; before, `totals` had the sum of all Jobs.
 _OUTPUTS_OF_JOBS = """
 ALTER TABLE jobs ADD COLUMN output_kept INTEGER NOT NULL DEFAULT 0;
 UPDATE jobs SET output_kept = (
@@ -156,17 +156,17 @@ CREATE TRIGGER output_gone AFTER DELETE ON attempts WHEN old.output_kept > 0 BEG
 END;
 """
 
-# Step n makes version n + 1 of version n; what has been released is never changed.
+# Step n converts version n to version n + 1; a released step is never changed.
 MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS]
 
-_JOURNAL_BYTES = 4 * 2**20  # of the write-ahead log, once it has been worked in
+_JOURNAL_BYTES = 4 * 2**20  # to which the write-ahead log is cut when its pages are in the file
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """The database, made or brought up to date where necessary. Raises StoreError."""
+    """Open the database; create or migrate it if necessary. Raises StoreError."""
     try:
-        # What SQLite puts beside the file has the same permissions.
-        with suppress(OSError):  # it is there; or SQLite says what is wrong
+        # The files that SQLite creates beside this one get the same permissions.
+        with suppress(OSError):  # it exists, or SQLite reports the error
             path.touch(0o600, exist_ok=False)
         database = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
@@ -176,7 +176,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA foreign_keys = ON")
-            # SQLite falls back on reading only, for as long as it is open, and says so at a write.
+            # SQLite may have opened the file read-only, which only a write reports.
             database.execute("DELETE FROM meta WHERE 0")
         except BaseException:
             database.close()
@@ -187,9 +187,9 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """The database as it is, also where nothing can be written. Raises StoreError."""
+    """Open the database read-only, also on a read-only disk. Raises StoreError."""
     log = path.with_name(f"{path.name}-wal")
-    # All is in the file where there is no log; and without one SQLite would want to make one.
+    # Without a log everything is in the file, and SQLite would try to create a log.
     how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
     try:
         database = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
@@ -208,7 +208,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def open_blank() -> sqlite3.Connection:
-    """A database in memory, with nothing in it."""
+    """An empty database in memory."""
     database = sqlite3.connect(":memory:", isolation_level=None)
     database.row_factory = sqlite3.Row
     _migrate(database, Path(":memory:"))
@@ -216,7 +216,7 @@ def open_blank() -> sqlite3.Connection:
 
 
 def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    """Each step in a transaction of its own, with the version that it leads to."""
+    """Do each missing step in a transaction of its own, with the new version number."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         reason = f"schema version {version}; this pycron knows {len(MIGRATIONS)}"
@@ -230,5 +230,8 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _in_one_line(script: str) -> str:
-    """SQLite keeps the text as it is, and all of it has to fit on the first page; see repair.py."""
+    """The script without comments and line breaks, which SQLite would store.
+
+    So the schema fits on the first page, and damage elsewhere never makes a table unreadable.
+    """
     return re.sub(r"\s+", " ", re.sub(r"--.*", "", script))

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from types import UnionType
 
+from pycron.engine.cursor import Cursor
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job, Source
 from pycron.model.pause import Pause
@@ -48,12 +49,21 @@ WHERE runs.outcome IS NULL ORDER BY runs.number
 """
 
 
-def unfinished(database: sqlite3.Connection, reached: int) -> list[UnfinishedRun]:
+def read_all(database: sqlite3.Connection, cursor: Cursor | None) -> None:
+    """Read everything that a daemon begins with, to learn whether it can be read."""
+    pauses(database)
+    unfinished(database, cursor)
+    if cursor:
+        done_after(database, min(cursor.fixed, cursor.wall))
+
+
+def unfinished(database: sqlite3.Connection, cursor: Cursor | None) -> list[UnfinishedRun]:
     """The Runs that have not ended, in the order in which they were recorded.
 
-    `reached`: the UTC second up to which the last daemon had handled fire times. Runs of a later
-    fire time were recorded before the clock was set back.
+    `cursor`: up to where the last daemon had handled fire times. Runs of a later fire time were
+    recorded before the clock was set back.
     """
+    reached = cursor.wall if cursor else 0
     return [_unfinished(row) for row in database.execute(_UNFINISHED, (reached,))]
 
 

@@ -1,4 +1,4 @@
-"""What could not be written yet, in its order and within bounds."""
+"""Records that could not be written yet, in their order and of a limited number."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from pycron.engine.actions import (
 )
 from pycron.model.run import RunKey
 
-_MOST = 100_000
-_AT_ONCE = 1000
+_MAX_RECORDS = 100_000
+_RECORDS_PER_TRANSACTION = 1000
 
 
 class WriteQueue:
-    """Records, turn by turn: those of one turn are written together or not at all."""
+    """Batches of records; a batch is one turn of the daemon's loop and is written as a whole."""
 
-    def __init__(self, most: int = _MOST) -> None:
+    def __init__(self, most: int = _MAX_RECORDS) -> None:
         self._most = most
-        self._turns: deque[list[Record]] = deque()
+        self._batches: deque[list[Record]] = deque()
         self._size = 0
         self._dropped = 0
 
@@ -34,43 +34,43 @@ class WriteQueue:
         return self._size
 
     def add(self, records: Sequence[Record]) -> set[RunKey]:
-        """Put a turn behind the others; the Runs that are dropped to make room for it."""
-        self._turns.append(list(records))
+        """Append a batch; the Runs that are dropped to make room for it."""
+        self._batches.append(list(records))
         self._size += len(records)
         return self._drop() if self._size > self._most else set()
 
     def first(self) -> list[Record]:
-        """The oldest turns that are to be written next, in one transaction."""
-        records = list(self._turns[0])
-        for turn in islice(self._turns, 1, None):
-            if len(records) + len(turn) > _AT_ONCE:
+        """The oldest batches, which are to be written next, in one transaction."""
+        records = list(self._batches[0])
+        for batch in islice(self._batches, 1, None):
+            if len(records) + len(batch) > _RECORDS_PER_TRANSACTION:
                 break
-            records += turn
+            records += batch
         return records
 
     def written(self, count: int) -> None:
-        """So many of the oldest records are on disk."""
+        """Remove so many of the oldest records: they are on disk."""
         self._size -= count
         while count:
-            turn = self._turns[0]
-            count -= len(turn)
+            batch = self._batches[0]
+            count -= len(batch)
             if count < 0:
-                self._turns[0] = turn[count:]
+                self._batches[0] = batch[count:]
                 return
-            self._turns.popleft()
+            self._batches.popleft()
 
     def take_dropped(self) -> int:
-        """How many Runs were dropped since this was asked last."""
+        """How many Runs were dropped since the last call."""
         dropped, self._dropped = self._dropped, 0
         return dropped
 
     def _drop(self) -> set[RunKey]:
-        """Let go of the oldest Runs that have begun and ended since, down to nine tenths.
+        """Drop the oldest Runs that have begun and ended in the queue, down to nine tenths.
 
-        Of cursors the last one is enough. Nobody waits for what is left out: no dead letter, and
-        nothing of which the disk knows the beginning.
+        A dead letter is not dropped: an operator has to see it. Nor is a Run whose beginning is on
+        disk: it would never end there. All cursors but the last one are dropped, too.
         """
-        records = [record for turn in self._turns for record in turn]
+        records = [record for batch in self._batches for record in batch]
         last_cursor = [record for record in records if isinstance(record, RecordCursor)][-1:]
         self._keep(lambda record: not isinstance(record, RecordCursor) or record in last_cursor)
         sizes = Counter(run_of(record) for record in records)
@@ -88,13 +88,13 @@ class WriteQueue:
         return gone
 
     def _keep(self, wanted: Callable[[Record], bool]) -> None:
-        turns = ([record for record in turn if wanted(record)] for turn in self._turns)
-        self._turns = deque(turn for turn in turns if turn)
-        self._size = sum(map(len, self._turns))
+        batches = ([record for record in batch if wanted(record)] for batch in self._batches)
+        self._batches = deque(batch for batch in batches if batch)
+        self._size = sum(map(len, self._batches))
 
 
 def run_of(record: Record) -> RunKey | None:
-    """The Run that a record is about, if it is about one."""
+    """The Run of a record; None if the record belongs to no Run."""
     match record:
         case RecordRun() | RecordNotStarted() | RecordRevived():
             return record.run
@@ -104,7 +104,7 @@ def run_of(record: Record) -> RunKey | None:
 
 
 def _ended_by(record: Record) -> RunKey | None:
-    """The Run that this record ends for good."""
+    """The Run that this record ends, unless it becomes a dead letter."""
     match record:
         case RecordEnded(dead=False) if record.run_outcome is not None:
             return record.attempt.run

@@ -1,4 +1,4 @@
-"""How records become rows of the store."""
+"""Writes the records of the engine as rows of the database."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -28,29 +28,31 @@ from pycron.storage.unfinished import stored_settings
 
 
 class Writer:
-    """It knows the rows that it has written: after a transaction that failed, another one begins.
+    """Knows the numbers of the rows that it has written; a failed transaction needs a new Writer.
 
-    `begun`: Runs that were written. `meta`: what was written of it, until somebody takes it.
+    `begun`: how many Runs it has written.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
         self.begun = 0
-        self.meta: dict[str, str] = {}
-        self._alive: dict[RunKey, int] = {}
+        self._meta: dict[str, str] = {}
+        self._live_runs: dict[RunKey, int] = {}
         self._started: dict[AttemptKey, RecordStarted] = {}
         self._jobs: dict[str, tuple[int, int, Job]] = {}
         self._users: dict[str, int] = {}
 
-    def forget_jobs(self) -> None:
-        """Some of their rows are gone."""
+    def clear_jobs(self) -> None:
+        """Look up the rows of Jobs again: some were deleted."""
         self._jobs.clear()
 
-    def write(self, records: Iterable[Record]) -> None:
-        """In their order. Raises sqlite3.Error."""
+    def write(self, records: Iterable[Record]) -> dict[str, str]:
+        """Write records in their order; the values of `meta` among them. Raises sqlite3.Error."""
+        self._meta = {}
         for record in records:
             self._write(record)
         self._write_starts()
+        return self._meta
 
     def _write(self, record: Record) -> None:
         match record:
@@ -81,7 +83,7 @@ class Writer:
                     (at, number, at, self._run_number(record.run)),
                 )
             case RecordCursor():
-                self.set_meta("cursor", cursor_text(record.cursor))
+                self._write_meta("cursor", cursor_text(record.cursor))
             case RecordGap():
                 self._db.execute(
                     "INSERT INTO gaps (after, until, wall, reason) VALUES (?, ?, ?, ?)",
@@ -96,10 +98,10 @@ class Writer:
             case RecordResume():
                 self._db.execute("DELETE FROM pauses WHERE scope = ?", (str(record.scope),))
             case RecordBoot():
-                self.set_meta("boot_id", record.boot_id)
-                self.set_meta("booted", boot_text(record.second, record.turn))
+                self._write_meta("boot_id", record.boot_id)
+                self._write_meta("booted", boot_text(record.second, record.turn))
             case RecordRunner():
-                self.set_meta("runner", record.instance)
+                self._write_meta("runner", record.instance)
 
     def _write_run(self, record: RecordRun) -> None:
         run = record.run
@@ -108,11 +110,11 @@ class Writer:
             "INSERT INTO runs (job, user, fire_time, pass, started_by) VALUES (?, ?, ?, ?, ?)", row
         )
         assert done.lastrowid
-        self._alive[run] = done.lastrowid
+        self._live_runs[run] = done.lastrowid
         self.begun += 1
 
     def _write_starts(self) -> None:
-        """Those whose end did not come with them."""
+        """The starts of Attempts whose end is not among the same records."""
         for record in self._started.values():
             self._db.execute(
                 "UPDATE attempts SET pid = ?, started = ? WHERE run = ? AND number = ?",
@@ -153,13 +155,10 @@ class Writer:
             "UPDATE runs SET outcome = ?, reason = ?, dead = ?, retry_at = NULL WHERE number = ?",
             (outcome, _text(reason), dead, number),
         )
-        del self._alive[run]
+        del self._live_runs[run]
 
     def _job_and_user(self, job: Job) -> tuple[int, int]:
-        """The rows of a Job, brought up to date, and of its user.
-
-        Its line, its name or its zone may be others than they were.
-        """
+        """The row numbers of a Job and of its user; the Job's row is brought up to date."""
         known = self._jobs.get(job.id)
         if known and (known[2] is job or known[2] == job):
             return known[0], known[1]
@@ -185,10 +184,10 @@ class Writer:
         return self._users[name]
 
     def _run_number(self, run: RunKey) -> int:
-        """The row of a Run that is alive; looked up once."""
-        number = self._alive.get(run)
+        """The row number of a Run that has not ended; looked up once."""
+        number = self._live_runs.get(run)
         if number is None:
-            number = self._alive[run] = self._find(run)
+            number = self._live_runs[run] = self._find(run)
         return number
 
     def drop_dead(self, run: RunKey) -> None:
@@ -205,14 +204,13 @@ class Writer:
     def _attempt_number(self, attempt: AttemptKey) -> tuple[int, int]:
         return self._run_number(attempt.run), attempt.number
 
-    def set_meta(self, key: str, value: str) -> None:
-        """Raises sqlite3.Error."""
+    def _write_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-        self.meta[key] = value
+        self._meta[key] = value
 
 
 def _text(text: str | None) -> str | None:
-    """As SQLite can store it: bytes that are no UTF-8 are shown as escapes."""
+    """The text as SQLite can store it: bytes that are not UTF-8 become escapes."""
     if text is None:
         return None
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Output files that go: with their Runs, or because no record leads to them."""
+"""Output files are deleted with their Runs, or because they have no record."""
 
 import os
 from pathlib import Path
@@ -9,20 +9,20 @@ from pycron.model.run import AttemptKey, RunKey
 from pycron.storage.housekeeping import Strays, remove_outputs
 
 
-def test_outputs_go_with_their_runs(tmp_path: Path) -> None:
-    """And so does the directory of a day of which nothing is left."""
+def test_outputs_are_deleted_with_their_runs(tmp_path: Path) -> None:
+    """An empty directory of a day is deleted, too."""
     old, new = tmp_path / "2026-03-08", tmp_path / "2026-03-09"
     for day in (old, new):
         day.mkdir()
         (day / "a.1.log").touch()
-    (old / "a.1.log.tail").touch()  # of a command that ran when its runner died
+    (old / "a.1.log.tail").touch()  # the runner died while the command ran
     (new / "b.1.log").touch()
     remove_outputs([old / "a.1.log", new / "a.1.log", tmp_path / "never" / "c.1.log"])
     assert not old.exists()
     assert [path.name for path in new.iterdir()] == ["b.1.log"]
 
 
-# ---- files that no record leads to
+# ---- files without a record
 
 NOON = 1_772_971_200
 
@@ -36,7 +36,7 @@ def an_output(directory: Path, number: int, written: float, suffix: str = ".log"
     return path
 
 
-def test_strays_go_when_they_are_old(tmp_path: Path) -> None:
+def test_old_strays_are_deleted(tmp_path: Path) -> None:
     known = an_output(tmp_path, 1, NOON)
     known_tail = an_output(tmp_path, 1, NOON, ".log.tail")
     young = an_output(tmp_path, 2, NOON + 100)
@@ -47,17 +47,17 @@ def test_strays_go_when_they_are_old(tmp_path: Path) -> None:
     os.utime(others[1], (NOON, NOON))
     (tmp_path / "file").write_text("no day")
     strays = Strays(tmp_path)
-    for _ in range(2):  # the first look begins the round
+    for _ in range(2):  # the first step begins a round
         strays.remove(NOON + 50, lambda attempt: attempt.run.job_id == f"{1:016x}")
     assert not stray.exists()
     assert not tail.exists()
     assert all(path.exists() for path in (known, known_tail, young, *others))
 
 
-def test_strays_are_looked_for_a_few_at_a_time_and_again_and_again(
+def test_each_step_looks_at_a_few_files_and_the_rounds_repeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pycron.storage.housekeeping._FILES_A_LOOK", 2)
+    monkeypatch.setattr("pycron.storage.housekeeping._FILES_PER_STEP", 2)
     strays = Strays(tmp_path / "output")
     strays.remove(NOON + 50, lambda _: False)  # there is no directory yet
     (tmp_path / "output").mkdir()
@@ -68,7 +68,7 @@ def test_strays_are_looked_for_a_few_at_a_time_and_again_and_again(
         strays.remove(NOON + 50, lambda _: False)
         counts.append(len(list((tmp_path / "output").rglob("*.log"))))
     assert counts == [3, 1, 0, 0]
-    assert list((tmp_path / "output").iterdir()) == []  # nor the day
+    assert list((tmp_path / "output").iterdir()) == []  # the directory of the day is deleted, too
     an_output(tmp_path / "output", 9, NOON)
     strays.remove(NOON + 50, lambda _: False)
     assert list((tmp_path / "output").iterdir()) == []

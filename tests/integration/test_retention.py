@@ -1,4 +1,4 @@
-"""Retention, from the configuration to what is there no more."""
+"""Retention in a real daemon: limits of the configuration, and what is deleted."""
 
 import os
 from pathlib import Path
@@ -20,8 +20,8 @@ CRON_NAME=silent @every 1s true
 """
 
 
-def test_what_the_configuration_does_not_want_to_keep_goes(tmp_path: Path) -> None:
-    """Each minute: Runs of a Job, outputs of a Job, and a file that no record leads to."""
+def test_what_is_beyond_the_limits_is_deleted(tmp_path: Path) -> None:
+    """Each minute: Runs of a Job, outputs of a Job, and a file without a record."""
     with operated_daemon(tmp_path, TABLE, CONFIG) as op:
         op.daemon.wait_for("attempt_ended", run_id=op.start("quiet"))
         op.daemon.wait_for("attempt_ended", job="loud", count=10)

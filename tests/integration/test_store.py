@@ -1,4 +1,4 @@
-"""The store: what is written is there again, whole or not at all, until retention forgets it."""
+"""The store: a write is kept whole or not at all, until retention deletes it."""
 
 import random
 import sqlite3
@@ -80,7 +80,7 @@ def test_a_new_database_is_empty(store: Store) -> None:
     assert store.count_runs() == 0
 
 
-def test_it_is_there_again(tmp_path: Path) -> None:
+def test_records_survive_a_restart(tmp_path: Path) -> None:
     job = a_job()
     with closing(Store(tmp_path / "db")) as store:
         store.write([*begun(job), RecordCursor(Cursor(1, 2, (3,)))])
@@ -126,7 +126,7 @@ def test_an_older_schema_is_brought_up_to_date(
         "ALTER TABLE extra ADD COLUMN more TEXT;",
     ]
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, *steps])
-    for _ in range(2):  # and once only
+    for _ in range(2):  # each step is done once
         with closing(Store(tmp_path / "db")) as store:
             assert store.count_runs() == 1
         with closing(sqlite3.connect(tmp_path / "db")) as database:
@@ -135,7 +135,7 @@ def test_an_older_schema_is_brought_up_to_date(
 
 
 def older_database(path: Path, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of an older daemon, with a Run that has ended."""
+    """A database of an older version, with a Run that has ended."""
     with monkeypatch.context() as released:
         released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
         database = schema.open_database(path)
@@ -175,16 +175,16 @@ def test_a_dead_letter_that_an_older_daemon_put_back_has_all_its_retries(
 
 
 def tables(path: Path) -> list[tuple[Any, ...]]:
-    """Of all tables, indexes and triggers: their names, where they begin, and their text."""
+    """All tables, indexes and triggers: their names, where they begin, and their text."""
     with closing(sqlite3.connect(path)) as database:
         return database.execute("SELECT name, rootpage, sql FROM sqlite_schema").fetchall()
 
 
-def test_the_first_page_says_where_all_tables_are(tmp_path: Path) -> None:
-    """A damaged one is repaired with that of a new database; see repair.py."""
+def test_the_schema_fits_on_the_first_page(tmp_path: Path) -> None:
+    """So damage of any other page never makes a whole table unreadable."""
     Store(tmp_path / "db").close()
     kind = (tmp_path / "db").read_bytes()[100]
-    assert kind == 0x0D  # it leads to no other page (sqlite.org/fileformat2.html)
+    assert kind == 0x0D  # a leaf: it leads to no other page (sqlite.org/fileformat2.html)
 
 
 def test_a_step_that_fails_leaves_the_version_before_it(
@@ -203,22 +203,22 @@ def test_a_step_that_fails_leaves_the_version_before_it(
     assert "two" not in tables
 
 
-def test_a_place_that_is_none(tmp_path: Path) -> None:
+def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="unable to open"):
         Store(tmp_path / "none" / "db")
 
 
-def test_nobody_else_can_read_it(tmp_path: Path) -> None:
-    """It holds the commands of all users; the directory may be one that others can enter."""
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
+    """The database has the commands of all users, and others may enter its directory."""
     with closing(Store(tmp_path / "db")) as store:
         store.write(begun(a_job()))
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert set(modes.values()) == {0o600}, modes
 
 
-def test_a_locked_database_is_an_error_not_the_end(tmp_path: Path) -> None:
+def test_a_locked_database_is_an_error_until_it_is_unlocked(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "db")) as store:
-        store._db.execute("PRAGMA busy_timeout = 50")
+        store._database.connection.execute("PRAGMA busy_timeout = 50")
         with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked"):
@@ -257,7 +257,7 @@ def test_every_column_comes_back(store: Store) -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_an_attempt_that_ended_at_once(store: Store, together: bool) -> None:
-    """Its start and its end come in one write, or one after the other."""
+    """The start and the end come in one write, or in two."""
     job = a_job()
     store.write(begun(job))
     records: list[Record] = [RecordStarted(first(job), 4711, NOON + 0.25), ended(first(job))]
@@ -268,7 +268,7 @@ def test_an_attempt_that_ended_at_once(store: Store, together: bool) -> None:
     assert attempt.outcome == "succeeded"
 
 
-def test_a_start_that_was_not_heard_of(store: Store) -> None:
+def test_an_attempt_whose_start_was_not_reported(store: Store) -> None:
     job = a_job()
     store.write([*begun(job), ended(first(job))])
     (attempt,) = store.runs(RunFilter(1))[0].attempts
@@ -276,7 +276,7 @@ def test_a_start_that_was_not_heard_of(store: Store) -> None:
 
 
 def test_a_run_that_another_daemon_began(tmp_path: Path) -> None:
-    """Its row number is not known yet, or has been forgotten after a failure."""
+    """The writer does not know its row number: not yet, or no longer after a failed write."""
     job = a_job()
     with closing(Store(tmp_path / "db")) as store:
         store.write(begun(job))
@@ -289,7 +289,7 @@ def test_a_run_that_another_daemon_began(tmp_path: Path) -> None:
     assert (row.outcome, row.attempts[0].pid) == ("succeeded", 4711)
 
 
-def test_a_dead_letter_that_lives_again(store: Store) -> None:
+def test_a_dead_letter_that_is_redriven(store: Store) -> None:
     job = a_job()
     end = RecordEnded(first(job), Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
     store.write([*begun(job), end])
@@ -317,7 +317,7 @@ def test_a_run_that_was_not_started(store: Store) -> None:
     assert store.unfinished() == []
 
 
-def test_pauses_hold_until_they_are_over(tmp_path: Path) -> None:
+def test_pauses_are_kept_until_they_are_resumed(tmp_path: Path) -> None:
     everything = Pause(ALL, NOON + 1.5, NOON + 60.0, "root", "an upgrade \udcff")
     annas = Pause(Scope.of_user("anna"), NOON, None, "anna")
     longer = replace(everything, until=None, by="bert", reason=None)
@@ -340,7 +340,7 @@ def test_why_there_is_no_run(store: Store) -> None:
     ])  # fmt: skip
     assert store.gap_at(NOON, wall=True) is None
     assert store.gap_at(NOON + 1, wall=True) == "the daemon was down"
-    assert store.gap_at(NOON + 600, wall=True) == "the machine was asleep"  # the last to be known
+    assert store.gap_at(NOON + 600, wall=True) == "the machine was asleep"  # the last one recorded
     assert store.gap_at(NOON + 661, wall=True) is None
     assert store.gap_at(NOON + 300, wall=False) == "the clock was set"
     assert store.gap_at(NOON + 301, wall=False) is None
@@ -353,7 +353,7 @@ def test_all_or_nothing(store: Store) -> None:
         store.write([*begun(job), RecordCursor(Cursor(1, 1)), RecordStarted(stranger, 1, 1.0)])
     assert store.count_runs() == 0
     assert store.cursor() is None
-    store.write(begun(job))  # and the Job's row, which was taken back, is written again
+    store.write(begun(job))  # the row of the Job was rolled back and is written again
     assert [row.job for row in store.runs(RunFilter(10))] == [job.name]
 
 
@@ -402,7 +402,7 @@ def test_a_job_that_has_moved(store: Store) -> None:
     assert {(row.line, row.schedule, row.command) for row in rows} == {(3, "0 2 * * *", "new")}
 
 
-def test_a_run_stays_whose_it_was(store: Store) -> None:
+def test_a_run_keeps_its_owner_when_the_job_changes_hands(store: Store) -> None:
     before = a_job("CRON_NAME=x * * * * * true")
     after = replace(before, user="bert")
     store.write(begun(before))
@@ -420,7 +420,7 @@ def test_a_run_stays_whose_it_was(store: Store) -> None:
     assert [left.job.user for left in store.unfinished()] == ["anna", "bert"]
 
 
-def test_what_is_no_utf8_is_shown_as_escapes(store: Store) -> None:
+def test_bytes_that_are_not_utf8_become_escapes(store: Store) -> None:
     job = a_job("* * * * * echo \udcff ä")
     store.write(begun(job))
     store.write([RecordEnded(first(job), Outcome.FAILED, None, "no \udcfe", Outcome.FAILED)])
@@ -429,14 +429,14 @@ def test_what_is_no_utf8_is_shown_as_escapes(store: Store) -> None:
     assert row.reason == "no \\xfe"
 
 
-def test_a_table_whose_name_is_no_utf8(store: Store) -> None:
+def test_a_table_name_that_is_not_utf8(store: Store) -> None:
     job = a_job(source="/tmp/\udcff")
     store.write(begun(job))
     assert [row.table for row in store.runs(RunFilter(1))] == ["/tmp/\\xff"]
 
 
 def test_two_boots_in_one_second_are_two(store: Store) -> None:
-    """A foreground daemon runs its @reboot Jobs at each start, however soon that comes."""
+    """A foreground daemon runs its @reboot Jobs at each start, also twice in a second."""
     assert store.boots_in(NOON) == 0
     store.write([RecordBoot("b", NOON, 0)])
     assert store.boots_in(NOON) == 1
@@ -461,8 +461,8 @@ def test_unfinished(store: Store) -> None:
     assert (found.job.user, found.job.line, found.job.source.name) == ("anna", 1, "anna")
 
 
-def test_the_last_fire_time_that_has_come_to_a_job(store: Store) -> None:
-    """Not one that lies ahead of a clock that was set back, nor a start by hand."""
+def test_the_latest_fire_time_of_an_unfinished_run(store: Store) -> None:
+    """Neither a fire time ahead of the clock, which was set back, nor a start by hand counts."""
     job, other = a_job(), a_job("* * * * * other")
     ahead, later, by_hand = (RunKey(job.id, NOON + seconds) for seconds in (120, 60, 90))
     gone = RecordNotStarted(later, Outcome.SKIPPED, "an earlier run still runs")
@@ -474,11 +474,11 @@ def test_the_last_fire_time_that_has_come_to_a_job(store: Store) -> None:
     assert latest[RunKey(other.id, NOON + 100)] == NOON + 100
 
 
-def test_what_is_kept_of_a_job_whose_entry_may_go(tmp_path: Path) -> None:
+def test_settings_that_are_stored_with_a_job(tmp_path: Path) -> None:
     settings = "CRON_POOL=db CRON_KILL_AFTER=5m CRON_RETRIES=2 CRON_NICE=3"
     job = a_job(f"{settings} * * * * * true")
     with closing(Store(tmp_path / "db")) as store:
-        store.write(begun(a_job(), NOON - 60))  # it said something else before
+        store.write(begun(a_job(), NOON - 60))  # with other settings before
         store.write(begun(job))
         kept = [left.job.settings for left in store.unfinished()]
     assert kept == [Settings(pool="db", kill_after=300, retries=2)] * 2
@@ -496,7 +496,7 @@ def test_an_attempt_that_ended_while_its_run_goes_on(store: Store) -> None:
     ending = Ending(NOON + 2.5, 3, None, 0.25, 1_000_000, 42, 40)
     store.write([RecordEnded(first(job), Outcome.FAILED, ending, "once more", None)])
     (left,) = store.unfinished()
-    assert left.attempt == first(job)  # the last one, not none
+    assert left.attempt == first(job)  # the last Attempt
     assert (left.outcome, left.exit_status) == (Outcome.FAILED, 3)
     assert [row.outcome for row in store.runs(RunFilter(1))] == [None]
     second = AttemptKey(first(job).run, 2)
@@ -521,7 +521,7 @@ def test_which_attempts_are_known(store: Store) -> None:
     assert not any(map(store.knows, others))
 
 
-def test_a_run_that_is_none(store: Store) -> None:
+def test_a_run_that_does_not_exist(store: Store) -> None:
     assert store.run(RunKey("0" * 16, NOON)) is None
 
 
@@ -560,7 +560,7 @@ def test_filters(store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Three users, four Jobs, of which one runs often; all outcomes, dead letters, one goes on."""
+    """Runs of three users and four Jobs, with all outcomes; one Run is unfinished."""
     store = Store(tmp_path_factory.mktemp("history") / "db")
     jobs = [a_job(f"CRON_NAME=j{n} * * * * * {n}", user, user) for n, user in enumerate("aabc")]
     chance = random.Random(1)
@@ -604,7 +604,7 @@ def test_filters_together_and_page_by_page(
     since: int | None,
     until: int | None,
 ) -> None:
-    """Whatever index serves it: the same Runs in the same order as without one."""
+    """With each index: the same Runs in the same order as without one."""
     everything = history.runs(RunFilter(1000))
     assert len(everything) == 200
     wanted = RunFilter(7, job, user, outcome, since, until, dead=dead)
@@ -618,12 +618,12 @@ def test_filters_together_and_page_by_page(
     assert marks == sorted(marks, reverse=True)
 
 
-def test_a_page_whose_mark_was_forgotten(history: Store) -> None:
+def test_a_page_after_a_run_that_was_deleted(history: Store) -> None:
     assert history.runs(RunFilter(5, before=10_000)) == []
 
 
 def write_many(store: Store, job: Job, count: int) -> None:
-    """Runs that are over, a second apart, later than all others."""
+    """Runs that have ended, a second apart, later than all others."""
     for start in range(0, count, 1000):
         runs = [RunKey(job.id, NOON + 3600 + number) for number in range(start, start + 1000)]
         attempts = [AttemptKey(run, 1) for run in runs]
@@ -649,8 +649,8 @@ def write_many(store: Store, job: Job, count: int) -> None:
     ],
     ids=repr,
 )
-def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: RunFilter) -> None:
-    """20,000 Runs that are none of the wanted ones, and a few that are: SQLite's steps, counted."""
+def test_a_page_reads_little_of_a_long_history(store: Store, wanted: RunFilter) -> None:
+    """Counts SQLite's steps: 20,000 Runs do not pass the filter, and a few do."""
     often = a_job("CRON_NAME=often * * * * * often")
     jobs = [a_job(f"CRON_NAME=j{n} * * * * * {n}", user, user) for n, user in enumerate("aabc")]
     for job in jobs:
@@ -659,10 +659,10 @@ def test_a_page_looks_at_little_of_a_long_history(store: Store, wanted: RunFilte
             store.write([RecordRun(attempt.run, job), RecordAttempt(attempt), end])
     write_many(store, often, 20_000)
     steps = count(1)
-    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
     found = store.runs(wanted)
     assert found
-    assert next(steps) * 100 < 20_000, "it looks at every Run"
+    assert next(steps) * 100 < 20_000, "it reads every Run"
 
 
 # ---- retention
@@ -686,7 +686,7 @@ def many(store: Store, count: int, job: Job | None = None, kept: int = 0) -> lis
 
 
 def prune(store: Store, before: int = 0, **limits: int) -> list[AttemptKey]:
-    """One look with these limits; whose output files are to go."""
+    """One step with these limits; the Attempts whose output files are to be deleted."""
     removed: list[AttemptKey] = []
     store.prune(replace(EVERYTHING, **limits), before, removed.extend)
     return removed
@@ -697,10 +697,10 @@ def left(store: Store) -> list[int]:
 
 
 def rows(store: Store, table: str) -> int:
-    return int(store._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    return int(store._database.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def test_old_runs_are_forgotten(store: Store) -> None:
+def test_old_runs_are_deleted(store: Store) -> None:
     runs = many(store, 10, kept=5)
     assert prune(store, before=NOON + 180) == [AttemptKey(run, 1) for run in runs[:3]]
     assert left(store) == [run.fire_time for run in runs[3:]]
@@ -708,8 +708,8 @@ def test_old_runs_are_forgotten(store: Store) -> None:
     assert (store.count_runs(), rows(store, "attempts")) == (7, 7)
 
 
-def test_nothing_is_looked_for_where_nothing_can_be(store: Store) -> None:
-    """Until something new comes, an hour has passed, or other limits hold."""
+def test_a_step_that_cannot_find_anything_reads_nothing(store: Store) -> None:
+    """Until something is written, an hour has passed, or the limits change."""
     store.write([RecordCursor(Cursor(1, 1))])
     first, second = many(store, 2, kept=5)
     statements: list[str] = []
@@ -719,7 +719,7 @@ def test_nothing_is_looked_for_where_nothing_can_be(store: Store) -> None:
         prune(store, **limits)
         return any("FROM runs" in statement for statement in statements)
 
-    store._db.set_trace_callback(statements.append)
+    store._database.connection.set_trace_callback(statements.append)
     noon = {"before": NOON}
     assert looks(**noon)
     assert not looks(**noon)
@@ -736,7 +736,7 @@ def test_nothing_is_looked_for_where_nothing_can_be(store: Store) -> None:
     assert left(store) == [second.fire_time] != [first.fire_time]
 
 
-def test_a_dead_letter_that_was_dropped_is_looked_for(store: Store) -> None:
+def test_a_dead_letter_that_was_dropped_is_deleted(store: Store) -> None:
     job = a_job()
     dead = RecordEnded(first(job), Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
     store.write([*begun(job), dead])
@@ -748,8 +748,8 @@ def test_a_dead_letter_that_was_dropped_is_looked_for(store: Store) -> None:
     assert left(store) == []
 
 
-def test_what_the_last_look_left_is_looked_for(store: Store) -> None:
-    """A look that has found something, or failed, is not the last one."""
+def test_a_step_continues_where_the_last_one_stopped(store: Store) -> None:
+    """After a step that has found something, or failed, there is another one."""
     many(store, 5)
 
     def fail(_attempts: list[AttemptKey]) -> None:
@@ -766,15 +766,15 @@ def test_what_the_last_look_left_is_looked_for(store: Store) -> None:
     assert store.count_runs() == len(jobs) + 1
 
 
-def test_a_store_that_breaks_at_rest_is_an_error_of_the_store(store: Store) -> None:
+def test_a_closed_database_is_an_error_of_the_store(store: Store) -> None:
     for _ in range(2):
         prune(store)
-    store._db.close()
+    store._database.connection.close()
     with pytest.raises(StoreError):
         prune(store, before=3600)
 
 
-def test_runs_are_forgotten_by_fire_time_whenever_they_were_recorded(store: Store) -> None:
+def test_runs_are_deleted_in_the_order_of_their_fire_times(store: Store) -> None:
     runs = many(store, 3)
     caught_up = a_job("* * * * * late")
     store.write([*begun(caught_up, NOON - 600), ended(first(caught_up, NOON - 600))])
@@ -796,8 +796,8 @@ def test_of_each_job_only_the_newest_runs_are_kept(store: Store) -> None:
     assert left(store) == sorted(run.fire_time for run in [*often[7:], *seldom])
 
 
-def test_what_is_not_over_is_kept(store: Store) -> None:
-    """A Run that goes on, and a dead letter; those behind them go all the same."""
+def test_unfinished_runs_and_dead_letters_are_kept(store: Store) -> None:
+    """Later Runs are deleted all the same."""
     job = a_job()
     unfinished, dead = RunKey(job.id, NOON - 120), RunKey(job.id, NOON - 60)
     for run in (unfinished, dead):
@@ -824,14 +824,14 @@ def test_of_dead_letters_the_newest_are_kept(store: Store) -> None:
     prune(store, dead=2)
     dead = [row.key.fire_time for row in store.runs(RunFilter(10, dead=True))]
     assert dead == [run.fire_time for run in runs[:2:-1]]
-    assert len(left(store)) == 5  # the others are history like all
+    assert len(left(store)) == 5  # the others are ordinary Runs
     prune(store, dead=2, before=NOON + 10**6)
     assert left(store) == sorted(dead)
 
 
-def test_each_look_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It forgets as much as that, or twice what came since the last one."""
-    monkeypatch.setattr("pycron.storage.store._FORGOTTEN_A_LOOK", 3)
+def test_each_step_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It deletes so many Runs, or twice as many as came since the last step."""
+    monkeypatch.setattr("pycron.storage.store._RUNS_PER_STEP", 3)
     many(store, 10)
     store.prune(EVERYTHING, 0, lambda _: None)
     counts = []
@@ -844,11 +844,11 @@ def test_each_look_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     assert store.count_runs() == 0
 
 
-def test_a_look_costs_what_is_to_go_however_long_history_is(store: Store) -> None:
-    """SQLite's steps, counted: nothing of 20,000 Runs, and then ten of them."""
+def test_the_cost_of_a_step_does_not_grow_with_the_history(store: Store) -> None:
+    """Counts SQLite's steps: none of 20,000 Runs is to be deleted, and then ten of them."""
     write_many(store, a_job(), 20_000)
     steps = count(1)
-    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
     limits = {"job_runs": 20_000, "runs": 20_000, "output_bytes": 10**6}
     assert prune(store, before=NOON + 3600, **limits) == []
     assert next(steps) * 100 < 1000
@@ -857,8 +857,8 @@ def test_a_look_costs_what_is_to_go_however_long_history_is(store: Store) -> Non
     assert next(steps) * 100 < 10_000
 
 
-def test_many_jobs_are_looked_at_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycron.storage.retention._JOBS_A_LOOK", 2)
+def test_many_jobs_are_pruned_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycron.storage.retention._JOBS_PER_STEP", 2)
     for number in range(5):
         many(store, 3, a_job(f"* * * * * {number}"))
     counts = []
@@ -868,7 +868,7 @@ def test_many_jobs_are_looked_at_in_turn(store: Store, monkeypatch: pytest.Monke
     assert counts == [11, 7, 5, 5]
 
 
-def test_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) -> None:
+def test_surplus_outputs_are_deleted_and_their_runs_stay(store: Store) -> None:
     runs = many(store, 10, kept=100)
     assert prune(store, output_bytes=1000) == []
     assert prune(store, output_bytes=350) == [AttemptKey(run, 1) for run in runs[:7]]
@@ -880,12 +880,12 @@ def test_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) ->
 
 
 def outputs_of(store: Store, job: Job) -> list[int | None]:
-    """What is kept of each Run's output, the newest first."""
+    """The bytes that are kept of each Run's output, the newest first."""
     return [row.attempts[0].output_kept for row in store.runs(RunFilter(10_000, job=job.id))]
 
 
 def test_of_each_job_only_so_many_bytes_of_output_are_kept(store: Store) -> None:
-    """The newest ones, however much others have printed since."""
+    """The newest outputs stay, whatever other Jobs have printed since."""
     loud, quiet = a_job("* * * * * loud"), a_job("* * * * * quiet")
     many(store, 3, quiet, kept=50)
     runs = many(store, 10, loud, kept=100)
@@ -897,8 +897,10 @@ def test_of_each_job_only_so_many_bytes_of_output_are_kept(store: Store) -> None
     assert prune(store, job_output_bytes=10**6, output_bytes=450) == []
 
 
-def test_the_loudest_jobs_come_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycron.storage.retention._LOUD_JOBS_A_LOOK", 1)
+def test_jobs_with_the_most_output_come_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycron.storage.retention._OUTPUT_JOBS_PER_STEP", 1)
     jobs = [a_job(f"* * * * * {number}") for number in range(3)]
     for job, kept in zip(jobs, (20, 30, 10), strict=True):
         many(store, 2, job, kept=kept)
@@ -906,7 +908,7 @@ def test_the_loudest_jobs_come_first(store: Store, monkeypatch: pytest.MonkeyPat
     assert gone == [jobs[1].id, jobs[0].id, jobs[2].id]
 
 
-def test_the_outputs_of_a_loud_job_are_found_without_looking_at_all_of_its_runs(
+def test_surplus_outputs_are_found_without_reading_all_runs_of_the_job(
     store: Store,
 ) -> None:
     loud = a_job("* * * * * loud")
@@ -917,13 +919,13 @@ def test_the_outputs_of_a_loud_job_are_found_without_looking_at_all_of_its_runs(
     end = RecordEnded(newest, Outcome.FAILED, ending, None, Outcome.FAILED)
     store.write([RecordRun(newest.run, loud), RecordAttempt(newest), end])
     steps = count(1)
-    store._db.set_progress_handler(lambda: next(steps) and 0, 100)
+    store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
     limits = {"runs": 10**6, "job_runs": 10**6}
     assert prune(store, job_output_bytes=60, **limits) == [newest]
     assert next(steps) * 100 < 10_000
 
 
-def test_a_database_that_counted_outputs_in_all_counts_those_of_each_job(
+def test_an_older_database_counts_the_outputs_of_each_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [a_job("* * * * * one"), a_job("* * * * * two"), a_job("* * * * * none")]
@@ -933,12 +935,14 @@ def test_a_database_that_counted_outputs_in_all_counts_those_of_each_job(
             for job, kept in zip(jobs, (20, 30, 0), strict=True):
                 many(store, 3, job, kept=kept)
     with closing(Store(tmp_path / "db")) as store:
-        counted = dict(store._db.execute("SELECT id, output_kept FROM jobs").fetchall())
+        counted = dict(
+            store._database.connection.execute("SELECT id, output_kept FROM jobs").fetchall()
+        )
         assert counted == {jobs[0].id: 60, jobs[1].id: 90, jobs[2].id: 0}
 
 
 def with_short_output(store: Store, count: int) -> list[AttemptKey]:
-    """The Attempts of so many Runs that have printed four bytes each, and no text."""
+    """Attempts that have printed four bytes each, which are not text."""
     job = a_job("* * * * * short")
     attempts = [first(job, NOON + 60 * number) for number in range(count)]
     for number, attempt in enumerate(attempts):
@@ -959,21 +963,21 @@ def test_a_short_output_is_kept_with_its_run(store: Store) -> None:
     assert store.short_output(attempts[0]._replace(number=2)) is None
 
 
-def test_a_short_output_goes_with_its_run(store: Store) -> None:
+def test_a_short_output_is_deleted_with_its_run(store: Store) -> None:
     attempts = with_short_output(store, 10)
     prune(store, runs=4)
     assert [store.short_output(each) is not None for each in attempts] == [False] * 6 + [True] * 4
     assert rows(store, "outputs") == 4
 
 
-def test_short_outputs_that_are_too_many_bytes_go_and_their_runs_stay(store: Store) -> None:
+def test_surplus_short_outputs_are_deleted_and_their_runs_stay(store: Store) -> None:
     attempts = with_short_output(store, 10)
     prune(store, output_bytes=16)
     assert [store.short_output(each) is not None for each in attempts] == [False] * 6 + [True] * 4
     assert (store.count_runs(), rows(store, "outputs")) == (10, 4)
 
 
-def test_output_that_has_gone_with_its_run_counts_no_more(store: Store) -> None:
+def test_output_that_was_deleted_with_its_run_does_not_count(store: Store) -> None:
     runs = many(store, 10, kept=100)
     assert len(prune(store, runs=5)) == 5
     assert prune(store, output_bytes=500) == []
@@ -992,7 +996,7 @@ def test_files_that_cannot_be_removed_keep_their_record(store: Store) -> None:
     assert len(prune(store, before=NOON + 10**6)) == 3
 
 
-def test_jobs_and_gaps_that_nothing_refers_to_go_too(store: Store) -> None:
+def test_jobs_without_runs_and_old_gaps_are_deleted(store: Store) -> None:
     gone, stays = a_job("* * * * * gone"), a_job("* * * * * stays")
     many(store, 3, gone)
     store.write([*begun(stays), RecordGap(Gap(NOON - 60, NOON, wall=True), "old")])
@@ -1001,18 +1005,18 @@ def test_jobs_and_gaps_that_nothing_refers_to_go_too(store: Store) -> None:
     assert (rows(store, "jobs"), rows(store, "gaps")) == (1, 1)
     assert store.gap_at(NOON + 1, wall=True) == "young"
     assert store.owners_of(gone.name) == set()
-    store.write(begun(gone, NOON + 10**6))  # its row is made once more
+    store.write(begun(gone, NOON + 10**6))  # its row is created again
     assert {row.command for row in store.runs(RunFilter(10))} == {"gone", "stays"}
 
 
 def file_bytes(store: Store) -> int:
-    """As large as the file is once what is in the journal is part of it."""
+    """The size of the file once it has the pages of the journal."""
     query = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-    return int(store._db.execute(query).fetchone()[0])
+    return int(store._database.connection.execute(query).fetchone()[0])
 
 
 def bulk(store: Store, count: int, first: int = NOON) -> None:
-    """Runs with a long reason: some 4 KB each."""
+    """Runs with a long reason, about 4 KB each."""
     job = a_job()
     attempts = [AttemptKey(RunKey(job.id, first + number), 1) for number in range(count)]
     for attempt in attempts:
@@ -1023,7 +1027,7 @@ def bulk(store: Store, count: int, first: int = NOON) -> None:
         ])  # fmt: skip
 
 
-def test_the_file_shrinks_again(tmp_path: Path) -> None:
+def test_the_file_shrinks(tmp_path: Path) -> None:
     path = tmp_path / "db"
     with closing(Store(path)) as store:
         bulk(store, 500)
@@ -1034,10 +1038,10 @@ def test_the_file_shrinks_again(tmp_path: Path) -> None:
     assert path.stat().st_size < full / 4
 
 
-def test_a_database_that_is_too_large_forgets_the_oldest(
+def test_a_database_that_is_too_large_loses_its_oldest_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pycron.storage.store._FORGOTTEN_A_LOOK", 50)
+    monkeypatch.setattr("pycron.storage.store._RUNS_PER_STEP", 50)
     most = 2**20
     with closing(Store(tmp_path / "db")) as store:
         bulk(store, 500)
@@ -1050,10 +1054,10 @@ def test_a_database_that_is_too_large_forgets_the_oldest(
     assert kept == list(range(NOON + 500 - len(kept), NOON + 500))
 
 
-def test_the_file_stays_within_its_limit_between_two_looks(
+def test_the_file_stays_within_its_limit_between_two_steps(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pycron.storage.store._FORGOTTEN_A_LOOK", 10)
+    monkeypatch.setattr("pycron.storage.store._RUNS_PER_STEP", 10)
     most = 2**20
     sizes = []
     for number in range(100):

@@ -1,4 +1,4 @@
-"""What goes wrong below the store, for real: a full disk, one that can't be written, damage."""
+"""Real faults below the store: a full disk, a read-only disk, a damaged or missing file."""
 
 import json
 import os
@@ -25,13 +25,16 @@ from pycron.engine.actions import (
     RecordBoot,
     RecordCursor,
     RecordEnded,
+    RecordGap,
+    RecordPause,
     RecordRun,
     RecordRunner,
     RecordStarted,
 )
-from pycron.engine.cursor import Cursor
+from pycron.engine.cursor import Cursor, Gap
 from pycron.model.history import RunFilter
 from pycron.model.job import Job, Source
+from pycron.model.pause import ALL, Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.storage import schema
@@ -59,7 +62,7 @@ def a_job(command: str = "true") -> Job:
 
 
 def fill(store: Store) -> None:
-    """Many Runs of one Job that have ended, one that goes on, and where the daemon is."""
+    """Many Runs of one Job that have ended, one that runs, the cursor, the boot and the runner."""
     job = a_job()
     ending = Ending(1.0, 1, None, 0.1, 9, 10, 10, output=b"ten bytes\n")
     records: list[Record] = []
@@ -76,7 +79,7 @@ def fill(store: Store) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that was closed well."""
+    """A database that was closed properly."""
     with closing(Store(tmp_path / "db")) as store:
         fill(store)
     return tmp_path / "db"
@@ -105,17 +108,25 @@ def middle_gone(path: Path) -> None:
     overwrite(path, middle, middle + 3 * 4096)
 
 
+def index_gone(path: Path) -> None:
+    """All rows can still be read."""
+    with closing(sqlite3.connect(path)) as database:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'runs_by_outcome'"
+        (page,) = database.execute(query).fetchone()
+    overwrite(path, 4096 * (page - 1), 4096 * page)
+
+
 def everything_gone(path: Path) -> None:
     path.write_text("nothing of the kind\n" * 1000)
 
 
 def unclean(path: Path) -> None:
-    """As a daemon leaves it that did not close it: with a log beside it."""
+    """With a log beside it, as a killed daemon leaves it."""
     Path(f"{path}-wal").write_bytes(b"")
 
 
 def in_use(store: Store) -> None:
-    """It works as a new one would."""
+    """The store can be written to and read."""
     job = a_job("later")
     attempt = AttemptKey(RunKey(job.id, NOON), 1)
     store.write([RecordRun(attempt.run, job), RecordAttempt(attempt)])
@@ -141,10 +152,10 @@ RUN = RunKey(a_job().id, NOON)
         lambda store: store.prune(RetentionLimits(0, 0, 0, 0, 0, 0), 0, lambda _: None),
     ],
 )
-def test_damage_met_in_reading_is_an_error_of_ours(
+def test_damage_met_in_reading_is_an_error_of_the_store(
     path: Path, read: Callable[[Store], object]
 ) -> None:
-    """Whatever is read; and it is kept in mind, so that the next write has it repaired."""
+    """The store remembers the damage, so that the next write leads to a repair."""
     with closing(Store(path)) as store:
         overwrite(path, 0, path.stat().st_size)
         with pytest.raises(StoreCorrupt):
@@ -155,7 +166,7 @@ def test_damage_met_in_reading_is_an_error_of_ours(
         assert store.cursor() == Cursor(NOON, NOON + 60)
 
 
-@pytest.mark.parametrize("damage", [header_gone, first_page_gone, half_gone, middle_gone])
+@pytest.mark.parametrize("damage", [half_gone, middle_gone, index_gone])
 def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
     path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -171,7 +182,7 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
         assert store.repaired.runs == store.count_runs() > 0
         assert store.cursor() == Cursor(NOON, NOON + 60)  # so no fire time runs twice
         assert (store.boot_id(), store.runner()) == ("b00t", "12-34")
-        if damage in (header_gone, first_page_gone):
+        if damage is index_gone:
             assert store.count_runs() == RUNS + 1
             first = AttemptKey(RunKey(a_job().id, NOON), 1)
             assert store.short_output(first) == b"ten bytes\n"
@@ -183,12 +194,19 @@ def test_a_damaged_database_is_replaced_and_what_can_be_read_is_kept(
         in_use(store)
     with closing(Store(path)) as store:
         assert store.repaired is None
-        assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        counted = store._db.execute("SELECT total(output_kept) FROM attempts").fetchone()[0]
-        assert counted == store._db.execute("SELECT total(output_kept) FROM jobs").fetchone()[0]
+        assert store._database.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        counted = store._database.connection.execute(
+            "SELECT total(output_kept) FROM attempts"
+        ).fetchone()[0]
+        assert (
+            counted
+            == store._database.connection.execute("SELECT total(output_kept) FROM jobs").fetchone()[
+                0
+            ]
+        )
 
 
-def test_a_damaged_database_of_an_older_version_is_saved_as_well(
+def test_a_damaged_database_of_an_older_version_is_repaired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "db"
@@ -211,17 +229,103 @@ def test_a_damaged_database_of_an_older_version_is_saved_as_well(
         in_use(store)
 
 
-def test_a_file_that_is_no_database_at_all(path: Path) -> None:
-    everything_gone(path)
+@pytest.mark.parametrize("damage", [header_gone, first_page_gone, everything_gone])
+def test_a_database_of_which_nothing_can_be_read(
+    path: Path, damage: Callable[[Path], None]
+) -> None:
+    """It is set aside, and the daemon begins like a new one."""
+    damage(path)
+    damaged = path.read_bytes()
     with closing(Store(path)) as store:
         assert store.repaired
+        assert store.repaired.aside
+        assert store.repaired.aside.read_bytes() == damaged
         assert store.repaired.runs == 0
         assert store.cursor() is None
         in_use(store)
 
 
+DAMAGED_VALUES = [
+    "UPDATE runs SET fire_time = 'x' WHERE number = 3",
+    "UPDATE runs SET fire_time = 9223372036854775807 WHERE number = 3",
+    "UPDATE runs SET fire_time = 1e300 WHERE number = 3",
+    "UPDATE runs SET pass = 'x' WHERE number = 3",
+    "UPDATE runs SET outcome = 'x' WHERE number = 3",
+    "UPDATE runs SET outcome = NULL, redriven = 'x', redriven_at = 1 WHERE number = 3",
+    "UPDATE runs SET outcome = NULL, redriven_at = 1e300 WHERE number = 3",
+    "UPDATE runs SET reason = x'00' WHERE number = 3",
+    "UPDATE runs SET retry_at = 'x' WHERE number = 3",
+    "UPDATE attempts SET pid = 'x' WHERE run = 3",
+    "UPDATE attempts SET started = -1e300 WHERE run = 3",
+    "UPDATE attempts SET ended = 9e999 WHERE run = 3",
+    "UPDATE attempts SET outcome = 5 WHERE run = 3",
+    "UPDATE attempts SET memory_peak = 1.5 WHERE run = 3",
+    "UPDATE attempts SET output_kept = 'x' WHERE run = 3",
+    "UPDATE outputs SET data = 5 WHERE run = 3",
+    "UPDATE jobs SET line = 'x' WHERE number = 1",
+    "UPDATE jobs SET id = '../../x' WHERE number = 1",
+    "UPDATE jobs SET command = CAST(x'ff' AS TEXT) WHERE number = 1",
+    "UPDATE jobs SET settings = 5 WHERE number = 1",
+    "UPDATE users SET name = x'00' WHERE number = 1",
+    "UPDATE pauses SET since = 'x'",
+    "UPDATE pauses SET until = 1e300",
+    "UPDATE gaps SET reason = x'00'",
+    "UPDATE meta SET value = x'00' WHERE key = 'runner'",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED_VALUES)
+def test_a_value_of_a_wrong_type_is_damage_and_the_repair_leaves_it_out(
+    path: Path, damage: str
+) -> None:
+    keep = RetentionLimits(10, 10, 10, 10, 10, 2**20)
+    reads: list[Callable[[Store], object]] = [
+        lambda store: [str(each.key) for each in store.runs(RunFilter(10**6))],
+        lambda store: store.unfinished(),
+        lambda store: store.done_after(0),
+        lambda store: store.pauses(),
+        lambda store: store.gap_at(NOON, wall=True),
+        lambda store: store.owners_of("true"),
+        lambda store: [store.short_output(AttemptKey(each.key, 1))
+                       for each in store.runs(RunFilter(10**6))],
+        lambda store: store.prune(keep, NOON, lambda _: None),
+    ]  # fmt: skip
+    with closing(Store(path)) as store:
+        gap = RecordGap(Gap(NOON - 1, NOON + 1, wall=True), "why")
+        store.write([gap, RecordPause(Pause(ALL, NOON, None, "root"))])
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(damage)
+        database.commit()
+    with closing(Store(path)) as store:
+        for read in reads:
+            try:
+                read(store)
+            except StoreCorrupt:
+                with pytest.raises(StoreCorrupt) as caught:
+                    store.write([RecordRunner("56-78")])
+                store.repair(caught.value)
+        for read in reads:
+            read(store)
+        in_use(store)
+    with closing(Store(path)) as store:
+        assert store.repaired is None
+        assert store.cursor() == Cursor(NOON, NOON + 60)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "5", "[1]", "[1, 2, 3]", '[1, 2, ["x"]]', "[1e300, 2, []]"]
+)
+def test_a_damaged_cursor_is_none(path: Path, text: str) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE meta SET value = ? WHERE key IN ('cursor', 'booted')", (text,))
+        database.commit()
+    with closing(Store(path)) as store:
+        assert (store.cursor(), store.boots_in(NOON)) == (None, 0)
+        assert store.repaired is None
+
+
 def test_reboot_jobs_of_this_boot_are_not_run_again(path: Path) -> None:
-    """Where nothing can be read, the file's own time says whether a daemon ran since the boot."""
+    """If nothing can be read, the time of the file says whether a daemon ran since the boot."""
     everything_gone(path)
     with closing(Store(path)) as store:
         assert store.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -232,7 +336,7 @@ def test_reboot_jobs_of_this_boot_are_not_run_again(path: Path) -> None:
 
 
 def test_a_log_that_is_garbage(path: Path) -> None:
-    """It is passed over, with what it held."""
+    """SQLite ignores it, and what was in it is lost."""
     Path(f"{path}-wal").write_bytes(os.urandom(100_000))
     with closing(Store(path)) as store:
         assert store.repaired is None
@@ -240,7 +344,7 @@ def test_a_log_that_is_garbage(path: Path) -> None:
         in_use(store)
 
 
-def test_what_was_only_in_the_log_is_saved_too(path: Path) -> None:
+def test_rows_that_were_only_in_the_log_are_saved(path: Path) -> None:
     copy = path.with_name("copy")
     with closing(Store(path)) as store:
         in_use(store)
@@ -253,7 +357,9 @@ def test_what_was_only_in_the_log_is_saved_too(path: Path) -> None:
         assert Path(f"{store.repaired.aside}-wal").exists()
 
 
-def test_only_the_last_three_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_three_damaged_files_are_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(5):
         stamp = f"2026010{number}T000000Z"
         monkeypatch.setattr("pycron.storage.repair.time.strftime", lambda *_, stamp=stamp: stamp)
@@ -263,7 +369,7 @@ def test_only_the_last_three_are_kept(path: Path, monkeypatch: pytest.MonkeyPatc
     assert names == ["db", *(f"db.corrupt-2026010{number}T000000Z" for number in (2, 3, 4))]
 
 
-def test_nobody_else_can_read_what_is_set_aside(path: Path) -> None:
+def test_only_the_owner_can_read_what_is_set_aside(path: Path) -> None:
     everything_gone(path)
     with closing(Store(path)):
         modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
@@ -274,9 +380,9 @@ def test_nobody_else_can_read_what_is_set_aside(path: Path) -> None:
 
 
 def cold(store: Store) -> None:
-    """SQLite has to read its pages anew."""
-    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    store._db.execute("PRAGMA shrink_memory")
+    """SQLite has to read its pages again."""
+    store._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._database.connection.execute("PRAGMA shrink_memory")
 
 
 def test_damage_met_in_writing(path: Path) -> None:
@@ -346,9 +452,11 @@ def test_a_file_that_is_gone_is_put_back(path: Path, fault: Callable[[Path], Non
     with closing(Store(path)) as store:
         assert store.count_runs() == RUNS + 3
         assert store.cursor() == Cursor(NOON, NOON + 60)
-        assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    header_gone(path)  # and what is put back can be repaired like any other
+        assert store._database.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    index_gone(path)  # it can be repaired like any other
+    unclean(path)
     with closing(Store(path)) as store:
+        assert store.repaired
         assert store.count_runs() == RUNS + 3
 
 
@@ -422,7 +530,7 @@ _CALLS = "link,linkat,rename,renameat,renameat2,unlink,unlinkat"
 
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
 def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fault: str) -> None:
-    """Before, or in, each call that changes a directory: what only the log had is there still."""
+    """At each call that changes a directory; rows that only the log had are kept."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     damaged = tmp_path / "damaged"
@@ -454,7 +562,7 @@ def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fa
     assert 5 < count < 99
 
 
-# ---- what waits to be written
+# ---- the write queue
 
 
 def story(number: int, *, dead: bool = False, over: bool = True) -> list[Record]:
@@ -467,29 +575,29 @@ def story(number: int, *, dead: bool = False, over: bool = True) -> list[Record]
     return records
 
 
-def all_of(backlog: WriteQueue) -> list[Record]:
+def all_of(queue: WriteQueue) -> list[Record]:
     records: list[Record] = []
-    while backlog:
-        first = backlog.first()
+    while queue:
+        first = queue.first()
         records += first
-        backlog.written(len(first))
+        queue.written(len(first))
     return records
 
 
-def test_a_backlog_keeps_order_and_turns() -> None:
-    backlog = WriteQueue()
+def test_a_write_queue_keeps_order_and_batches() -> None:
+    queue = WriteQueue()
     turns = [story(number) * 100 for number in range(10)]
     for turn in turns:
-        assert backlog.add(turn) == set()
-    assert len(backlog) == 4000
-    assert backlog.first() == turns[0] + turns[1]  # whole turns, about a thousand records
-    backlog.written(150)
-    assert backlog.first()[:250] == turns[0][150:]
-    assert all_of(backlog) == [record for turn in turns for record in turn][150:]
+        assert queue.add(turn) == set()
+    assert len(queue) == 4000
+    assert queue.first() == turns[0] + turns[1]  # whole turns, about a thousand records
+    queue.written(150)
+    assert queue.first()[:250] == turns[0][150:]
+    assert all_of(queue) == [record for turn in turns for record in turn][150:]
 
 
-def test_a_backlog_drops_the_oldest_that_is_over() -> None:
-    backlog = WriteQueue(most=40)
+def test_a_write_queue_drops_the_oldest_run_that_has_ended() -> None:
+    queue = WriteQueue(most=40)
     cursors: list[Record] = [RecordCursor(Cursor(number, number)) for number in range(9)]
     turns = [
         story(0, over=False),
@@ -499,25 +607,25 @@ def test_a_backlog_drops_the_oldest_that_is_over() -> None:
         *map(story, range(4, 9)),
     ]
     known = story(99)[2:]  # its beginning is on disk
-    assert backlog.add(known) == set()
+    assert queue.add(known) == set()
     dropped: set[RunKey] = set()
     for turn, cursor in zip(turns, cursors, strict=True):
-        dropped |= backlog.add([*turn, cursor])
-    kept = all_of(backlog)
+        dropped |= queue.add([*turn, cursor])
+    kept = all_of(queue)
     assert len(kept) <= 40
     assert dropped == {RunKey(a_job().id, NOON + 2)}
-    assert backlog.take_dropped() == 1
-    assert backlog.take_dropped() == 0
+    assert queue.take_dropped() == 1
+    assert queue.take_dropped() == 0
     expected = [*known, *turns[0], *turns[1], *(r for turn in turns[3:] for r in turn)]
     assert [record for record in kept if not isinstance(record, RecordCursor)] == expected
     assert cursors[-1] in kept
 
 
-def test_a_backlog_never_drops_what_goes_on() -> None:
-    backlog = WriteQueue(most=10)
+def test_a_write_queue_never_drops_an_unfinished_run() -> None:
+    queue = WriteQueue(most=10)
     for number in range(10):
-        assert backlog.add(story(number, over=False)) == set()
-    assert len(backlog) == 20
+        assert queue.add(story(number, over=False)) == set()
+    assert len(queue) == 20
 
 
 # ---- a real daemon
@@ -531,12 +639,12 @@ def table_of(marks: Path, jobs: int = 3) -> str:
 
 
 def started(marks: Path) -> Counter[str]:
-    """How often each Attempt was started, by its own word."""
+    """How often each Attempt was started, as its command noted it."""
     return Counter(line for path in marks.iterdir() for line in path.read_text().splitlines())
 
 
 def recorded(database: Path) -> dict[str, Outcome | None]:
-    """The outcome of each Attempt; of a copy, as SQLite does not find its way into a namespace."""
+    """The outcome of each Attempt, from a copy: SQLite cannot open the path into a namespace."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(shutil.copy(database, directory))
         with closing(Store(copy)) as store:
@@ -546,7 +654,7 @@ def recorded(database: Path) -> dict[str, Outcome | None]:
 
 
 def assert_complete(marks: Path, database: Path) -> None:
-    """Every fire time once, and all of it on record."""
+    """Every fire time ran once, and all Attempts are recorded."""
     ran, known = started(marks), recorded(database)
     assert [attempt for attempt, times in ran.items() if times > 1] == []
     assert set(ran) == set(known)
@@ -563,7 +671,7 @@ def marks(tmp_path: Path) -> Path:
     return marks
 
 
-@pytest.mark.parametrize("damage", [header_gone, middle_gone])
+@pytest.mark.parametrize("damage", [header_gone, middle_gone, index_gone])
 def test_a_daemon_starts_on_a_damaged_database(
     tmp_path: Path, marks: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -573,6 +681,7 @@ def test_a_daemon_starts_on_a_damaged_database(
         daemon.kill()
     with closing(sqlite3.connect(state / "pycron.db")) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = set(started(marks))
     damage(state / "pycron.db")
     unclean(state / "pycron.db")
     with foreground(table_of(marks), tmp_path) as daemon:
@@ -582,12 +691,15 @@ def test_a_daemon_starts_on_a_damaged_database(
     assert Path(line["aside"]).exists()
     assert max(started(marks).values()) == 1
     if damage is header_gone:
+        assert line["runs"] == 0
+        assert set(recorded(state / "pycron.db")) <= set(started(marks)) - before
+    if damage is index_gone:
         assert line["runs"] > 0
         assert set(started(marks)) == set(recorded(state / "pycron.db"))
 
 
 @pytest.mark.parametrize("fault", [emptied, deleted, replaced])
-def test_a_daemon_misses_its_database(
+def test_a_daemon_whose_database_file_vanishes(
     tmp_path: Path, marks: Path, fault: Callable[[Path], None]
 ) -> None:
     database = tmp_path / "state" / "pycron.db"
@@ -605,10 +717,8 @@ def test_a_daemon_misses_its_database(
         assert_complete(marks, database)
 
 
-def test_a_record_that_is_refused_is_said_once_and_keeps_nothing_out(
-    tmp_path: Path, marks: Path
-) -> None:
-    """Somebody else has written Runs that are still to come."""
+def test_a_refused_record_is_logged_once_and_blocks_no_other(tmp_path: Path, marks: Path) -> None:
+    """Another program has written Runs of fire times to come."""
     database = tmp_path / "state" / "pycron.db"
     with foreground(table_of(marks), tmp_path) as daemon:
         daemon.wait_for("attempt_ended", count=9)
@@ -627,7 +737,7 @@ def test_a_record_that_is_refused_is_said_once_and_keeps_nothing_out(
 
 
 class Disk:
-    """A small file system of its own, in a mount namespace that only this test has."""
+    """A small file system in a mount namespace of this test."""
 
     mount = "mount -t tmpfs -o size=2m,mode=700 tmpfs"
 
@@ -655,7 +765,7 @@ class Disk:
         return Path(f"/proc/{self._holder.pid}/root{self.state}")
 
     def fill(self, leave: int = 0) -> None:
-        """But for so many bytes."""
+        """Leave so many bytes free."""
         with self._ballast.open("ab", buffering=0) as file:
             try:
                 while True:
@@ -677,7 +787,7 @@ class Disk:
 
 
 class BrokenDisk(Disk):
-    """One that ext4 can be told to have found damaged: then nothing can be written any more."""
+    """An ext4 file system that a test can make read-only, as ext4 does when it finds damage."""
 
     def __init__(self, directory: Path) -> None:
         image = directory / "image"
@@ -720,7 +830,7 @@ def daemon_on(disk: Disk, table: str, directory: Path) -> Iterator[RunningDaemon
 
 @pytest.mark.root
 def test_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
-    """Jobs go on being started; when there is room again nothing is missing."""
+    """Jobs are still started; when there is room again, every record is written."""
     with daemon_on(disk, table_of(marks), tmp_path) as daemon:
         daemon.wait_for("attempt_ended", count=3)
         disk.fill()
@@ -737,7 +847,7 @@ def test_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
 
 @pytest.mark.root
 def test_operators_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
-    """Each start is a Run of its own; what becomes of a dead letter has to wait."""
+    """Each start by hand is a Run of its own; redrive and drop are refused."""
     table = (
         "CRON_NAME=hand CRON_CONCURRENCY=forbid @yearly true\n"
         "CRON_NAME=bad CRON_RETRIES=1 CRON_NO_RETRY_ON=any @yearly exit 3\n"
@@ -764,7 +874,7 @@ def test_operators_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
             assert client.ask("redrive", run_id=dead)["attempt"] == 2
             daemon.wait_for("attempt_ended", run_id=dead, attempt=2)
             runs = client.ask("runs", job="hand")["rows"]
-    assert {row["run_id"]: row.outcome for row in runs} == dict.fromkeys(started, "succeeded")
+    assert {row["run_id"]: row["outcome"] for row in runs} == dict.fromkeys(started, "succeeded")
 
 
 def wait_for_the_next_second() -> None:
@@ -776,7 +886,7 @@ def wait_for_the_next_second() -> None:
 def test_a_full_disk_and_a_daemon_that_is_killed(
     tmp_path: Path, marks: Path, disk: Disk, room: str
 ) -> None:
-    """The runner knows what it started: nothing runs twice, and in the end it is on record.
+    """The runner knows what it started: nothing runs twice, and all of it is recorded.
 
     There is room again before the next daemon starts, or only after.
     """
@@ -800,8 +910,8 @@ def test_a_full_disk_and_a_daemon_that_is_killed(
 
 
 @pytest.mark.root
-def test_a_disk_that_outputs_have_filled(tmp_path: Path, disk: Disk) -> None:
-    """What retention wants to go is deleted also while nothing can be written."""
+def test_a_disk_that_is_full_of_outputs(tmp_path: Path, disk: Disk) -> None:
+    """Surplus outputs are deleted also while nothing can be written."""
     config = tmp_path / "pycron.toml"
     config.write_text("[retention]\noutput_bytes = 100000\n")
     table = "".join(f"CRON_NAME=j{n} @every 1s head -c 50000 /dev/zero\n" for n in range(3))
@@ -820,25 +930,27 @@ def test_a_disk_that_outputs_have_filled(tmp_path: Path, disk: Disk) -> None:
 
 @pytest.mark.root
 def test_no_room_for_a_repair(tmp_path: Path, disk: Disk) -> None:
-    """However little there is: what can't be saved now stays where it is."""
+    """With any amount of free space, a failed repair loses nothing."""
     good = tmp_path / "good"
     with closing(Store(good)) as store:
         for number in range(5):
             store.write(story(number))
-        kept = {suffix: Path(f"{good}{suffix}").read_bytes() for suffix in ("", "-wal", "-shm")}
+    index_gone(good)
+    damaged = good.read_bytes()
     for pages in range(0, 32, 4):
-        for suffix, data in kept.items():
-            Path(f"{disk.seen}/db{suffix}").write_bytes(data)
-        header_gone(disk.seen / "db")
+        (disk.seen / "db").write_bytes(damaged)
+        unclean(disk.seen / "db")
         disk.fill(leave=4096 * pages)
         said = subprocess.run(
             [*disk.inside, sys.executable, "-c", _OPEN, disk.state / "db"],
             capture_output=True, text=True, check=True, cwd=ROOT,
         ).stdout  # fmt: skip
         disk.free()
+        unclean(disk.seen / "db")
         subprocess.run(
             [*disk.inside, sys.executable, "-c", _OPEN, disk.state / "db"], check=True, cwd=ROOT
         )
+        assert (disk.seen / "db").read_bytes() != damaged
         copy = Path(shutil.copy(disk.seen / "db", tmp_path / "copy"))
         with closing(Store(copy)) as store:
             assert store.count_runs() == 5, said
@@ -850,7 +962,7 @@ def test_no_room_for_a_repair(tmp_path: Path, disk: Disk) -> None:
 def test_a_disk_that_becomes_read_only(
     tmp_path: Path, marks: Path, broken_disk: BrokenDisk
 ) -> None:
-    """Jobs go on being started, once each."""
+    """Jobs are still started, once each."""
     with daemon_on(broken_disk, table_of(marks), tmp_path) as daemon:
         daemon.wait_for("attempt_ended", count=3)
         broken_disk.break_down()
@@ -883,7 +995,7 @@ def write_table(system: IsolatedSystem, marks: Path, more: str = "") -> None:
 
 
 def ran_once(marks: Path) -> set[str]:
-    """The Attempts that were started, none of them twice."""
+    """The Attempts that were started; asserts that none was started twice."""
     ran = started(marks)
     assert [attempt for attempt, times in ran.items() if times > 1] == []
     return set(ran)
@@ -905,7 +1017,7 @@ def stop(system: IsolatedSystem, how: str) -> None:
 def test_a_daemon_starts_on_a_read_only_disk(
     tmp_path: Path, marks: Path, system: IsolatedSystem, how: str
 ) -> None:
-    """It reads there what has run, so that nothing runs twice; what runs now is written later."""
+    """It reads what has run, so nothing runs twice; new records are written later."""
     write_table(system, marks)
     goes_on(system.daemon)
     stop(system, how)
@@ -935,7 +1047,7 @@ def test_a_daemon_starts_on_a_read_only_disk(
 
 
 @pytest.mark.root
-def test_at_boot_is_once_a_boot_also_where_nothing_can_be_written(
+def test_reboot_jobs_run_once_a_boot_also_without_a_database(
     marks: Path, system: IsolatedSystem
 ) -> None:
     reboot = f"CRON_NAME=boot @reboot root echo $CRON_RUN_ID >> {marks}/boot\n"
@@ -952,10 +1064,10 @@ def test_at_boot_is_once_a_boot_also_where_nothing_can_be_written(
 
 
 @pytest.mark.root
-def test_what_could_not_be_read_is_taken_up_when_it_can_be(
+def test_a_database_that_can_be_read_later_is_taken_up(
     tmp_path: Path, marks: Path, system: IsolatedSystem
 ) -> None:
-    """Commands that went on and have ended meanwhile, one that runs still, a retry and a pause."""
+    """With commands that have ended meanwhile, one that still runs, a retry and a pause."""
     gate = tmp_path / "gate"
     waits = f"until [ -e {gate} ]; do sleep 0.1; done"
     fails = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1 CRON_RETRY_JITTER=0 {NEVER} root {waits}; exit 1"
@@ -999,6 +1111,7 @@ def test_a_damaged_database_on_a_full_disk(tmp_path: Path, marks: Path, disk: Di
     with daemon_on(disk, table_of(marks), tmp_path) as daemon:
         goes_on(daemon)
         daemon.kill()
+    before = ran_once(marks)
     disk.run(sys.executable, "-c", _CLOSE, str(disk.state / "pycron.db"))
     header_gone(disk.seen / "pycron.db")
     disk.fill()
@@ -1006,11 +1119,10 @@ def test_a_damaged_database_on_a_full_disk(tmp_path: Path, marks: Path, disk: Di
         daemon.wait_for("store_failed")
         goes_on(daemon)
         disk.free()
-        until(lambda: bool(daemon.log("store_repaired")), patience=90)  # it may have tried just now
-        assert daemon.log("store_repaired")[0]["runs"] > 0
+        until(lambda: bool(daemon.log("store_repaired")), patience=90)  # it tries once a minute
         daemon.wait_for("store_recovered")
         goes_on(daemon)
-    assert ran_once(marks) <= set(recorded(disk.seen / "pycron.db"))
+    assert ran_once(marks) - before <= set(recorded(disk.seen / "pycron.db"))
 
 
 @pytest.mark.root
@@ -1040,7 +1152,7 @@ def test_status_is_answered_when_the_database_cannot_be_read(tmp_path: Path) -> 
         assert status_of(tmp_path)["runs"] == 0
         with closing(sqlite3.connect(tmp_path / "state" / "pycron.db")) as other:
             other.execute("DROP TABLE jobs")
-        # unless the minute has just begun, and what it wrote had it repaired
+        # A write at the start of a minute may have led to a repair already.
         assert status_of(tmp_path)["runs"] is None or daemon.log("store_repaired")
 
 
@@ -1064,10 +1176,10 @@ def test_a_daemon_starts_without_its_database(tmp_path: Path, marks: Path) -> No
     assert_complete(marks, database)
 
 
-def test_what_can_be_read_only_in_part_is_not_known(
+def test_a_database_that_can_be_read_only_in_part_is_not_used(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cursor without the Runs that came ahead of it would let those begin once more."""
+    """With a cursor, but without the Runs ahead of it, these would run again."""
     with closing(sqlite3.connect(path)) as database:
         query = "SELECT rootpage FROM sqlite_schema WHERE name = 'meta'"
         (page,) = database.execute(query).fetchone()
@@ -1090,8 +1202,8 @@ def test_what_can_be_read_only_in_part_is_not_known(
         assert store.cursor() == Cursor(NOON, NOON + 60)
 
 
-def test_what_cannot_be_written_can_be_read(path: Path) -> None:
-    """Whether the last daemon has closed it or not; and nothing of it changes."""
+def test_opening_read_only_changes_nothing(path: Path) -> None:
+    """Whether or not the last daemon has closed the database."""
     for log in (None, "left"):
         if log:
             killed = Store(path)

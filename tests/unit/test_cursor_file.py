@@ -1,4 +1,4 @@
-"""How far the timetable has come is known after minutes in which nothing was due, at no cost."""
+"""The cursor is kept through minutes in which nothing is due, without a transaction."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from pycron.engine.actions import Record, RecordCursor, RecordRunner
 from pycron.engine.cursor import Cursor
 from pycron.storage.store import Store
 
-OTHER = RecordRunner("12-34")  # any record that is no cursor
+OTHER = RecordRunner("12-34")  # any other record
 
 
 def reached(minute: int, stepped: Sequence[int] = ()) -> RecordCursor:
@@ -24,7 +24,7 @@ def reached(minute: int, stepped: Sequence[int] = ()) -> RecordCursor:
 
 
 def known(path: Path) -> int | None:
-    """The minute that a new daemon would go on from."""
+    """The minute of the cursor that a new daemon reads."""
     with closing(Store(path)) as store:
         cursor = store.cursor()
     return None if cursor is None else cursor.wall // 60
@@ -43,7 +43,7 @@ def write(path: Path, *batches: list[Record]) -> None:
 
 
 def crash(path: Path, *batches: list[Record]) -> None:
-    """Write this, and be killed."""
+    """Write the batches in a process that is then killed."""
     if (pid := os.fork()) == 0:
         try:
             store = Store(path)
@@ -78,15 +78,15 @@ def test_the_last_cursor_is_known(
     assert known(path) == 9
 
 
-def test_it_is_known_while_other_records_are_written(tmp_path: Path) -> None:
+def test_other_records_do_not_change_the_cursor(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "db")) as store:
         for records in ([reached(0)], [reached(1)], [OTHER]):
             store.write(records)
         assert store.cursor() == Cursor(60, 60)
 
 
-def test_what_has_followed_another_record_says_nothing(tmp_path: Path) -> None:
-    """The database was put back from a copy, or is a new one."""
+def test_a_cursor_file_of_another_database_is_ignored(tmp_path: Path) -> None:
+    """The database was restored from a copy, or is a new one."""
     path = tmp_path / "db"
     write(path, [reached(0)])
     copy = path.read_bytes()
@@ -100,7 +100,7 @@ def test_what_has_followed_another_record_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [b"", b"\n", b"\0" * 100, b"\xff\n\n", b"[60, 60, []]\n[120, 120, []]"]
 )
-def test_a_damaged_file_says_nothing(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_cursor_file_is_ignored(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "db"
     write(path, [reached(1)], [reached(2)])
     (tmp_path / "db-cursor").write_bytes(damage)
@@ -116,7 +116,7 @@ def test_a_shorter_line_over_a_longer_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("taken_by", ["directory", "symlink"])
-def test_where_the_file_cannot_be_written_the_database_is(tmp_path: Path, taken_by: str) -> None:
+def test_if_the_file_cannot_be_written_the_database_is(tmp_path: Path, taken_by: str) -> None:
     path, other = tmp_path / "db", tmp_path / "other"
     other.write_text("somebody's")
     if taken_by == "directory":
@@ -128,7 +128,7 @@ def test_where_the_file_cannot_be_written_the_database_is(tmp_path: Path, taken_
     assert other.read_text() == "somebody's"
 
 
-def test_more_than_a_disk_writes_at_once_goes_into_the_database(tmp_path: Path) -> None:
+def test_more_than_a_sector_goes_into_the_database(tmp_path: Path) -> None:
     path = tmp_path / "db"
     write(path, [reached(1)], [reached(2, range(1000, 1100))])
     assert in_database(path).startswith("[120, 120, [1000, ")
@@ -136,7 +136,7 @@ def test_more_than_a_disk_writes_at_once_goes_into_the_database(tmp_path: Path) 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_a_minute_in_which_nothing_is_due_costs_four_calls(tmp_path: Path) -> None:
-    """None of them waits for the disk. But what is due is there before anything begins."""
+    """None of them waits for the disk. Records of what is due are synced before anything starts."""
     program = (
         "from tests.unit.test_cursor_file import *\n"
         "store = Store(Path(sys.argv[1]))\n"
