@@ -1,4 +1,4 @@
-"""Tables on disk: which are refused, what a scan reports, how they are installed, and inotify."""
+"""Tables on disk: refused files, the changes that a scan reports, installation, inotify."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ def put(path: Path, text: str = TABLE) -> Path:
     return path
 
 
-# ---- what is refused
+# ---- refused files
 
 
 def test_a_good_table(tables: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_good_table(tables: Path) -> None:
     assert signature
 
 
-def test_a_missing_one(tables: Path) -> None:
+def test_a_missing_table(tables: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_table(str(tables / "none"), None, LIMIT)
 
@@ -104,14 +104,14 @@ def test_a_socket(tables: Path) -> None:
     assert reason
 
 
-def test_of_another_owner(tables: Path) -> None:
+def test_a_table_of_another_owner(tables: Path) -> None:
     code, reason = refusal(put(tables / "table"), owners={os.geteuid() + 1})
     assert code == "wrong-owner"
     assert str(os.geteuid()) in reason
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-def test_one_that_others_can_write(tables: Path, mode: int) -> None:
+def test_a_table_that_others_can_write_to(tables: Path, mode: int) -> None:
     put(tables / "table").chmod(mode)
     code, reason = refusal(tables / "table")
     assert code == "writable"
@@ -119,18 +119,18 @@ def test_one_that_others_can_write(tables: Path, mode: int) -> None:
     assert read_table(str(tables / "table"), None, LIMIT, trusted=True)[0] == TABLE
 
 
-def test_one_with_two_names(tables: Path) -> None:
+def test_a_table_with_two_names(tables: Path) -> None:
     os.link(put(tables / "one"), tables / "two")
     assert refusal(tables / "one")[0] == refusal(tables / "two")[0] == "hard-link"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_one_that_may_not_be_read(tables: Path) -> None:
+def test_a_table_without_read_permission(tables: Path) -> None:
     put(tables / "table").chmod(0)
     assert refusal(tables / "table")[0] == "unreadable"
 
 
-def test_one_that_is_too_large_is_not_read(tables: Path) -> None:
+def test_a_table_that_is_too_large_is_not_read(tables: Path) -> None:
     with (tables / "table").open("wb") as file:
         file.truncate(100_000_000)
     (tables / "table").chmod(0o644)
@@ -142,26 +142,26 @@ def test_one_that_is_too_large_is_not_read(tables: Path) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.05
 
 
-def test_as_large_as_allowed(tables: Path) -> None:
+def test_a_table_of_the_largest_size(tables: Path) -> None:
     put(tables / "table", "x" * LIMIT)
     assert len(read_table(str(tables / "table"), None, LIMIT)[0]) == LIMIT
     put(tables / "table", "x" * (LIMIT + 1))
     assert refusal(tables / "table")[0] == "too-large"
 
 
-def test_one_whose_size_says_nothing() -> None:
-    """Files of /proc have the size 0, as has one that grows after the look at it."""
+def test_a_table_that_is_larger_than_its_status_says() -> None:
+    """Files of /proc have the size 0; other files may grow after fstat."""
     with pytest.raises(Unreadable) as caught:
         read_table("/proc/self/maps", None, 100, trusted=True)
     assert caught.value.code == "too-large"
 
 
-def test_one_that_cannot_be_read_to_the_end() -> None:
-    """A bad disk, a file server that is gone: here the unmapped first page of a process."""
+def test_a_read_error_in_the_middle() -> None:
+    """As with a bad disk or a lost file server: here the unmapped first page of a process."""
     assert refusal(Path("/proc/self/mem"), trusted=True)[0] == "unreadable"
 
 
-# ---- how many
+# ---- the number of tables
 
 
 def test_tables_beyond_the_limit_wait_until_there_is_room(tables: Path) -> None:
@@ -195,19 +195,17 @@ def test_names_that_are_tables(tables: Path, spool: TableDirectories, name: str)
 
 
 @pytest.mark.parametrize("name", ["a.b", "a~", "#a#", "a.dpkg-new", "a b", "ä", "a\nb", "a,v"])
-def test_names_that_are_none(tables: Path, spool: TableDirectories, name: str) -> None:
+def test_names_that_are_no_tables(tables: Path, spool: TableDirectories, name: str) -> None:
     put(tables / name)
     (ignored,) = spool.scan()
     assert isinstance(ignored, Ignored)
     assert ignored.path == str(tables / name)
-    assert list(spool.scan()) == []  # said once
+    assert list(spool.scan()) == []  # reported once
     assert list(spool.scan(again=True)) == [ignored]
 
 
 @pytest.mark.parametrize("name", [".hidden", ".placeholder", ".new-abc"])
-def test_hidden_files_are_not_even_mentioned(
-    tables: Path, spool: TableDirectories, name: str
-) -> None:
+def test_hidden_files_are_not_reported(tables: Path, spool: TableDirectories, name: str) -> None:
     put(tables / name)
     assert list(spool.scan()) == []
 
@@ -217,7 +215,7 @@ def test_a_name_that_is_no_text(tables: Path, spool: TableDirectories) -> None:
     assert [type(change) for change in spool.scan()] == [Ignored]
 
 
-def test_users_tables_are_named_after_them(tables: Path) -> None:
+def test_a_users_table_has_the_name_of_the_user(tables: Path) -> None:
     spool = TableDirectories([TableLocation(tables, users=True, directory=True)], LIMIT, MOST)
     for name in ("anna", "x.y", "EXAMPLE\\bert", "machine$"):
         put(tables / name)
@@ -242,7 +240,7 @@ def test_a_scan_reports_only_what_has_changed(tables: Path, spool: TableDirector
     assert len(list(spool.scan(again=True))) == 2
 
 
-def test_what_has_gone(tables: Path, spool: TableDirectories) -> None:
+def test_a_deleted_table_is_gone(tables: Path, spool: TableDirectories) -> None:
     put(tables / "a")
     list(spool.scan())
     (tables / "a").unlink()
@@ -283,7 +281,7 @@ def test_a_rewrite_of_the_same_size_with_the_same_mtime(
     status = path.stat()
 
     def seen() -> str | None:
-        # Again until the kernel's clock of file times, which is a coarse one, has moved on.
+        # Repeat until the kernel's coarse clock of file times has advanced.
         path.write_text("2 * * * * true\n")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return next((c.text for c in spool.scan() if isinstance(c, Found)), None)
@@ -341,7 +339,7 @@ def test_a_missing_directory_holds_no_tables(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_a_file_now(tables: Path, spool: TableDirectories) -> None:
-    """Whatever happens to the place, the daemon lives on."""
+    """The daemon goes on."""
     put(tables / "a")
     list(spool.scan())
     (tables / "a").unlink()
@@ -351,8 +349,10 @@ def test_a_directory_that_is_a_file_now(tables: Path, spool: TableDirectories) -
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_a_directory_that_may_not_be_read_any_more(tables: Path, spool: TableDirectories) -> None:
-    """Nobody knows what is in it now, so nothing of it has gone."""
+def test_the_tables_of_an_unreadable_directory_have_not_gone(
+    tables: Path, spool: TableDirectories
+) -> None:
+    """Its tables may still exist, so none of them is reported as gone."""
     put(tables / "a")
     list(spool.scan())
     tables.chmod(0)
@@ -383,7 +383,7 @@ def test_one_file_that_is_a_link_in_a_circle(tables: Path) -> None:
 def test_a_read_that_failed_for_a_moment_is_tried_again(
     tables: Path, spool: TableDirectories
 ) -> None:
-    """Nothing about the file changes when the daemon has descriptors again."""
+    """The file does not change when the daemon has file descriptors again."""
     put(tables / "a")
     free = os.open("/dev/null", os.O_RDONLY)
     os.close(free)
@@ -410,7 +410,7 @@ def test_install_replaces_a_table(tables: Path) -> None:
     assert os.listdir(tables) == ["anna"]
 
 
-def test_what_is_no_utf8_comes_back_as_it_was(tables: Path) -> None:
+def test_bytes_that_are_no_utf8_are_kept(tables: Path) -> None:
     (tables / "a").write_bytes(b"* * * * * echo \xff\xfe\xe4\r\n")
     (tables / "a").chmod(0o644)
     text, _ = read_table(str(tables / "a"), None, LIMIT)
@@ -418,7 +418,7 @@ def test_what_is_no_utf8_comes_back_as_it_was(tables: Path) -> None:
     assert (tables / "b").read_bytes() == (tables / "a").read_bytes()
 
 
-def test_an_install_that_fails_leaves_all_as_it_was(tables: Path) -> None:
+def test_an_install_that_fails_changes_nothing(tables: Path) -> None:
     put(tables / "anna")
     (tables / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
@@ -436,7 +436,7 @@ def test_an_install_for_somebody_else_fails(tables: Path) -> None:
     assert os.listdir(tables) == []
 
 
-def test_a_full_disk_leaves_all_as_it_was(tables: Path) -> None:
+def test_an_install_on_a_full_disk_changes_nothing(tables: Path) -> None:
     put(tables / "anna")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
@@ -500,7 +500,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_change_is_told(
+def test_the_watch_reports_a_change(
     tables: Path, watch: DirectoryWatch, change: Callable[[Path], object]
 ) -> None:
     put(tables / "old")

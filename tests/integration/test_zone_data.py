@@ -1,4 +1,4 @@
-"""Where zones come from, which one is the machine's, and names that are none."""
+"""Zone data: its origin, the zone of the machine, and unknown names."""
 
 import importlib.resources
 import os
@@ -18,7 +18,7 @@ MARCH = 1_772_971_200  # 2026-03-08T12:00Z
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine of our own: zone files, no /etc/localtime, no TZ. They are the machine's to set."""
+    """A machine with zone files, but without /etc/localtime and TZ, which each test sets."""
     folder = tmp_path / "usr" / "zoneinfo"
     for name in ("UTC", "Europe/Berlin", "America/New_York"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 # ---- which data
 
 
-def test_the_newer_one_is_taken(system: Path) -> None:
+def test_the_newer_zone_data_is_used(system: Path) -> None:
     zones = ZoneData()
     assert (zones.origin, zones.version) == ("system", "9999a")
     (system / "tzdata.zi").write_text("# version 1999z\n")
@@ -47,7 +47,7 @@ def test_the_newer_one_is_taken(system: Path) -> None:
     assert not zones.stale()
 
 
-def test_the_system_is_taken_when_both_are_of_one_release(system: Path) -> None:
+def test_the_systems_zone_data_is_used_if_both_are_of_one_release(system: Path) -> None:
     shutil.copy(PACKAGE / "tzdata.zi", system / "tzdata.zi")
     assert ZoneData().origin == "system"
 
@@ -66,7 +66,7 @@ def test_a_machine_that_does_not_say_its_release(system: Path) -> None:
     assert ZoneData().version == "9999b"
 
 
-def test_the_data_is_really_that_of_the_newer_one(system: Path) -> None:
+def test_the_offsets_are_those_of_the_newer_zone_data(system: Path) -> None:
     shutil.copy(PACKAGE / "Asia" / "Tokyo", system / "Europe" / "Berlin")
     assert ZoneData().zone("Europe/Berlin").offset_at(MARCH) == 9 * 3600
 
@@ -76,7 +76,7 @@ def test_a_change_is_seen_after_reload(system: Path) -> None:
     assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600
     shutil.copy(PACKAGE / "Asia" / "Tokyo", system / "Europe" / "Berlin")
     (system / "tzdata.zi").write_text("# version 9999b\n")
-    assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600  # until it is told
+    assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600  # until reload
     assert zones.stale()
     zones.reload()
     assert zones.zone("Europe/Berlin").offset_at(MARCH) == 9 * 3600
@@ -106,7 +106,7 @@ def test_unknown_zones(system: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "Etc/GMT+12", "Asia/Kolkata", "EST5EDT",
                                   "America/Argentina/Buenos_Aires"])  # fmt: skip
 def test_known_zones(system: Path, name: str) -> None:
-    """Those that the system lacks come from the package."""
+    """Zones that the system does not have come from the package."""
     assert ZoneData().exists(name)
     assert ZoneData().zone(name).name == name
 
@@ -120,7 +120,7 @@ def test_a_zone_is_loaded_once(system: Path) -> None:
 # ---- the machine's zone
 
 
-def test_it_is_utc_when_nothing_says_otherwise(system: Path) -> None:
+def test_the_zone_is_utc_if_none_is_set(system: Path) -> None:
     assert ZoneData().machine.name == "UTC"
 
 
@@ -162,7 +162,7 @@ def test_localtime_as_a_copy(system: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"TZif2", b"no zone at all\n" * 10])
 def test_a_localtime_that_is_half_written(system: Path, content: bytes) -> None:
-    """cp(1) is no atomic act, and the daemon may look in between."""
+    """cp(1) is not atomic: the daemon may read a part of the file."""
     (system.parent.parent / "localtime").write_bytes(content)
     (system.parent.parent / "timezone").write_text("Europe/Berlin\n")
     assert ZoneData().machine.name == "Europe/Berlin"
@@ -173,7 +173,7 @@ def test_the_file_timezone(system: Path) -> None:
     assert ZoneData().machine.name == "Europe/Berlin"
 
 
-def test_a_zone_that_was_chosen(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zone_that_was_set(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     assert ZoneData("Europe/Berlin").machine.name == "Europe/Berlin"
     with pytest.raises(UnknownZone):

@@ -1,4 +1,4 @@
-"""pycron.toml: defaults, what it says, and what is wrong with it."""
+"""pycron.toml: defaults, options, and errors."""
 
 import os
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
         ('[limits]\nload = "1"\n', "bad limits.load: '1' (a number above 0)"),
     ],
 )
-def test_what_is_wrong_with_them(tmp_path: Path, text: str, said: str) -> None:
+def test_bad_pools_defaults_and_ceilings(tmp_path: Path, text: str, said: str) -> None:
     assert said in complaint(tmp_path, text)
 
 
@@ -107,16 +107,16 @@ def test_a_bad_text(tmp_path: Path, value: str) -> None:
     assert text.startswith("bad access.operators: ")
 
 
-def test_a_number_that_no_machine_holds(tmp_path: Path) -> None:
+def test_a_number_that_is_too_large(tmp_path: Path) -> None:
     assert "clients" in complaint(tmp_path, f"[limits]\nclients = {10**30}\n")
 
 
 @pytest.mark.parametrize("text", ["[limits", "clients == 3", "[a]\nb=1\nb=2\n", "\0"])
-def test_what_is_no_toml(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_toml(tmp_path: Path, text: str) -> None:
     assert "(at " in complaint(tmp_path, text)
 
 
-def test_what_is_no_utf8(tmp_path: Path) -> None:
+def test_a_file_that_is_no_utf8(tmp_path: Path) -> None:
     (tmp_path / "pycron.toml").write_bytes(b"# \xff\n")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "pycron.toml", required=True)
@@ -128,7 +128,7 @@ def test_a_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_a_file_that_may_not_be_read_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "pycron.toml").touch(mode=0)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "pycron.toml", required=False)
@@ -142,7 +142,7 @@ def test_a_default_zone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"CRON_NAME"}))
 def test_every_setting_can_have_a_default(tmp_path: Path, name: str) -> None:
-    """With the text that a table has, and a number without quotes, too."""
+    """As the text of a table; a number also without quotes."""
     setting = SETTINGS[name]
     text = "UTC" if name == "CRON_TZ" else GOOD_VALUES[name][0].strip("'\"")
     (tmp_path / "pycron.toml").write_text(f"[defaults]\n{name} = '{text}'\n")

@@ -1,7 +1,7 @@
-"""Real crontabs: what Debian's cron says of them, and our own tables of what they teach.
+"""Real crontabs compared with the verdicts of Debian's cron, and our own tables like them.
 
-The corpus stands outside the project; PYCRON_CORPUS names its folder. The differences that are
-meant are in corpus_differences.toml, each with its reason.
+The corpus is outside of the project; PYCRON_CORPUS names its folder. The intended differences are
+in corpus_differences.toml, each with its reason.
 """
 
 import json
@@ -34,7 +34,7 @@ needs_corpus = pytest.mark.skipif(
 
 
 @cache
-def judge() -> ReaderContext:
+def context() -> ReaderContext:
     lines = (CORPUS / "users.txt").read_text().splitlines()
     users = {line for line in lines if line and not line.startswith("#")}
     return ReaderContext(zone_exists=ZoneData().exists, user_exists=users.__contains__)
@@ -48,15 +48,15 @@ def rows(name: str) -> list[dict[str, Any]]:
 def read(row: dict[str, Any], encoding: str = "utf-8") -> Table:
     text = (CORPUS / row["file"]).read_bytes().decode(encoding, "surrogateescape")
     owner = "bench" if row["format"] == "user" else None
-    return parse(text, Source(row["file"], owner), judge())
+    return parse(text, Source(row["file"], owner), context())
 
 
 # ---- the corpus
 
 
 @needs_corpus
-def test_the_verdict_is_debians() -> None:
-    """In both directions: what is listed as a difference must be one."""
+def test_debian_and_pycron_accept_the_same_tables() -> None:
+    """In both directions: each listed difference must be one."""
     differing = {
         row["file"] for row in rows("expected.jsonl") if row["accepted"] == bool(read(row).errors)
     }
@@ -79,10 +79,10 @@ def test_the_entries_of_a_good_table_are_all_there() -> None:
 
 
 @needs_corpus
-def test_what_debian_and_cronie_read_is_what_we_read() -> None:
+def test_debian_cronie_and_pycron_read_the_same_entries() -> None:
     """Lines, users, commands, the values of all fields and which are star fields."""
     for row in rows("parsed.jsonl"):
-        jobs = read(row, "latin-1").jobs  # as the rows were written
+        jobs = read(row, "latin-1").jobs  # the encoding of the rows
         assert [described(job) for job in jobs] == [expected(entry) for entry in row["entries"]], (
             row["file"]
         )
@@ -126,13 +126,13 @@ def expected(entry: dict[str, Any]) -> dict[str, object]:
     return found | {
         **{name: entry[name] for name in ("minute", "hour", "dom", "month", "dow")},
         "wildcard": bool(star & {"minute", "hour"}),
-        # @daily has no star flags in cron, and no need of them: it chooses every day
+        # In cron @daily has no star flags; it chooses every day, so they make no difference
         "both": bool(star & {"dom", "dow"}) or len(entry["dom"] + entry["dow"]) == 31 + 7,
     }
 
 
 def raw_command(job: Job) -> str:
-    """The command and its input as the table has them, but for what is the same either way."""
+    """The command with its input as in the table, without differences that have no effect."""
     command = job.command.replace("%", "\\%")
     if job.stdin is not None:
         command += "%" + job.stdin.removesuffix("\n").replace("%", "\\%").replace("\n", "%")
@@ -162,7 +162,7 @@ def read_fixture(name: str, owner: str | None) -> Table:
         ("system_habits", SYSTEM, []),
         ("no_newline", USER, [(3, WARNING, "unterminated")]),
         ("crlf", USER, [(line, WARNING, "carriage-return") for line in (2, 3)]),
-        ("user_column", USER, []),  # nobody can know that root is no command
+        ("user_column", USER, []),  # root may be a command
         ("user_column", SYSTEM, []),
         ("no_user_column", USER, []),
         ("no_user_column", SYSTEM, [(2, ERROR, "bad-username")]),

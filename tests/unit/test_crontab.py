@@ -1,4 +1,4 @@
-"""Tables: the text of crontab(5) to Jobs and problems, one line a rule."""
+"""The text of a table becomes Jobs and problems: one line for each rule of crontab(5)."""
 
 import hashlib
 from dataclasses import replace
@@ -20,23 +20,23 @@ ROOT = Source("root", "root")
 SYSTEM = Source("/etc/pycron.d/backup", None)
 USERS = {"root", "alice", "www-data", "bob"}
 ZONES = {"Europe/Berlin", "UTC", "America/New_York"}
-JUDGE = ReaderContext(host="mill", zone_exists=ZONES.__contains__, user_exists=USERS.__contains__)
+CONTEXT = ReaderContext(host="mill", zone_exists=ZONES.__contains__, user_exists=USERS.__contains__)
 
 
-def read(*lines: str, source: Source = ALICE, judge: ReaderContext = JUDGE) -> Table:
-    return parse("".join(f"{line}\n" for line in lines), source, judge)
+def read(*lines: str, source: Source = ALICE, context: ReaderContext = CONTEXT) -> Table:
+    return parse("".join(f"{line}\n" for line in lines), source, context)
 
 
-def job_of(*lines: str, source: Source = ALICE, judge: ReaderContext = JUDGE) -> Job:
-    """The one Job of a table that is all right."""
-    table = read(*lines, source=source, judge=judge)
+def job_of(*lines: str, source: Source = ALICE, context: ReaderContext = CONTEXT) -> Job:
+    """The only Job of a table without errors."""
+    table = read(*lines, source=source, context=context)
     assert not table.errors
     (job,) = table.jobs
     return job
 
 
-def problem_of(*lines: str, source: Source = ALICE, judge: ReaderContext = JUDGE) -> Problem:
-    (problem,) = read(*lines, source=source, judge=judge).problems
+def problem_of(*lines: str, source: Source = ALICE, context: ReaderContext = CONTEXT) -> Problem:
+    (problem,) = read(*lines, source=source, context=context).problems
     return problem
 
 
@@ -44,7 +44,7 @@ def problem_of(*lines: str, source: Source = ALICE, judge: ReaderContext = JUDGE
 
 
 @pytest.mark.parametrize("line", ["", " ", "\t \t", "#", "# 61 * * * * x", "  # x", "#!/bin/sh"])
-def test_blank_lines_and_comments_say_nothing(line: str) -> None:
+def test_blank_lines_and_comments_have_no_effect(line: str) -> None:
     assert read(line) == Table(ALICE)
 
 
@@ -56,7 +56,7 @@ def test_blank_lines_and_comments_say_nothing(line: str) -> None:
         ("  1\t2  3 \t 4 5\t\ttrue", "1 2 3 4 5", "true"),
         # A comment only begins a line
         ("1 2 3 4 5 true # not a comment", "1 2 3 4 5", "true # not a comment"),
-        # Blanks within and after the command are the command's
+        # Blanks within and after the command belong to the command
         ("1 2 3 4 5 echo  'a  b'  ", "1 2 3 4 5", "echo  'a  b'  "),
         # A command may look like a variable
         ("* * * * * X=y cmd", "* * * * *", "X=y cmd"),
@@ -188,7 +188,7 @@ def test_a_variable(line: str, name: str, value: str) -> None:
         ("5 5 5 5 5=x", "bad day-of-week"),
     ],
 )
-def test_what_is_no_variable_is_read_as_an_entry(line: str, message: str) -> None:
+def test_a_line_that_is_no_variable_is_read_as_an_entry(line: str, message: str) -> None:
     assert message in problem_of(line).message
 
 
@@ -237,8 +237,8 @@ def test_a_quoted_value_may_hold_blanks(line: str) -> None:
     assert job_of(line).settings.cwd == "/a b"
 
 
-def test_settings_are_no_variables_of_the_command_but_for_the_zone() -> None:
-    """cronie leaves CRON_TZ in the environment, and commands have come to read it there."""
+def test_of_the_settings_only_the_zone_is_in_the_environment() -> None:
+    """cronie leaves CRON_TZ in the environment, where commands read it."""
     job = job_of("CRON_TZ=Europe/Berlin", "CRON_NICE=5", "@daily x")
     assert job.environment == (("CRON_TZ", "Europe/Berlin"),)
     assert job.zone == "Europe/Berlin"
@@ -270,41 +270,41 @@ def test_a_bad_random_delay(value: str) -> None:
     assert problem.message == f'bad RANDOM_DELAY: "{value}" (minutes, 0-1440)'
 
 
-# ---- what the configuration says of settings
+# ---- settings in the configuration
 
 
-def test_a_default_of_the_configuration_holds_where_a_table_is_silent() -> None:
-    judge = replace(JUDGE, defaults={"retries": 2, "timeout": 3600})
+def test_a_default_of_the_configuration_holds_unless_the_table_sets_it() -> None:
+    context = replace(CONTEXT, defaults={"retries": 2, "timeout": 3600})
     for source, entry in ((ALICE, "@daily x"), (SYSTEM, "@daily root x")):
-        job = job_of(entry, source=source, judge=judge)
+        job = job_of(entry, source=source, context=context)
         assert (job.settings.retries, job.settings.timeout) == (2, 3600)
-    assert job_of("CRON_RETRIES=5 @daily x", judge=judge).settings.retries == 5
-    assert job_of("CRON_RETRIES='' @daily x", judge=judge).settings.retries == 0
+    assert job_of("CRON_RETRIES=5 @daily x", context=context).settings.retries == 5
+    assert job_of("CRON_RETRIES='' @daily x", context=context).settings.retries == 0
 
 
 CEILINGS = {"retries": 3, "max_running": 5, "priority": 10}
 
 
-def test_a_user_asks_for_no_more_than_the_ceiling() -> None:
-    judge = replace(JUDGE, ceilings=CEILINGS)
-    table = read("CRON_RETRIES=50 @daily x", "CRON_RETRIES=3 @hourly x", judge=judge)
+def test_a_value_above_the_ceiling_becomes_the_ceiling() -> None:
+    context = replace(CONTEXT, ceilings=CEILINGS)
+    table = read("CRON_RETRIES=50 @daily x", "CRON_RETRIES=3 @hourly x", context=context)
     assert [job.settings.retries for job in table.jobs] == [3, 3]
     (problem,) = table.problems
     assert (problem.severity, problem.code, problem.line) == (Severity.WARNING, "above-ceiling", 1)
     assert problem.message == 'CRON_RETRIES: "50" is above the ceiling of this system, 3'
     for source in (ALICE, ROOT):
-        alone = read("CRON_PRIORITY=900", "@daily x", source=source, judge=judge)
+        alone = read("CRON_PRIORITY=900", "@daily x", source=source, context=context)
         assert [job.settings.priority for job in alone.jobs] == [10]
 
 
-def test_a_default_is_no_way_around_a_ceiling() -> None:
-    judge = replace(JUDGE, defaults={"retries": 9}, ceilings=CEILINGS)
-    assert job_of("@daily x", judge=judge).settings.retries == 3
+def test_a_ceiling_also_limits_a_default() -> None:
+    context = replace(CONTEXT, defaults={"retries": 9}, ceilings=CEILINGS)
+    assert job_of("@daily x", context=context).settings.retries == 3
 
 
-def test_a_limit_that_is_not_set_is_the_ceiling() -> None:
-    judge = replace(JUDGE, ceilings={"max_running": 5, "memory_max": 2**30, "timeout": 60})
-    settings = job_of("@daily x", judge=judge).settings
+def test_a_limit_that_is_not_set_becomes_the_ceiling() -> None:
+    context = replace(CONTEXT, ceilings={"max_running": 5, "memory_max": 2**30, "timeout": 60})
+    settings = job_of("@daily x", context=context).settings
     assert (settings.max_running, settings.memory_max, settings.timeout) == (5, 2**30, 60)
 
 
@@ -320,20 +320,20 @@ def test_a_limit_that_is_not_set_is_the_ceiling() -> None:
         ("CRON_CONCURRENCY=allow @daily x", 5),
     ],
 )
-def test_a_ceiling_allows_no_more_beside_each_other_than_the_policy(entry: str, most: int) -> None:
-    job = job_of(entry, judge=replace(JUDGE, ceilings=CEILINGS))
+def test_a_ceiling_allows_no_more_attempts_than_the_policy(entry: str, most: int) -> None:
+    job = job_of(entry, context=replace(CONTEXT, ceilings=CEILINGS))
     assert job_limit(job.settings) == most
 
 
 def test_a_system_table_has_no_ceiling() -> None:
-    judge = replace(JUDGE, ceilings=CEILINGS)
-    job = job_of("CRON_RETRIES=50 @daily root x", source=SYSTEM, judge=judge)
+    context = replace(CONTEXT, ceilings=CEILINGS)
+    job = job_of("CRON_RETRIES=50 @daily root x", source=SYSTEM, context=context)
     assert (job.settings.retries, job.settings.max_running) == (50, None)
 
 
 @pytest.mark.parametrize("pools", [{"web"}, set()])
 def test_a_pool_that_the_configuration_does_not_name(pools: set[str]) -> None:
-    table = read("CRON_POOL=db @daily x", judge=replace(JUDGE, pools=pools))
+    table = read("CRON_POOL=db @daily x", context=replace(CONTEXT, pools=pools))
     (problem,) = table.problems
     assert (problem.severity, problem.code, problem.column) == (
         Severity.WARNING,
@@ -344,9 +344,9 @@ def test_a_pool_that_the_configuration_does_not_name(pools: set[str]) -> None:
     assert table.jobs[0].settings.pool == "db"
 
 
-def test_a_pool_that_is_known_or_that_nobody_can_know() -> None:
+def test_a_pool_that_is_known_or_cannot_be_checked() -> None:
     for pools in ({"db"}, None):
-        assert not read("CRON_POOL=db @daily x", judge=replace(JUDGE, pools=pools)).problems
+        assert not read("CRON_POOL=db @daily x", context=replace(CONTEXT, pools=pools)).problems
 
 
 def test_one_at_a_time_as_openbsd_writes_it() -> None:
@@ -423,7 +423,7 @@ def test_every_setting_takes_its_values(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.name)
-def test_every_setting_refuses_all_else(setting: Setting) -> None:
+def test_every_setting_refuses_other_values(setting: Setting) -> None:
     for value in BAD_VALUES[setting.name]:
         (problem,) = read(f"{setting.name}='{value}' @daily x").errors
         assert problem.code == "bad-setting"
@@ -433,7 +433,7 @@ def test_every_setting_refuses_all_else(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.name)
-def test_a_setting_without_effect_says_so(setting: Setting) -> None:
+def test_a_setting_without_effect_is_a_warning(setting: Setting) -> None:
     table = read(f"{setting.name}={GOOD_VALUES[setting.name][0]} @daily x")
     warnings = [] if setting.works else [(Severity.WARNING, "no-effect")]
     assert [(problem.severity, problem.code) for problem in table.problems] == warnings
@@ -515,7 +515,7 @@ def test_a_bad_line_of_settings_sets_nothing() -> None:
         ("@every 0s x", "bad-time-specifier", 1, 'bad time specifier: "@every 0s"'),
         ("@every", "bad-time-specifier", 1, 'bad time specifier: "@every "'),
         ("@never x", "bad-time-specifier", 1, 'bad time specifier: "@never"'),
-        # Dates that do not come
+        # Dates that do not exist
         (
             "0 0 30 2 * x",
             "never-fires",
@@ -537,7 +537,7 @@ def test_a_bad_entry(line: str, code: str, column: int, message: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        # With OR any weekday will do
+        # With OR, the weekday is enough
         "0 0 30 2 1 x",
         "0 0 29 2 * x",
         "0 0 31 2,3 * x",
@@ -546,11 +546,11 @@ def test_a_bad_entry(line: str, code: str, column: int, message: str) -> None:
         "0 0 1,31 2 * x",
     ],
 )
-def test_a_date_that_comes_now_and_then_is_taken(line: str) -> None:
+def test_a_rare_date_is_accepted(line: str) -> None:
     assert not read(line).problems
 
 
-def test_a_message_says_where_in_crons_words() -> None:
+def test_a_message_begins_with_file_and_line() -> None:
     problem = problem_of("", "61 * * * * root x", source=SYSTEM)
     assert str(problem) == '/etc/pycron.d/backup:2: bad minute: "61" (0-59)'
 
@@ -600,8 +600,8 @@ def test_a_flag_is_no_command() -> None:
     assert problem_of("@daily -q").code == "bad-command"
 
 
-def test_a_leading_dash_keeps_the_log_quiet_in_tables_of_root() -> None:
-    """So cronie has it: `-5 * * * *` is minute 5, unlogged; elsewhere it is a bad minute."""
+def test_a_leading_dash_means_no_log_in_tables_of_root() -> None:
+    """As in cronie: `-5 * * * *` is minute 5 and not logged; in other tables, a bad minute."""
     for source, user in [(ROOT, ""), (SYSTEM, "root ")]:
         job = job_of(f"-5 * * * * {user}x", source=source)
         assert isinstance(job.schedule, CronSchedule)
@@ -650,16 +650,16 @@ def test_a_bad_user(line: str, code: str, column: int, message: str) -> None:
     assert message in problem.message
 
 
-def test_where_nobody_knows_the_users_every_name_will_do() -> None:
-    judge = replace(JUDGE, user_exists=None)
+def test_without_a_user_check_every_name_is_accepted() -> None:
+    context = replace(CONTEXT, user_exists=None)
     for name in ["carol", "_tuptime", "CORP\\carol", "carol@corp.example", "7up", "host$"]:
-        assert job_of(f"@daily {name} x", source=SYSTEM, judge=judge).user == name
+        assert job_of(f"@daily {name} x", source=SYSTEM, context=context).user == name
 
 
 # ---- bytes and line ends
 
 
-def test_a_carriage_return_is_told_of() -> None:
+def test_a_carriage_return_is_a_warning() -> None:
     (problem,) = read("@daily x\r").problems
     assert (problem.severity, problem.code) == (Severity.WARNING, "carriage-return")
     assert read("@daily x\r").jobs[0].command == "x\r"  # as cron has it
@@ -671,17 +671,17 @@ def test_a_nul_is_an_error() -> None:
 
 
 def test_the_last_line_may_lack_its_newline() -> None:
-    table = parse("A=1\n@daily x", ALICE, JUDGE)
+    table = parse("A=1\n@daily x", ALICE, CONTEXT)
     assert [job.command for job in table.jobs] == ["x"]
     (problem,) = table.problems
     assert (problem.severity, problem.code, problem.line) == (Severity.WARNING, "unterminated", 2)
 
 
 def test_an_empty_text_is_an_empty_table() -> None:
-    assert parse("", ALICE, JUDGE) == Table(ALICE)
+    assert parse("", ALICE, CONTEXT) == Table(ALICE)
 
 
-def test_a_message_shows_nothing_that_moves_a_terminal() -> None:
+def test_a_message_has_no_control_characters() -> None:
     assert problem_of("\x1b[2J * * * * x").message.startswith('bad minute: "\\x1b[2J"')
     assert problem_of("\udcff * * * * x").message.startswith('bad minute: "\\xff"')
     assert problem_of("\u202e6 * * * * x").message.startswith('bad minute: "\\u202e6"')
@@ -691,7 +691,7 @@ def test_a_message_shows_nothing_that_moves_a_terminal() -> None:
 
 
 def test_the_number_of_entries_is_limited() -> None:
-    table = read("@daily a", "@daily b", "@daily c", judge=replace(JUDGE, most_entries=2))
+    table = read("@daily a", "@daily b", "@daily c", context=replace(CONTEXT, most_entries=2))
     assert [job.command for job in table.jobs] == ["a", "b"]
     (problem,) = table.errors
     assert (problem.line, problem.code) == (3, "too-many-entries")
@@ -727,7 +727,7 @@ def test_the_length_of_a_line_is_limited() -> None:
     ],
     ids=lambda line: line[:12],
 )
-def test_a_message_is_short_whatever_the_line_says(line: str) -> None:
+def test_a_message_is_short_even_for_a_long_line(line: str) -> None:
     assert len(problem_of(line).message) < 1000
 
 
@@ -742,8 +742,8 @@ def test_a_message_is_short_whatever_the_line_says(line: str) -> None:
     ],
     ids=lambda field: field[:4],
 )
-def test_a_field_has_no_more_than_a_field_can_say(field: str) -> None:
-    """It would cost time and memory, at every reading and in every cache, and say nothing new."""
+def test_the_length_of_a_field_is_limited(field: str) -> None:
+    """A longer text costs time and memory at each reading and in each cache."""
     problem = problem_of(f"0 0 {field} * * x" if "L" in field else f"{field} * * * * x")
     assert problem.code in ("bad-minute", "bad-day-of-month")
 
@@ -763,17 +763,17 @@ def test_a_field_has_no_more_than_a_field_can_say(field: str) -> None:
     ],
     ids=lambda text: repr(text[:8]),
 )
-def test_a_hostile_table_is_read_and_told_of(text: str) -> None:
-    table = parse(text, ALICE, JUDGE)
+def test_a_hostile_table_is_read_and_its_problems_are_reported(text: str) -> None:
+    table = parse(text, ALICE, CONTEXT)
     assert len(table.problems) <= MOST_PROBLEMS + 2
     assert len(table.jobs) <= 1
 
 
-# ---- who a Job is
+# ---- the identity of a Job
 
 
-def ids(*lines: str, source: Source = ALICE, judge: ReaderContext = JUDGE) -> dict[str, str]:
-    return {job.command: job.id for job in read(*lines, source=source, judge=judge).jobs}
+def ids(*lines: str, source: Source = ALICE, context: ReaderContext = CONTEXT) -> dict[str, str]:
+    return {job.command: job.id for job in read(*lines, source=source, context=context).jobs}
 
 
 TABLE = ("X=1", "@daily a", "5 * * * * b", "CRON_NAME=c @daily c")
@@ -789,17 +789,17 @@ TABLE = ("X=1", "@daily a", "5 * * * * b", "CRON_NAME=c @daily c")
         # Its settings, flags and blanks
         ("CRON_NICE=5", "@daily a", "CRON_TZ=UTC 5 * * * * b", "CRON_NAME=c @daily c"),
         ("@daily -n a", "5  *\t* * *   b", "CRON_NAME=c CRON_UMASK=077 @daily c"),
-        # Whatever has a name keeps its id when all else changes
+        # A named Job keeps its id when everything else changes
         ("@daily a", "5 * * * * b", "CRON_NAME=c @hourly c"),
     ],
 )
-def test_a_job_stays_the_same(changed: tuple[str, ...]) -> None:
+def test_these_changes_keep_the_id_of_a_job(changed: tuple[str, ...]) -> None:
     before, after = ids(*TABLE), ids(*changed)
     assert before == {command: after[command] for command in before}
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"CRON_NAME"}))
-def test_a_job_stays_the_same_whatever_setting_is_added(name: str) -> None:
+def test_a_new_setting_keeps_the_id_of_a_job(name: str) -> None:
     setting = f"{name}={GOOD_VALUES[name][0]}"
     for line in ("@daily a", "CRON_NAME=n @daily a", "H ~ * * * a"):
         known = job_of(line)
@@ -827,8 +827,8 @@ def test_another_table_or_user_is_another_job() -> None:
     assert users[0].id != users[1].id
 
 
-def test_a_name_that_goes_to_another_user_is_another_job() -> None:
-    """What ran as root is nobody else's to see because of what the table says now."""
+def test_a_name_under_another_user_is_another_job() -> None:
+    """The new user must not see the Runs that ran as root."""
     before, after = (job_of(f"CRON_NAME=n @daily {user} x", source=SYSTEM)
                      for user in ("root", "bob"))  # fmt: skip
     assert (before.name, after.name) == ("n", "n")
@@ -850,7 +850,7 @@ def test_every_job_has_an_id_and_a_name_of_its_own() -> None:
     assert all(job.name.startswith("backup-") for job in jobs)
 
 
-def test_a_name_is_taken_once_in_a_table() -> None:
+def test_a_name_is_unique_in_a_table() -> None:
     table = read("CRON_NAME=x @daily a", "CRON_NICE=1 CRON_NAME=x @daily b")
     (problem,) = table.errors
     assert (problem.line, problem.code) == (2, "bad-setting")
@@ -858,9 +858,9 @@ def test_a_name_is_taken_once_in_a_table() -> None:
     assert [job.command for job in table.jobs] == ["a"]
 
 
-def test_no_name_can_be_chosen_to_take_the_id_of_another_entry() -> None:
-    """An id is a digest of a name or of an entry; who knows how could write a name that looks
-    like an entry.
+def test_no_name_gives_the_id_of_another_entry() -> None:
+    """An id is a digest of a name or of an entry. A user could choose a name that looks like the
+    digest of an entry.
     """
     entry = hashlib.blake2b(b"alice\0@daily\0a\0", digest_size=8).hexdigest()
     table = read("@daily a", f"CRON_NAME={entry}.0 @daily b")
@@ -870,13 +870,13 @@ def test_no_name_can_be_chosen_to_take_the_id_of_another_entry() -> None:
 @pytest.mark.parametrize(
     "line", ["0~59 * * * * x", "H * * * * x", "~ ~ * * * x", "H/20 H 1~28 * * x"]
 )
-def test_a_random_time_is_the_same_at_every_reading_on_a_host(line: str) -> None:
+def test_a_random_time_is_always_the_same_on_one_host(line: str) -> None:
     assert job_of(line).schedule == job_of("# moved", "CRON_NICE=1", line).schedule
 
 
 def test_a_random_time_differs_between_hosts_entries_and_fields() -> None:
     def resolved(line: str, host: str = "mill") -> str:
-        schedule = job_of(line, judge=replace(JUDGE, host=host)).schedule
+        schedule = job_of(line, context=replace(CONTEXT, host=host)).schedule
         assert isinstance(schedule, CronSchedule)
         return " ".join(schedule.fields)
 
@@ -888,7 +888,7 @@ def test_a_random_time_differs_between_hosts_entries_and_fields() -> None:
     assert sum(minute == hour for minute, hour in minutes_and_hours) < 10
 
 
-# ---- whatever comes
+# ---- any text
 
 WORDS = st.sampled_from(
     ["*", "*/5", "5", "61", "@daily", "@every", "@reboot", "90s", "mon", "~", "H/7", "5#2", "LW",
@@ -908,7 +908,7 @@ WORDS = st.sampled_from(
 )
 @settings(deadline=None, max_examples=300)
 def test_any_text_is_read(text: str, source: Source) -> None:
-    table = parse(text, source, JUDGE)
+    table = parse(text, source, CONTEXT)
     lines = text.split("\n")
     for problem in table.problems:
         assert 1 <= problem.line <= len(lines)

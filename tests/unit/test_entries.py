@@ -1,4 +1,4 @@
-"""Jobs that are read when somebody looks at them are what the table says, and cost little."""
+"""Entries keeps text and columns: the Jobs made of them are right, and the memory is small."""
 
 import tracemalloc
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from pycron.schedule.zone import UTC
 
 ALICE = Source("alice", "alice")
 SYSTEM = Source("/etc/pycron.d/x", None)
-JUDGE = ReaderContext(host="mill")
+CONTEXT = ReaderContext(host="mill")
 NOON = 1_781_092_800  # 2026-06-10T12:00:00Z
 
 ENTRIES = [
@@ -38,7 +38,7 @@ BETWEEN = ["", "# é comment", "X=é", "CRON_RETRIES=2", "CRON_TZ=Europe/Berlin"
 
 
 def read(*lines: str, source: Source = ALICE) -> Table:
-    table = parse("".join(f"{line}\n" for line in lines), source, JUDGE)
+    table = parse("".join(f"{line}\n" for line in lines), source, CONTEXT)
     assert not table.errors
     return table
 
@@ -53,7 +53,7 @@ def alone(lines: Sequence[str], number: int) -> Job:
 @given(st.lists(st.sampled_from(ENTRIES), unique=True), st.lists(st.sampled_from(BETWEEN)),
        st.randoms())  # fmt: skip
 @settings(deadline=None, max_examples=150)
-def test_a_job_is_read_as_if_its_entry_were_alone(entries: list[str], between: list[str],
+def test_a_job_does_not_depend_on_other_entries(entries: list[str], between: list[str],
                                                   random: object) -> None:  # fmt: skip
     lines = [*entries, *between]
     random.shuffle(lines)  # type: ignore[attr-defined]
@@ -65,7 +65,7 @@ def test_a_job_is_read_as_if_its_entry_were_alone(entries: list[str], between: l
 
 @given(st.lists(st.sampled_from(ENTRIES)), st.integers(NOON, NOON + 10**8))
 @settings(deadline=None, max_examples=150)
-def test_the_columns_say_when_a_job_is_due(lines: list[str], after: int) -> None:
+def test_the_columns_agree_with_the_jobs(lines: list[str], after: int) -> None:
     named = [line for line in lines if "CRON_NAME" in line]
     jobs = read(*[line for line in lines if line not in named], *named[:1]).jobs
     for index, job in enumerate(jobs):
@@ -88,24 +88,24 @@ def test_twins_keep_their_random_times() -> None:
     assert len({job.schedule for job in again}) > 1
 
 
-def test_a_text_of_any_characters_is_kept() -> None:
+def test_any_characters_of_a_command_are_kept() -> None:
     command = "é € 😀 \udcff \ud7ff"
     table = read(f"@daily {command}", "@hourly after")
     assert [job.command for job in table.jobs] == [command, "after"]
 
 
 def test_the_last_line_needs_no_newline() -> None:
-    jobs = parse("@daily a\n@daily b", ALICE, JUDGE).jobs
+    jobs = parse("@daily a\n@daily b", ALICE, CONTEXT).jobs
     assert [job.command for job in jobs] == ["a", "b"]
 
 
 def test_a_command_of_blanks_only_is_a_command() -> None:
-    """A vertical tab or a carriage return is no blank to cron, and is one to str.split."""
+    """For cron, a vertical tab or a carriage return is no blank; for str.split it is."""
     jobs = read("@daily \x0b", "@daily \r", "@daily x").jobs
     assert [job.name[:4] for job in jobs] == ["job-", "job-", "x-" + jobs[2].id[:2]]
 
 
-def test_slices_and_places_from_the_end() -> None:
+def test_slices_and_negative_indexes() -> None:
     jobs = read("@daily a", "@daily b", "@daily c").jobs
     assert [job.command for job in jobs[1:]] == ["b", "c"]
     assert jobs[-1].command == "c"
@@ -155,7 +155,7 @@ def test_found_by_name() -> None:
     assert jobs.called("é") == []
 
 
-def test_found_by_what_their_tables_say_of_them() -> None:
+def test_found_by_user_or_setting() -> None:
     def commands(of: str) -> list[str]:
         found = Jobs(tables()).where(lambda context: context.user == of)
         return [entries[index].command for entries, index in found]
@@ -168,18 +168,18 @@ def test_found_by_what_their_tables_say_of_them() -> None:
     assert tables()[2].users() == {"alice": 1, "carol": 2}
 
 
-# ---- what it costs
+# ---- memory
 
 
 def test_an_entry_costs_little_more_than_its_text() -> None:
-    """Each its own schedule. A Job takes more than a kilobyte."""
+    """Each entry has its own schedule. A Job takes more than a kilobyte."""
     lines = [
         f"{n % 60} {n // 60 % 24} {n // 1440 + 1} * * run --number={n}\n" for n in range(10_000)
     ]
     text = "".join(lines)
     tracemalloc.start()
     try:
-        table = parse(text, ALICE, JUDGE)
+        table = parse(text, ALICE, CONTEXT)
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

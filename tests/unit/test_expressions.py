@@ -1,4 +1,4 @@
-"""Schedules by the wall clock, with no zone: which days, which minutes, which never."""
+"""Schedules by the wall clock, without zones: days, minutes, and schedules that never fire."""
 
 import datetime
 from calendar import monthrange
@@ -36,7 +36,7 @@ def wall(text: str) -> int:
 
 
 def following(text: str, after: str, count: int) -> list[str]:
-    """The next wall minutes of a schedule, the first one inclusive."""
+    """The next wall minutes of a schedule; the first minute of the search may be one."""
     schedule, minute, found = cron(text), wall(after), []
     for _ in range(count):
         reached = schedule.next_wall(minute, wall("9999-12-31"))
@@ -59,19 +59,19 @@ NEXT = [
     ("0 0 31 * *", "2026-02-01 00:00", ["2026-03-31 00:00", "2026-05-31 00:00"]),
     ("0 0 1 1 *", "2026-01-02 00:00", ["2027-01-01 00:00"]),
     ("5 5 5 5 *", "2026-05-05 05:06", ["2027-05-05 05:05"]),
-    # Months that are passed over
+    # Months without a match
     ("0 12 15 jun,dec *", "2026-06-15 12:01", ["2026-12-15 12:00", "2027-06-15 12:00"]),
-    # Leap days, over the year that is none
+    # Leap days, over years without one
     ("0 0 29 2 *", "2026-01-01 00:00", ["2028-02-29 00:00", "2032-02-29 00:00"]),
     ("0 0 29 2 *", "2096-03-01 00:00", ["2104-02-29 00:00"]),
     ("0 0 29 2 */7", "2072-03-01 00:00", ["2088-02-29 00:00", "2128-02-29 00:00"]),
-    # Either day field is a star field: both must hold
+    # One of the day fields is a star field: AND
     ("0 0 */13 * fri", "2026-01-01 00:00", ["2026-02-27 00:00", "2026-03-27 00:00"]),
     ("0 0 * * fri", "2026-01-01 00:00", ["2026-01-02 00:00", "2026-01-09 00:00"]),
     ("0 0 */2 * mon", "2026-01-01 00:00", ["2026-01-05 00:00", "2026-01-19 00:00"]),
     ("0 0 13 * */5", "2026-01-01 00:00", ["2026-02-13 00:00", "2026-03-13 00:00"]),
     ("0 0 *,5 * fri", "2026-01-01 00:00", ["2026-01-02 00:00", "2026-01-09 00:00"]),
-    # Neither is: one of them will do
+    # None of them is a star field: OR
     ("0 0 13 * fri", "2026-01-03 00:00", ["2026-01-09 00:00", "2026-01-13 00:00"]),
     ("0 0 1-31/2 * mon", "2026-01-01 00:00", ["2026-01-01 00:00", "2026-01-03 00:00"]),
     ("0 0 13,* * fri", "2026-01-01 00:00", ["2026-01-01 00:00", "2026-01-02 00:00"]),
@@ -118,7 +118,7 @@ WEEKDAY_FIELDS = st.sampled_from(["*", "0", "7", "*/2", "1-5", "fri", "sat,sun",
 
 @cache
 def days_by_hand(day_of_month: str, day_of_week: str, year: int, month: int) -> set[int]:
-    """Which days of a month: field by field, day by day, as cron.c has it."""
+    """The days of a month, tested one by one with the rule of cron.c."""
     either = day_of_month[0] == "*" or day_of_week[0] == "*"
     found = set()
     for day in range(1, monthrange(year, month)[1] + 1):
@@ -186,7 +186,7 @@ def matches(fields: tuple[str, str, str, str, str], wall_minute: int) -> bool:
     )
 
 
-# ---- against croniter, where it means the same as cron
+# ---- against croniter, for expressions with the same meaning in cron
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def matches(fields: tuple[str, str, str, str, str], wall_minute: int) -> bool:
 )  # fmt: skip
 def test_croniter_agrees(text: str) -> None:
     for year in (2023, 2024, 2099):
-        judge = croniter(text, datetime.datetime(year, 1, 1), ret_type=datetime.datetime)
-        expected = [judge.get_next().isoformat(" ", "minutes") for _ in range(40)]
+        reference = croniter(text, datetime.datetime(year, 1, 1), ret_type=datetime.datetime)
+        expected = [reference.get_next().isoformat(" ", "minutes") for _ in range(40)]
         assert following(text, f"{year}-01-01 00:01", 40) == expected
 
 
@@ -215,7 +215,7 @@ def test_the_last_weekday_of_every_month(year: int) -> None:
         assert cron("0 0 LW * *").days.in_month(year, month) == 1 << last
 
 
-# ---- what never comes
+# ---- schedules that never fire
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_the_last_weekday_of_every_month(year: int) -> None:
         "0 0 */10 2 5L",
     ],
 )
-def test_a_date_that_never_comes_is_refused(text: str) -> None:
+def test_a_date_that_never_exists_is_refused(text: str) -> None:
     with pytest.raises(ScheduleError) as caught:
         cron(text)
     assert "never" in str(caught.value)
@@ -253,7 +253,7 @@ def test_a_date_that_never_comes_is_refused(text: str) -> None:
         "0 0 29 2 */7",
     ],
 )
-def test_a_date_that_comes_at_times_is_taken(text: str) -> None:
+def test_a_date_that_exists_sometimes_is_accepted(text: str) -> None:
     first = cron(text).next_wall(wall("2026-01-01 00:00"), wall("2067-01-01 00:00"))
     assert first is not None
 
@@ -350,7 +350,7 @@ def test_extended_days_at_the_ends_of_time(text: str, year: int, month: int) -> 
     assert days.in_month(year, month)
 
 
-def test_a_random_field_needs_somebody_to_pick() -> None:
+def test_a_random_field_without_pick_is_an_error() -> None:
     with pytest.raises(FieldError):
         cron("0~59 * * * *")
     fields = ("0~59", "H", "*", "*", "*")

@@ -1,4 +1,4 @@
-"""The fields of an entry, one line a rule: crontab(5) of Vixie cron and cronie, OpenBSD's `~`."""
+"""The fields of an entry: one line for each rule of crontab(5) (Vixie cron, cronie) and of `~`."""
 
 from collections.abc import Iterator
 
@@ -145,7 +145,7 @@ BAD = [
     (DAY_OF_WEEK, "*/9", 0, "(a step is 1-8)"),
     (MINUTE, "1-30/-5", 0, '"1-30/-5"'),
     (MINUTE, "*/", 0, '"*/"'),
-    # Reversed ranges, which cron takes and never runs
+    # Reversed ranges, which cron accepts and never matches
     (MINUTE, "55-5", 0, "write 55-59,0-5"),
     (HOUR, "22-2", 0, "write 22-23,0-2"),
     (HOUR, "22-0", 0, "runs backwards"),
@@ -167,20 +167,20 @@ BAD = [
     (DAY_OF_WEEK, "mon,,tue", 4, "(empty: a comma too many)"),
     (MINUTE, "0,15,61", 5, '"61" (0-59)'),
     (MINUTE, "10-20,5-1,3", 6, '"5-1"'),
-    # Digits and letters that only Unicode calls so
+    # Digits and letters outside of ASCII
     (MINUTE, "\u0663", 0, "(0-59)"),
     (MINUTE, "\uff15", 0, "(0-59)"),
     (MINUTE, "\u00b2", 0, "(0-59)"),
     (MINUTE, "*/\u0663", 0, "(0-59)"),
     (DAY_OF_WEEK, "\u017fun", 0, "(0-7 or sun-sat)"),
-    # What only `resolve` knows
+    # Elements that only `resolve` reads
     (MINUTE, "0~30", 0, '"0~30"'),
     (MINUTE, "H", 0, '"H"'),
 ]
 
 
 @pytest.mark.parametrize(("field", "text", "offset", "reason"), BAD)
-def test_what_cron_cuts_off_or_never_runs_is_refused(
+def test_texts_that_cron_cuts_off_or_never_matches_are_refused(
     field: Field, text: str, offset: int, reason: str
 ) -> None:
     with pytest.raises(FieldError) as caught:
@@ -201,7 +201,7 @@ def test_a_star_field_begins_with_a_star(text: str, star: bool) -> None:
 # ---- ~ and H
 
 RESOLVED = [
-    # A random value of the range; of the field where a bound is left out
+    # A random value of the range; a missing bound is that of the field
     (MINUTE, "10~12", 0, "10"),
     (MINUTE, "10~12", 5, "12"),
     (MINUTE, "~", 59, "59"),
@@ -218,12 +218,12 @@ RESOLVED = [
     (MINUTE, "~/20", 21, "1,21,41"),
     (MINUTE, "10~30/10", 3, "13,23"),
     (MINUTE, "10~12/10", 4, "11"),  # the phase stays within the range
-    # H, as Jenkins has it
+    # H, as in Jenkins
     (MINUTE, "H", 61, "1"),
     (HOUR, "H(9-16)", 9, "10"),
     (MINUTE, "H/15", 16, "1,16,31,46"),
     (MINUTE, "H(0-29)/10", 2, "2,12,22"),
-    # All else stays as it is
+    # Other elements stay unchanged
     (MINUTE, "*/5", 0, "*/5"),
     (MINUTE, "1,H,3", 2, "1,2,3"),
     (DAY_OF_WEEK, "thu", 0, "thu"),
@@ -237,7 +237,7 @@ def test_random_values_become_plain_ones(
     assert resolve(text, field, picks(number)) == expected
 
 
-def test_each_random_value_is_drawn_for_itself() -> None:
+def test_each_random_value_is_picked_separately() -> None:
     assert resolve("0~9,H,~/30", MINUTE, picks(3, 4, 5)) == "3,4,5,35"
 
 
@@ -259,19 +259,19 @@ def test_a_bad_random_value_is_refused(text: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
-def test_a_bad_random_value_is_told_with_its_place() -> None:
+def test_the_offset_of_a_bad_random_value() -> None:
     with pytest.raises(FieldError) as caught:
         resolve("1,2,0~60", MINUTE, picks(0))
     assert caught.value.offset == 4
 
 
 @pytest.mark.parametrize("text", ["~~", "1~2~3", "H(5)", "H()", "h", "HH", "H-5", "5-H", "~,"])
-def test_what_looks_random_but_is_not_stays_an_error(text: str) -> None:
+def test_malformed_random_values_are_errors(text: str) -> None:
     with pytest.raises(FieldError):
         parse_field(resolve(text, MINUTE, picks(0, 0)), MINUTE)
 
 
-# ---- the day elements that cron doesn't have
+# ---- the day elements that cron does not have
 
 EXTENDED = [
     (DAY_OF_MONTH, "L", [], ("L",)),
@@ -289,7 +289,7 @@ EXTENDED = [
     (DAY_OF_WEEK, "SUN#1", [], ("0#1",)),
     (DAY_OF_WEEK, "7#5", [], ("0#5",)),
     (DAY_OF_WEEK, "mon,5#2,3L", [1], ("5#2", "L3")),
-    # A W or an L that is part of a name is no such element
+    # A W or an L in a name is no extended element
     (DAY_OF_WEEK, "WED", [3], ()),
     (DAY_OF_WEEK, "WED,5L", [3], ("L5",)),
     (DAY_OF_MONTH, "1-5", [1, 2, 3, 4, 5], ()),
@@ -334,13 +334,13 @@ def test_bad_extended_days_are_refused(field: Field, text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "offset"), [("L,32", 2), ("1,15W,0", 6), ("1,LW,3,32W", 7)])
-def test_an_error_beside_an_extended_day_is_told_with_its_own_place(text: str, offset: int) -> None:
+def test_the_offset_of_an_error_beside_an_extended_day(text: str, offset: int) -> None:
     with pytest.raises(FieldError) as caught:
         parse_day_field(text, DAY_OF_MONTH)
     assert caught.value.offset == offset
 
 
-# ---- whatever comes
+# ---- any text
 
 FRAGMENTS = st.sampled_from(
     [*"0123456789*,-/~#LWH()", "sun", "FRI", "jan", "7", "59", "\u0663", " "]
@@ -349,7 +349,7 @@ FRAGMENTS = st.sampled_from(
 
 @given(st.lists(FRAGMENTS, max_size=8).map("".join), st.sampled_from(FIELDS))
 @settings(deadline=None, max_examples=300)
-def test_a_field_is_read_or_refused_in_place(text: str, field: Field) -> None:
+def test_any_field_is_read_or_refused_with_an_offset_in_it(text: str, field: Field) -> None:
     try:
         mask, _ = parse_day_field(resolve(text, field, lambda _: 7), field)
         offset = 0

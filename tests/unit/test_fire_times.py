@@ -1,7 +1,7 @@
 """Fire times: cron's rule for shifted clocks, in zones of every kind.
 
-The judge of the random tests is cron's own loop (cron.c): a clock that is looked at every minute,
-and a virtual minute behind it. It knows nothing of pycron.zone.
+The reference of the random tests is cron's own loop (cron.c), without pycron's Zone: it looks at
+the clock every minute, and a virtual minute follows the clock.
 """
 
 import datetime
@@ -37,7 +37,7 @@ Window = tuple[int, int]
 
 @cache
 def rules(name: str) -> ZoneInfo:
-    """From the tzdata package, whatever the machine has: the tests know its contents."""
+    """From the tzdata package, not from the machine: the tests depend on its contents."""
     file = importlib.resources.files("tzdata").joinpath("zoneinfo", *name.split("/"))
     with file.open("rb") as data:
         return ZoneInfo.from_file(data, key=name)
@@ -222,14 +222,14 @@ MONROVIA_SPRING = [
     ("0 1 * * *", ["07 01:00 +0000"]),
 ]
 APIA_SPRING = [
-    # 2011-12-29 24:00 -1000 -> 2011-12-31 00:00 +1400: a day that was not; nothing is made up for
+    # 2011-12-29 24:00 -1000 -> 2011-12-31 00:00 +1400: a skipped day; nothing is made up for
     ("0 12 * * *", ["29 12:00 -1000", "31 12:00 +1400"]),
     ("0 12 30 * *", []),
     ("0 0 * * *", ["29 00:00 -1000", "31 00:00 +1400"]),
     ("0 */12 * * *", ["29 00:00 -1000", "29 12:00 -1000", "31 00:00 +1400", "31 12:00 +1400"]),
 ]
 KWAJALEIN_AUTUMN = [
-    # 1969-10-01 00:00 +1100 -> 1969-09-30 01:00 -1200: a day twice; not held back, either
+    # 1969-10-01 00:00 +1100 -> 1969-09-30 01:00 -1200: a repeated day; nothing is held back
     ("0 18 * * *", ["29 18:00 +1100", "30 18:00 +1100", "30 18:00 -1200"]),
 ]
 
@@ -267,7 +267,7 @@ def test_a_shifted_clock(name: str, date: str, days: int, text: str, expected: l
     assert fired(text, name, date, days) == expected
 
 
-# ---- one at a time
+# ---- single rules
 
 
 def test_the_next_fire_time_is_later() -> None:
@@ -299,7 +299,7 @@ def test_reboot_has_no_fire_time() -> None:
     assert has_fire_times(schedule("@every 90s"))
 
 
-def test_time_ends() -> None:
+def test_there_are_no_fire_times_after_the_end_of_time() -> None:
     tokyo = Zone("Asia/Tokyo", rules("Asia/Tokyo"))
     assert next_fire(schedule("* * * * *"), tokyo, END_OF_TIME) is None
     leap_days = fire_times(schedule("0 0 29 2 *"), tokyo, utc("9995-01-01T00:00"), END_OF_TIME)
@@ -332,18 +332,18 @@ def test_wildcards_and_intervals_follow_the_wall(text: str, follows: bool) -> No
     ["*/7 3 * * *", "0 */5 * * *", "0 0 1,15 * *", "30 4 1,15 * 5", "0 0 * * 1-5", "5 0 * 8 *"],
 )
 def test_croniter_agrees_where_no_clock_is_shifted(text: str) -> None:
-    judge = croniter(text, utc("2024-01-01T00:00"))
+    reference = croniter(text, utc("2024-01-01T00:00"))
     found = fire_times(schedule(text), zone("UTC"), utc("2024-01-01T00:01"), END_OF_TIME)
     assert [fire for fire, _ in zip(found, range(200), strict=False)] == [
-        int(judge.get_next()) for _ in range(200)
+        int(reference.get_next()) for _ in range(200)
     ]
 
 
-# ---- the judge
+# ---- the reference: the loop of cron.c
 
 
 class Line:
-    """An entry for the judge: sets of values, and cron's flags."""
+    """An entry for the reference: sets of values, and cron's flags."""
 
     def __init__(self, *fields: tuple[str, set[int]]) -> None:
         self.text = " ".join(text for text, _ in fields)
@@ -369,7 +369,7 @@ class Line:
 
 @cache
 def wall_minutes(name: str, transition: str) -> list[tuple[int, int, bool]]:
-    """(UTC second, wall minute, whether it begins) of some days, jumps into a minute included."""
+    """(UTC second, wall minute, whether it begins) of some days, with jumps into a minute."""
     middle = utc(transition)
     found = []
     last = None
@@ -384,7 +384,7 @@ def wall_minutes(name: str, transition: str) -> list[tuple[int, int, bool]]:
 
 
 def cron_loop(line: Line, name: str, transition: str, window: Window) -> list[int]:
-    """When cron would run a line; each time that it looks at the clock counts for one run."""
+    """When cron would run a line: at most once each time that it looks at the clock."""
     fires = []
     virtual = None
     for second, wall, begins in wall_minutes(name, transition):
@@ -400,7 +400,7 @@ def cron_loop(line: Line, name: str, transition: str, window: Window) -> list[in
     return fires
 
 
-# The fields come with their values, so that the judge parses nothing.
+# The fields come with their values, so the reference parses nothing.
 
 
 def fields(low: int, high: int) -> st.SearchStrategy[tuple[str, set[int]]]:
@@ -466,7 +466,7 @@ TRANSITIONS = [
 
 @given(LINES, st.sampled_from(TRANSITIONS), st.integers(-30, 30), st.integers(1, 36))
 @settings(deadline=None, max_examples=300)
-def test_any_schedule_fires_as_cron_would_run_it(
+def test_any_schedule_has_the_fire_times_of_crons_algorithm(
     line: Line, where: tuple[str, str], offset: int, length: int
 ) -> None:
     name, transition = where
@@ -475,16 +475,16 @@ def test_any_schedule_fires_as_cron_would_run_it(
     try:
         found = list(fire_times(schedule(line.text), zone(name), *window))
     except ScheduleError:
-        found = []  # no month has such a day: the judge, too, finds none
+        found = []  # no month has such a day: the reference finds none either
     assert found == cron_loop(line, name, transition, window)
 
 
 @given(LINES, st.sampled_from(TRANSITIONS), st.integers(-DAY, DAY))
 @settings(deadline=None, max_examples=200)
-def test_asking_from_any_second_gives_the_same_fire_times(
+def test_fire_times_do_not_depend_on_the_start_of_the_search(
     line: Line, where: tuple[str, str], shift: int
 ) -> None:
-    """Also with a zone that has never been asked: what it knows must not show."""
+    """Also with a new Zone: the stretches that a Zone has found must not change a result."""
     name, transition = where
     after = utc(transition) + shift
     try:
@@ -499,7 +499,7 @@ def test_asking_from_any_second_gives_the_same_fire_times(
     assert next_fire(plan, fresh, fire - 1) == fire
 
 
-# ---- recorded: what the real daemons did
+# ---- recordings of real daemons
 
 RECORDED = Path(os.environ.get("PYCRON_RECORDED", "/nowhere"))
 needs_recordings = pytest.mark.skipif(
@@ -517,7 +517,7 @@ def seconds(instants: Iterable[str]) -> set[int]:
 
 
 def refused_for_a_reason(text: str) -> bool:
-    """What cron takes and never runs, or does not take at its word, is an error here."""
+    """Some texts that cron accepts are errors here: it never runs them, or reads them otherwise."""
     with pytest.raises((FieldError, ScheduleError)) as caught:
         schedule(text)
     message = str(caught.value)
@@ -534,7 +534,7 @@ def readable(text: str) -> bool:
 
 
 @needs_recordings
-def test_fire_times_are_those_that_debians_cron_was_seen_at() -> None:
+def test_fire_times_are_those_recorded_of_debians_cron() -> None:
     checked = 0
     for recording in recordings("debian__*.json"):
         window = [utc(instant.removesuffix("Z")) for instant in recording["window_utc"]]

@@ -59,7 +59,7 @@ def test_the_problems(row: dict[str, Any]) -> None:
 
 @each_table
 def test_another_verdict_than_debians_has_a_reason(row: dict[str, Any]) -> None:
-    """A row has a `why` where one of the two accepts and the other refuses, and only there."""
+    """A row has a `why` exactly if one of the two accepts the table and the other refuses it."""
     differs = (row["debian"] == "accepts") == bool(read(row).errors)
     assert differs == ("why" in row)
 
@@ -115,6 +115,6 @@ def lines_of(path: Path) -> list[str]:
 
 
 def endings_of(line: str) -> list[str]:
-    """A line from each of its words on, so that a command is found behind any schedule."""
+    """The rest of a line from each of its words on: one of them is the command."""
     words = line.replace("\\%", "%").split()
     return [" ".join(words[start:]) for start in range(len(words))]

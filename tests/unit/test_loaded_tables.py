@@ -1,4 +1,4 @@
-"""A bad table never replaces a good one: what the engine gets, and what people are told."""
+"""A bad table never replaces a good one: the events for the engine, and the log."""
 
 import dataclasses
 import os
@@ -16,8 +16,8 @@ from pycron.tables.loaded import Tables
 
 
 @dataclasses.dataclass
-class Office:
-    """A directory of tables, and everything that was said about it."""
+class LoadedDirectory:
+    """A directory of tables, with the events and log entries that its changes cause."""
 
     directory: Path
     fed: list[InputEvent] = dataclasses.field(default_factory=list)
@@ -41,7 +41,7 @@ class Office:
         self.tables.rescan(again)
 
     def commands(self) -> list[str]:
-        """What the engine was given to run."""
+        """The commands that the engine got."""
         (event,) = self.fed
         assert isinstance(event, TableLoaded)
         return [job.command for job in event.table.jobs]
@@ -54,108 +54,108 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path)
+def loaded(tmp_path: Path) -> LoadedDirectory:
+    return LoadedDirectory(tmp_path)
 
 
-def test_a_good_table(office: Office) -> None:
-    office.put("* * * * * one\n* * * * * two\n")
-    assert office.commands() == ["one", "two"]
-    assert office.events() == [Event.TABLE_LOADED]
-    assert office.tables.problems() == []
-    office.look()
-    assert office.fed == []
-    assert office.logged == []
+def test_a_good_table(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n* * * * * two\n")
+    assert loaded.commands() == ["one", "two"]
+    assert loaded.events() == [Event.TABLE_LOADED]
+    assert loaded.tables.problems() == []
+    loaded.look()
+    assert loaded.fed == []
+    assert loaded.logged == []
 
 
-def test_a_table_that_turns_bad_keeps_its_last_good_jobs(office: Office) -> None:
-    office.put("* * * * * one\n")
-    office.put("* * * * * two\n61 * * * * three\n")
-    assert office.commands() == ["one"]
-    assert office.events() == [Event.TABLE_PROBLEM, Event.TABLE_BAD]
-    assert office.said(Event.TABLE_BAD).fields["running"] == "its last good version"
-    assert office.said(Event.TABLE_BAD).bad
-    problem = office.said(Event.TABLE_PROBLEM)
-    assert str(problem.fields["problem"]).startswith(f'{office.directory}/table:2: bad minute: "61')
-    assert [p.line for p in office.tables.problems()] == [2]
-    office.put("61 * * * * four\n")  # and it stays so, however often it is bad
-    assert office.commands() == ["one"]
-    office.put("* * * * * five\n")
-    assert office.commands() == ["five"]
-    assert office.tables.problems() == []
+def test_a_table_that_turns_bad_keeps_its_last_good_jobs(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n")
+    loaded.put("* * * * * two\n61 * * * * three\n")
+    assert loaded.commands() == ["one"]
+    assert loaded.events() == [Event.TABLE_PROBLEM, Event.TABLE_BAD]
+    assert loaded.said(Event.TABLE_BAD).fields["running"] == "its last good version"
+    assert loaded.said(Event.TABLE_BAD).bad
+    problem = loaded.said(Event.TABLE_PROBLEM)
+    assert str(problem.fields["problem"]).startswith(f'{loaded.directory}/table:2: bad minute: "61')
+    assert [p.line for p in loaded.tables.problems()] == [2]
+    loaded.put("61 * * * * four\n")  # another bad version changes nothing
+    assert loaded.commands() == ["one"]
+    loaded.put("* * * * * five\n")
+    assert loaded.commands() == ["five"]
+    assert loaded.tables.problems() == []
 
 
-def test_a_first_bad_one_runs_its_good_lines(office: Office) -> None:
-    office.put("* * * * * one\n61 * * * * two\n")
-    assert office.commands() == ["one"]
-    assert office.said(Event.TABLE_BAD).fields["running"] == "its good lines"
-    office.put("61 * * * * two\n* * * * * three\n")  # there never was a good one
-    assert office.commands() == ["three"]
+def test_a_table_that_was_never_good_runs_its_good_lines(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n61 * * * * two\n")
+    assert loaded.commands() == ["one"]
+    assert loaded.said(Event.TABLE_BAD).fields["running"] == "its good lines"
+    loaded.put("61 * * * * two\n* * * * * three\n")  # there never was a good one
+    assert loaded.commands() == ["three"]
 
 
-def test_one_that_cannot_be_read_keeps_its_jobs(office: Office) -> None:
-    office.put("* * * * * one\n")
-    (office.directory / "table").chmod(0o666)
-    office.look()
-    assert office.commands() == ["one"]
-    assert [problem.code for problem in office.tables.problems()] == ["writable"]
-    assert office.said(Event.TABLE_PROBLEM).bad
-    (office.directory / "table").chmod(0o644)
-    office.look()
-    assert office.commands() == ["one"]
-    assert office.tables.problems() == []
+def test_a_table_that_cannot_be_read_any_more_keeps_its_jobs(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n")
+    (loaded.directory / "table").chmod(0o666)
+    loaded.look()
+    assert loaded.commands() == ["one"]
+    assert [problem.code for problem in loaded.tables.problems()] == ["writable"]
+    assert loaded.said(Event.TABLE_PROBLEM).bad
+    (loaded.directory / "table").chmod(0o644)
+    loaded.look()
+    assert loaded.commands() == ["one"]
+    assert loaded.tables.problems() == []
 
 
-def test_one_that_could_never_be_read(office: Office) -> None:
-    os.mkfifo(office.directory / "fifo")
-    office.look()
-    assert office.commands() == []
-    assert office.tables.problems()[0].code == "not-a-file"
+def test_a_table_that_could_never_be_read(loaded: LoadedDirectory) -> None:
+    os.mkfifo(loaded.directory / "fifo")
+    loaded.look()
+    assert loaded.commands() == []
+    assert loaded.tables.problems()[0].code == "not-a-file"
 
 
-def test_one_that_was_removed_has_no_jobs(office: Office) -> None:
-    office.put("* * * * * one\n")
-    (office.directory / "table").unlink()
-    office.look()
-    assert office.fed == [TableRemoved(str(office.directory / "table"))]
-    assert office.events() == [Event.TABLE_REMOVED]
-    office.put("61 * * * * two\n* * * * * three\n")  # a new one: the old jobs don't come back
-    assert office.commands() == ["three"]
+def test_a_table_that_was_removed_has_no_jobs(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n")
+    (loaded.directory / "table").unlink()
+    loaded.look()
+    assert loaded.fed == [TableRemoved(str(loaded.directory / "table"))]
+    assert loaded.events() == [Event.TABLE_REMOVED]
+    loaded.put("61 * * * * two\n* * * * * three\n")  # a new one: the old jobs don't come back
+    assert loaded.commands() == ["three"]
 
 
-def test_an_empty_one_is_good(office: Office) -> None:
-    office.put("* * * * * one\n")
-    office.put("")
-    assert office.commands() == []
-    assert office.events() == [Event.TABLE_LOADED]
+def test_an_empty_table_is_good(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n")
+    loaded.put("")
+    assert loaded.commands() == []
+    assert loaded.events() == [Event.TABLE_LOADED]
 
 
-def test_a_warning_does_not_keep_it_from_loading(office: Office) -> None:
-    office.put("* * * * * one")
-    assert office.commands() == ["one"]
-    assert office.events() == [Event.TABLE_PROBLEM, Event.TABLE_LOADED]
-    assert "warning: " in str(office.said(Event.TABLE_PROBLEM).fields["problem"])
+def test_a_warning_does_not_keep_it_from_loading(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one")
+    assert loaded.commands() == ["one"]
+    assert loaded.events() == [Event.TABLE_PROBLEM, Event.TABLE_LOADED]
+    assert "warning: " in str(loaded.said(Event.TABLE_PROBLEM).fields["problem"])
 
 
-def test_a_name_that_is_no_tables_is_told_once(office: Office) -> None:
-    office.put("* * * * * one\n", name="table.bak")
-    assert office.fed == []
-    assert office.events() == [Event.TABLE_IGNORED]
-    office.look()
-    assert office.events() == []
+def test_a_file_with_another_kind_of_name_is_logged_once(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n", name="table.bak")
+    assert loaded.fed == []
+    assert loaded.events() == [Event.TABLE_IGNORED]
+    loaded.look()
+    assert loaded.events() == []
 
 
-def test_everything_again(office: Office) -> None:
-    office.put("* * * * * one\n")
-    office.look(again=True)
-    assert office.commands() == ["one"]
+def test_a_rescan_of_everything(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n")
+    loaded.look(again=True)
+    assert loaded.commands() == ["one"]
 
 
 def test_a_user_that_does_not_exist(tmp_path: Path) -> None:
-    office = Office(tmp_path)
-    office.tables.directories.locations = [TableLocation(tmp_path, directory=True)]
-    office.put("* * * * * no-such-user-here one\n")
-    assert office.commands() == ["one"]  # the user may come with the next look into LDAP
-    problem = str(office.said(Event.TABLE_PROBLEM).fields["problem"])
+    loaded = LoadedDirectory(tmp_path)
+    loaded.tables.directories.locations = [TableLocation(tmp_path, directory=True)]
+    loaded.put("* * * * * no-such-user-here one\n")
+    assert loaded.commands() == ["one"]  # LDAP may know the user by then
+    problem = str(loaded.said(Event.TABLE_PROBLEM).fields["problem"])
     assert problem.startswith(f'{tmp_path}/table:1: warning: no such user: "no-such-user-here"')
-    assert office.events()[-1] is Event.TABLE_LOADED
+    assert loaded.events()[-1] is Event.TABLE_LOADED

@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[2]
         ("23 0-20/2 * * *", "at minute 23, at hours 0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 20"),
         ("0 12-14 * * *", "at 12:00, 13:00 and 14:00"),
         ("0 9-17 * * *", "at minute 0, at hours 9 to 17"),
-        # A step that the hour, or the day, is no multiple of begins anew with it
+        # A step begins again with each hour or day, if that is no multiple of it
         ("*/7 * * * *", "at minutes 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every hour"),
         ("*/45 * * * *", "at minutes 0 and 45 of every hour"),
         ("0,59 * * * *", "at minutes 0 and 59 of every hour"),
@@ -63,7 +63,7 @@ ROOT = Path(__file__).parents[2]
         ("0 0 * * mon-fri", "at 00:00, on Monday to Friday"),
         ("0 0 1,L * *", "at 00:00, on day 1 and the last day of the month"),
         ("0 0 * * 1,5L", "at 00:00, on Monday and the last Friday of the month"),
-        # Both day fields: either, unless one begins with a star
+        # Both day fields: OR, unless one begins with a star
         ("0 0 13 * 5", "at 00:00, on day 13 of the month, and also on Friday"),
         ("0 0 1-31 * 1", "at 00:00"),
         ("0 0 */15 * 5", "at 00:00, on days 1, 16 and 31 of the month if it is Friday"),
@@ -122,7 +122,7 @@ def test_daylight_saving(expression: str, what: str) -> None:
     assert daylight_saving(parse_cron(tuple(expression.split()))) == what
 
 
-def test_what_has_no_wall_time() -> None:
+def test_daylight_saving_of_schedules_without_wall_times() -> None:
     assert daylight_saving(parse_nickname("@every", "90s")) is None
     assert daylight_saving(parse_nickname("@reboot")) is None
     assert daylight_saving(NoSchedule()) is None
@@ -132,11 +132,11 @@ def test_no_schedule() -> None:
     assert explain(NoSchedule()) == "at no time of its own: another event starts it"
 
 
-# ---- whatever it is
+# ---- any schedule
 
 
 def benchmarked() -> list[str]:
-    """The expressions of bench/schedules.py, which needs more than the tests do to be imported."""
+    """The expressions of bench/schedules.py, whose imports the tests do not have."""
     text = (ROOT / "bench" / "schedules.py").read_text()
     _, _, after = text.partition('EXPRESSIONS = (\n    """\n')
     return after.partition('"""')[0].strip().replace("\n", "|").split("|")
@@ -177,5 +177,5 @@ def test_any_interval_is_one_line(seconds: int) -> None:
 
 
 def sound(words: str) -> bool:
-    """One line that reads as one: nothing left over where a part was empty."""
+    """Whether this is one line without traces of an empty part, such as a double comma."""
     return bool(words) and words.isprintable() and "  " not in words and words.strip(" ,") == words

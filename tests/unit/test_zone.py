@@ -21,7 +21,7 @@ def utc(text: str) -> int:
 
 BEGIN, END, LAST = utc("1970-01-01T00:00"), utc("2038-01-01T00:00"), utc("2099-01-01T00:00")
 
-# The odd ones: shifts of 20 and 30 minutes, two hours, a day; at midnight, at odd seconds; Ramadan
+# Unusual shifts: by 20 and 30 minutes, two hours, a day; at midnight, at odd seconds; for Ramadan
 ODD = (
     "America/New_York", "Europe/Berlin", "Europe/Dublin", "Australia/Lord_Howe", "Antarctica/Troll",
     "Africa/Cairo", "Africa/Casablanca", "Africa/Monrovia", "Pacific/Chatham", "Pacific/Apia",
@@ -40,7 +40,7 @@ ALL = sorted((zone_files() / "zones").read_text().split())
 
 @cache
 def rules(name: str) -> ZoneInfo:
-    """From the tzdata package, whatever the machine has: the tests know its contents."""
+    """From the tzdata package, not from the machine: the tests depend on its contents."""
     with (zone_files() / "zoneinfo" / name).open("rb") as file:
         return ZoneInfo.from_file(file, key=name)
 
@@ -86,7 +86,7 @@ def changes_in_file(name: str) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("part", range(8))
 def test_every_change_in_every_zone_file_is_found(part: int) -> None:
-    """Two changes within one day, too, if there are any: files hold every one to the second."""
+    """Also two changes within one day: zone files have each change to the second."""
     seen = set()
     for name in ALL[part::8]:
         content = (zone_files() / "zoneinfo" / name).read_bytes()
@@ -120,7 +120,7 @@ def test_stretches_join_and_hold_their_offset(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_gaps_and_folds_are_what_the_wall_shows(name: str) -> None:
+def test_gaps_and_folds_are_those_of_zoneinfo(name: str) -> None:
     found = stretches(zone(name), BEGIN, LAST)
     for before, after in pairwise(found):
         last_wall, first_wall = before.end + before.offset, after.start + after.offset
@@ -130,7 +130,7 @@ def test_gaps_and_folds_are_what_the_wall_shows(name: str) -> None:
         assert repeated == (-shift if -LONGEST_SHIFT <= shift < 0 else 0)
 
 
-# Each with the offsets before and after it, and what the wall shows
+# Each shift with the offsets before and after it, and its wall times
 SHIFTS = [
     # 2026-03-08 02:00 -> 03:00
     ("America/New_York", "2026-03-08T07:00", -5 * 3600, -4 * 3600, 3600, 0),
@@ -144,7 +144,7 @@ SHIFTS = [
     ("Asia/Pyongyang", "2018-05-04T15:00", 30600, 32400, 1800, 0),
     # 1972-01-07 00:00 -> 00:44:30
     ("Africa/Monrovia", "1972-01-07T00:44:30", -2670, 0, 2670, 0),
-    # 2011-12-29 24:00 -> 2011-12-31 00:00: not made up for
+    # 2011-12-29 24:00 -> 2011-12-31 00:00: longer than LONGEST_SHIFT
     ("Pacific/Apia", "2011-12-30T10:00", -36000, 50400, 0, 0),
 ]
 
@@ -161,8 +161,8 @@ def test_a_shift(
 
 
 @pytest.mark.parametrize("first_asked", [-3, 0, 1, 1.99, 2, 2.01, 2.02, 3, 400, 501])
-def test_what_was_asked_before_changes_no_answer(first_asked: float) -> None:
-    """In the second pass of an hour, whichever instant the zone was asked about first."""
+def test_earlier_calls_change_no_result(first_asked: float) -> None:
+    """The second pass of an hour is found, no matter which instant was the first argument."""
     fold = utc("2026-11-01T06:00")
     fresh = Zone("America/New_York", rules("America/New_York"))
     fresh.stretch_at(fold + 600 + int(first_asked * DAY))
@@ -171,7 +171,7 @@ def test_what_was_asked_before_changes_no_answer(first_asked: float) -> None:
     assert stretch.repeated_until == fold - 4 * 3600
 
 
-def test_an_older_instant_is_answered_after_a_newer_one() -> None:
+def test_an_older_instant_after_a_newer_one() -> None:
     fresh = Zone("Europe/Berlin", rules("Europe/Berlin"))
     assert fresh.stretch_at(utc("2026-07-01T00:00")).offset == 7200
     assert fresh.stretch_at(utc("1990-01-01T00:00")).offset == 3600
