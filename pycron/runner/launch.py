@@ -5,9 +5,8 @@ Imported by the runner: it stays small.
 
 import os
 from functools import cache
-from typing import Any
 
-from pycron.protocol.runner_messages import StartMessage
+from pycron.protocol.runner_messages import StartMessage, UserIds
 from pycron.runner.process_tree import ProcessTree
 
 
@@ -42,7 +41,7 @@ class Launch:
             os.close(descriptor)
 
 
-def kind_of(start: StartMessage) -> tuple[Any, ...]:
+def kind_of(start: StartMessage) -> tuple[UserIds | None, int | None, int]:
     """What all commands of one batch have in common."""
     return start["user"], start["nice"], start["processes_max"]
 
