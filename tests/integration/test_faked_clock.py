@@ -62,7 +62,7 @@ def test_runs_across_a_shift_of_daylight_saving(
     )
     last = instant(until_text)
     try:
-        until(lambda: str(_stamp(last)) in {r["fire_time"] for r in _runs(state)}, patience=60)
+        until(lambda: daemon.log("attempt_started", fire_time=_stamp(last)), patience=60)
         rows = [row for row in _runs(state) if row["fire_time"] <= _stamp(last)]
     finally:
         os.kill(
@@ -160,7 +160,7 @@ def test_a_change_without_an_inotify_event_takes_effect_with_the_next_minute(
     try:
         daemon.wait_for("daemon_started")  # a slow machine has 11 seconds for it, up to 12:01:00
         (elsewhere / "table").write_text("* * * * * true\n")
-        until(lambda: _runs(state), patience=40)
+        until(lambda: daemon.log("attempt_started"), patience=40)
         assert _runs(state)[-1]["fire_time"] == "2026-03-10T12:01:00Z"
     finally:
         os.kill(_child_of(daemon.process.pid), signal.SIGTERM)

@@ -12,8 +12,12 @@ def until(condition: Callable[[], T | None], patience: float = 10) -> T:
 
     AssertionError if it has returned none after `patience` seconds.
     """
-    deadline = time.monotonic() + patience
+    begun = time.monotonic()
+    deadline = begun + patience
     while not (result := condition()):
-        assert time.monotonic() < deadline, f"still not true after {patience} seconds"
-        time.sleep(0.005)
+        now = time.monotonic()
+        assert now < deadline, f"still not true after {patience} seconds"
+        # Half of the time at most is for a condition that is expensive, such as running a program.
+        time.sleep(max(0.005, now - begun))
+        begun = time.monotonic()
     return result
