@@ -25,6 +25,14 @@ PRIVATE = (places.SPOOL, places.DROP_INS, places.ALLOW.parent,
 _ROOT = Path(__file__).parent.parent
 
 
+def entering(holder: int) -> list[str]:
+    """What runs a command in the mount namespace of a process.
+
+    The root is that of the process, too: by the namespace alone nsenter would leave a chroot.
+    """
+    return ["nsenter", "--mount", "--root", "--wdns=/", "--target", str(holder), "--"]
+
+
 class System:
     """A machine of its own, as far as pycron can see."""
 
@@ -41,11 +49,15 @@ class System:
         assert self._holder.stdout
         assert self._holder.stdout.readline() == b"ready\n"
         self._logs = 0
-        self.daemon = self.start()
+        try:
+            self.daemon = self.start()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def inside(self) -> list[str]:
-        return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
+        return entering(self._holder.pid)
 
     @property
     def root(self) -> Path:
@@ -55,10 +67,10 @@ class System:
     def start(self) -> RunningDaemon:
         self._logs += 1
         log = self.directory / f"log{self._logs}"
-        daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)
-        daemon.wait_for("daemon_started")
+        self.daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)  # close() ends it
+        self.daemon.wait_for("daemon_started")
         until(lambda: self.run("pycron", "status").returncode == 0)
-        return daemon
+        return self.daemon
 
     def run(
         self, name: str, *arguments: str | Path, user: str = "root", stdin: str = ""
