@@ -43,7 +43,7 @@ from pycron.storage.schema import open_to_read
 from pycron.storage.store import Store
 from pycron.storage.write_queue import WriteQueue
 from pycron.system import paths
-from tests.support.isolated_system import IsolatedSystem
+from tests.support.isolated_system import IsolatedSystem, entering
 from tests.support.running_daemon import RunningDaemon, foreground, program, run
 from tests.support.waiting import until
 
@@ -757,7 +757,7 @@ class Disk:
 
     @property
     def inside(self) -> list[str]:
-        return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
+        return entering(self._holder.pid)
 
     @property
     def seen(self) -> Path:

@@ -25,6 +25,14 @@ PRIVATE = (paths.SPOOL, paths.DROP_INS, paths.ALLOW.parent,
 _ROOT = Path(__file__).parents[2]
 
 
+def entering(holder: int) -> list[str]:
+    """What runs a command in the mount namespace of a process.
+
+    The root is that of the process, too: by the namespace alone nsenter would leave a chroot.
+    """
+    return ["nsenter", "--mount", "--root", "--wdns=/", "--target", str(holder), "--"]
+
+
 class IsolatedSystem:
     """A mount namespace with empty directories for pycron, and the system's daemon in it."""
 
@@ -49,7 +57,7 @@ class IsolatedSystem:
 
     @property
     def inside(self) -> list[str]:
-        return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
+        return entering(self._holder.pid)
 
     @property
     def root(self) -> Path:
@@ -59,10 +67,10 @@ class IsolatedSystem:
     def start(self) -> RunningDaemon:
         self._logs += 1
         log = self.directory / f"log{self._logs}"
-        daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)
-        daemon.wait_for("daemon_started")
+        self.daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)  # close() ends it
+        self.daemon.wait_for("daemon_started")
         until(lambda: self.run("pycron", "status").returncode == 0)
-        return daemon
+        return self.daemon
 
     def run(
         self, name: str, *arguments: str | Path, user: str = "root", stdin: str = ""
