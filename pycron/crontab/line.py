@@ -55,14 +55,13 @@ class Flags(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EntryLine:
-    """An entry, taken apart. Columns count from 0; messages about the entry need them.
+    """An entry, taken apart. `column`: where its schedule begins, from 0.
 
     `words`: the schedule as one word (`@daily`), two (`@every 90s`) or five fields. `user`: the
     table's owner, or the user column of a system table. `flags`: OpenBSD's -n (mail only on
     failure), -q (don't log) and -s (one at a time); cronie's leading `-` (don't log) is a `q`.
     """
 
-    line: str
     column: int
     words: tuple[str, ...]
     user: str
@@ -95,7 +94,9 @@ def read_entry(
         column += 1
     words, position = _schedule_words(line, column)
     try:
-        _refuse_sixth_field(line, position)
+        if line.startswith("*", position):  # Vixie's entry.c: a sixth field by mistake
+            message = 'bad command: "*" (an entry has five fields, then the command)'
+            raise LineError("bad-command", message, position)
         user = owner
         if user is None:
             more, position = _read_flags(line, position)
@@ -104,9 +105,9 @@ def read_entry(
         more, position = _read_flags(line, position)
         command, stdin = _read_command(line, position)
     except LineError:
-        _read_schedule(line, column, words, "", "")  # raises for a mistake further left
+        read_schedule(line, column, words, "", "")  # raises for a mistake further left
         raise
-    return EntryLine(line, column, words, user, flags + more, command, stdin)
+    return EntryLine(column, words, user, flags + more, command, stdin)
 
 
 # ---- the schedule
@@ -151,14 +152,10 @@ def schedule_of(words: tuple[str, ...], host: str, key: str) -> Schedule:
     return parse_cron(words, picker(host, key))
 
 
-def read_schedule(entry: EntryLine, host: str, key: str) -> Packed | Schedule:
-    """The schedule of an entry, packed if that is possible. Raises LineError."""
-    return _read_schedule(entry.line, entry.column, entry.words, host, key)
-
-
-def _read_schedule(
+def read_schedule(
     line: str, column: int, words: tuple[str, ...], host: str, key: str
 ) -> Packed | Schedule:
+    """The schedule at a column of a line, packed if that is possible. Raises LineError."""
     try:
         packed = None if words[0].startswith("@") or is_random("".join(words)) else pack(words)
         return packed or pack_schedule(schedule_of(words, host, key))
@@ -171,13 +168,6 @@ def _read_schedule(
 
 
 # ---- behind the schedule
-
-
-def _refuse_sixth_field(line: str, position: int) -> None:
-    """A `*` here is a sixth field by mistake, no command (Vixie's entry.c)."""
-    if line.startswith("*", position):
-        message = 'bad command: "*" (an entry has five fields, then the command)'
-        raise LineError("bad-command", message, position)
 
 
 def _read_flags(line: str, position: int) -> tuple[tuple[Flags, ...], int]:

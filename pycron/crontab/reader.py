@@ -269,9 +269,11 @@ class _Reader:
         twin = self._twins.get(key, 0)
         self._twins[key] = twin + 1
         key = twin_key(key, twin)
-        schedule = read_schedule(entry, self.context.host, key)
-        self._check_settings(entry, values)
+        schedule = read_schedule(line, entry.column, entry.words, self.context.host, key)
         name = values.get("name")
+        if name is not None:
+            self._claim_name(name, entry.column)
+        self._check_nice(values.get("nice"), entry)
         number = job_number(self.source, entry.user, name, key)
         self._check_number(number, entry.column)
         settings = self._variables.settings_of(values, entry.letters)
@@ -285,16 +287,15 @@ class _Reader:
             if "n" in letters:
                 self._warn("no-effect", "-n has no effect in this version", column)
 
-    def _check_settings(self, entry: EntryLine, values: dict[str, Any]) -> None:
-        """Check that the name is free and that the user may have the niceness."""
-        name = values.get("name")
-        if name is not None:
-            if name in self._names:
-                message = f'bad CRON_NAME: "{name}" (line {self._names[name]} has it, too)'
-                raise LineError("bad-setting", message, entry.column)
-            self._names[name] = self._line
-        nice = values.get("nice") or 0
-        if nice < 0 and entry.user != "root":
+    def _claim_name(self, name: str, column: int) -> None:
+        """Two entries of a table cannot have one CRON_NAME."""
+        if name in self._names:
+            message = f'bad CRON_NAME: "{name}" (line {self._names[name]} has it, too)'
+            raise LineError("bad-setting", message, column)
+        self._names[name] = self._line
+
+    def _check_nice(self, nice: int | None, entry: EntryLine) -> None:
+        if nice is not None and nice < 0 and entry.user != "root":
             message = f'bad CRON_NICE: "{nice}" (below 0 is for root)'
             raise LineError("bad-setting", message, entry.column)
 
