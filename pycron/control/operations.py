@@ -14,7 +14,7 @@ from pycron.model.run import RunKey
 from pycron.protocol.control_answers import KillAnswer, StartAnswer
 from pycron.protocol.control_messages import KillRequest, StartRequest
 
-# The first turn of a Run that was started by hand; no clock is set back so often.
+# The first pass number of a Run that was started by hand; no clock is set back so often.
 _BY_HAND = 1000
 ENDING = "the daemon is ending, and begins nothing"
 
@@ -26,8 +26,8 @@ def start(context: Context, peer: Peer, request: StartRequest) -> StartAnswer:
     context.access.check_may_change(peer, job.user)
     if request.force and not has_full_rights(peer):
         raise Refusal("only root may use --force: it goes past everybody's limits and pauses")
-    turn = _free_turn(context, job)
-    records = context.feed(StartedByHand(job, user_of(peer), turn, request.force)).records
+    pass_number = _free_pass_number(context, job)
+    records = context.feed(StartedByHand(job, user_of(peer), pass_number, request.force)).records
     run = next((each.run for each in records if isinstance(each, RecordRun) and each.by), None)
     if run is None:
         raise Refusal(ENDING)
@@ -44,15 +44,15 @@ def _check_not_given_up(job: Job, run: RunKey, records: list[Record]) -> None:
             raise Refusal(f"{job.name}: {record.outcome.value}: {record.reason}")
 
 
-def _free_turn(context: Context, job: Job) -> int:
-    """A turn that no Run of the Job has in this second, whether the Run is recorded or not."""
+def _free_pass_number(context: Context, job: Job) -> int:
+    """A pass number that no Run of the Job has in this second, recorded or not."""
     run = RunKey(job.id, int(time.time()), _BY_HAND)
     last = context.last_start
     if last and last.fire_time >= run.fire_time:
-        run = RunKey(job.id, run.fire_time, last.turn + 1)
+        run = RunKey(job.id, run.fire_time, last.pass_number + 1)
     while context.engine.is_alive(run) or context.history.run(run):
-        run = RunKey(job.id, run.fire_time, run.turn + 1)
-    return run.turn
+        run = RunKey(job.id, run.fire_time, run.pass_number + 1)
+    return run.pass_number
 
 
 @handles(KillRequest)

@@ -97,7 +97,7 @@ class Recovery:
 
     def _hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
         """The failure hook of a Job, made once more for the recorded Run that failed."""
-        run = RunKey(job.id, hook_run.fire_time, hook_run.turn)
+        run = RunKey(job.id, hook_run.fire_time, hook_run.pass_number)
         failed = self._recorded.run(run)
         ended = [each for each in failed.attempts if each.outcome] if failed else []
         if not ended or ended[-1].outcome is None:

@@ -118,7 +118,7 @@ class RecordBoot:
 
     boot_id: str
     second: int
-    turn: int
+    pass_number: int
 
 
 @dataclass(frozen=True, slots=True)

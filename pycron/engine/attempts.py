@@ -179,4 +179,4 @@ def hook_of(
     hook = failure_hook(live.job, run, outcome, exit_status)
     if hook is None or live.redrive:
         return None
-    return RunKey(hook.id, run.fire_time, run.turn), hook
+    return RunKey(hook.id, run.fire_time, run.pass_number), hook

@@ -58,8 +58,8 @@ class Claims:
         if not now < fire <= now + self._ahead(fire, others_wait=others_wait):
             return
         self._claimed = fire
-        for fire_time, turn, job in self._timetable.peek(fire):
-            run = RunKey(job.id, fire_time, turn)
+        for fire_time, pass_number, job in self._timetable.peek(fire):
+            run = RunKey(job.id, fire_time, pass_number)
             if run not in self._known:
                 yield run, job
 

@@ -294,8 +294,8 @@ class Engine:
         """Everything whose time has come; then claim what comes in a moment."""
         now, records = self._space.now.wall, self._space.out.records
         why = "the clock was set forward" if self._seen else "the daemon was not running"
-        for fire, turn, job in self._timetable.take_due(now, awake):
-            self._take_up(RunKey(job.id, fire, turn), job)
+        for fire, pass_number, job in self._timetable.take_due(now, awake):
+            self._take_up(RunKey(job.id, fire, pass_number), job)
         self._claims.forget_until(now)
         records += [RecordGap(gap, why) for gap in self._timetable.take_gaps()]
         records.append(RecordCursor(self._timetable.cursor))
@@ -352,13 +352,13 @@ class Engine:
             return
         second = int(self._space.now.wall)
         for job in self._timetable.reboot_jobs():
-            self._take_up(RunKey(job.id, second, event.turn), job)
-        self._space.out.records.append(RecordBoot(event.boot_id, second, event.turn))
+            self._take_up(RunKey(job.id, second, event.pass_number), job)
+        self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
 
     # ---- what users and operators want
 
     def _start_by_hand(self, event: StartedByHand) -> None:
-        run = RunKey(event.job.id, int(self._space.now.wall), event.turn)
+        run = RunKey(event.job.id, int(self._space.now.wall), event.pass_number)
         if not self.stopping and run not in self._live:
             self._runs.start_by_hand(run, event.job, event.by, force=event.force)
 

@@ -28,11 +28,11 @@ class Tick:
 class Booted:
     """The daemon has read its tables for the first time since the machine started.
 
-    `turn` distinguishes several boots within one second.
+    `pass_number` distinguishes several boots within one second.
     """
 
     boot_id: str
-    turn: int = 0
+    pass_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,12 @@ class Redriven:
 class StartedByHand:
     """A user starts a Job now; with `force`, regardless of limits and pauses.
 
-    `turn` makes an identity that no other Run has.
+    `pass_number` makes an identity that no other Run has.
     """
 
     job: Job
     by: str
-    turn: int
+    pass_number: int
     force: bool = False
 
 

@@ -102,7 +102,7 @@ class Runs:
         """
         if run.fire_time <= self._space.now.wall or isinstance(job.schedule, Reboot | NoSchedule):
             return False
-        return not self._has_passed(run.fire_time, run.turn)
+        return not self._has_passed(run.fire_time, run.pass_number)
 
     def is_undisputed(self, job: Job) -> bool:
         """Whether nothing but a limit can keep a Job from starting, as far as is known."""

@@ -19,7 +19,7 @@ from pycron.model.settings import CatchUp
 from pycron.schedule.fire_times import follows_the_wall, last_fire_times
 from pycron.schedule.zone import Zone
 
-DueJob = tuple[int, int, Job]  # fire time, turn, Job
+DueJob = tuple[int, int, Job]  # fire time, pass number, Job
 
 MOST_CAUGHT_UP = 100  # fire times of one Job after one gap; older ones are not brought back
 _KEPT_JOBS = 4096  # Jobs kept in memory, so that those due each minute are not read each minute
@@ -33,7 +33,8 @@ class Timetable:
     * Clock stepped forward by up to LONGEST_STEP: every skipped fire time of a fixed Job is handed
       out; of a Job that follows the wall clock, only what is due now.
     * Clock stepped back by up to LONGEST_STEP: fixed Jobs wait until the clock has caught up. The
-      other Jobs follow the clock; a fire time that the clock passes again has the next turn.
+      other Jobs follow the clock; a fire time that the clock passes again gets the next pass
+      number.
     * A larger step is a new start.
     """
 
@@ -149,7 +150,7 @@ class Timetable:
 
     def _due_jobs(self, due: list[DueEntry]) -> list[DueJob]:
         return [
-            (fire, self._turn(fire), self._peeked.get((name, index)) or self._job(name, index))
+            (fire, self._pass_of(fire), self._peeked.get((name, index)) or self._job(name, index))
             for fire, name, index in sorted(due)
         ]
 
@@ -183,13 +184,13 @@ class Timetable:
         zone = self._zone_of(settings.zone)
         return last_fire_times(times, zone, gap.after + 1, gap.until + 1, most)
 
-    # ---- turns
+    # ---- passes
 
-    def has_passed(self, fire: int, turn: int) -> bool:
-        """Whether this fire time will not be handed out again with this turn."""
-        return fire <= self._wall.done or self._turn(fire) != turn
+    def has_passed(self, fire: int, pass_number: int) -> bool:
+        """Whether this fire time will not be handed out again in this pass."""
+        return fire <= self._wall.done or self._pass_of(fire) != pass_number
 
-    def _turn(self, fire: int) -> int:
+    def _pass_of(self, fire: int) -> int:
         """How many times the clock was set back from this fire time or from a later second."""
         return sum(1 for reached in self._stepped if reached >= fire)
 

@@ -30,18 +30,17 @@ class Outcome(StrEnum):
 class RunKey(NamedTuple):
     """The identity of a Run: no fire time of a Job runs twice.
 
-    `turn` counts the times that a stepped-back clock has passed the fire time, from 0 (the `pass`
-    of design and store; that word is Python's).
+    `pass_number` counts the times that a stepped-back clock has passed the fire time, from 0.
     """
 
     job_id: str
     fire_time: int
-    turn: int = 0
+    pass_number: int = 0
 
     def __str__(self) -> str:
         """The run_id: also what the command sees as CRON_RUN_ID, and safe as a file name."""
-        turn = f"-{self.turn + 1}" if self.turn else ""
-        return f"{self.job_id}-{compact(self.fire_time)}{turn}"
+        suffix = f"-{self.pass_number + 1}" if self.pass_number else ""
+        return f"{self.job_id}-{compact(self.fire_time)}{suffix}"
 
     @classmethod
     def parse(cls, text: str) -> "RunKey":

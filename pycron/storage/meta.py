@@ -75,8 +75,8 @@ class Meta:
     def boots_in(self, second: int) -> int:
         """How many boots were recorded in this UTC second, if the last one is of that second."""
         match _parsed(self._values.get("booted")):
-            case [last, int(turn)] if last == second:
-                return turn + 1
+            case [last, int(pass_number)] if last == second:
+                return pass_number + 1
         return 0
 
 
@@ -84,8 +84,8 @@ def cursor_text(cursor: Cursor) -> str:
     return json.dumps((cursor.fixed, cursor.wall, cursor.stepped))
 
 
-def boot_text(second: int, turn: int) -> str:
-    return json.dumps((second, turn))
+def boot_text(second: int, pass_number: int) -> str:
+    return json.dumps((second, pass_number))
 
 
 def _is_second(value: object) -> bool:

@@ -99,13 +99,13 @@ class Writer:
                 self._db.execute("DELETE FROM pauses WHERE scope = ?", (str(record.scope),))
             case RecordBoot():
                 self._write_meta("boot_id", record.boot_id)
-                self._write_meta("booted", boot_text(record.second, record.turn))
+                self._write_meta("booted", boot_text(record.second, record.pass_number))
             case RecordRunner():
                 self._write_meta("runner", record.instance)
 
     def _write_run(self, record: RecordRun) -> None:
         run = record.run
-        row = (*self._job_and_user(record.job), run.fire_time, run.turn, record.by)
+        row = (*self._job_and_user(record.job), run.fire_time, run.pass_number, record.by)
         done = self._db.execute(
             "INSERT INTO runs (job, user, fire_time, pass, started_by) VALUES (?, ?, ?, ?, ?)", row
         )

@@ -128,6 +128,7 @@ def test_a_runner_that_dies_loses_its_attempts_and_is_replaced(tmp_path: Path) -
 def test_hangup_rereads_and_a_bad_table_keeps_the_good_jobs(tmp_path: Path) -> None:
     table = tmp_path / "table"
     with foreground("CRON_NAME=good @every 1s true\n", tmp_path) as daemon:
+        daemon.wait_for("table_loaded")
         table.write_text("CRON_NAME=good @every 1s true\n61 * * * * false\n")
         bad = daemon.wait_for("table_bad")
         assert bad["running"] == "its last good version"

@@ -235,7 +235,7 @@ class FakeStore:
             case RecordResume():
                 del self.pauses[record.scope]
             case RecordBoot():
-                self.boot = record.boot_id, record.second, record.turn
+                self.boot = record.boot_id, record.second, record.pass_number
             case RecordRunner():
                 self.runner = record.instance
 
@@ -521,7 +521,7 @@ class World(RuleBasedStateMachine):
 
     def hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
         """Recovery._hook_again: the Run that failed may have been redriven since."""
-        key = RunKey(job.id, hook_run.fire_time, hook_run.turn)
+        key = RunKey(job.id, hook_run.fire_time, hook_run.pass_number)
         run = self.store.runs.get(key)
         ended = [tried for tried in run.attempts.values() if tried.outcome] if run else []
         if not ended:
@@ -826,10 +826,10 @@ class World(RuleBasedStateMachine):
         job = which.draw(st.sampled_from(self.engine.jobs()))
         run = RunKey(job.id, int(self.wall), BY_HAND)
         while run in self.store.runs or self.engine.is_alive(run):
-            run = RunKey(job.id, run.fire_time, run.turn + 1)
+            run = RunKey(job.id, run.fire_time, run.pass_number + 1)
         if force:
             self.forced.add(run)
-        self.tell(StartedByHand(job, "alice", run.turn, force))
+        self.tell(StartedByHand(job, "alice", run.pass_number, force))
 
     @precondition(lambda self: self.works and self.engine.alive)
     @rule(which=st.data())
@@ -877,7 +877,7 @@ class World(RuleBasedStateMachine):
         """Not before its fire time, as far as any clock has ever shown, but for a moment."""
         now = max(self.wall, self.latest) + head
         assert now >= attempt.run.fire_time, f"too early: {attempt}"
-        if attempt.number == 1 and attempt.run.turn < BY_HAND and job.hook_of is None:
+        if attempt.number == 1 and attempt.run.pass_number < BY_HAND and job.hook_of is None:
             planned = attempt.run.fire_time + start_delay(job, HOST)
             assert now >= planned, f"before its delay: {attempt}"
 
@@ -895,7 +895,7 @@ class World(RuleBasedStateMachine):
 
     def check_deadline(self, attempt: AttemptKey, job: Job) -> None:
         deadline = job.settings.start_deadline
-        if deadline is not None and attempt.number == 1 and attempt.run.turn < BY_HAND:
+        if deadline is not None and attempt.number == 1 and attempt.run.pass_number < BY_HAND:
             late = self.wall - attempt.run.fire_time - start_delay(job, HOST)
             assert late <= deadline + 1, f"{late} s late: {attempt}"
 
@@ -1012,7 +1012,7 @@ class World(RuleBasedStateMachine):
         for fire in fire_times(job.schedule, self.zone_of(job.zone), after + 1, until + 1):
             passed_over = any(gap.after < fire <= gap.until for gap in gaps)
             assert passed_over or any(
-                RunKey(job.id, fire, turn) in self.store.runs for turn in range(5)
+                RunKey(job.id, fire, number) in self.store.runs for number in range(5)
             ), f"{job.command}: {fire} is lost"
 
 

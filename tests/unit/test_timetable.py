@@ -35,7 +35,7 @@ def table(*lines: str, name: str = "alice") -> Table:
 
 
 class Sim:
-    """A timetable and its two clocks. A due Job is shown as `HH:MM command`; #2: second turn."""
+    """A timetable and its two clocks. A due Job is shown as `HH:MM command`; #2: second pass."""
 
     def __init__(self, start: str, *lines: str, cursor: Cursor | None = None) -> None:
         self.now = utc(start)
@@ -54,14 +54,16 @@ class Sim:
 
     def look(self, awake: int) -> list[str]:
         due = self.timetable.take_due(self.now, awake)
-        assert len({(fire, turn, job.id) for fire, turn, job in due}) == len(due)
-        return [describe(fire, turn, job) for fire, turn, job in due]
+        assert len({(fire, pass_number, job.id) for fire, pass_number, job in due}) == len(due)
+        return [describe(fire, pass_number, job) for fire, pass_number, job in due]
 
 
-def describe(fire: int, turn: int, job: Job) -> str:
+def describe(fire: int, pass_number: int, job: Job) -> str:
     moment = datetime.datetime.fromtimestamp(fire, datetime.UTC)
     shape = "%H:%M:%S" if moment.second else "%H:%M"
-    return f"{moment.strftime(shape)} {job.command}" + (f" #{turn + 1}" if turn else "")
+    return f"{moment.strftime(shape)} {job.command}" + (
+        f" #{pass_number + 1}" if pass_number else ""
+    )
 
 
 BOTH = ("* * * * * wild", "0-59 0-23 * * * fixed")
@@ -165,7 +167,7 @@ def test_a_clock_set_back_by_seconds_runs_nothing_twice(seconds: int) -> None:
 
 
 def test_a_step_back_by_half_an_hour() -> None:
-    """Fixed Jobs wait until the clock has caught up; wildcard Jobs follow it, second turn."""
+    """Fixed Jobs wait until the clock has caught up; wildcard Jobs follow it, second pass."""
     sim = Sim("2026-06-10T12:37:00", "*/5 * * * * wild", "15,40,45 12 * * * fixed")
     assert sim.wait(3 * MINUTE) == ["12:40 wild", "12:40 fixed"]
     assert sim.step(-30 * MINUTE) == ["12:10 wild #2"]
@@ -334,7 +336,7 @@ NOON = utc("2026-06-10T12:00")
             Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,)),
             Cursor(NOON + HOUR, NOON - 9, (NOON + HOUR,)),
         ),
-        # The clock was set back meanwhile: fixed Jobs wait, repeated fire times have another turn
+        # The clock was set back meanwhile: fixed Jobs wait, repeated fire times have another pass
         (Cursor(NOON + HOUR, NOON + HOUR), Cursor(NOON + HOUR, NOON, (NOON + HOUR,))),
         # The clock was set back so far that this is a new start
         (Cursor(NOON + 4 * HOUR, NOON + 4 * HOUR), Cursor(NOON, NOON, (NOON + 4 * HOUR,))),
