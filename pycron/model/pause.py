@@ -34,7 +34,7 @@ class Scope:
         """The scope that a text from str() stands for. Raises ValueError."""
         kind, _, name = text.partition(":")
         scope = cls(ScopeKind(kind), name)
-        if bool(name) is (scope.kind is ScopeKind.ALL):
+        if str(scope) != text or bool(name) is (scope.kind is ScopeKind.ALL):
             raise ValueError(f'bad scope: "{text}"')
         return scope
 

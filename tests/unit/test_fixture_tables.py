@@ -118,3 +118,8 @@ def endings_of(line: str) -> list[str]:
     """The rest of a line from each of its words on: one of them is the command."""
     words = line.replace("\\%", "%").split()
     return [" ".join(words[start:]) for start in range(len(words))]
+
+
+def test_the_readme_counts_the_tables() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"{len(ROWS)} realistic tables" in readme
