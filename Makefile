@@ -36,9 +36,10 @@ docs:
 	mkdir -p build/man
 	for page in man/*.[1-8]; do mandoc -T html -O style=mandoc.css $$page >build/$$page.html; done
 
-# The wheel, in dist/.
+# The wheel and the sdist, in dist/.
 dist: $(PYTHON)
 	$(PYTHON) -m pip wheel -q --no-deps -w dist .
+	$(PYTHON) -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
 
 .venv/bin/python:
 	python3 -m venv .venv

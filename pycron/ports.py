@@ -87,7 +87,7 @@ class History(Protocol):
 
 
 class RecordedState(Protocol):
-    """What an earlier daemon recorded; each method raises StoreFailure. Implemented by storage."""
+    """The records of an earlier daemon; each method raises StoreFailure. Implemented by storage."""
 
     @property
     def unread(self) -> bool:
@@ -136,7 +136,7 @@ class Tables(Protocol):
         """How many tables are loaded."""
 
     def problems(self) -> list[Problem]:
-        """What is wrong with them."""
+        """The problems of the loaded tables."""
 
     def rescan(self, again: bool = False) -> None:
         """Load what has changed; with `again`, load everything anew."""

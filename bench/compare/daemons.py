@@ -268,6 +268,10 @@ def find(name: str, named: Path | None, cache: Path) -> Daemon:
             return Cronie(named, cache)
         case "supercronic" if named:
             return Supercronic(named, cache)
+        case _ if named and name.startswith("pycron-"):
+            other = Pycron(_existing(named, "pycrond"), cache)
+            other.name = name
+            return other
     raise Unable(f"where is it? --program {name}=PATH")
 
 

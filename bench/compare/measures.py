@@ -431,7 +431,8 @@ def cli(plan: Plan) -> Table:
                 program = "true" if argv == ["true"] else daemon.program / argv[0]
                 ask = partial(box.run, [program, *argv[1:]])
                 times = [1000 * _seconds(ask) for _ in range(20)]
-                row: Row = {"program": " ".join(argv), "ms": statistics.median(times)}
+                row: Row = {"daemon": daemon.name, "program": " ".join(argv)}
+                row["ms"] = statistics.median(times)
                 rows.append(row | {"min": min(times), "max": max(times)})
     return Table("a program from its start to its end (20 times)", rows)
 

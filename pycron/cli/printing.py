@@ -1,4 +1,4 @@
-"""What the programs print: JSON, one object a line, or columns for people."""
+"""Output of the programs: JSON, one object a line, or columns for people."""
 
 import json
 import shutil

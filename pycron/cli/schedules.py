@@ -23,7 +23,7 @@ from pycron.tables.check import local_context, read_and_parse
 
 
 class Scheduled(NamedTuple):
-    """What fire times depend on; `zone` None is the machine's zone."""
+    """The values that fire times depend on; `zone` None is the machine's zone."""
 
     name: str
     line: int

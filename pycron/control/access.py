@@ -1,4 +1,4 @@
-"""Who may see and change what: decided by the user that the kernel names, never by the request.
+"""Access rules: they depend on the user that the kernel names, never on the request.
 
 Root, the daemon's own user and members of the operators' group see everything; any other user sees
 their own Jobs, Runs and tables. Root, the daemon's own user and the owner may change these.

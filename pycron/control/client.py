@@ -23,7 +23,7 @@ class ControlError(Exception):
 
     @property
     def problems(self) -> list[ProblemRow]:
-        """What is wrong with a table that was refused; empty for any other error."""
+        """The problems of a table that was refused; empty for any other error."""
         try:
             return check_answer(Refused, self.answer).get("problems", [])
         except ValueError:

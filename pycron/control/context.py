@@ -1,4 +1,4 @@
-"""What the handlers of requests share."""
+"""The values that the handlers of requests share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pycron.ports import History, Recorder, Tables, UserTables
 
 @dataclass(frozen=True, slots=True)
 class DaemonInfo:
-    """What only the daemon knows of itself.
+    """Facts that only the daemon knows of itself.
 
     `since`: the UTC second at which it was started. `last_boot`: when @reboot Jobs were due last;
     in the foreground that is the start of the daemon.

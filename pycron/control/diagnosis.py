@@ -34,7 +34,7 @@ _FARTHEST = 20 * 366 * 86_400  # seconds ahead: finding the fire times there cos
 
 @handles(WhyRequest)
 def explain(context: Context, peer: Peer, request: WhyRequest) -> WhyAnswer:
-    """What happened, or will happen, to each Job of a name or id at a time."""
+    """Answer what happened, or will happen, to each Job of a name or id at a time."""
     may_see = context.access.sight(peer)
     diagnosis = Diagnosis(
         context.engine, context.history, lambda: context.info().last_boot, may_see
@@ -169,7 +169,7 @@ class Diagnosis:
         )
 
     def _waits_for(self, run: RunKey) -> str | None:
-        """What a Run waits for, apart from the time of its retry, which is recorded."""
+        """The reason why a Run waits, apart from the time of its retry, which is recorded."""
         live = self.engine.find(run)
         if live is None:
             return None

@@ -105,7 +105,7 @@ def live_row(live: LiveRun) -> LiveRow:
 
 
 def waits_for(live: LiveRun) -> str | None:
-    """What a Run waits for: a limit, the end of a pause, or the time of its next Attempt."""
+    """The reason why a Run waits: a limit, the end of a pause, or the time of its next Attempt."""
     if live.why is None and live.state is State.WAITING:
         return f"attempt {live.number + 1} is due at {rfc3339(live.planned)}"
     return live.why

@@ -1,4 +1,4 @@
-"""What pycrond answers on its control socket.
+"""The answers of pycrond on its control socket.
 
 The modules that are imported here have one handler for each request, by subject. Importing them
 registers the handlers.

@@ -62,7 +62,7 @@ def _process(pid: int | None) -> ProcessRow:
 
 @handles(TopRequest)
 def top(context: Context, peer: Peer, request: TopRequest) -> TopAnswer:
-    """What runs, what waits and why, what comes next, and the use of the limits."""
+    """Answer what runs, what waits and why, what comes next, and the use of the limits."""
     engine = context.engine
     sees = context.access.sight(peer)
     most = min(request.limit, _MOST_ROWS)

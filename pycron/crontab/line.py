@@ -128,7 +128,7 @@ def _schedule_words(line: str, column: int) -> tuple[tuple[str, ...], int]:
 
 
 def _field_error(line: str, column: int) -> LineError:
-    """What is wrong with five fields of which one is missing or too long."""
+    """The error for five fields of which one is missing or too long."""
     fields: list[tuple[Field, str, int]] = []
     position = column
     for field in FIELDS:

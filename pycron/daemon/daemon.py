@@ -203,7 +203,7 @@ class Daemon:
         notify("READY=1")
 
     def _end(self) -> None:
-        """Commands that still run are left to the runner."""
+        """End in good order; commands that still run are left to the runner."""
         notify("STOPPING=1")
         self._server.close()
         self._recorder.write([])  # one more try for what could not be written so far
@@ -251,7 +251,7 @@ class Daemon:
         self._turn.say(entry)
 
     def _feed_pressure(self) -> None:
-        """How busy the machine is, if a limit depends on it."""
+        """Tell the engine how busy the machine is, if a limit depends on it."""
         config = self._setup.config
         if config.load is None and config.free_memory is None:
             return
@@ -263,7 +263,7 @@ class Daemon:
     # ---- once a minute
 
     def _look(self) -> None:
-        """What inotify and the runner may not have reported."""
+        """Look for changes that inotify and the runner may not have reported."""
         self._watch.renew()
         self._tables.rescan()
         self._executor.settle()
@@ -331,7 +331,7 @@ class Daemon:
     # ---- what others ask
 
     def _answer(self, service: Service, peer: Peer, request: Message) -> Message:
-        """What the answer says is done is recorded before the answer is sent."""
+        """Answer a request; its effects are recorded before the answer is sent."""
         answer = service.answer(peer, request)
         self._turn.perform()
         return answer

@@ -1,4 +1,4 @@
-"""What a daemon begins with: the Runs that an earlier daemon left, and the boot of the machine."""
+"""The start of a daemon: the Runs that an earlier daemon left, and the boot of the machine."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence

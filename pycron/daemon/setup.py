@@ -1,4 +1,4 @@
-"""What a daemon is started with."""
+"""The values that a daemon is started with."""
 
 from dataclasses import dataclass
 from enum import StrEnum

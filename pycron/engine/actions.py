@@ -1,4 +1,4 @@
-"""What comes out of the engine: actions, as values.
+"""The output of the engine: actions, as values.
 
 A record is an action that changes what is on disk. The daemon performs the actions of one turn by
 phase, in the order of `Decisions`; so everything is recorded before it is started.
@@ -135,7 +135,7 @@ Record = (
 )  # fmt: skip
 
 
-# ---- what the runner is told
+# ---- actions for the runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class Stop:
 RunnerAction = Start | Release | Withdraw | Stop
 
 
-# ---- what the log is told
+# ---- entries of the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ Action = Record | RunnerAction | Log
 
 @dataclass(slots=True)
 class Decisions:
-    """What events lead to, by phase; the daemon performs the phases in this order.
+    """The actions that events lead to, by phase; the daemon performs the phases in this order.
 
     `released`: the runner holds these Attempts already, so nothing has to be written first. Then
     `records` are written, in one transaction. Then the runner gets `actions`, then `logs` are

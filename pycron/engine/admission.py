@@ -222,7 +222,7 @@ class Admission:
         return None
 
     def waits_for(self, run: RunKey) -> str:
-        """What a waiting Run waits for: the first limit without room, else its turn."""
+        """The reason why a waiting Run waits: the first limit without room, else its turn."""
         waiting = self._waiting[run]
         job, pool = waiting.job, waiting.job.settings.pool
         if waiting.serial is None:

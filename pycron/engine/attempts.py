@@ -1,4 +1,4 @@
-"""What happens to an Attempt, from its record to its end, and what its end means for its Run."""
+"""An Attempt from its record to its end, and the effect of its end on its Run."""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ class AttemptEnd:
 
 @dataclass(frozen=True, slots=True)
 class _Sequel:
-    """What follows an Attempt: a retry at a UTC second, or the end of the Run (`retry_at` None).
+    """The sequel of an Attempt: a retry at a UTC second, or the end of the Run (`retry_at` None).
 
     `dead`: the Run becomes a dead letter.
     """

@@ -9,7 +9,7 @@ from pycron.model.settings import Concurrency, Settings, concurrency_of, job_lim
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """What a new Run does to the other Runs of its Job, and they to it.
+    """The effect of a new Run on the other Runs of its Job, and of them on it.
 
     `refusal`: why the new Run may not start; None if it may. `give_up`: queued Runs that make way
     for it. `stop`: running Attempts that are ended for it.

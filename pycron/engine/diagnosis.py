@@ -21,7 +21,7 @@ from pycron.schedule.zone import LONGEST_SHIFT, Zone
 
 
 class Verdict(StrEnum):
-    """What happened to a Job at a time."""
+    """The answers to the question what happened to a Job at a time."""
 
     RAN = "ran"
     RUNNING = "running"
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunEvidence:
-    """What is known of one Run.
+    """The facts that are known of one Run.
 
     `attempts`: how many were recorded. `lateness_ms`: from the fire time to the first start; None
     if nothing was started. `retry_at`: the UTC second at which the last retry was due, or is due.
@@ -56,7 +56,7 @@ class RunEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a Job at a time, in addition to its schedule.
+    """The facts that are known of a Job at a time, in addition to its schedule.
 
     `now`: UTC seconds. `runs`: the Runs of that time, oldest first. `gap`: why fire times of that
     time have no Run. `reaches_back`: whether Runs that are as old are still recorded. `started`:
@@ -85,7 +85,7 @@ class Answer:
 
 
 def diagnose(schedule: Schedule, zone: Zone, local: LocalTime, evidence: Evidence) -> Answer:
-    """What happened to a Job that has an entry, or what will happen to it."""
+    """Say what happened to a Job that has an entry, or what will happen to it."""
     verdict, reason = _verdict(schedule, local, evidence)
     before = last_fire_times(schedule, zone, 0, local.start, 1)
     return Answer(
@@ -99,7 +99,7 @@ def diagnose(schedule: Schedule, zone: Zone, local: LocalTime, evidence: Evidenc
 
 
 def diagnose_removed(evidence: Evidence) -> Answer:
-    """What happened to a Job whose entry was removed: only recorded Runs can say it."""
+    """Say what happened to a Job whose entry was removed; only recorded Runs can tell."""
     verdict, reason = _of_runs(evidence.runs) if evidence.runs else (Verdict.UNKNOWN, _NO_RUN)
     return Answer(verdict, reason, ("Its entry is gone.",))
 

@@ -68,7 +68,7 @@ from pycron.schedule.zone import Zone
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """What others may see of a Run that has not ended; `why`: what it waits for."""
+    """A Run that has not ended, for reading. `why`: what the Run waits for."""
 
     run: RunKey
     job: Job
@@ -123,7 +123,7 @@ class Engine:
         self._seen: Now | None = None  # when the engine looked at the clock last
 
     def handle(self, event: InputEvent, now: Now) -> Decisions:
-        """What is to be done about an event."""
+        """Decide what is to be done about an event."""
         space = self._space
         space.now, space.out = now, Decisions()
         self._take(event)
@@ -164,7 +164,7 @@ class Engine:
     def _take_wish(
         self, event: Redriven | StartedByHand | CancelledByHand | PauseBegan | PauseEnded
     ) -> None:
-        """What a user or an operator wants."""
+        """Handle the wish of a user or an operator."""
         match event:
             case Redriven():
                 if event.attempt.run not in self._live and not self.stopping:
@@ -376,7 +376,7 @@ class Engine:
 
 
 def _end_of(event: Ended | Refused | Lost) -> AttemptEnd:
-    """What an event says about the end of an Attempt."""
+    """The end of an Attempt that an event reports."""
     match event:
         case Ended(ending=ending):
             return AttemptEnd(Step.ENDED, outcome_of(ending), ending, ending.reason)

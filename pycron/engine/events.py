@@ -1,4 +1,4 @@
-"""What goes into the engine: events, as values. An event says what has happened."""
+"""The input of the engine: events, as values. An event says what has happened."""
 
 from dataclasses import dataclass
 

@@ -42,7 +42,7 @@ class Pauses:
 
 
 def in_words(pause: Pause) -> str:
-    """Who has paused, and for what reason."""
+    """The user who has paused, and the reason."""
     return f"paused by {pause.by}" + (f": {pause.reason}" if pause.reason else "")
 
 

@@ -1,4 +1,4 @@
-"""What happens to a Run from its fire time until its Attempt is handed over, or it is given up.
+"""A Run from its fire time until its Attempt is handed over, or the Run is given up.
 
 The states and their steps are in states.py. What happens to an Attempt is in attempts.py; which
 Runs the limits admit, in admission.py. Which Runs an event concerns is decided in engine.py.

@@ -24,7 +24,7 @@ class State(StrEnum):
 
 
 class Step(StrEnum):
-    """What can happen to a Run."""
+    """The things that can happen to a Run."""
 
     DUE = "due"
     """Its fire time has come, or a user starts it by hand: it is recorded."""

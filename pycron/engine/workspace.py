@@ -1,4 +1,4 @@
-"""What the parts of the engine share while they handle an event."""
+"""The values that the parts of the engine share while they handle an event."""
 
 import math
 from dataclasses import dataclass, field

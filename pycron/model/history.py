@@ -1,4 +1,4 @@
-"""What the store knows of Runs: records for reading, and the filter that selects them.
+"""Recorded Runs: records for reading, and the filter that selects them.
 
 Instants are UTC seconds, sizes are bytes.
 """

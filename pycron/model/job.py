@@ -28,7 +28,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an entry defines. `id` stays the same while its schedule, user and command do.
+    """The thing that an entry defines.
+
+    `id` stays the same while schedule, user and command stay the same.
 
     `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q). `hook_of`:
     for a failure hook, the id of the Job whose failure starts it.

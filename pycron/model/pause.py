@@ -7,7 +7,7 @@ from pycron.model.job import Job
 
 
 class ScopeKind(StrEnum):
-    """What a pause covers."""
+    """The kinds of scopes."""
 
     ALL = "all"
     USER = "user"

@@ -78,7 +78,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the kernel said about an ended process.
+    """The end of a process, as the kernel reported it.
 
     `exit_status` or `signal`, the other is None. `memory_peak`: of the whole tree where the Attempt
     had a cgroup, else the largest resident set of any one of its processes (getrusage's ru_maxrss,

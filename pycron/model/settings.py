@@ -16,7 +16,7 @@ from pycron.schedule.durations import parse_duration
 
 
 class Concurrency(StrEnum):
-    """What happens when a fire time comes while an earlier Run of the Job is still running."""
+    """The choices for a fire time that comes while an earlier Run of the Job is still running."""
 
     ALLOW = "allow"
     FORBID = "forbid"
@@ -25,7 +25,7 @@ class Concurrency(StrEnum):
 
 
 class CatchUp(StrEnum):
-    """What happens to the fire times that passed while the daemon was down."""
+    """The choices for fire times that passed while the daemon was down."""
 
     NONE = "none"
     LATEST = "latest"

@@ -134,7 +134,7 @@ class FireTimeRow(TypedDict):
 
 
 class WhyRow(TypedDict):
-    """What happened, or will happen, to one Job at a time. `gone`: its entry was removed."""
+    """The diagnosis of one Job at a time. `gone`: its entry was removed."""
 
     job: str
     id: str

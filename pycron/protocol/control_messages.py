@@ -160,7 +160,7 @@ class OutputRequest:
 @_register
 @dataclass(frozen=True, slots=True)
 class ProblemsRequest:
-    """What is wrong with the tables."""
+    """Ask for the problems of the tables."""
 
     verb: ClassVar = "problems"
     answer: ClassVar = ProblemsAnswer
@@ -169,7 +169,7 @@ class ProblemsRequest:
 @_register
 @dataclass(frozen=True, slots=True)
 class WhyRequest:
-    """What happened to a Job at a time. `wall`: the time is one of the clock in the Job's zone."""
+    """Ask what happened to a Job at a time. `wall`: a time of the clock in the Job's zone."""
 
     verb: ClassVar = "why"
     answer: ClassVar = WhyAnswer
@@ -181,7 +181,7 @@ class WhyRequest:
 @_register
 @dataclass(frozen=True, slots=True)
 class TopRequest:
-    """What runs, waits and comes next; at most `limit` of each."""
+    """Ask what runs, waits and comes next; at most `limit` of each."""
 
     verb: ClassVar = "top"
     answer: ClassVar = TopAnswer

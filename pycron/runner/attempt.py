@@ -1,4 +1,4 @@
-"""What the runner knows of one Attempt. Imported by the runner: it stays small."""
+"""One Attempt, as the runner knows it. Imported by the runner: it stays small."""
 
 from pycron.protocol.runner_messages import (
     AttemptMessage,
@@ -69,7 +69,7 @@ class Attempt:
         return self.start_message["hold"] or 0
 
     def message(self) -> AttemptMessage:
-        """What the daemon is told of this Attempt now."""
+        """The message about the present state of this Attempt."""
         if self.ended is not None:
             return self.ended
         if not self.pid:

@@ -1,4 +1,4 @@
-"""What the runner prepares for a command before a starter starts it: descriptors.
+"""The descriptors that the runner prepares for a command before a starter starts it.
 
 Imported by the runner: it stays small.
 """
@@ -42,7 +42,7 @@ class Launch:
 
 
 def kind_of(start: StartMessage) -> tuple[UserIds | None, int | None, int]:
-    """What all commands of one batch have in common."""
+    """The values that all commands of one batch have in common."""
     return start["user"], start["nice"], start["processes_max"]
 
 

@@ -1,4 +1,4 @@
-"""What a command prints, read from its pipe: its beginning and its end are kept in a file.
+"""The output of a command, read from its pipe: its beginning and its end are kept in a file.
 
 A short output may be kept in memory instead and be sent to the daemon: to write a file for one line
 costs more than to start the command that prints it.

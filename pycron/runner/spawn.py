@@ -1,4 +1,4 @@
-"""What a starter does: become the user, and spawn one command after the other.
+"""The work of a starter: become the user, and spawn one command after the other.
 
 Imported by the runner only: it stays small.
 """

@@ -54,7 +54,7 @@ _ORPHANS = (
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What was repaired and why.
+    """The result of a repair, and its reason.
 
     `aside`: the new name of the damaged file, or of the file that had replaced the database; None
     if there was no file. `runs`: how many Runs the new database has.

@@ -48,7 +48,7 @@ class Store:
 
     @property
     def repaired(self) -> Repair | None:
-        """What was done to a file that was damaged when it was opened."""
+        """The repair of a file that was damaged when it was opened."""
         return self._database.repaired
 
     @property

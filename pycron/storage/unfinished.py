@@ -1,4 +1,4 @@
-"""What a daemon begins with: unfinished Runs, pauses, and Runs that ended ahead of the cursor.
+"""Records that a daemon starts with: unfinished Runs, pauses, Runs that ended early.
 
 All functions raise sqlite3.Error.
 """
