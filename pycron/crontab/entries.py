@@ -17,15 +17,9 @@ from pycron.crontab.identity import ID_DIGITS_IN_NAME, derived_name, entry_key, 
 from pycron.crontab.line import EntryLine, read_entry, schedule_of
 from pycron.model.job import Environment, Job, Source
 from pycron.model.settings import Settings
-from pycron.schedule.expressions import (
-    Packed,
-    Reboot,
-    Schedule,
-    is_random,
-    is_wildcard,
-    unpack,
-)
+from pycron.schedule.expressions import Reboot, Schedule, is_random
 from pycron.schedule.fire_times import Times, follows_the_wall, has_fire_times
+from pycron.schedule.packed import Packed, is_wildcard, unpack
 
 MOST_ENTRIES = 1 << 25  # of one table: the timetable has 25 bits for the index of an entry
 

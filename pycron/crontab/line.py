@@ -10,16 +10,14 @@ from typing import NamedTuple
 
 from pycron.crontab.identity import picker
 from pycron.schedule.expressions import (
-    Packed,
     Schedule,
     ScheduleError,
     is_random,
-    pack,
-    pack_schedule,
     parse_cron,
     parse_nickname,
 )
 from pycron.schedule.fields import FIELDS, Field, FieldError
+from pycron.schedule.packed import Packed, pack, pack_schedule
 
 LONGEST_FIELD = 512  # characters; every minute of the hour takes 169
 BLANKS = " \t"

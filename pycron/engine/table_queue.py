@@ -11,8 +11,8 @@ from heapq import heappop, heappush, merge
 from operator import neg
 
 from pycron.crontab.entries import MOST_ENTRIES, Entries
-from pycron.schedule.expressions import Packed
 from pycron.schedule.fire_times import next_fire
+from pycron.schedule.packed import Packed
 from pycron.schedule.zone import Zone
 
 # A fire time (UTC second), the name of a table and the index of an entry. Such tuples sort by

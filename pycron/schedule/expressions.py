@@ -254,12 +254,12 @@ def _parse_cron(fields: tuple[str, ...], text: str) -> CronSchedule:
     minute, hour, day_of_month, month, day_of_week = fields
     minutes = parse_field(minute, MINUTE)
     hours = parse_field(hour, HOUR)
-    days, months = _parse_days(day_of_month, month, day_of_week)
+    days, months = parse_days(day_of_month, month, day_of_week)
     wildcard = is_star(minute) or is_star(hour)
     return CronSchedule(minutes, hours, days, months, wildcard, text, fields)
 
 
-def _parse_days(day_of_month: str, month: str, day_of_week: str) -> tuple[Days, int]:
+def parse_days(day_of_month: str, month: str, day_of_week: str) -> tuple[Days, int]:
     """The days and the mask of the months."""
     of_month, extended_of_month = parse_day_field(day_of_month, DAY_OF_MONTH)
     months = parse_field(month, MONTH)
@@ -268,62 +268,6 @@ def _parse_days(day_of_month: str, month: str, day_of_week: str) -> tuple[Days, 
     days = Days(of_month, of_week, both, extended_of_month, extended_of_week)
     _refuse_impossible(days, months, (day_of_month, month, day_of_week))
     return days, months
-
-
-# An ordinary schedule as three integers: minutes, hours, days. A table keeps them for each entry.
-# Bits of the minutes: 0-59 the minutes, 60 `wildcard`. Bits of the days: 0-31 the days of the
-# month, 32-38 the weekdays, 39 `both`, from 40 on the months.
-Packed = tuple[int, int, int]
-_WILDCARD = 1 << 60
-_BOTH = 1 << 39
-
-
-def pack(fields: tuple[str, ...]) -> Packed | None:
-    """Five field texts, packed; None if they have extended elements.
-
-    Raises FieldError and ScheduleError; `~` and `H` are errors, as in parse_cron without `pick`.
-    """
-    minute, hour, day_of_month, month, day_of_week = fields
-    minutes = parse_field(minute, MINUTE)
-    hours = parse_field(hour, HOUR)
-    days = _packed_days(day_of_month, month, day_of_week)
-    if days is None:
-        return None
-    if is_star(minute) or is_star(hour):
-        minutes |= _WILDCARD
-    return minutes, hours, days
-
-
-def pack_schedule(schedule: Schedule) -> Packed | Schedule:
-    """The schedule packed, or the schedule itself if it cannot be packed."""
-    packed = pack(schedule.fields) if isinstance(schedule, CronSchedule) else None
-    return packed or schedule
-
-
-@lru_cache(maxsize=4096)
-def _packed_days(day_of_month: str, month: str, day_of_week: str) -> int | None:
-    days, months = _parse_days(day_of_month, month, day_of_week)
-    if days.extended_of_month or days.extended_of_week:
-        return None
-    both = _BOTH if days.both else 0
-    return days.of_month | days.of_week << 32 | both | months << 40
-
-
-def unpack(minutes: int, hours: int, days: int) -> WallTimes:
-    """The reverse of `pack`."""
-    chosen, months = _unpacked_days(days)
-    return WallTimes(minutes & ~_WILDCARD, hours, chosen, months, is_wildcard(minutes))
-
-
-def is_wildcard(packed_minutes: int) -> bool:
-    """Whether the schedule with these packed minutes is a wildcard one."""
-    return packed_minutes >= _WILDCARD
-
-
-@lru_cache(maxsize=4096)
-def _unpacked_days(packed: int) -> tuple[Days, int]:
-    days = Days(packed & 0xFFFFFFFF, packed >> 32 & 0x7F, bool(packed & _BOTH))
-    return days, packed >> 40
 
 
 def _refuse_impossible(days: Days, chosen_months: int, texts: tuple[str, str, str]) -> None:

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,20 @@ def _meanings(path: Path, enum: str) -> dict[str, str]:
         and isinstance(text.value, ast.Constant)
         and isinstance(text.value.value, str)
     }
+
+
+def test_modules_and_functions_stay_small() -> None:
+    """A module that one can hold in the head, a function that one reads at a glance."""
+    lengths = []
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno is not None
+                lengths.append(node.end_lineno - node.lineno + 1)
+                assert lengths[-1] <= 50, f"{path}: {node.name}"
+    assert statistics.median(lengths) <= 8
 
 
 if __name__ == "__main__":
