@@ -1,4 +1,4 @@
-"""Schedules of five fields as three integers: a table of a million entries keeps them in columns."""
+"""Schedules of five fields as three integers, which a table of a million entries keeps in columns."""
 
 from functools import lru_cache
 
