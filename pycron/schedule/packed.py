@@ -1,4 +1,4 @@
-"""Schedules of five fields as three integers, which a table of a million entries keeps in columns."""
+"""Schedules of five fields as three integers: columns of a table with a million entries."""
 
 from functools import lru_cache
 
