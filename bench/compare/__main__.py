@@ -41,11 +41,11 @@ def _parser() -> argparse.ArgumentParser:
         "--limit", type=int, default=200, help="how many jobs of a flood may run at once"
     )
     parser.add_argument("--entries", default="100000,1000000",
-                        help="numbers of entries for load; change and idle use the first")  # fmt: skip
+                        help="for load; change and idle use the first number")  # fmt: skip
     parser.add_argument("--patience", type=float, default=300,
                         help="seconds after which a busy daemon is given up")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=Path("/tmp/pycron-bench"),
-                        help="directory for built and downloaded programs and for boxes")  # fmt: skip
+                        help="directory of built and downloaded programs, and boxes")  # fmt: skip
     parser.add_argument("--results", type=Path, default=_RESULTS, help="directory of the results")
     return parser
 
