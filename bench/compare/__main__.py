@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="bench/compare", description=f"Measures: {', '.join(MEASURES)}; or all."
     )
     parser.add_argument("measures", nargs="+", metavar="MEASURE")
-    parser.add_argument("--daemons", default=",".join(NAMES), help="names, with commas; in this order")
+    parser.add_argument("--daemons", default=",".join(NAMES), help="names with commas, in order")
     parser.add_argument("--program", action="append", default=[], metavar="NAME=PATH",
                         help="the path of a daemon")  # fmt: skip
     parser.add_argument("--pycron", metavar="DIR", default=Path(sys.executable).parent,
