@@ -1,6 +1,6 @@
 """How late the first start of a minute is: `python bench/boundary.py [MINUTES]`.
 
-A real foreground daemon over real minute boundaries; the lateness is the runner's own record, from
+Runs a real foreground daemon over real minute boundaries. The runner measures the lateness, from
 the boundary to just after the fork.
 """
 

@@ -1,7 +1,7 @@
-"""What a long history costs: `python bench/history.py [RUNS] [DIRECTORY]`.
+"""The cost of a long history: `python bench/history.py [RUNS] [DIRECTORY]`.
 
-Fills a store with RUNS Runs (default: ten million) of 1000 Jobs of 20 users. One in fifty of them
-has failed. Measures the daemon's own steps, beside those on an empty store.
+Fills a store with RUNS Runs (default: ten million) of 1000 Jobs of 20 users; one Run in fifty has
+failed. Then it measures the daemon's steps on this store and on an empty one.
 """
 
 import json
@@ -49,7 +49,10 @@ def jobs() -> list[Job]:
 
 
 def minute(jobs: list[Job], fire_time: int) -> tuple[list[Record], list[list[Record]]]:
-    """The records of a minute in which all Jobs are due: of the starts, and of the ends."""
+    """The records of a minute in which all Jobs are due.
+
+    First the records of all starts; then those of all ends, in groups of 40.
+    """
     begun: list[Record] = []
     ended: list[Record] = []
     for number, job in enumerate(jobs):
@@ -65,7 +68,7 @@ def minute(jobs: list[Job], fire_time: int) -> tuple[list[Record], list[list[Rec
 
 
 def burst(store: Store, jobs: list[Job], fire_time: int) -> float:
-    """CPU microseconds for the four records of a Run."""
+    """Write a minute of Runs; the CPU microseconds for the four records of one Run."""
     begun, ended = minute(jobs, fire_time)
     began = time.process_time()
     store.write(begun)
@@ -75,7 +78,7 @@ def burst(store: Store, jobs: list[Job], fire_time: int) -> float:
 
 
 def fill(path: Path, runs: int) -> int:
-    """Write Runs with SQL, which is faster than the store; the last fire time.
+    """Write Runs with SQL, which is faster than the store; return the last fire time.
 
     The Runs of a Job are a minute apart, and later rows have later fire times.
     """
@@ -110,14 +113,15 @@ def fill(path: Path, runs: int) -> int:
             )  # fmt: skip
             database.execute("COMMIT")
         end = BEGIN + 60 * (runs // JOBS + 1)
-        reached = json.dumps(astuple(Cursor(end, end)))  # a daemon reads the Runs that are after it
+        # When a daemon starts, it reads all Runs whose fire time is after the cursor.
+        reached = json.dumps(astuple(Cursor(end, end)))
         database.execute("INSERT OR REPLACE INTO meta VALUES ('cursor', ?)", (reached,))
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return end
 
 
 def median_us(times: int, work: Callable[[int], object]) -> float:
-    """Microseconds of wall time."""
+    """The median wall time of one call, in microseconds."""
     taken = []
     for number in range(times):
         began = time.perf_counter()
@@ -133,10 +137,14 @@ def tick(store: Store, job: Job, fire_time: int) -> None:
 
 
 def writing(store: Store, all_jobs: list[Job], after: int) -> tuple[float, float, float]:
-    """Microseconds of a tick of one Run, of 1000 Runs, and of a retention step without finds."""
+    """The microseconds of three steps.
+
+    A tick that begins one Run; one of 1000 Runs from begin to end (CPU); a retention step that
+    finds nothing to delete.
+    """
     cpu = min(burst(store, all_jobs, after + 60 * number) for number in range(1, 11))
     one = median_us(200, lambda number: tick(store, all_jobs[0], after + 3600 + number))
-    an_hour = 3600  # later each time: otherwise the step does nothing
+    an_hour = 3600  # each step prunes up to an hour later, because otherwise it would do nothing
     nothing = median_us(20, lambda number: store.prune(LIMITS, number * an_hour, lambda _: None))
     return one, cpu, nothing
 

@@ -1,7 +1,7 @@
-"""What each import costs the daemon and the runner: `python bench/imports.py`.
+"""The cost of each import for the daemon and the runner: `python bench/imports.py`.
 
-It prints the resident memory and the time of each library, with all that the library imports
-itself. A library counts where a module of pycron first imports it.
+It prints the resident memory and the time of each library that pycron imports, including the
+further imports of that library. The first import by a module of pycron is measured.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN_FROM = 100  # KiB; smaller libraries share one row
 
-# It runs in a process of its own, whose resident memory grows with each import.
+# This program runs in a process of its own, whose resident memory grows with each import.
 CHILD = """
 import builtins, importlib, json, sys, time
 
@@ -21,9 +21,9 @@ def resident():
         return int(file.read().split()[1]) * 4
 
 def measured(name, globals=None, locals=None, fromlist=(), level=0):
-    asks = (globals or {}).get("__name__", "")
+    importer = (globals or {}).get("__name__", "")
     root = name.partition(".")[0]
-    if not asks.startswith("pycron") or level or root == "pycron" or name in sys.modules:
+    if not importer.startswith("pycron") or level or root == "pycron" or name in sys.modules:
         return plain(name, globals, locals, fromlist, level)
     memory, began = resident(), time.perf_counter()
     try:

@@ -1,8 +1,8 @@
 """Whether retention keeps up: `python bench/retention.py [RUNS] [MEBIBYTES] [DIRECTORY]`.
 
-Writes RUNS Runs (default: ten million) through the store, 1000 a minute, and deletes once a minute,
-as the daemon does, what is beyond the default limits, or beyond MEBIBYTES of database. Only the
-measured steps and ticks wait for the disk.
+Writes RUNS Runs (default: ten million) through the store, 1000 for each simulated minute. Once a
+minute, like the daemon, it deletes the Runs beyond the default limits, or beyond MEBIBYTES of
+database. Only the measured steps and ticks wait for the disk.
 """
 
 import sys
@@ -44,7 +44,7 @@ class Life:
         self._ticking = parse("@every 1s tick\n", Source("tick", "user0"), ReaderContext()).jobs[0]
 
     def minute(self, fire_time: int) -> None:
-        """All Jobs are due, and end; then comes a retention step."""
+        """Write the start and the end of a Run of each Job, then do a retention step."""
         begun, ended = minute(self._jobs, fire_time)
         self._wait_for_disk("OFF")
         self.store.write(begun)
@@ -59,9 +59,9 @@ class Life:
         self._measure()
 
     def tick(self, after: int) -> float:
-        """Microseconds of a tick that begins one Run; they end, too.
+        """The median microseconds of a tick that begins one Run; the Runs are ended afterwards.
 
-        Their fire times are the seconds from `after` on, or from that of the last tick.
+        The fire times are successive seconds, from `after` or from the last tick on.
         """
         first = max(after, self._ticked)
         self._ticked = first + TICKS
@@ -93,10 +93,10 @@ def configured() -> Config:
 
 
 def live(life: Life, runs: int) -> None:
-    """A row of the table after each tenth of it."""
+    """Write all Runs; print a row of the table after each tenth of them."""
     print(f"{'Runs written':>12} {'kept':>9}{'largest file, journal, both (MiB)':>35}"
           f"{'tick (us)':>11}{'step (ms)':>11}{'longest':>9}")  # fmt: skip
-    life.tick(BEGIN - TICKS)  # the journal comes to its size
+    life.tick(BEGIN - TICKS)  # the journal grows to its usual size before the first measurement
     print(f"{0:12,} {0:9,}{'':35}{life.tick(BEGIN):11.0f}", flush=True)
     minutes = runs // JOBS
     for number in range(1, minutes + 1):

@@ -1,7 +1,7 @@
-"""Schedules, measured: `python bench/schedules.py` prints one table. Needs cronsim beside pycron.
+"""The cost of schedules: `python bench/schedules.py`. cronsim must be installed beside pycron.
 
-Everything is measured in one run on one machine; only the ratios count. What is compared does the
-same work: the next 20 fire times of 50 expressions as people write them.
+All figures come from one run on one machine; only their ratios are meaningful. pycron, croniter and
+cronsim do the same work: the next 20 fire times of 50 realistic expressions.
 """
 
 import datetime
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def next_times() -> None:
-    """Microseconds a fire time, median of the rounds (least, most)."""
+    """Print the microseconds for one fire time: the median of the rounds (least, most)."""
     print(f"next fire time of {len(EXPRESSIONS)} expressions (microseconds each)")
     for name in ("UTC", "America/New_York"):
         ours = spread(lambda name=name: _ours(name))
@@ -128,7 +128,7 @@ def timed(work: Callable[[], object]) -> float:
 def loading() -> None:
     print("\ntables of 100,000 entries of 165 bytes, each its own schedule")
     for tables in (1, 10):
-        # A process of its own: what was given back before would hide what is taken
+        # In a new process, because memory that this one has freed would hide what loading takes.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             parsed, planned, bytes_an_entry = pool.apply(_load, (tables,))
         print(f"  {tables:2} tables  CPU seconds a table: parsed {parsed:.2f}, "
@@ -136,7 +136,7 @@ def loading() -> None:
 
 
 def _load(tables: int) -> tuple[float, float, float]:
-    """CPU seconds a table to parse and to plan it, and by how much the process has grown."""
+    """The CPU seconds to parse and to plan a table, and the resident bytes for each entry."""
     engine = Engine(lambda _: UTC, Cursor(NOW, NOW))
     lines = _own_schedules(tables * 100_000)
     before = _resident()
@@ -158,7 +158,7 @@ def _resident() -> int:
 
 
 def _own_schedules(count: int) -> Iterator[str]:
-    """Entries of which no two have the same schedule, and none is due in March."""
+    """Entries with different schedules; none is due in March."""
     for n in range(count):
         first, rest = n % 30, n // 30
         second, rest = 30 + rest % 30, rest // 30
@@ -168,7 +168,7 @@ def _own_schedules(count: int) -> Iterator[str]:
 
 
 def _lines(count: int, schedules: int) -> Iterator[str]:
-    """Entries of which none is due in March."""
+    """Entries with this many different schedules; none is due in March."""
     for i in range(count):
         n = i % schedules
         schedule = f"{n % 60} {n // 60 % 24} {1 + n // 1440 % 28} {4 + n // 40_320 % 4} *"
@@ -190,7 +190,7 @@ def idle_minute() -> None:
 
 
 def a_year() -> None:
-    """Fire times only: each Job of its own schedule, daily to yearly and some hourly ones."""
+    """Measure the fire times of Jobs with random daily, weekly and monthly schedules."""
     random.seed(1)
     lines = []
     for i in range(10_000):
@@ -209,7 +209,7 @@ def a_year() -> None:
 
 
 def simulate(table: Table) -> int:
-    """From fire time to fire time through a year."""
+    """Take all fire times of a year from the timetable; return their number."""
     timetable = Timetable(lambda name: _zones[name or "UTC"], Cursor(NOW, NOW))
     timetable.put(table)
     fired = 0
@@ -218,7 +218,9 @@ def simulate(table: Table) -> int:
         fired += len(timetable.take_due(now, 0))
         now = timetable.next_fire_time()
         if now is not None and now - timetable.cursor.wall > 240:
-            timetable.take_due(timetable.cursor.wall + 240, 240)  # awake each few minutes
+            timetable.take_due(
+                timetable.cursor.wall + 240, 240
+            )  # the daemon wakes up every few minutes, too
             now = min(now, timetable.cursor.wall + 240)
     return fired
 

@@ -1,8 +1,8 @@
-"""How late a running service starts what is due: `python bench/service.py [JOBS] [MINUTES]`.
+"""How late a running service starts due commands: `python bench/service.py [JOBS] [MINUTES]`.
 
-As root, where pycron runs as a service: with systemd, a cgroup for each command, and the journal,
-which `compare` has none of. Beside it, in turns, plain spawning of the same commands. It makes a
-table of its own in /etc/pycron.d, and removes it.
+Run it as root on a machine where pycron runs as a service: with systemd, a cgroup for each command,
+and the journal. The box of `compare` has none of these three. It measures minutes of pycron and of
+plain spawning of the same commands in turns. It adds a table to /etc/pycron.d and removes it.
 """
 
 import statistics
@@ -20,11 +20,11 @@ from daemons import build
 
 TABLE = Path("/etc/pycron.d/bench-service")
 CACHE = Path("/tmp/pycron-bench")
-PATIENCE = 50  # seconds after a boundary in which all are to start
+PATIENCE = 50  # seconds after a boundary within which all commands must start
 
 
 class Bench:
-    """So many commands, each of which notes in a file when it ran."""
+    """The commands of one measurement; each writes the time of its start to a file."""
 
     def __init__(self, directory: Path, jobs: int) -> None:
         self._jobs = jobs
@@ -50,7 +50,7 @@ class Bench:
             TABLE.unlink()
 
     def minute(self) -> tuple[float, float]:
-        """The first and the last start after the next boundary, in ms."""
+        """The first and the last start of the next minute, in ms after it begins."""
         boundary = (time.time() + 10) // 60 * 60 + 60
         time.sleep(boundary - 1 - time.time())
         self._stamps.write_text("")
@@ -73,13 +73,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), jobs)
         for _ in range(minutes):
-            spawned = told("spawn", bench.spawning(), bench)
-            ratios.append(told("pycron", bench.service(), bench) / spawned)
+            spawned = measured("spawn", bench.spawning(), bench)
+            ratios.append(measured("pycron", bench.service(), bench) / spawned)
     print(f"  last / spawn  {statistics.median(ratios):.2f}")
 
 
-def told(name: str, running: AbstractContextManager[None], bench: Bench) -> float:
-    """A minute of it, printed; its last start."""
+def measured(name: str, running: AbstractContextManager[None], bench: Bench) -> float:
+    """Measure one minute and print it; return the last start, in ms after the minute begins."""
     with running:
         first, last = bench.minute()
     print(f"  {name:8} first {first:8.1f}   last {last:8.0f}", flush=True)

@@ -1,7 +1,8 @@
 """pycron beside other crons and beside plain spawning: `python bench/compare MEASURE…`, as root.
 
-A measure is named whole, by its group (`burst`), or all are (`all`). The tables go to standard
-output and, with date, machine and versions, to the end of bench/results/YYYY-MM-DD.txt.
+MEASURE is the name of a measure, the first word of several names (`burst`), or `all`. The tables go
+to standard output and, with date, machine and versions, to the end of
+bench/results/YYYY-MM-DD.txt.
 """
 
 import argparse
@@ -28,22 +29,24 @@ def _parser() -> argparse.ArgumentParser:
         prog="bench/compare", description=f"Measures: {', '.join(MEASURES)}; or all."
     )
     parser.add_argument("measures", nargs="+", metavar="MEASURE")
-    parser.add_argument("--daemons", default=",".join(NAMES), help="which, with commas; in turn")
+    parser.add_argument("--daemons", default=",".join(NAMES), help="names with commas, in order")
     parser.add_argument("--program", action="append", default=[], metavar="NAME=PATH",
-                        help="where a daemon is")  # fmt: skip
+                        help="the path of a daemon")  # fmt: skip
     parser.add_argument("--pycron", metavar="DIR", default=Path(sys.executable).parent,
-                        help="where pycron is; default: beside this interpreter")  # fmt: skip
+                        help="pycron's programs; default: beside this interpreter")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1000, help="due in the minute of a burst")
-    parser.add_argument("--minutes", type=int, default=3, help="of burst, first and idle")
+    parser.add_argument("--minutes", type=int, default=3, help="measured by burst, first and idle")
     parser.add_argument("--flood", type=int, default=10_000, help="jobs due in a flood")
-    parser.add_argument("--limit", type=int, default=200, help="how many of them run at once")
+    parser.add_argument(
+        "--limit", type=int, default=200, help="how many jobs of a flood may run at once"
+    )
     parser.add_argument("--entries", default="100000,1000000",
-                        help="to load; change and idle take the first")  # fmt: skip
+                        help="for load; change and idle use the first number")  # fmt: skip
     parser.add_argument("--patience", type=float, default=300,
-                        help="seconds after which a busy daemon is let go")  # fmt: skip
+                        help="seconds after which a busy daemon is given up")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=Path("/tmp/pycron-bench"),
-                        help="what is built and downloaded, and the boxes")  # fmt: skip
-    parser.add_argument("--results", type=Path, default=_RESULTS, help="a directory")
+                        help="directory of built and downloaded programs, and boxes")  # fmt: skip
+    parser.add_argument("--results", type=Path, default=_RESULTS, help="directory of the results")
     return parser
 
 
@@ -74,7 +77,7 @@ def main() -> int:
 
 
 def _is_wanted(name: str, measures: Sequence[str]) -> bool:
-    """Whether it, or the group that it is one of, was named."""
+    """Whether a measure was requested, by its name, by the first word of its name, or by `all`."""
     return any(measure in ("all", name, name.partition("-")[0]) for measure in measures)
 
 
@@ -107,7 +110,7 @@ def _heading(daemons: Sequence[Daemon]) -> str:
 
 
 def _text(table: Table) -> str:
-    """Aligned columns: every key of every row, in the order in which they come."""
+    """A table as text with aligned columns: all keys of all rows, in order of appearance."""
     columns = list(dict.fromkeys(key for row in table.rows for key in row))
     shown = [columns, *([_cell(row, column) for column in columns] for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]

@@ -1,8 +1,8 @@
 """A box: one daemon alone, with folders, a mount namespace and a cgroup of its own.
 
-In it the spools and tables of every daemon, /run and what sendmail is are the box's, so nothing of
-the machine's own tables runs. The harness is the subreaper: whatever a daemon leaves behind is
-found below it, and is ended with the box.
+The box has its own spools and tables for every daemon, its own /run and its own sendmail, so no job
+of the machine's own tables runs. The harness is the subreaper: processes that a daemon leaves
+behind become its descendants, and it ends them with the box.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CGROUPS = Path("/sys/fs/cgroup")
 _TICK = os.sysconf("SC_CLK_TCK")
 
-# A folder of the box, and what it stands in for.
+# Folders of the box, by name, and the folders of the machine that they replace.
 _FOLDERS = {
     "spool": "/var/spool/cron",
     "cron.d": "/etc/cron.d",
@@ -34,7 +34,7 @@ _FOLDERS = {
     "pycron/state": "/var/lib/pycron",
 }
 _FILES = {"crontab": "/etc/crontab"}
-# A folder of the box whose files are laid over those that are there.
+# Folders of the box whose files are laid over the files of a folder of the machine.
 _OVERLAYS = {"sbin": "/usr/sbin", "pam.d": "/etc/pam.d"}
 
 _ENTER = """
@@ -50,17 +50,17 @@ exec "$@"
 
 
 class Unable(Exception):
-    """A daemon can't take part: why."""
+    """A daemon cannot take part; the message says why."""
 
 
 class Process(NamedTuple):
     pid: int
     parent: int
-    ticks: int  # of CPU, its own and of the children that it has waited for
+    ticks: int  # CPU ticks of the process and of the children that it has waited for
 
 
 class Memory(NamedTuple):
-    """Of the daemon and its helpers, in KiB; shared pages count by their share in `pss`."""
+    """The memory of the daemon and its helpers, in KiB; `pss` divides shared pages among users."""
 
     rss: int
     pss: int
@@ -69,7 +69,7 @@ class Memory(NamedTuple):
 
 @contextlib.contextmanager
 def mount_points() -> Iterator[None]:
-    """Whatever a box is mounted over and the machine does not have, for as long as it is needed."""
+    """Create the mount points of a box that the machine lacks, and remove them afterwards."""
     made: list[Path] = []
     for path in map(Path, (*_FOLDERS.values(), *_OVERLAYS.values())):
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -88,7 +88,7 @@ def mount_points() -> Iterator[None]:
 
 
 class Box:
-    """Made for one daemon; `root` holds its files, `pid` is the daemon once it is started."""
+    """A box for one daemon. `root`: its files. `pid`: the daemon; 0 before it is started."""
 
     def __init__(self, cache: Path) -> None:
         self.pid = 0
@@ -105,7 +105,7 @@ class Box:
         self.stamps.touch()
         self.stamps.chmod(0o666)
         self.log = self.root / "log"
-        # cpuacct adds up the CPU time; cpu keeps the rest of a busy machine out of the way.
+        # cpuacct sums the CPU time; cpu gives the box precedence on a busy machine.
         controllers = [_CGROUPS / name for name in ("cpuacct", "cpu")]
         parents = [path for path in controllers if (path / "cgroup.procs").exists()]
         if not parents and (_CGROUPS / "cgroup.procs").exists():
@@ -121,7 +121,10 @@ class Box:
         shutil.rmtree(self.root)
 
     def put(self, name: str, text: str, owner: str = "root", mode: int = 0o644) -> None:
-        """A file in its place at once: written beside it, then renamed. One as before is left."""
+        """Write a file of the box and rename it into place, so that no reader sees a part of it.
+
+        A file with the same text is left as it is.
+        """
         place = self.root / name
         if place.exists() and place.read_text() == text:
             return
@@ -155,7 +158,7 @@ class Box:
             ).pid  # fmt: skip
 
     def run(self, argv: Sequence[str | Path]) -> None:
-        """A program beside the daemon, until it ends. Raises Unable when it fails."""
+        """Run a program in the box until it ends. Raises Unable if it fails."""
         done = subprocess.run(
             ["nsenter", "--mount", "--target", str(self.pid), "--", *argv],
             capture_output=True, text=True, check=False, cwd="/",
@@ -164,9 +167,9 @@ class Box:
             raise Unable(f"{Path(argv[0]).name}: {done.stderr.strip()}")
 
     def settle(self, patience: float, quiet: float = 1.5) -> float:
-        """Wait until nothing has been computed for `quiet` seconds; how long it took to get there.
+        """Wait until the box has used no CPU for `quiet` seconds; return how long it was busy.
 
-        Raises Unable when that has not come within `patience` seconds, or the daemon has ended.
+        Raises Unable if it is still busy after `patience` seconds, or if the daemon has ended.
         """
         began = busy = time.monotonic()
         used = self.cpu()
@@ -201,10 +204,10 @@ class Box:
             for folder, _, _ in os.walk(cgroup, topdown=False):
                 os.rmdir(folder)
 
-    # ---- what it costs
+    # ---- processes, CPU and memory
 
     def _processes(self) -> list[Process]:
-        """Every living process below the harness: the daemon and all that it started."""
+        """All living descendants of the harness: the daemon and all processes that it started."""
         children: defaultdict[int, list[Process]] = defaultdict(list)
         for entry in os.scandir("/proc"):
             if not entry.name.isdigit():
@@ -213,7 +216,7 @@ class Box:
                 with open(f"/proc/{entry.name}/stat") as file:
                     fields = file.read().rpartition(")")[2].split()
             except OSError:
-                continue  # it has ended
+                continue  # the process has ended
             if fields[0] != "Z":
                 process = Process(int(entry.name), int(fields[1]), sum(map(int, fields[11:15])))
                 children[process.parent].append(process)
@@ -229,7 +232,7 @@ class Box:
         return len(self._processes())
 
     def cpu(self) -> float:
-        """CPU seconds so far of the daemon, its helpers and their commands."""
+        """The CPU seconds that the daemon, its helpers and their commands have used so far."""
         for cgroup in self._cgroups:
             if (cgroup / "cpuacct.usage").exists():
                 return int((cgroup / "cpuacct.usage").read_text()) / 1e9
@@ -242,7 +245,7 @@ class Box:
         return gone.ru_utime + gone.ru_stime + alive
 
     def memory(self, commands: Sequence[str] = ()) -> Memory:
-        """What the box's processes hold, but for those that run one of these programs."""
+        """The memory of the box's processes, without those that run one of these programs."""
         rss = pss = processes = 0
         for process in self._processes():
             try:
@@ -259,7 +262,7 @@ class Box:
         return Memory(rss, pss, processes)
 
     def wakeups(self) -> int:
-        """How often the threads of its processes have gone to sleep so far."""
+        """How often the threads of the box's processes have gone to sleep so far."""
         count = 0
         for process in self._processes():
             for task in Path(f"/proc/{process.pid}/task").iterdir():
@@ -267,12 +270,12 @@ class Box:
                 count += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
         return count
 
-    # ---- what its commands noted
+    # ---- starts of commands
 
     def starts(self) -> int:
         return self.stamps.read_bytes().count(b"\n")
 
     def started(self) -> list[tuple[str, float]]:
-        """The commands that ran and when, in seconds since the epoch."""
+        """The commands that have started, and when: UTC seconds since the epoch."""
         pairs = (line.split() for line in self.stamps.read_text().splitlines())
         return [(name, int(nanoseconds) / 1e9) for name, nanoseconds in pairs]

@@ -1,4 +1,4 @@
-"""The daemons that are compared: where each comes from, and how it is given entries."""
+"""The daemons that are compared: how to find, start and configure each of them."""
 
 import json
 import os
@@ -24,11 +24,11 @@ class Entry(NamedTuple):
 
 @dataclass
 class Daemon(ABC):
-    """`program` is what is started; `cache` holds what was built or downloaded."""
+    """A daemon. `program`: its executable; `cache`: directory of built or downloaded programs."""
 
     name: ClassVar[str]
-    period: ClassVar[int] = 60  # seconds from one of its boundaries to the next
-    limits: ClassVar[bool] = False  # can be told how many commands may run at once
+    period: ClassVar[int] = 60  # seconds between two boundaries at which it starts commands
+    limits: ClassVar[bool] = False  # whether it can limit how many commands run at once
 
     program: Path
     cache: Path
@@ -38,9 +38,9 @@ class Daemon(ABC):
 
     @abstractmethod
     def install(self, box: Box, user: str, entries: Sequence[Entry], *, prints: bool) -> None:
-        """Put the entries in place; `prints`: what they print is to be kept or mailed.
+        """Write the entries to the daemon's table; `prints`: keep or mail the commands' output.
 
-        Raises Unable for more than the daemon reads.
+        Raises Unable if there are more entries than the daemon reads.
         """
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Daemon(ABC):
 
 
 class Spawn(Daemon):
-    """No daemon: a loop in C that spawns the same commands, below which nobody can get."""
+    """No daemon: a loop in C that spawns the same commands. No daemon can need less than this."""
 
     name = "spawn"
     period = 20
@@ -73,11 +73,11 @@ class Spawn(Daemon):
 
 
 class Vixie(Daemon):
-    """A spool with a table per user, and a folder of system tables that name the user."""
+    """A daemon with a spool of users' tables, and with system tables that have a user column."""
 
     spool: ClassVar[str] = "spool/crontabs"
     system: ClassVar[str] = "cron.d"
-    most: ClassVar[int] = 10_000  # entries that it reads of one table
+    most: ClassVar[int] = 10_000  # the most entries that it reads from one table
 
     def install(self, box: Box, user: str, entries: Sequence[Entry], *, prints: bool) -> None:
         head = f"MAILTO={user}\n" if prints else 'MAILTO=""\n'
@@ -98,7 +98,7 @@ class Vixie(Daemon):
 
 
 class Pycron(Vixie):
-    """In system mode, history kept and output captured; `program` is the directory of its own."""
+    """pycron in system mode, with history and captured output; `program` is a directory."""
 
     name = "pycron"
     spool = "pycron/spool"
@@ -111,7 +111,7 @@ class Pycron(Vixie):
         return [self.program / "pycrond"]
 
     def install(self, box: Box, user: str, entries: Sequence[Entry], *, prints: bool) -> None:
-        super().install(box, user, entries, prints=False)  # history keeps what is printed
+        super().install(box, user, entries, prints=False)  # pycron's history keeps the output
 
     def edit(self, box: Box, user: str, entries: Sequence[Entry]) -> None:
         table = "".join(f"{entry.schedule} {entry.command}\n" for entry in entries)
@@ -123,7 +123,7 @@ class Pycron(Vixie):
 
 
 class Cron(Vixie):
-    """Debian's."""
+    """Debian's cron."""
 
     name = "cron"
 
@@ -157,7 +157,7 @@ class Cronie(Vixie):
 
 
 class Busybox(Vixie):
-    """Reads as many lines as it is built for: 65,535 of root's table and 255 of any other's."""
+    """busybox crond. By its build it reads 65,535 lines of root's table, 255 of other users'."""
 
     name = "busybox"
 
@@ -198,13 +198,13 @@ class Yacron(Daemon):
 
 
 class Cronstable(Yacron):
-    """A fork of yacron that reads the same tables."""
+    """A fork of yacron; it reads the same tables."""
 
     name = "cronstable"
 
 
 class Supercronic(Daemon):
-    """One table; its commands run as the user that it is started as."""
+    """A daemon with one table; commands run as the user who starts the daemon."""
 
     name = "supercronic"
 
@@ -229,26 +229,27 @@ def _said(argv: Sequence[str | Path]) -> str:
     return ((done.stdout or done.stderr).splitlines() or ["?"])[0]
 
 
-# ---- where they come from
+# ---- finding and building the programs
 
 
 def build(cache: Path) -> None:
-    """The C programs, and the ordinary user that commands run as."""
+    """Build the C programs, and create the ordinary user that commands run as."""
     cache.mkdir(parents=True, exist_ok=True)
     for name in ("stamp", "spawn", "sendmail"):
         source = Path(__file__).with_name(f"{name}.c")
         built = cache / name
         if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
-            how = [] if name == "spawn" else ["-static"]  # the cheapest that a command can be
+            # A static program starts with the least work.
+            how = [] if name == "spawn" else ["-static"]
             subprocess.run(["cc", "-O2", "-Wall", *how, "-o", built, source], check=True)
     if subprocess.run(["id", USER], capture_output=True, check=False).returncode:
         subprocess.run(["useradd", "--create-home", "--shell=/bin/sh", USER], check=True)
 
 
 def find(name: str, named: Path | None, cache: Path) -> Daemon:
-    """One daemon: the program that was named, else the machine's, else one that can be had.
+    """A daemon with the program `named`, else with the machine's, else with a downloaded one.
 
-    Raises Unable.
+    Raises Unable if there is no such program.
     """
     match name:
         case "spawn":
@@ -258,7 +259,7 @@ def find(name: str, named: Path | None, cache: Path) -> Daemon:
         case "cron":
             return Cron(named or _unpacked_unless_there("cron", "usr/sbin/cron", cache), cache)
         case "busybox":
-            # The other package of it has no crond.
+            # Debian's other package, busybox, has no crond.
             return Busybox(named or _unpacked("busybox-static", "bin/busybox", cache), cache)
         case "yacron":
             return Yacron(named or _from_index(name, cache), cache)
@@ -282,13 +283,16 @@ def _existing(directory: Path, program: str) -> Path:
 
 
 def _unpacked_unless_there(package: str, program: str, cache: Path) -> Path:
-    """Of the machine's package, else of the same one unpacked."""
+    """The program of an installed package, else of the package unpacked. Raises Unable."""
     there = Path("/", program)
     return there if there.exists() else _unpacked(package, program, cache)
 
 
 def _unpacked(package: str, program: str, cache: Path) -> Path:
-    """Of a package of Debian's that is not installed: that would start it. Raises Unable."""
+    """The program of a Debian package that is unpacked, not installed. Raises Unable.
+
+    Installing the package would start its daemon.
+    """
     unpacked = cache / package / program
     if not unpacked.exists():
         done = subprocess.run(
@@ -303,7 +307,7 @@ def _unpacked(package: str, program: str, cache: Path) -> Path:
 
 
 def _from_index(package: str, cache: Path) -> Path:
-    """Of the Python package index, in an environment of its own."""
+    """The program of a package of the Python package index, in a virtual environment."""
     program = cache / package / "bin" / package
     if not program.exists():
         environment = cache / package

@@ -1,4 +1,4 @@
-"""What is measured. Each measure makes a table: a title, and a row for each daemon."""
+"""The measures. Each measure returns a table: a title, and rows for each daemon."""
 
 import contextlib
 import math
@@ -16,10 +16,10 @@ from daemons import EVERY_MINUTE, USER, Daemon, Entry, Pycron, Spawn
 
 Row = dict[str, str | float]
 
-_LEAD = 0.2  # seconds before a boundary at which an edit is done
-_FEW = 20  # commands of a minute in which nothing has to wait
+_LEAD = 0.2  # an edit is to be finished this many seconds before a boundary
+_FEW = 20  # so few commands are due in a minute that none has to wait
 _RUNNING = 200
-_DEADLINE = "60s"  # from the boundary: for a flood to be over
+_DEADLINE = "60s"  # all commands of a flood must start within this time after the boundary
 
 
 class Table(NamedTuple):
@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for. `patience`: seconds after which a daemon that is still busy is let go."""
+    """The options of the command line. `patience`: a daemon that is busy for longer is given up."""
 
     daemons: list[Daemon]
     cache: Path
@@ -42,14 +42,14 @@ class Plan:
     unable: dict[str, str] = field(default_factory=dict)
 
     def able(self, *kinds: type[Daemon]) -> Iterator[Daemon]:
-        """The daemons in turn, of these kinds where any are named."""
+        """The daemons that can still take part; with `kinds`, only those of these classes."""
         for daemon in self.daemons:
             if daemon.name not in self.unable and isinstance(daemon, kinds or Daemon):
                 yield daemon
 
     @contextlib.contextmanager
     def trying(self, daemon: Daemon) -> Iterator[None]:
-        """What a daemon can't do is noted, and it is passed over from then on."""
+        """If Unable is raised, note the reason and leave the daemon out from then on."""
         try:
             yield
         except Unable as error:
@@ -63,7 +63,7 @@ class Plan:
         self, daemon: Daemon, entries: Sequence[Entry], user: str = "root",
         *, prints: bool = False, limit: int = 0,
     ) -> Iterator[Box]:  # fmt: skip
-        """The daemon in a box of its own, once it has read its entries and come to rest."""
+        """A box in which the daemon runs, has read its entries and has become idle."""
         with Box(self.cache) as box:
             daemon.install(box, user, entries, prints=prints)
             daemon.start(box, user, limit)
@@ -119,7 +119,10 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 class _Burst(NamedTuple):
-    """Lateness is in ms after the boundary; `cpu` in seconds, commands included."""
+    """One minute in which many commands are due.
+
+    First, median, p99 and last start: ms after the boundary. `cpu`: seconds, including commands.
+    """
 
     first: float
     median: float
@@ -156,7 +159,10 @@ def _p99(ordered: Sequence[float]) -> float:
 
 
 def burst(plan: Plan, user: str, *, prints: bool = False, others: int = 0) -> Table:
-    """All jobs due in one minute; one minute of each daemon in turn, so that drift hits all."""
+    """All jobs due in one minute.
+
+    The daemons take turns, one minute each, so that a drift of the machine affects all of them.
+    """
     bursts: defaultdict[str, list[_Burst]] = defaultdict(list)
     for _ in range(plan.minutes):
         for daemon in plan.able():
@@ -195,7 +201,7 @@ def _burst_row(name: str, minutes: list[_Burst], least: list[_Burst] | None) -> 
 
 
 def _ratio(figures: list[float], least: list[float]) -> float:
-    """The median of the ratios of the same round."""
+    """The median over all rounds of the ratio of two figures of the same round."""
     return statistics.median(a / b for a, b in zip(figures, least, strict=False))
 
 
@@ -232,7 +238,7 @@ def first(plan: Plan) -> Table:
 
 
 def flood(plan: Plan) -> Table:
-    """Far more jobs due than may run at once: how fast they get through, and in which order."""
+    """Far more jobs are due than may run at once: how fast they start, and in which order."""
     rows: list[Row] = []
     least = 0.0
     for daemon in plan.able():
@@ -265,8 +271,10 @@ def flood(plan: Plan) -> Table:
 
 
 def _install_flood(daemon: Daemon, box: Box, entries: list[Entry], boundary: int) -> None:
-    """Due once only: what is left of it may take minutes. Half of the jobs are another user's, and
-    a quarter of each half, the last ones of the table, go first. Too late is not at all.
+    """Install jobs that are due in one minute only, because running all of them may take minutes.
+
+    Half of the jobs belong to another user. The last quarter of each table has a higher priority. A
+    job that cannot start within CRON_START_DEADLINE does not start at all.
     """
     if isinstance(daemon, Spawn):
         daemon.install(box, "root", entries, prints=False)
@@ -284,8 +292,11 @@ def _first_urgent(count: int) -> int:
 
 
 def _order(box: Box) -> Row:
-    """Of the starts that should be the urgent ones, how many are; and what each user had of the
-    others when half of them had begun: half of it would be fair.
+    """How well the order of the starts follows the priority and shares the limit between users.
+
+    "urgent first": the share of urgent jobs among the first starts, as many as there are urgent
+    jobs; 100 % is right. "one of two users": one user's share of the first half of the other
+    starts; 50 % is fair.
     """
     order = [int(name) for name, _ in sorted(box.started(), key=lambda start: start[1])]
     urgent = _first_urgent(len(order))
@@ -297,11 +308,11 @@ def _order(box: Box) -> Row:
     }
 
 
-# ---- memory and rest
+# ---- memory and idle time
 
 
 def running(plan: Plan) -> Table:
-    """What the daemon and its helpers grow by for each command that runs."""
+    """The memory and processes that the daemon and its helpers need for each running command."""
     rows: list[Row] = []
     commands = ("sh", "sleep")
     for daemon in plan.able():
@@ -321,7 +332,7 @@ def running(plan: Plan) -> Table:
 
 
 def load(plan: Plan) -> Table:
-    """Reading entries of which none is due: CPU until at rest, and memory then."""
+    """Reading entries, none of which is due: CPU until the daemon is idle, and its memory then."""
     rows: list[Row] = []
     for daemon in plan.able():
         if isinstance(daemon, Spawn):
@@ -349,7 +360,7 @@ def load(plan: Plan) -> Table:
 
 
 def change(plan: Plan) -> Table:
-    """One table of 10,000 changes while all others stay: CPU until the next minute has begun."""
+    """One entry of many changes: CPU of the daemon until the next minute has begun."""
     rows: list[Row] = []
     entries = far(plan.entries[0])
     changed = [*entries[:-1], Entry(entries[-1].schedule, "true")]
@@ -368,7 +379,7 @@ def change(plan: Plan) -> Table:
 
 
 def idle(plan: Plan) -> Table:
-    """Whole minutes in which nothing is due."""
+    """Whole minutes in which nothing is due: CPU, wake-ups and memory."""
     rows: list[Row] = []
     for daemon in plan.able():
         if isinstance(daemon, Spawn):
@@ -394,11 +405,11 @@ def idle(plan: Plan) -> Table:
     return Table(f"{plan.minutes} minutes in which nothing is due", rows)
 
 
-# ---- people
+# ---- programs for users
 
 
 def edit(plan: Plan) -> Table:
-    """An entry that is added shortly before a boundary: is it due at that boundary?"""
+    """Whether an entry that is added shortly before a boundary starts at that boundary."""
     rows: list[Row] = []
     for daemon in plan.able():
         if isinstance(daemon, Spawn):
@@ -423,7 +434,10 @@ def edit(plan: Plan) -> Table:
 
 
 def cli(plan: Plan) -> Table:
-    """Programs of pycron as whole processes; what entering the box costs is a row of its own."""
+    """The time of pycron's programs, as whole processes.
+
+    The row of `true` shows the time that it takes to enter the box.
+    """
     rows: list[Row] = []
     for daemon in plan.able(Pycron):
         with plan.trying(daemon), plan.running(daemon, far(_FEW)) as box:

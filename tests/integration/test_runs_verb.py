@@ -1,4 +1,4 @@
-"""`pycron runs`, as a program: what its filters choose."""
+"""The program `pycron runs`: which Runs its filters select."""
 
 import getpass
 import json
@@ -20,7 +20,7 @@ _TICKS = 3
 
 
 class Listing:
-    """What the daemon of a state directory lists."""
+    """Runs `pycron runs` on the state directory of a daemon."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -38,44 +38,44 @@ class Listing:
         assert done.stdout == ""
         return done.returncode, done.stderr
 
-    def over(self) -> bool:
+    def all_ended(self) -> bool:
         outcomes = [row["outcome"] for row in self.rows()]
         return len(outcomes) >= 2 + _TICKS and None not in outcomes
 
 
 @pytest.fixture(scope="module")
 def listing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listing]:
-    """One daemon for all of them, whose table is taken away, so that nothing more comes."""
+    """One daemon for all tests; its table is emptied, so that no further Runs are due."""
     directory = tmp_path_factory.mktemp("runs")
     with foreground(TABLE, directory) as daemon:
         daemon.wait_for("attempt_ended", job="tick", count=_TICKS)
         (directory / "table").write_text("")
         daemon.wait_for("table_loaded", count=2)
         listing = Listing(directory / "state")
-        until(listing.over)
+        until(listing.all_ended)
         yield listing
 
 
-def test_all_newest_first(listing: Listing) -> None:
+def test_without_filters_all_runs_are_listed_newest_first(listing: Listing) -> None:
     rows = listing.rows()
     assert {row["job"] for row in rows} == {"good", "bad", "tick"}
     ticks = [row["fire_time"] for row in rows if row["job"] == "tick"]
     assert ticks == sorted(ticks, reverse=True)
 
 
-def test_job(listing: Listing) -> None:
-    """Its name, or its id."""
+def test_job_selects_by_name_or_id(listing: Listing) -> None:
+    """--job takes the name or the id of a Job."""
     (row,) = listing.rows("--job", "bad")
     assert (row["job"], row["exit_status"]) == ("bad", 3)
     assert listing.rows("--job", row["run_id"][:16]) == [row]
 
 
-def test_owner(listing: Listing) -> None:
+def test_owner_selects_the_runs_of_a_user(listing: Listing) -> None:
     assert listing.rows("--owner", getpass.getuser()) == listing.rows()
     assert listing.rows("--owner", "somebody-else") == []
 
 
-def test_outcome(listing: Listing) -> None:
+def test_outcome_selects_the_runs_with_that_outcome(listing: Listing) -> None:
     assert listing.jobs("--outcome", "failed") == {"bad"}
     assert listing.jobs("--outcome", "succeeded") == {"good", "tick"}
     assert listing.rows("--outcome", "skipped") == []
@@ -91,11 +91,11 @@ def test_since_is_inclusive_and_until_is_not(listing: Listing) -> None:
     assert listing.rows("--since", "2040-01-01") == listing.rows("--until", "2020-01-01") == []
 
 
-def test_limit(listing: Listing) -> None:
+def test_limit_selects_the_newest_runs(listing: Listing) -> None:
     assert listing.rows("--limit", "2") == listing.rows()[:2]
 
 
-def test_all_of_them_together(listing: Listing) -> None:
+def test_all_filters_can_be_combined(listing: Listing) -> None:
     latest = listing.rows("--job", "tick")[0]
     filters = ["--job", "tick", "--owner", getpass.getuser(), "--outcome", "succeeded",
                "--since", "2020-01-01", "--until", "2040-01-01", "--limit", "1"]  # fmt: skip
@@ -103,7 +103,7 @@ def test_all_of_them_together(listing: Listing) -> None:
     assert listing.rows(*filters, "--outcome", "failed") == []
 
 
-def test_nothing_found(listing: Listing) -> None:
+def test_a_message_says_that_no_runs_were_found(listing: Listing) -> None:
     assert listing.refusal("--outcome", "lost") == (0, "no runs\n")
 
 
@@ -116,7 +116,9 @@ def test_nothing_found(listing: Listing) -> None:
         (["--limit", "0"], 2, "usage:"),
     ],
 )
-def test_what_is_no_filter(listing: Listing, filters: list[str], status: int, message: str) -> None:
+def test_an_invalid_filter_is_refused_with_a_message(
+    listing: Listing, filters: list[str], status: int, message: str
+) -> None:
     refused = listing.refusal(*filters)
     assert refused[0] == status
     assert refused[1].startswith(message)

@@ -101,7 +101,7 @@ class KilledProgram:
 
 def _runs(pid: int) -> bool:
     try:
-        ours = b"pycron" in _command_line(pid)  # not another one of its pid
+        ours = b"pycron" in _command_line(pid)  # not a later process with the same pid
         return ours and b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False

@@ -26,9 +26,10 @@ _ROOT = Path(__file__).parents[2]
 
 
 def entering(holder: int) -> list[str]:
-    """What runs a command in the mount namespace of a process.
+    """The command prefix that runs a command in the mount namespace of a process.
 
-    The root is that of the process, too: by the namespace alone nsenter would leave a chroot.
+    The command also gets the root of the process: with the namespace alone, nsenter would leave a
+    chroot.
     """
     return ["nsenter", "--mount", "--root", "--wdns=/", "--target", str(holder), "--"]
 
@@ -61,7 +62,7 @@ class IsolatedSystem:
 
     @property
     def root(self) -> Path:
-        """The root of its file system, as seen from outside."""
+        """The root of the namespace's file system, as seen from outside."""
         return Path(f"/proc/{self._holder.pid}/root")
 
     def start(self) -> RunningDaemon:
@@ -120,11 +121,11 @@ class IsolatedSystem:
         self._holder.stdout.close()
 
     def _processes(self) -> list[int]:
-        """The pids of all processes inside."""
+        """The pids of all processes in the mount namespace."""
         namespace = os.readlink(f"/proc/{self._holder.pid}/ns/mnt")
         found = []
         for pid in psutil.pids():
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the process has ended
                 if os.readlink(f"/proc/{pid}/ns/mnt") == namespace:
                     found.append(pid)
         return found

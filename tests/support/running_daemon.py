@@ -69,7 +69,7 @@ class RunningDaemon:
         ]
 
     def _read_on(self) -> None:
-        """Read the lines that are new: a test that waits looks at the log 200 times a second."""
+        """Read only the new lines, because a waiting test calls this 200 times a second."""
         with self._log.open("rb") as log:
             log.seek(self._read_up_to)
             whole, end, _ = log.read().rpartition(b"\n")

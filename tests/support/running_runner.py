@@ -122,12 +122,12 @@ class RunningRunner:
         return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
 
     def disconnect_in_good_order(self) -> None:
-        """What a daemon does that stops in good order."""
+        """Disconnect like a daemon that stops in good order."""
         self.client.send([{"type": "bye"}])
         self.disconnect()
 
     def disconnect(self) -> None:
-        """What a runner sees of a daemon that was killed."""
+        """Disconnect like a daemon that is killed: without a message."""
         self.selector.unregister(self.client)
         self.client.close()
         self.messages = []

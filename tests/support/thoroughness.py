@@ -4,7 +4,7 @@ _thorough = False
 
 
 def set_thorough(thorough: bool) -> None:
-    """Set it before the test modules are imported: they ask for numbers when they are imported."""
+    """Set the thoroughness. Call this first: test modules call number_of() when imported."""
     global _thorough  # noqa: PLW0603 - one value for the whole process, set once
     _thorough = thorough
 

@@ -58,7 +58,7 @@ def real_user(name: str) -> pwd.struct_passwd:
         pytest.skip(f"{sys.executable} can't be run by other users: use one under /usr or /opt")
     if account := _account(name):
         return account
-    # It fails if another process that runs tests is just doing the same.
+    # useradd fails if another process that runs tests is creating the same account.
     subprocess.run(["useradd", "--create-home", name], check=False)
     return until(lambda: _account(name))
 

@@ -1,8 +1,8 @@
-"""The engine in a world that goes wrong at any point: daemons crash, clocks jump.
+"""Random histories of one machine: daemons and runners crash, clocks jump, tables change.
 
-Dictionaries stand for the store and the runner. Between them is the daemon's own Turn with the real
-engine, which knows its world only through ports. After each step it is checked that nothing ran
-twice or went missing.
+The daemon's own Turn (pycron/daemon/turn.py) drives the real engine. Its ports lead to fakes:
+dictionaries that stand for the store and the runner. After each step the test checks that no
+Attempt has started twice and that no Run is lost.
 """
 
 from collections import defaultdict
@@ -93,7 +93,7 @@ LIVES = number_of(quick=100, thorough=3000)
 
 BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
 HOST = "host"
-BY_HAND = 1000  # the turns of Runs that were started by hand
+BY_HAND = 1000  # the first pass number of Runs that were started by hand
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 TABLES = {
@@ -144,15 +144,15 @@ def table_of(name: str, chosen: tuple[int, ...], edit: str) -> Table:
 
 
 def gone(job: Job) -> Job:
-    """What the store knows of a Job whose entry is no longer there."""
+    """A Job as the store returns it after its entry was removed; see storage/unfinished.py."""
     said = job.settings
     kept = Settings(pool=said.pool, kill_after=said.kill_after, retries=said.retries)
     return replace(job, schedule=Reboot(), environment=(), settings=kept)
 
 
 @dataclass
-class Tried:
-    """An Attempt on record."""
+class RecordedAttempt:
+    """A recorded Attempt."""
 
     pid: int | None = None
     started: float | None = None
@@ -161,8 +161,8 @@ class Tried:
 
 
 @dataclass
-class Recorded:
-    """A Run on record."""
+class RecordedRun:
+    """A recorded Run; `by`: the user who started it by hand."""
 
     job: Job
     outcome: Outcome | None = None
@@ -170,30 +170,31 @@ class Recorded:
     dead: bool = False
     by: str | None = None
     redrive: Redrive | None = None
-    attempts: dict[int, Tried] = field(default_factory=dict)
+    attempts: dict[int, RecordedAttempt] = field(default_factory=dict)
 
     def since(self, key: RunKey) -> float:
-        """From when on CRON_RETRY_UNTIL counts."""
+        """The UTC second from which CRON_RETRY_UNTIL counts."""
         return self.redrive.at if self.redrive else key.fire_time
 
     @property
     def last(self) -> int:
-        """The number of the last Attempt that it may have, as far as anything is on record."""
+        """The highest Attempt number that this Run may have, by its recorded settings."""
         before = self.redrive.number if self.redrive else 0
         return before + 1 + self.job.settings.retries
 
 
 class FakeStore:
-    """What pycron/store.py keeps, in dictionaries; an assertion fails where SQLite would refuse."""
+    """The records of pycron/storage, in dictionaries; asserts what SQLite's constraints refuse."""
 
     def __init__(self) -> None:
-        self.runs: dict[RunKey, Recorded] = {}
+        self.runs: dict[RunKey, RecordedRun] = {}
         self.gaps: list[Gap] = []
         self.pauses: dict[Scope, Pause] = {}
         self.cursor: Cursor | None = None
         self.runner: str | None = None
         self.boot: tuple[str, int, int] | None = None
-        self.furthest = {True: 0, False: 0}  # of the cursor: of Jobs that follow the wall, of fixed
+        # The highest cursors: True: of Jobs that follow the wall clock, False: of fixed Jobs
+        self.furthest = {True: 0, False: 0}
 
     def write(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -203,13 +204,13 @@ class FakeStore:
         match record:
             case RecordRun():
                 assert record.run not in self.runs, f"UNIQUE: {record.run}"
-                self.runs[record.run] = Recorded(record.job, by=record.by)
+                self.runs[record.run] = RecordedRun(record.job, by=record.by)
             case RecordAttempt():
                 attempts = self.runs[record.attempt.run].attempts
                 assert record.attempt.number not in attempts, f"UNIQUE: {record.attempt}"
                 last = self.runs[record.attempt.run].last
                 assert record.attempt.number <= last, f"too many: {record.attempt}"
-                attempts[record.attempt.number] = Tried()
+                attempts[record.attempt.number] = RecordedAttempt()
             case RecordStarted():
                 tried = self.tried(record.attempt)
                 tried.pid, tried.started = record.pid, record.started
@@ -254,20 +255,20 @@ class FakeStore:
         assert run.outcome is None, f"ended twice: {key}"
         run.outcome, run.dead, run.retry_at = outcome, dead, None
 
-    def tried(self, attempt: AttemptKey) -> Tried:
+    def tried(self, attempt: AttemptKey) -> RecordedAttempt:
         return self.runs[attempt.run].attempts[attempt.number]
 
     def has(self, attempt: AttemptKey) -> bool:
         return attempt.run in self.runs and attempt.number in self.runs[attempt.run].attempts
 
     def latest(self, job_id: str) -> int | None:
-        """The last fire time of a Job that has come, as far as the clock has."""
+        """The last fire time of a Job's Runs up to the cursor, without Runs started by hand."""
         reached = self.cursor.wall if self.cursor else 0
         runs = ((key, run) for key, run in self.runs.items() if key.job_id == job_id)
         times = (key.fire_time for key, run in runs if run.by is None and key.fire_time <= reached)
         return max(times, default=None)
 
-    def unfinished(self) -> Iterator[tuple[RunKey, Recorded]]:
+    def unfinished(self) -> Iterator[tuple[RunKey, RecordedRun]]:
         yield from ((key, run) for key, run in self.runs.items() if run.outcome is None)
 
     def done_after(self, instant: int) -> list[RunKey]:
@@ -282,7 +283,7 @@ class FakeStore:
 
 @dataclass
 class Command:
-    """What the runner knows of an Attempt. `forced`: it began whatever the limits said."""
+    """An Attempt as the runner knows it. `forced`: it was started without regard to the limits."""
 
     job: Job
     forced: bool
@@ -297,24 +298,27 @@ class Command:
 
 
 class FakeRunner:
-    """What pycron/runner.py does with orders. `begun`, every start there ever was, outlives it."""
+    """The runner (pycron/runner), in dictionaries; `fork` starts its `accepted` Attempts.
+
+    `begun`: every Attempt that any runner has started; all runners of a World share this set.
+    """
 
     def __init__(self, instance: int, begun: set[AttemptKey]) -> None:
         self.instance = f"runner-{instance}"
         self.begun = begun
         self.held: dict[AttemptKey, None] = {}
-        self.orders: dict[AttemptKey, None] = {}
+        self.accepted: dict[AttemptKey, None] = {}
         self.commands: dict[AttemptKey, Command] = {}
 
     def start(self, attempt: AttemptKey, command: Command, *, hold: bool) -> None:
         if attempt not in self.commands:
             self.commands[attempt] = command
-            (self.held if hold else self.orders)[attempt] = None
+            (self.held if hold else self.accepted)[attempt] = None
 
     def go(self, attempt: AttemptKey) -> None:
         if attempt in self.held:
             del self.held[attempt]
-            self.orders[attempt] = None
+            self.accepted[attempt] = None
 
     def drop(self, attempt: AttemptKey) -> None:
         if attempt in self.held:
@@ -322,8 +326,8 @@ class FakeRunner:
             del self.commands[attempt]
 
     def fork(self, now: float) -> list[AttemptKey]:
-        """Start what is to be started; what was."""
-        started, self.orders = list(self.orders), {}
+        """Start the accepted Attempts, which are returned."""
+        started, self.accepted = list(self.accepted), {}
         for attempt in started:
             assert attempt not in self.begun, f"started twice: {attempt}"
             self.begun.add(attempt)
@@ -331,8 +335,8 @@ class FakeRunner:
             self.commands[attempt].started = now
         return started
 
-    def left_alone(self) -> None:
-        """The daemon is gone: what was held is not started, what was ordered will be."""
+    def daemon_gone(self) -> None:
+        """The daemon has gone: drop the held Attempts; accepted Attempts will still start."""
         for attempt in self.held:
             del self.commands[attempt]
         self.held.clear()
@@ -344,11 +348,11 @@ class FakeRunner:
 
 
 class Crash(Exception):
-    """SIGKILL."""
+    """The daemon is killed with SIGKILL."""
 
 
 class FakeRecorder:
-    """The port of the store; the daemon may be killed before and after each transaction."""
+    """Recorder of ports.py; the daemon may be killed before and after each transaction."""
 
     behind = False
     unwritten = 0
@@ -358,9 +362,9 @@ class FakeRecorder:
         self._world = world
 
     def write(self, records: Sequence[Record]) -> None:
-        self._world.burn()
+        self._world.step_towards_kill()
         self._world.store.write(records)
-        self._world.burn()
+        self._world.step_towards_kill()
 
     def acknowledge(self, ended: Iterable[AttemptKey]) -> None:
         for attempt in ended:
@@ -368,7 +372,7 @@ class FakeRecorder:
 
 
 class FakeExecutor:
-    """The port of the runner; the daemon may be killed after each message."""
+    """Executor of ports.py; the daemon may be killed after each message to the runner."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -380,7 +384,7 @@ class FakeExecutor:
     def perform(self, actions: Sequence[RunnerAction]) -> None:
         for action in actions:
             self._world.tell_runner(action)
-            self._world.burn()
+            self._world.step_towards_kill()
 
     def take_ended(self) -> list[AttemptKey]:
         ended, self.ended = self.ended, []
@@ -399,13 +403,13 @@ scopes = st.sampled_from([ALL, Scope.of_user("alice"), Scope.of_user("bob"), Sco
 
 
 class World(RuleBasedStateMachine):
-    """One machine with its clocks, its tables, its store, its runner and, at times, a daemon."""
+    """One machine: clocks, tables, a store, a runner and, between its crashes, a daemon."""
 
     def __init__(self) -> None:
         super().__init__()
         self.wall = BEGIN
         self.steady = 1000.0
-        self.latest = BEGIN  # that any daemon has seen
+        self.latest = BEGIN  # the latest wall clock time that any daemon has read
         self.zone = UTC
         self.store = FakeStore()
         self.serial = count(1)
@@ -413,16 +417,17 @@ class World(RuleBasedStateMachine):
         self.runner = FakeRunner(next(self.serial), self.begun)
         self.boot_id = "boot-1"
         self.files: dict[str, Table] = {}
-        self.since: dict[str, dict[bool, int]] = {}  # by table: how far the cursor was, by kind
+        # By table and kind of Job: every fire time after this UTC second must have its Run.
+        self.since: dict[str, dict[bool, int]] = {}
         self.engine: Engine | None = None
         self.turn: Turn | None = None
         self.executor = FakeExecutor(self)
-        self.heard: list[AttemptKey] = []  # what the runner has said and nobody has read
-        self.fuse: int | None = None
+        self.unread: list[AttemptKey] = []  # Attempts with a message that the daemon has not read
+        self.steps_until_kill: int | None = None  # None: no kill is planned
         self.limits = LIMITS[0]
         self.was_set_back = False
         self.forced: set[RunKey] = set()
-        self.again: set[AttemptKey] = set()
+        self.handed_over_again: set[AttemptKey] = set()  # after NeverStarted
 
     def zone_of(self, name: str | None) -> Zone:
         return NEW_YORK if name == "America/New_York" else self.zone
@@ -438,7 +443,7 @@ class World(RuleBasedStateMachine):
         self.start_daemon()
 
     def start_daemon(self) -> None:
-        """Daemon.__init__ and the beginning of Daemon.run."""
+        """Like Daemon.__init__ and Daemon._begin in daemon/daemon.py."""
         now = int(self.wall)
         cursor = starting_cursor(self.store.cursor, now)
         gaps = starting_gaps(self.store.cursor, now)
@@ -454,7 +459,7 @@ class World(RuleBasedStateMachine):
         )
         self.executor = FakeExecutor(self)
         self.turn = Turn(self.engine, FakeRecorder(self), self.executor, lambda _: None, self.now)
-        self.heard = []
+        self.unread = []
         with self.until_it_crashes():
             for table in self.files.values():
                 self.feed(TableLoaded(table))
@@ -470,7 +475,7 @@ class World(RuleBasedStateMachine):
         return Now(self.wall, self.steady)
 
     def feed(self, event: InputEvent) -> None:
-        """Turn.feed; what the engine decides is checked."""
+        """Call Turn.feed, and check the retries, dead letters and hooks that the engine decides."""
         assert self.turn
         hooked = isinstance(event, Ended | Refused | Lost) and self.has_hook(event.attempt)
         decided = self.turn.feed(event)
@@ -483,7 +488,7 @@ class World(RuleBasedStateMachine):
                 self.check_dead(record)
 
     def has_hook(self, attempt: AttemptKey) -> bool:
-        """Whether its Job has CRON_ON_FAILURE, by what the engine takes it for."""
+        """Whether the Job of an Attempt has CRON_ON_FAILURE, in the store and in the engine."""
         assert self.engine
         if attempt.run not in self.store.runs:
             return False
@@ -493,13 +498,13 @@ class World(RuleBasedStateMachine):
         return any(live.job.settings.on_failure for live in alive)
 
     def resume(self) -> None:
-        """Recovery.resume."""
+        """Like Recovery.resume in daemon/recovery.py."""
         assert self.engine
         jobs = {job.id: job for job in self.engine.jobs()}
         hooks = {failure_hook_id(job.id): job for job in jobs.values() if job.settings.on_failure}
         for key, run in list(self.store.unfinished()):
             number = max(run.attempts, default=0)
-            tried = run.attempts.get(number, Tried())
+            tried = run.attempts.get(number, RecordedAttempt())
             job = jobs.get(run.job.id)
             if job is None and run.job.id in hooks:
                 job = self.hook_again(hooks[run.job.id], key)
@@ -520,7 +525,7 @@ class World(RuleBasedStateMachine):
             self.feed(event)
 
     def hook_again(self, job: Job, hook_run: RunKey) -> Job | None:
-        """Recovery._hook_again: the Run that failed may have been redriven since."""
+        """Like Recovery._hook_again; the failed Run may have been redriven since."""
         key = RunKey(job.id, hook_run.fire_time, hook_run.pass_number)
         run = self.store.runs.get(key)
         ended = [tried for tried in run.attempts.values() if tried.outcome] if run else []
@@ -530,7 +535,7 @@ class World(RuleBasedStateMachine):
         return failure_hook(job, key, ended[-1].outcome, ended[-1].exit_status)
 
     def meet_runner(self) -> None:
-        """RunnerLink.meet and Commands.met."""
+        """Like RunnerLink.meet and RunnerExecutor.met in executor/."""
         assert self.engine
         self.runner.fork(self.wall)
         same = self.store.runner == self.runner.instance
@@ -538,7 +543,7 @@ class World(RuleBasedStateMachine):
             if running.attempt in self.runner.commands:
                 continue
             if running.state is State.HELD or (same and running.pid is None):
-                self.again.add(running.attempt)
+                self.handed_over_again.add(running.attempt)
                 self.feed(NeverStarted(running.attempt))
             else:
                 self.feed(Lost(running.attempt, "the runner died"))
@@ -547,7 +552,7 @@ class World(RuleBasedStateMachine):
             self.hear(attempt)
 
     def hear(self, attempt: AttemptKey) -> None:
-        """Commands.heard."""
+        """Like RunnerExecutor.heard in executor/executor.py."""
         command = self.runner.commands.get(attempt)
         if command is None:
             return
@@ -567,7 +572,7 @@ class World(RuleBasedStateMachine):
     def tell_runner(self, action: RunnerAction) -> None:
         match action:
             case Start():
-                self.order_start(action)
+                self.accept_start(action)
             case Release():
                 held = [a for a in self.runner.held if a.run.fire_time <= action.until]
                 for attempt in held:
@@ -578,31 +583,31 @@ class World(RuleBasedStateMachine):
             case Stop():
                 self.stop_command(action.attempt)
 
-    def order_start(self, start: Start) -> None:
+    def accept_start(self, start: Start) -> None:
         attempt, job = start.attempt, start.job
         assert self.store.has(attempt), f"not on record: {attempt}"
         if not start.hold:
             self.check_time(attempt, job)
         forced = attempt.run in self.forced
-        if attempt not in self.again:
+        if attempt not in self.handed_over_again:
             if not forced:
                 self.check_limits(job)
             self.check_deadline(attempt, job)
         self.runner.start(attempt, Command(job, forced), hold=start.hold)
 
     def stop_command(self, attempt: AttemptKey) -> None:
-        """TERM ends it, if the runner has it; else there is nothing to end."""
+        """Send TERM to the command of an Attempt, if the runner has it and it has not ended."""
         command = self.runner.commands.get(attempt)
         if command and not command.over:
             self.runner.fork(self.wall)
             command.ending = replace(self.ending(), cause=Cause.CANCELLED, signal=15)
-            self.heard.append(attempt)
+            self.unread.append(attempt)
 
     def ending(self, exit_status: int | None = 0, cause: Cause | None = None) -> Ending:
         return Ending(self.wall, exit_status, None, 0.1, 4096, 0, cause=cause)
 
     def tick(self) -> None:
-        """What the loop does when it is time."""
+        """Like the daemon's loop at its next wakeup."""
         if self.engine is None:
             return
         self.feed(Tick())
@@ -610,17 +615,19 @@ class World(RuleBasedStateMachine):
         if self.engine.stopping:
             return
         wakeup = self.engine.next_wakeup()
-        if wakeup is not None and wakeup <= self.wall:  # after the word for what was held, the rest
+        # The first turn only released held Attempts; the second one handles the other due Runs.
+        if wakeup is not None and wakeup <= self.wall:
             self.feed(Tick())
             self.perform()
         self.check_wakeup()
         self.check_waiting()
 
-    def burn(self) -> None:
-        if self.fuse is None:
+    def step_towards_kill(self) -> None:
+        """Take one step towards the kill that the_daemon_will_be_killed has planned."""
+        if self.steps_until_kill is None:
             return
-        self.fuse -= 1
-        if self.fuse < 0:
+        self.steps_until_kill -= 1
+        if self.steps_until_kill < 0:
             raise Crash
 
     def until_it_crashes(self) -> "Lifetime":
@@ -628,13 +635,13 @@ class World(RuleBasedStateMachine):
 
     def crash(self) -> None:
         self.engine = None
-        self.fuse = None
-        self.turn, self.heard = None, []
-        self.again.clear()
-        self.runner.left_alone()
+        self.steps_until_kill = None
+        self.turn, self.unread = None, []
+        self.handed_over_again.clear()
+        self.runner.daemon_gone()
 
     def tell(self, *events: InputEvent) -> None:
-        """Something comes from outside, and the turn of the loop ends with it."""
+        """Feed events from outside, then end the turn of the loop."""
         with self.until_it_crashes():
             for event in events:
                 self.feed(event)
@@ -644,12 +651,12 @@ class World(RuleBasedStateMachine):
 
     @rule(seconds=durations)
     def time_passes(self, seconds: float) -> None:
-        """The daemon wakes as often as it wants to."""
+        """Time passes, and the daemon runs at each of its wakeups."""
         self.live_through(seconds)
 
     @rule(hours=st.integers(1, 6), exit_status=st.sampled_from([0, 1]))
     def hours_pass(self, hours: int, exit_status: int) -> None:
-        """Whatever runs, ends."""
+        """Hours pass, and all running commands end at each wakeup of the daemon."""
         self.live_through(hours * HOUR, lambda: self.end_all(exit_status))
 
     def live_through(self, seconds: float, each_time: Callable[[], None] | None = None) -> None:
@@ -667,7 +674,7 @@ class World(RuleBasedStateMachine):
 
     @rule(seconds=durations)
     def the_machine_is_busy(self, seconds: float) -> None:
-        """Time passes, and the daemon comes late."""
+        """Time passes, and the daemon runs only afterwards, so it wakes up late."""
         self.pass_time(seconds)
         with self.until_it_crashes():
             self.tick()
@@ -709,8 +716,11 @@ class World(RuleBasedStateMachine):
             self.since[name] = self.reached()
 
     @rule(zone=st.sampled_from([UTC, BERLIN]))
-    def the_zone_is_another(self, zone: Zone) -> None:
-        """Only with a daemon that sees it: what lay between would be of one zone or the other."""
+    def the_zone_changes(self, zone: Zone) -> None:
+        """The zone changes only while a daemon runs.
+
+        Without a daemon, the fire times up to its next start could be of either zone.
+        """
         if self.engine is None:
             return
         self.tell()
@@ -719,7 +729,10 @@ class World(RuleBasedStateMachine):
         self.since = {name: self.reached() for name in self.files}
 
     def reached(self) -> dict[bool, int]:
-        """As far as any cursor may be, so that what is due after it must be accounted for."""
+        """The latest UTC second that any cursor can have reached, by kind of Job.
+
+        Every later fire time must have its Run.
+        """
         highest = int(max(self.latest, self.wall)) + 1
         return {wall: max(most, highest) for wall, most in self.store.furthest.items()}
 
@@ -727,15 +740,15 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def the_runner_starts(self) -> None:
-        self.heard += self.runner.fork(self.wall)
+        self.unread += self.runner.fork(self.wall)
 
     @rule()
     def the_daemon_listens(self) -> None:
         if self.engine is None:
             return
         with self.until_it_crashes():
-            heard, self.heard = self.heard, []
-            for attempt in heard:
+            unread, self.unread = self.unread, []
+            for attempt in unread:
                 self.hear(attempt)
             self.perform()
 
@@ -744,14 +757,14 @@ class World(RuleBasedStateMachine):
     def a_command_ends(self, which: st.DataObject, exit_status: int) -> None:
         attempt = which.draw(st.sampled_from(self.runner.running))
         self.runner.commands[attempt].ending = self.ending(exit_status)
-        self.heard.append(attempt)
+        self.unread.append(attempt)
 
     @precondition(lambda self: self.runner.running)
     @rule()
     def all_fail(self) -> None:
         for attempt in self.runner.running:
             self.runner.commands[attempt].ending = self.ending(1)
-            self.heard.append(attempt)
+            self.unread.append(attempt)
         self.the_daemon_listens()
 
     @rule()
@@ -762,27 +775,27 @@ class World(RuleBasedStateMachine):
         self.the_runner_starts()
         for attempt in self.runner.running:
             self.runner.commands[attempt].ending = self.ending(exit_status)
-            self.heard.append(attempt)
+            self.unread.append(attempt)
         self.the_daemon_listens()
 
-    @precondition(lambda self: self.runner.orders)
+    @precondition(lambda self: self.runner.accepted)
     @rule()
     def nothing_can_be_forked(self) -> None:
-        for attempt in self.runner.orders:
+        for attempt in self.runner.accepted:
             self.runner.commands[attempt].refused = True
-            self.heard.append(attempt)
-        self.runner.orders.clear()
+            self.unread.append(attempt)
+        self.runner.accepted.clear()
 
     @rule()
     def the_runner_dies(self) -> None:
         self.runner = FakeRunner(next(self.serial), self.begun)
-        self.heard = []
+        self.unread = []
         if self.engine:
             with self.until_it_crashes():
                 self.meet_runner()
                 self.perform()
 
-    # ---- the daemon's end and beginning
+    # ---- the end and the start of the daemon
 
     @rule()
     def the_daemon_is_killed(self) -> None:
@@ -790,9 +803,9 @@ class World(RuleBasedStateMachine):
 
     @rule(steps=st.integers(0, 12))
     def the_daemon_will_be_killed(self, steps: int) -> None:
-        """In the middle of what it performs, after so many steps of it."""
+        """The daemon is killed while it performs decisions, after `steps` more steps."""
         if self.engine:
-            self.fuse = steps
+            self.steps_until_kill = steps
 
     @rule()
     def the_machine_reboots(self) -> None:
@@ -813,7 +826,7 @@ class World(RuleBasedStateMachine):
         self.crash()
         self.start_daemon()
 
-    # ---- what people do
+    # ---- operators
 
     @property
     def works(self) -> bool:
@@ -854,7 +867,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.works)
     @rule(killed=st.booleans())
     def a_dead_letter_is_redriven(self, killed: bool) -> None:
-        """And the daemon may be killed at once, and started again."""
+        """Redrive one dead letter. `killed`: the daemon is killed at once and started again."""
         assert self.engine
         jobs = {job.id: job for job in self.engine.jobs()}
         for key, run in self.store.runs.items():
@@ -868,13 +881,16 @@ class World(RuleBasedStateMachine):
 
     @precondition(lambda self: self.works)
     @rule(load=st.sampled_from([1.0, 1.0, 9.0]))
-    def the_load_is(self, load: float) -> None:
+    def the_load_changes(self, load: float) -> None:
         self.tell(Pressure(load, 2**33), Tick())
 
-    # ---- what must hold when a command is handed over
+    # ---- conditions that hold when an Attempt is handed to the runner
 
     def check_time(self, attempt: AttemptKey, job: Job, head: float = 0.0) -> None:
-        """Not before its fire time, as far as any clock has ever shown, but for a moment."""
+        """No Attempt starts before its fire time by the latest time that the clock has ever shown.
+
+        `head`: seconds before the fire time at which a held Attempt may be released.
+        """
         now = max(self.wall, self.latest) + head
         assert now >= attempt.run.fire_time, f"too early: {attempt}"
         if attempt.number == 1 and attempt.run.pass_number < BY_HAND and job.hook_of is None:
@@ -882,7 +898,7 @@ class World(RuleBasedStateMachine):
             assert now >= planned, f"before its delay: {attempt}"
 
     def check_limits(self, job: Job) -> None:
-        """There is room for one more of this Job."""
+        """The limits admit one more Attempt of this Job."""
         others = [command.job for command in self.runner.commands.values() if not command.over]
         pool = self.limits.pools.get(job.settings.pool or "")
         for taken, most in (
@@ -900,7 +916,7 @@ class World(RuleBasedStateMachine):
             assert late <= deadline + 1, f"{late} s late: {attempt}"
 
     def check_retry(self, key: RunKey, at: float) -> None:
-        """CRON_RETRY_UNTIL, which counts from the last redrive."""
+        """A retry is due within CRON_RETRY_UNTIL, which counts from the last redrive."""
         run = self.store.runs[key]
         since = run.since(key)
         until = run.job.settings.retry_until
@@ -910,7 +926,7 @@ class World(RuleBasedStateMachine):
             assert (self.store.latest(key.job_id) or 0) <= since, f"overtaken: {key}"
 
     def check_dead(self, end: RecordEnded) -> None:
-        """No dead letter had a retry left, as long as its entry was there."""
+        """A Run becomes a dead letter only without further retries, or without its entry."""
         assert self.engine
         key, number = end.attempt.run, end.attempt.number
         run = self.store.runs[key]
@@ -925,7 +941,7 @@ class World(RuleBasedStateMachine):
         assert too_late or not self.engine.jobs().find({run.job.id}), f"too few: {end.attempt}"
 
     def check_hook(self, records: list[Record]) -> None:
-        """CRON_ON_FAILURE: of a Run that has failed for good, for the first time; of no other."""
+        """CRON_ON_FAILURE runs once for each Run that has failed finally, not after a redrive."""
         assert self.engine
         hooks = [
             each for each in records if isinstance(each, RecordRun) and each.job.hook_of is not None
@@ -937,18 +953,18 @@ class World(RuleBasedStateMachine):
             and record.run_outcome not in (None, Outcome.SUCCEEDED, Outcome.CANCELLED)
             and self.store.runs[record.attempt.run].redrive is None
         ]
-        assert len(hooks) == len(failed), hooks  # also while stopping: it waits in the store
+        assert len(hooks) == len(failed), hooks  # while the daemon stops, a hook waits in the store
 
-    # ---- what must hold after a tick
+    # ---- conditions that hold after a tick
 
     def check_wakeup(self) -> None:
-        """It doesn't turn in circles."""
+        """The next wakeup is in the future, so the loop does not spin."""
         assert self.engine
         wakeup = self.engine.next_wakeup()
         assert wakeup is None or wakeup > self.wall, wakeup - self.wall
 
     def check_waiting(self) -> None:
-        """Whoever waits has a time to wait for, or a reason that holds."""
+        """Each waiting Run has a start time in the future, or a reason that is true."""
         assert self.engine
         holders = [live.job for live in self.engine.attempts]
         admission = self.engine.admission
@@ -968,10 +984,10 @@ class World(RuleBasedStateMachine):
             else:
                 assert live.why == admission.closed or live.why.startswith(("as many", "pools."))
 
-    # ---- what must hold at any time
+    # ---- conditions that hold at any time
 
     @invariant()
-    def every_run_on_record_is_taken_care_of(self) -> None:
+    def every_unfinished_run_is_alive_in_the_engine(self) -> None:
         if not self.turn or not self.engine or self.engine.stopping or self.turn.pending:
             return
         alive = {live.run: live for live in self.engine.alive}
@@ -985,7 +1001,7 @@ class World(RuleBasedStateMachine):
             assert not waits or not tried or live.planned == unfinished[key].retry_at, key
 
     @invariant()
-    def what_the_engine_takes_for_running_is_known_to_the_runner(self) -> None:
+    def the_engine_and_the_runner_know_the_same_attempts(self) -> None:
         if not self.turn or not self.engine or self.turn.pending:
             return
         for live in self.engine.attempts:
@@ -998,7 +1014,7 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def account(self) -> None:
-        """Every fire time of an entry that stayed has its Run, or lies in a gap on record."""
+        """Every fire time since its table was loaded has a Run, or lies in a recorded gap."""
         gaps: dict[bool, list[Gap]] = defaultdict(list)
         for gap in self.store.gaps:
             gaps[gap.wall].append(gap)
@@ -1017,7 +1033,7 @@ class World(RuleBasedStateMachine):
 
 
 class Lifetime:
-    """Of a daemon: it may end within."""
+    """A context in which the daemon may be killed: a Crash ends the daemon, not the test."""
 
     def __init__(self, world: World) -> None:
         self.world = world

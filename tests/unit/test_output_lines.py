@@ -1,4 +1,4 @@
-"""Following a file that grows."""
+"""OutputFollower: the lines of an output file, while a command still writes to it."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ def append(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def test_there_is_no_file_yet(path: Path) -> None:
+def test_a_file_that_does_not_exist_yet_has_no_lines(path: Path) -> None:
     follower = OutputFollower(path)
     assert follower.lines(ended=False) == []
     append(path, b"first\n")
     assert follower.lines(ended=False) == ["first"]
 
 
-def test_a_line_is_shown_when_it_is_complete(path: Path) -> None:
+def test_a_line_is_returned_when_it_is_complete_or_the_output_has_ended(path: Path) -> None:
     follower = OutputFollower(path)
     append(path, b"one\ntw")
     assert follower.lines(ended=False) == ["one"]
@@ -35,16 +35,16 @@ def test_a_line_is_shown_when_it_is_complete(path: Path) -> None:
     assert follower.lines(ended=True) == []
 
 
-def test_no_output_at_all(path: Path) -> None:
+def test_a_command_without_output_has_no_lines(path: Path) -> None:
     assert OutputFollower(path).lines(ended=True) == []
 
 
-def test_output_that_is_not_utf8(path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_escaped(path: Path) -> None:
     append(path, "ä".encode() + b"\xff\n")
     assert OutputFollower(path).lines(ended=True) == ["ä\\xff"]
 
 
-def test_a_character_that_comes_in_two_parts(path: Path) -> None:
+def test_a_character_written_in_two_parts_is_kept_whole(path: Path) -> None:
     follower = OutputFollower(path)
     append(path, b"\xc3")
     assert follower.lines(ended=False) == []
@@ -52,7 +52,7 @@ def test_a_character_that_comes_in_two_parts(path: Path) -> None:
     assert follower.lines(ended=False) == ["ä"]
 
 
-def test_a_line_without_end_is_shown_in_pieces(path: Path) -> None:
+def test_a_very_long_line_is_returned_in_pieces(path: Path) -> None:
     follower = OutputFollower(path)
     shown: list[str] = []
     for _ in range(20):
@@ -64,7 +64,7 @@ def test_a_line_without_end_is_shown_in_pieces(path: Path) -> None:
     assert all(len(piece) <= 80_000 for piece in shown)
 
 
-def test_a_long_line_in_pieces_keeps_its_characters_whole(path: Path) -> None:
+def test_a_long_line_is_not_divided_within_a_character(path: Path) -> None:
     follower = OutputFollower(path)
     append(path, b"x" * 70_000 + b"\xc3")
     shown = follower.lines(ended=False)

@@ -1,4 +1,4 @@
-"""What becomes of Runs by policy, state and event: a table for each question."""
+"""How each event changes a Run, by concurrency policy and by state: tables of expected actions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,11 +47,14 @@ from pycron.model.run import AttemptKey, Cause, Ending, Outcome, RunKey
 from tests.unit.test_engine import START, Sim, begun, ending, table, zone_of
 
 POLICIES = ("allow", "forbid", "replace", "queue")
-ONE_PLACE = Limits(running=1)
+ONE_AT_A_TIME = Limits(running=1)
 
 
 def words(actions: list[Action]) -> list[str]:
-    """What is done, in short; Runs that come, cursors and logs are left out."""
+    """One word for each action.
+
+    Records of new Runs and Attempts, of starts and of cursors have no word, nor have log entries.
+    """
     said = []
     for action in actions:
         match action:
@@ -78,7 +81,7 @@ def reasons(actions: list[Action]) -> list[str]:
 
 @dataclass
 class Case:
-    """One Job that is due each minute, and another one that takes places when it is told to."""
+    """A Job that is due each minute, and another Job that a test starts to fill the limits."""
 
     sim: Sim
     job: Job
@@ -91,7 +94,7 @@ class Case:
         return self.sim.tell(Tick(), seconds)
 
     def block(self) -> AttemptKey:
-        """The other Job takes a place."""
+        """Start the other Job, which counts against the limits until its Attempt ends."""
         (start,) = begun(self.sim.tell(StartedByHand(self.other, "alice", 1000, force=True)))
         return start.attempt
 
@@ -119,21 +122,21 @@ def case(prefix: str = "", limits: Limits = UNLIMITED) -> Case:
     return Case(sim, job, other)
 
 
-# ---- a fire time meets what its Job does already
+# ---- a fire time while earlier Runs of the Job are alive
 
 
-def nothing(prefix: str) -> Case:
+def no_run(prefix: str) -> Case:
     return case(prefix)
 
 
-def one_runs(prefix: str) -> Case:
+def one_run_runs(prefix: str) -> Case:
     found = case(prefix)
     found.run_one()
     return found
 
 
-def one_waits(prefix: str) -> Case:
-    found = case(prefix, ONE_PLACE)
+def one_run_waits(prefix: str) -> Case:
+    found = case(prefix, ONE_AT_A_TIME)
     found.block()
     assert begun(found.minute()) == []
     return found
@@ -145,8 +148,8 @@ def retry_waits_for_its_time(prefix: str) -> Case:
     return found
 
 
-def retry_waits_for_a_place(prefix: str) -> Case:
-    found = case(f"{RETRIES} CRON_RETRY_DELAY=20s {prefix}", ONE_PLACE)
+def retry_waits_in_the_queue(prefix: str) -> Case:
+    found = case(f"{RETRIES} CRON_RETRY_DELAY=20s {prefix}", ONE_AT_A_TIME)
     found.fail(found.run_one())
     found.block()
     assert begun(found.wait(25)) == []
@@ -157,22 +160,22 @@ def retry_waits_for_a_place(prefix: str) -> Case:
 @pytest.mark.parametrize(
     ("before", "most", "expected"),
     [
-        # expected: allow, forbid, replace, queue; "" where the new Run waits
-        (nothing, None, ["start", "start", "start", "start"]),
-        (nothing, 2, ["start", "start", "start", "start"]),
-        (one_runs, None, ["start", "skipped", "stop", ""]),
-        (one_runs, 1, ["", "skipped", "stop", ""]),
-        (one_runs, 2, ["start", "start", "start", "start"]),
-        (one_waits, None, ["", "skipped", "skipped", "skipped"]),
-        (one_waits, 2, ["", "", "", ""]),
+        # expected: with allow, forbid, replace, queue; "" if the new Run waits in the queue
+        (no_run, None, ["start", "start", "start", "start"]),
+        (no_run, 2, ["start", "start", "start", "start"]),
+        (one_run_runs, None, ["start", "skipped", "stop", ""]),
+        (one_run_runs, 1, ["", "skipped", "stop", ""]),
+        (one_run_runs, 2, ["start", "start", "start", "start"]),
+        (one_run_waits, None, ["", "skipped", "skipped", "skipped"]),
+        (one_run_waits, 2, ["", "", "", ""]),
         (retry_waits_for_its_time, None, ["start", "start", "start", "start"]),
         (retry_waits_for_its_time, 2, ["start", "start", "start", "start"]),
-        (retry_waits_for_a_place, None, ["", "skipped", "failed", "skipped"]),
-        (retry_waits_for_a_place, 2, ["", "", "", ""]),
+        (retry_waits_in_the_queue, None, ["", "skipped", "failed", "skipped"]),
+        (retry_waits_in_the_queue, 2, ["", "", "", ""]),
     ],
 )
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_fire_time_meets_the_others(
+def test_the_policy_decides_at_a_fire_time_if_other_runs_are_alive(
     before: Callable[[str], Case], most: int | None, expected: list[str], policy: str
 ) -> None:
     prefix = f"CRON_CONCURRENCY={policy}" + (f" CRON_MAX_RUNNING={most}" if most else "")
@@ -190,18 +193,20 @@ def test_a_fire_time_meets_the_others(
 @pytest.mark.parametrize(
     ("before", "policy", "reason"),
     [
-        (one_runs, "forbid", "an earlier run still runs (CRON_CONCURRENCY=forbid)"),
-        (one_waits, "forbid", "an earlier run still waits (CRON_CONCURRENCY=forbid)"),
-        (one_waits, "queue", "one waits already (CRON_CONCURRENCY=queue)"),
-        (one_waits, "replace", "replaced by the next fire time"),
+        (one_run_runs, "forbid", "an earlier run still runs (CRON_CONCURRENCY=forbid)"),
+        (one_run_waits, "forbid", "an earlier run still waits (CRON_CONCURRENCY=forbid)"),
+        (one_run_waits, "queue", "one waits already (CRON_CONCURRENCY=queue)"),
+        (one_run_waits, "replace", "replaced by the next fire time"),
     ],
 )
-def test_the_reason_is_said(before: Callable[[str], Case], policy: str, reason: str) -> None:
+def test_a_skipped_run_has_a_reason(
+    before: Callable[[str], Case], policy: str, reason: str
+) -> None:
     found = before(f"CRON_CONCURRENCY={policy}")
     assert reasons(found.minute()) == [reason]
 
 
-def test_queue_lets_one_wait_while_one_runs() -> None:
+def test_queue_lets_one_run_wait_while_another_runs() -> None:
     found = case("CRON_CONCURRENCY=queue")
     first = found.run_one()
     assert words(found.minute()) == []
@@ -212,7 +217,7 @@ def test_queue_lets_one_wait_while_one_runs() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("most", [1, 3])
-def test_never_more_than_may_run_whatever_the_policy(policy: str, most: int) -> None:
+def test_no_policy_exceeds_max_running(policy: str, most: int) -> None:
     found = case(f"CRON_CONCURRENCY={policy} CRON_MAX_RUNNING={most}")
     for _ in range(8):
         found.minute()
@@ -228,11 +233,12 @@ def cancelled() -> Ending:
 
 
 @pytest.mark.parametrize("retries", ["", f"{RETRIES} CRON_ON_FAILURE=oops "])
-def test_replace_stops_the_one_that_runs_and_begins_when_it_has_ended(retries: str) -> None:
+def test_replace_stops_the_running_run_and_starts_after_its_end(retries: str) -> None:
     found = case(f"{retries}CRON_CONCURRENCY=replace")
     first = found.run_one()
     assert words(found.minute()) == ["stop"]
-    assert words(found.minute()) == ["skipped", "stop"]  # it does not heed TERM, and one waits
+    # The command of the first Run ignores TERM, and the second Run waits.
+    assert words(found.minute()) == ["skipped", "stop"]
     actions = found.sim.tell(Ended(first, cancelled()))
     assert words(actions) == ["cancelled", "start"]
     (start,) = begun(actions)
@@ -240,14 +246,14 @@ def test_replace_stops_the_one_that_runs_and_begins_when_it_has_ended(retries: s
     assert found.states() == [State.RECORDED]
 
 
-def test_replace_may_find_that_it_has_ended_by_itself() -> None:
+def test_replace_starts_after_the_running_run_has_ended_by_itself() -> None:
     found = case("CRON_CONCURRENCY=replace")
     first = found.run_one()
     found.minute()
     assert words(found.succeed(first)) == ["succeeded", "start"]
 
 
-def test_replace_stops_as_many_as_are_in_the_way() -> None:
+def test_replace_stops_only_as_many_runs_as_necessary() -> None:
     found = case("CRON_CONCURRENCY=replace CRON_MAX_RUNNING=2")
     first = found.run_one()
     found.run_one()
@@ -255,9 +261,9 @@ def test_replace_stops_as_many_as_are_in_the_way() -> None:
     assert [stop.attempt for stop in actions if isinstance(stop, Stop)] == [first]
 
 
-def test_a_run_has_the_place_in_the_line_of_the_one_that_it_replaces() -> None:
-    """Else it would never begin where one waits longer than from one fire time to the next."""
-    sim = Sim("* * * * * a", "CRON_CONCURRENCY=replace * * * * * b", OTHER, limits=ONE_PLACE)
+def test_a_replacing_run_keeps_the_queue_position_of_the_replaced_run() -> None:
+    """Otherwise no Run would ever start if the wait is longer than from fire time to fire time."""
+    sim = Sim("* * * * * a", "CRON_CONCURRENCY=replace * * * * * b", OTHER, limits=ONE_AT_A_TIME)
     _, replacing, other = sim.engine.jobs()
     found = Case(sim, replacing, other)
     running = found.block()
@@ -271,15 +277,15 @@ def test_a_run_has_the_place_in_the_line_of_the_one_that_it_replaces() -> None:
     assert order == [("a", 1), ("b", 3), ("a", 2), ("a", 3)]
 
 
-def test_a_run_that_is_replaced_before_its_retry_has_failed() -> None:
-    found = retry_waits_for_a_place("CRON_CONCURRENCY=replace CRON_ON_FAILURE=oops")
+def test_a_run_that_is_replaced_before_its_retry_ends_as_failed() -> None:
+    found = retry_waits_in_the_queue("CRON_CONCURRENCY=replace CRON_ON_FAILURE=oops")
     actions = found.minute()
     assert words(actions) == ["failed"]
     hooks = [a.run.job_id for a in actions if isinstance(a, RecordRun)]
     assert hooks == [found.job.id, failure_hook_id(found.job.id)]
 
 
-# ---- by hand
+# ---- Runs started and cancelled by hand
 
 
 @pytest.mark.parametrize(
@@ -291,7 +297,9 @@ def test_a_run_that_is_replaced_before_its_retry_has_failed() -> None:
         ("queue", [], ["start"]),
     ],
 )
-def test_started_by_hand_while_one_runs(policy: str, start: list[str], forced: list[str]) -> None:
+def test_the_policy_applies_to_a_start_by_hand_unless_forced(
+    policy: str, start: list[str], forced: list[str]
+) -> None:
     for force, expected in ((False, start), (True, forced)):
         found = case(f"CRON_CONCURRENCY={policy}")
         found.run_one()
@@ -300,7 +308,7 @@ def test_started_by_hand_while_one_runs(policy: str, start: list[str], forced: l
 
 
 @pytest.mark.parametrize("policy", ["forbid", "queue", "replace"])
-def test_a_forced_one_counts(policy: str) -> None:
+def test_a_forced_run_counts_for_the_policy(policy: str) -> None:
     found = case(f"CRON_CONCURRENCY={policy}")
     (start,) = begun(found.sim.tell(StartedByHand(found.job, "alice", 1000, force=True)))
     assert begun(found.minute()) == []
@@ -309,27 +317,31 @@ def test_a_forced_one_counts(policy: str) -> None:
 
 
 @pytest.mark.parametrize(("force", "expected"), [(False, []), (True, ["start"])])
-def test_started_by_hand_where_all_places_are_taken(force: bool, expected: list[str]) -> None:
-    found = case(limits=ONE_PLACE)
+def test_a_start_by_hand_waits_for_the_limits_unless_forced(
+    force: bool, expected: list[str]
+) -> None:
+    found = case(limits=ONE_AT_A_TIME)
     blocker = found.block()
     assert words(found.sim.tell(StartedByHand(found.job, "alice", 1000, force))) == expected
     assert words(found.succeed(blocker)) == ["succeeded"] + ([] if force else ["start"])
 
 
 @pytest.mark.parametrize(("force", "expected"), [(False, ["skipped"]), (True, ["start"])])
-def test_started_by_hand_in_a_pause(force: bool, expected: list[str]) -> None:
+def test_a_start_by_hand_in_a_pause_is_skipped_unless_forced(
+    force: bool, expected: list[str]
+) -> None:
     found = case()
     found.sim.tell(PauseBegan(Pause(ALL, START, None, "root")))
     assert words(found.sim.tell(StartedByHand(found.job, "alice", 1000, force), 1)) == expected
 
 
 def in_state(state: State, prefix: str = "") -> tuple[Case, RunKey]:
-    """The Job of a case, with its Run of the first minute in this state."""
+    """A case whose Job has a Run in this state, and that Run, which is of the first minute."""
     if state is State.WAITING:
         found = case(f"CRON_JITTER=10m {prefix}")
         found.minute()
     elif state is State.QUEUED:
-        found = case(prefix, ONE_PLACE)
+        found = case(prefix, ONE_AT_A_TIME)
         found.block()
         found.minute()
     elif state is State.HELD:
@@ -354,7 +366,9 @@ def in_state(state: State, prefix: str = "") -> tuple[Case, RunKey]:
         (State.RUNNING, ["stop"]),
     ],
 )
-def test_cancelled_by_hand(state: State, expected: list[str]) -> None:
+def test_a_run_cancelled_by_hand_ends_without_a_failure_hook(
+    state: State, expected: list[str]
+) -> None:
     found, run = in_state(state, "CRON_ON_FAILURE=oops")
     actions = found.sim.tell(CancelledByHand(run, "alice"))
     assert words(actions) == expected
@@ -365,7 +379,7 @@ def test_cancelled_by_hand(state: State, expected: list[str]) -> None:
     assert found.states() == []
 
 
-def test_what_was_cancelled_ahead_of_its_time_is_not_begun_when_it_comes() -> None:
+def test_a_held_run_that_is_cancelled_does_not_start_at_its_fire_time() -> None:
     found, run = in_state(State.HELD)
     found.sim.tell(CancelledByHand(run, "alice"))
     assert words(found.minute()) == []
@@ -376,7 +390,7 @@ def test_what_was_cancelled_ahead_of_its_time_is_not_begun_when_it_comes() -> No
 
 
 @pytest.mark.parametrize("scope", ["all", "user:alice", "pool:db", "job"])
-def test_a_fire_time_within_a_pause_is_skipped(scope: str) -> None:
+def test_a_run_due_in_a_pause_is_skipped(scope: str) -> None:
     found = case("CRON_POOL=db")
     scope = f"job:{found.job.id}" if scope == "job" else scope
     found.sim.tell(PauseBegan(Pause(Scope.parse(scope), START, None, "root", "repairs")))
@@ -387,7 +401,7 @@ def test_a_fire_time_within_a_pause_is_skipped(scope: str) -> None:
 
 
 @pytest.mark.parametrize("scope", ["user:bob", "pool:net", "job:0123456789abcdef"])
-def test_a_pause_of_others_changes_nothing(scope: str) -> None:
+def test_a_pause_with_another_scope_changes_nothing(scope: str) -> None:
     found = case("CRON_POOL=db")
     found.sim.tell(PauseBegan(Pause(Scope.parse(scope), START, None, "root")))
     assert words(found.minute()) == ["start"]
@@ -403,10 +417,13 @@ def test_a_pause_of_others_changes_nothing(scope: str) -> None:
         (State.RUNNING, [], [], []),
     ],
 )
-def test_a_pause_begins(
+def test_the_begin_of_a_pause_skips_held_runs_and_keeps_queued_runs_waiting(
     state: State, at_once: list[str], later: list[str], resumed: list[str]
 ) -> None:
-    """What was due before waits, what is due within it is skipped, what runs, runs."""
+    """A Run due before the pause waits for its end; a Run due during the pause is skipped.
+
+    Attempts handed to the runner are not affected, unless they are only held.
+    """
     found, run = in_state(state)
     pause = Pause(Scope.of_job(found.job.id), found.sim.wall, None, "root")
     assert words(found.sim.tell(PauseBegan(pause))) == at_once
@@ -433,7 +450,7 @@ def test_a_retry_waits_for_the_end_of_a_pause() -> None:
     assert start.attempt == AttemptKey(attempt.run, 2)
 
 
-def test_who_is_put_off_by_two_pauses_waits_for_both() -> None:
+def test_a_run_waits_for_the_end_of_both_pauses() -> None:
     found, _ = in_state(State.QUEUED)
     for scope in ("all", "user:alice"):
         found.sim.tell(PauseBegan(Pause(Scope.parse(scope), found.sim.wall, None, "root")))
@@ -442,7 +459,7 @@ def test_who_is_put_off_by_two_pauses_waits_for_both() -> None:
     assert words(found.sim.tell(PauseEnded(Scope.of_user("alice")))) == ["start"]
 
 
-def test_who_was_put_off_by_a_pause_that_its_entry_has_left_goes_on() -> None:
+def test_a_paused_run_starts_when_its_entry_leaves_the_paused_pool() -> None:
     found = case("CRON_POOL=db", Limits(running=1))
     blocker = found.block()
     found.minute()
@@ -452,7 +469,7 @@ def test_who_was_put_off_by_a_pause_that_its_entry_has_left_goes_on() -> None:
     assert words(found.sim.tell(TableLoaded(table("* * * * * a", OTHER)))) == ["start"]
 
 
-# ---- the table is edited
+# ---- edited tables
 
 
 @pytest.mark.parametrize(
@@ -466,24 +483,26 @@ def test_who_was_put_off_by_a_pause_that_its_entry_has_left_goes_on() -> None:
     ],
 )
 @pytest.mark.parametrize("event", [TableRemoved("alice"), TableLoaded(table(OTHER))])
-def test_the_entry_goes(state: State, expected: list[str], event: InputEvent) -> None:
+def test_removing_an_entry_cancels_its_runs_that_have_not_started(
+    state: State, expected: list[str], event: InputEvent
+) -> None:
     found, run = in_state(state, RETRIES)
     assert words(found.sim.tell(event)) == expected
     if expected:
         assert found.states() == []
-    else:  # it runs on, but there is nothing to try again
+    else:  # the Run goes on running, but without its entry there is no retry
         (end,) = (a for a in found.fail(AttemptKey(run, 1)) if isinstance(a, RecordEnded))
         assert (end.run_outcome, end.dead) == (Outcome.FAILED, True)
 
 
-def test_the_entry_of_a_waiting_retry_goes() -> None:
+def test_removing_an_entry_ends_a_waiting_retry_as_a_dead_letter() -> None:
     found = retry_waits_for_its_time("")
     actions = found.sim.tell(TableRemoved("alice"))
     (end,) = (action for action in actions if isinstance(action, RecordNotStarted))
     assert (end.outcome, end.reason, end.dead) == (Outcome.FAILED, "its entry is gone", True)
 
 
-def test_the_entry_of_a_run_comes_back() -> None:
+def test_a_run_is_retried_if_its_entry_was_removed_and_comes_back() -> None:
     found, run = in_state(State.RUNNING, RETRIES)
     found.sim.tell(TableRemoved("alice"))
     found.sim.tell(TableLoaded(table(f"{RETRIES} * * * * * a")))
@@ -503,7 +522,9 @@ EDITED = "CRON_PRIORITY=7"
         (State.RUNNING, []),
     ],
 )
-def test_the_settings_change(state: State, expected: list[str]) -> None:
+def test_changed_settings_apply_to_live_runs_without_changing_their_state(
+    state: State, expected: list[str]
+) -> None:
     found, run = in_state(state)
     jitter = "CRON_JITTER=10m " if state is State.WAITING else ""
     edited = table(f"{jitter}{EDITED} * * * * * a", OTHER)
@@ -513,7 +534,7 @@ def test_the_settings_change(state: State, expected: list[str]) -> None:
     assert live.job.settings.priority == 7
 
 
-def test_a_retry_follows_what_the_entry_says_by_then() -> None:
+def test_a_retry_starts_with_the_new_settings_of_its_entry() -> None:
     found = case(f"{RETRIES} CRON_RETRY_DELAY=20s")
     attempt = found.run_one()
     found.sim.tell(
@@ -524,7 +545,7 @@ def test_a_retry_follows_what_the_entry_says_by_then() -> None:
     assert (start.attempt.number, start.job.settings.priority) == (2, 7)
 
 
-def test_a_table_that_is_loaded_again_unchanged_changes_nothing() -> None:
+def test_loading_an_unchanged_table_again_changes_nothing() -> None:
     for state in State:
         found, _ = in_state(state)
         jitter = "CRON_JITTER=10m " if state is State.WAITING else ""
@@ -546,8 +567,10 @@ def test_a_table_that_is_loaded_again_unchanged_changes_nothing() -> None:
         (State.RUNNING, []),
     ],
 )
-def test_the_daemon_stops(state: State, expected: list[str]) -> None:
-    """Nothing that has not begun is ended: it waits in the store for the next daemon."""
+def test_a_stopping_daemon_withdraws_held_attempts_and_keeps_waiting_runs(
+    state: State, expected: list[str]
+) -> None:
+    """Runs that have not started do not end: they wait in the store for the next daemon."""
     found, run = in_state(state, RETRIES)
     assert words(found.sim.tell(StopStarting())) == expected
     assert words(found.sim.tell(StopStarting())) == []
@@ -561,7 +584,7 @@ def test_the_daemon_stops(state: State, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_deadline_passes_while_it_waits_for_a_place(policy: str) -> None:
+def test_a_run_is_missed_if_its_deadline_passes_in_the_queue(policy: str) -> None:
     found, _ = in_state(State.QUEUED, f"CRON_START_DEADLINE=30s CRON_CONCURRENCY={policy}")
     assert words(found.wait(30)) == []
     deadline = found.sim.engine.next_wakeup()
@@ -578,7 +601,7 @@ def test_the_deadline_counts_from_the_planned_start() -> None:
     assert run in [start.attempt.run for start in begun(actions)]
 
 
-def test_the_deadline_passes_in_a_pause() -> None:
+def test_a_run_is_missed_if_its_deadline_passes_in_a_pause() -> None:
     found, _ = in_state(State.QUEUED, "CRON_START_DEADLINE=30s")
     found.sim.tell(PauseBegan(Pause(ALL, found.sim.wall, found.sim.wall + 40, "root")))
     found.succeed(found.sim.engine.running[0].attempt)
@@ -586,19 +609,19 @@ def test_the_deadline_passes_in_a_pause() -> None:
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.RECORDED, State.RUNNING])
-def test_the_deadline_is_nothing_to_what_has_its_place(state: State) -> None:
+def test_the_deadline_does_not_affect_a_run_with_an_attempt(state: State) -> None:
     found, _ = in_state(state, "CRON_START_DEADLINE=5s CRON_CONCURRENCY=forbid")
     actions = found.wait(50)
     assert words(actions) == (["go"] if state is State.HELD else [])
 
 
 def test_a_retry_has_no_deadline() -> None:
-    found = retry_waits_for_a_place("CRON_START_DEADLINE=1s CRON_CONCURRENCY=allow")
+    found = retry_waits_in_the_queue("CRON_START_DEADLINE=1s CRON_CONCURRENCY=allow")
     assert words(found.wait(10)) == []
     assert State.QUEUED in found.states()
 
 
-# ---- recorded by an earlier daemon
+# ---- Attempts recorded by an earlier daemon
 
 
 def engine_with(*lines: str) -> tuple[Sim, Job]:
@@ -614,8 +637,10 @@ def engine_with(*lines: str) -> tuple[Sim, Job]:
         (10, True, ["withdrawn", "cancelled", "drop"]),
     ],
 )
-def test_what_was_recorded_and_never_started(late: int, gone: bool, expected: list[str]) -> None:
-    """It begins now, unless it is too late or its entry is gone."""
+def test_a_recorded_attempt_that_was_never_started_starts_now(
+    late: int, gone: bool, expected: list[str]
+) -> None:
+    """The Attempt starts now, unless its start deadline has passed or its entry is gone."""
     sim, job = engine_with("CRON_START_DEADLINE=30s 0 12 * * * a")
     attempt = AttemptKey(RunKey(job.id, START), 1)
     sim.tell(Resumed(attempt, job, None, None, gone=gone), late)
@@ -623,8 +648,8 @@ def test_what_was_recorded_and_never_started(late: int, gone: bool, expected: li
     assert sim.engine.idle is gone or late > 30
 
 
-def back(seconds: float) -> tuple[Sim, AttemptKey]:
-    """A daemon that begins before a fire time of which there is an Attempt on record."""
+def restarted_before_fire_time(seconds: float) -> tuple[Sim, AttemptKey]:
+    """A daemon that starts `seconds` before a fire time whose Attempt is recorded already."""
     sim = Sim("1 12 * * * a")
     sim.wall = START + 60 - seconds
     job = sim.engine.jobs()[0]
@@ -637,8 +662,8 @@ def back(seconds: float) -> tuple[Sim, AttemptKey]:
     return sim, attempt
 
 
-def test_a_command_that_began_before_the_clock_was_set_back_is_found_running() -> None:
-    sim, attempt = back(0.5)
+def test_a_held_attempt_reported_as_started_after_a_clock_step_is_running() -> None:
+    sim, attempt = restarted_before_fire_time(0.5)
     sim.tell(Started(attempt, 42, START + 60.0))
     assert sim.state(attempt.run) is State.RUNNING
     assert words(sim.tell(Tick(), 1)) == []
@@ -646,15 +671,15 @@ def test_a_command_that_began_before_the_clock_was_set_back_is_found_running() -
     assert sim.engine.idle
 
 
-def test_and_one_that_ended_has_ended() -> None:
-    sim, attempt = back(0.5)
+def test_a_held_attempt_reported_as_ended_after_a_clock_step_has_ended() -> None:
+    sim, attempt = restarted_before_fire_time(0.5)
     assert words(sim.tell(Ended(attempt, ending()))) == ["succeeded"]
     assert words(sim.tell(Tick(), 1)) == []
     assert sim.engine.idle
 
 
-def test_what_ended_before_the_first_tick_is_not_due_again() -> None:
-    """Its fire time lies between the last cursor on record and now."""
+def test_a_run_that_ends_before_the_first_tick_is_not_due_again() -> None:
+    """The fire time of the lost Run lies between the last recorded cursor and now."""
     sim = Sim()
     engine = sim.engine = Engine(zone_of, Cursor(START, START))
     sim.tell(TableLoaded(table("* * * * * a")))
@@ -669,8 +694,8 @@ def test_what_ended_before_the_first_tick_is_not_due_again() -> None:
 # ---- the clock is set back
 
 
-def test_what_is_held_gives_its_place_back_when_its_time_is_far_away() -> None:
-    sim = Sim("1 12 * * * a", "CRON_CONCURRENCY=forbid 30 11 * * * b", limits=ONE_PLACE)
+def test_a_held_attempt_is_withdrawn_if_the_clock_is_set_far_back() -> None:
+    sim = Sim("1 12 * * * a", "CRON_CONCURRENCY=forbid 30 11 * * * b", limits=ONE_AT_A_TIME)
     assert words(sim.tell(Tick(), 60 - CLAIM_AHEAD / 2)) == ["hold"]
     sim.wall -= 3000
     assert words(sim.tell(Tick())) == ["withdrawn", "drop"]
@@ -682,7 +707,7 @@ def test_what_is_held_gives_its_place_back_when_its_time_is_far_away() -> None:
     assert sim.wall == START + 60
 
 
-def test_what_was_due_before_begins_when_there_is_a_place() -> None:
+def test_a_queued_run_starts_although_the_clock_was_set_before_its_fire_time() -> None:
     found, run = in_state(State.QUEUED)
     found.sim.wall -= 3000
     actions = found.succeed(found.sim.engine.running[0].attempt)
@@ -705,7 +730,7 @@ def test_what_was_due_before_begins_when_there_is_a_place() -> None:
         (RETRIES, "is cancelled", False),
     ],
 )
-def test_the_hook_is_run_when_a_run_has_failed_for_good(
+def test_the_hook_runs_after_a_failure_that_is_not_retried(
     prefix: str, event: str, hooked: bool
 ) -> None:
     found = case(f"{prefix} CRON_ON_FAILURE=oops".strip())
@@ -722,22 +747,24 @@ def test_the_hook_is_run_when_a_run_has_failed_for_good(
     assert hooks == (["oops"] if hooked else [])
 
 
-def test_the_hook_is_run_once_after_the_last_retry_and_has_none_itself() -> None:
+def test_the_hook_runs_once_after_the_last_retry_and_has_no_hook_itself() -> None:
     found = case(f"{RETRIES} CRON_RETRY_DELAY=20s CRON_ON_FAILURE=oops CRON_CONCURRENCY=forbid")
     attempt = found.run_one()
     assert begun(found.fail(attempt)) == []
     (retry,) = begun(found.wait(25))
     (hook,) = begun(found.fail(retry.attempt))
-    told = dict(hook.job.environment)
+    env = dict(hook.job.environment)
     assert hook.attempt.run.fire_time == attempt.run.fire_time
-    assert (told["CRON_FAILED_RUN_ID"], told["CRON_EXIT_STATUS"]) == (str(attempt.run), "1")
+    assert (env["CRON_FAILED_RUN_ID"], env["CRON_EXIT_STATUS"]) == (str(attempt.run), "1")
     assert words(found.fail(hook.attempt)) == ["failed"]
     assert begun(found.fail(retry.attempt)) == []
 
 
 @pytest.mark.parametrize("why", ["forbid", "deadline", "pause"])
-def test_a_run_that_never_began_has_no_hook(why: str) -> None:
-    found = case("CRON_ON_FAILURE=oops CRON_CONCURRENCY=forbid CRON_START_DEADLINE=9s", ONE_PLACE)
+def test_no_hook_runs_for_a_run_that_was_never_started(why: str) -> None:
+    found = case(
+        "CRON_ON_FAILURE=oops CRON_CONCURRENCY=forbid CRON_START_DEADLINE=9s", ONE_AT_A_TIME
+    )
     if why == "pause":
         found.sim.tell(PauseBegan(Pause(ALL, START, None, "root")))
         assert words(found.minute()) == ["skipped"]
@@ -750,21 +777,21 @@ def test_a_run_that_never_began_has_no_hook(why: str) -> None:
         assert words(found.wait(20)) == ["missed"]
 
 
-def test_the_hook_is_run_when_the_next_fire_time_ends_the_waiting_for_a_retry() -> None:
+def test_the_hook_runs_when_the_next_fire_time_ends_a_waiting_retry() -> None:
     found = case("CRON_RETRIES=3 CRON_RETRY_DELAY=10m CRON_ON_FAILURE=oops")
     found.fail(found.run_one())
     assert sorted(start.job.command for start in begun(found.minute())) == ["a", "oops"]
 
 
 @pytest.mark.parametrize("event", [TableRemoved("alice"), TableLoaded(table(OTHER))])
-def test_the_hook_is_run_when_the_entry_of_a_waiting_retry_goes(event: InputEvent) -> None:
+def test_the_hook_runs_when_the_entry_of_a_waiting_retry_is_removed(event: InputEvent) -> None:
     found = retry_waits_for_its_time("CRON_ON_FAILURE=oops")
     (hook,) = begun(found.sim.tell(event))
-    told = dict(hook.job.environment)
-    assert (told["CRON_OUTCOME"], told["CRON_EXIT_STATUS"]) == ("failed", "1")
+    env = dict(hook.job.environment)
+    assert (env["CRON_OUTCOME"], env["CRON_EXIT_STATUS"]) == ("failed", "1")
 
 
-def test_the_hook_knows_the_exit_status_that_an_earlier_daemon_has_seen() -> None:
+def test_the_hook_gets_the_exit_status_that_an_earlier_daemon_recorded() -> None:
     found = case(f"{RETRIES} CRON_ON_FAILURE=oops")
     attempt = AttemptKey(RunKey(found.job.id, START - 60), 1)
     retry_at = START + 600.0
@@ -773,20 +800,20 @@ def test_the_hook_knows_the_exit_status_that_an_earlier_daemon_has_seen() -> Non
     assert dict(hook.job.environment)["CRON_EXIT_STATUS"] == "3"
 
 
-def test_the_hook_is_run_when_a_run_fails_whose_entry_has_gone() -> None:
+def test_the_hook_runs_after_a_failed_run_whose_entry_was_removed() -> None:
     found = case(f"{RETRIES} CRON_ON_FAILURE=oops")
     attempt = found.run_one()
     found.sim.tell(TableRemoved("alice"))
     assert [start.job.command for start in begun(found.fail(attempt))] == ["oops"]
 
 
-def test_no_hook_is_run_when_the_entry_of_what_has_not_begun_goes() -> None:
+def test_no_hook_runs_when_an_entry_is_removed_before_its_run_starts() -> None:
     found = case("CRON_JITTER=20s CRON_ON_FAILURE=oops")
     found.minute()
     assert words(found.sim.tell(TableRemoved("alice"))) == ["cancelled"]
 
 
-def test_a_redriven_dead_letter_has_had_its_hook() -> None:
+def test_the_hook_does_not_run_again_after_a_redrive() -> None:
     found = case(f"CRON_ON_FAILURE=oops {RETRIES} CRON_NO_RETRY_ON=any")
     attempt = found.run_one()
     assert len(begun(found.fail(attempt))) == 1
@@ -794,13 +821,14 @@ def test_a_redriven_dead_letter_has_had_its_hook() -> None:
     assert words(found.fail(again.attempt)) == ["failed"]
 
 
-# ---- very many
+# ---- many Runs at once
 
 
-def test_ten_thousand_jobs_due_at_once() -> None:
-    """The other user's Job is among the first; of alice's, each begins in its turn, none late.
+def test_ten_thousand_due_jobs_start_in_order_and_do_not_delay_another_user() -> None:
+    """Two users share the limits fairly: bob's only Job is one of the first two to start.
 
-    200 commands of one to three minutes at a time: 10,000 of them take less than the deadline.
+    Alice's Jobs start in the order of her table, and none misses its deadline: 200 commands run at
+    a time, each for one to three minutes, so 10,000 of them take less than the 8000 s.
     """
     sim = Sim(limits=Limits(running=200))
     line = "CRON_START_DEADLINE=8000s 1 12 * * * "
@@ -819,7 +847,8 @@ def test_ten_thousand_jobs_due_at_once() -> None:
     take(sim.tell(Tick(), 60))
     assert "single" in order[:2]
     while ends:
-        assert len(ends) == min(200, sim.engine.admission.waiting + len(ends))  # no place is idle
+        # As many commands run as the limit allows.
+        assert len(ends) == min(200, sim.engine.admission.waiting + len(ends))
         ended, _, attempt = heappop(ends)
         take(sim.tell(Ended(attempt, ending()), ended - sim.wall))
     assert sim.engine.idle

@@ -1,4 +1,4 @@
-"""Retries: when a failed Run is retried, when it is given up, and dead letters."""
+"""Retries: when a failed Run is retried, when it becomes final, and dead letters."""
 
 import json
 from collections.abc import Callable
@@ -52,7 +52,7 @@ RUN = RunKey("0123456789abcdef", NOON)
         (Settings(), Outcome.TIMED_OUT, None, True),
         (Settings(), Outcome.OUT_OF_MEMORY, None, True),
         (Settings(), Outcome.LOST, None, True),
-        (Settings(), Outcome.FAILED, None, True),  # it could not be forked
+        (Settings(), Outcome.FAILED, None, True),  # the command could not be forked
         (Settings(), Outcome.SUCCEEDED, 0, False),
         # By exit status and by range
         (Settings(retry_on=("3", "10-12")), Outcome.FAILED, 3, True),
@@ -119,7 +119,7 @@ def test_a_duration_limits_the_retries() -> None:
 
 
 class Sim:
-    """An engine with one table; the test moves its clock, from 11:59:30 on."""
+    """An engine with one table; the test moves the clock, which starts at 11:59:30 UTC."""
 
     def __init__(self, table: str) -> None:
         self.engine = Engine(lambda _: UTC, Cursor(NOON - 30, NOON - 30))
@@ -135,13 +135,13 @@ class Sim:
         return list(self.engine.handle(TableLoaded(parsed), Now(now, now)))
 
     def tick(self, now: float) -> list[AttemptKey]:
-        """Move the clock; the Attempts that the engine starts."""
+        """Move the clock to this UTC second; return the Attempts that the engine starts."""
         self.now = now
         self.actions = list(self.engine.handle(Tick(), Now(now, now)))
         return [action.attempt for action in self.actions if isinstance(action, Start)]
 
     def end(self, attempt: AttemptKey, status: int) -> RecordEnded:
-        """Let an Attempt run and end with this exit status; its record."""
+        """Let an Attempt start and end with this exit status; return the record of its end."""
         now = Now(self.now, self.now)
         self.engine.handle(Started(attempt, 42, self.now), now)
         ending = Ending(self.now, status, None, 0.0, 0, 0)
@@ -171,7 +171,7 @@ def test_a_failed_run_is_retried_and_succeeds() -> None:
     assert sim.engine.idle
 
 
-def test_a_run_that_has_used_up_its_retries_is_a_dead_letter() -> None:
+def test_a_run_that_has_used_up_its_retries_becomes_a_dead_letter() -> None:
     sim = Sim(f"{PLAIN} 0 12 * * * x\n")
     now = NOON
     for number in (1, 2, 3):
@@ -183,7 +183,7 @@ def test_a_run_that_has_used_up_its_retries_is_a_dead_letter() -> None:
     assert sim.engine.idle
 
 
-def test_without_retries_a_failure_is_just_a_failure() -> None:
+def test_a_failed_run_without_retries_is_no_dead_letter() -> None:
     sim = Sim("0 12 * * * x\n")
     (attempt,) = sim.tick(NOON)
     record = sim.end(attempt, 1)
@@ -218,9 +218,9 @@ def test_a_run_that_fails_after_the_next_fire_time_is_not_retried() -> None:
     assert "next fire time" in (record.reason or "")
 
 
-@pytest.mark.parametrize(("latest", "tried_again"), [(NOON, True), (NOON + 300, False)])
-def test_a_restart_remembers_that_the_next_fire_time_has_come(
-    latest: int, tried_again: bool
+@pytest.mark.parametrize(("latest", "is_retried"), [(NOON, True), (NOON + 300, False)])
+def test_a_restarted_engine_knows_that_the_next_fire_time_has_come(
+    latest: int, is_retried: bool
 ) -> None:
     sim = Sim("CRON_RETRIES=5 */5 * * * * x\n")
     (job,) = sim.engine.jobs()
@@ -229,8 +229,8 @@ def test_a_restart_remembers_that_the_next_fire_time_has_come(
     resumed = Resumed(attempt, job, 42, NOON + 0.5, latest=latest)
     sim.engine.handle(resumed, Now(sim.now, sim.now))
     record = sim.end(attempt, 3)
-    assert (record.retry_at is not None) == tried_again
-    assert (record.reason == "the next fire time has come: no retry") != tried_again
+    assert (record.retry_at is not None) == is_retried
+    assert (record.reason == "the next fire time has come: no retry") != is_retried
 
 
 def test_with_retry_until_never_a_retry_waits_past_the_next_fire_time() -> None:
@@ -306,7 +306,7 @@ def test_a_dead_letter_is_redriven_with_all_its_retries() -> None:
 
 @pytest.mark.parametrize("until", ["1h", "next"])
 def test_retry_until_counts_from_the_redrive(until: str) -> None:
-    """Also if there is a Run of a later fire time."""
+    """The retries of a redriven Run do not end because a later Run of its Job was recorded."""
     settings = f"{PLAIN} CRON_RETRY_UNTIL={until} CRON_CONCURRENCY=allow"
     sim = Sim(f"{settings} 0 12,20 * * * x\n")
     (job,) = sim.engine.jobs()
@@ -323,7 +323,7 @@ def test_retry_until_counts_from_the_redrive(until: str) -> None:
 
 @pytest.mark.parametrize("outcome", [None, Outcome.FAILED])
 def test_a_redriven_run_keeps_all_its_retries_over_a_restart(outcome: Outcome | None) -> None:
-    """The last daemon recorded the start of Attempt 4, or also its failure."""
+    """The last daemon recorded the start of Attempt 4 (`outcome` None), or also its failure."""
     sim = Sim(f"{PLAIN} CRON_RETRY_BACKOFF=1 0 20 * * * x\n")
     (job,) = sim.engine.jobs()
     run = RunKey(job.id, NOON - 86_400)
@@ -367,7 +367,9 @@ def test_a_retry_waits_across_a_kill_of_the_daemon(tmp_path: Path) -> None:
             run_id = str(dead[0]["run_id"])
             assert run("pycron", "--state-dir", state, "dead", "redrive", run_id).returncode == 0
             again.wait_for("attempt_ended", run_id=run_id, attempt=3)
-            again.wait_for("attempt_ended", run_id=run_id, attempt=4)  # its one retry
+            again.wait_for(
+                "attempt_ended", run_id=run_id, attempt=4
+            )  # the one retry after the redrive
             until(lambda: run_id in {row["run_id"] for row in _dead(state)})
             assert run("pycron", "--state-dir", state, "dead", "drop", run_id).returncode == 0
             assert run_id not in {row["run_id"] for row in _dead(state)}
@@ -396,7 +398,7 @@ def test_a_redriven_run_keeps_its_retry_over_a_kill_of_the_daemon(tmp_path: Path
         assert [row["run_id"] for row in op.rows("dead", "list")] == [run_id]
 
 
-def test_a_fire_time_that_came_before_a_kill_has_come(tmp_path: Path) -> None:
+def test_a_fire_time_before_a_kill_of_the_daemon_still_ends_the_retries(tmp_path: Path) -> None:
     table = f"CRON_NAME=long CRON_RETRIES=9 @every 5s {waiting_for_gate(tmp_path)}; exit 3\n"
     with operated_daemon(tmp_path, table) as op:
         first = op.daemon.wait_for("attempt_started", job="long")["run_id"]
