@@ -85,7 +85,7 @@ def test_a_killed_daemon_finds_its_commands_again(tmp_path: Path) -> None:
 
 
 def test_a_runner_that_dies_loses_its_attempts_and_is_replaced(tmp_path: Path) -> None:
-    with foreground("CRON_NAME=long @reboot sleep 1000\nCRON_NAME=tick @every 1s true\n",
+    with foreground("CRON_NAME=long @reboot exec sleep 1000\nCRON_NAME=tick @every 1s true\n",
                     tmp_path) as daemon:  # fmt: skip
         command = daemon.wait_for("attempt_started", job="long")["pid"]
         runner = daemon.wait_for("runner_started")["pid"]
