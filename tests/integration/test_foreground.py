@@ -113,7 +113,7 @@ def test_a_run_that_ended_before_its_fire_time_is_not_caught_up(tmp_path: Path) 
 
 
 def test_a_runner_that_dies_loses_its_attempts_and_is_replaced(tmp_path: Path) -> None:
-    with foreground("CRON_NAME=long @reboot sleep 1000\nCRON_NAME=tick @every 1s true\n",
+    with foreground("CRON_NAME=long @reboot exec sleep 1000\nCRON_NAME=tick @every 1s true\n",
                     tmp_path) as daemon:  # fmt: skip
         command = daemon.wait_for("attempt_started", job="long")["pid"]
         runner = daemon.wait_for("runner_started")["pid"]
