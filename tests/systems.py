@@ -25,6 +25,14 @@ PRIVATE = (places.SPOOL, places.DROP_INS, places.ALLOW.parent,
 _ROOT = Path(__file__).parent.parent
 
 
+def entering(holder: int) -> list[str]:
+    """What runs a command in the mount namespace of a process.
+
+    The root is that of the process, too: by the namespace alone nsenter would leave a chroot.
+    """
+    return ["nsenter", "--mount", "--root", "--wdns=/", "--target", str(holder), "--"]
+
+
 class System:
     """A machine of its own, as far as pycron can see."""
 
@@ -38,14 +46,21 @@ class System:
             ["unshare", "--mount", "sh", "-c", f"{script}; echo ready; exec sleep infinity"],
             stdout=subprocess.PIPE,
         )
-        assert self._holder.stdout
-        assert self._holder.stdout.readline() == b"ready\n"
+        self._ends = contextlib.ExitStack()
+        self._ends.callback(self._end_holder)
         self._logs = 0
-        self.daemon = self.start()
+        try:
+            assert self._holder.stdout
+            assert self._holder.stdout.readline() == b"ready\n"
+            self._ends.callback(self._kill_all)  # not before it has a namespace of its own
+            self.daemon = self.start()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def inside(self) -> list[str]:
-        return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
+        return entering(self._holder.pid)
 
     @property
     def root(self) -> Path:
@@ -56,6 +71,7 @@ class System:
         self._logs += 1
         log = self.directory / f"log{self._logs}"
         daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)
+        self._ends.callback(daemon.stop)
         daemon.wait_for("daemon_started")
         until(lambda: self.run("pycron", "status").returncode == 0)
         return daemon
@@ -96,10 +112,15 @@ class System:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def close(self) -> None:
-        self.daemon.stop()
+        self._ends.close()
+
+    def _kill_all(self) -> None:
         for process in self._processes():  # a runner waits for a next daemon as long as it has news
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+
+    def _end_holder(self) -> None:
+        self._holder.kill()
         self._holder.wait()
         assert self._holder.stdout
         self._holder.stdout.close()

@@ -36,7 +36,7 @@ from pycron.schema import open_to_read
 from pycron.store import Filter, Keep, Store, StoreCorrupt, StoreError, StoreTooNew
 from pycron.timetable import Cursor
 from tests.daemons import RunningDaemon, foreground, program, run
-from tests.systems import System
+from tests.systems import System, entering
 from tests.waiting import until
 
 NOON = 1_772_971_200
@@ -641,7 +641,7 @@ class Disk:
 
     @property
     def inside(self) -> list[str]:
-        return ["nsenter", "--mount", "--target", str(self._holder.pid), "--"]
+        return entering(self._holder.pid)
 
     @property
     def seen(self) -> Path:
