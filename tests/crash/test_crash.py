@@ -542,8 +542,9 @@ def check_nothing_lost(evidence: Evidence) -> None:
         if second % kind.interval(number) == 0
         if (second, kind.interval(number) != _MINUTE) not in passed_over
     )
-    assert not expected - found, f"lost between {first} and {evidence.until}"
-    assert not found - expected, f"not due between {first} and {evidence.until}, or not so often"
+    where = f"between {first} and {evidence.until}, but for {evidence.gaps}"
+    assert not expected - found, f"lost {where}: {sorted(expected - found)}"
+    assert not found - expected, f"not due {where}, or not so often: {sorted(found - expected)}"
 
 
 def check_ends(evidence: Evidence) -> None:

@@ -660,9 +660,9 @@ def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
         system.daemon.stop()
         system.daemon = system.start()
         yield system
-    finally:
         system.shell(f"touch {GATE}")
         until(lambda: rows(system, "root", "status")[0]["running"] == 0)
+    finally:
         system.close()
 
 
