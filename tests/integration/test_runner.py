@@ -9,7 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -827,19 +828,25 @@ def test_a_runner_that_accepts_no_connection_is_not_taken_for_dead(
 
 
 @contextlib.contextmanager
-def runner_that_says(path: str, *said: bytes) -> Iterator[None]:
-    """A process that answers a hello on this socket with these bytes, and then waits."""
+def runner_that_says(path: str, first: bytes, later: bytes = b"") -> Iterator[Callable[[], int]]:
+    """A process that answers a hello on this socket. The function that it yields sends the rest."""
+    receiver, sender = os.pipe()
     with unix_sockets.listen(path, 0o600, 1) as listener:
         pid = os.fork()
         if pid == 0:
             peer, _ = listener.accept()
             peer.recv(1000)
-            for part in said:
-                peer.send(part)
+            peer.send(first)
+            os.read(receiver, 1)
+            peer.send(later)
             signal.pause()
-        yield
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        try:
+            yield partial(os.write, sender, b".")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(receiver)
+            os.close(sender)
 
 
 HELLO = encode([
@@ -864,9 +871,10 @@ def test_a_runner_with_a_wrong_hello_is_not_taken_for_dead(tmp_path: Path, said:
 def test_a_wrong_message_of_the_runner_ends_the_connection(tmp_path: Path, said: bytes) -> None:
     """The daemon connects again; the hello then repeats what the runner knows."""
     path = str(paths_in(tmp_path).runner_socket)
-    with runner_that_says(path, HELLO, said), selectors.DefaultSelector() as selector:
+    with runner_that_says(path, HELLO, said) as go_on, selectors.DefaultSelector() as selector:
         client = find_runner(paths_in(tmp_path), selector)
         assert client
+        go_on()
         with pytest.raises(RunnerGone, match=r"message|bad|Expecting"):
             until(client.receive)
         client.close()
