@@ -9,9 +9,12 @@ BIN = $(dir $(PYTHON))
 test: $(PYTHON)
 	$(PYTHON) -m pytest -q -n auto
 
-# Also the tests that take minutes, and more random examples: as root the system tests, too.
+# Also the tests that take minutes, and more random examples: an hour. As root the system tests, too.
+# The crash test and the machine with systemd need both processors, so they run alone.
 test-all: $(PYTHON)
-	$(PYTHON) -m pytest -q -n auto --thorough
+	$(PYTHON) -m pytest -q --thorough tests/crash
+	$(PYTHON) -m pytest -q --thorough tests/system/test_vm.py
+	$(PYTHON) -m pytest -q -n auto --thorough --ignore tests/crash --ignore tests/system/test_vm.py
 
 # One file or one test, with its output: make one T=tests/unit/test_zone.py
 one: $(PYTHON)
