@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,7 +121,6 @@ def _paths(options: argparse.Namespace, mode: Mode) -> Iterator[Paths]:
 
 @contextlib.contextmanager
 def _temporary_directory() -> Iterator[Path]:
-    import shutil  # 1 MB with tempfile, and only this needs them
     import tempfile
 
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108

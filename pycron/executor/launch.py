@@ -3,6 +3,7 @@
 import ctypes
 import os
 import selectors
+import shutil
 import subprocess
 import sys
 import time
@@ -70,8 +71,6 @@ def _scope() -> list[str]:
     """
     if not _is_service() or not os.path.exists(_CGROUP2):
         return []
-    import shutil  # half a MB, and only a service asks for it
-
     program = shutil.which("systemd-run")
     if program is None:
         return []
