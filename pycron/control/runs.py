@@ -13,7 +13,7 @@ from pycron.model.history import RunFilter
 from pycron.model.run import AttemptKey, Outcome
 from pycron.protocol.control_answers import OutputAnswer, RunAnswer, RunsAnswer
 from pycron.protocol.control_messages import OutputRequest, RunRequest, RunsRequest
-from pycron.system.paths import output_name
+from pycron.system.output_names import output_name
 
 _PAGE = 500
 _OUTPUT_CHUNK = 256 * 1024  # bytes

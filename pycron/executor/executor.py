@@ -23,7 +23,7 @@ from pycron.protocol.runner_messages import (
     RunnerMessage,
 )
 from pycron.system.accounts import Account, Accounts
-from pycron.system.paths import output_name
+from pycron.system.output_names import output_name
 
 _AT_ONCE = 100  # actions that are turned into messages at a time, to save memory
 _GIVING_WAY = 0.005  # seconds in which released Attempts have the processors to themselves

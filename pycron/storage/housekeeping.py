@@ -14,8 +14,8 @@ from pycron.model.run import AttemptKey, RunKey
 from pycron.storage.errors import StoreError
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
+from pycron.system.output_names import output_name
 from pycron.system.output_tail import tail_of
-from pycron.system.paths import output_name
 
 _DAY = 86_400
 _STRAYS_KEPT = 7  # days

@@ -4,9 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pycron.model.instants import rfc3339
-from pycron.model.run import AttemptKey
-
 SPOOL = Path("/var/spool/pycron")
 DROP_INS = Path("/etc/pycron.d")
 SYSTEM_STATE = Path("/var/lib/pycron")
@@ -81,8 +78,3 @@ def paths_in(directory: Path) -> Paths:
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
     return Path(value) if os.path.isabs(value) else Path.home() / default
-
-
-def output_name(attempt: AttemptKey) -> str:
-    """The path of an Attempt's output below the output directory: one directory for each day."""
-    return f"{rfc3339(attempt.run.fire_time)[:10]}/{attempt}.log"
