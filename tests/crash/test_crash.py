@@ -645,7 +645,7 @@ def check_retry_times(evidence: Evidence) -> None:
                 assert delay >= LEAST_DELAY, evidence.about(run_id)
 
 
-def check_limits(evidence: Evidence, victim: str) -> None:
+def check_limits(evidence: Evidence) -> None:
     """No limit was ever exceeded by the Attempts of which the daemon could know.
 
     The marks are in the order in which the commands wrote them, and a command runs longer than
