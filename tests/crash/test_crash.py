@@ -732,7 +732,7 @@ def test_killed_before_every_kind_of_call(
     check_lost_and_cut_short(evidence, machine.hit_starters)
     check_retries_and_hooks(evidence)
     check_retry_times(evidence)
-    check_limits(evidence, victim)
+    check_limits(evidence)
     if victim == "daemon":  # the runner has lived and knows everything
         assert not evidence.lost, evidence.about(*evidence.lost)
         assert not machine.hit_starters
