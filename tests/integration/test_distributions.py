@@ -1,4 +1,4 @@
-"""What the wheel and the sdist contain."""
+"""The contents of the wheel and of the sdist."""
 
 import subprocess
 import sys
