@@ -12,7 +12,8 @@ NO_PROCESS = -1  # instead of a pid: no process could be forked for the command
 
 # The pid of a command, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED.
 Progress = tuple[int, float, int]
-_RECORD = struct.Struct("qdq")
+_VALUES = struct.Struct("qd")  # pid, time
+_SIZE = _VALUES.size + 8  # then the state, in one byte; 8 keeps the next record aligned
 
 
 class BatchProgress:
@@ -20,14 +21,18 @@ class BatchProgress:
 
     def __init__(self, count: int) -> None:
         """Raises OSError if the memory cannot be had."""
-        self._records = mmap.mmap(-1, count * _RECORD.size)
+        self._records = mmap.mmap(-1, count * _SIZE)
 
     def write(self, index: int, pid: int, state: int) -> None:
-        _RECORD.pack_into(self._records, index * _RECORD.size, pid, time.time(), state)
+        at = index * _SIZE
+        # The state comes last, in one byte. struct fills a record with zeros before it writes,
+        # and zero is UNTOUCHED: the command of a starter that is killed meanwhile would run twice.
+        _VALUES.pack_into(self._records, at, pid, time.time())
+        self._records[at + _VALUES.size] = state
 
     def read(self, index: int) -> Progress:
-        record: Progress = _RECORD.unpack_from(self._records, index * _RECORD.size)
-        if record[2] == STARTED and not record[0]:
-            # The starter wrote it from the first byte to the last during this read: read again.
-            record = _RECORD.unpack_from(self._records, index * _RECORD.size)
-        return record
+        at = index * _SIZE
+        # The state is read first: the values of a STARTED command are written by then.
+        state = self._records[at + _VALUES.size]
+        pid, started = _VALUES.unpack_from(self._records, at)
+        return pid, started, state
