@@ -31,13 +31,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """`-n` alone would spread the tests of a group over all processes."""
-    if config.getoption("numprocesses", None) and config.option.dist == "no":
-        config.option.dist = "loadgroup"
-
-
 def pytest_configure(config: pytest.Config) -> None:
     thoroughness.set_thorough(config.getoption("--thorough"))
     settings.load_profile("thorough" if thoroughness.is_thorough() else "quick")
@@ -49,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
@@ -57,6 +51,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
     # The longest first: else one process would be busy with them when the others have ended.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fail if xdist forgot the groups: their tests would disturb each other in parallel.
+
+    xdist marks a test of a group by a suffix of its node id.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for item in session.items:
+        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+            pytest.exit(f"pytest-xdist forgot the group of {item.nodeid}", returncode=3)
 
 
 @pytest.fixture(scope="session", autouse=True)
