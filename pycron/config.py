@@ -6,15 +6,21 @@ The reader of the file, the defaults and the manual's test all use the class `Co
 import dataclasses
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pycron.engine.deliveries import DeliveryRules, NotificationRule
+from pycron.engine.delivery_jobs import DELIVERY_POOLS, MAIL_POOL
 from pycron.engine.limits import Limits, PressureLimits
+from pycron.model.delivery import Occasion
 from pycron.model.retention import RetentionLimits
-from pycron.model.settings import NAME_PATTERN, SETTINGS
+from pycron.model.setting_values import NAME_PATTERN
+from pycron.model.settings import SETTINGS
 from pycron.model.text import hint_at
+from pycron.schedule.durations import parse_duration
 from pycron.system.zone_data import ZoneData
 
 
@@ -25,6 +31,15 @@ class ConfigError(Exception):
 _WHOLE = "a whole number above 0"
 _NUMBER = "a number above 0"
 _TEXT = "a text"
+_DURATION = "a duration such as 15m"
+_TRANSPORTS = ("sendmail", "smtp", "none")
+_TRANSPORT = "sendmail, smtp or none"
+_SECURITIES = ("starttls", "tls", "none")
+_SECURITY = "starttls, tls or none"
+# What [notify.NAME] can tell, by the words of its option `on`.
+_NOTIFIED = {
+    "failure": Occasion.FAILED, "recovery": Occasion.RECOVERED, "late": Occasion.LATE,
+}  # fmt: skip
 # The settings that [ceilings] can limit: a larger value takes more of the machine.
 CAPPED = (
     "CRON_RETRIES", "CRON_MAX_RUNNING", "CRON_PRIORITY", "CRON_TIMEOUT", "CRON_KILL_AFTER",
@@ -37,11 +52,25 @@ def _option(key: str, default: Any, help: str, form: str = _WHOLE) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationOptions:
+    """A section [notify.NAME]. `url` is a secret. `users`: those whose tables may use it.
+
+    `cooldown`: seconds between two notifications about one Job.
+    """
+
+    url: str = field(repr=False)
+    on: frozenset[Occasion] = frozenset(_NOTIFIED.values())
+    cooldown: int = 0
+    users: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The options. Sizes are bytes; None means no limit.
 
-    The retention limit that is reached first decides (see storage/retention.py). `pools`: how many
-    Attempts of each pool may run at once. `defaults` and `ceilings`: values of settings, by
+    The retention limit that is reached first decides (see storage/retention.py). `has_mail`:
+    whether the file has a section [mail]. `pools`: how many Attempts of each pool may run at once.
+    `defaults` and `ceilings`: values of settings, by
     attribute.
     """
 
@@ -100,18 +129,65 @@ class Config:
     operators: str = _option(
         "access.operators", "pycron", "the group whose members see everything", _TEXT
     )
+    mail_transport: str = _option("mail.transport", "sendmail", "how mail is sent", _TRANSPORT)
+    mail_sendmail: str = _option(
+        "mail.sendmail", "/usr/sbin/sendmail -i -t", "the sendmail program and its options", _TEXT
+    )
+    mail_running: int = _option(
+        "mail.running", 4, "how many mails, notifications and pings, of each, are sent at once"
+    )
+    mail_per_minute: int = _option("mail.per_minute", 600, "how many mails are sent in a minute")
+    mail_job_hour: int = _option(
+        "mail.job_hour", 60, "how many mails of one Job in an hour; the rest is summed up in one"
+    )
+    mail_bytes: int = _option("mail.bytes", 2**20, "how much output a mail contains")
+    mail_smtp_host: str = _option("mail.smtp_host", "localhost", "the mail server", _TEXT)
+    mail_smtp_port: int = _option("mail.smtp_port", 587, "the port of the mail server")
+    mail_smtp_security: str = _option(
+        "mail.smtp_security", "starttls", "how the connection is protected", _SECURITY
+    )
+    mail_smtp_user: str | None = _option("mail.smtp_user", None, "the name to log in with", _TEXT)
+    mail_smtp_password_file: str | None = _option(
+        "mail.smtp_password_file", None, "a file that contains the password", _TEXT
+    )
+    has_mail: bool = False
+    notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
     pools: Mapping[str, int] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ceilings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
+        pools = {**self.pools, **dict.fromkeys(DELIVERY_POOLS, self.mail_running)}
+        rates = {MAIL_POOL: self.mail_per_minute / 60}
         return Limits(self.running, self.user_running, self.waiting, self.user_waiting,
-                      self.starts_per_second, self.pools)  # fmt: skip
+                      self.starts_per_second, pools, rates)  # fmt: skip
 
     @property
     def gates(self) -> PressureLimits:
         return PressureLimits(self.load, self.free_memory)
+
+    @property
+    def sendmail(self) -> list[str]:
+        """The command line of the sendmail program."""
+        return shlex.split(self.mail_sendmail)
+
+    def delivery_rules(self, *, system: bool, foreground: bool) -> DeliveryRules:
+        """Who is told what. In the foreground an owner gets mail only if the file has [mail].
+
+        `system`: the tables of several users are in use, so not everybody may notify everybody.
+        """
+        return DeliveryRules(
+            mail=self.mail_transport != "none",
+            to_owner=self.has_mail or not foreground,
+            mails_per_hour=self.mail_job_hour,
+            notifications={
+                name: NotificationRule(
+                    options.on, options.cooldown, options.users if system else None
+                )
+                for name, options in self.notifications.items()
+            },
+        )
 
     @property
     def keep(self) -> RetentionLimits:
@@ -157,12 +233,15 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
     for section, content in document.items():
         if not isinstance(content, dict):
             raise ConfigError(f'{path}: "{section}" stands outside of a [section]')
-        if section in OPEN_SECTIONS:
+        if section == "notify":
+            values["notifications"] = _notifications(content, path)
+        elif section in OPEN_SECTIONS:
             values[section] = dict(
                 OPEN_SECTIONS[section](key, value, path) for key, value in content.items()
             )
         elif section in {key.partition(".")[0] for key in OPTIONS}:
             values |= (_option_value(f"{section}.{key}", content[key], path) for key in content)
+            values |= {"has_mail": True} if section == "mail" else {}
         else:
             raise ConfigError(f'{path}: unknown section: "[{section}]" (see pycron.toml(5))')
     return values
@@ -183,10 +262,47 @@ def _checked(name: str, value: Any, form: str, path: Path) -> Any:
         _WHOLE: whole,
         _NUMBER: whole or (type(value) is float and 0 < value < math.inf),
         _TEXT: type(value) is str,
+        _TRANSPORT: value in _TRANSPORTS,
+        _SECURITY: value in _SECURITIES,
     }
     if not good[form]:
         raise ConfigError(f"{path}: bad {name}: {value!r} ({form})")
     return value
+
+
+def _notifications(sections: dict[str, Any], path: Path) -> dict[str, NotificationOptions]:
+    """The sections [notify.NAME]. No message contains the URL. Raises ConfigError."""
+    found = {}
+    for name, content in sections.items():
+        if not re.fullmatch(NAME_PATTERN, name, re.ASCII) or not isinstance(content, dict):
+            raise ConfigError(f'{path}: bad section: "[notify.{name}]" (see pycron.toml(5))')
+        unknown = set(content) - {"url", "on", "cooldown", "users"}
+        if unknown:
+            raise ConfigError(f'{path}: unknown option: "notify.{name}.{min(unknown)}"')
+        found[name] = _notification(f"notify.{name}", content, path)
+    return found
+
+
+def _notification(section: str, content: dict[str, Any], path: Path) -> NotificationOptions:
+    url, on, users = (
+        content.get("url"),
+        content.get("on", list(_NOTIFIED)),
+        content.get("users", []),
+    )
+    if not isinstance(url, str) or not url:
+        raise ConfigError(f"{path}: bad {section}.url: not shown (a URL of apprise)")
+    if not isinstance(on, list) or not all(each in _NOTIFIED for each in on):
+        raise ConfigError(f"{path}: bad {section}.on: {on!r} (a list of {', '.join(_NOTIFIED)})")
+    if not isinstance(users, list) or not all(isinstance(each, str) for each in users):
+        raise ConfigError(f"{path}: bad {section}.users: {users!r} (a list of users)")
+    cooldown = content.get("cooldown", "0s")
+    try:
+        seconds = parse_duration(cooldown)
+    except (ValueError, TypeError):
+        raise ConfigError(f"{path}: bad {section}.cooldown: {cooldown!r} ({_DURATION})") from None
+    return NotificationOptions(
+        url, frozenset(_NOTIFIED[each] for each in on), seconds, frozenset(users)
+    )
 
 
 def _pool(name: str, running: Any, path: Path) -> tuple[str, int]:

@@ -5,12 +5,14 @@ an implementation of one folder to another folder as one of these types. A test 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from pycron.crontab.table import Table
 from pycron.engine.actions import Record, Release, RunnerAction
 from pycron.engine.cursor import Cursor
 from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
+from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
 from pycron.model.run import AttemptKey, RunKey
@@ -67,6 +69,12 @@ class History(Protocol):
     def run(self, key: RunKey) -> RunRecord | None:
         """One Run with all its Attempts."""
 
+    def deliveries(self, key: RunKey) -> list[RunRecord]:
+        """The deliveries about a Run, in the order in which they were recorded."""
+
+    def summed_up_in(self, summary: RunKey, job_id: str) -> list[RunKey]:
+        """The Runs of a Job that the mail with this key sums up, newest first."""
+
     def short_output(self, attempt: AttemptKey) -> bytes | None:
         """The output of an Attempt, if the store has it; None if a file may have it."""
 
@@ -116,6 +124,26 @@ class RecordedState(Protocol):
 
     def run(self, key: RunKey) -> RunRecord | None:
         """One Run with all its Attempts."""
+
+
+class CannotDeliver(Exception):
+    """A delivery cannot be sent at present; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The program that sends a delivery, as this account. `stdin`: with surrogate escapes."""
+
+    account: str
+    argv: list[str]
+    stdin: str
+
+
+class Deliverer(Protocol):
+    """Knows how a delivery is sent. Implemented by delivery."""
+
+    def program(self, run: RunKey, job: Job) -> Program:
+        """The program for the Run of a delivery. Raises CannotDeliver."""
 
 
 class TableFailure(Exception):

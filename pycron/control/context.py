@@ -18,7 +18,7 @@ class DaemonInfo:
     """Facts that only the daemon knows of itself.
 
     `since`: the UTC second at which it was started. `last_boot`: when @reboot Jobs were due last;
-    in the foreground that is the start of the daemon.
+    in the foreground that is the start of the daemon. `no_mail`: why no mail can be sent.
     """
 
     mode: str
@@ -29,6 +29,7 @@ class DaemonInfo:
     zone_data: str
     daemon_pid: int
     runner_pid: int | None
+    no_mail: str | None
 
 
 @dataclass(slots=True)

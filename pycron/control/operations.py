@@ -8,6 +8,7 @@ from pycron.control.handlers import handles
 from pycron.control.lookup import only_one, visible_job
 from pycron.control.server import Peer
 from pycron.engine.actions import Record, RecordNotStarted, RecordRun
+from pycron.engine.engine import LiveRun
 from pycron.engine.events import CancelledByHand, StartedByHand
 from pycron.model.job import Job
 from pycron.model.run import RunKey
@@ -26,8 +27,14 @@ def start(context: Context, peer: Peer, request: StartRequest) -> StartAnswer:
     context.access.check_may_change(peer, job.user)
     if request.force and not has_full_rights(peer):
         raise Refusal("only root may use --force: it goes past everybody's limits and pauses")
+    live = start_by_hand(context, peer, job, force=request.force)
+    return {"run_id": str(live.run), "state": live.state.value, "why": live.why}
+
+
+def start_by_hand(context: Context, peer: Peer, job: Job, *, force: bool) -> LiveRun:
+    """The Run of a Job that a peer starts now. Raises Refusal if it is given up at once."""
     pass_number = _free_pass_number(context, job)
-    records = context.feed(StartedByHand(job, user_of(peer), pass_number, request.force)).records
+    records = context.feed(StartedByHand(job, user_of(peer), pass_number, force)).records
     run = next((each.run for each in records if isinstance(each, RecordRun) and each.by), None)
     if run is None:
         raise Refusal(ENDING)
@@ -35,7 +42,7 @@ def start(context: Context, peer: Peer, request: StartRequest) -> StartAnswer:
     _check_not_given_up(job, run, records)
     live = context.engine.find(run)
     assert live is not None  # or it would have been given up
-    return {"run_id": str(run), "state": live.state.value, "why": live.why}
+    return live
 
 
 def _check_not_given_up(job: Job, run: RunKey, records: list[Record]) -> None:

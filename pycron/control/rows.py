@@ -6,6 +6,7 @@ from typing import cast
 from pycron.engine.engine import LiveRun
 from pycron.engine.reports import lateness_ms
 from pycron.engine.states import State
+from pycron.model.delivery import Delivery
 from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
@@ -64,7 +65,14 @@ def run_row(run: RunRecord) -> RunRow:
         "memory_peak_bytes": last.memory_peak,
         "reason": run.reason,
         "started_by": run.started_by,
+        "delivery": _delivery(run.delivery),
+        "about": None if run.about is None else str(run.about),
     }
+
+
+def _delivery(delivery: Delivery | None) -> str | None:
+    """The kind and the occasion, such as `mail failed`."""
+    return None if delivery is None else f"{delivery.kind.value} {delivery.occasion.value}"
 
 
 def run_details(run: RunRecord) -> RunDetails:

@@ -34,6 +34,7 @@ def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
         until=request.until,
         before=request.before,
         dead=True if request.dead else None,
+        delivery=_delivery(request),
     )
     runs = context.history.runs(wanted)
     return {"rows": [run_row(run) for run in runs], "before": runs[-1].number if runs else None}
@@ -47,6 +48,13 @@ def _visible_user(context: Context, peer: Peer, user: str | None) -> str | None:
     if user not in (None, own):
         raise Refusal("you may see your own runs only")
     return own
+
+
+def _delivery(request: RunsRequest) -> bool | None:
+    """Whether deliveries are wanted: only they, none of them, or (None) both."""
+    if request.deliveries:
+        return True
+    return None if request.job is not None or request.dead else False
 
 
 def _outcome(name: str | None) -> Outcome | None:
@@ -71,6 +79,7 @@ def show_run(context: Context, peer: Peer, request: RunRequest) -> RunAnswer:
     return {
         "row": run_details(run),
         "attempts": [attempt_row(attempt) for attempt in run.attempts],
+        "deliveries": [run_row(each) for each in context.history.deliveries(run.key)],
     }
 
 

@@ -11,6 +11,7 @@ from pycron.control import (  # noqa: F401
     dead_letters,
     diagnosis,
     jobs,
+    mail,
     operations,
     pauses,
     problems,

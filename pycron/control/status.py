@@ -36,7 +36,20 @@ def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswe
         "running": sum(1 for run in engine.running if sees(run.job.user)),
         "waiting": sum(1 for run in engine.waiting if sees(run.job.user)),
         "paused": len(visible_pauses(context, peer)),
+        "mail": _mail(context, info.no_mail),
     }
+
+
+def _mail(context: Context, no_mail: str | None) -> str:
+    """How mail is sent, or why none is."""
+    config = context.config
+    if config.mail_transport == "none":
+        return "off (mail.transport is none)"
+    if no_mail is not None:
+        return f"nowhere: {no_mail}"
+    if config.mail_transport == "smtp":
+        return f"smtp {config.mail_smtp_host}:{config.mail_smtp_port} ({config.mail_smtp_security})"
+    return config.mail_sendmail
 
 
 def _count_runs(context: Context) -> int | None:
@@ -86,7 +99,7 @@ def _limits(context: Context) -> dict[str, list[int] | str | None]:
     uses = {
         "limits.running": (admission.running, limits.running),
         "limits.waiting": (admission.waiting, limits.waiting),
-        **{f"pools.{pool}": use for pool, use in admission.pools().items()},
+        **{f"pools.{pool}": use for pool, use in admission.pools().items() if pool[0] != ":"},
     }
     rows: dict[str, list[int] | str | None] = {
         name: [used, most] for name, (used, most) in uses.items() if most is not None

@@ -20,6 +20,7 @@ from typing import Any
 from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
 from pycron.crontab.identity import entry_key, job_number, twin_key
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
+from pycron.crontab.mail_addresses import unsafe_addresses
 from pycron.crontab.table import Table
 from pycron.crontab.variables import Variables
 from pycron.model.job import Source
@@ -36,8 +37,9 @@ class ReaderContext:
     """Facts about the machine and the configuration, against which a text is checked.
 
     `host`: decides `~` and `H`, together with the entry. `user_exists`: None if users are not to be
-    checked yet. `pools`: those of the configuration; None if they are not known. `defaults` and
-    `ceilings`: values of settings, by attribute, from the configuration.
+    checked yet. `pools`, `notifications`: those of the configuration; None if they are not
+    known. `no_mail`: why this machine can send no mail. `defaults` and `ceilings`: values of
+    settings, by attribute, from the configuration.
     """
 
     host: str = ""
@@ -45,6 +47,8 @@ class ReaderContext:
     user_exists: Callable[[str], bool] | None = None
     most_entries: int = 1_000_000
     pools: Collection[str] | None = None
+    notifications: Collection[str] | None = None
+    no_mail: str | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ceilings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -174,8 +178,19 @@ class _Reader:
             raise LineError("bad-variable", "bad variable: no name before the =", 0)
         if name == "RANDOM_DELAY":
             self._set_random_delay(value, match.start(4))
+        if name in ("MAILTO", "MAILFROM"):
+            self._check_mail(name, value, match.start(4))
         self._variables.set(name, value)
         return True
+
+    def _check_mail(self, name: str, value: str, column: int) -> None:
+        """Warn of an address that is none, and of mail that nobody will get."""
+        for text in unsafe_addresses(value):
+            message = f'{name}: "{text}" is no address; the name of the user is taken'
+            self._warn("mail-unsafe", message, column)
+        if value and self.context.no_mail is not None:
+            message = f"{name} has no effect on this machine: {self.context.no_mail}"
+            self._warn("mail-nowhere", message, column)
 
     def _set_random_delay(self, value: str, column: int) -> None:
         """RANDOM_DELAY of cronie: CRON_JITTER in minutes."""
@@ -224,10 +239,7 @@ class _Reader:
         if name not in SETTINGS:
             hint = hint_at(name, SETTINGS, "pycrontab(5)")
             raise LineError("unknown-setting", f'unknown setting: "{name}" ({hint})', column)
-        setting = SETTINGS[name]
-        if not setting.works:
-            self._warn("no-effect", f"{name} has no effect in this version", column)
-        return setting
+        return SETTINGS[name]
 
     def _setting_value(self, setting: Setting, text: str, column: int) -> Any:
         if text[:1] in ("'", '"'):
@@ -247,7 +259,7 @@ class _Reader:
         return value
 
     def _check_known(self, setting: Setting, text: str, column: int) -> None:
-        """Check the names of zones and pools."""
+        """Check the names of zones, pools and notifications."""
         if setting.name == "CRON_TZ" and not self.context.zone_exists(text):
             message = f'bad CRON_TZ: "{text}" (no such time zone; {setting.form})'
             raise LineError("unknown-zone", message, column)
@@ -255,6 +267,10 @@ class _Reader:
         if setting.name == "CRON_POOL" and pools is not None and text not in pools:
             message = f'CRON_POOL: "{text}" is not in the configuration, and has no limit'
             self._warn("unknown-pool", message, column)
+        if setting.name == "CRON_NOTIFY" and self.context.notifications is not None:
+            for name in sorted(set(text.split(",")) - set(self.context.notifications)):
+                message = f'CRON_NOTIFY: "{name}" is not in the configuration, and tells nobody'
+                self._warn("unknown-notification", message, column)
 
     # ---- entries
 
@@ -264,7 +280,6 @@ class _Reader:
             message = f"more than {self._most} entries; this one was not taken"
             raise LineError("too-many-entries", message, start)
         entry = read_entry(line, start, self.source.owner, self.context.user_exists)
-        self._warn_of_flags(entry)
         key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
         twin = self._twins.get(key, 0)
         self._twins[key] = twin + 1
@@ -281,11 +296,6 @@ class _Reader:
         context = self.entries.context_number(entry.user, environment, settings)
         begin = self._offset + (_size(line[:start]) if start else 0)
         self.entries.add(begin, self._line, number, context, schedule, name, twin)
-
-    def _warn_of_flags(self, entry: EntryLine) -> None:
-        for letters, column in entry.flags:
-            if "n" in letters:
-                self._warn("no-effect", "-n has no effect in this version", column)
 
     def _claim_name(self, name: str, column: int) -> None:
         """Two entries of a table cannot have one CRON_NAME."""

@@ -24,10 +24,11 @@ from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
 from pycron.daemon.turn import Turn
+from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, Now, Pressure, Tick, ZonesChanged
+from pycron.engine.events import InputEvent, MailTransport, Now, Pressure, Tick, ZonesChanged
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
@@ -43,6 +44,7 @@ from pycron.system.sd_notify import notify
 from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import TableDirectories
 from pycron.tables.loaded import Tables
+from pycron.tables.mail_transport import why_no_mail
 from pycron.tables.user_tables import UserTableFiles, UserTableLimits
 
 _LONGEST_WAIT = 60.0  # seconds
@@ -66,6 +68,7 @@ class Daemon:
         self._accounts = Accounts(setup.account)
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
+        self._no_mail: str | None = None
         self._store = Store(paths.database, may_wait=True)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
@@ -119,6 +122,7 @@ class Daemon:
             config.gates,
             self._store.pauses(),
             self._store.done_after(handed_out_after(cursor, gaps)),
+            self._store.delivery_state(self._setup.delivery_rules, now),
         )
 
     def _new_executor(self) -> RunnerExecutor:
@@ -130,6 +134,7 @@ class Daemon:
             setup.config.output_bytes,
             setup.config.processes,
             shown=setup.mode is Mode.FOREGROUND,
+            deliverer=Programs(self._store, setup.sending),
         )
         return RunnerExecutor(
             self._engine,
@@ -195,6 +200,7 @@ class Daemon:
         catch_signals(self._selector, self._signalled)
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         self._say_started()
+        self._check_mail()
         self._tables.rescan()
         self._recovery.resume()
         self._link.meet()
@@ -270,9 +276,18 @@ class Daemon:
 
     def _tidy(self) -> None:
         self._server.drop_idle()
+        self._check_mail()
         self._housekeeping.prune()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
+
+    def _check_mail(self) -> None:
+        """Tell the engine whether mail can be sent, if that has changed."""
+        no_mail = why_no_mail(self._setup.config, self._setup.sending.account, self._accounts)
+        if no_mail != self._no_mail:
+            self._no_mail = no_mail
+            self._feed(MailTransport(no_mail))
+            self._tables.rescan(again=True)  # whether MAILTO has an effect is a problem of a table
 
     # ---- signals
 
@@ -324,6 +339,8 @@ class Daemon:
             zone_exists=self._zones.exists,
             most_entries=config.table_entries,
             pools=config.pools,
+            notifications=config.notifications,
+            no_mail=self._no_mail,
             defaults=config.defaults,
             ceilings=config.ceilings,
         )
@@ -336,18 +353,6 @@ class Daemon:
         self._turn.perform()
         return answer
 
-    def _user_tables(self) -> UserTableFiles | None:
-        where, config = self._setup.user_tables, self._setup.config
-        if where is None:
-            return None
-        limits = UserTableLimits(
-            table_bytes=config.table_bytes,
-            user_table_bytes=config.user_table_bytes,
-            user_table_entries=config.user_table_entries,
-            tables=config.tables,
-        )
-        return UserTableFiles(where, limits, self._reader_context, self._tables)
-
     def _info(self) -> DaemonInfo:
         in_foreground = self._setup.mode is Mode.FOREGROUND
         return DaemonInfo(
@@ -359,6 +364,7 @@ class Daemon:
             zone_data=f"{self._zones.origin} {self._zones.version}",
             daemon_pid=os.getpid(),
             runner_pid=self._link.pid,
+            no_mail=self._no_mail,
         )
 
     def _say_started(self) -> None:

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from pycron.engine.actions import Record, RecordBoot
+from pycron.engine.delivery_jobs import failure_hook, failure_hook_id
 from pycron.engine.engine import Engine
 from pycron.engine.events import Booted, InputEvent, PauseBegan, Resumed
-from pycron.engine.failure_hook import failure_hook, failure_hook_id
 from pycron.executor.executor import RunnerExecutor
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job
@@ -72,6 +72,8 @@ class Recovery:
             job = jobs.get(left.job.id)
             if job is None and left.job.id in hooked:
                 job = self._hook_again(hooked[left.job.id], left.attempt.run)
+            if left.job.is_message:
+                job = left.job
             self._feed(
                 Resumed(
                     left.attempt,
@@ -84,6 +86,7 @@ class Recovery:
                     redrive=left.redrive,
                     latest=left.latest,
                     exit_status=left.exit_status,
+                    printed=left.printed,
                 )
             )
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pycron.config import Config
+from pycron.delivery.programs import MAIL_ACCOUNT, Sending
+from pycron.engine.deliveries import DeliveryRules
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation
@@ -32,3 +34,15 @@ class Setup:
     config: Config
     account: Account
     host: str
+
+    @property
+    def delivery_rules(self) -> DeliveryRules:
+        return self.config.delivery_rules(
+            system=self.mode is Mode.SYSTEM, foreground=self.mode is Mode.FOREGROUND
+        )
+
+    @property
+    def sending(self) -> Sending:
+        """How deliveries are sent. Only root can give the programs an account of their own."""
+        account = MAIL_ACCOUNT if self.mode is Mode.SYSTEM else None
+        return Sending(self.config, self.paths.output, account)

@@ -11,8 +11,8 @@ from typing import Literal, TypedDict
 class RunFacts(TypedDict):
     """What is said about a Run.
 
-    `fire_time` and `started_at` are UTC seconds. `printed`: how many bytes its last Attempt printed;
-    `kept`: how many of them follow the request (pycron cuts the middle, and says so there).
+    `printed`: how many bytes its last Attempt printed. `kept`: how many of them follow the request;
+    if there are fewer, pycron has cut the middle, and a line says so there.
     """
 
     run_id: str

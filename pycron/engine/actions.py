@@ -18,11 +18,15 @@ from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
 
 @dataclass(frozen=True, slots=True)
 class RecordRun:
-    """A Run has come to be; `by` is the user who started it by hand."""
+    """A Run has come to be; `by` is the user who started it by hand.
+
+    `planned`: the UTC second at which it starts, if that does not follow from its fire time.
+    """
 
     run: RunKey
     job: Job
     by: str | None = None
+    planned: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,21 @@ class RecordNotStarted:
     outcome: Outcome
     reason: str
     dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDiscarded:
+    """The Run is not needed: its record is removed."""
+
+    run: RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailing:
+    """The Job has turned from success to failure, or back."""
+
+    job_id: str
+    failing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +149,8 @@ class RecordRunner:
 
 Record = (
     RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordWithdrawn | RecordNotStarted
-    | RecordRevived | RecordCursor | RecordGap | RecordPause | RecordResume | RecordBoot
-    | RecordRunner
+    | RecordDiscarded | RecordFailing | RecordRevived | RecordCursor | RecordGap | RecordPause
+    | RecordResume | RecordBoot | RecordRunner
 )  # fmt: skip
 
 

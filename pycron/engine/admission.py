@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TypeVar
 
-from pycron.engine.limits import Limits
+from pycron.engine.limits import Limits, option_of
 from pycron.engine.pool_queue import Item, PoolQueue, Rank
 from pycron.engine.start_rate import StartRate
 from pycron.model.job import Job
@@ -51,12 +51,14 @@ class Admission:
         self._admitted_by_pool: Counter[str | None] = Counter()
         self._waiting: dict[RunKey, _Waiting] = {}
         self._waiting_by_user: Counter[str] = Counter()
+        self._waiting_by_pool: Counter[str | None] = Counter()
         self._pool_queues: dict[str | None, PoolQueue] = {}
         self._held_back: dict[str, list[Item]] = {}  # by Job id: by the limit of the Job
         self._counted_by_job: Counter[str] = Counter()  # admitted, or in the queue of a pool
         self._last_turn: Counter[str] = Counter()  # by user
         self._serial = count(1)
         self._rate = StartRate(limits.starts_per_second)
+        self._pool_rates = {pool: StartRate(rate) for pool, rate in limits.pool_rates.items()}
 
     @property
     def running(self) -> int:
@@ -86,6 +88,7 @@ class Admission:
         """Let a Run wait in the queue. `due`: the UTC second since when it should be running."""
         self._waiting[run] = _Waiting(job, due)
         self._waiting_by_user[job.user] += 1
+        self._waiting_by_pool[job.settings.pool] += 1
         if self._job_has_room(job):
             self._enter_pool_queue(run)
         else:
@@ -94,10 +97,10 @@ class Admission:
 
     def withdraw(self, run: RunKey) -> None:
         """Remove a Run from the queue, if it waits there."""
-        waiting = self._waiting.pop(run, None)
+        waiting = self._waiting.get(run)
         if waiting is None:
             return
-        _decrement(self._waiting_by_user, waiting.job.user)
+        self._take(run)
         if waiting.serial is not None:
             self._leave_job(waiting.job)
 
@@ -108,14 +111,15 @@ class Admission:
         """
         if not self._waiting or self.closed or self._is_full() or not self._rate.allows(steady):
             return None
-        first = min(self._first_of_each_pool(), default=None)
+        first = min(self._first_of_each_pool(steady), default=None)
         if first is None:
             return None
         _, run = first
-        job = self._waiting.pop(run).job
-        _decrement(self._waiting_by_user, job.user)
+        job = self._take(run)
         self._last_turn[job.user] = next(self._serial)
         self._rate.count_start()
+        if rate := self._pool_rates.get(job.settings.pool or ""):
+            rate.count_start()
         self._count(run, job)
         return run
 
@@ -135,9 +139,17 @@ class Admission:
         _decrement(self._admitted_by_pool, job.settings.pool)
         self._leave_job(job)
 
-    def _first_of_each_pool(self) -> Iterator[tuple[Rank, RunKey]]:
+    def _take(self, run: RunKey) -> Job:
+        """Remove a Run from those that wait; its Job."""
+        job = self._waiting.pop(run).job
+        _decrement(self._waiting_by_user, job.user)
+        _decrement(self._waiting_by_pool, job.settings.pool)
+        return job
+
+    def _first_of_each_pool(self, steady: float) -> Iterator[tuple[Rank, RunKey]]:
         for pool, queue in self._pool_queues.items():
-            if self._pool_has_room(pool):
+            rate = self._pool_rates.get(pool or "")
+            if self._pool_has_room(pool) and (rate is None or rate.allows(steady)):
                 first = queue.first(self._user_has_room, self._last_turn)
                 if first is not None:
                     yield first
@@ -209,7 +221,14 @@ class Admission:
         """Seconds after which admit_next may find a Run although no event has come."""
         if not self._waiting or self._is_full():
             return math.inf
-        return _RECHECK_CLOSED if self.closed else self._rate.wait()
+        if self.closed:
+            return _RECHECK_CLOSED
+        of_pools = (
+            rate.wait()
+            for pool, rate in self._pool_rates.items()
+            if self._waiting_by_pool[pool] and self._pool_has_room(pool)
+        )
+        return min(self._rate.wait(), *of_pools, math.inf)
 
     def queue_full(self, run: RunKey) -> str | None:
         """Why a waiting Run is one too many in the queue; None if it is not."""
@@ -234,7 +253,7 @@ class Admission:
         if not self._user_has_room(job.user):
             return f"limits.user_running is {self.limits.user_running}"
         if not self._pool_has_room(pool):
-            return f"pools.{pool} is {self.limits.pools[pool or '']}"
+            return f"{option_of(pool or '')} is {self.limits.pools[pool or '']}"
         if self.limits.starts_per_second:
             return f"limits.starts_per_second is {self.limits.starts_per_second}"
         return "its turn"

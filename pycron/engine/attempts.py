@@ -14,12 +14,10 @@ from pycron.engine.actions import (
     Withdraw,
 )
 from pycron.engine.events import Started
-from pycron.engine.failure_hook import failure_hook
 from pycron.engine.live_runs import Live
 from pycron.engine.retries import is_retryable, retry_delay, too_late_to_retry
 from pycron.engine.states import Step
 from pycron.engine.workspace import Workspace
-from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 
 # Seconds before the fire time at which held Attempts are released: the time that the message may
@@ -40,6 +38,11 @@ class AttemptEnd:
     @property
     def exit_status(self) -> int | None:
         return self.ending.exit_status if self.ending else None
+
+    @property
+    def printed(self) -> int:
+        """How many bytes the Attempt printed, as far as is known."""
+        return self.ending.output_bytes if self.ending else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +104,22 @@ class Attempts:
         self._space.out.actions.append(Stop(attempt, reason, seconds))
         self._space.out.logs.append(reports.stopping(attempt, live.job, reason))
 
-    def started(self, event: Started) -> None:
-        """The runner reports a start."""
+    def started(self, event: Started) -> bool:
+        """The runner reports a start; False if it is known already."""
         attempt = event.attempt
         if not self._live.can(attempt, Step.STARTED):
-            return
+            return False
         self._live.step(attempt.run, Step.STARTED)
         live = self._live[attempt.run]
         live.pid, live.started = event.pid, event.started
         self._space.out.records.append(RecordStarted(attempt, event.pid, event.started))
         self._space.out.logs.append(reports.started(attempt, live.job, event.pid, event.started))
+        return True
 
     # ---- its end
 
     def end(self, attempt: AttemptKey, end: AttemptEnd) -> Live | None:
-        """An Attempt has ended: its Run waits for a retry, or ends.
-
-        Returns the Run if it has failed for good, so that its failure hook may run.
-        """
+        """An Attempt has ended: its Run waits for a retry (then None is returned), or it ends."""
         if not self._live.can(attempt, end.step):
             return None
         live = self._live[attempt.run]
@@ -136,13 +137,14 @@ class Attempts:
                 attempt, end.outcome, end.ending, sequel.reason, end.outcome, dead=sequel.dead
             )
         )
-        return None if end.outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED) else live
+        return live
 
     def _wait_for_retry(
         self, attempt: AttemptKey, live: Live, end: AttemptEnd, retry_at: float
     ) -> None:
         self._live.step(attempt.run, Step.FAILED)
         live.outcome, live.exit_status, live.planned = end.outcome, end.exit_status, retry_at
+        live.printed = end.printed
         live.pid = live.started = None
         out = self._space.out
         out.records.append(
@@ -167,16 +169,3 @@ class Attempts:
         at = self._space.now.wall + retry_delay(settings, attempt.run, attempt.number)
         past = too_late_to_retry(settings, since, at)
         return _Sequel(end.reason or past, dead=True) if past else _Sequel(end.reason, at)
-
-
-def hook_of(
-    run: RunKey, live: Live, outcome: Outcome, exit_status: int | None
-) -> tuple[RunKey, Job] | None:
-    """The one Run of CRON_ON_FAILURE for a Run that has failed; None if there is to be none.
-
-    A redriven dead letter that fails again has no second one.
-    """
-    hook = failure_hook(live.job, run, outcome, exit_status)
-    if hook is None or live.redrive:
-        return None
-    return RunKey(hook.id, run.fire_time, run.pass_number), hook

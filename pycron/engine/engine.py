@@ -23,12 +23,14 @@ from pycron.engine.admission import Admission
 from pycron.engine.attempts import AttemptEnd
 from pycron.engine.claim_ahead import LONGEST_CLAIM_AHEAD, Claims
 from pycron.engine.cursor import Cursor, Gap
+from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
 from pycron.engine.events import (
     Booted,
     CancelledByHand,
     Ended,
     InputEvent,
     Lost,
+    MailTransport,
     NeverStarted,
     Now,
     PauseBegan,
@@ -98,6 +100,7 @@ class Engine:
         gates: PressureLimits = NO_PRESSURE_LIMITS,
         pauses: Iterable[Pause] = (),
         done: Iterable[RunKey] = (),
+        deliveries: DeliveryState = NO_DELIVERIES,
     ) -> None:
         """`cursor`: where the timetable begins. `gaps`: what was passed over before the cursor.
 
@@ -119,6 +122,7 @@ class Engine:
             self._was_missed,
             host,
             LONGEST_CLAIM_AHEAD,
+            deliveries,
         )
         self._seen: Now | None = None  # when the engine looked at the clock last
 
@@ -138,7 +142,7 @@ class Engine:
             case Tick():
                 self._tick()
             case Started():
-                self._runs.attempts.started(event)
+                self._runs.started(event)
             case Ended() | Refused() | Lost():
                 self._runs.end_attempt(event.attempt, _end_of(event))
             case NeverStarted():
@@ -156,6 +160,8 @@ class Engine:
                 self._space.admission.closed = pressure_reason(
                     self._gates, event.load, event.free_memory
                 )
+            case MailTransport():
+                self._runs.deliveries.no_mail = event.no_mail
             case StopStarting():
                 self._runs.stop_starting()
             case _:

@@ -63,6 +63,13 @@ class Pressure:
 
 
 @dataclass(frozen=True, slots=True)
+class MailTransport:
+    """Whether mail can be sent: the reason why not, or None."""
+
+    no_mail: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StopStarting:
     """The daemon stops: no Run starts from now on; running commands go on."""
 
@@ -74,9 +81,10 @@ class StopStarting:
 class Resumed:
     """A Run that an earlier daemon left unfinished; Attempt 0 if none was recorded.
 
-    If the last Attempt has ended, `outcome` and `exit_status` say how, and the next one is due at
-    `retry_at`. `gone`: the entry was removed, so no further Attempt starts. `redrive`: the last
-    redrive, if the Run was a dead letter. `latest`: the last fire time of its Job that has come.
+    If the last Attempt has ended, `outcome`, `exit_status` and `printed` (bytes) say how. The next
+    one is due at `retry_at`. `gone`: the entry was removed, so no further Attempt starts.
+    `redrive`: the last redrive, if the Run was a dead letter. `latest`: the last fire time of its
+    Job that has come.
     """
 
     attempt: AttemptKey
@@ -89,6 +97,7 @@ class Resumed:
     redrive: Redrive | None = None
     latest: int | None = None
     exit_status: int | None = None
+    printed: int = 0
 
 
 # ---- what users and operators want
@@ -190,7 +199,7 @@ class Lost:
 
 
 InputEvent = (
-    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | StopStarting | Resumed
-    | Redriven | StartedByHand | CancelledByHand | PauseBegan | PauseEnded | RunnerMet
-    | NeverStarted | Started | Refused | Ended | Lost
+    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | MailTransport
+    | StopStarting | Resumed | Redriven | StartedByHand | CancelledByHand | PauseBegan | PauseEnded
+    | RunnerMet | NeverStarted | Started | Refused | Ended | Lost
 )  # fmt: skip

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many Runs may run and wait at once; None is no limit. `pools`: limits by pool name."""
+    """How many Runs may run and wait at once; None is no limit.
+
+    `pools`: limits by pool name. `pool_rates`: by pool name, how many may start in a second.
+    """
 
     running: int | None = None
     user_running: int | None = None
@@ -14,9 +17,15 @@ class Limits:
     user_waiting: int | None = None
     starts_per_second: int | None = None
     pools: Mapping[str, int] = field(default_factory=dict)
+    pool_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 UNLIMITED = Limits()
+
+
+def option_of(pool: str) -> str:
+    """The option that limits a pool; those of the deliveries begin with a colon."""
+    return "mail.running" if pool.startswith(":") else f"pools.{pool}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ class Live:
 
     `planned`: the UTC second at which the Attempt that the Run waits for is to start. `replaces`:
     when the first of the queued Runs that this one has replaced was to start. `put_off`: the Run
-    waits for the end of a pause. `outcome` and `exit_status` are those of the Attempt before, which
-    has failed. `redrive`: the last redrive, if the Run was a dead letter. `gone`: the entry of its
-    Job was removed. `state` is set by LiveRuns alone.
+    waits for the end of a pause. `outcome`, `exit_status` and `printed` (bytes) are those of the
+    Attempt before, which has failed. `redrive`: the last redrive, if the Run was a dead letter.
+    `gone`: the entry of its Job was removed. `state` is set by LiveRuns alone.
     """
 
     job: Job
@@ -26,6 +26,7 @@ class Live:
     put_off: bool = False
     outcome: Outcome | None = None
     exit_status: int | None = None
+    printed: int = 0
     redrive: Redrive | None = None
     pid: int | None = None
     started: float | None = None

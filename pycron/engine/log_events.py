@@ -24,6 +24,8 @@ class Event(StrEnum):
     RETRY_PLANNED = "retry_planned"
     RUN_GIVEN_UP = "run_given_up"
     RUN_BY_HAND = "run_by_hand"
+    DELIVERY_FAILED = "delivery_failed"
+    MAIL_NOWHERE = "mail_nowhere"
     PAUSED = "paused"
     RESUMED = "resumed"
     OUTPUT = "output"

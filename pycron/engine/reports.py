@@ -57,6 +57,14 @@ def given_up(run: RunKey, job: Job, outcome: Outcome, reason: str) -> Log:
     return Log(Event.RUN_GIVEN_UP, fields, bad=True)
 
 
+def delivery_failed(run: RunKey, job: Job) -> Log:
+    return Log(Event.DELIVERY_FAILED, _of_run(run, job), bad=True)
+
+
+def mail_nowhere(reason: str) -> Log:
+    return Log(Event.MAIL_NOWHERE, {"reason": reason}, bad=True)
+
+
 def by_hand(run: RunKey, job: Job, by: str, *, force: bool) -> Log:
     return Log(Event.RUN_BY_HAND, _of_run(run, job, by=by, force=force))
 
@@ -85,7 +93,7 @@ def resumed(scope: Scope) -> Log:
 
 
 def _is_quiet(job: Job) -> bool:
-    return "q" in job.flags
+    return "q" in job.flags or job.is_message
 
 
 def _of_attempt(attempt: AttemptKey, job: Job, **what: object) -> dict[str, object]:

@@ -4,17 +4,18 @@ The states and their steps are in states.py. What happens to an Attempt is in at
 Runs the limits admit, in admission.py. Which Runs an event concerns is decided in engine.py.
 """
 
-import math
 from collections.abc import Callable
 
 from pycron.crontab.entries import Entries
 from pycron.engine import reports
 from pycron.engine.actions import RecordNotStarted, RecordRevived, RecordRun
-from pycron.engine.attempts import RELEASE_AHEAD, AttemptEnd, Attempts, hook_of
+from pycron.engine.attempts import RELEASE_AHEAD, AttemptEnd, Attempts
 from pycron.engine.concurrency import meet
-from pycron.engine.events import Redriven, Resumed
+from pycron.engine.deliveries import Deliveries, DeliveryState, RunEnd
+from pycron.engine.events import Redriven, Resumed, Started
 from pycron.engine.live_runs import Live
 from pycron.engine.pauses import Pauses, in_words
+from pycron.engine.run_queue import RunQueue
 from pycron.engine.start_times import start_delay, too_late
 from pycron.engine.states import NOT_STARTED, WITH_ATTEMPT, State, Step
 from pycron.engine.workspace import Workspace
@@ -25,6 +26,7 @@ from pycron.model.settings import CatchUp, Concurrency, concurrency_of
 from pycron.schedule.expressions import NoSchedule, Reboot
 
 _REPLACED = "replaced by the next fire time"
+_LOOK_AGAIN = 1.0  # seconds, for a delivery that waits for another one
 _SUPERSEDED = "the next fire time came before the retry"
 
 
@@ -45,17 +47,19 @@ class Runs:
         was_missed: Callable[[float], bool],
         host: str,
         longest_ahead: float,
+        deliveries: DeliveryState,
     ) -> None:
         self._space = workspace
         self._live = workspace.live
         self._admission = workspace.admission
         self.attempts = Attempts(workspace)
+        self._queue = RunQueue(workspace, pauses)
+        self.deliveries = Deliveries(workspace, deliveries, self._queue)
         self._pauses = pauses
         self._has_passed = has_passed
         self._was_missed = was_missed
         self._host = host
         self._longest_ahead = longest_ahead
-        self._asked: list[RunKey] = []  # queued during this event
 
     # ---- time
 
@@ -117,6 +121,7 @@ class Runs:
         self._supersede_retries(job)
         self._space.out.records.append(RecordRun(run, job))
         live = self._live.enter(run, job, self._planned(run, job), Step.DUE)
+        self.deliveries.came(run, job)
         if live.planned > self._space.now.wall:
             self._space.timers.set(live.planned, run)
         else:
@@ -125,13 +130,17 @@ class Runs:
     def claim(self, run: RunKey, job: Job) -> None:
         """A fire time comes in a moment: its Run is recorded and queued already."""
         self._space.out.records.append(RecordRun(run, job))
-        self._enqueue(run, self._live.enter(run, job, float(run.fire_time), Step.CLAIMED_EARLY))
+        self._queue.enqueue(
+            run, self._live.enter(run, job, float(run.fire_time), Step.CLAIMED_EARLY)
+        )
+        self.deliveries.came(run, job)
 
     def start_by_hand(self, run: RunKey, job: Job, by: str, *, force: bool) -> None:
         """A user starts a Job now; with `force`, regardless of limits and pauses."""
         self._space.out.records.append(RecordRun(run, job, by))
         self._space.out.logs.append(reports.by_hand(run, job, by, force=force))
         live = self._live.enter(run, job, self._space.now.wall, Step.DUE)
+        self.deliveries.came(run, job)
         if not force:
             self._arrive(run, live)
             return
@@ -146,7 +155,7 @@ class Runs:
         live.number, live.outcome = event.attempt.number, Outcome.FAILED
         live.redrive = Redrive(live.number, now)
         self._space.out.records.append(RecordRevived(run, live.redrive))
-        self._enqueue(run, live)
+        self._queue.enqueue(run, live)
 
     def resume(self, event: Resumed) -> None:
         """Take up a Run where an earlier daemon left it."""
@@ -154,7 +163,9 @@ class Runs:
         step = self._step_of(event)
         live = self._live.enter(run, event.job, self._planned(run, event.job), step)
         live.number, live.redrive, live.gone = event.attempt.number, event.redrive, event.gone
-        live.outcome, live.exit_status = event.outcome, event.exit_status
+        live.outcome, live.exit_status, live.printed = (
+            event.outcome, event.exit_status, event.printed
+        )  # fmt: skip
         live.pid, live.started = event.pid, event.started
         if event.latest is not None:
             self._live.came(event.job.id, event.latest)
@@ -167,6 +178,7 @@ class Runs:
         elif not live.number and self._missed_its_delay(live):
             self.give_up(run, Outcome.MISSED, "the daemon was not running")
         else:
+            self.deliveries.resumed(run, live)
             self._space.timers.set(live.planned, run)
 
     def _step_of(self, event: Resumed) -> Step:
@@ -190,13 +202,17 @@ class Runs:
 
     def _arrive(self, run: RunKey, live: Live) -> None:
         """The time of an Attempt has come. A first Attempt meets the other Runs of its Job."""
+        if self.deliveries.waits_for_other(run, live.job):
+            live.planned = self._space.now.wall + _LOOK_AGAIN
+            self._space.timers.set(live.planned, run)
+            return
         pause = self._pauses.of(live.job)
         if pause is not None and not live.number and pause.covers(live.planned):
             self.give_up(run, Outcome.SKIPPED, in_words(pause))
             return
         refusal = None if live.number else self._meet_others(run, live)
         if refusal is None:
-            self._enqueue(run, live)
+            self._queue.enqueue(run, live)
         else:
             self.give_up(run, Outcome.SKIPPED, refusal)
 
@@ -213,38 +229,12 @@ class Runs:
             self._stop(other, _REPLACED)
         return meeting.refusal
 
-    def _enqueue(self, run: RunKey, live: Live) -> None:
-        """Put a Run into the queue, now or when the pause of its Job is over."""
-        if self._pauses.of(live.job):
-            live.put_off = True
-            return
-        self._live.step(run, Step.READY)
-        self._admission.enqueue(run, live.job, live.due)
-        self._asked.append(run)
-        deadline = live.job.settings.start_deadline
-        if deadline is not None and not live.number:
-            self._space.timers.set(math.nextafter(live.planned + deadline, math.inf), run)
-
-    def _put_off(self, run: RunKey, live: Live) -> None:
-        """Take a Run out of the queue for now."""
-        self._admission.withdraw(run)
-        self._live.step(run, Step.PUT_OFF)
-        live.put_off = True
-
-    def _enqueue_again(self, run: RunKey, live: Live) -> None:
-        live.put_off = False
-        self._enqueue(run, live)
-
     def admit(self) -> None:
         """Start the queued Runs that the limits admit; give up those that the queue is full for."""
         while (run := self._admission.admit_next(self._space.now.steady)) is not None:
             self._begin(run)
-        asked, self._asked = self._asked, []
-        for run in reversed(asked):
-            if self._admission.is_waiting(run) and not self._live[run].number:
-                reason = self._admission.queue_full(run)
-                if reason is not None:
-                    self.give_up(run, Outcome.MISSED, reason)
+        for run, reason in self._queue.take_overflow():
+            self.give_up(run, Outcome.MISSED, reason)
 
     def _begin(self, run: RunKey) -> None:
         """Start the next Attempt of an admitted Run, unless it is too late for it."""
@@ -278,6 +268,8 @@ class Runs:
         self._live.step(run, Step.GIVEN_UP)
         self._space.out.records.append(RecordNotStarted(run, outcome, reason, dead))
         self._space.out.logs.append(reports.given_up(run, live.job, outcome, reason))
+        if live.outcome is None:
+            self.deliveries.given_up(run, live.job, outcome)
 
     def _give_up_if_late(self, run: RunKey, live: Live) -> bool:
         late = None if live.number else too_late(live.job, live.planned, self._space.now.wall)
@@ -291,7 +283,8 @@ class Runs:
         """Give up a Run with this outcome; with that of its last Attempt, if it had one."""
         self.give_up(run, live.outcome or outcome, reason, dead=dead)
         if live.outcome:
-            self._run_hook(run, live, live.outcome, live.exit_status)
+            end = RunEnd(live.outcome, live.exit_status, live.printed)
+            self.deliveries.ended(run, live, end)
 
     def _supersede_retries(self, job: Job) -> None:
         """A new fire time of a Job ends the wait of earlier Runs for a retry."""
@@ -325,22 +318,17 @@ class Runs:
 
     # ---- the end of an Attempt
 
-    def end_attempt(self, attempt: AttemptKey, end: AttemptEnd) -> None:
-        """An Attempt has ended: its Run ends or waits for a retry, and its hook may run."""
-        failed = self.attempts.end(attempt, end)
-        if failed is not None:
-            self._run_hook(attempt.run, failed, end.outcome, end.exit_status)
+    def started(self, event: Started) -> None:
+        """The runner reports a start."""
+        if self.attempts.started(event):
+            self.deliveries.started(event.attempt.run, self._live[event.attempt.run])
 
-    def _run_hook(self, run: RunKey, live: Live, outcome: Outcome, exit_status: int | None) -> None:
-        """CRON_ON_FAILURE is a Run of its own. While stopping, it waits in the store."""
-        hook = hook_of(run, live, outcome, exit_status)
-        if hook is None:
-            return
-        hook_run, job = hook
-        self._space.out.records.append(RecordRun(hook_run, job))
-        if not self._space.stopping:
-            now = self._space.now.wall
-            self._enqueue(hook_run, self._live.enter(hook_run, job, now, Step.DUE))
+    def end_attempt(self, attempt: AttemptKey, end: AttemptEnd) -> None:
+        """An Attempt has ended: its Run ends, and is told of, or waits for a retry."""
+        ended = self.attempts.end(attempt, end)
+        if ended is not None:
+            of_run = RunEnd(end.outcome, end.exit_status, end.printed)
+            self.deliveries.ended(attempt.run, ended, of_run)
 
     # ---- pauses
 
@@ -352,13 +340,13 @@ class Runs:
             if live.state is State.HELD:
                 self.give_up(run, Outcome.SKIPPED, in_words(pause))
             elif live.state is State.QUEUED:
-                self._put_off(run, live)
+                self._queue.put_off(run, live)
 
     def end_hold(self) -> None:
         """A pause is over: the Runs that waited for its end enter the queue."""
         for run, live in self._live.items():
             if live.put_off:
-                self._enqueue_again(run, live)
+                self._queue.enqueue_again(run, live)
 
     # ---- entries that change
 
@@ -367,7 +355,7 @@ class Runs:
         theirs = [
             (run, live)
             for run, live in self._live.items()
-            if live.job.source.name == name and live.job.hook_of is None
+            if live.job.source.name == name and live.job.delivery is None
         ]
         current = entries.find({live.job.id for _, live in theirs}) if theirs else {}
         for run, live in theirs:
@@ -385,10 +373,10 @@ class Runs:
         if live.state is State.HELD:
             self.attempts.withdraw(run)
         elif live.state is State.QUEUED:
-            self._put_off(run, live)
+            self._queue.put_off(run, live)
         elif not live.put_off:
             return
-        self._enqueue_again(run, live)
+        self._queue.enqueue_again(run, live)
 
     def _lose_entry(self, run: RunKey, live: Live) -> None:
         """Its entry is gone: a running command goes on, and no further Attempt starts."""

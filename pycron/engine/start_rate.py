@@ -1,4 +1,4 @@
-"""The start rate: limits.starts_per_second, as a token bucket."""
+"""A start rate, such as limits.starts_per_second, as a token bucket."""
 
 import math
 
@@ -6,14 +6,15 @@ _SHORTEST_WAIT = 0.001  # seconds, so that rounding cannot make the caller spin
 
 
 class StartRate:
-    """At most `per_second` starts at one moment, and `per_second` a second after that.
+    """At most `per_second` starts (at least 1) at one moment, and `per_second` a second after that.
 
     None is no limit. `steady`: seconds of a clock that cannot be set.
     """
 
-    def __init__(self, per_second: int | None) -> None:
+    def __init__(self, per_second: float | None) -> None:
         self._per_second = per_second
-        self._tokens = float(per_second or 0)
+        self._most = max(1.0, per_second or 0.0)
+        self._tokens = self._most
         self._refilled: float | None = None
 
     def allows(self, steady: float) -> bool:
@@ -22,7 +23,7 @@ class StartRate:
         if rate is None:
             return True
         passed = max(0.0, steady - self._refilled) if self._refilled is not None else 0.0
-        self._tokens = min(float(rate), self._tokens + passed * rate)
+        self._tokens = min(self._most, self._tokens + passed * rate)
         self._refilled = steady
         return self._tokens >= 1
 

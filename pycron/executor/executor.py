@@ -14,7 +14,7 @@ from pycron.executor.link import RunnerLink
 from pycron.executor.messages import ending_of, start_message
 from pycron.executor.output_lines import OutputLines
 from pycron.model.run import AttemptKey, Cause, RunKey
-from pycron.ports import RecordedState
+from pycron.ports import CannotDeliver, Deliverer, Program, RecordedState
 from pycron.protocol.runner_messages import (
     AttemptMessage,
     DaemonMessage,
@@ -35,7 +35,8 @@ class ExecutorOptions:
 
     `own`: the daemon's account; only root can run commands as other users. `output`: the directory
     of the output files, each of at most `output_bytes`. `processes`: how many an Attempt may have.
-    `shown`: the daemon shows what commands print, line by line.
+    `shown`: the daemon shows what commands print, line by line. `deliverer`: knows the programs
+    that send deliveries.
     """
 
     accounts: Accounts
@@ -44,6 +45,7 @@ class ExecutorOptions:
     output_bytes: int
     processes: int
     shown: bool
+    deliverer: Deliverer
 
 
 class RunnerExecutor:
@@ -128,17 +130,24 @@ class RunnerExecutor:
         if known := self._unexpected.pop(str(start.attempt), None):
             self._report(known)
             return None
+        try:
+            program = self._program(start)
+        except CannotDeliver as error:
+            self._feed(Refused(start.attempt, str(error)))
+            return None
         options = self._options
-        account = options.accounts.find(start.job.user)
+        name = program.account if program else start.job.user
+        account = options.accounts.find(name)
         own = options.own.uid
         if account is None:
-            self._feed(Refused(start.attempt, f"no such user: {start.job.user}"))
+            self._feed(Refused(start.attempt, f"no such user: {name}"))
             return None
         if own not in (0, account.uid):
             self._feed(Refused(start.attempt, f"only root can run commands as {account.name}"))
             return None
         output = options.output / output_name(start.attempt)
-        if options.shown:
+        shown = options.shown and program is None
+        if shown:
             self._output.follow(start.attempt, start.job, output)
         return start_message(
             start.attempt,
@@ -147,10 +156,17 @@ class RunnerExecutor:
             become=own == 0 and (account.uid != own or not options.shown),
             output=str(output),
             output_limit=options.output_bytes,
-            report_output=options.shown,
+            report_output=shown,
             processes_max=options.processes,
             hold=start.attempt.run.fire_time if start.hold else None,
+            program=program,
         )
+
+    def _program(self, start: Start) -> Program | None:
+        """The program of a delivery; None for a command. Raises CannotDeliver."""
+        if not start.job.is_message:
+            return None
+        return self._options.deliverer.program(start.attempt.run, start.job)
 
     # ---- messages of the runner
 

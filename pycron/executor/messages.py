@@ -1,12 +1,17 @@
 """Turns Jobs and Attempts into messages to the runner, and its messages into values."""
 
+import os
+from pathlib import Path
+
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Cause, Ending
+from pycron.ports import Program
 from pycron.protocol.runner_messages import EndedMessage, StartMessage, UserIds
 from pycron.system.accounts import Account
 
 DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
+_REACHING = ("TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
 _SHORT_OUTPUT = 1000  # bytes: four rows of this size fit in a page of the database
 
 
@@ -21,22 +26,30 @@ def start_message(
     report_output: bool,
     processes_max: int,
     hold: int | None,
+    program: Program | None = None,
 ) -> StartMessage:
-    """The message that starts an Attempt as this account."""
+    """The message that starts an Attempt as this account.
+
+    `program`: of a delivery, instead of the command of the Job.
+    """
     environment = command_environment(attempt, job, account)
+    argv, stdin = [environment["SHELL"], "-c", job.command], job.stdin
+    if program is not None:
+        environment = program_environment(account)
+        argv, stdin = program.argv, program.stdin
     user: UserIds = {"uid": account.uid, "gid": account.gid, "groups": list(account.groups)}
     settings = job.settings
     return {
         "type": "start",
         "id": str(attempt),
-        "argv": [environment["SHELL"], "-c", job.command],
+        "argv": argv,
         "env": environment,
         "user": user if become else None,
         "cwd": settings.cwd or environment["HOME"],
         "cwd_required": settings.cwd is not None,
         "umask": settings.umask,
         "nice": settings.nice,
-        "stdin": job.stdin,
+        "stdin": stdin,
         "output": output,
         "output_limit": output_limit,
         "short_output": 0 if report_output else _SHORT_OUTPUT,
@@ -66,6 +79,23 @@ def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict
         "CRON_RUN_ID": str(attempt.run),
         "CRON_FIRE_TIME": rfc3339(attempt.run.fire_time),
         "CRON_ATTEMPT": str(attempt.number),
+    }
+
+
+def program_environment(account: Account) -> dict[str, str]:
+    """The environment of a program that sends a delivery: nothing from a table.
+
+    What the daemon was started with to reach the world holds for these programs, too.
+    """
+    inherited = {name: os.environ[name] for name in _REACHING if name in os.environ}
+    return {
+        "HOME": account.home,
+        "LOGNAME": account.name,
+        "USER": account.name,
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONUTF8": "1",
+        **inherited,
     }
 
 

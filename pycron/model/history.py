@@ -5,6 +5,7 @@ Instants are UTC seconds, sizes are bytes.
 
 from dataclasses import dataclass
 
+from pycron.model.delivery import Delivery
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 
@@ -36,7 +37,7 @@ class RunRecord:
 
     `number` orders the Runs as they were recorded; a page of a list continues from it. `dead`: the
     Run is a dead letter. `retry_at`: when the next Attempt is due. `started_by`: the user who
-    started the Run by hand.
+    started the Run by hand. `delivery`: what the Run tells about another Run.
     """
 
     number: int
@@ -53,11 +54,17 @@ class RunRecord:
     dead: bool
     retry_at: float | None
     started_by: str | None
+    delivery: Delivery | None = None
     attempts: tuple[AttemptRecord, ...] = ()
 
     @property
     def run_id(self) -> str:
         return str(self.key)
+
+    @property
+    def about(self) -> RunKey | None:
+        """For a delivery: the Run that it tells about."""
+        return None if self.delivery is None else self.key._replace(job_id=self.delivery.job_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ class RunFilter:
     until: float | None = None
     before: int | None = None
     dead: bool | None = None
+    delivery: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +91,9 @@ class UnfinishedRun:
     """A Run that has not ended, as an earlier daemon left it in the store.
 
     `attempt` is its last Attempt (number 0: none was recorded). If that Attempt has ended,
-    `outcome` and `exit_status` say how, and `retry_at` is when the next one is due. `job` has only
-    what was recorded of it. `redrive`: the last redrive, if the Run was a dead letter. `latest`:
-    the last fire time of its Job that has come.
+    `outcome`, `exit_status` and `printed` (bytes) say how, and `retry_at` is when the next one is
+    due. `job` has only what was recorded of it. `redrive`: the last redrive, if the Run was a dead
+    letter. `latest`: the last fire time of its Job that has come.
     """
 
     attempt: AttemptKey
@@ -97,3 +105,4 @@ class UnfinishedRun:
     redrive: Redrive | None
     latest: int | None
     exit_status: int | None
+    printed: int = 0

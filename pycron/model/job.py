@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pycron.model.delivery import Delivery, DeliveryKind
 from pycron.model.settings import Settings
 from pycron.schedule.expressions import Schedule
 
@@ -32,8 +33,8 @@ class Job:
 
     `id` stays the same while schedule, user and command stay the same.
 
-    `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q). `hook_of`:
-    for a failure hook, the id of the Job whose failure starts it.
+    `flags` are those of the entry (OpenBSD's n, q, s; cronie's leading `-` counts as q).
+    `delivery`: for a Job that tells somebody about the Runs of another Job.
     """
 
     id: str
@@ -47,12 +48,12 @@ class Job:
     environment: Environment
     settings: Settings
     flags: str = ""
-    hook_of: str | None = None
+    delivery: Delivery | None = None
 
     @property
-    def is_hook(self) -> bool:
-        """Whether the failure of another Job starts this one (CRON_ON_FAILURE)."""
-        return self.hook_of is not None
+    def is_message(self) -> bool:
+        """Whether this is a delivery that pycron itself sends, so not a failure hook."""
+        return self.delivery is not None and self.delivery.kind is not DeliveryKind.HOOK
 
     @property
     def zone(self) -> str | None:

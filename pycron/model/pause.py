@@ -55,7 +55,9 @@ ALL = Scope(ScopeKind.ALL)
 
 
 def scopes_of(job: Job) -> list[Scope]:
-    """All scopes that a Job belongs to."""
+    """All scopes that a Job belongs to; no pause keeps pycron from telling what has happened."""
+    if job.is_message:
+        return []
     scopes = [ALL, Scope.of_user(job.user), Scope.of_job(job.id)]
     return [*scopes, Scope.of_pool(job.settings.pool)] if job.settings.pool else scopes
 

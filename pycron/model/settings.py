@@ -5,14 +5,13 @@ Durations are seconds, sizes are bytes.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from pycron.schedule.durations import parse_duration
+from pycron.model import setting_values as values
 
 
 class Concurrency(StrEnum):
@@ -37,104 +36,14 @@ class MailOn(StrEnum):
 
     OUTPUT = "output"
     FAILURE = "failure"
+    CHANGE = "change"
     ALWAYS = "always"
     NEVER = "never"
 
 
-_UNIT_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"([0-9]{1,12})([KMGT]?)(?:i?B)?", re.ASCII)
-LARGEST_SIZE = 2**60  # bytes
-
-
-def parse_size(text: str) -> int:
-    """The bytes of `1048576`, `512K`, `512M` or `2G` (powers of 1024). Raises ValueError."""
-    match = _SIZE.fullmatch(text)
-    if not match:
-        raise ValueError
-    size = int(match[1]) * _UNIT_BYTES[match[2]]
-    if not 0 < size <= LARGEST_SIZE:
-        raise ValueError
-    return size
-
-
-def _duration(least: int = 0) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        seconds = parse_duration(text)
-        if seconds < least:
-            raise ValueError
-        return seconds
-
-    return parse
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,9}", text, re.ASCII) or not low <= int(text) <= high:
-            raise ValueError
-        return int(text)
-
-    return parse
-
-
-def _decimal(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = r"[0-9]{1,6}(\.[0-9]{1,6})?"
-        if not re.fullmatch(number, text, re.ASCII) or not low <= float(text) <= high:
-            raise ValueError
-        return float(text)
-
-    return parse
-
-
-def _matching(pattern: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise ValueError
-        return text
-
-    return parse
-
-
-def _umask(text: str) -> int:
-    if not re.fullmatch(r"0?[0-7]{1,3}", text, re.ASCII):
-        raise ValueError
-    return int(text, 8)
-
-
-def _retry_until(text: str) -> str | int:
-    return text if text in ("next", "never") else parse_duration(text)
-
-
-RETRY_WORDS = ("any", "signal", "timeout", "memory", "lost")
-
-
-def _conditions(text: str) -> tuple[str, ...]:
-    """A list of exit codes, ranges of them, and RETRY_WORDS."""
-    parts = tuple(text.split(","))
-    for part in parts:
-        first, dash, last = part.partition("-")
-        codes = [first, last] if dash else [first]
-        in_range = all(re.fullmatch("[0-9]{1,3}", c, re.ASCII) and int(c) <= 255 for c in codes)
-        if part not in RETRY_WORDS and not (in_range and int(codes[0]) <= int(codes[-1])):
-            raise ValueError
-    return parts
-
-
-def _text(text: str) -> str:
-    if not text or len(text) > 4096 or not text.isprintable():
-        raise ValueError
-    return text
-
-
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One `CRON_…` variable.
-
-    `works`: False if this version reads and checks the variable, but does not act on it.
-    """
+    """One `CRON_…` variable."""
 
     name: str
     attribute: str
@@ -142,7 +51,6 @@ class Setting:
     default: Any
     form: str
     help: str
-    works: bool
 
 
 def _setting(
@@ -151,10 +59,8 @@ def _setting(
     parse: Callable[[str], Any],
     form: str,
     help: str,
-    *,
-    works: bool = False,
 ) -> Any:
-    metadata = {"name": name, "parse": parse, "form": form, "help": help, "works": works}
+    metadata = {"name": name, "parse": parse, "form": form, "help": help}
     return field(default=default, metadata=metadata)
 
 
@@ -168,82 +74,72 @@ class Settings:
     name: str | None = _setting(
         "CRON_NAME",
         None,
-        _matching(NAME_PATTERN),
+        values.matching(values.NAME_PATTERN),
         "letters, digits and . _ + -, at most 64",
         "the Job's name in history; unique in its table",
-        works=True,
     )
     zone: str | None = _setting(
         "CRON_TZ",
         None,
-        _matching(r"[A-Za-z0-9_+/.-]{1,64}"),
+        values.matching(r"[A-Za-z0-9_+/.-]{1,64}"),
         "a time zone such as Europe/Berlin",
         "zone of the schedule",
-        works=True,
     )
     retries: int = _setting(
         "CRON_RETRIES",
         0,
-        _whole(0, 1000),
+        values.whole(0, 1000),
         "a number from 0 to 1000",
         "further Attempts after a failed one",
-        works=True,
     )
     retry_delay: int = _setting(
         "CRON_RETRY_DELAY",
         30,
-        _duration(1),
+        values.duration(1),
         _AMOUNT,
         "delay before the first retry",
-        works=True,
     )
     retry_backoff: float = _setting(
         "CRON_RETRY_BACKOFF",
         2.0,
-        _decimal(1, 100),
+        values.decimal(1, 100),
         "a number from 1 to 100",
         "what each further delay is multiplied by",
-        works=True,
     )
     retry_delay_max: int = _setting(
         "CRON_RETRY_DELAY_MAX",
         900,
-        _duration(1),
+        values.duration(1),
         _AMOUNT,
         "the longest delay before a retry",
-        works=True,
     )
     retry_jitter: float = _setting(
         "CRON_RETRY_JITTER",
         0.5,
-        _decimal(0, 1),
+        values.decimal(0, 1),
         "a number from 0 to 1",
         "share of the delay that is random",
-        works=True,
     )
     retry_on: tuple[str, ...] = _setting(
         "CRON_RETRY_ON",
         ("any",),
-        _conditions,
+        values.conditions,
         "exit codes, ranges, any, signal, timeout, memory, lost, with commas",
         "which failures are tried again",
-        works=True,
     )
     no_retry_on: tuple[str, ...] = _setting(
         "CRON_NO_RETRY_ON",
         ("126", "127"),
-        _conditions,
+        values.conditions,
         "exit codes, ranges, any, signal, timeout, memory, lost, with commas",
         "which failures are not tried again",
-        works=True,
     )
     retry_until: str | int = _setting(
         "CRON_RETRY_UNTIL",
         "next",
-        _retry_until,
+        values.retry_until,
         "next, never or a duration",
         "when retries are given up",
-        works=True,
     )
     concurrency: Concurrency | None = _setting(
         "CRON_CONCURRENCY",
@@ -251,74 +147,65 @@ class Settings:
         Concurrency,
         "allow, forbid, replace or queue",
         "what happens when the last Run still runs",
-        works=True,
     )
     max_running: int | None = _setting(
         "CRON_MAX_RUNNING",
         None,
-        _whole(1, 100000),
+        values.whole(1, 100000),
         "a number from 1 to 100000",
         "how many Attempts of the Job may run at once",
-        works=True,
     )
     pool: str | None = _setting(
         "CRON_POOL",
         None,
-        _matching(NAME_PATTERN),
+        values.matching(values.NAME_PATTERN),
         "a name from the configuration",
         "the shared limit that the Job counts against",
-        works=True,
     )
     priority: int = _setting(
         "CRON_PRIORITY",
         0,
-        _whole(-1000, 1000),
+        values.whole(-1000, 1000),
         "a number from -1000 to 1000",
         "who starts first when a limit is reached",
-        works=True,
     )
     timeout: int | None = _setting(
-        "CRON_TIMEOUT", None, _duration(1), _AMOUNT, "how long an Attempt may run", works=True
+        "CRON_TIMEOUT", None, values.duration(1), _AMOUNT, "how long an Attempt may run"
     )
     kill_after: int = _setting(
         "CRON_KILL_AFTER",
         10,
-        _duration(),
+        values.duration(),
         _AMOUNT,
         "from TERM to KILL when the time is out",
-        works=True,
     )
     memory_max: int | None = _setting(
         "CRON_MEMORY_MAX",
         None,
-        parse_size,
+        values.parse_size,
         "a size such as 512M or 2G",
         "memory of the whole process tree",
-        works=True,
     )
     nice: int | None = _setting(
         "CRON_NICE",
         None,
-        _whole(-20, 19),
+        values.whole(-20, 19),
         "a number from -20 to 19",
         "niceness of the command; below 0 for root only",
-        works=True,
     )
     umask: int | None = _setting(
         "CRON_UMASK",
         None,
-        _umask,
+        values.umask,
         "an octal mask such as 027",
         "umask of the command",
-        works=True,
     )
     cwd: str | None = _setting(
         "CRON_CWD",
         None,
-        _matching(r"/[^\0]{0,1023}"),
+        values.matching(r"/[^\0]{0,1023}"),
         "an absolute path",
         "working directory of the command",
-        works=True,
     )
     catch_up: CatchUp = _setting(
         "CRON_CATCHUP",
@@ -326,38 +213,62 @@ class Settings:
         CatchUp,
         "none, latest or all",
         "missed fire times",
-        works=True,
     )
     start_deadline: int | None = _setting(
         "CRON_START_DEADLINE",
         None,
-        _duration(1),
+        values.duration(1),
         _AMOUNT,
         "how late a start may be",
-        works=True,
     )
     jitter: int = _setting(
         "CRON_JITTER",
         0,
-        _duration(),
+        values.duration(),
         _AMOUNT,
         "a start delay, stable per Job and host",
-        works=True,
     )
     mail_on: MailOn = _setting(
         "CRON_MAIL_ON",
         MailOn.OUTPUT,
         MailOn,
-        "output, failure, always or never",
-        "when output is mailed",
+        "output, failure, change, always or never",
+        "when a Run is mailed",
     )
     on_failure: str | None = _setting(
         "CRON_ON_FAILURE",
         None,
-        _text,
+        values.printable_text,
         "a command",
         "run when a Run has used up its retries",
-        works=True,
+    )
+    notify: tuple[str, ...] = _setting(
+        "CRON_NOTIFY",
+        (),
+        values.names,
+        "names from the configuration, with commas",
+        "the [notify.NAME] sections that tell about its Runs",
+    )
+    ping_url: str | None = _setting(
+        "CRON_PING_URL",
+        None,
+        values.url,
+        "a URL that begins with https:// or http://",
+        "the URL that is told of each start and end",
+    )
+    ping_output: bool = _setting(
+        "CRON_PING_OUTPUT",
+        True,
+        values.yes_or_no,
+        "yes or no",
+        "whether the output goes with a ping",
+    )
+    expect_within: int | None = _setting(
+        "CRON_EXPECT_WITHIN",
+        None,
+        values.duration(1),
+        _AMOUNT,
+        "how long after its fire time a Run is late",
     )
 
 
@@ -368,9 +279,9 @@ SETTINGS: dict[str, Setting] = {
 
 
 @lru_cache(maxsize=4096)
-def intern(values: frozenset[tuple[str, Any]]) -> Settings:
+def intern(attributes: frozenset[tuple[str, Any]]) -> Settings:
     """The one Settings object with these attribute values."""
-    return Settings(**dict(values))
+    return Settings(**dict(attributes))
 
 
 def concurrency_of(settings: Settings) -> Concurrency:

@@ -31,7 +31,10 @@ class DueRow(JobRow):
 
 
 class RunRow(TypedDict):
-    """A Run: it starts with its first Attempt and ends with its last Attempt."""
+    """A Run: it starts with its first Attempt and ends with its last Attempt.
+
+    `delivery`: its kind and occasion, if it tells about another Run; `about`: that Run.
+    """
 
     run_id: str
     job: str
@@ -50,6 +53,8 @@ class RunRow(TypedDict):
     memory_peak_bytes: int | None
     reason: str | None
     started_by: str | None
+    delivery: NotRequired[str | None]
+    about: NotRequired[str | None]
 
 
 class RunDetails(RunRow):
@@ -176,7 +181,10 @@ class Refused(TypedDict):
 
 
 class StatusAnswer(TypedDict):
-    """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read."""
+    """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read.
+
+    `mail`: how mail is sent, or why none is.
+    """
 
     version: str
     mode: str
@@ -195,6 +203,7 @@ class StatusAnswer(TypedDict):
     running: int
     waiting: int
     paused: int
+    mail: NotRequired[str]
 
 
 class JobsAnswer(TypedDict):
@@ -212,8 +221,11 @@ class RunsAnswer(TypedDict):
 
 
 class RunAnswer(TypedDict):
+    """`deliveries`: the Runs that tell about this Run."""
+
     row: RunDetails
     attempts: list[AttemptRow]
+    deliveries: NotRequired[list[RunRow]]
 
 
 class OutputAnswer(TypedDict):
@@ -268,6 +280,12 @@ class StartAnswer(TypedDict):
     run_id: str
     state: str
     why: str | None
+
+
+class TestMailAnswer(TypedDict):
+    """The Run that sends the mail."""
+
+    run_id: str
 
 
 class KillAnswer(TypedDict):

@@ -29,6 +29,7 @@ from pycron.protocol.control_answers import (
     StartAnswer,
     StatusAnswer,
     TableAnswer,
+    TestMailAnswer,
     TopAnswer,
     WhyAnswer,
 )
@@ -117,7 +118,10 @@ class JobsRequest:
 @_register
 @dataclass(repr=False, eq=False)
 class RunsRequest:
-    """Runs, newest first. `since` (inclusive) and `until` (exclusive) limit the fire time."""
+    """Runs, newest first. `since` (inclusive) and `until` (exclusive) limit the fire time.
+
+    `deliveries`: only deliveries. Without it, and without `job` and `dead`, all other Runs.
+    """
 
     verb: ClassVar = "runs"
     answer: ClassVar = RunsAnswer
@@ -129,6 +133,7 @@ class RunsRequest:
     since: int | None = None
     until: int | None = None
     dead: bool = False
+    deliveries: bool = False
 
 
 @_register
@@ -206,6 +211,16 @@ class StartRequest:
     answer: ClassVar = StartAnswer
     job: str = ""
     force: bool = False
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class TestMailRequest:
+    """Send a mail to a user (None: the one who asks) to try out whether it arrives."""
+
+    verb: ClassVar = "test-mail"
+    answer: ClassVar = TestMailAnswer
+    user: str | None = None
 
 
 @_register

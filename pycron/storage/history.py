@@ -14,6 +14,7 @@ from itertools import islice
 
 from pycron.model.history import AttemptRecord, RunFilter, RunRecord
 from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.storage.deliveries import numbers_about, read_delivery
 from pycron.storage.errors import BadValue
 from pycron.storage.rows import (
     RUN_KEY,
@@ -33,7 +34,7 @@ from pycron.storage.rows import (
 _SELECT_RUN = f"""
 SELECT {RUN_KEY}, runs.number, jobs.name, jobs."table", jobs.line, users.name AS user,
     jobs.schedule, jobs.zone, jobs.command, runs.outcome, runs.reason, runs.dead, runs.retry_at,
-    runs.started_by
+    runs.started_by, jobs.delivery
 FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user
 WHERE runs.number = ?
 """
@@ -60,6 +61,11 @@ def run(database: sqlite3.Connection, key: RunKey) -> RunRecord | None:
     """One Run with all its Attempts."""
     number = find_run(database, key)
     return None if number is None else _run(database, number)
+
+
+def deliveries(database: sqlite3.Connection, key: RunKey) -> list[RunRecord]:
+    """The deliveries about a Run, in the order in which they were recorded."""
+    return [_run(database, number) for number in numbers_about(database, key)]
 
 
 def short_output(database: sqlite3.Connection, attempt: AttemptKey) -> bytes | None:
@@ -117,10 +123,14 @@ def _ranges(database: sqlite3.Connection, wanted: RunFilter) -> list[list[_Condi
         rest.append(("+outcome = ?", [wanted.outcome]))
     if wanted.dead is not None:
         rest.append(("+dead = ?", [wanted.dead]))
+    if wanted.delivery is False:
+        rest.append(("+delivery = 0", []))
     if wanted.job is not None:
         return [[("job = ?", [job]), *rest] for job in _job_numbers(database, wanted.job)]
     if wanted.dead:
         return [[("dead", []), *rest]]
+    if wanted.delivery:
+        return [[("delivery", []), *rest]]
     if user is None and wanted.outcome is None:
         return [rest]
     users = [user] if user is not None else _user_numbers(database)
@@ -190,6 +200,7 @@ def _run(database: sqlite3.Connection, number: int) -> RunRecord:
         dead=bool(row["dead"]),
         retry_at=instant_or_none(row, "retry_at"),
         started_by=text_or_none(row, "started_by"),
+        delivery=read_delivery(row["delivery"]),
         attempts=_attempts(database, number),
     )
 

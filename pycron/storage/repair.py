@@ -39,6 +39,7 @@ _TABLES = {
     "outputs": "run, number",
     "pauses": "scope",
     "gaps": "number",
+    "failing": "job",
 }
 _COUNTED = {"jobs": {"runs", "output_kept"}}  # columns that triggers count anew
 

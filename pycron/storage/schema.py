@@ -156,8 +156,18 @@ CREATE TRIGGER output_gone AFTER DELETE ON attempts WHEN old.output_kept > 0 BEG
 END;
 """
 
+# Deliveries: a Job that tells about another Job has the id of that Job in `about`. `failing` has
+# the ids of the Jobs whose last Run failed, as far as somebody wants to know when they recover.
+_DELIVERIES = """
+ALTER TABLE jobs ADD COLUMN about TEXT;
+ALTER TABLE jobs ADD COLUMN delivery TEXT;
+ALTER TABLE runs ADD COLUMN delivery INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deliveries ON runs (fire_time) WHERE delivery;
+CREATE TABLE failing (job TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
 # Step n converts version n to version n + 1; a released step is never changed.
-MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS]
+MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS, _DELIVERIES]
 
 _JOURNAL_BYTES = 4 * 2**20  # to which the write-ahead log is cut when its pages are in the file
 

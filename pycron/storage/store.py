@@ -10,11 +10,12 @@ from pathlib import Path
 
 from pycron.engine.actions import Record, RecordCursor
 from pycron.engine.cursor import Cursor
+from pycron.engine.deliveries import DeliveryRules, DeliveryState
 from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, RunKey
-from pycron.storage import history, unfinished
+from pycron.storage import deliveries, history, unfinished
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
 from pycron.storage.repair import Repair
@@ -160,6 +161,11 @@ class Store:
         """The Runs that have not ended, in the order in which they were recorded."""
         return self._database.query(unfinished.unfinished, self.cursor())
 
+    def delivery_state(self, rules: DeliveryRules, now: int) -> DeliveryState:
+        """What an earlier daemon told lately, and what the configuration says of it."""
+        failing = self._database.query(deliveries.failing)
+        return DeliveryState(rules, failing, self._database.query(deliveries.mail_hours, now))
+
     # ---- questions about recorded Runs: ports.History
 
     def runs(self, wanted: RunFilter) -> list[RunRecord]:
@@ -169,6 +175,14 @@ class Store:
     def run(self, key: RunKey) -> RunRecord | None:
         """One Run with all its Attempts."""
         return self._database.query(history.run, key)
+
+    def deliveries(self, key: RunKey) -> list[RunRecord]:
+        """The deliveries about a Run, in the order in which they were recorded."""
+        return self._database.query(history.deliveries, key)
+
+    def summed_up_in(self, summary: RunKey, job_id: str) -> list[RunKey]:
+        """The Runs of a Job that the mail with this key sums up, newest first."""
+        return self._database.query(deliveries.summed_up_in, summary, job_id)
 
     def short_output(self, attempt: AttemptKey) -> bytes | None:
         """The output of an Attempt, if the store has it; None if a file may have it."""

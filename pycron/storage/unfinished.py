@@ -8,12 +8,15 @@ import sqlite3
 from types import UnionType
 
 from pycron.engine.cursor import Cursor
+from pycron.engine.delivery_jobs import MAIL_VARIABLES, message_settings
+from pycron.model.delivery import DeliveryKind
 from pycron.model.history import UnfinishedRun
-from pycron.model.job import Job, Source
+from pycron.model.job import Environment, Job, Source
 from pycron.model.pause import Pause
 from pycron.model.run import AttemptKey, Redrive, RunKey
-from pycron.model.settings import Settings, intern
+from pycron.model.settings import MailOn, Settings, intern
 from pycron.schedule.expressions import Reboot
+from pycron.storage.deliveries import read_delivery
 from pycron.storage.rows import (
     RUN_KEY,
     instant,
@@ -37,9 +40,9 @@ _STORED_SETTINGS: dict[str, type | UnionType] = {
 
 _UNFINISHED = f"""
 SELECT {RUN_KEY}, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,
-    jobs.settings, runs.retry_at, runs.redriven, runs.redriven_at,
+    jobs.settings, jobs.delivery, runs.retry_at, runs.redriven, runs.redriven_at,
     attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,
-    attempts.exit_status,
+    attempts.exit_status, attempts.output_bytes,
     (SELECT max(fire_time) FROM runs AS others
      WHERE others.job = runs.job AND fire_time <= ? AND started_by IS NULL) AS latest
 FROM runs JOIN jobs ON jobs.number = runs.job JOIN users ON users.number = runs.user
@@ -81,9 +84,14 @@ def pauses(database: sqlite3.Connection) -> list[Pause]:
     return [_pause(row) for row in database.execute("SELECT * FROM pauses ORDER BY since")]
 
 
-def stored_settings(settings: Settings) -> str:
-    """The settings of a Job that are stored with it, as JSON."""
-    return json.dumps({name: getattr(settings, name) for name in _STORED_SETTINGS})
+def stored_settings(job: Job) -> str:
+    """What is stored with a Job, as JSON: _STORED_SETTINGS, and what its mail depends on."""
+    settings = job.settings
+    values: dict[str, object] = {name: getattr(settings, name) for name in _STORED_SETTINGS}
+    if settings.mail_on is not MailOn.OUTPUT:
+        values["mail_on"] = settings.mail_on.value
+    variables = {name: text for name, text in job.environment if name in MAIL_VARIABLES}
+    return json.dumps(values | ({"variables": variables} if variables else {}))
 
 
 def _pause(row: sqlite3.Row) -> Pause:
@@ -108,11 +116,17 @@ def _unfinished(row: sqlite3.Row) -> UnfinishedRun:
         redrive=None if redriven_at is None else Redrive(whole(row, "redriven"), redriven_at),
         latest=whole_or_none(row, "latest"),
         exit_status=whole_or_none(row, "exit_status"),
+        printed=whole_or_none(row, "output_bytes") or 0,
     )
 
 
 def _job(row: sqlite3.Row) -> Job:
-    """The Job as far as it is recorded, which is enough to finish its Run."""
+    """The Job as far as it is recorded, which is enough to finish its Run, and to tell of it."""
+    stored = _stored(row["settings"])
+    delivery = read_delivery(row["delivery"])
+    settings = _settings(stored)
+    if delivery is not None and delivery.kind is not DeliveryKind.HOOK:
+        settings = message_settings(delivery)
     return Job(
         id=text(row, "job_id"),
         name=text(row, "name"),
@@ -122,23 +136,39 @@ def _job(row: sqlite3.Row) -> Job:
         schedule=Reboot(),
         command=text(row, "command"),
         stdin=None,
-        environment=(),
-        settings=_settings(row["settings"]),
+        environment=_mail_variables(stored),
+        settings=settings,
+        delivery=delivery,
     )
 
 
-def _settings(stored: object) -> Settings:
-    """The stored settings; a default for each that is damaged or missing."""
+def _stored(text: object) -> dict[str, object]:
+    """What stored_settings() has stored; empty if that is damaged."""
     try:
-        values = json.loads(stored) if isinstance(stored, str) else {}
+        values = json.loads(text) if isinstance(text, str) else {}
     except (ValueError, RecursionError):
-        values = {}
-    if not isinstance(values, dict):
-        values = {}
-    return intern(
-        frozenset(
-            (name, values[name])
-            for name, kind in _STORED_SETTINGS.items()
-            if name in values and isinstance(values[name], kind)
-        )
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _settings(stored: dict[str, object]) -> Settings:
+    """The stored settings; a default for each that is damaged or missing."""
+    found = {
+        (name, stored[name])
+        for name, kind in _STORED_SETTINGS.items()
+        if name in stored and isinstance(stored[name], kind)
+    }
+    if (mail_on := stored.get("mail_on")) in list(MailOn):
+        found.add(("mail_on", MailOn(str(mail_on))))
+    return intern(frozenset(found))
+
+
+def _mail_variables(stored: dict[str, object]) -> Environment:
+    variables = stored.get("variables")
+    if not isinstance(variables, dict):
+        return ()
+    return tuple(
+        (name, text)
+        for name, text in variables.items()
+        if name in MAIL_VARIABLES and isinstance(text, str)
     )

@@ -8,6 +8,7 @@ from pycron.engine.actions import (
     Record,
     RecordAttempt,
     RecordCursor,
+    RecordDiscarded,
     RecordEnded,
     RecordNotStarted,
     RecordRevived,
@@ -96,7 +97,7 @@ class WriteQueue:
 def run_of(record: Record) -> RunKey | None:
     """The Run of a record; None if the record belongs to no Run."""
     match record:
-        case RecordRun() | RecordNotStarted() | RecordRevived():
+        case RecordRun() | RecordNotStarted() | RecordRevived() | RecordDiscarded():
             return record.run
         case RecordAttempt() | RecordStarted() | RecordEnded() | RecordWithdrawn():
             return record.attempt.run
@@ -108,6 +109,6 @@ def _ended_by(record: Record) -> RunKey | None:
     match record:
         case RecordEnded(dead=False) if record.run_outcome is not None:
             return record.attempt.run
-        case RecordNotStarted(dead=False):
+        case RecordNotStarted(dead=False) | RecordDiscarded():
             return record.run
     return None

@@ -9,7 +9,9 @@ from pycron.engine.actions import (
     RecordAttempt,
     RecordBoot,
     RecordCursor,
+    RecordDiscarded,
     RecordEnded,
+    RecordFailing,
     RecordGap,
     RecordNotStarted,
     RecordPause,
@@ -22,6 +24,7 @@ from pycron.engine.actions import (
 )
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.storage.deliveries import stored_delivery
 from pycron.storage.meta import boot_text, cursor_text
 from pycron.storage.rows import find_run
 from pycron.storage.unfinished import stored_settings
@@ -75,6 +78,10 @@ class Writer:
             case RecordNotStarted():
                 number = self._run_number(record.run)
                 self._end_run(record.run, number, record.outcome, record.reason, record.dead)
+            case RecordDiscarded():
+                number = self._run_number(record.run)
+                self._db.execute("DELETE FROM runs WHERE number = ?", (number,))
+                del self._live_runs[record.run]
             case RecordRevived():
                 number, at = record.redrive.number, record.redrive.at
                 self._db.execute(
@@ -82,6 +89,21 @@ class Writer:
                     " redriven = ?, redriven_at = ? WHERE number = ?",
                     (at, number, at, self._run_number(record.run)),
                 )
+            case _:
+                self._write_state(record)
+
+    def _write_state(
+        self,
+        record: RecordCursor
+        | RecordGap
+        | RecordPause
+        | RecordResume
+        | RecordBoot
+        | RecordRunner
+        | RecordFailing,
+    ) -> None:
+        """Write a record that belongs to no Run."""
+        match record:
             case RecordCursor():
                 self._write_meta("cursor", cursor_text(record.cursor))
             case RecordGap():
@@ -102,12 +124,20 @@ class Writer:
                 self._write_meta("booted", boot_text(record.second, record.pass_number))
             case RecordRunner():
                 self._write_meta("runner", record.instance)
+            case RecordFailing():
+                change = "DELETE FROM failing WHERE job = ?"
+                if record.failing:
+                    change = "INSERT OR IGNORE INTO failing VALUES (?)"
+                self._db.execute(change, (record.job_id,))
 
     def _write_run(self, record: RecordRun) -> None:
         run = record.run
-        row = (*self._job_and_user(record.job), run.fire_time, run.pass_number, record.by)
+        row = (*self._job_and_user(record.job), run.fire_time, run.pass_number, record.by,
+               record.planned, record.job.delivery is not None)  # fmt: skip
         done = self._db.execute(
-            "INSERT INTO runs (job, user, fire_time, pass, started_by) VALUES (?, ?, ?, ?, ?)", row
+            "INSERT INTO runs (job, user, fire_time, pass, started_by, retry_at, delivery)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            row,
         )
         assert done.lastrowid
         self._live_runs[run] = done.lastrowid
@@ -164,13 +194,16 @@ class Writer:
             return known[0], known[1]
         user = self._user_number(job.user)
         row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
-               job.zone, _text(job.command), stored_settings(job.settings))  # fmt: skip
+               job.zone, _text(job.command), stored_settings(job),
+               job.delivery and job.delivery.job_id, stored_delivery(job.delivery))  # fmt: skip
         number: int = self._db.execute(
             'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command,'
-            " settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " settings, about, delivery) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET"
             " name = excluded.name, line = excluded.line, user = excluded.user,"
             " schedule = excluded.schedule, zone = excluded.zone, command = excluded.command,"
-            " settings = excluded.settings RETURNING number",
+            " settings = excluded.settings, about = excluded.about, delivery = excluded.delivery"
+            " RETURNING number",
             row,
         ).fetchone()[0]
         self._jobs[job.id] = number, user, job

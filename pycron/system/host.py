@@ -13,6 +13,11 @@ def host_id() -> str:
         return socket.gethostname()
 
 
+def name() -> str:
+    """The host name, as cron puts it into a mail."""
+    return socket.gethostname()
+
+
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 

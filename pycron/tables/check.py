@@ -1,15 +1,17 @@
 """Reads and checks a table without a daemon, for `pycron check` and `pycrond --check`."""
 
+from pycron.config import Config, ConfigError, read_config
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.model.job import Source
 from pycron.model.problem import Problem
-from pycron.system import host
+from pycron.system import host, paths
 from pycron.system.accounts import Accounts
 from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import Change, Found
 from pycron.tables.files import Unreadable, problem_of, read_table
+from pycron.tables.mail_transport import why_no_mail
 
 
 def parse_found(found: Found, context: ReaderContext) -> Table:
@@ -21,7 +23,17 @@ def parse_found(found: Found, context: ReaderContext) -> Table:
 
 def local_context(zones: ZoneData) -> ReaderContext:
     """The zones and users of this machine, to check tables of any origin."""
-    return ReaderContext(host.host_id(), zones.exists, Accounts().exists)
+    accounts = Accounts()
+    no_mail = why_no_mail(_config(), None, accounts)
+    return ReaderContext(host.host_id(), zones.exists, accounts.exists, no_mail=no_mail)
+
+
+def _config() -> Config:
+    """The configuration of the system; the defaults if it is bad, or if others may not read it."""
+    try:
+        return read_config(paths.SYSTEM_CONFIG, required=False)
+    except ConfigError:
+        return Config()
 
 
 def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:

@@ -35,15 +35,18 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
 
 def test_every_option_can_be_set(tmp_path: Path) -> None:
     sections: dict[str, list[str]] = {}
+    words = {"mail.transport": "smtp", "mail.smtp_security": "tls"}
+    texts = {"mail.smtp_user", "mail.smtp_password_file"}
     for key, option in OPTIONS.items():
         section, _, name = key.partition(".")
-        value = '"wheel"' if isinstance(option.default, str) else "12345"
+        is_text = isinstance(option.default, str) or key in texts
+        value = f'"{words.get(key, "wheel")}"' if is_text else "12345"
         sections.setdefault(section, []).append(f"{name} = {value}")
     text = "".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
     (tmp_path / "pycron.toml").write_text(text)
     config = read_config(tmp_path / "pycron.toml", required=True)
     for option in OPTIONS.values():
-        assert getattr(config, option.name) in ("wheel", 12345)
+        assert getattr(config, option.name) in ("wheel", "smtp", "tls", 12345)
 
 
 def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
@@ -52,7 +55,8 @@ def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
         '[ceilings]\nCRON_MEMORY_MAX = "2G"\n'
     )
     config = read_config(tmp_path / "pycron.toml", required=True)
-    assert config.limits.pools == {"db": 3}
+    assert config.pools == {"db": 3}
+    assert config.limits.pools["db"] == 3
     assert config.defaults == {"timeout": 3600, "retries": 2}
     assert config.ceilings == {"memory_max": 2 * 2**30}
 

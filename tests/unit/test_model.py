@@ -49,6 +49,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.cursor import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
+from pycron.engine.delivery_jobs import failure_hook, failure_hook_id
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -73,7 +74,6 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.failure_hook import failure_hook, failure_hook_id
 from pycron.engine.limits import Limits, PressureLimits
 from pycron.engine.retries import is_retryable, retry_delay
 from pycron.engine.start_times import start_delay
@@ -899,10 +899,10 @@ class World(RuleBasedStateMachine):
         runner starts a released Attempt at once, where the real one waits for the fire time; so its
         failure hook may start as early.
         """
-        head = head if job.hook_of is None else RELEASE_AHEAD
+        head = head if job.delivery is None else RELEASE_AHEAD
         now = max(self.wall, self.latest) + head
         assert now >= attempt.run.fire_time, f"too early: {attempt}"
-        if attempt.number == 1 and attempt.run.pass_number < BY_HAND and job.hook_of is None:
+        if attempt.number == 1 and attempt.run.pass_number < BY_HAND and job.delivery is None:
             planned = attempt.run.fire_time + start_delay(job, HOST)
             assert now >= planned, f"before its delay: {attempt}"
 
@@ -952,9 +952,7 @@ class World(RuleBasedStateMachine):
     def check_hook(self, records: list[Record]) -> None:
         """CRON_ON_FAILURE runs once for each Run that has failed finally, not after a redrive."""
         assert self.engine
-        hooks = [
-            each for each in records if isinstance(each, RecordRun) and each.job.hook_of is not None
-        ]
+        hooks = [each for each in records if isinstance(each, RecordRun) and each.job.delivery]
         failed = [
             record
             for record in records

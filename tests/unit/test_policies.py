@@ -19,6 +19,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.claim_ahead import CLAIM_AHEAD
 from pycron.engine.cursor import Cursor
+from pycron.engine.delivery_jobs import failure_hook_id
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     CancelledByHand,
@@ -38,7 +39,6 @@ from pycron.engine.events import (
     TableRemoved,
     Tick,
 )
-from pycron.engine.failure_hook import failure_hook_id
 from pycron.engine.limits import UNLIMITED, Limits
 from pycron.engine.states import State
 from pycron.model.job import Job

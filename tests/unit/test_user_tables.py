@@ -70,14 +70,14 @@ def test_bytes_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
 
 
 def test_warnings_do_not_keep_a_table_from_being_installed(tmp_path: Path) -> None:
-    table = spool(tmp_path).install("joe", "@daily -n a\n")
-    assert [problem.code for problem in table.problems] == ["no-effect"]
+    table = spool(tmp_path).install("joe", "@daily a")
+    assert [problem.code for problem in table.problems] == ["unterminated"]
 
 
 def test_a_table_with_errors_is_not_installed(tmp_path: Path) -> None:
-    failure = refusal(spool(tmp_path), "CRON_TZ=Nowhere\n@daily -n a\n")
+    failure = refusal(spool(tmp_path), "CRON_TZ=Nowhere\n@daily a")
     assert str(failure) == "the table has errors; nothing was installed"
-    assert [problem.code for problem in failure.problems] == ["unknown-zone", "no-effect"]
+    assert [problem.code for problem in failure.problems] == ["unknown-zone", "unterminated"]
 
 
 def test_too_many_entries(tmp_path: Path) -> None:

@@ -16,6 +16,10 @@ _SHOWN_LINES = 20
 _COLUMNS = [(key, key.replace("_", " ")) for key in (
     "attempt", "pid", "started", "ended", "outcome", "exit_status", "signal", "cpu_seconds",
     "memory_peak_bytes", "output_bytes", "reason")]  # fmt: skip
+_DELIVERY_COLUMNS = (
+    ("delivery", "delivery"), ("job", "job"), ("run_id", "run"), ("outcome", "outcome"),
+    ("reason", "reason"),
+)  # fmt: skip
 
 
 @verb("show", "Show one Run and its Attempts.", add_run)
@@ -24,11 +28,15 @@ def show(options: argparse.Namespace) -> None:
     run_id = find_run(client, options.run)
     answer = client.request(RunRequest(run_id))
     if options.json:
-        print_json([{**answer["row"], "attempt_list": answer["attempts"]}])
+        deliveries = {"delivery_list": answer.get("deliveries", [])}
+        print_json([{**answer["row"], "attempt_list": answer["attempts"], **deliveries}])
         return
     print_fields(answer["row"])
     print()
     print_columns(_COLUMNS, answer["attempts"], "no attempts")
+    if answer.get("deliveries"):
+        print()
+        print_columns(_DELIVERY_COLUMNS, answer["deliveries"], "no deliveries")
     if answer["attempts"]:
         _print_end_of_output(client, run_id)
 

@@ -1,0 +1,30 @@
+"""The addresses in MAILTO and MAILFROM: crontab(5) of Debian and cronie."""
+
+import re
+
+# The first character is none that a mail program could take for an option; cron calls it safe.
+_ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9@!:%._+=/-]{0,253}", re.ASCII)
+_USER_VARIABLE = re.compile(r"\$(?:\{(USER|LOGNAME)\}|(USER|LOGNAME)(?![A-Za-z0-9_]))")
+
+
+def addresses(text: str, user: str) -> tuple[str, ...]:
+    """The addresses of a list with commas, without repetition; the user for an unsafe one.
+
+    $USER and $LOGNAME, also in braces, stand for the user.
+    """
+    found = (each if _is_safe(each) else user for each in _split(text, user))
+    return tuple(dict.fromkeys(found))
+
+
+def unsafe_addresses(text: str) -> list[str]:
+    """The parts of a list that are no addresses."""
+    return [each for each in _split(text, "user") if not _is_safe(each)]
+
+
+def _split(text: str, user: str) -> list[str]:
+    expanded = _USER_VARIABLE.sub(lambda _: user, text)
+    return [part for each in expanded.split(",") if (part := each.strip(" \t"))]
+
+
+def _is_safe(text: str) -> bool:
+    return _ADDRESS.fullmatch(text) is not None
