@@ -32,7 +32,8 @@ _TIMEOUT = 120  # seconds
 # Six more Attempts, after 1, 4, 16, 64, 256 and 360 minutes, each a little sooner.
 _SIX_TRIES = {
     "retries": 6, "retry_delay": 60, "retry_backoff": 4.0, "retry_delay_max": 21_600,
-    "retry_until": _DAY, "no_retry_on": ("64", "65", "67"),  # EX_USAGE, EX_DATAERR, EX_NOUSER: sysexits(3)
+    "retry_until": _DAY,
+    "no_retry_on": ("64", "65", "67"),  # sysexits(3): EX_USAGE, EX_DATAERR, EX_NOUSER
 }  # fmt: skip
 
 
