@@ -110,9 +110,6 @@ class Pycron(Vixie):
             box.put("pycron/etc/pycron.toml", f"[limits]\nrunning = {limit}\n")
         return [self.program / "pycrond"]
 
-    def install(self, box: Box, user: str, entries: Sequence[Entry], *, prints: bool) -> None:
-        super().install(box, user, entries, prints=False)  # pycron's history keeps the output
-
     def edit(self, box: Box, user: str, entries: Sequence[Entry]) -> None:
         table = "".join(f"{entry.schedule} {entry.command}\n" for entry in entries)
         box.put("table", table)
@@ -120,6 +117,15 @@ class Pycron(Vixie):
 
     def version(self) -> str:
         return _said([self.program / "pycrond", "--version"])
+
+
+class PycronWithoutMail(Pycron):
+    """The same without mail: its history keeps what the commands print."""
+
+    name = "pycron-nomail"
+
+    def install(self, box: Box, user: str, entries: Sequence[Entry], *, prints: bool) -> None:
+        super().install(box, user, entries, prints=False)
 
 
 class Cron(Vixie):
@@ -256,6 +262,9 @@ def find(name: str, named: Path | None, cache: Path) -> Daemon:
             return Spawn(cache / "spawn", cache)
         case "pycron":
             return Pycron(_existing(named or Path(sys.executable).parent, "pycrond"), cache)
+        case "pycron-nomail":
+            programs = named or Path(sys.executable).parent
+            return PycronWithoutMail(_existing(programs, "pycrond"), cache)
         case "cron":
             return Cron(named or _unpacked_unless_there("cron", "usr/sbin/cron", cache), cache)
         case "busybox":

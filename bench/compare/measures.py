@@ -179,7 +179,7 @@ def burst(plan: Plan, user: str, *, prints: bool = False, others: int = 0) -> Ta
     title += ", a line of output each" if prints else ""
     title += f", {others:,} other entries" if others else ""
     least = bursts.get(Spawn.name)
-    rows = [_burst_row(name, minutes, least) for name, minutes in bursts.items()]
+    rows = [_burst_row(name, minutes, least) for name, minutes in bursts.items() if minutes]
     return Table(f"{title} (ms; {plan.minutes} minutes)", rows)
 
 
