@@ -146,9 +146,11 @@ class Deliveries:
                 self._space.out.logs.append(reports.delivery_failed(run, live.job))
             return
         again = live.redrive is not None
+        if again and end.failed:
+            return  # it has been told
         for message in self._wanted(run, live.job, end):
             assert message.delivery is not None
-            # A redriven Run that fails again is not told again.
+            # The ping of a redriven Run that was cancelled has been sent, too.
             if not (again and message.delivery.occasion is Occasion.FAILED):
                 self._tell(run, live.job, message)
 
