@@ -314,6 +314,7 @@ class Runs:
             if live.state in NOT_STARTED:
                 self._admission.withdraw(run)
                 self._live.step(run, Step.LEFT_TO_THE_NEXT)
+                self.deliveries.left(run, live)
 
     # ---- the end of an Attempt
 
