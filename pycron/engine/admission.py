@@ -50,7 +50,9 @@ class Admission:
         self._admitted_by_user: Counter[str] = Counter()
         self._admitted_by_pool: Counter[str | None] = Counter()
         self._waiting: dict[RunKey, _Waiting] = {}
-        self._waiting_by_user: Counter[str] = Counter()
+        # The keys say whether they are messages: the queue of those may be as long again.
+        self._waiting_by_kind: Counter[bool] = Counter()
+        self._waiting_by_user: Counter[tuple[str, bool]] = Counter()
         self._waiting_by_pool: Counter[str | None] = Counter()
         self._pool_queues: dict[str | None, PoolQueue] = {}
         self._held_back: dict[str, list[Item]] = {}  # by Job id: by the limit of the Job
@@ -67,8 +69,8 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """How many Runs wait in the queue."""
-        return len(self._waiting)
+        """How many Runs wait in the queue, without messages."""
+        return self._waiting_by_kind[False]
 
     def pools(self) -> dict[str, tuple[int, int]]:
         """By pool: how many of its Runs are admitted, and its limit."""
@@ -87,7 +89,8 @@ class Admission:
     def enqueue(self, run: RunKey, job: Job, due: float) -> None:
         """Let a Run wait in the queue. `due`: the UTC second since when it should be running."""
         self._waiting[run] = _Waiting(job, due)
-        self._waiting_by_user[job.user] += 1
+        self._waiting_by_kind[job.is_message] += 1
+        self._waiting_by_user[job.user, job.is_message] += 1
         self._waiting_by_pool[job.settings.pool] += 1
         if self._job_has_room(job):
             self._enter_pool_queue(run)
@@ -142,7 +145,8 @@ class Admission:
     def _take(self, run: RunKey) -> Job:
         """Remove a Run from those that wait; its Job."""
         job = self._waiting.pop(run).job
-        _decrement(self._waiting_by_user, job.user)
+        _decrement(self._waiting_by_kind, job.is_message)
+        _decrement(self._waiting_by_user, (job.user, job.is_message))
         _decrement(self._waiting_by_pool, job.settings.pool)
         return job
 
@@ -231,12 +235,16 @@ class Admission:
         return min(self._rate.wait(), *of_pools, math.inf)
 
     def queue_full(self, run: RunKey) -> str | None:
-        """Why a waiting Run is one too many in the queue; None if it is not."""
+        """Why a waiting Run is one too many in the queue; None if it is not.
+
+        Commands do not wait for messages: a mail server that takes nothing costs nobody a start.
+        """
         most, most_of_user = self.limits.waiting, self.limits.user_waiting
-        if most is not None and self.waiting > most:
+        job = self._waiting[run].job
+        if most is not None and self._waiting_by_kind[job.is_message] > most:
             return f"the queue is full (limits.waiting is {most})"
-        user = self._waiting[run].job.user
-        if most_of_user is not None and self._waiting_by_user[user] > most_of_user:
+        user = job.user
+        if most_of_user is not None and self._waiting_by_user[user, job.is_message] > most_of_user:
             return f"the queue of {user} is full (limits.user_waiting is {most_of_user})"
         return None
 

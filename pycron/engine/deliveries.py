@@ -22,7 +22,7 @@ from pycron.engine.mail_hours import MailHour, MailHours
 from pycron.engine.run_queue import RunQueue
 from pycron.engine.states import State, Step
 from pycron.engine.workspace import Workspace
-from pycron.model.delivery import DeliveryKind, Mail, Occasion
+from pycron.model.delivery import Delivery, DeliveryKind, Mail, Occasion
 from pycron.model.job import Job
 from pycron.model.run import Outcome, RunKey
 from pycron.model.settings import MailOn
@@ -111,6 +111,9 @@ class Deliveries:
         self._queue = queue
         self._failing = set(state.failing)
         self._hours = MailHours(state.hours)
+        # By Run: the deliveries that are to tell that it is late.
+        self._late: dict[RunKey, list[RunKey]] = {}
+        self._left: set[RunKey] = set()  # of these deliveries: they wait for the next daemon
         self._notified: dict[tuple[str, str], float] = {}
         self._no_mail: str | None = None
         self._no_mail_is_logged = False
@@ -130,7 +133,9 @@ class Deliveries:
         within = job.settings.expect_within
         if within is not None and job.delivery is None:
             for late in self._late_jobs(job):
-                self._begin(_key(late, run), late, run.fire_time + within)
+                key = _key(late, run)
+                self._begin(key, late, run.fire_time + within)
+                self._late.setdefault(run, []).append(key)
 
     def started(self, run: RunKey, live: Live) -> None:
         """An Attempt has started."""
@@ -144,11 +149,14 @@ class Deliveries:
         if live.job.delivery is not None:
             if end.failed and live.job.is_message:
                 self._space.out.logs.append(reports.delivery_failed(run, live.job))
+            self._forget_late(run, live.job.delivery)
             return
         again = live.redrive is not None
+        if again and end.failed:
+            return  # it has been told
         for message in self._wanted(run, live.job, end):
             assert message.delivery is not None
-            # A redriven Run that fails again is not told again.
+            # The ping of a redriven Run that was cancelled has been sent, too.
             if not (again and message.delivery.occasion is Occasion.FAILED):
                 self._tell(run, live.job, message)
 
@@ -156,15 +164,27 @@ class Deliveries:
         """A Run has ended without an Attempt."""
         if job.delivery is None:
             self._end_of_wait(run, job, outcome)
+        else:
+            self._forget_late(run, job.delivery)
 
     def resumed(self, run: RunKey, live: Live) -> None:
         """An earlier daemon left this Run: a mail that sums up goes on with that."""
         delivery = live.job.delivery
-        if delivery is None or delivery.occasion is not Occasion.SUMMARY or live.number:
+        if delivery is None or live.number:
+            return
+        if delivery.occasion is Occasion.LATE:
+            self._late.setdefault(_told(run, delivery), []).append(run)
+        if delivery.occasion is not Occasion.SUMMARY:
             return
         hour = MailHour(live.planned, self._rules.mails_per_hour, run)
         hour.began -= hour.end - hour.began
         self._hours.put(delivery.job_id, hour)
+
+    def left(self, run: RunKey, live: Live) -> None:
+        """The daemon stops: this Run waits in the store. A success may make it unnecessary yet."""
+        delivery = live.job.delivery
+        if delivery is not None and delivery.occasion is Occasion.LATE and not live.number:
+            self._left.add(run)
 
     def waits_for_other(self, run: RunKey, job: Job) -> bool:
         """Whether a Run may not start yet because of another Run.
@@ -203,19 +223,33 @@ class Deliveries:
             yield mail_job(job, Occasion.LATE, mail)
 
     def _end_of_wait(self, run: RunKey, job: Job, outcome: Outcome) -> bool:
-        """Whether a Run that has ended was said to be late; one that has succeeded is not late."""
-        if job.settings.expect_within is None:
-            return False
-        was_late = False
-        for late in self._late_jobs(job):
-            key = _key(late, run)
-            live = self._live.get(key)
-            if live is None or live.state is not State.WAITING or live.number:
-                was_late = True
-            elif outcome is Outcome.SUCCEEDED or outcome in _DELIBERATE:
-                self._live.step(key, Step.GIVEN_UP)
+        """Whether a Run that has ended was said to be late; one that has succeeded is not late.
+
+        Its entry may say something else by now than when the Run came to be.
+        """
+        waiting = [key for key in self._late.get(run, ()) if self._waits_to_tell(key)]
+        if outcome is Outcome.SUCCEEDED or outcome in _DELIBERATE:
+            self._late.pop(run, None)
+            for key in waiting:
+                if key not in self._left:
+                    self._live.step(key, Step.GIVEN_UP)
                 self._space.out.records.append(RecordDiscarded(key))
-        return was_late
+        within = job.settings.expect_within
+        if waiting or within is None or self._space.now.wall < run.fire_time + within:
+            return False
+        return any(True for _ in self._late_jobs(job))
+
+    def _waits_to_tell(self, late: RunKey) -> bool:
+        """Whether this delivery waits until a Run is late."""
+        live = self._live.get(late)
+        if live is None:
+            return late in self._left
+        return live.state is State.WAITING and not live.number
+
+    def _forget_late(self, run: RunKey, delivery: Delivery) -> None:
+        """A delivery has ended."""
+        if delivery.occasion is Occasion.LATE:
+            self._late.pop(_told(run, delivery), None)
 
     def _turn(self, job: Job, end: RunEnd) -> Occasion | None:
         """FAILED or RECOVERED if the Job has turned from success to failure, or back."""
@@ -307,6 +341,11 @@ class Deliveries:
 def _key(delivery: Job, run: RunKey) -> RunKey:
     """The Run of a delivery that tells about this Run."""
     return run._replace(job_id=delivery.id)
+
+
+def _told(run: RunKey, delivery: Delivery) -> RunKey:
+    """The Run that the Run of a delivery tells about."""
+    return run._replace(job_id=delivery.job_id)
 
 
 def _mail_occasion(

@@ -19,7 +19,6 @@ MAIL_VARIABLES = ("MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODI
 # The pools of deliveries: a colon cannot be in the name of a pool of the configuration.
 MAIL_POOL = ":mail"
 
-_DAY = 86_400  # seconds
 _POOLS = {
     DeliveryKind.MAIL: MAIL_POOL,
     DeliveryKind.NOTIFICATION: ":notification",
@@ -30,10 +29,11 @@ _LOWEST_PRIORITY = -1001  # below that of every Job, so that deliveries delay no
 _NICENESS = 10
 _PING_START = "ping-start"
 _TIMEOUT = 120  # seconds
-# Six more Attempts, after 1, 4, 16, 64, 256 and 360 minutes, each a little sooner.
+# Six more Attempts, after 1, 4, 16, 64, 256 and 360 minutes, each a little sooner. The fire time
+# sets no limit to them: it is that of a Run, which may have run for days.
 _SIX_TRIES = {
     "retries": 6, "retry_delay": 60, "retry_backoff": 4.0, "retry_delay_max": 21_600,
-    "retry_until": _DAY,
+    "retry_until": "never",
     "no_retry_on": ("64", "65", "67"),  # sysexits(3): EX_USAGE, EX_DATAERR, EX_NOUSER
 }  # fmt: skip
 

@@ -42,6 +42,12 @@ class Live:
         return self.planned if self.number or self.replaces is None else self.replaces
 
     @property
+    def was_tried(self) -> bool:
+        """Whether an Attempt has ended since the Run came to be, or since it was redriven."""
+        before = self.redrive.number if self.redrive else 0
+        return self.outcome is not None and self.number > before
+
+    @property
     def last(self) -> int:
         """The number of its last Attempt: no retry follows."""
         before = self.redrive.number if self.redrive else 0

@@ -268,7 +268,9 @@ class Runs:
         self._live.step(run, Step.GIVEN_UP)
         self._space.out.records.append(RecordNotStarted(run, outcome, reason, dead))
         self._space.out.logs.append(reports.given_up(run, live.job, outcome, reason))
-        if live.outcome is None:
+        if live.was_tried:
+            self.deliveries.ended(run, live, RunEnd(outcome, live.exit_status, live.printed))
+        else:
             self.deliveries.given_up(run, live.job, outcome)
 
     def _give_up_if_late(self, run: RunKey, live: Live) -> bool:
@@ -282,9 +284,6 @@ class Runs:
     ) -> None:
         """Give up a Run with this outcome; with that of its last Attempt, if it had one."""
         self.give_up(run, live.outcome or outcome, reason, dead=dead)
-        if live.outcome:
-            end = RunEnd(live.outcome, live.exit_status, live.printed)
-            self.deliveries.ended(run, live, end)
 
     def _supersede_retries(self, job: Job) -> None:
         """A new fire time of a Job ends the wait of earlier Runs for a retry."""
@@ -315,6 +314,7 @@ class Runs:
             if live.state in NOT_STARTED:
                 self._admission.withdraw(run)
                 self._live.step(run, Step.LEFT_TO_THE_NEXT)
+                self.deliveries.left(run, live)
 
     # ---- the end of an Attempt
 

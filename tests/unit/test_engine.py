@@ -25,6 +25,7 @@ from pycron.engine.actions import (
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.claim_ahead import CLAIM_AHEAD, CLAIM_AHEAD_PER_RUN, LONGEST_CLAIM_AHEAD
 from pycron.engine.cursor import LATE, Cursor
+from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -75,9 +76,14 @@ def table(*lines: str, name: str = "alice") -> Table:
 class Sim:
     """An engine, and the two clocks that a test moves: the wall clock and the steady clock."""
 
-    def __init__(self, *lines: str, limits: Limits = UNLIMITED) -> None:
+    def __init__(
+        self,
+        *lines: str,
+        limits: Limits = UNLIMITED,
+        deliveries: DeliveryState = NO_DELIVERIES,
+    ) -> None:
         self.wall = self.steady = float(START)
-        self.engine = Engine(zone_of, Cursor(START, START), limits=limits)
+        self.engine = Engine(zone_of, Cursor(START, START), limits=limits, deliveries=deliveries)
         self.tell(TableLoaded(table(*lines)))
         self.tell(Tick())
 
