@@ -6,6 +6,7 @@ from pycron.control.handlers import handles
 from pycron.control.lookup import visible_run
 from pycron.control.operations import ENDING
 from pycron.control.server import Peer
+from pycron.engine.delivery_jobs import recorded_message
 from pycron.engine.events import Redriven
 from pycron.model.history import RunRecord
 from pycron.model.run import AttemptKey
@@ -17,7 +18,7 @@ from pycron.protocol.control_messages import DropRequest, RedriveRequest
 def redrive(context: Context, peer: Peer, request: RedriveRequest) -> RedriveAnswer:
     run = _dead_letter(context, peer, request.run_id)
     job_id, last = run.key.job_id, len(run.attempts)
-    job = context.engine.jobs().find({job_id}).get(job_id)
+    job = recorded_message(run) or context.engine.jobs().find({job_id}).get(job_id)
     if job is None:
         raise Refusal(f"{run.job}: its entry is gone; it can only be dropped")
     if not context.feed(Redriven(AttemptKey(run.key, last), job)):

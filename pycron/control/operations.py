@@ -8,8 +8,8 @@ from pycron.control.handlers import handles
 from pycron.control.lookup import only_one, visible_job
 from pycron.control.server import Peer
 from pycron.engine.actions import Record, RecordNotStarted, RecordRun
-from pycron.engine.engine import LiveRun
 from pycron.engine.events import CancelledByHand, StartedByHand
+from pycron.engine.live_runs import LiveRun
 from pycron.model.job import Job
 from pycron.model.run import RunKey
 from pycron.protocol.control_answers import KillAnswer, StartAnswer

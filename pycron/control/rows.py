@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from pycron.engine.engine import LiveRun
+from pycron.engine.live_runs import LiveRun
 from pycron.engine.reports import lateness_ms
 from pycron.engine.states import State
 from pycron.model.delivery import Delivery

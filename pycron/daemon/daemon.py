@@ -34,6 +34,7 @@ from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
+from pycron.storage.errors import StoreError
 from pycron.storage.housekeeping import Housekeeping
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
@@ -200,6 +201,7 @@ class Daemon:
         catch_signals(self._selector, self._signalled)
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         self._say_started()
+        self._say_that_mail_is_new()
         self._check_mail()
         self._tables.rescan()
         self._recovery.resume()
@@ -366,6 +368,16 @@ class Daemon:
             runner_pid=self._link.pid,
             no_mail=self._no_mail,
         )
+
+    def _say_that_mail_is_new(self) -> None:
+        """At the first start after an upgrade from a version that sent no mail."""
+        try:
+            is_new = self._store.take_mail_is_new()
+        except StoreError:
+            return  # the next start says it
+        if is_new and self._setup.config.mail_transport != "none":
+            reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
+            self._log(Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True))
 
     def _say_started(self) -> None:
         fields = {

@@ -1,5 +1,7 @@
-"""The check of a request where it enters. An error names the key, never the value: a value may be
-a secret."""
+"""The check of a request where it enters.
+
+An error names the key, never the value: a value may be a secret.
+"""
 
 import json
 from types import UnionType

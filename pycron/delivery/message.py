@@ -10,8 +10,8 @@ from email.utils import format_datetime
 
 from pycron.delivery.addresses import Envelope
 from pycron.delivery.body import Body, output_body, text_body
-from pycron.delivery.request import MailRequest, RunFacts
 from pycron.delivery.mail_words import note, own_body
+from pycron.delivery.request import MailRequest, RunFacts
 from pycron.model.text import printable
 
 _LONGEST_COMMAND = 200

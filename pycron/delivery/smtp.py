@@ -53,7 +53,7 @@ class _Conversation(smtplib.SMTP):
         self, show: Callable[[str], None], server: Smtp, hello: str, timeout: float, **tls: Any
     ) -> None:
         self._show = show
-        super().__init__(server["host"], server["port"], hello, timeout, **tls)
+        super().__init__(server["host"], server["port"], hello, timeout=timeout, **tls)
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         verb, _, rest = f"{cmd} {args}".strip().partition(" ")

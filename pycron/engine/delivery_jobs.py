@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from pycron.crontab.mail_addresses import addresses
 from pycron.model.delivery import Delivery, DeliveryKind, Mail, Notification, Occasion, Ping
-from pycron.model.job import Job, digest
+from pycron.model.history import RunRecord
+from pycron.model.job import Job, Source, digest
 from pycron.model.run import Outcome, RunKey
 from pycron.model.settings import CatchUp, Concurrency, Settings, intern
 from pycron.schedule.expressions import NoSchedule
@@ -32,7 +33,8 @@ _TIMEOUT = 120  # seconds
 # Six more Attempts, after 1, 4, 16, 64, 256 and 360 minutes, each a little sooner.
 _SIX_TRIES = {
     "retries": 6, "retry_delay": 60, "retry_backoff": 4.0, "retry_delay_max": 21_600,
-    "retry_until": _DAY, "no_retry_on": ("64", "65"),  # EX_USAGE, EX_DATAERR: sysexits(3)
+    "retry_until": _DAY,
+    "no_retry_on": ("64", "65", "67"),  # sysexits(3): EX_USAGE, EX_DATAERR, EX_NOUSER
 }  # fmt: skip
 
 
@@ -90,6 +92,25 @@ def ping_job(job: Job, occasion: Occasion) -> Job | None:
     target = Ping(url, job.settings.ping_output)
     suffix = _PING_START if occasion is Occasion.STARTED else "ping"
     return _message(job, DeliveryKind.PING, occasion, target, suffix, "ping")
+
+
+def recorded_message(run: RunRecord) -> Job | None:
+    """The Job of a recorded mail, notification or ping; None for any other Run."""
+    if run.delivery is None or run.delivery.kind is DeliveryKind.HOOK:
+        return None
+    return Job(
+        id=run.key.job_id,
+        name=run.job,
+        source=Source(run.table, run.user),
+        line=run.line,
+        user=run.user,
+        schedule=NoSchedule(),
+        command=run.command,
+        stdin=None,
+        environment=(),
+        settings=message_settings(run.delivery),
+        delivery=run.delivery,
+    )
 
 
 def ping_start_id(job_id: str) -> str:

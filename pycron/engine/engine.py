@@ -6,7 +6,6 @@ concerns. What happens to each of these Runs is decided in runs.py and attempts.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from pycron.crontab.entries import Jobs, nothing
 from pycron.engine import reports
@@ -55,7 +54,7 @@ from pycron.engine.limits import (
     PressureLimits,
     pressure_reason,
 )
-from pycron.engine.live_runs import Live
+from pycron.engine.live_runs import Live, LiveRun
 from pycron.engine.outcomes import OUTCOME_OF_CAUSE, outcome_of
 from pycron.engine.pauses import Pauses, with_its_end
 from pycron.engine.runs import Runs
@@ -64,27 +63,8 @@ from pycron.engine.timetable import Timetable
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
-from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.model.run import Outcome, RunKey
 from pycron.schedule.zone import Zone
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRun:
-    """A Run that has not ended, for reading. `why`: what the Run waits for."""
-
-    run: RunKey
-    job: Job
-    state: State
-    number: int
-    planned: float
-    pid: int | None
-    started: float | None
-    why: str | None
-
-    @property
-    def attempt(self) -> AttemptKey:
-        """The current Attempt; number 0 if none was recorded yet."""
-        return AttemptKey(self.run, self.number)
 
 
 class Engine:
@@ -232,8 +212,12 @@ class Engine:
 
     @property
     def waiting(self) -> list[LiveRun]:
-        """The Runs that wait: in the queue, for a delay, or for a retry."""
-        return self._where(lambda state: state not in WITH_ATTEMPT)
+        """The Runs that wait: in the queue, for a delay, or for a retry.
+
+        What would tell that a Run is late, or sums up an hour, waits for nothing but its time.
+        """
+        waiting = self._where(lambda state: state not in WITH_ATTEMPT)
+        return [run for run in waiting if not (run.job.is_message and run.is_planned)]
 
     @property
     def alive(self) -> list[LiveRun]:

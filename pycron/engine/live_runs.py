@@ -48,6 +48,30 @@ class Live:
         return self.number if self.gone else before + 1 + self.job.settings.retries
 
 
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A Run that has not ended, for reading. `why`: what the Run waits for."""
+
+    run: RunKey
+    job: Job
+    state: State
+    number: int
+    planned: float
+    pid: int | None
+    started: float | None
+    why: str | None
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the time of its first Attempt has not come yet."""
+        return self.state is State.WAITING and not self.number
+
+    @property
+    def attempt(self) -> AttemptKey:
+        """The current Attempt; number 0 if none was recorded yet."""
+        return AttemptKey(self.run, self.number)
+
+
 class LiveRuns:
     """All live Runs, by identity and by Job. `held`: the Runs in State.HELD, in order."""
 

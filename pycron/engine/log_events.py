@@ -26,6 +26,7 @@ class Event(StrEnum):
     RUN_BY_HAND = "run_by_hand"
     DELIVERY_FAILED = "delivery_failed"
     MAIL_NOWHERE = "mail_nowhere"
+    MAIL_IS_NEW = "mail_is_new"
     PAUSED = "paused"
     RESUMED = "resumed"
     OUTPUT = "output"

@@ -158,12 +158,14 @@ END;
 
 # Deliveries: a Job that tells about another Job has the id of that Job in `about`. `failing` has
 # the ids of the Jobs whose last Run failed, as far as somebody wants to know when they recover.
+# `mail_is_new` is there until the users of an earlier version have been told that mail is sent now.
 _DELIVERIES = """
 ALTER TABLE jobs ADD COLUMN about TEXT;
 ALTER TABLE jobs ADD COLUMN delivery TEXT;
 ALTER TABLE runs ADD COLUMN delivery INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX deliveries ON runs (fire_time) WHERE delivery;
 CREATE TABLE failing (job TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO meta SELECT 'mail_is_new', 'yes' WHERE EXISTS (SELECT 1 FROM meta WHERE key = 'cursor');
 """
 
 # Step n converts version n to version n + 1; a released step is never changed.

@@ -166,6 +166,14 @@ class Store:
         failing = self._database.query(deliveries.failing)
         return DeliveryState(rules, failing, self._database.query(deliveries.mail_hours, now))
 
+    def take_mail_is_new(self) -> bool:
+        """Whether an earlier version, which sent no mail, has used this store; True only once."""
+        if self.shut:
+            return False
+        with self._database.transaction():
+            query = "DELETE FROM meta WHERE key = 'mail_is_new'"
+            return self._database.connection.execute(query).rowcount > 0
+
     # ---- questions about recorded Runs: ports.History
 
     def runs(self, wanted: RunFilter) -> list[RunRecord]:

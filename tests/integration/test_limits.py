@@ -268,7 +268,8 @@ def test_a_failed_failure_hook_starts_no_further_hook(tmp_path: Path) -> None:
         told = op.daemon.wait_for("attempt_ended", job="bad:on-failure")
         assert told["exit_status"] == 4
         assert op.row("top")["counts"] == {"running": 0, "waiting": 0}
-        assert len(op.rows("runs")) == 2
+        assert [row["job"] for row in op.rows("runs")] == ["bad"]
+        assert [row["job"] for row in op.rows("runs", "--deliveries")] == ["bad:on-failure"]
 
 
 def test_each_failure_hook_runs_once_although_the_daemon_is_killed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_r
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.delivery_jobs import HOOK_SETTINGS, failure_hook
-from pycron.engine.engine import LiveRun
+from pycron.engine.live_runs import LiveRun
 from pycron.engine.log_events import Event
 from pycron.engine.states import State
 from pycron.model.history import AttemptRecord, RunRecord
