@@ -1,5 +1,5 @@
 """Events go in, actions come out: the states of a Run, timetable, limits and admission, start
-times, retries, failure hooks, pauses, diagnosis (`why`).
+times, retries, deliveries, pauses, diagnosis (`why`).
 
 May import: schedule, model and crontab.
 

@@ -6,6 +6,7 @@ block ```crontab in README.md, or a file examples/*.crontab. The word `system` a
 """
 
 import argparse
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 import pycron
 from pycron.cli import pycron as pycron_program
 from pycron.cli import pycrond, pycrontab
-from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config
+from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config, NotificationOptions
 from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_row
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
@@ -132,7 +133,8 @@ def test_setting_is_in_the_manual(setting: Setting) -> None:
     assert setting.form.casefold() in prose
     assert setting.help.split(";")[0].casefold() in prose
     written = written_default(text)
-    assert setting.default == (None if written is None else setting.parse(written))
+    default = None if setting.default == () else setting.default
+    assert default == (None if written is None else setting.parse(written))
 
 
 def test_manual_has_no_setting_that_does_not_exist() -> None:
@@ -149,6 +151,11 @@ def test_config_option_is_in_the_manual(key: str) -> None:
 def test_manual_has_no_config_option_that_does_not_exist() -> None:
     described = set(items(sections("pycron.toml.5")["OPTIONS"], "Cm"))
     assert described == {*OPTIONS, *(f"[{section}]" for section in OPEN_SECTIONS)}
+
+
+def test_manual_has_the_keys_of_a_notification() -> None:
+    described = items(sections("pycron.toml.5")["Notifications"], "Cm")
+    assert set(described) == {field.name for field in dataclasses.fields(NotificationOptions)}
 
 
 def test_manual_names_the_settings_that_have_a_ceiling() -> None:
