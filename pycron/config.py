@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pycron.engine.deliveries import DeliveryRules, NotificationRule
+from pycron.engine.deliveries import DeliveryRules
 from pycron.engine.delivery_jobs import DELIVERY_POOLS, MAIL_POOL
 from pycron.engine.limits import Limits, PressureLimits
+from pycron.engine.notifications import NotificationRule
 from pycron.model.delivery import Occasion
 from pycron.model.retention import RetentionLimits
 from pycron.model.setting_values import NAME_PATTERN

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, assert_never, cast
 
 from pycron.config import Config
+from pycron.delivery.facts import facts_of, test_facts, without_middle
 from pycron.delivery.request import (
     MailRequest,
     NotifyRequest,
@@ -26,11 +27,11 @@ from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, RunKey
 from pycron.ports import CannotDeliver, History, Program, StoreFailure
-from pycron.system import host
 from pycron.system.files import UnsafeFile, read_secret
 from pycron.system.output_names import output_name
 
 MAIL_ACCOUNT = "pycron-mail"  # of the programs that need a secret, in system mode
+_WITHOUT_OUTPUT = (Occasion.STARTED, Occasion.LATE, Occasion.SUMMARY)
 _MOST_SUMMED = 100  # Runs that a summary names
 _PING_BYTES = 10_000
 _NOTIFIED_BYTES = 2_000
@@ -78,7 +79,7 @@ class Programs:
 
     def _request(self, run: RunKey, job: Job, delivery: Delivery) -> tuple[Request, bytes]:
         if delivery.occasion is Occasion.TEST:
-            return self._mail(run, _test_facts(run, job), delivery, delivery.target), b""
+            return self._mail(run, test_facts(run, job), delivery, delivery.target), b""
         told = self._history.run(run._replace(job_id=delivery.job_id))
         if told is None:
             raise CannotDeliver("the Run that it tells about is not in the history")
@@ -87,7 +88,7 @@ class Programs:
                 facts, output = self._facts(told, delivery, self._sending.config.mail_bytes)
                 return self._mail(run, facts, delivery, mail), output
             case Ping() as ping:
-                facts, output = self._facts(told, delivery, _PING_BYTES)
+                facts, output = self._facts(told, delivery, _PING_BYTES, tail_only=True)
                 return _ping(facts, delivery, ping), output
             case Notification() as notification:
                 facts, output = self._facts(told, delivery, _NOTIFIED_BYTES)
@@ -99,30 +100,23 @@ class Programs:
 
     # ---- what is said
 
-    def _facts(self, told: RunRecord, delivery: Delivery, most: int) -> tuple[RunFacts, bytes]:
-        """The facts of a Run, and at most `most` bytes of the output of its last Attempt."""
+    def _facts(
+        self, told: RunRecord, delivery: Delivery, most: int, *, tail_only: bool = False
+    ) -> tuple[RunFacts, bytes]:
+        """The facts of a Run, and at most `most` bytes of the output of its last Attempt.
+
+        `tail_only`: the end of a longer output; otherwise its beginning and its end.
+        """
         last = told.attempts[-1] if told.attempts else AttemptRecord(0)
-        over = delivery.occasion not in (Occasion.STARTED, Occasion.LATE, Occasion.SUMMARY)
-        output = self._output(AttemptKey(told.key, last.number)) if over and last.number else b""
-        if len(output) > most:
-            output = _without_middle(output, most)
-        printed = last.output_bytes or 0 if over else 0
-        return {
-            "run_id": told.run_id,
-            "job": told.job,
-            "command": told.command,
-            "user": told.user,
-            "host": host.name(),
-            "fire_time": told.key.fire_time,
-            "outcome": told.outcome,
-            "exit_status": last.exit_status,
-            "signal": last.signal,
-            "attempts": len(told.attempts),
-            "duration": _duration(told),
-            "reason": told.reason,
-            "printed": printed,
-            "kept": min(printed, last.output_kept or 0, most),
-        }, output
+        if delivery.occasion in _WITHOUT_OUTPUT or not last.number:
+            return facts_of(told, last, 0, 0), b""
+        output = self._output(AttemptKey(told.key, last.number))
+        printed = last.output_bytes or len(output)
+        kept = min(printed, last.output_kept or 0)
+        if kept > most:  # what the runner has left out is in the part that is cut out here
+            kept = most
+            output = output[-most:] if tail_only else without_middle(output, most, printed)
+        return facts_of(told, last, printed, kept), output
 
     def _output(self, attempt: AttemptKey) -> bytes:
         short = self._history.short_output(attempt)
@@ -205,26 +199,3 @@ def _ping(facts: RunFacts, delivery: Delivery, target: Ping) -> PingRequest:
         "url": target.url,
         "with_output": target.with_output,
     }
-
-
-def _duration(told: RunRecord) -> float | None:
-    """Seconds from the start of the first Attempt to the end of the last one."""
-    started, ended = (told.attempts[0].started, told.attempts[-1].ended) if told.attempts else (
-        None, None
-    )  # fmt: skip
-    return None if started is None or ended is None else ended - started
-
-
-def _without_middle(output: bytes, most: int) -> bytes:
-    """The beginning and the end of an output, at most `most` bytes, with a line between them."""
-    tail = most // 2
-    gap = b"\n[pycron: %d bytes are left out here]\n" % (len(output) - most)
-    return output[: most - tail] + gap + output[len(output) - tail :]
-
-
-def _test_facts(run: RunKey, job: Job) -> RunFacts:
-    return {
-        "run_id": str(run), "job": job.name, "command": job.command, "user": job.user,
-        "host": host.name(), "fire_time": run.fire_time, "outcome": None, "exit_status": None,
-        "signal": None, "attempts": 0, "duration": None, "reason": None, "printed": 0, "kept": 0,
-    }  # fmt: skip

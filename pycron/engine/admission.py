@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TypeVar
 
+from pycron.engine.delivery_jobs import DELIVERY_POOLS
 from pycron.engine.limits import Limits, option_of
 from pycron.engine.pool_queue import Item, PoolQueue, Rank
 from pycron.engine.start_rate import StartRate
@@ -64,8 +65,8 @@ class Admission:
 
     @property
     def running(self) -> int:
-        """How many Runs are admitted."""
-        return len(self._admitted)
+        """How many Runs are admitted, without messages."""
+        return self._admitted_by_user.total()
 
     @property
     def waiting(self) -> int:
@@ -112,7 +113,7 @@ class Admission:
 
         `steady`: seconds of a clock that cannot be set.
         """
-        if not self._waiting or self.closed or self._is_full() or not self._rate.allows(steady):
+        if not self._waiting or self.closed:
             return None
         first = min(self._first_of_each_pool(steady), default=None)
         if first is None:
@@ -120,7 +121,8 @@ class Admission:
         _, run = first
         job = self._take(run)
         self._last_turn[job.user] = next(self._serial)
-        self._rate.count_start()
+        if not job.is_message:
+            self._rate.count_start()
         if rate := self._pool_rates.get(job.settings.pool or ""):
             rate.count_start()
         self._count(run, job)
@@ -138,7 +140,8 @@ class Admission:
         job = self._admitted.pop(run, None)
         if job is None:
             return
-        _decrement(self._admitted_by_user, job.user)
+        if not job.is_message:
+            _decrement(self._admitted_by_user, job.user)
         _decrement(self._admitted_by_pool, job.settings.pool)
         self._leave_job(job)
 
@@ -151,16 +154,27 @@ class Admission:
         return job
 
     def _first_of_each_pool(self, steady: float) -> Iterator[tuple[Rank, RunKey]]:
+        """Messages have limits of their own: those of commands do not hold for their pools."""
+        commands_may_start = not self._is_full() and self._rate.allows(steady)
         for pool, queue in self._pool_queues.items():
-            rate = self._pool_rates.get(pool or "")
-            if self._pool_has_room(pool) and (rate is None or rate.allows(steady)):
+            is_of_messages = pool in DELIVERY_POOLS
+            if not self._pool_may_start(pool, steady):
+                continue
+            if is_of_messages:
+                first = queue.first(lambda _: True, self._last_turn)
+            else:
                 first = queue.first(self._user_has_room, self._last_turn)
-                if first is not None:
-                    yield first
+            if first is not None and (commands_may_start or is_of_messages):
+                yield first
+
+    def _pool_may_start(self, pool: str | None, steady: float) -> bool:
+        rate = self._pool_rates.get(pool or "")
+        return self._pool_has_room(pool) and (rate is None or rate.allows(steady))
 
     def _count(self, run: RunKey, job: Job) -> None:
         self._admitted[run] = job
-        self._admitted_by_user[job.user] += 1
+        if not job.is_message:
+            self._admitted_by_user[job.user] += 1
         self._admitted_by_pool[job.settings.pool] += 1
 
     # ---- the limit of a Job: only as many of its Runs as may run enter the queue of the pool
@@ -223,16 +237,17 @@ class Admission:
 
     def recheck_after(self) -> float:
         """Seconds after which admit_next may find a Run although no event has come."""
-        if not self._waiting or self._is_full():
+        if not self._waiting:
             return math.inf
         if self.closed:
             return _RECHECK_CLOSED
+        of_commands = self._rate.wait() if self.waiting and not self._is_full() else math.inf
         of_pools = (
             rate.wait()
             for pool, rate in self._pool_rates.items()
             if self._waiting_by_pool[pool] and self._pool_has_room(pool)
         )
-        return min(self._rate.wait(), *of_pools, math.inf)
+        return min(of_commands, *of_pools, math.inf)
 
     def queue_full(self, run: RunKey) -> str | None:
         """Why a waiting Run is one too many in the queue; None if it is not.
@@ -256,6 +271,8 @@ class Admission:
             return f"as many of this job run as may ({job_limit(job.settings)})"
         if self.closed:
             return self.closed
+        if job.is_message:
+            return f"{option_of(pool or '')} is {self.limits.pools.get(pool or '')}"
         if self._is_full():
             return f"limits.running is {self.limits.running}"
         if not self._user_has_room(job.user):

@@ -13,12 +13,12 @@ from pycron.engine.delivery_jobs import (
     failure_hook,
     mail_job,
     mail_of,
-    notification_job,
     ping_job,
     ping_start_id,
 )
 from pycron.engine.live_runs import Live
 from pycron.engine.mail_hours import MailHour, MailHours
+from pycron.engine.notifications import NotificationRule, Notifications
 from pycron.engine.run_queue import RunQueue
 from pycron.engine.states import State, Step
 from pycron.engine.workspace import Workspace
@@ -29,26 +29,6 @@ from pycron.model.settings import MailOn
 
 _DELAY = 1.0  # seconds until a delivery starts, so that it does not compete with a burst of starts
 _DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
-
-
-@dataclass(frozen=True, slots=True)
-class NotificationRule:
-    """When the section [notify.NAME] tells something, and at most how often for one Job.
-
-    `users`: those whose tables may use it, besides root and system tables; None: all users.
-    """
-
-    on: frozenset[Occasion]
-    cooldown: float = 0.0
-    users: frozenset[str] | None = None
-
-    def tells(self, job: Job, occasion: Occasion) -> bool:
-        return occasion in self.on and (
-            self.users is None
-            or job.source.owner is None
-            or job.user == "root"
-            or job.user in self.users
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +94,7 @@ class Deliveries:
         # By Run: the deliveries that are to tell that it is late.
         self._late: dict[RunKey, list[RunKey]] = {}
         self._left: set[RunKey] = set()  # of these deliveries: they wait for the next daemon
-        self._notified: dict[tuple[str, str], float] = {}
+        self._notifications = Notifications(state.rules.notifications)
         self._no_mail: str | None = None
         self._no_mail_is_logged = False
 
@@ -209,16 +189,15 @@ class Deliveries:
         if ping := ping_job(job, Occasion.SUCCEEDED if end.succeeded else Occasion.FAILED):
             yield ping
         recovered = Occasion.RECOVERED if late_is_over else turn
-        yield from self._notifications(job, Occasion.FAILED if end.failed else recovered)
+        if told := Occasion.FAILED if end.failed else recovered:
+            yield from self._notifications.wanted(job, told, self._space.now.wall)
         occasion = _mail_occasion(job, end, turn, late_is_over=late_is_over)
         if occasion is not None and (mail := self._mail_of(job)):
             yield mail_job(job, occasion, mail)
 
     def _late_jobs(self, job: Job) -> Iterator[Job]:
         """The deliveries that tell that a Run of this Job is late."""
-        for section in job.settings.notify:
-            if self._tells(job, section, Occasion.LATE):
-                yield notification_job(job, Occasion.LATE, section)
+        yield from self._notifications.wanted(job, Occasion.LATE, self._space.now.wall)
         if job.settings.mail_on is not MailOn.NEVER and (mail := self._mail_of(job)):
             yield mail_job(job, Occasion.LATE, mail)
 
@@ -263,22 +242,6 @@ class Deliveries:
             return Occasion.FAILED
         self._failing.remove(job.id)
         return Occasion.RECOVERED
-
-    def _notifications(self, job: Job, occasion: Occasion | None) -> Iterator[Job]:
-        """Those of each section that tells this, unless it has told something of the Job lately."""
-        now = self._space.now.wall
-        for section in job.settings.notify:
-            if occasion is None or not self._tells(job, section, occasion):
-                continue
-            last = self._notified.get((job.id, section))
-            cooldown = self._rules.notifications[section].cooldown
-            if last is None or not last <= now < last + cooldown:
-                self._notified[job.id, section] = now
-                yield notification_job(job, occasion, section)
-
-    def _tells(self, job: Job, section: str, occasion: Occasion) -> bool:
-        rule = self._rules.notifications.get(section)
-        return rule is not None and rule.tells(job, occasion)
 
     def _mail_of(self, job: Job) -> Mail | None:
         """Where a mail goes; None if there is none, or if there is no way to send it."""

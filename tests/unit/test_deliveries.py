@@ -16,7 +16,7 @@ from pycron.engine.actions import (
     RecordRun,
 )
 from pycron.engine.cursor import Cursor
-from pycron.engine.deliveries import DeliveryRules, DeliveryState, NotificationRule
+from pycron.engine.deliveries import DeliveryRules, DeliveryState
 from pycron.engine.delivery_jobs import MAIL_POOL, mail_of
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
@@ -39,6 +39,7 @@ from pycron.engine.events import (
 from pycron.engine.limits import UNLIMITED, Limits
 from pycron.engine.log_events import Event
 from pycron.engine.mail_hours import MailHour
+from pycron.engine.notifications import NotificationRule
 from pycron.engine.states import State
 from pycron.model.delivery import Mail, Notification, Occasion
 from pycron.model.job import Job, Source
@@ -333,18 +334,15 @@ def test_a_mail_starts_a_second_later() -> None:
     assert sent.attempt == AttemptKey(record.run, 1)
 
 
-def test_a_mail_lets_every_other_run_go_first() -> None:
-    found = Case("* * * * * a", "2 12 * * * b", limits=Limits(running=1))
+def test_a_mail_takes_no_place_from_a_command() -> None:
+    """The limits of commands do not count mails, and do not delay them."""
+    found = Case("* * * * * a", "2 12 * * * b", limits=Limits(running=1, user_running=1))
     found.run()
     (mail,) = new_deliveries(found.run(0, 9))
-    (other,) = [live.attempt for live in found.sim.engine.attempts]
-    assert begun(found.wait(1)) == []  # the other Job, which waited for the limit, still runs
-    assert found.state(mail.run) is State.QUEUED
-    assert begun(found.minute()) == []
-    (later,) = begun(found.end(other))
-    assert later.job.id == found.job.id  # it came later, and has a higher priority
-    (sent,) = begun(found.end(later.attempt))
+    assert found.sim.engine.admission.running == 1  # the other Job, which waited for the limit
+    (sent,) = begun(found.wait(1))
     assert sent.attempt == AttemptKey(mail.run, 1)
+    assert found.sim.engine.admission.running == 1
 
 
 def test_a_mail_is_tried_again_six_times_and_then_logged() -> None:
@@ -703,7 +701,14 @@ def test_a_notification_tells_what_its_section_says(
 def test_a_notification_is_not_repeated_within_its_cooldown() -> None:
     rules = replace(RULES, notifications={"ops": NotificationRule(ALL_OCCASIONS, cooldown=900)})
     runs = [(1, 9.0), (1, 899.0), (1, 1.0), (0, 5.0), (1, 895.0)]
-    assert told(case(QUIET, rules=rules), *runs) == [FAILED, [], FAILED, [], FAILED]
+    assert told(case(QUIET, rules=rules), *runs) == [FAILED, [], FAILED, RECOVERED, FAILED]
+
+
+def test_a_recovery_is_told_only_if_the_failure_was() -> None:
+    rules = replace(RULES, notifications={"ops": NotificationRule(ALL_OCCASIONS, cooldown=900)})
+    runs = [(1, 9.0), (0, 9.0), (1, 9.0), (0, 9.0), (1, 9.0), (1, 900.0), (0, 9.0)]
+    expected = [FAILED, RECOVERED, [], [], [], FAILED, RECOVERED]
+    assert told(case(QUIET, rules=rules), *runs) == expected
 
 
 def test_a_cooldown_begins_with_a_notification_that_is_sent() -> None:
