@@ -32,6 +32,8 @@ class ConfigError(Exception):
 _WHOLE = "a whole number above 0"
 _NUMBER = "a number above 0"
 _TEXT = "a text"
+_COMMAND = "a program and its options"
+_PORT = "a number from 1 to 65535"
 _DURATION = "a duration such as 15m"
 _TRANSPORTS = ("sendmail", "smtp", "none")
 _TRANSPORT = "sendmail, smtp or none"
@@ -132,7 +134,10 @@ class Config:
     )
     mail_transport: str = _option("mail.transport", "sendmail", "how mail is sent", _TRANSPORT)
     mail_sendmail: str = _option(
-        "mail.sendmail", "/usr/sbin/sendmail -i -t", "the sendmail program and its options", _TEXT
+        "mail.sendmail",
+        "/usr/sbin/sendmail -i -t",
+        "the sendmail program and its options",
+        _COMMAND,
     )
     mail_running: int = _option(
         "mail.running", 4, "how many mails, notifications and pings, of each, are sent at once"
@@ -143,7 +148,7 @@ class Config:
     )
     mail_bytes: int = _option("mail.bytes", 2**20, "how much output a mail contains")
     mail_smtp_host: str = _option("mail.smtp_host", "localhost", "the mail server", _TEXT)
-    mail_smtp_port: int = _option("mail.smtp_port", 587, "the port of the mail server")
+    mail_smtp_port: int = _option("mail.smtp_port", 587, "the port of the mail server", _PORT)
     mail_smtp_security: str = _option(
         "mail.smtp_security", "starttls", "how the connection is protected", _SECURITY
     )
@@ -169,6 +174,12 @@ class Config:
         return PressureLimits(self.load, self.free_memory)
 
     @property
+    def default_notifications(self) -> tuple[str, ...]:
+        """The sections that [defaults] CRON_NOTIFY names: they tell about everybody's Jobs."""
+        names: tuple[str, ...] = self.defaults.get("notify", ())
+        return names
+
+    @property
     def sendmail(self) -> list[str]:
         """The command line of the sendmail program."""
         return shlex.split(self.mail_sendmail)
@@ -184,7 +195,9 @@ class Config:
             mails_per_hour=self.mail_job_hour,
             notifications={
                 name: NotificationRule(
-                    options.on, options.cooldown, options.users if system else None
+                    options.on,
+                    options.cooldown,
+                    options.users if system and name not in self.default_notifications else None,
                 )
                 for name, options in self.notifications.items()
             },
@@ -226,7 +239,11 @@ def read_config(path: Path, required: bool) -> Config:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return Config(**_values(document, path))
+    config = Config(**_values(document, path))
+    unknown = set(config.default_notifications) - set(config.notifications)
+    if unknown:
+        raise ConfigError(f"{path}: bad defaults.CRON_NOTIFY: no section [notify.{min(unknown)}]")
+    return config
 
 
 def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -263,12 +280,22 @@ def _checked(name: str, value: Any, form: str, path: Path) -> Any:
         _WHOLE: whole,
         _NUMBER: whole or (type(value) is float and 0 < value < math.inf),
         _TEXT: type(value) is str,
+        _COMMAND: type(value) is str and _words(value),
+        _PORT: whole and value < 65_536,
         _TRANSPORT: value in _TRANSPORTS,
         _SECURITY: value in _SECURITIES,
     }
     if not good[form]:
         raise ConfigError(f"{path}: bad {name}: {value!r} ({form})")
     return value
+
+
+def _words(text: str) -> list[str]:
+    """The words of a command line; none if a quote has no partner."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
 
 
 def _notifications(sections: dict[str, Any], path: Path) -> dict[str, NotificationOptions]:

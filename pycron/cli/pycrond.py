@@ -231,7 +231,7 @@ def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
 
 def _problems_of_named(options: argparse.Namespace, config: Config) -> list[Problem]:
     sources = named_sources(options)
-    return [each for source in sources for each in check_file(source, config.table_bytes)]
+    return [each for source in sources for each in check_file(source, config)]
 
 
 def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -> list[Problem]:
@@ -239,7 +239,7 @@ def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -
 
     locations = _tables(options, mode, own_account().name)
     directories = TableDirectories(locations, config.table_bytes, config.tables)
-    return [problem for change in directories.scan() for problem in check_found(change)]
+    return [problem for change in directories.scan() for problem in check_found(change, config)]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,13 @@
 
 import re
 
-# The first character is none that a mail program could take for an option; cron calls it safe.
-_ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9@!:%._+=/-]{0,253}", re.ASCII)
+# What pycron.delivery.addresses takes, too. The first character is none that a mail program could
+# take for an option, a path or a pipe; cron calls such an address safe.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOMAIN = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[A-Za-z0-9.:]+\]"
+_ADDRESS = re.compile(
+    rf"(?=[A-Za-z0-9_])(?=.{{1,254}}\Z){_ATOM}(?:\.{_ATOM})*(?:@(?:{_DOMAIN}))?", re.ASCII
+)
 _USER_VARIABLE = re.compile(r"\$(?:\{(USER|LOGNAME)\}|(USER|LOGNAME)(?![A-Za-z0-9_]))")
 
 

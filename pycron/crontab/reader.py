@@ -37,9 +37,10 @@ class ReaderContext:
     """Facts about the machine and the configuration, against which a text is checked.
 
     `host`: decides `~` and `H`, together with the entry. `user_exists`: None if users are not to be
-    checked yet. `pools`, `notifications`: those of the configuration; None if they are not
-    known. `no_mail`: why this machine can send no mail. `defaults` and `ceilings`: values of
-    settings, by attribute, from the configuration.
+    checked yet. `pools`: those of the configuration; None if they are not known. `notifications`:
+    the same, with the users that may use each; None: all users. `no_mail`: why this machine can
+    send no mail. `defaults` and `ceilings`: values of settings, by attribute, from the
+    configuration.
     """
 
     host: str = ""
@@ -47,7 +48,7 @@ class ReaderContext:
     user_exists: Callable[[str], bool] | None = None
     most_entries: int = 1_000_000
     pools: Collection[str] | None = None
-    notifications: Collection[str] | None = None
+    notifications: Mapping[str, Collection[str] | None] | None = None
     no_mail: str | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ceilings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -249,7 +250,8 @@ class _Reader:
         try:
             value = setting.parse(text)
         except ValueError:
-            message = f'bad {setting.name}: "{text}" ({setting.form})'
+            shown = "not shown" if setting.secret else f'"{text}"'
+            message = f"bad {setting.name}: {shown} ({setting.form})"
             raise LineError("bad-setting", message, column) from None
         self._check_known(setting, text, column)
         most = self._variables.ceilings.get(setting.attribute)
@@ -268,9 +270,20 @@ class _Reader:
             message = f'CRON_POOL: "{text}" is not in the configuration, and has no limit'
             self._warn("unknown-pool", message, column)
         if setting.name == "CRON_NOTIFY" and self.context.notifications is not None:
-            for name in sorted(set(text.split(",")) - set(self.context.notifications)):
-                message = f'CRON_NOTIFY: "{name}" is not in the configuration, and tells nobody'
-                self._warn("unknown-notification", message, column)
+            for name in text.split(","):
+                self._check_notification(name, column)
+
+    def _check_notification(self, name: str, column: int) -> None:
+        """Warn of a section that the configuration does not have, or not for this user."""
+        sections, owner = self.context.notifications or {}, self.source.owner
+        if name not in sections:
+            message = f'CRON_NOTIFY: "{name}" is not in the configuration, and tells nobody'
+            self._warn("unknown-notification", message, column)
+            return
+        users = sections[name]
+        if users is not None and owner not in (None, "root", *users):
+            message = f'CRON_NOTIFY: "{name}" tells nothing about the jobs of {owner}'
+            self._warn("notification-denied", message, column)
 
     # ---- entries
 

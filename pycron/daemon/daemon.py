@@ -341,7 +341,9 @@ class Daemon:
             zone_exists=self._zones.exists,
             most_entries=config.table_entries,
             pools=config.pools,
-            notifications=config.notifications,
+            notifications={
+                name: rule.users for name, rule in self._setup.delivery_rules.notifications.items()
+            },
             no_mail=self._no_mail,
             defaults=config.defaults,
             ceilings=config.ceilings,

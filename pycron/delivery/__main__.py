@@ -1,6 +1,6 @@
 """`python -m pycron.delivery` reads a request and an output from stdin, and sends one message.
 
-The exit status is one of sysexits.h. The daemon tries again unless it is 65, 67 or 68.
+The exit status is one of sysexits.h. The daemon tries again unless it is 64, 65 or 67.
 """
 
 import importlib

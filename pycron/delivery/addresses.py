@@ -30,10 +30,15 @@ class Envelope:
 
 
 def envelope_of(request: MailRequest) -> Envelope:
-    """The sender is the owner of the Job if the table names no address, and else root."""
+    """The sender is the owner of the Job if the table names no address, and else root.
+
+    A sendmail program gets a mailbox of this machine as `root`, as from every cron: it knows the
+    aliases and the domain of the machine. A mail server gets `root@HOST`.
+    """
     host = _domain(request["run"]["host"]) or "localhost"
     senders = (_address(text, host) for text in (request["sender"], request["run"]["user"]))
-    asked = {text: _address(text, host) for text in request["to"]}
+    local_host = None if request["transport"]["kind"] == "sendmail" else host
+    asked = {text: _address(text, local_host) for text in request["to"]}
     return Envelope(
         sender=next((sender for sender in senders if sender), f"root@{host}"),
         recipients=tuple(dict.fromkeys(address for address in asked.values() if address)),
@@ -42,11 +47,13 @@ def envelope_of(request: MailRequest) -> Envelope:
     )
 
 
-def _address(text: str, host: str) -> str | None:
+def _address(text: str, host: str | None) -> str | None:
     """The text as an address, at this host if it names none; None if it is no address."""
     local, at, domain = text.strip(" ").rpartition("@")
+    if not at and host is None:
+        return domain if len(domain) <= _LONGEST_ADDRESS and _LOCAL.fullmatch(domain) else None
     if not at:
-        local, domain = domain, host
+        local, domain = domain, host or ""
     ascii_domain = domain if _LITERAL.fullmatch(domain) else _domain(domain)
     if not ascii_domain or not _LOCAL.fullmatch(local):
         return None

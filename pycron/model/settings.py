@@ -43,7 +43,7 @@ class MailOn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One `CRON_…` variable."""
+    """One `CRON_…` variable. `secret`: no message shows its value."""
 
     name: str
     attribute: str
@@ -51,6 +51,7 @@ class Setting:
     default: Any
     form: str
     help: str
+    secret: bool
 
 
 def _setting(
@@ -59,8 +60,10 @@ def _setting(
     parse: Callable[[str], Any],
     form: str,
     help: str,
+    *,
+    secret: bool = False,
 ) -> Any:
-    metadata = {"name": name, "parse": parse, "form": form, "help": help}
+    metadata = {"name": name, "parse": parse, "form": form, "help": help, "secret": secret}
     return field(default=default, metadata=metadata)
 
 
@@ -255,6 +258,7 @@ class Settings:
         values.url,
         "a URL that begins with https:// or http://",
         "the URL that is told of each start and end",
+        secret=True,
     )
     ping_output: bool = _setting(
         "CRON_PING_OUTPUT",

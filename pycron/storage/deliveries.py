@@ -26,10 +26,9 @@ WHERE runs.delivery AND runs.fire_time >= ? AND jobs.about = ? AND runs.reason =
 ORDER BY runs.fire_time DESC, runs.number DESC
 """
 _MAILED = """
-SELECT jobs.about, count(*) AS mails, min(runs.fire_time) AS first FROM runs
+SELECT jobs.delivery, count(*) AS mails, min(runs.fire_time) AS first FROM runs
 JOIN jobs ON jobs.number = runs.job
-WHERE runs.delivery AND runs.fire_time > ? AND jobs.delivery LIKE '{"kind": "mail"%'
-    AND coalesce(runs.outcome, '') <> ? GROUP BY jobs.about
+WHERE runs.delivery AND runs.fire_time > ? AND coalesce(runs.outcome, '') <> ? GROUP BY jobs.number
 """
 
 
@@ -104,7 +103,13 @@ def failing(database: sqlite3.Connection) -> frozenset[str]:
 
 def mail_hours(database: sqlite3.Connection, now: int) -> dict[str, MailHour]:
     """By Job id, the mails of the hour before a UTC second."""
-    rows = database.execute(_MAILED, (now - HOUR, Outcome.SKIPPED))
-    return {
-        text(row, "about"): MailHour(instant(row, "first"), whole(row, "mails")) for row in rows
-    }
+    hours: dict[str, MailHour] = {}
+    for row in database.execute(_MAILED, (now - HOUR, Outcome.SKIPPED)):
+        delivery = read_delivery(row["delivery"])
+        if delivery is None or not isinstance(delivery.target, Mail):
+            continue
+        if delivery.occasion not in (Occasion.LATE, Occasion.SUMMARY):
+            began, count = instant(row, "first"), whole(row, "mails")
+            hour = hours.setdefault(delivery.job_id, MailHour(began, 0))
+            hour.began, hour.count = min(began, hour.began), hour.count + count
+    return hours

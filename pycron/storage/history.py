@@ -126,7 +126,8 @@ def _ranges(database: sqlite3.Connection, wanted: RunFilter) -> list[list[_Condi
     if wanted.delivery is False:
         rest.append(("+delivery = 0", []))
     if wanted.job is not None:
-        return [[("job = ?", [job]), *rest] for job in _job_numbers(database, wanted.job)]
+        numbers = _job_numbers(database, wanted.job, deliveries=bool(wanted.delivery))
+        return [[("job = ?", [job]), *rest] for job in numbers]
     if wanted.dead:
         return [[("dead", []), *rest]]
     if wanted.delivery:
@@ -176,8 +177,13 @@ def _user_numbers(database: sqlite3.Connection) -> list[int]:
     return [whole(row, "number") for row in database.execute("SELECT number FROM users")]
 
 
-def _job_numbers(database: sqlite3.Connection, job: str) -> list[int]:
+def _job_numbers(database: sqlite3.Connection, job: str, *, deliveries: bool) -> list[int]:
+    """The Jobs with this name or id, or those that tell about them."""
     query = "SELECT number FROM jobs WHERE name = ? OR id = ?"
+    if deliveries:
+        query = (
+            "SELECT number FROM jobs WHERE about IN (SELECT id FROM jobs WHERE name = ? OR id = ?)"
+        )
     return [whole(row, "number") for row in database.execute(query, (job, job))]
 
 

@@ -21,19 +21,23 @@ def parse_found(found: Found, context: ReaderContext) -> Table:
     return reader.parse(found.text, found.source, context)
 
 
-def local_context(zones: ZoneData) -> ReaderContext:
-    """The zones and users of this machine, to check tables of any origin."""
+def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContext:
+    """The zones and users of this machine, to check tables of any origin.
+
+    `config`: by default that of the system. If it cannot be read, nothing is said about mail.
+    """
     accounts = Accounts()
-    no_mail = why_no_mail(_config(), None, accounts)
+    config = config or _system_config()
+    no_mail = why_no_mail(config, None, accounts) if config else None
     return ReaderContext(host.host_id(), zones.exists, accounts.exists, no_mail=no_mail)
 
 
-def _config() -> Config:
-    """The configuration of the system; the defaults if it is bad, or if others may not read it."""
+def _system_config() -> Config | None:
+    """The configuration of the system; None if it is bad, or if its readers are few."""
     try:
         return read_config(paths.SYSTEM_CONFIG, required=False)
     except ConfigError:
-        return Config()
+        return None
 
 
 def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
@@ -51,13 +55,14 @@ def _find(source: Source, most_bytes: int) -> Found:
     return Found(source, text)
 
 
-def check_file(source: Source, most_bytes: int) -> tuple[Problem, ...]:
+def check_file(source: Source, config: Config) -> tuple[Problem, ...]:
     """The problems of the table in the file whose path is the name of the source."""
-    return read_and_parse(source, most_bytes, ZoneData()).problems
+    context = local_context(ZoneData(), config)
+    return parse_found(_find(source, config.table_bytes), context).problems
 
 
-def check_found(change: Change) -> tuple[Problem, ...]:
+def check_found(change: Change, config: Config) -> tuple[Problem, ...]:
     """The problems of a table that a scan found."""
     if not isinstance(change, Found):
         return ()
-    return parse_found(change, local_context(ZoneData())).problems
+    return parse_found(change, local_context(ZoneData(), config)).problems

@@ -435,8 +435,9 @@ def test_every_setting_refuses_other_values(setting: Setting) -> None:
     for value in BAD_VALUES[setting.name]:
         (problem,) = read(f"{setting.name}='{value}' @daily x").errors
         assert problem.code == "bad-setting"
-        assert problem.message.startswith(f'bad {setting.name}: "{printable(value)[:100]}')
-        assert problem.message.endswith(f'" ({setting.form})')
+        shown = "not shown" if setting.secret else f'"{printable(value)[:100]}'
+        assert problem.message.startswith(f"bad {setting.name}: {shown}")
+        assert problem.message.endswith(f" ({setting.form})")
         assert problem.column == len(setting.name) + 2
 
 
