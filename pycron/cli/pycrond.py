@@ -113,9 +113,9 @@ def _paths(options: argparse.Namespace, mode: Mode) -> Iterator[Paths]:
         return
     else:
         where = paths.system_paths() if mode is Mode.SYSTEM else paths.user_paths()
-    # In system mode all users may reach the socket in the directory, but not list the directory.
-    _make_directory(where.run, 0o711 if mode is Mode.SYSTEM else 0o700)
-    _make_directory(where.state, 0o700)
+    # All users may reach the socket of root's daemon and their receipts, but not list a directory.
+    for path in (where.run, where.state):
+        _make_directory(path, 0o711 if os.geteuid() == 0 else 0o700)
     yield where
 
 
@@ -143,6 +143,8 @@ def _make_directory(path: Path, mode: int) -> None:
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
             reason = "it must be this user's, and nobody else may write to it"
             raise UnsafeDirectory(f"{path}: not a safe directory: {reason}") from None
+        if mode & ~status.st_mode & 0o777:
+            path.chmod(status.st_mode | mode)  # an earlier version gave it fewer permissions
     else:
         path.chmod(mode)
 

@@ -76,6 +76,7 @@ class Daemon:
         self._began = self._last_wall = time.time()
         self._engine = self._new_engine(int(self._began))
         self._link = RunnerLink(paths, self._selector, log)
+        self._programs = Programs(self._store, setup.sending, self._accounts)
         self._executor = self._new_executor()
         self._recovery = Recovery(
             self._engine,
@@ -135,7 +136,7 @@ class Daemon:
             setup.config.output_bytes,
             setup.config.processes,
             shown=setup.mode is Mode.FOREGROUND,
-            deliverer=Programs(self._store, setup.sending),
+            deliverer=self._programs,
         )
         return RunnerExecutor(
             self._engine,
@@ -280,6 +281,7 @@ class Daemon:
         self._server.drop_idle()
         self._check_mail()
         self._housekeeping.prune()
+        self._programs.remove_receipts(self._engine.is_alive)
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
 

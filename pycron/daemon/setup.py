@@ -45,4 +45,4 @@ class Setup:
     def sending(self) -> Sending:
         """How deliveries are sent. Only root can give the programs an account of their own."""
         account = MAIL_ACCOUNT if self.mode is Mode.SYSTEM else None
-        return Sending(self.config, self.paths.output, account)
+        return Sending(self.config, self.paths.output, self.paths.receipts, account)

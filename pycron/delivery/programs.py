@@ -6,12 +6,14 @@ the message, as a user without rights, so that hostile output harms nobody but i
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never, cast
 
 from pycron.config import Config
 from pycron.delivery.facts import facts_of, test_facts, without_middle
+from pycron.delivery.receipts import Receipts
 from pycron.delivery.request import (
     MailRequest,
     NotifyRequest,
@@ -27,6 +29,7 @@ from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, RunKey
 from pycron.ports import CannotDeliver, History, Program, StoreFailure
+from pycron.system.accounts import Accounts
 from pycron.system.files import UnsafeFile, read_secret
 from pycron.system.output_names import output_name
 
@@ -42,22 +45,24 @@ _MODULE = ["-m", "pycron.delivery"]
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How deliveries are sent: the options, the directory of output files and the accounts.
+    """How deliveries are sent: the options, the directories of output files and receipts.
 
     `account`: of the programs that need a secret; None: the owner's, because there are no others.
     """
 
     config: Config
     output: Path
+    receipts: Path
     account: str | None
 
 
 class Programs:
     """A ports.Deliverer: makes the program of a delivery from the history."""
 
-    def __init__(self, history: History, sending: Sending) -> None:
+    def __init__(self, history: History, sending: Sending, accounts: Accounts) -> None:
         self._history = history
         self._sending = sending
+        self._receipts = Receipts(sending.receipts, accounts)
 
     def program(self, run: RunKey, job: Job) -> Program:
         """The program for an Attempt of a delivery. Raises CannotDeliver."""
@@ -71,11 +76,17 @@ class Programs:
         secret = request["kind"] == "notify" or (
             request["kind"] == "mail" and request["transport"]["kind"] == "smtp"
         )
+        account = (secret and self._sending.account) or job.user
+        site = [] if request["kind"] == "notify" else ["-S"]
         return Program(
-            account=(secret and self._sending.account) or job.user,
-            argv=[*_PYTHON, *([] if request["kind"] == "notify" else ["-S"]), *_MODULE],
+            account=account,
+            argv=[*_PYTHON, *site, *_MODULE, *self._receipts.path(account, run)],
             stdin=stdin.decode("utf-8", "surrogateescape"),
         )
+
+    def remove_receipts(self, is_alive: Callable[[RunKey], bool]) -> None:
+        """Remove the receipts of deliveries that have ended."""
+        self._receipts.remove(is_alive)
 
     def _request(self, run: RunKey, job: Job, delivery: Delivery) -> tuple[Request, bytes]:
         if delivery.occasion is Occasion.TEST:

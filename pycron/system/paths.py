@@ -41,6 +41,11 @@ class Paths:
         return self.state / "output"
 
     @property
+    def receipts(self) -> Path:
+        """What the programs that send deliveries leave, below a directory for each user."""
+        return self.state / "receipts"
+
+    @property
     def booted(self) -> Path:
         """The boot whose @reboot Jobs have run, written if the database cannot be."""
         return self.run / "booted"
