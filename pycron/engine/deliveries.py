@@ -93,7 +93,7 @@ class Deliveries:
         self._hours = MailHours(state.hours)
         # By Run: the deliveries that are to tell that it is late.
         self._late: dict[RunKey, list[RunKey]] = {}
-        self._left: set[RunKey] = set()  # of these deliveries: they wait for the next daemon
+        self._left: set[RunKey] = set()  # deliveries that wait for the next daemon
         self._notifications = Notifications(state.rules.notifications)
         self._no_mail: str | None = None
         self._no_mail_is_logged = False
@@ -161,9 +161,8 @@ class Deliveries:
         self._hours.put(delivery.job_id, hour)
 
     def left(self, run: RunKey, live: Live) -> None:
-        """The daemon stops: this Run waits in the store. A success may make it unnecessary yet."""
-        delivery = live.job.delivery
-        if delivery is not None and delivery.occasion is Occasion.LATE and not live.number:
+        """The daemon stops: this Run waits in the store, and what it tells may still change."""
+        if live.job.is_message and not live.number:
             self._left.add(run)
 
     def waits_for_other(self, run: RunKey, job: Job) -> bool:
@@ -206,7 +205,7 @@ class Deliveries:
 
         Its entry may say something else by now than when the Run came to be.
         """
-        waiting = [key for key in self._late.get(run, ()) if self._waits_to_tell(key)]
+        waiting = [key for key in self._late.get(run, ()) if self._waits(key)]
         if outcome is Outcome.SUCCEEDED or outcome in _DELIBERATE:
             self._late.pop(run, None)
             for key in waiting:
@@ -218,11 +217,11 @@ class Deliveries:
             return False
         return any(True for _ in self._late_jobs(job))
 
-    def _waits_to_tell(self, late: RunKey) -> bool:
-        """Whether this delivery waits until a Run is late."""
-        live = self._live.get(late)
+    def _waits(self, delivery: RunKey) -> bool:
+        """Whether the time of this delivery has not come yet."""
+        live = self._live.get(delivery)
         if live is None:
-            return late in self._left
+            return delivery in self._left
         return live.state is State.WAITING and not live.number
 
     def _forget_late(self, run: RunKey, delivery: Delivery) -> None:
@@ -279,7 +278,9 @@ class Deliveries:
         """Record a delivery that starts at a UTC second, or a moment from now."""
         planned = max(planned, self._space.now.wall + _DELAY)
         self._space.out.records.append(RecordRun(key, delivery, planned=planned))
-        if not self._space.stopping:
+        if self._space.stopping:
+            self._left.add(key)
+        else:
             self._live.enter(key, delivery, planned, Step.DUE)
             self._space.timers.set(planned, key)
 
@@ -290,7 +291,7 @@ class Deliveries:
             hour.count += 1
             self._begin(_key(mail, run), mail)
             return
-        if hour.summary is None:
+        if hour.summary is None or not self._waits(hour.summary):
             assert mail.delivery is not None
             assert isinstance(mail.delivery.target, Mail)
             summary = mail_job(job, Occasion.SUMMARY, mail.delivery.target)

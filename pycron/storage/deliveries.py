@@ -12,7 +12,7 @@ from typing import Any
 from pycron.engine.mail_hours import HOUR, MailHour
 from pycron.model.delivery import Delivery, DeliveryKind, Mail, Notification, Occasion, Ping
 from pycron.model.run import Outcome, RunKey
-from pycron.storage.rows import instant, run_key, text, whole
+from pycron.storage.rows import find_run, instant, run_key, text, whole
 
 _ABOUT = """
 SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job
@@ -22,7 +22,7 @@ ORDER BY runs.number
 _SUMMED_UP = """
 SELECT jobs.about AS job_id, runs.fire_time, runs.pass FROM runs
 JOIN jobs ON jobs.number = runs.job
-WHERE runs.delivery AND runs.fire_time >= ? AND jobs.about = ? AND runs.reason = ?
+WHERE runs.number > ? AND runs.delivery AND jobs.about = ? AND runs.reason = ?
 ORDER BY runs.fire_time DESC, runs.number DESC
 """
 _MAILED = """
@@ -91,8 +91,11 @@ def numbers_about(database: sqlite3.Connection, run: RunKey) -> list[int]:
 
 
 def summed_up_in(database: sqlite3.Connection, summary: RunKey, job_id: str) -> list[RunKey]:
-    """The Runs of a Job that the mail with this key sums up, newest first."""
-    values = summary.fire_time, job_id, f"summed up in {summary}"
+    """The Runs of a Job that the mail with this key sums up, newest first.
+
+    They were recorded after it. Their fire times may be before that of the first one.
+    """
+    values = find_run(database, summary), job_id, f"summed up in {summary}"
     return [run_key(row) for row in database.execute(_SUMMED_UP, values)]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import (
     Action,
     Log,
+    Record,
     RecordDiscarded,
     RecordEnded,
     RecordFailing,
@@ -45,6 +47,7 @@ from pycron.model.delivery import Mail, Notification, Occasion
 from pycron.model.job import Job, Source
 from pycron.model.pause import ALL, Pause
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, RunKey
+from pycron.storage.store import Store
 from tests.unit.test_engine import START, Sim, begun, ending, table, zone_of
 
 ALL_OCCASIONS = frozenset({Occasion.FAILED, Occasion.RECOVERED, Occasion.LATE})
@@ -603,6 +606,53 @@ def test_a_late_mail_is_not_summed_up() -> None:
     assert [start.attempt.run for start in begun(found.wait(300)) if start.job.delivery] == [
         record.run
     ]
+
+
+def test_a_summary_that_was_cancelled_sums_up_nothing_more() -> None:
+    found = case(rules=THREE)
+    for _ in range(3):
+        found.run(0, 9)
+    first, _ = new_deliveries(found.run(0, 9))
+    found.sim.tell(CancelledByHand(first.run, "alice"))
+    actions = found.run(0, 9)
+    assert words(actions) == ["mail summary", "mail output"]
+    second, _ = new_deliveries(actions)
+    assert not_started(actions) == [f"summed up in {second.run}"]
+
+
+def test_a_summary_that_was_sent_sums_up_nothing_more() -> None:
+    """The clock was set forward, the summary was sent, and the clock was set back."""
+    found = case(rules=THREE)
+    for _ in range(3):
+        found.run(0, 9)
+    first, _ = new_deliveries(found.run(0, 9))
+    found.sim.wall += HOUR
+    assert first.run in [start.attempt.run for start in begun(found.wait(1))]
+    found.sim.wall -= HOUR
+    (start,) = begun(found.sim.tell(StartedByHand(found.job, "alice", 1000, force=True)))
+    assert words(found.end(start.attempt, 0, 9)) == ["mail summary", "mail output"]
+
+
+def test_one_summary_is_enough_while_the_daemon_stops() -> None:
+    found = case(rules=replace(RULES, mails_per_hour=0))
+    attempts = [found.begin() for _ in range(3)]
+    for attempt in attempts:
+        found.began(attempt)
+    found.sim.tell(StopStarting())
+    said = [words(found.end(attempt, 0, 9)) for attempt in attempts]
+    assert said == [["mail summary", "mail output"], ["mail output"], ["mail output"]]
+
+
+def test_a_summary_names_the_runs_that_were_due_before_the_first_one(tmp_path: Path) -> None:
+    found = case(rules=replace(RULES, mails_per_hour=0))
+    decided = [*found.minute(), *found.minute()]
+    earlier, later = (AttemptKey(RunKey(found.job.id, START + after), 1) for after in (60, 120))
+    decided += [*found.end(later, 0, 9), *found.end(earlier, 0, 9)]
+    store = Store(tmp_path / "pycron.db")
+    store.write(action for action in decided if isinstance(action, Record))
+    summary, *_ = new_deliveries(decided)
+    assert store.summed_up_in(summary.run, found.job.id) == [later.run, earlier.run]
+    store.close()
 
 
 class NextDaemon(Case):

@@ -2,7 +2,7 @@
 
 The daemon's own Turn (pycron/daemon/turn.py) drives the real engine. Its ports lead to fakes:
 dictionaries that stand for the store and the runner. After each step the test checks that no
-Attempt has started twice and that no Run is lost.
+Attempt has started twice, that no Run is lost, and that each Run is told as its entry says.
 """
 
 from collections import defaultdict
@@ -31,7 +31,9 @@ from pycron.engine.actions import (
     RecordAttempt,
     RecordBoot,
     RecordCursor,
+    RecordDiscarded,
     RecordEnded,
+    RecordFailing,
     RecordGap,
     RecordNotStarted,
     RecordPause,
@@ -49,7 +51,15 @@ from pycron.engine.actions import (
 )
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.cursor import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
-from pycron.engine.delivery_jobs import failure_hook, failure_hook_id
+from pycron.engine.deliveries import DeliveryRules, DeliveryState, NotificationRule
+from pycron.engine.delivery_jobs import (
+    MAIL_POOL,
+    MAIL_VARIABLES,
+    failure_hook,
+    failure_hook_id,
+    message_settings,
+    ping_start_id,
+)
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
@@ -75,13 +85,15 @@ from pycron.engine.events import (
     ZonesChanged,
 )
 from pycron.engine.limits import Limits, PressureLimits
+from pycron.engine.mail_hours import MailHour
 from pycron.engine.retries import is_retryable, retry_delay
 from pycron.engine.start_times import start_delay
 from pycron.engine.states import State
+from pycron.model.delivery import Delivery, DeliveryKind, Occasion
 from pycron.model.job import Job, Source
 from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
-from pycron.model.settings import Settings, job_limit
+from pycron.model.settings import MailOn, Settings, job_limit
 from pycron.schedule.expressions import Reboot
 from pycron.schedule.fire_times import fire_times, follows_the_wall
 from pycron.schedule.zone import UTC, Zone
@@ -118,12 +130,25 @@ TABLES = {
         "CRON_NAME=named CRON_RETRIES=2 CRON_RETRY_UNTIL=5m CRON_CONCURRENCY=allow"
         " */3 * * * * named",
     ),
+    "dave": (
+        "* * * * * prints",
+        "CRON_MAIL_ON=change CRON_NOTIFY=ops */2 * * * * change",
+        "CRON_RETRIES=1 CRON_RETRY_DELAY=20s CRON_EXPECT_WITHIN=90s */3 * * * * late prints",
+        "CRON_MAIL_ON=always CRON_PING_URL=https://example.org/ping */2 * * * * ping",
+    ),
 }
+VARIABLES = {"dave": "MAILTO=dave\n"}
+RULES = DeliveryRules(
+    mail=True,
+    to_owner=False,
+    mails_per_hour=5,
+    notifications={"ops": NotificationRule(frozenset({Occasion.FAILED, Occasion.RECOVERED}))},
+)
 EDITS = ("", "CRON_PRIORITY=3\n", "CRON_POOL=db\nCRON_MAX_RUNNING=1\n", "CRON_CONCURRENCY=queue\n")
 LIMITS = (
     Limits(pools={"db": 1}),
     Limits(running=2, user_running=1, pools={"db": 1}),
-    Limits(running=3, waiting=4, user_waiting=2),
+    Limits(running=3, waiting=4, user_waiting=2, pools={MAIL_POOL: 1}),
     Limits(running=9, starts_per_second=2, pools={"db": 2}),
 )
 NEW_YORK = Zone("America/New_York", ZoneInfo("America/New_York"))
@@ -133,9 +158,8 @@ BERLIN = Zone("Europe/Berlin", ZoneInfo("Europe/Berlin"))
 @cache
 def table_of(name: str, chosen: tuple[int, ...], edit: str) -> Table:
     lines = [TABLES[name][number] for number in chosen]
-    table = parse(
-        edit + "".join(f"{line}\n" for line in lines), Source(name, name), ReaderContext()
-    )
+    text = VARIABLES.get(name, "") + edit + "".join(f"{line}\n" for line in lines)
+    table = parse(text, Source(name, name), ReaderContext())
     assert not table.errors
     return table
 
@@ -146,23 +170,30 @@ def table_of(name: str, chosen: tuple[int, ...], edit: str) -> Table:
 def gone(job: Job) -> Job:
     """A Job as the store returns it after its entry was removed; see storage/unfinished.py."""
     said = job.settings
-    kept = Settings(pool=said.pool, kill_after=said.kill_after, retries=said.retries)
-    return replace(job, schedule=Reboot(), environment=(), settings=kept)
+    kept = Settings(
+        pool=said.pool, kill_after=said.kill_after, retries=said.retries, mail_on=said.mail_on
+    )
+    if job.is_message:
+        assert job.delivery is not None
+        kept = message_settings(job.delivery)
+    environment = tuple(each for each in job.environment if each[0] in MAIL_VARIABLES)
+    return replace(job, schedule=Reboot(), environment=environment, settings=kept, flags="")
 
 
 @dataclass
 class RecordedAttempt:
-    """A recorded Attempt."""
+    """A recorded Attempt; `printed`: how many bytes it printed."""
 
     pid: int | None = None
     started: float | None = None
     outcome: Outcome | None = None
     exit_status: int | None = None
+    printed: int = 0
 
 
 @dataclass
 class RecordedRun:
-    """A recorded Run; `by`: the user who started it by hand."""
+    """A recorded Run; `by`: the user who started it by hand; `ended`: the wall clock then."""
 
     job: Job
     outcome: Outcome | None = None
@@ -170,6 +201,7 @@ class RecordedRun:
     dead: bool = False
     by: str | None = None
     redrive: Redrive | None = None
+    ended: float | None = None
     attempts: dict[int, RecordedAttempt] = field(default_factory=dict)
 
     def since(self, key: RunKey) -> float:
@@ -182,6 +214,13 @@ class RecordedRun:
         before = self.redrive.number if self.redrive else 0
         return before + 1 + self.job.settings.retries
 
+    @property
+    def last_tried(self) -> RecordedAttempt | None:
+        """Its last Attempt; None without one since it came to be, or since it was redriven."""
+        number = max(self.attempts, default=0)
+        before = self.redrive.number if self.redrive else 0
+        return self.attempts[number] if number > before else None
+
 
 class FakeStore:
     """The records of pycron/storage, in dictionaries; asserts what SQLite's constraints refuse."""
@@ -193,6 +232,9 @@ class FakeStore:
         self.cursor: Cursor | None = None
         self.runner: str | None = None
         self.boot: tuple[str, int, int] | None = None
+        self.failing: set[str] = set()
+        self.discarded: set[RunKey] = set()
+        self.now = 0.0  # the wall clock, as the writer sees it
         # The highest cursors: True: of Jobs that follow the wall clock, False: of fixed Jobs
         self.furthest = {True: 0, False: 0}
 
@@ -204,7 +246,10 @@ class FakeStore:
         match record:
             case RecordRun():
                 assert record.run not in self.runs, f"UNIQUE: {record.run}"
-                self.runs[record.run] = RecordedRun(record.job, by=record.by)
+                assert record.run not in self.discarded, f"it is back: {record.run}"
+                self.runs[record.run] = RecordedRun(
+                    record.job, by=record.by, retry_at=record.planned
+                )
             case RecordAttempt():
                 attempts = self.runs[record.attempt.run].attempts
                 assert record.attempt.number not in attempts, f"UNIQUE: {record.attempt}"
@@ -220,6 +265,14 @@ class FakeStore:
                 del self.runs[record.attempt.run].attempts[record.attempt.number]
             case RecordNotStarted():
                 self._end_run(record.run, record.outcome, dead=record.dead)
+            case RecordDiscarded():
+                run = self.runs.pop(record.run)
+                assert run.outcome is None
+                assert not run.attempts
+                self.discarded.add(record.run)
+            case RecordFailing():
+                assert (record.job_id in self.failing) is not record.failing
+                self.failing ^= {record.job_id}
             case RecordRevived():
                 run = self.runs[record.run]
                 assert run.dead
@@ -245,6 +298,7 @@ class FakeStore:
         assert tried.outcome is None, f"ended twice: {record.attempt}"
         tried.outcome = record.outcome
         tried.exit_status = record.ending.exit_status if record.ending else None
+        tried.printed = record.ending.output_bytes if record.ending else 0
         if record.run_outcome is not None:
             self._end_run(record.attempt.run, record.run_outcome, dead=record.dead)
         else:
@@ -254,6 +308,7 @@ class FakeStore:
         run = self.runs[key]
         assert run.outcome is None, f"ended twice: {key}"
         run.outcome, run.dead, run.retry_at = outcome, dead, None
+        run.ended = self.now
 
     def tried(self, attempt: AttemptKey) -> RecordedAttempt:
         return self.runs[attempt.run].attempts[attempt.number]
@@ -276,6 +331,131 @@ class FakeStore:
 
     def boots_in(self, second: int) -> int:
         return self.boot[2] + 1 if self.boot and self.boot[1] == second else 0
+
+    def mail_hours(self, now: int) -> dict[str, MailHour]:
+        """By Job id, the mails of the hour before a UTC second."""
+        times: dict[str, list[int]] = defaultdict(list)
+        for key, run in self.runs.items():
+            delivery = run.job.delivery
+            is_mail = delivery is not None and delivery.kind is DeliveryKind.MAIL
+            if is_mail and key.fire_time > now - HOUR and run.outcome is not Outcome.SKIPPED:
+                times[delivery_of(run.job).job_id].append(key.fire_time)
+        return {job_id: MailHour(min(each), len(each)) for job_id, each in times.items()}
+
+
+# ---- deliveries
+
+
+def delivery_of(job: Job) -> Delivery:
+    assert job.delivery is not None
+    return job.delivery
+
+
+def told_by(key: RunKey, job: Job) -> RunKey:
+    """The Run that the Run of a delivery tells about."""
+    return key._replace(job_id=delivery_of(job).job_id)
+
+
+class DeliveryOracle:
+    """What each end of a Run leads to, by what crontab(5) and the manual say about its settings.
+
+    It sees what is written, so it knows what a killed daemon has decided and not written: nothing.
+    `failing`: whether the last Run of each Job has failed.
+    """
+
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
+        self._failing: dict[str, bool] = defaultdict(bool)
+        self._late: dict[RunKey, RunKey] = {}  # by Run: the mail that says that it is late
+
+    def check(self, records: Sequence[Record], may_say_less: Callable[[RunKey], bool]) -> None:
+        """These records were written in one transaction. Each Run is told as soon as it ends.
+
+        `may_say_less`: whether it does not matter that the daemon does not know the whole entry of
+        a Run any more, or that the clock was set back since the Run was said to be late.
+        """
+        told: dict[RunKey, list[str]] = defaultdict(list)
+        for record in records:
+            if isinstance(record, RecordRun) and record.job.delivery is not None:
+                self._take_delivery(record, told)
+            elif isinstance(record, RecordNotStarted):
+                self._check_summed_up(record)
+        for key in _ends(records):
+            least, most = self._expected(key)
+            found = set(told[key])
+            assert len(found) == len(told.pop(key)), f"told twice: {key}"
+            if not may_say_less(key):
+                least = most
+            assert found in (least, most) or least <= found <= most, (key, found, least, most)
+        assert not any(told.values()), f"told without an end: {told}"
+
+    def _take_delivery(self, record: RecordRun, told: dict[RunKey, list[str]]) -> None:
+        delivery, about = delivery_of(record.job), told_by(record.run, record.job)
+        assert about in self._store.runs, f"tells about nothing: {record.run}"
+        assert self._store.runs[about].job.delivery is None, f"tells about itself: {record.run}"
+        if delivery.occasion is Occasion.LATE:
+            self._late[about] = record.run
+        elif record.job.is_message and delivery.occasion not in (
+            Occasion.STARTED, Occasion.SUMMARY
+        ):  # fmt: skip
+            told[about].append(f"{delivery.kind} {delivery.occasion}")
+
+    def _check_summed_up(self, record: RecordNotStarted) -> None:
+        """A Run that is to be summed up has its place in a mail that is still to be sent."""
+        reason, _, run_id = record.reason.rpartition(" ")
+        if reason != "summed up in":
+            return
+        summary = self._store.runs[RunKey.parse(run_id)]
+        assert delivery_of(summary.job).occasion is Occasion.SUMMARY
+        assert summary.outcome is None, f"not in a mail: {record.run}"
+        assert not summary.attempts, f"in a mail that was sent before: {record.run}"
+
+    def _expected(self, key: RunKey) -> tuple[set[str], set[str]]:
+        """What has to be told about the end of a Run, and what may be told besides."""
+        run = self._store.runs[key]
+        last, said, again = run.last_tried, run.job.settings, run.redrive is not None
+        succeeded = run.outcome is Outcome.SUCCEEDED
+        failed = not succeeded and run.outcome not in (Outcome.SKIPPED, Outcome.CANCELLED)
+        if run.job.delivery is not None or last is None or (again and failed):
+            return set(), set()
+        late = succeeded and self._late.get(key) in self._store.runs
+        turned = (succeeded or failed) and failed is not self._failing[key.job_id]
+        if turned and (said.mail_on is MailOn.CHANGE or said.notify):
+            self._failing[key.job_id] = failed
+        least = _mails(run.job, last, failed=failed, turned=turned)
+        most = {"mail recovered"} if late and least is not None else least or set()
+        if said.notify and failed:
+            most = most | {"notification failed"}
+        elif said.notify and turned:
+            most = most | {"notification recovered"}
+        if said.ping_url and not (again and not succeeded):
+            most = most | {"ping succeeded" if succeeded else "ping failed"}
+        return least or set(), most
+
+
+def _ends(records: Sequence[Record]) -> Iterator[RunKey]:
+    """The Runs that end by these records."""
+    for record in records:
+        if isinstance(record, RecordNotStarted):
+            yield record.run
+        elif isinstance(record, RecordEnded) and record.run_outcome is not None:
+            yield record.attempt.run
+
+
+def _mails(job: Job, last: RecordedAttempt, *, failed: bool, turned: bool) -> set[str] | None:
+    """The mail about the end of a Run that is not late; None for a Job that sends no mail."""
+    if "MAILTO" not in dict(job.environment):
+        return None
+    wanted = {
+        MailOn.OUTPUT: last.printed > 0,
+        MailOn.CHANGE: turned,
+        MailOn.ALWAYS: True,
+    }[job.settings.mail_on]
+    if not wanted:
+        return set()
+    if job.settings.mail_on is MailOn.CHANGE and not failed:
+        return {"mail recovered"}
+    return {"mail failed" if failed else "mail output"}
 
 
 # ---- the runner
@@ -363,7 +543,9 @@ class FakeRecorder:
 
     def write(self, records: Sequence[Record]) -> None:
         self._world.step_towards_kill()
+        self._world.store.now = self._world.wall
         self._world.store.write(records)
+        self._world.oracle.check(records, self._world.may_say_less)
         self._world.step_towards_kill()
 
     def acknowledge(self, ended: Iterable[AttemptKey]) -> None:
@@ -412,6 +594,7 @@ class World(RuleBasedStateMachine):
         self.latest = BEGIN  # the latest wall clock time that any daemon has read
         self.zone = UTC
         self.store = FakeStore()
+        self.oracle = DeliveryOracle(self.store)
         self.serial = count(1)
         self.begun: set[AttemptKey] = set()
         self.runner = FakeRunner(next(self.serial), self.begun)
@@ -457,6 +640,7 @@ class World(RuleBasedStateMachine):
             PressureLimits(load=4.0),
             list(self.store.pauses.values()),
             self.store.done_after(handed_out_after(cursor, gaps)),
+            DeliveryState(RULES, frozenset(self.store.failing), self.store.mail_hours(now)),
         )
         self.executor = FakeExecutor(self)
         self.turn = Turn(self.engine, FakeRecorder(self), self.executor, lambda _: None, self.now)
@@ -512,6 +696,8 @@ class World(RuleBasedStateMachine):
             job = jobs.get(run.job.id)
             if job is None and run.job.id in hooks:
                 job = self.hook_again(hooks[run.job.id], key)
+            if run.job.is_message:
+                job = gone(run.job)
             attempt = AttemptKey(key, number)
             event = Resumed(
                 attempt,
@@ -523,6 +709,8 @@ class World(RuleBasedStateMachine):
                 gone=job is None,
                 redrive=run.redrive,
                 latest=self.store.latest(key.job_id),
+                exit_status=tried.exit_status,
+                printed=tried.printed,
             )
             if attempt in self.runner.commands:
                 self.runner.commands[attempt].job = event.job
@@ -597,6 +785,8 @@ class World(RuleBasedStateMachine):
             if not forced:
                 self.check_limits(job)
             self.check_deadline(attempt, job)
+        if job.is_message:
+            self.check_message(attempt, job)
         self.runner.start(attempt, Command(job, forced), hold=start.hold)
 
     def stop_command(self, attempt: AttemptKey) -> None:
@@ -604,11 +794,15 @@ class World(RuleBasedStateMachine):
         command = self.runner.commands.get(attempt)
         if command and not command.over:
             self.runner.fork(self.wall)
-            command.ending = replace(self.ending(), cause=Cause.CANCELLED, signal=15)
+            ending = self.ending(attempt, 0)
+            command.ending = replace(ending, cause=Cause.CANCELLED, signal=15)
             self.unread.append(attempt)
 
-    def ending(self, exit_status: int | None = 0, cause: Cause | None = None) -> Ending:
-        return Ending(self.wall, exit_status, None, 0.1, 4096, 0, cause=cause)
+    def ending(self, attempt: AttemptKey, exit_status: int) -> Ending:
+        """The end of an Attempt; some Jobs print something, but not each time."""
+        prints = "prints" in self.runner.commands[attempt].job.command
+        printed = 9 if prints and (attempt.run.fire_time // MINUTE + attempt.number) % 3 else 0
+        return Ending(self.wall, exit_status, None, 0.1, 4096, printed)
 
     def tick(self) -> None:
         """Like the daemon's loop at its next wakeup."""
@@ -762,14 +956,14 @@ class World(RuleBasedStateMachine):
     @rule(which=st.data(), exit_status=st.sampled_from([0, 0, 1, 75, 127]))
     def a_command_ends(self, which: st.DataObject, exit_status: int) -> None:
         attempt = which.draw(st.sampled_from(self.runner.running))
-        self.runner.commands[attempt].ending = self.ending(exit_status)
+        self.runner.commands[attempt].ending = self.ending(attempt, exit_status)
         self.unread.append(attempt)
 
     @precondition(lambda self: self.runner.running)
     @rule()
     def all_fail(self) -> None:
         for attempt in self.runner.running:
-            self.runner.commands[attempt].ending = self.ending(1)
+            self.runner.commands[attempt].ending = self.ending(attempt, 1)
             self.unread.append(attempt)
         self.the_daemon_listens()
 
@@ -780,7 +974,7 @@ class World(RuleBasedStateMachine):
     def end_all(self, exit_status: int) -> None:
         self.the_runner_starts()
         for attempt in self.runner.running:
-            self.runner.commands[attempt].ending = self.ending(exit_status)
+            self.runner.commands[attempt].ending = self.ending(attempt, exit_status)
             self.unread.append(attempt)
         self.the_daemon_listens()
 
@@ -952,7 +1146,11 @@ class World(RuleBasedStateMachine):
     def check_hook(self, records: list[Record]) -> None:
         """CRON_ON_FAILURE runs once for each Run that has failed finally, not after a redrive."""
         assert self.engine
-        hooks = [each for each in records if isinstance(each, RecordRun) and each.job.delivery]
+        hooks = [
+            each
+            for each in records
+            if isinstance(each, RecordRun) and each.job.delivery and not each.job.is_message
+        ]
         failed = [
             record
             for record in records
@@ -961,6 +1159,28 @@ class World(RuleBasedStateMachine):
             and self.store.runs[record.attempt.run].redrive is None
         ]
         assert len(hooks) == len(failed), hooks  # while the daemon stops, a hook waits in the store
+
+    def check_message(self, attempt: AttemptKey, job: Job) -> None:
+        """What a delivery tells is true, and comes in order."""
+        delivery, told = delivery_of(job), told_by(attempt.run, job)
+        about = self.store.runs[told]
+        if delivery.occasion is Occasion.LATE:
+            within = about.job.settings.expect_within
+            assert within is not None
+            assert max(self.wall, self.latest) >= told.fire_time + within, f"too early: {told}"
+            good = about.outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.CANCELLED)
+            if good and attempt.number == 1 and not self.was_set_back:
+                assert about.ended is not None
+                assert about.ended >= told.fire_time + within, f"not late: {told}"
+        elif delivery.kind is DeliveryKind.PING and delivery.occasion is not Occasion.STARTED:
+            start = self.store.runs.get(told._replace(job_id=ping_start_id(told.job_id)))
+            assert start is None or start.outcome is not None, f"the end comes first: {told}"
+
+    def may_say_less(self, key: RunKey) -> bool:
+        """Whether the daemon may not know all that the entry of a Run says, or how late it was."""
+        jobs = {job.id: job for table in self.files.values() for job in table.jobs}
+        job = jobs.get(key.job_id)
+        return job is None or (self.was_set_back and job.settings.expect_within is not None)
 
     # ---- conditions that hold after a tick
 
@@ -976,7 +1196,9 @@ class World(RuleBasedStateMachine):
         holders = [live.job for live in self.engine.attempts]
         admission = self.engine.admission
         assert admission.running == len(holders)
-        for live in self.engine.waiting:
+        for live in self.engine.alive:
+            if live.state not in (State.WAITING, State.QUEUED):
+                continue
             if live.state is State.WAITING:
                 assert live.why or live.planned > self.wall, f"forgotten: {live.run}"
                 continue
@@ -989,7 +1211,8 @@ class World(RuleBasedStateMachine):
             elif live.why.startswith("limits.starts"):
                 assert admission.recheck_after() < float("inf")
             else:
-                assert live.why == admission.closed or live.why.startswith(("as many", "pools."))
+                known = ("as many", "pools.", "mail.running")
+                assert live.why == admission.closed or live.why.startswith(known)
 
     # ---- conditions that hold at any time
 
