@@ -15,7 +15,8 @@ _USER_VARIABLE = re.compile(r"\$(?:\{(USER|LOGNAME)\}|(USER|LOGNAME)(?![A-Za-z0-
 def addresses(text: str, user: str) -> tuple[str, ...]:
     """The addresses of a list with commas, without repetition; the user for an unsafe one.
 
-    $USER and $LOGNAME, also in braces, stand for the user.
+    $USER and $LOGNAME, also in braces, stand for the user. The carriage return of a file from
+    Windows is no part of an address.
     """
     found = (each if _is_safe(each) else user for each in _split(text, user))
     return tuple(dict.fromkeys(found))
@@ -28,7 +29,7 @@ def unsafe_addresses(text: str) -> list[str]:
 
 def _split(text: str, user: str) -> list[str]:
     expanded = _USER_VARIABLE.sub(lambda _: user, text)
-    return [part for each in expanded.split(",") if (part := each.strip(" \t"))]
+    return [part for each in expanded.split(",") if (part := each.strip(" \t\r"))]
 
 
 def _is_safe(text: str) -> bool:

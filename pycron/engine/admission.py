@@ -14,7 +14,7 @@ from itertools import count
 from typing import TypeVar
 
 from pycron.engine.delivery_jobs import DELIVERY_POOLS
-from pycron.engine.limits import Limits, option_of
+from pycron.engine.limits import Limits
 from pycron.engine.pool_queue import Item, PoolQueue, Rank
 from pycron.engine.start_rate import StartRate
 from pycron.model.job import Job
@@ -271,14 +271,16 @@ class Admission:
             return f"as many of this job run as may ({job_limit(job.settings)})"
         if self.closed:
             return self.closed
+        if job.is_message and self._pool_has_room(pool):
+            return f"mail.per_minute is {60 * self.limits.pool_rates.get(pool or '', 0):.0f}"
         if job.is_message:
-            return f"{option_of(pool or '')} is {self.limits.pools.get(pool or '')}"
+            return f"mail.running is {self.limits.pools.get(pool or '')}"
         if self._is_full():
             return f"limits.running is {self.limits.running}"
         if not self._user_has_room(job.user):
             return f"limits.user_running is {self.limits.user_running}"
         if not self._pool_has_room(pool):
-            return f"{option_of(pool or '')} is {self.limits.pools[pool or '']}"
+            return f"pools.{pool} is {self.limits.pools[pool or '']}"
         if self.limits.starts_per_second:
             return f"limits.starts_per_second is {self.limits.starts_per_second}"
         return "its turn"

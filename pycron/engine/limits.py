@@ -23,11 +23,6 @@ class Limits:
 UNLIMITED = Limits()
 
 
-def option_of(pool: str) -> str:
-    """The option that limits a pool; those of the deliveries begin with a colon."""
-    return "mail.running" if pool.startswith(":") else f"pools.{pool}"
-
-
 @dataclass(frozen=True, slots=True)
 class PressureLimits:
     """When the machine is too busy for another command to start; None is never.

@@ -149,6 +149,7 @@ def test_every_setting_can_have_a_default(tmp_path: Path, name: str) -> None:
     """As the text of a table; a number also without quotes."""
     setting = SETTINGS[name]
     text = "UTC" if name == "CRON_TZ" else GOOD_VALUES[name][0].strip("'\"")
-    (tmp_path / "pycron.toml").write_text(f"[defaults]\n{name} = '{text}'\n")
+    sections = "".join(f'[notify.{each}]\nurl = "json://x"\n' for each in ("ops", "phone"))
+    (tmp_path / "pycron.toml").write_text(f"{sections}[defaults]\n{name} = '{text}'\n")
     config = read_config(tmp_path / "pycron.toml", required=True)
     assert config.defaults == {setting.attribute: setting.parse(text)}

@@ -47,9 +47,9 @@ def test_each_request_has_a_handler_that_returns_its_answer() -> None:
 def test_each_module_of_cli_verbs_has_its_verb() -> None:
     modules = sorted(path.stem for path in Path(verbs.__file__).parent.glob("[!_]*.py"))
     found = all_verbs()
-    assert [verb.name for verb in found] == modules
-    for verb in found:
-        assert verb.run.__module__ == f"pycron.cli.verbs.{verb.name}"
+    assert [verb.name.replace("-", "_") for verb in found] == modules
+    for verb, module in zip(found, modules, strict=True):
+        assert verb.run.__module__ == f"pycron.cli.verbs.{module}"
 
 
 def test_a_duration_is_as_long_as_in_a_table() -> None:

@@ -51,7 +51,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.cursor import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
-from pycron.engine.deliveries import DeliveryRules, DeliveryState, NotificationRule
+from pycron.engine.deliveries import DeliveryRules, DeliveryState
 from pycron.engine.delivery_jobs import (
     MAIL_POOL,
     MAIL_VARIABLES,
@@ -86,6 +86,7 @@ from pycron.engine.events import (
 )
 from pycron.engine.limits import Limits, PressureLimits
 from pycron.engine.mail_hours import MailHour
+from pycron.engine.notifications import NotificationRule
 from pycron.engine.retries import is_retryable, retry_delay
 from pycron.engine.start_times import start_delay
 from pycron.engine.states import State
@@ -1101,12 +1102,13 @@ class World(RuleBasedStateMachine):
             assert now >= planned, f"before its delay: {attempt}"
 
     def check_limits(self, job: Job) -> None:
-        """The limits admit one more Attempt of this Job."""
+        """The limits admit one more Attempt of this Job; messages only count towards their pool."""
         others = [command.job for command in self.runner.commands.values() if not command.over]
+        commands = [] if job.is_message else [other for other in others if not other.is_message]
         pool = self.limits.pools.get(job.settings.pool or "")
         for taken, most in (
-            (len(others), self.limits.running),
-            (count_of(1 for other in others if other.user == job.user), self.limits.user_running),
+            (len(commands), self.limits.running),
+            (count_of(1 for other in commands if other.user == job.user), self.limits.user_running),
             (count_of(1 for o in others if o.settings.pool == job.settings.pool), pool),
             (count_of(1 for other in others if other.id == job.id), job_limit(job.settings)),
         ):
@@ -1195,7 +1197,7 @@ class World(RuleBasedStateMachine):
         assert self.engine
         holders = [live.job for live in self.engine.attempts]
         admission = self.engine.admission
-        assert admission.running == len(holders)
+        assert admission.running == count_of(1 for job in holders if not job.is_message)
         for live in self.engine.alive:
             if live.state not in (State.WAITING, State.QUEUED):
                 continue
@@ -1211,7 +1213,7 @@ class World(RuleBasedStateMachine):
             elif live.why.startswith("limits.starts"):
                 assert admission.recheck_after() < float("inf")
             else:
-                known = ("as many", "pools.", "mail.running")
+                known = ("as many", "pools.", "mail.running", "mail.per_minute")
                 assert live.why == admission.closed or live.why.startswith(known)
 
     # ---- conditions that hold at any time
