@@ -21,7 +21,8 @@ _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told
 class Shutdown:
     """A service ends at once and leaves its commands to the runner.
 
-    A foreground daemon waits for its commands after the first signal, ends them (TERM, then KILL)
+    A foreground daemon waits for its commands, and for what tells of them, after the first signal,
+    ends them (TERM, then KILL)
     after the second one, and kills them after the third one.
     """
 
@@ -43,7 +44,8 @@ class Shutdown:
     def begin(self, number: signal.Signals) -> None:
         """The daemon was told to end, for the first time or once more."""
         self._signals += 1
-        self.turn.feed(StopStarting())
+        first = self._signals == 1
+        self.turn.feed(StopStarting(delivers=first and self.mode is Mode.FOREGROUND))
         fields = {"signal": number.name, "running": len(self.engine.running)}
         self.log(Log(Event.DAEMON_STOPPING, fields))
         if self.mode is not Mode.FOREGROUND:

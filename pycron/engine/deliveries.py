@@ -278,11 +278,11 @@ class Deliveries:
         """Record a delivery that starts at a UTC second, or a moment from now."""
         planned = max(planned, self._space.now.wall + _DELAY)
         self._space.out.records.append(RecordRun(key, delivery, planned=planned))
-        if self._space.stopping:
-            self._left.add(key)
-        else:
+        if self._space.may_begin(planned):
             self._live.enter(key, delivery, planned, Step.DUE)
             self._space.timers.set(planned, key)
+        else:
+            self._left.add(key)
 
     def _mail(self, run: RunKey, job: Job, mail: Job) -> None:
         """Record a mail; too many of one Job in an hour are summed up in one that ends the hour."""

@@ -111,7 +111,7 @@ class Engine:
         space = self._space
         space.now, space.out = now, Decisions()
         self._take(event)
-        if not self.stopping:
+        if not self.stopping or space.delivers:
             self._runs.admit()
         if self._seen or isinstance(event, Tick):
             self._seen = now
@@ -143,7 +143,7 @@ class Engine:
             case MailTransport():
                 self._runs.deliveries.no_mail = event.no_mail
             case StopStarting():
-                self._runs.stop_starting()
+                self._runs.stop_starting(delivers=event.delivers)
             case _:
                 self._take_wish(event)
 
@@ -170,7 +170,7 @@ class Engine:
     def next_wakeup(self) -> float | None:
         """The UTC second at which the engine has something to do; None if there is none."""
         if self.stopping:
-            return None
+            return self._next_message() if self._space.delivers else None
         times = [
             self._runs.next_wakeup(),
             self._pauses.next_end(),
@@ -180,6 +180,12 @@ class Engine:
         if fire is not None:
             times.append(fire)
         first = min(times)
+        return None if math.isinf(first) else first
+
+    def _next_message(self) -> float | None:
+        """While the daemon stops: when the next message is to be sent."""
+        again = self._space.now.wall + self.admission.recheck_after()
+        first = min(self._runs.next_wakeup(), again)
         return None if math.isinf(first) else first
 
     @property
@@ -264,6 +270,8 @@ class Engine:
 
     def _tick(self) -> None:
         if self.stopping:
+            if self._space.delivers:
+                self._runs.take_timers()
             return
         awake = self._look_at_clock()
         # The release goes out at once; a second tick, which is due, too, handles the rest.

@@ -71,7 +71,12 @@ class MailTransport:
 
 @dataclass(frozen=True, slots=True)
 class StopStarting:
-    """The daemon stops: no Run starts from now on; running commands go on."""
+    """The daemon stops: no Run starts from now on; running commands go on.
+
+    `delivers`: mails, notifications and pings that are due in a moment still start.
+    """
+
+    delivers: bool = False
 
 
 # ---- what an earlier daemon left

@@ -304,11 +304,17 @@ class Runs:
         else:
             self.attempts.stop(run, reason, kill_after)
 
-    def stop_starting(self) -> None:
-        """The daemon stops: Runs that wait go on waiting in the store, for the next daemon."""
-        self._space.stopping = True
+    def stop_starting(self, *, delivers: bool) -> None:
+        """The daemon stops: Runs that wait go on waiting in the store, for the next daemon.
+
+        `delivers`: but for messages that are due in a moment.
+        """
+        self._space.stopping, self._space.delivers = True, delivers
         self._space.timers.clear()
         for run, live in self._live.items():
+            if live.job.is_message and not live.number and self._space.may_begin(live.planned):
+                self._space.timers.set(live.planned, run)
+                continue
             if live.state is State.HELD:
                 self.attempts.withdraw(run)
             if live.state in NOT_STARTED:

@@ -37,6 +37,7 @@ class Timers:
         self._heap.clear()
 
 
+_LAST_MOMENT = 10.0  # seconds
 _NEVER = Now(0.0, 0.0)
 
 
@@ -45,7 +46,8 @@ class Workspace:
     """The live Runs, the limits and the timers; and, for the current event, the time and the
     decisions so far.
 
-    `stopping`: the daemon ends, so nothing starts any more.
+    `stopping`: the daemon ends, so nothing starts any more, but (`delivers`) for messages that are
+    due in a moment.
     """
 
     admission: Admission
@@ -54,3 +56,8 @@ class Workspace:
     now: Now = _NEVER
     out: Decisions = field(default_factory=Decisions)
     stopping: bool = False
+    delivers: bool = False
+
+    def may_begin(self, planned: float) -> bool:
+        """Whether a message that is planned for a UTC second still starts in this daemon."""
+        return not self.stopping or (self.delivers and planned <= self.now.wall + _LAST_MOMENT)

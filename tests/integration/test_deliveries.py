@@ -263,3 +263,11 @@ def assert_secret(op: OperatedDaemon, directory: Path, secret: str) -> None:
     said += [op.run("log", run_id).stdout for run_id in run_ids]
     said.append((directory / "log").read_text())
     assert not [text for text in said if secret in text]
+
+
+def test_a_foreground_daemon_that_ends_sends_the_last_mail(tmp_path: Path) -> None:
+    with mailing_daemon(tmp_path, f"CRON_NAME=j {NEVER} echo last\n") as (op, sendmail):
+        op.daemon.wait_for("attempt_ended", run_id=op.start("j"))
+        op.daemon.stop()
+        (mail,) = sendmail.messages()
+        assert body(mail) == b"last\n"
