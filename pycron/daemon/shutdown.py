@@ -21,9 +21,8 @@ _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told
 class Shutdown:
     """A service ends at once and leaves its commands to the runner.
 
-    A foreground daemon waits for its commands, and for what tells of them, after the first signal,
-    ends them (TERM, then KILL)
-    after the second one, and kills them after the third one.
+    A foreground daemon waits for its commands, and for what tells of them, after the first signal;
+    it ends them (TERM, then KILL) after the second one, and kills them after the third one.
     """
 
     mode: Mode
