@@ -14,6 +14,7 @@ from pycron.model.delivery import Delivery, DeliveryKind, Mail, Notification, Oc
 from pycron.model.run import Outcome, RunKey
 from pycron.storage.rows import find_run, instant, run_key, text, whole
 
+FAILING = "failing:"  # and the id of a Job: a key of meta
 _ABOUT = """
 SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job
 WHERE runs.delivery AND runs.fire_time = ? AND runs.pass = ? AND jobs.about = ?
@@ -101,7 +102,8 @@ def summed_up_in(database: sqlite3.Connection, summary: RunKey, job_id: str) -> 
 
 def failing(database: sqlite3.Connection) -> frozenset[str]:
     """The ids of the Jobs whose last Run failed, as far as somebody wants to know."""
-    return frozenset(text(row, "job") for row in database.execute("SELECT job FROM failing"))
+    rows = database.execute("SELECT key FROM meta WHERE key GLOB ?", (f"{FAILING}*",))
+    return frozenset(text(row, "key").removeprefix(FAILING) for row in rows)
 
 
 def mail_hours(database: sqlite3.Connection, now: int) -> dict[str, MailHour]:

@@ -124,7 +124,7 @@ def _ranges(database: sqlite3.Connection, wanted: RunFilter) -> list[list[_Condi
     if wanted.dead is not None:
         rest.append(("+dead = ?", [wanted.dead]))
     if wanted.delivery is False:
-        rest.append(("+delivery = 0", []))
+        rest.append(("+delivery IS NULL", []))
     if wanted.job is not None:
         numbers = _job_numbers(database, wanted.job, deliveries=bool(wanted.delivery))
         return [[("job = ?", [job]), *rest] for job in numbers]

@@ -9,6 +9,8 @@ from pycron.engine.cursor import Cursor
 from pycron.storage.cursor_file import CursorFile
 from pycron.storage.rows import INSTANTS_END, text
 
+_KEPT = ("cursor", "runner", "boot_id", "booted")
+
 
 class Meta:
     """The values of `meta`, newest first: of this daemon, of the cursor file, of the database.
@@ -24,6 +26,7 @@ class Meta:
         """Add what this daemon does not know yet. Raises sqlite3.Error."""
         rows = database.execute("SELECT key, value FROM meta")
         found = {text(row, "key"): text(row, "value") for row in rows}
+        found = {key: value for key, value in found.items() if key in _KEPT}
         self._cursor_file.recorded = found.get("cursor")
         if cursor := self._cursor_file.read():
             found["cursor"] = cursor

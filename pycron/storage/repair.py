@@ -39,7 +39,6 @@ _TABLES = {
     "outputs": "run, number",
     "pauses": "scope",
     "gaps": "number",
-    "failing": "job",
 }
 _COUNTED = {"jobs": {"runs", "output_kept"}}  # columns that triggers count anew
 

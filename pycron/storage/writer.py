@@ -24,7 +24,7 @@ from pycron.engine.actions import (
 )
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
-from pycron.storage.deliveries import stored_delivery
+from pycron.storage.deliveries import FAILING, stored_delivery
 from pycron.storage.meta import boot_text, cursor_text
 from pycron.storage.rows import find_run
 from pycron.storage.unfinished import stored_settings
@@ -125,15 +125,15 @@ class Writer:
             case RecordRunner():
                 self._write_meta("runner", record.instance)
             case RecordFailing():
-                change = "DELETE FROM failing WHERE job = ?"
+                change = "DELETE FROM meta WHERE key = ?"
                 if record.failing:
-                    change = "INSERT OR IGNORE INTO failing VALUES (?)"
-                self._db.execute(change, (record.job_id,))
+                    change = "INSERT OR REPLACE INTO meta VALUES (?, 'yes')"
+                self._db.execute(change, (f"{FAILING}{record.job_id}",))
 
     def _write_run(self, record: RecordRun) -> None:
         run = record.run
         row = (*self._job_and_user(record.job), run.fire_time, run.pass_number, record.by,
-               record.planned, record.job.delivery is not None)  # fmt: skip
+               record.planned, 1 if record.job.delivery else None)  # fmt: skip
         done = self._db.execute(
             "INSERT INTO runs (job, user, fire_time, pass, started_by, retry_at, delivery)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -925,15 +925,29 @@ def test_surplus_outputs_are_found_without_reading_all_runs_of_the_job(
     assert next(steps) * 100 < 10_000
 
 
-def test_an_older_database_counts_the_outputs_of_each_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_database_counts_the_outputs_of_each_job(tmp_path: Path) -> None:
+    """Version 4 had one sum for all Jobs."""
     jobs = [a_job("* * * * * one"), a_job("* * * * * two"), a_job("* * * * * none")]
-    with monkeypatch.context() as released:
-        released.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
-        with closing(Store(tmp_path / "db", may_wait=True)) as store:
-            for job, kept in zip(jobs, (20, 30, 0), strict=True):
-                many(store, 3, job, kept=kept)
+    with closing(sqlite3.connect(tmp_path / "db")) as database:
+        database.executescript("".join(schema.MIGRATIONS[:4]))
+        database.execute("PRAGMA user_version = 4")
+        database.execute("INSERT INTO users VALUES (1, 'joe')")
+        for number, (job, kept) in enumerate(zip(jobs, (20, 30, 0), strict=True), 1):
+            database.execute(
+                'INSERT INTO jobs (number, id, name, "table", line, user, schedule, command)'
+                " VALUES (?, ?, ?, 'joe', 1, 1, '', '')",
+                (number, job.id, job.name),
+            )
+            for minute in range(3):
+                run = database.execute(
+                    "INSERT INTO runs (job, user, fire_time, pass, outcome)"
+                    " VALUES (?, 1, ?, 0, 'succeeded')",
+                    (number, NOON + 60 * minute),
+                ).lastrowid
+                database.execute(
+                    "INSERT INTO attempts (run, number, output_kept) VALUES (?, 1, ?)", (run, kept)
+                )
+        database.commit()
     with closing(Store(tmp_path / "db")) as store:
         counted = dict(
             store._database.connection.execute("SELECT id, output_kept FROM jobs").fetchall()
