@@ -14,7 +14,7 @@ _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
 _CONTENT_TYPE = re.compile(rf"{_WORD}/{_WORD}(?: *; *{_WORD}=(?:{_WORD}|{_QUOTED}))* *;?")
 _LONGEST_TYPE = 500
-_CUT = re.compile(rb"\n\[pycron: \d+ bytes are not kept here\]\n")
+_CUT = re.compile(rb"\n\[pycron: \d+ bytes are (?:not kept|left out) here\]\n")
 
 # A mailbox file quotes the one at the beginning of a line; for sendmail, the other ends the mail.
 _CHANGED_ON_THE_WAY = re.compile(rb"^(?:From |\.$)", re.MULTILINE)

@@ -104,9 +104,11 @@ class Programs:
         last = told.attempts[-1] if told.attempts else AttemptRecord(0)
         over = delivery.occasion not in (Occasion.STARTED, Occasion.LATE, Occasion.SUMMARY)
         output = self._output(AttemptKey(told.key, last.number)) if over and last.number else b""
-        if len(output) > most:
-            output = _without_middle(output, most)
         printed = last.output_bytes or 0 if over else 0
+        kept = last.output_kept or 0
+        # If the runner has cut the output, its file has a line that says so besides what is kept.
+        if (kept if kept < printed else len(output)) > most:
+            output = _without_middle(output, most, max(printed, len(output)))
         return {
             "run_id": told.run_id,
             "job": told.job,
@@ -121,7 +123,7 @@ class Programs:
             "duration": _duration(told),
             "reason": told.reason,
             "printed": printed,
-            "kept": min(printed, last.output_kept or 0, most),
+            "kept": min(printed, kept, most),
         }, output
 
     def _output(self, attempt: AttemptKey) -> bytes:
@@ -215,10 +217,13 @@ def _duration(told: RunRecord) -> float | None:
     return None if started is None or ended is None else ended - started
 
 
-def _without_middle(output: bytes, most: int) -> bytes:
-    """The beginning and the end of an output, at most `most` bytes, with a line between them."""
+def _without_middle(output: bytes, most: int, printed: int) -> bytes:
+    """The beginning and the end of an output, at most `most` bytes, with a line between them.
+
+    It replaces the line of the runner, which is in the middle of an output that was cut before.
+    """
     tail = most // 2
-    gap = b"\n[pycron: %d bytes are left out here]\n" % (len(output) - most)
+    gap = b"\n[pycron: %d bytes are left out here]\n" % (printed - most)
     return output[: most - tail] + gap + output[len(output) - tail :]
 
 

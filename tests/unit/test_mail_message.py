@@ -374,11 +374,13 @@ def test_an_output_that_is_not_cut_has_no_such_header() -> None:
     assert parsed(built())["X-Cron-Cut"] is None
 
 
+@pytest.mark.parametrize("cut", [b"not kept", b"left out"])
 @pytest.mark.parametrize("character", ["ü", "語", "\N{PILE OF POO}"])
-def test_a_cut_within_a_character_does_not_change_the_charset(character: str) -> None:
+def test_a_cut_within_a_character_does_not_change_the_charset(character: str, cut: bytes) -> None:
     text = character.encode()
+    line = b"\n[pycron: 9 bytes are %s here]\n" % cut
     for at in range(len(text)):
-        output = b"a" + text[:at] + b"\n[pycron: 9 bytes are not kept here]\n" + text[at:] + b"b"
+        output = b"a" + text[:at] + line + text[at:] + b"b"
         assert b"charset=utf-8" in built(output, printed=99, kept=9)
         if at:
             assert b"charset=iso-8859-1" in built(output)
