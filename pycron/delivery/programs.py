@@ -87,8 +87,8 @@ class Programs:
                 facts, output = self._facts(told, delivery, self._sending.config.mail_bytes)
                 return self._mail(run, facts, delivery, mail), output
             case Ping() as ping:
-                facts, output = self._facts(told, delivery, _PING_BYTES)
-                return _ping(facts, delivery, ping), output
+                facts, output = self._facts(told, delivery, self._sending.config.output_bytes)
+                return _ping(facts, delivery, ping), output[-_PING_BYTES:]
             case Notification() as notification:
                 facts, output = self._facts(told, delivery, _NOTIFIED_BYTES)
                 return self._notification(facts, delivery, notification), output

@@ -8,7 +8,7 @@ import pytest
 
 from pycron.config import Config
 from pycron.delivery.programs import Programs, Sending
-from pycron.engine.delivery_jobs import mail_job
+from pycron.engine.delivery_jobs import mail_job, ping_job
 from pycron.model.delivery import Mail, Occasion
 from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Job, Source
@@ -22,9 +22,10 @@ RUN = RunKey("0123456789abcdef", 1_772_953_200)
 JOB = Job(
     id=RUN.job_id, name="sync", source=Source("alice", "alice"), line=1, user="alice",
     schedule=NoSchedule(), command="sync", stdin=None, environment=(),
-    settings=Settings(),
+    settings=Settings(ping_url="https://hc.example/uuid"),
 )  # fmt: skip
 MAIL = mail_job(JOB, Occasion.OUTPUT, Mail(("alice",), "alice"))
+PING = ping_job(JOB, Occasion.SUCCEEDED)
 
 
 class OneRun:
@@ -44,9 +45,10 @@ class OneRun:
 
 
 def given(
-    directory: Path, delivery: Job, file: bytes, printed: int, kept: int, **options: Any
+    directory: Path, delivery: Job | None, file: bytes, printed: int, kept: int, **options: Any
 ) -> tuple[dict[str, Any], bytes]:
     """The facts and the output that the program gets about a Run with this output file."""
+    assert delivery is not None
     path = directory / output_name(AttemptKey(RUN, 1))
     path.parent.mkdir()
     path.write_bytes(file)
@@ -101,3 +103,9 @@ def test_a_mail_that_is_shorter_than_what_is_kept(tmp_path: Path, mail_bytes: in
 def test_the_output_of_a_lost_attempt_has_a_limit_too(tmp_path: Path) -> None:
     _, output = given(tmp_path, MAIL, b"x" * 1500, 0, 0, mail_bytes=1000)
     assert b"\n[pycron: 500 bytes are left out here]\n" in output
+
+
+def test_a_ping_has_the_end_of_the_output(tmp_path: Path) -> None:
+    file = b"a" * 10_000 + b"z" * 9_999
+    _, output = given(tmp_path, PING, file, 19_999, 19_999)
+    assert output == b"a" + b"z" * 9_999
