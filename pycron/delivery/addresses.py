@@ -21,7 +21,12 @@ _LONGEST_DOMAIN = 253
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Whom a mail is from and to. `refused`: what is no address. `host`: this machine."""
+    """Whom a mail is from and to. `refused`: what is no address. `host`: this machine.
+
+    A sendmail program gets a name without a host as it is, as from every cron: only the program
+    knows by which name its mail server calls this machine, and its aliases are for such names. A
+    mail server that is spoken to directly needs the host.
+    """
 
     sender: str
     recipients: tuple[str, ...]
@@ -32,26 +37,29 @@ class Envelope:
 def envelope_of(request: MailRequest) -> Envelope:
     """The sender is the owner of the Job if the table names no address, and else root."""
     host = _domain(request["run"]["host"]) or "localhost"
-    senders = (_address(text, host) for text in (request["sender"], request["run"]["user"]))
-    asked = {text: _address(text, host) for text in request["to"]}
+    default = None if request["transport"]["kind"] == "sendmail" else host
+    asked = {text: _address(text, default) for text in request["to"]}
+    senders = (request["sender"], request["run"]["user"], "root")
     return Envelope(
-        sender=next((sender for sender in senders if sender), f"root@{host}"),
+        sender=next(address for text in senders if (address := _address(text, default))),
         recipients=tuple(dict.fromkeys(address for address in asked.values() if address)),
         refused=tuple(text for text, address in asked.items() if not address),
         host=host,
     )
 
 
-def _address(text: str, host: str) -> str | None:
-    """The text as an address, at this host if it names none; None if it is no address."""
+def _address(text: str, host: str | None) -> str | None:
+    """The text as an address, at this host, if any, if it names none; None if it is no address."""
     local, at, domain = text.strip(" ").rpartition("@")
     if not at:
-        local, domain = domain, host
-    ascii_domain = domain if _LITERAL.fullmatch(domain) else _domain(domain)
-    if not ascii_domain or not _LOCAL.fullmatch(local):
-        return None
-    address = f"{local}@{ascii_domain}"
-    return address if len(address) <= _LONGEST_ADDRESS else None
+        local, domain = domain, host or ""
+    address = local
+    if at or host:
+        ascii_domain = domain if _LITERAL.fullmatch(domain) else _domain(domain)
+        if not ascii_domain:
+            return None
+        address = f"{local}@{ascii_domain}"
+    return address if _LOCAL.fullmatch(local) and len(address) <= _LONGEST_ADDRESS else None
 
 
 def _domain(text: str) -> str | None:

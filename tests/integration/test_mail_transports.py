@@ -103,7 +103,7 @@ def test_a_sendmail_program_gets_the_mail(sendmail: MakeSendmail, tmp_path: Path
     assert (sent.status, sent.stdout, sent.stderr) == (0, "", "")
     assert (tmp_path / "arguments").read_text() == "-i|-t|a b|$(x)|"
     message = (tmp_path / "mail").read_bytes()
-    assert b"\nTo: alice@db1.example.com, bob@example.org\n" in message
+    assert b"\nTo: alice, bob@example.org\n" in message
     assert received(message) == b"hello\n"
 
 
@@ -155,7 +155,7 @@ def test_a_recipient_that_is_no_address_gets_nothing(
     sent = send(transport, to=["bob\nBcc: eve", "bob"])
     assert sent.status == 65
     assert sent.stderr == "no address, so nothing is sent to it: bob\\nBcc: eve\n"
-    assert b"\nTo: bob@db1.example.com\n" in (tmp_path / "mail").read_bytes()
+    assert b"\nTo: bob\n" in (tmp_path / "mail").read_bytes()
 
 
 def test_a_failure_is_not_hidden_by_a_recipient_that_is_no_address(sendmail: MakeSendmail) -> None:
