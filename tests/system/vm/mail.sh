@@ -165,8 +165,8 @@ check nothing_fine counts alice fine 0
 check nothing_nobody counts alice nobody 0
 LIMIT=90 check each_minute sh -c '[ "$(python3 /payload/read_mail.py bob count "echo each minute")" -ge 1 ]'
 check owner sh -c '[ "$(stat -c %U /var/mail/alice)" = alice ]'
-check mail_program sh -c "runuser -u alice -- mail -H -f /var/mail/alice | grep 'Cron <alice@db1>'"
-check mail_program_of_bob sh -c "echo 'type /each' | runuser -u bob -- mail -f /var/mail/bob | grep -x 'each minute'"
+check mail_program sh -c "echo exit | runuser -u alice -- mail -f /var/mail/alice | grep 'Cron <alice@db1>'"
+check mail_program_of_bob sh -c "printf 'type /each\nexit\n' | runuser -u bob -- mail -f /var/mail/bob | grep -x 'each minute'"
 
 # ---- no mail program
 
