@@ -9,12 +9,14 @@ BIN = $(dir $(PYTHON))
 test: $(PYTHON)
 	$(PYTHON) -m pytest -q -n auto
 
+VM_TESTS = tests/system/test_vm.py tests/system/test_mail_servers.py
+
 # Also the tests that take minutes, and more random examples: an hour. As root the system tests, too.
-# The crash test and the machine with systemd need both processors, so they run alone.
+# The crash test and the machines with systemd need both processors, so they run alone.
 test-all: $(PYTHON)
 	$(PYTHON) -m pytest -q --thorough tests/crash
-	$(PYTHON) -m pytest -q --thorough tests/system/test_vm.py
-	$(PYTHON) -m pytest -q -n auto --thorough --ignore tests/crash --ignore tests/system/test_vm.py
+	$(PYTHON) -m pytest -q --thorough $(VM_TESTS)
+	$(PYTHON) -m pytest -q -n auto --thorough --ignore tests/crash $(VM_TESTS:%=--ignore %)
 
 # One file or one test, with its output: make one T=tests/unit/test_zone.py
 one: $(PYTHON)

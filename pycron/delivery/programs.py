@@ -122,8 +122,9 @@ class Programs:
         if delivery.occasion in _WITHOUT_OUTPUT or not last.number:
             return facts_of(told, last, 0, 0), b""
         output = self._output(AttemptKey(told.key, last.number))
+        # Of an Attempt that was lost nobody knows how much it printed.
         printed = last.output_bytes or len(output)
-        kept = min(printed, last.output_kept or 0)
+        kept = last.output_kept or len(output)
         if kept > most:  # what the runner has left out is in the part that is cut out here
             kept = most
             output = output[-most:] if tail_only else without_middle(output, most, printed)

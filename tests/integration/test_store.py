@@ -28,6 +28,8 @@ from pycron.engine.actions import (
     RecordStarted,
 )
 from pycron.engine.cursor import Cursor, Gap
+from pycron.engine.delivery_jobs import mail_job
+from pycron.model.delivery import Mail, Occasion
 from pycron.model.history import AttemptRecord, RunFilter, RunRecord
 from pycron.model.job import Job, Source
 from pycron.model.pause import ALL, Pause, Scope
@@ -646,6 +648,8 @@ def write_many(store: Store, job: Job, count: int) -> None:
         RunFilter(20, since=NOON, until=NOON + 60),
         RunFilter(20, user="a", until=NOON + 60),
         RunFilter(20, job="j0", until=NOON + 60),
+        RunFilter(20, user="c", delivery=False),
+        RunFilter(20, delivery=True),
     ],
     ids=repr,
 )
@@ -657,6 +661,8 @@ def test_a_page_reads_little_of_a_long_history(store: Store, wanted: RunFilter) 
         for attempt in (first(job, NOON + 30), first(job, NOON + 40)):
             end = RecordEnded(attempt, Outcome.FAILED, None, None, Outcome.FAILED, dead=True)
             store.write([RecordRun(attempt.run, job), RecordAttempt(attempt), end])
+    mail = mail_job(jobs[0], Occasion.FAILED, Mail(("a",), "a"))
+    store.write([RecordRun(RunKey(mail.id, NOON + 30), mail)])
     write_many(store, often, 20_000)
     steps = count(1)
     store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)

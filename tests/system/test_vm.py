@@ -23,7 +23,8 @@ SCRIPT = ROOT / "tests/system/vm/inside.sh"
 def test_in_a_machine_with_systemd(tmp_path: Path) -> None:
     wheels = tmp_path / "payload" / "wheels"
     build_wheels(copy_checkout(tmp_path / "source"), wheels)
-    shutil.copy(ROOT / "contrib/systemd/pycron.service", wheels.parent)
+    for file in (SCRIPT.with_name("machine.sh"), ROOT / "contrib/systemd/pycron.service"):
+        shutil.copy(file, wheels.parent)
     machine = subprocess.run(
         ["bash", os.environ["PYCRON_VM"], SCRIPT, wheels.parent],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=900,

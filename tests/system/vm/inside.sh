@@ -1,34 +1,15 @@
 #!/bin/bash
 # tests/system/test_vm.py runs this as root in a virtual machine with systemd and cgroup v2. /payload
-# contains the wheels and the unit. Each check prints a line "ok NAME" or "not ok NAME ...".
+# contains the wheels, the unit and machine.sh. Each check prints a line "ok NAME" or "not ok NAME ...".
 set -u
 
-check() { # NAME COMMAND...: whether the command succeeds within 30 seconds
-    local name=$1
-    shift
-    for _ in $(seq 150); do
-        if "$@" >/dev/null 2>&1; then
-            echo "ok $name"
-            return
-        fi
-        sleep 0.2
-    done
-    echo "not ok $name: $*"
-    pycron runs --json | head -5
-}
-runs() { pycron runs --json --job "$1"; }
+. /payload/machine.sh
 printed() { pycron log "$(runs "$1" | grep -o '"run_id": "[^"]*' | head -1 | cut -d'"' -f4)" | grep "$2"; }
-ran() { runs "$1" | grep "$2"; }
-gone() { ! pgrep -f "$1"; }
 scope() { echo /sys/fs/cgroup/system.slice/pycron-runner-*.scope; }
 only_the_runner() { [ "$(cd "$(scope)" && echo */)" = runner/ ]; }
 peak_above() { [ "$(runs "$1" | grep -o '"memory_peak_bytes": [0-9]*' | head -1 | grep -o '[0-9]*$')" -gt "$2" ]; }
 
-python3 -m venv /opt/pycron
-/opt/pycron/bin/pip install -q --no-index --find-links /payload/wheels pycrond
-ln -s /opt/pycron/bin/pycron /opt/pycron/bin/pycrond /opt/pycron/bin/pycrontab /usr/bin/
-cp /payload/pycron.service /etc/systemd/system/
-systemctl daemon-reload
+install_pycron
 useradd -m alice
 systemctl start pycron
 check start systemctl is-active pycron
