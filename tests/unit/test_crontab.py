@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.crontab.reader import LONGEST_LINE, MOST_PROBLEMS, ReaderContext, parse
@@ -913,7 +913,6 @@ WORDS = st.sampled_from(
     ),
     st.sampled_from([ALICE, ROOT, SYSTEM]),
 )
-@settings(deadline=None, max_examples=300)
 def test_any_text_is_read(text: str, source: Source) -> None:
     table = parse(text, source, CONTEXT)
     lines = text.split("\n")

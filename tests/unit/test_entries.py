@@ -4,7 +4,7 @@ import tracemalloc
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.crontab.entries import Entries, EntryContext, Jobs
@@ -52,7 +52,6 @@ def alone(lines: Sequence[str], number: int) -> Job:
 
 @given(st.lists(st.sampled_from(ENTRIES), unique=True), st.lists(st.sampled_from(BETWEEN)),
        st.randoms())  # fmt: skip
-@settings(deadline=None, max_examples=150)
 def test_a_job_does_not_depend_on_other_entries(entries: list[str], between: list[str],
                                                   random: object) -> None:  # fmt: skip
     lines = [*entries, *between]
@@ -64,7 +63,6 @@ def test_a_job_does_not_depend_on_other_entries(entries: list[str], between: lis
 
 
 @given(st.lists(st.sampled_from(ENTRIES)), st.integers(NOON, NOON + 10**8))
-@settings(deadline=None, max_examples=150)
 def test_the_columns_agree_with_the_jobs(lines: list[str], after: int) -> None:
     named = [line for line in lines if "CRON_NAME" in line]
     jobs = read(*[line for line in lines if line not in named], *named[:1]).jobs

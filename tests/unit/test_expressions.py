@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 from croniter import croniter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.schedule.expressions import (
@@ -143,7 +143,6 @@ def expand(field: str, low: int, high: int) -> set[int]:
 
 
 @given(DAY_FIELDS, WEEKDAY_FIELDS, st.integers(1970, 2200), st.integers(1, 12))
-@settings(deadline=None, max_examples=300)
 def test_the_days_of_any_month(day_of_month: str, day_of_week: str, year: int, month: int) -> None:
     mask = cron(f"0 0 {day_of_month} * {day_of_week}").days.in_month(year, month)
     found = {day for day in range(40) if mask >> day & 1}
@@ -159,7 +158,6 @@ MONTH_FIELDS = st.sampled_from(["*", "2", "*/5", "jun-aug", "1,12"])
     st.tuples(MINUTE_FIELDS, HOUR_FIELDS, DAY_FIELDS, MONTH_FIELDS, WEEKDAY_FIELDS),
     st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(2150, 1, 1)),
 )
-@settings(deadline=None, max_examples=200)
 def test_the_next_wall_minute_is_the_first_that_matches(
     fields: tuple[str, str, str, str, str], start: datetime.datetime
 ) -> None:

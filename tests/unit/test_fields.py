@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.schedule.fields import (
@@ -348,7 +348,6 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.lists(FRAGMENTS, max_size=8).map("".join), st.sampled_from(FIELDS))
-@settings(deadline=None, max_examples=300)
 def test_any_field_is_read_or_refused_with_an_offset_in_it(text: str, field: Field) -> None:
     try:
         mask, _ = parse_day_field(resolve(text, field, lambda _: 7), field)

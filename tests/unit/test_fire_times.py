@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.schedule.expressions import (
@@ -465,7 +465,6 @@ TRANSITIONS = [
 
 
 @given(LINES, st.sampled_from(TRANSITIONS), st.integers(-30, 30), st.integers(1, 36))
-@settings(deadline=None, max_examples=300)
 def test_any_schedule_has_the_fire_times_of_crons_algorithm(
     line: Line, where: tuple[str, str], offset: int, length: int
 ) -> None:
@@ -480,7 +479,6 @@ def test_any_schedule_has_the_fire_times_of_crons_algorithm(
 
 
 @given(LINES, st.sampled_from(TRANSITIONS), st.integers(-DAY, DAY))
-@settings(deadline=None, max_examples=200)
 def test_fire_times_do_not_depend_on_the_start_of_the_search(
     line: Line, where: tuple[str, str], shift: int
 ) -> None:

@@ -18,6 +18,7 @@ from pycron.engine.timetable import Timetable
 from pycron.model.job import Job, Source
 from pycron.schedule.fire_times import fire_times
 from pycron.schedule.zone import UTC, Zone
+from tests.support.thoroughness import number_of
 
 MINUTE, HOUR = 60, 3600
 NAMES = ("America/New_York", "Europe/Berlin")
@@ -446,7 +447,7 @@ SOME = ("* * * * *", "*/7 * * * *", "H * * * *", "~ 3-5 * * *", "0 */2 * * *", "
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=number_of(40, 400))
 def test_due_jobs_are_those_that_the_schedules_name(data: st.DataObject) -> None:
     """For an hour or two around a shift of the clock, while tables are added and dropped."""
     start = data.draw(st.sampled_from([SPRING, AUTUMN, NOON])) - 1800
