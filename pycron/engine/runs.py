@@ -234,7 +234,8 @@ class Runs:
         while (run := self._admission.admit_next(self._space.now.steady)) is not None:
             self._begin(run)
         for run, reason in self._queue.take_overflow():
-            self.give_up(run, Outcome.MISSED, reason)
+            # An operator may still send a message that nobody got.
+            self.give_up(run, Outcome.MISSED, reason, dead=self._live[run].job.is_message)
 
     def _begin(self, run: RunKey) -> None:
         """Start the next Attempt of an admitted Run, unless it is too late for it."""

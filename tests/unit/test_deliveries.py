@@ -423,6 +423,14 @@ def test_mails_that_wait_leave_the_queue_to_commands() -> None:
     assert found.sim.engine.admission.waiting == 1
 
 
+def test_a_mail_that_never_started_can_be_redriven() -> None:
+    found = Case("* * * * * a")
+    (record,) = new_deliveries(found.run(0, 9))
+    found.sim.tell(CancelledByHand(record.run, "alice"))
+    (sent,) = begun(found.sim.tell(Redriven(AttemptKey(record.run, 0), record.job)))
+    assert sent.attempt == AttemptKey(record.run, 1)
+
+
 def test_the_queue_of_mails_has_an_end() -> None:
     found = Case("* * * * * a", limits=Limits(user_waiting=4, pools={MAIL_POOL: 0}))
     for _ in range(4):
@@ -431,6 +439,7 @@ def test_the_queue_of_mails_has_an_end() -> None:
     (end,) = [each for each in found.wait(1) if isinstance(each, RecordNotStarted)]
     assert (end.run, end.outcome) == (record.run, Outcome.MISSED)
     assert end.reason == "the queue of alice is full (limits.user_waiting is 4)"
+    assert end.dead  # it can be redriven
 
 
 # ---- retries and redrives
