@@ -6,6 +6,7 @@ All functions raise sqlite3.Error.
 import json
 import sqlite3
 from types import UnionType
+from typing import Any
 
 from pycron.engine.cursor import Cursor
 from pycron.engine.delivery_jobs import MAIL_VARIABLES, message_settings
@@ -37,6 +38,12 @@ _STORED_SETTINGS: dict[str, type | UnionType] = {
     "kill_after": int,
     "retries": int,
 }
+# The same for those that decide about its deliveries; stored if they are not the default.
+_STORED_IF_SET: dict[str, type] = {
+    "on_failure": str, "ping_url": str, "ping_output": bool, "expect_within": int, "timeout": int,
+    "memory_max": int, "priority": int, "nice": int, "umask": int, "cwd": str,
+}  # fmt: skip
+_DEFAULTS = Settings()
 
 _UNFINISHED = f"""
 SELECT {RUN_KEY}, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,
@@ -85,12 +92,20 @@ def pauses(database: sqlite3.Connection) -> list[Pause]:
 
 
 def stored_settings(job: Job) -> str:
-    """What is stored with a Job, as JSON: _STORED_SETTINGS, and what its mail depends on."""
+    """What is stored with a Job, as JSON.
+
+    Besides settings these are the variables of its table that its deliveries need.
+    """
     settings = job.settings
     values: dict[str, object] = {name: getattr(settings, name) for name in _STORED_SETTINGS}
-    if settings.mail_on is not MailOn.OUTPUT:
-        values["mail_on"] = settings.mail_on.value
-    variables = {name: text for name, text in job.environment if name in MAIL_VARIABLES}
+    for name in (*_STORED_IF_SET, "mail_on", "notify"):
+        if (value := getattr(settings, name)) != getattr(_DEFAULTS, name):
+            values[name] = value
+    variables = {
+        name: text
+        for name, text in job.environment
+        if settings.on_failure is not None or name in MAIL_VARIABLES
+    }
     return json.dumps(values | ({"variables": variables} if variables else {}))
 
 
@@ -136,7 +151,7 @@ def _job(row: sqlite3.Row) -> Job:
         schedule=Reboot(),
         command=text(row, "command"),
         stdin=None,
-        environment=_mail_variables(stored),
+        environment=_variables(stored),
         settings=settings,
         delivery=delivery,
     )
@@ -153,22 +168,20 @@ def _stored(text: object) -> dict[str, object]:
 
 def _settings(stored: dict[str, object]) -> Settings:
     """The stored settings; a default for each that is damaged or missing."""
-    found = {
+    found: set[tuple[str, Any]] = {
         (name, stored[name])
-        for name, kind in _STORED_SETTINGS.items()
+        for name, kind in (_STORED_SETTINGS | _STORED_IF_SET).items()
         if name in stored and isinstance(stored[name], kind)
     }
+    if isinstance(notify := stored.get("notify"), list):
+        found.add(("notify", tuple(map(str, notify))))
     if (mail_on := stored.get("mail_on")) in list(MailOn):
         found.add(("mail_on", MailOn(str(mail_on))))
     return intern(frozenset(found))
 
 
-def _mail_variables(stored: dict[str, object]) -> Environment:
+def _variables(stored: dict[str, object]) -> Environment:
     variables = stored.get("variables")
     if not isinstance(variables, dict):
         return ()
-    return tuple(
-        (name, text)
-        for name, text in variables.items()
-        if name in MAIL_VARIABLES and isinstance(text, str)
-    )
+    return tuple((name, text) for name, text in variables.items() if isinstance(text, str))
