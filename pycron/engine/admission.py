@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import TypeVar
@@ -50,6 +51,7 @@ class Admission:
         self._admitted: dict[RunKey, Job] = {}
         self._admitted_by_user: Counter[str] = Counter()
         self._admitted_by_pool: Counter[str | None] = Counter()
+        self._messages: Counter[tuple[str | None, str]] = Counter()  # admitted, by pool and user
         self._waiting: dict[RunKey, _Waiting] = {}
         # The keys say whether they are messages: the queue of those may be as long again.
         self._waiting_by_kind: Counter[bool] = Counter()
@@ -140,7 +142,9 @@ class Admission:
         job = self._admitted.pop(run, None)
         if job is None:
             return
-        if not job.is_message:
+        if job.is_message:
+            _decrement(self._messages, (job.settings.pool, job.user))
+        else:
             _decrement(self._admitted_by_user, job.user)
         _decrement(self._admitted_by_pool, job.settings.pool)
         self._leave_job(job)
@@ -161,11 +165,16 @@ class Admission:
             if not self._pool_may_start(pool, steady):
                 continue
             if is_of_messages:
-                first = queue.first(lambda _: True, self._last_turn)
+                first = queue.first(partial(self._user_may_send, pool), self._last_turn)
             else:
                 first = queue.first(self._user_has_room, self._last_turn)
             if first is not None and (commands_may_start or is_of_messages):
                 yield first
+
+    def _user_may_send(self, pool: str | None, user: str) -> bool:
+        """A user whose mail program hangs takes half of the places, and leaves others the rest."""
+        most = self.limits.pools.get(pool or "")
+        return most is None or self._messages[pool, user] < max(1, most // 2)
 
     def _pool_may_start(self, pool: str | None, steady: float) -> bool:
         rate = self._pool_rates.get(pool or "")
@@ -173,7 +182,9 @@ class Admission:
 
     def _count(self, run: RunKey, job: Job) -> None:
         self._admitted[run] = job
-        if not job.is_message:
+        if job.is_message:
+            self._messages[job.settings.pool, job.user] += 1
+        else:
             self._admitted_by_user[job.user] += 1
         self._admitted_by_pool[job.settings.pool] += 1
 
@@ -271,6 +282,8 @@ class Admission:
             return f"as many of this job run as may ({job_limit(job.settings)})"
         if self.closed:
             return self.closed
+        if job.is_message and not self._user_may_send(pool, job.user):
+            return f"half of mail.running, which is {self.limits.pools.get(pool or '')}"
         if job.is_message and self._pool_has_room(pool):
             return f"mail.per_minute is {60 * self.limits.pool_rates.get(pool or '', 0):.0f}"
         if job.is_message:

@@ -483,7 +483,7 @@ def test_settings_that_are_stored_with_a_job(tmp_path: Path) -> None:
         store.write(begun(a_job(), NOON - 60))  # with other settings before
         store.write(begun(job))
         kept = [left.job.settings for left in store.unfinished()]
-    assert kept == [Settings(pool="db", kill_after=300, retries=2)] * 2
+    assert kept == [Settings(pool="db", kill_after=300, retries=2, nice=3)] * 2
     for damaged in (None, "", "{", "[1]", '["pool"]', '{"pool": ["db"]}'):
         with closing(sqlite3.connect(tmp_path / "db")) as database:
             database.execute("UPDATE jobs SET settings = ?", (damaged,))

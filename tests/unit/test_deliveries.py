@@ -423,6 +423,17 @@ def test_mails_that_wait_leave_the_queue_to_commands() -> None:
     assert found.sim.engine.admission.waiting == 1
 
 
+def test_a_user_whose_mails_hang_leaves_places_to_others() -> None:
+    found = Case("* * * * * a", limits=Limits(pools={MAIL_POOL: 4}))
+    for _ in range(4):
+        found.run(0, 9)
+    found.wait(1)
+    assert found.sim.engine.admission.pools()[MAIL_POOL] == (2, 4)
+    waiting = [live for live in found.sim.engine.waiting if live.job.is_message]
+    assert {live.why for live in waiting} == {"half of mail.running, which is 4"}
+    assert len(waiting) == 2
+
+
 def test_a_mail_that_never_started_can_be_redriven() -> None:
     found = Case("* * * * * a")
     (record,) = new_deliveries(found.run(0, 9))

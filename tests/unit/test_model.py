@@ -1213,7 +1213,7 @@ class World(RuleBasedStateMachine):
             elif live.why.startswith("limits.starts"):
                 assert admission.recheck_after() < float("inf")
             else:
-                known = ("as many", "pools.", "mail.running", "mail.per_minute")
+                known = ("as many", "pools.", "mail.running", "half of mail", "mail.per_minute")
                 assert live.why == admission.closed or live.why.startswith(known)
 
     # ---- conditions that hold at any time
