@@ -13,6 +13,7 @@ import pytest
 from pycron.system import paths
 from tests.support.isolated_system import USERS, IsolatedSystem
 from tests.support.user_accounts import real_user
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.root,
@@ -59,6 +60,36 @@ def test_commands_run_as_their_users(system: IsolatedSystem) -> None:
         } | ({"FOO": "bar"} if user != USERS[2] else {})  # fmt: skip
         assert {key: environment.get(key) for key in expected} == expected
         assert set(environment) - set(expected) <= {"CRON_FIRE_TIME", "PWD", "_", "OLDPWD"}
+
+
+def test_mail_is_sent_by_the_owner(system: IsolatedSystem) -> None:
+    """The sendmail program runs as the owner, whose receipts nobody else can read."""
+    etc = paths.ALLOW.parent
+    script = f"#!/bin/sh\ncd {etc}/mails && (id -un; env; cat) >.$$ && mv .$$ $$\n"  # whole, or not there
+    system.write(etc / "sendmail", script)
+    system.shell(f"chmod 755 {etc}/sendmail; mkdir -m 1777 {etc}/mails")
+    system.write(etc / "pycron.toml", f'[mail]\nsendmail = "{etc}/sendmail -i -t"\n')
+    system.daemon.stop()
+    system.start()
+    user, other = USERS[:2]
+    table = "SECRET=42\nCRON_NAME=hello @yearly echo hello\n"
+    assert system.run("pycrontab", "-", user=user, stdin=table).returncode == 0
+    assert system.run("pycron", "start", "hello", user=user).returncode == 0
+    sent = until(lambda: [row for row in deliveries(system, user) if row["outcome"]])
+    assert [row["outcome"] for row in sent] == ["succeeded"]
+    text = system.shell(f"cat {etc}/mails/*")
+    assert text.startswith(f"{user}\n")
+    assert f"\nTo: {user}\n" in text
+    assert "\nhello\n" in text
+    assert "SECRET" not in text
+    receipts = paths.SYSTEM_STATE / "receipts"
+    uid = real_user(user).pw_uid
+    assert system.shell(f"stat -c '%a %u' {receipts} {receipts}/{uid}") == f"711 0\n700 {uid}\n"
+    assert deliveries(system, other) == []
+
+
+def deliveries(system: IsolatedSystem, user: str) -> list[dict[str, object]]:
+    return system.rows("runs", "--deliveries", user=user)
 
 
 def test_a_user_sees_only_their_own(system: IsolatedSystem) -> None:
