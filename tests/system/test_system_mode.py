@@ -65,7 +65,8 @@ def test_commands_run_as_their_users(system: IsolatedSystem) -> None:
 def test_mail_is_sent_by_the_owner(system: IsolatedSystem) -> None:
     """The sendmail program runs as the owner, whose receipts nobody else can read."""
     etc = paths.ALLOW.parent
-    script = f"#!/bin/sh\ncd {etc}/mails && (id -un; env; cat) >.$$ && mv .$$ $$\n"  # whole, or not there
+    part = "cd mails && (id -un; env; cat) >.$$ && mv .$$ $$"  # a mail is there as a whole
+    script = f"#!/bin/sh\ncd {etc} && {part}\n"
     system.write(etc / "sendmail", script)
     system.shell(f"chmod 755 {etc}/sendmail; mkdir -m 1777 {etc}/mails")
     system.write(etc / "pycron.toml", f'[mail]\nsendmail = "{etc}/sendmail -i -t"\n')
