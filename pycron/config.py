@@ -73,8 +73,7 @@ class Config:
 
     The retention limit that is reached first decides (see storage/retention.py). `has_mail`:
     whether the file has a section [mail]. `pools`: how many Attempts of each pool may run at once.
-    `defaults` and `ceilings`: values of settings, by
-    attribute.
+    `defaults` and `ceilings`: values of settings, by attribute.
     """
 
     running: int | None = _option("limits.running", 4096, "the most Attempts that may run at once")
@@ -185,8 +184,9 @@ class Config:
         return shlex.split(self.mail_sendmail)
 
     def delivery_rules(self, *, system: bool, foreground: bool) -> DeliveryRules:
-        """Who is told what. In the foreground an owner gets mail only if the file has [mail].
+        """The rules that say which deliveries there are.
 
+        In the foreground an owner gets mail only if the file has a section [mail].
         `system`: the tables of several users are in use, so not everybody may notify everybody.
         """
         return DeliveryRules(

@@ -2,13 +2,13 @@
 
 import re
 
-# What pycron.delivery.addresses takes, too. The first character is none that a mail program could
+# pycron.delivery.addresses takes the same. The first character is none that a mail program could
 # take for an option, a path or a pipe; cron calls such an address safe.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+LOCAL_PART = rf"(?=[A-Za-z0-9_]){_ATOM}(?:\.{_ATOM})*"
+LONGEST_ADDRESS = 254
 _DOMAIN = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[A-Za-z0-9.:]+\]"
-_ADDRESS = re.compile(
-    rf"(?=[A-Za-z0-9_])(?=.{{1,254}}\Z){_ATOM}(?:\.{_ATOM})*(?:@(?:{_DOMAIN}))?", re.ASCII
-)
+_ADDRESS = re.compile(rf"(?=.{{1,{LONGEST_ADDRESS}}}\Z){LOCAL_PART}(?:@(?:{_DOMAIN}))?", re.ASCII)
 _USER_VARIABLE = re.compile(r"\$(?:\{(USER|LOGNAME)\}|(USER|LOGNAME)(?![A-Za-z0-9_]))")
 
 

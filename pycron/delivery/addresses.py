@@ -1,4 +1,4 @@
-"""Who sends a mail and who gets it: addresses that can neither forge a header nor name a program.
+"""The sender and the recipients of a mail: no address can forge a header or name a program.
 
 An address is `local@domain` with the characters that need no quotes. Cron is as strict, and
 `sendmail -t` reads the recipients from the header.
@@ -7,15 +7,13 @@ An address is `local@domain` with the characters that need no quotes. Cron is as
 import re
 from dataclasses import dataclass
 
+from pycron.crontab.mail_addresses import LOCAL_PART, LONGEST_ADDRESS
 from pycron.delivery.request import MailRequest
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-# No path and no pipe at the beginning: some mail programs write to the one and run the other.
-_LOCAL = re.compile(rf"(?=[A-Za-z0-9_]){_ATOM}(?:\.{_ATOM})*")
+_LOCAL = re.compile(LOCAL_PART)
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LITERAL = re.compile(r"\[[A-Za-z0-9.:]+\]")  # [192.0.2.1], [IPv6:2001:db8::1]
-_LONGEST_ADDRESS = 254
 _LONGEST_DOMAIN = 253
 
 
@@ -51,14 +49,14 @@ def _address(text: str, host: str | None) -> str | None:
     """The text as an address, at this host if it names none; None if it is no address."""
     local, at, domain = text.strip(" ").rpartition("@")
     if not at and host is None:
-        return domain if len(domain) <= _LONGEST_ADDRESS and _LOCAL.fullmatch(domain) else None
+        return domain if len(domain) <= LONGEST_ADDRESS and _LOCAL.fullmatch(domain) else None
     if not at:
         local, domain = domain, host or ""
     ascii_domain = domain if _LITERAL.fullmatch(domain) else _domain(domain)
     if not ascii_domain or not _LOCAL.fullmatch(local):
         return None
     address = f"{local}@{ascii_domain}"
-    return address if len(address) <= _LONGEST_ADDRESS else None
+    return address if len(address) <= LONGEST_ADDRESS else None
 
 
 def _domain(text: str) -> str | None:

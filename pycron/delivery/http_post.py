@@ -48,7 +48,7 @@ def parse_url(text: str) -> SplitResult:
 
 
 def _quoted(part: str) -> str:
-    """What is no printable ASCII is percent-encoded; what is encoded already stays as it is."""
+    """Percent-encode all but printable ASCII; an encoded character stays as it is."""
     return quote(part, safe=string.punctuation)
 
 
@@ -140,7 +140,7 @@ def _redirected(url: SplitResult, location: str) -> SplitResult:
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong, without the texts of http.client and urllib, which may have the URL."""
+    """The error in words of ours: the texts of http.client and urllib may contain the URL."""
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
         error = error.reason
     if isinstance(error, TimeoutError):

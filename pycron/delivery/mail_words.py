@@ -1,4 +1,4 @@
-"""What a mail says about a Run: the end of its subject, and the body if there is no output.
+"""The words of a mail about a Run: the end of its subject, and a body if there is no output.
 
 Pure: no clock, file, process or socket.
 """
@@ -22,7 +22,7 @@ _ENDINGS = {
 
 
 def note(request: MailRequest) -> str:
-    """What follows the command in the subject: `failed: exit status 7`. Empty after a success."""
+    """The end of the subject, such as `failed: exit status 7`; empty after a success."""
     occasion = request["occasion"]
     if occasion == "summary":
         return _more_runs(request["summed_count"])

@@ -17,7 +17,7 @@ from pycron.engine.delivery_jobs import (
     ping_start_id,
 )
 from pycron.engine.live_runs import Live
-from pycron.engine.mail_hours import MailHour, MailHours
+from pycron.engine.mail_hours import HOUR, MailHour, MailHours
 from pycron.engine.notifications import NotificationRule, Notifications
 from pycron.engine.run_queue import RunQueue
 from pycron.engine.states import State, Step
@@ -156,8 +156,7 @@ class Deliveries:
             self._late.setdefault(_told(run, delivery), []).append(run)
         if delivery.occasion is not Occasion.SUMMARY:
             return
-        hour = MailHour(live.planned, self._rules.mails_per_hour, run)
-        hour.began -= hour.end - hour.began
+        hour = MailHour(live.planned - HOUR, self._rules.mails_per_hour, run)
         self._hours.put(delivery.job_id, hour)
 
     def left(self, run: RunKey, live: Live) -> None:

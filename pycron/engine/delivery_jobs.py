@@ -96,7 +96,7 @@ def ping_job(job: Job, occasion: Occasion) -> Job | None:
 
 def recorded_message(run: RunRecord) -> Job | None:
     """The Job of a recorded mail, notification or ping; None for any other Run."""
-    if run.delivery is None or run.delivery.kind is DeliveryKind.HOOK:
+    if run.delivery is None or not run.delivery.is_message:
         return None
     return Job(
         id=run.key.job_id,

@@ -72,3 +72,8 @@ class Delivery:
     job_id: str
     job_name: str
     target: Mail | Notification | Ping | None = None
+
+    @property
+    def is_message(self) -> bool:
+        """Whether pycron itself sends it; a failure hook is a command of the user."""
+        return self.kind is not DeliveryKind.HOOK

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pycron.model.delivery import Delivery, DeliveryKind
+from pycron.model.delivery import Delivery
 from pycron.model.settings import Settings
 from pycron.schedule.expressions import Schedule
 
@@ -53,7 +53,7 @@ class Job:
     @property
     def is_message(self) -> bool:
         """Whether this is a delivery that pycron itself sends, so not a failure hook."""
-        return self.delivery is not None and self.delivery.kind is not DeliveryKind.HOOK
+        return self.delivery is not None and self.delivery.is_message
 
     @property
     def zone(self) -> str | None:

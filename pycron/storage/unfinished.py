@@ -10,7 +10,6 @@ from typing import Any
 
 from pycron.engine.cursor import Cursor
 from pycron.engine.delivery_jobs import MAIL_VARIABLES, message_settings
-from pycron.model.delivery import DeliveryKind
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Environment, Job, Source
 from pycron.model.pause import Pause
@@ -140,7 +139,7 @@ def _job(row: sqlite3.Row) -> Job:
     stored = _stored(row["settings"])
     delivery = read_delivery(row["delivery"])
     settings = _settings(stored)
-    if delivery is not None and delivery.kind is not DeliveryKind.HOOK:
+    if delivery is not None and delivery.is_message:
         settings = message_settings(delivery)
     return Job(
         id=text(row, "job_id"),
