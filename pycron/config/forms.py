@@ -1,0 +1,68 @@
+"""The forms of values in pycron.toml: what each form accepts, and how an error names it."""
+
+import math
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_MOST = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`words`: the form in an error message. `parse`: raises ValueError for a bad value."""
+
+    words: str
+    parse: Callable[[Any], Any]
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 1 <= value < _MOST:
+        raise ValueError
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) is not float:
+        return _whole(value)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError
+    return value
+
+
+def _command(value: Any) -> str:
+    """A command line of at least one word, in which each quote has its partner."""
+    if not shlex.split(_text(value)):
+        raise ValueError
+    return _text(value)
+
+
+def _port(value: Any) -> int:
+    if _whole(value) >= 65_536:
+        raise ValueError
+    return _whole(value)
+
+
+def _one_of(*words: str) -> Form:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError
+        return _text(value)
+
+    return Form(f"{', '.join(words[:-1])} or {words[-1]}", parse)
+
+
+WHOLE = Form("a whole number above 0", _whole)
+NUMBER = Form("a number above 0", _number)
+TEXT = Form("a text", _text)
+COMMAND = Form("a program and its options", _command)
+PORT = Form("a number from 1 to 65535", _port)
+TRANSPORT = _one_of("sendmail", "smtp", "none")
+SECURITY = _one_of("starttls", "tls", "none")
