@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from pycron import __version__
 from pycron.cli.daemon_choice import add_daemon_options, client_for
+from pycron.cli.output_end import ends_quietly
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.problem import problem_from_row
 from pycron.protocol.control_answers import InstallAnswer, ProblemRow
@@ -51,10 +52,13 @@ class _Failed(Exception):
     """The table could not be handled; the message tells the user why."""
 
 
+@ends_quietly
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return _run(options)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more
     except (ControlError, _Failed, OSError) as error:
         _print_failure(error, options.file)
     return 1

@@ -20,8 +20,12 @@ NOTIFIED = {
 }  # fmt: skip
 
 
-def _option(key: str, default: Any, help: str, form: Form = forms.WHOLE) -> Any:
-    return field(default=default, metadata={"key": key, "help": help, "form": form})
+def _option(
+    key: str, default: Any, help: str, form: Form = forms.WHOLE, *, at_start: bool = False
+) -> Any:
+    """A field of Config. `at_start`: a change takes effect only when the daemon starts again."""
+    metadata = {"key": key, "help": help, "form": form, "at_start": at_start}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,3 +200,4 @@ class Config:
 OPTIONS: dict[str, "dataclasses.Field[Any]"] = {
     f.metadata["key"]: f for f in dataclasses.fields(Config) if f.metadata
 }
+AT_START = frozenset(key for key, option in OPTIONS.items() if option.metadata["at_start"])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.engine.actions import Log, Release, RunnerAction, Start, Stop, Withdraw
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.engine import Engine
@@ -34,7 +35,7 @@ class ExecutorOptions:
     """How commands are run.
 
     `own`: the daemon's account; only root can run commands as other users. `output`: the directory
-    of the output files, each of at most `output_bytes`. `processes`: how many an Attempt may have.
+    of the output files. `config`: how long they may be, and how many processes an Attempt may have.
     `shown`: the daemon shows what commands print, line by line. `deliverer`: knows the programs
     that send deliveries.
     """
@@ -42,8 +43,7 @@ class ExecutorOptions:
     accounts: Accounts
     own: Account
     output: Path
-    output_bytes: int
-    processes: int
+    config: Callable[[], Config]
     shown: bool
     deliverer: Deliverer
 
@@ -135,7 +135,7 @@ class RunnerExecutor:
         except CannotDeliver as error:
             self._feed(Refused(start.attempt, str(error)))
             return None
-        options = self._options
+        options, config = self._options, self._options.config()
         name = program.account if program else start.job.user
         account = options.accounts.find(name)
         own = options.own.uid
@@ -155,9 +155,9 @@ class RunnerExecutor:
             account,
             become=own == 0 and (account.uid != own or not options.shown),
             output=str(output),
-            output_limit=options.output_bytes,
+            output_limit=config.output_bytes,
             report_output=shown,
-            processes_max=options.processes,
+            processes_max=config.processes,
             hold=start.attempt.run.fire_time if start.hold else None,
             program=program,
         )

@@ -165,6 +165,19 @@ class ProcessRow(TypedDict):
     cpu_seconds: float
 
 
+class ConfigRow(TypedDict):
+    """The configuration file, and in what it differs from the options in force.
+
+    `error`: why the file cannot be used. `at_reload`: the options that a reload would change.
+    `at_start`: those that take effect at the next start.
+    """
+
+    file: str | None
+    error: str | None
+    at_reload: list[str]
+    at_start: list[str]
+
+
 class CountsRow(TypedDict):
     running: int
     waiting: int
@@ -183,7 +196,7 @@ class Refused(TypedDict):
 class StatusAnswer(TypedDict):
     """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read.
 
-    `mail`: how mail is sent, or why none is.
+    `mail`: how mail is sent, or why none is. `config`: only for those who see everything.
     """
 
     version: str
@@ -204,6 +217,7 @@ class StatusAnswer(TypedDict):
     waiting: int
     paused: int
     mail: NotRequired[str]
+    config: NotRequired[ConfigRow]
 
 
 class JobsAnswer(TypedDict):
@@ -280,6 +294,17 @@ class StartAnswer(TypedDict):
     run_id: str
     state: str
     why: str | None
+
+
+class ReloadAnswer(TypedDict):
+    """`changed`: the options that have another value now. `tables`: how many were read again.
+
+    `at_start`: the options whose new value takes effect at the next start.
+    """
+
+    changed: list[str]
+    at_start: list[str]
+    tables: int
 
 
 class TestMailAnswer(TypedDict):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.engine.actions import Log
@@ -54,6 +55,8 @@ class Tables:
         name = found.source.name
         new = parse_found(found, self.context())
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
+        if new.errors:
+            self._read_last_good_again(name)
         good = self._good.get(name)
         table = with_last_good_jobs(good, new)
         if not new.errors:
@@ -61,6 +64,14 @@ class Tables:
         self._current[name] = table
         self.feed(TableLoaded(table))
         self._log_load(new, table, kept=good is not None)
+
+    def _read_last_good_again(self, name: str) -> None:
+        """The configuration may have other defaults and ceilings since the last good version."""
+        good = self._good.get(name)
+        if good is not None:
+            again = reader.parse(good.jobs.text, good.source, self.context())
+            if not again.errors:
+                self._good[name] = again
 
     def _unload(self, name: str) -> None:
         self._good.pop(name, None)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
@@ -30,20 +31,6 @@ class UserTablePaths:
 
 
 @dataclass(frozen=True, slots=True)
-class UserTableLimits:
-    """Limits of the configuration. `table_bytes`: of a table that is read.
-
-    `user_table_bytes` and `user_table_entries`: of a table that a user installs. `tables`: of the
-    number of tables.
-    """
-
-    table_bytes: int
-    user_table_bytes: int
-    user_table_entries: int
-    tables: int
-
-
-@dataclass(frozen=True, slots=True)
 class UserTableFiles:
     """The files of users' tables. The caller rescans `loaded` after a change.
 
@@ -51,7 +38,7 @@ class UserTableFiles:
     """
 
     paths: UserTablePaths
-    limits: UserTableLimits
+    config: Callable[[], Config]
     context: Callable[[], ReaderContext]
     loaded: Tables
 
@@ -64,7 +51,7 @@ class UserTableFiles:
         """The text of a user's table; None if there is none. Raises TableFailure."""
         path = self._path_of(user)
         try:
-            text, _ = files.read_table(str(path), None, self.limits.table_bytes)
+            text, _ = files.read_table(str(path), None, self.config().table_bytes)
         except FileNotFoundError:
             return None
         except files.Unreadable as error:
@@ -105,7 +92,7 @@ class UserTableFiles:
         return path
 
     def _check_size(self, text: str) -> None:
-        most = self.limits.user_table_bytes
+        most = self.config().user_table_bytes
         try:
             size = len(text.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
@@ -115,7 +102,7 @@ class UserTableFiles:
             raise TableFailure(message)
 
     def _checked(self, user: str, text: str) -> Table:
-        context = replace(self.context(), most_entries=self.limits.user_table_entries)
+        context = replace(self.context(), most_entries=self.config().user_table_entries)
         table = reader.parse(text, Source(user, user), context)
         if table.errors:
             message = "the table has errors; nothing was installed"
@@ -124,6 +111,6 @@ class UserTableFiles:
 
     def _check_count(self, path: Path) -> None:
         """A new table needs room; a changed one does not."""
-        most = self.limits.tables
+        most = self.config().tables
         if self.loaded.count() >= most and not path.exists():
             raise TableFailure(files.too_many(most))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pycron.config import Config
 from pycron.system.inotify import DirectoryWatch
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories, TableLocation
 from pycron.tables.files import Unreadable, install, read_table
@@ -20,6 +21,10 @@ from tests.support.waiting import until
 TABLE = "* * * * * true\n"
 LIMIT = 1_000_000
 MOST = 100
+
+
+def config() -> Config:
+    return Config(table_bytes=LIMIT, tables=MOST)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def tables(tmp_path: Path) -> Path:
 @pytest.fixture
 def spool(tables: Path) -> TableDirectories:
     return TableDirectories(
-        [TableLocation(tables, directory=True, owners=lambda _: {os.geteuid()})], LIMIT, MOST
+        [TableLocation(tables, directory=True, owners=lambda _: {os.geteuid()})], config
     )
 
 
@@ -165,7 +170,9 @@ def test_a_read_error_in_the_middle() -> None:
 
 
 def test_tables_beyond_the_limit_wait_until_there_is_room(tables: Path) -> None:
-    spool = TableDirectories([TableLocation(tables, directory=True)], LIMIT, 2)
+    spool = TableDirectories(
+        [TableLocation(tables, directory=True)], lambda: Config(table_bytes=LIMIT, tables=2)
+    )
     for name in ("a", "b", "c", "d"):
         put(tables / name)
     changes = list(spool.scan())
@@ -216,7 +223,7 @@ def test_a_name_that_is_no_text(tables: Path, spool: TableDirectories) -> None:
 
 
 def test_a_users_table_has_the_name_of_the_user(tables: Path) -> None:
-    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], config)
     for name in ("anna", "x.y", "EXAMPLE\\bert", "machine$"):
         put(tables / name)
     found = [change for change in spool.scan() if isinstance(change, Found)]
@@ -331,9 +338,7 @@ def test_a_file_that_appears_vanishes_and_changes_while_it_is_looked_at(
 
 def test_a_missing_directory_holds_no_tables(tmp_path: Path) -> None:
     assert (
-        list(
-            TableDirectories([TableLocation(tmp_path / "none", directory=True)], LIMIT, MOST).scan()
-        )
+        list(TableDirectories([TableLocation(tmp_path / "none", directory=True)], config).scan())
         == []
     )
 
@@ -365,7 +370,7 @@ def test_the_tables_of_an_unreadable_directory_have_not_gone(
 
 def test_one_file(tables: Path) -> None:
     path = put(tables / "any name.txt")
-    spool = TableDirectories([TableLocation(path, owner="anna", trusted=True)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(path, owner="anna", trusted=True)], config)
     (found,) = spool.scan()
     assert isinstance(found, Found)
     assert (found.source.name, found.source.owner) == (str(path), "anna")
@@ -375,7 +380,7 @@ def test_one_file(tables: Path) -> None:
 
 def test_one_file_that_is_a_link_in_a_circle(tables: Path) -> None:
     (tables / "link").symlink_to(tables / "link")
-    (found,) = TableDirectories([TableLocation(tables / "link", trusted=True)], LIMIT, MOST).scan()
+    (found,) = TableDirectories([TableLocation(tables / "link", trusted=True)], config).scan()
     assert isinstance(found, Found)
     assert found.problem
 
@@ -389,7 +394,7 @@ def test_a_read_that_failed_for_a_moment_is_tried_again(
     os.close(free)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     listed = spool.locations[0].candidates()
-    single = TableDirectories([TableLocation(Path(path)) for path in listed], LIMIT, MOST)
+    single = TableDirectories([TableLocation(Path(path)) for path in listed], config)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
     try:
         first = list(single.scan())

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from pycron import ports
+from pycron.config import Config
 from pycron.crontab.reader import ReaderContext
 from pycron.model.problem import Problem
 from pycron.tables.loaded import Tables
-from pycron.tables.user_tables import UserTableFiles, UserTableLimits, UserTablePaths
+from pycron.tables.user_tables import UserTableFiles, UserTablePaths
 
-LIMITS = UserTableLimits(table_bytes=200, user_table_bytes=100, user_table_entries=2, tables=3)
+CONFIG = Config(table_bytes=200, user_table_bytes=100, user_table_entries=2, tables=3)
 CONTEXT = ReaderContext(zone_exists={"UTC"}.__contains__)
 
 
@@ -34,7 +35,7 @@ class Loaded:
 
 def spool(directory: Path, loaded: int = 0) -> UserTableFiles:
     paths = UserTablePaths(directory / "spool")
-    return UserTableFiles(paths, LIMITS, lambda: CONTEXT, Loaded(loaded))
+    return UserTableFiles(paths, lambda: CONFIG, lambda: CONTEXT, Loaded(loaded))
 
 
 def as_ports(tables: Tables, user_tables: UserTableFiles) -> tuple[ports.Tables, ports.UserTables]:
@@ -132,7 +133,7 @@ def test_a_table_that_cannot_be_written_or_deleted(tmp_path: Path) -> None:
 def test_the_one_table_of_a_users_own_daemon(tmp_path: Path) -> None:
     path = tmp_path / "crontab"
     paths = UserTablePaths(tmp_path, only=("joe", path))
-    tables = UserTableFiles(paths, LIMITS, lambda: CONTEXT, Loaded())
+    tables = UserTableFiles(paths, lambda: CONFIG, lambda: CONTEXT, Loaded())
     assert not tables.of_all_users
     tables.install("joe", "@daily a\n")
     assert path.read_text() == "@daily a\n"
