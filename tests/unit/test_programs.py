@@ -14,7 +14,7 @@ from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.model.settings import Settings
-from pycron.ports import History
+from pycron.ports import CannotDeliver, History
 from pycron.schedule.expressions import NoSchedule
 from pycron.system.accounts import Accounts
 from pycron.system.output_names import output_name
@@ -110,3 +110,8 @@ def test_a_ping_has_the_end_of_the_output(tmp_path: Path) -> None:
     file = b"a" * 10_000 + b"z" * 9_999
     _, output = given(tmp_path, PING, file, 19_999, 19_999)
     assert output == b"a" + b"z" * 9_999
+
+
+def test_a_mail_that_waits_while_mail_is_turned_off_is_not_sent(tmp_path: Path) -> None:
+    with pytest.raises(CannotDeliver, match=r"mail is off: mail\.transport is none"):
+        given(tmp_path, MAIL, b"x", 1, 1, mail_transport="none")
