@@ -1,4 +1,4 @@
-"""Checks that need systemd and cgroup v2: vm/inside.sh runs in a virtual machine.
+"""Checks that need systemd and cgroup v2: scripts of vm/ run in a virtual machine.
 
 PYCRON_VM names a program that boots the machine: `$PYCRON_VM SCRIPT DIRECTORY` runs the script in
 the machine as root, with the directory at /payload, and prints the console.
@@ -14,23 +14,25 @@ import pytest
 
 from tests.support.wheels import ROOT, build_wheels, copy_checkout
 
-SCRIPT = ROOT / "tests/system/vm/inside.sh"
+SCRIPTS = ROOT / "tests/system/vm"
 
 
 @pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif("PYCRON_VM" not in os.environ, reason="PYCRON_VM boots no machine")
-def test_in_a_machine_with_systemd(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["inside.sh", "reload.sh"])
+def test_in_a_machine_with_systemd(tmp_path: Path, name: str) -> None:
+    script = SCRIPTS / name
     wheels = tmp_path / "payload" / "wheels"
     build_wheels(copy_checkout(tmp_path / "source"), wheels)
-    for file in (SCRIPT.with_name("machine.sh"), ROOT / "contrib/systemd/pycron.service"):
+    for file in (SCRIPTS / "machine.sh", ROOT / "contrib/systemd/pycron.service"):
         shutil.copy(file, wheels.parent)
     machine = subprocess.run(
-        ["bash", os.environ["PYCRON_VM"], SCRIPT, wheels.parent],
+        ["bash", os.environ["PYCRON_VM"], script, wheels.parent],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=900,
         check=False,
     )  # fmt: skip
-    wanted = re.findall(r"^check ([a-z_]+)", SCRIPT.read_text(), re.MULTILINE)
+    wanted = re.findall(r"^check ([a-z_]+)", script.read_text(), re.MULTILINE)
     assert len(wanted) > 15
     found = re.findall(r"^(?:not )?ok .*$", machine.stdout.replace("\r", ""), re.MULTILINE)
     assert found == [f"ok {name}" for name in wanted], machine.stdout + machine.stderr
