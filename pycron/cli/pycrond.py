@@ -24,6 +24,8 @@ from pycron.system.accounts import Accounts, own_account
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
+from pycron.tables.files import TRUSTED, FileRules
+from pycron.tables.layouts import Layout, layout_of
 from pycron.tables.user_tables import UserTablePaths
 
 
@@ -180,41 +182,50 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths
     for path in [*options.table, *options.system_table]:
         if not path.exists():
             raise NoTable(f"{path}: no such table")
-    user_tables = None
-    if mode is Mode.SYSTEM:
-        _make_directory(paths.SPOOL, 0o700)
+    user_tables, layout = None, layout_of(config) if mode is Mode.SYSTEM else None
+    if layout is not None:
+        _make_spool(layout)
         _make_directory(paths.DROP_INS, 0o755)
-        user_tables = UserTablePaths(paths.SPOOL)
+        user_tables = UserTablePaths(layout.spool)
     elif mode is Mode.USER:
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         user_tables = UserTablePaths(table.parent, only=(account.name, table))
-    tables = _tables(options, mode, account.name)
-    return Setup(mode, where, tables, user_tables, config, account, host.host_id())
+    tables = _tables(options, mode, config, account.name)
+    return Setup(mode, where, tables, user_tables, config, account, host.host_id(), layout)
 
 
-def _tables(options: argparse.Namespace, mode: Mode, user: str) -> list[TableLocation]:
+def _make_spool(layout: Layout) -> None:
+    """Make the spool, or check it. The spool of another cron keeps its owner and its mode.
+
+    Raises UnsafeDirectory or OSError.
+    """
+    if not layout.is_foreign:
+        _make_directory(layout.spool, 0o700)
+        return
+    try:
+        layout.spool.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        status = layout.spool.stat()
+        if status.st_uid != 0 or status.st_mode & 0o002:
+            reason = "it must be root's, and not everybody may write to it"
+            raise UnsafeDirectory(f"{layout.spool}: not a safe spool: {reason}") from None
+    else:
+        os.chown(layout.spool, 0, layout.spool_gid)
+        layout.spool.chmod(layout.spool_mode)
+
+
+def _tables(
+    options: argparse.Namespace, mode: Mode, config: Config, user: str
+) -> list[TableLocation]:
     """Where the daemon finds its tables; `user` owns the tables without a user column."""
     if mode is Mode.SYSTEM:
-        return _system_tables()
+        return layout_of(config).locations(Accounts())
     if mode is Mode.USER:
-        own = {os.geteuid()}
-        return [TableLocation(paths.user_table(), owner=user, name=user, owners=lambda _: own)]
-    return [TableLocation(path.absolute(), owner=user, trusted=True) for path in options.table] + [
-        TableLocation(path.absolute(), trusted=True) for path in options.system_table
-    ]
-
-
-def _system_tables() -> list[TableLocation]:
-    accounts = Accounts()
-
-    def user_or_root(name: str) -> set[int]:
-        account = accounts.find(name)
-        return {0, account.uid} if account else {0}
-
-    return [
-        TableLocation(paths.SPOOL, users=True, directory=True, owners=user_or_root),
-        TableLocation(paths.DROP_INS, directory=True, owners=lambda _: {0}),
+        own = FileRules(owners=lambda _: {os.geteuid()})
+        return [TableLocation(paths.user_table(), owner=user, name=user, rules=own)]
+    return [TableLocation(path.absolute(), owner=user, rules=TRUSTED) for path in options.table] + [
+        TableLocation(path.absolute(), rules=TRUSTED) for path in options.system_table
     ]
 
 
@@ -239,7 +250,7 @@ def _problems_of_named(options: argparse.Namespace, config: Config) -> list[Prob
 def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -> list[Problem]:
     from pycron.tables.check import check_found
 
-    locations = _tables(options, mode, own_account().name)
+    locations = _tables(options, mode, config, own_account().name)
     directories = TableDirectories(locations, config.table_bytes, config.tables)
     return [problem for change in directories.scan() for problem in check_found(change, config)]
 

@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 _MOST = 2**62
@@ -44,6 +45,18 @@ def _command(value: Any) -> str:
     return _text(value)
 
 
+def _path(value: Any) -> Path:
+    if not _text(value).startswith("/"):
+        raise ValueError
+    return Path(value)
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    if type(value) is not list:
+        raise ValueError
+    return tuple(map(_path, value))
+
+
 def _port(value: Any) -> int:
     if _whole(value) >= 65_536:
         raise ValueError
@@ -63,6 +76,9 @@ WHOLE = Form("a whole number above 0", _whole)
 NUMBER = Form("a number above 0", _number)
 TEXT = Form("a text", _text)
 COMMAND = Form("a program and its options", _command)
+PATH = Form("an absolute path", _path)
+PATHS = Form("a list of absolute paths", _paths)
+LAYOUT = _one_of("pycron", "debian", "cronie")
 PORT = Form("a number from 1 to 65535", _port)
 TRANSPORT = _one_of("sendmail", "smtp", "none")
 SECURITY = _one_of("starttls", "tls", "none")

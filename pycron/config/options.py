@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pycron.config import forms
@@ -101,6 +102,18 @@ class Config:
     )
     retention_database_bytes: int = _option(
         "retention.database_bytes", 2**30, "how large the database may be"
+    )
+    tables_layout: str = _option(
+        "tables.layout",
+        "pycron",
+        "whose directories of tables the system's daemon reads",
+        forms.LAYOUT,
+    )
+    tables_system: tuple[Path, ...] | None = _option(
+        "tables.system", None, "the files and directories of system tables", forms.PATHS
+    )
+    tables_spool: Path | None = _option(
+        "tables.spool", None, "the directory of users' tables", forms.PATH
     )
     operators: str = _option(
         "access.operators", "pycron", "the group whose members see everything", forms.TEXT

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from pycron import __version__
 from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.minute_work import MinuteWork
+from pycron.daemon.notices import start_notices
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -34,7 +34,6 @@ from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
-from pycron.storage.errors import StoreError
 from pycron.storage.housekeeping import Housekeeping
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
@@ -157,7 +156,7 @@ class Daemon:
             user_tables=self._new_user_tables(),
             config=config,
             output=self._setup.paths.output,
-            access=Access(config.operators, self._log),
+            access=Access(config.operators, self._log, self._everyone_may),
             feed=self._feed,
             log=self._log,
             info=self._info,
@@ -183,6 +182,11 @@ class Daemon:
         )
         return UserTableFiles(where, limits, self._reader_context, self._tables)
 
+    @property
+    def _everyone_may(self) -> bool:
+        layout = self._setup.layout
+        return layout is None or layout.everyone
+
     # ---- the loop
 
     def run(self) -> None:
@@ -201,8 +205,8 @@ class Daemon:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
         catch_signals(self._selector, self._signalled)
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
-        self._say_started()
-        self._say_that_mail_is_new()
+        for notice in start_notices(self._setup, self._store, self._zones):
+            self._log(notice)
         self._check_mail()
         self._tables.rescan()
         self._recovery.resume()
@@ -372,24 +376,3 @@ class Daemon:
             runner_pid=self._link.pid,
             no_mail=self._no_mail,
         )
-
-    def _say_that_mail_is_new(self) -> None:
-        """At the first start after an upgrade from a version that sent no mail."""
-        try:
-            is_new = self._store.take_mail_is_new()
-        except StoreError:
-            return  # the next start says it
-        if is_new and self._setup.config.mail_transport != "none":
-            reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
-            self._log(Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True))
-
-    def _say_started(self) -> None:
-        fields = {
-            "version": __version__,
-            "mode": self._setup.mode.value,
-            "pid": os.getpid(),
-            "zone": self._zones.machine.name,
-            "zone_data": self._zones.origin,
-            "state": str(self._setup.paths.state),
-        }
-        self._log(Log(Event.DAEMON_STARTED, fields))

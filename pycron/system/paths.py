@@ -9,8 +9,16 @@ DROP_INS = Path("/etc/pycron.d")
 SYSTEM_STATE = Path("/var/lib/pycron")
 SYSTEM_RUN = Path("/run/pycron")
 SYSTEM_CONFIG = Path("/etc/pycron/pycron.toml")
+# Who may use pycrontab: the first file of each pair that exists holds.
 ALLOW = Path("/etc/pycron/allow")
 DENY = Path("/etc/pycron/deny")
+CRON_ALLOW = Path("/etc/cron.allow")
+CRON_DENY = Path("/etc/cron.deny")
+# The tables of other crons.
+CRONTAB = Path("/etc/crontab")
+CRON_DROP_INS = Path("/etc/cron.d")
+DEBIAN_SPOOL = Path("/var/spool/cron/crontabs")
+CRONIE_SPOOL = Path("/var/spool/cron")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class UserTableFiles:
         """The text of a user's table; None if there is none. Raises TableFailure."""
         path = self._path_of(user)
         try:
-            text, _ = files.read_table(str(path), None, self.limits.table_bytes)
+            text, _ = files.read_table(str(path), files.ANY_OWNER, self.limits.table_bytes)
         except FileNotFoundError:
             return None
         except files.Unreadable as error:
