@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pycron.model.setting_values import parse_size
+from pycron.schedule.durations import parse_duration
+
+_DAY = 86_400
 _MOST = 2**62
+_MOST_DAYS = 1_000_000  # their seconds are a number of SQLite
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,26 @@ def _number(value: Any) -> float:
     if not 0 < value < math.inf:
         raise ValueError
     return value
+
+
+def _size(value: Any) -> int:
+    """Bytes: a number, or a text as CRON_MEMORY_MAX has it."""
+    return parse_size(value) if type(value) is str else _whole(value)
+
+
+def _duration(value: Any) -> int:
+    """Seconds: a number, or a text as CRON_TIMEOUT has it; 0 is allowed."""
+    if type(value) is not str and (type(value) is not int or value < 0):
+        raise ValueError
+    return parse_duration(str(value))
+
+
+def _days(value: Any) -> int:
+    """Days: a number, or a duration of whole days."""
+    days, rest = divmod(parse_duration(value), _DAY) if type(value) is str else (_whole(value), 0)
+    if rest or not 0 < days <= _MOST_DAYS:
+        raise ValueError
+    return days
 
 
 def _text(value: Any) -> str:
@@ -74,6 +99,9 @@ def _one_of(*words: str) -> Form:
 
 WHOLE = Form("a whole number above 0", _whole)
 NUMBER = Form("a number above 0", _number)
+SIZE = Form("a number of bytes, or a size such as 512M or 2G", _size)
+DURATION = Form("a duration such as 90s, 15m or 1h30m", _duration)
+DAYS = Form("a number of days, or whole days such as 90d or 12w", _days)
 TEXT = Form("a text", _text)
 COMMAND = Form("a program and its options", _command)
 PATH = Form("an absolute path", _path)

@@ -68,26 +68,29 @@ class Config:
         forms.NUMBER,
     )
     free_memory: int | None = _option(
-        "limits.free_memory", None, "nothing begins while less memory is free"
+        "limits.free_memory", None, "nothing begins while less memory is free", forms.SIZE
     )
     tables: int = _option("limits.tables", 10_000, "the most tables")
-    table_bytes: int = _option("limits.table_bytes", 32 * 2**20, "the largest table")
+    table_bytes: int = _option("limits.table_bytes", 32 * 2**20, "the largest table", forms.SIZE)
     table_entries: int = _option("limits.table_entries", 100_000, "the most entries of a table")
     user_table_bytes: int = _option(
-        "limits.user_table_bytes", 4 * 2**20, "the largest table that a user may install"
+        "limits.user_table_bytes",
+        4 * 2**20,
+        "the largest table that a user may install",
+        forms.SIZE,
     )
     user_table_entries: int = _option(
         "limits.user_table_entries", 10_000, "the most entries of a table that a user may install"
     )
     output_bytes: int = _option(
-        "limits.output_bytes", 2**20, "how much of an Attempt's output is kept"
+        "limits.output_bytes", 2**20, "how much of an Attempt's output is kept", forms.SIZE
     )
     processes: int = _option(
         "limits.processes", 4096, "the most processes that an Attempt may have at once"
     )
     clients: int = _option("limits.clients", 64, "the most connections to the control socket")
     retention_days: int = _option(
-        "retention.days", 90, "how many days a Run and its output are kept"
+        "retention.days", 90, "how many days a Run and its output are kept", forms.DAYS
     )
     retention_runs: int = _option("retention.runs", 1_000_000, "how many Runs are kept")
     retention_job_runs: int = _option(
@@ -95,13 +98,13 @@ class Config:
     )
     retention_dead: int = _option("retention.dead", 100_000, "how many dead letters are kept")
     retention_output_bytes: int = _option(
-        "retention.output_bytes", 2**30, "how much output is kept in all"
+        "retention.output_bytes", 2**30, "how much output is kept in all", forms.SIZE
     )
     retention_job_output_bytes: int = _option(
-        "retention.job_output_bytes", 2**27, "how much output of one Job is kept"
+        "retention.job_output_bytes", 2**27, "how much output of one Job is kept", forms.SIZE
     )
     retention_database_bytes: int = _option(
-        "retention.database_bytes", 2**30, "how large the database may be"
+        "retention.database_bytes", 2**30, "how large the database may be", forms.SIZE
     )
     tables_layout: str = _option(
         "tables.layout",
@@ -132,7 +135,7 @@ class Config:
     mail_job_hour: int = _option(
         "mail.job_hour", 60, "how many mails of one Job in an hour; the rest is summed up in one"
     )
-    mail_bytes: int = _option("mail.bytes", 2**20, "how much output a mail contains")
+    mail_bytes: int = _option("mail.bytes", 2**20, "how much output a mail contains", forms.SIZE)
     mail_smtp_host: str = _option("mail.smtp_host", "localhost", "the mail server", forms.TEXT)
     mail_smtp_port: int = _option("mail.smtp_port", 587, "the port of the mail server", forms.PORT)
     mail_smtp_security: str = _option(

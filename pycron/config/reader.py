@@ -11,7 +11,6 @@ from pycron.config.options import NOTIFIED, OPTIONS, Config, NotificationOptions
 from pycron.model.setting_values import NAME_PATTERN
 from pycron.model.settings import SETTINGS
 from pycron.model.text import hint_at
-from pycron.schedule.durations import parse_duration
 from pycron.system.zone_data import ZoneData
 
 # The settings that [ceilings] can limit: a larger value takes more of the machine.
@@ -107,17 +106,12 @@ def _notification(section: str, content: dict[str, Any], path: Path) -> Notifica
     )
     if not isinstance(url, str) or not url:
         raise ConfigError(f"{path}: bad {section}.url: not shown (a URL of apprise)")
-    if not isinstance(on, list) or not all(each in NOTIFIED for each in on):
+    if not isinstance(on, list) or not all(each in list(NOTIFIED) for each in on):
         raise ConfigError(f"{path}: bad {section}.on: {on!r} (a list of {', '.join(NOTIFIED)})")
     if not isinstance(users, list) or not all(isinstance(each, str) for each in users):
         raise ConfigError(f"{path}: bad {section}.users: {users!r} (a list of users)")
-    cooldown = content.get("cooldown", "0s")
-    try:
-        seconds = parse_duration(cooldown)
-    except (ValueError, TypeError):
-        raise ConfigError(
-            f"{path}: bad {section}.cooldown: {cooldown!r} (a duration such as 15m)"
-        ) from None
+    cooldown = content.get("cooldown", 0)
+    seconds = _checked(f"{section}.cooldown", cooldown, forms.DURATION, path)
     return NotificationOptions(
         url, frozenset(NOTIFIED[each] for each in on), seconds, frozenset(users)
     )

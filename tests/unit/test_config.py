@@ -102,6 +102,55 @@ def test_a_load_may_be_a_fraction(tmp_path: Path) -> None:
     assert read_config(tmp_path / "pycron.toml", required=True).gates.load == 1.5
 
 
+@pytest.mark.parametrize(
+    ("text", "attribute", "value"),
+    [
+        ('[limits]\nfree_memory = "512M"\n', "free_memory", 512 * 2**20),
+        ('[limits]\ntable_bytes = "1048576"\n', "table_bytes", 2**20),
+        ('[limits]\nuser_table_bytes = "64K"\n', "user_table_bytes", 2**16),
+        ('[limits]\noutput_bytes = "1MiB"\n', "output_bytes", 2**20),
+        ('[retention]\noutput_bytes = "2G"\n', "retention_output_bytes", 2**31),
+        ('[retention]\njob_output_bytes = "1T"\n', "retention_job_output_bytes", 2**40),
+        ('[retention]\ndatabase_bytes = "2GB"\n', "retention_database_bytes", 2**31),
+        ('[mail]\nbytes = "10K"\n', "mail_bytes", 10_240),
+        ('[retention]\ndays = "90d"\n', "retention_days", 90),
+        ('[retention]\ndays = "12w"\n', "retention_days", 84),
+        ('[retention]\ndays = "48h"\n', "retention_days", 2),
+        ("[retention]\ndays = 1000000\n", "retention_days", 1_000_000),
+    ],
+)
+def test_sizes_and_durations(tmp_path: Path, text: str, attribute: str, value: int) -> None:
+    (tmp_path / "pycron.toml").write_text(text)
+    assert getattr(read_config(tmp_path / "pycron.toml", required=True), attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[limits]\nfree_memory = "lots"\n', "'lots' (a number of bytes, or a size such as 512M"),
+        ('[limits]\ntable_bytes = "0"\n', "'0' (a number of bytes"),
+        ("[limits]\noutput_bytes = 1.5\n", "1.5 (a number of bytes"),
+        ('[limits]\nclients = "1K"\n', "'1K' (a whole number above 0)"),
+        ('[retention]\ndays = "36h"\n', "'36h' (a number of days, or whole days such as 90d"),
+        ('[retention]\ndays = "90"\n', "'90' (a number of days"),  # 90 seconds in a table
+        ("[retention]\ndays = 1000001\n", "1000001 (a number of days"),
+        ('[notify.a]\nurl = "x"\ncooldown = "soon"\n', "'soon' (a duration such as 90s"),
+        ('[notify.a]\nurl = "x"\ncooldown = -1\n', "-1 (a duration such as 90s"),
+        ('[notify.a]\nurl = "x"\ncooldown = true\n', "True (a duration such as 90s"),
+        ('[notify.a]\nurl = "x"\non = [[]]\n', "[[]] (a list of failure"),
+    ],
+)
+def test_bad_sizes_and_durations(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [('"15m"', 900), ("90", 90), ("0", 0)])
+def test_the_cooldown_of_a_notification(tmp_path: Path, value: str, seconds: int) -> None:
+    (tmp_path / "pycron.toml").write_text(f'[notify.ops]\nurl = "x"\ncooldown = {value}\n')
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.notifications["ops"].cooldown == seconds
+
+
 def test_an_unknown_option(tmp_path: Path) -> None:
     text = complaint(tmp_path, "[limits]\nclient = 3\n")
     assert text == 'unknown option: "limits.client" (did you mean limits.clients?)'
