@@ -19,6 +19,7 @@ from pycron.control.service import Service
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
+from pycron.daemon.other_crons import OtherCrons
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -69,6 +70,7 @@ class Daemon:
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
         self._no_mail: str | None = None
+        self._other_crons = OtherCrons(setup.layout, log)
         self._store = Store(paths.database, may_wait=True)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
@@ -207,6 +209,7 @@ class Daemon:
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         for notice in start_notices(self._setup, self._store, self._zones):
             self._log(notice)
+        self._other_crons.look()
         self._check_mail()
         self._tables.rescan()
         self._recovery.resume()
@@ -286,6 +289,7 @@ class Daemon:
         self._check_mail()
         self._housekeeping.prune()
         self._programs.remove_receipts(self._engine.is_alive)
+        self._other_crons.look_if_due()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
 
@@ -316,6 +320,7 @@ class Daemon:
         """SIGHUP: read everything again, whether it looks changed or not."""
         notify("RELOADING=1")
         self._accounts.forget()
+        self._other_crons.look()
         self._check_zones()
         self._tables.rescan(again=True)
         self._log(Log(Event.RELOADED, {"tables": self._tables.count()}))
@@ -375,4 +380,5 @@ class Daemon:
             daemon_pid=os.getpid(),
             runner_pid=self._link.pid,
             no_mail=self._no_mail,
+            other_crons=self._other_crons.problems,
         )

@@ -183,7 +183,8 @@ class Refused(TypedDict):
 class StatusAnswer(TypedDict):
     """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read.
 
-    `mail`: how mail is sent, or why none is.
+    `mail`: how mail is sent, or why none is. `other_crons`: a sentence about each other cron that
+    would run the same jobs.
     """
 
     version: str
@@ -204,6 +205,7 @@ class StatusAnswer(TypedDict):
     waiting: int
     paused: int
     mail: NotRequired[str]
+    other_crons: NotRequired[list[str]]
 
 
 class JobsAnswer(TypedDict):

@@ -19,6 +19,8 @@ CRONTAB = Path("/etc/crontab")
 CRON_DROP_INS = Path("/etc/cron.d")
 DEBIAN_SPOOL = Path("/var/spool/cron/crontabs")
 CRONIE_SPOOL = Path("/var/spool/cron")
+# What `pycron import --apply` has made, as long as it can be undone.
+IMPORT_RECORD = SYSTEM_STATE / "import.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +102,34 @@ def test_cronies_tables_in_place(system: IsolatedSystem) -> None:
     system.write(paths.CRON_DENY, f"{other}\n")
     assert system.run("pycrontab", "-l", user=one).stdout == entry("mine")
     assert system.run("pycrontab", "-l", user=other).returncode == 1
+
+
+def test_another_cron_on_the_same_tables(system: IsolatedSystem, tmp_path: Path) -> None:
+    """The log, status and check name it; a daemon with tables of its own does not mind it."""
+    program = tmp_path / "cron"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "infinity"]) as cron:
+        try:
+            start(system, 'layout = "debian"')
+            said = system.daemon.wait_for("other_cron", cron="cron")
+            assert f"cron (pid {cron.pid}" in said["reason"]
+            assert "it would run the same jobs" in said["reason"]
+            assert said["level"] == "warning"
+            [status] = system.rows("status")
+            assert status["other_crons"] == [said["reason"]]
+            assert f"warning: {said['reason']}" in system.run("pycron", "status").stdout
+            checked = system.run("pycron", "check")
+            assert (checked.returncode, checked.stdout) == (0, f"cron: warning: {said['reason']}\n")
+            system.daemon.stop()
+            start(system, 'layout = "pycron"')
+            assert system.rows("status")[0]["other_crons"] == []
+            system.shell(f"echo {{}} > {paths.IMPORT_RECORD}")
+            system.daemon.signal(signal.SIGHUP)
+            system.daemon.wait_for("other_cron", cron="cron")
+        finally:
+            cron.kill()
+    system.daemon.signal(signal.SIGHUP)
+    until(lambda: system.rows("status")[0]["other_crons"] == [])
 
 
 def test_paths_of_ones_own(system: IsolatedSystem) -> None:
