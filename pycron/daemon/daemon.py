@@ -19,7 +19,7 @@ from pycron.control.service import Service
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
-from pycron.daemon.other_crons import OtherCrons
+from pycron.daemon.other_crons import OtherCrons, boot_markers
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -79,15 +79,7 @@ class Daemon:
         self._link = RunnerLink(paths, self._selector, log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
         self._executor = self._new_executor()
-        self._recovery = Recovery(
-            self._engine,
-            self._store,
-            self._executor,
-            paths.booted,
-            self._feed,
-            self._began,
-            always_boots=setup.mode is Mode.FOREGROUND,
-        )
+        self._recovery = self._new_recovery()
         self._recorder = Recorder(
             self._store,
             self._link.acknowledge,
@@ -146,6 +138,19 @@ class Daemon:
             options,
             self._feed,
             self._say,
+        )
+
+    def _new_recovery(self) -> Recovery:
+        setup = self._setup
+        return Recovery(
+            self._engine,
+            self._store,
+            self._executor,
+            setup.paths.booted,
+            self._feed,
+            self._began,
+            always_boots=setup.mode is Mode.FOREGROUND,
+            boot_markers=boot_markers(setup.layout),
         )
 
     def _new_server(self) -> ControlServer:
@@ -216,6 +221,7 @@ class Daemon:
         self._link.meet()
         self._recovery.boot()
         self._turn.perform()
+        self._recovery.mark_boot()
         notify("READY=1")
 
     def _end(self) -> None:

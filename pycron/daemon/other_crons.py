@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
@@ -11,6 +12,12 @@ from pycron.system.other_crons import Kind, OtherCron, other_crons
 from pycron.tables.layouts import Layout
 
 _CHECKED = 3600.0  # seconds between two looks
+
+
+def boot_markers(layout: Layout | None) -> tuple[Path, ...]:
+    """The files with which crons that have the same tables agree on who runs the @reboot jobs."""
+    is_shared = layout is not None and (layout.is_foreign or paths.IMPORT_RECORD.exists())
+    return paths.BOOT_MARKERS if is_shared else ()
 
 
 class OtherCrons:

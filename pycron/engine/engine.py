@@ -349,7 +349,7 @@ class Engine:
         if self.stopping:
             return
         second = int(self._space.now.wall)
-        for job in self._timetable.reboot_jobs():
+        for job in () if event.jobs_have_run else self._timetable.reboot_jobs():
             self._take_up(RunKey(job.id, second, event.pass_number), job)
         self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
 

@@ -28,11 +28,13 @@ class Tick:
 class Booted:
     """The daemon has read its tables for the first time since the machine started.
 
-    `pass_number` distinguishes several boots within one second.
+    `pass_number` distinguishes several boots within one second. `jobs_have_run`: another cron has
+    run the @reboot Jobs of this boot.
     """
 
     boot_id: str
     pass_number: int = 0
+    jobs_have_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

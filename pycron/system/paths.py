@@ -19,6 +19,8 @@ CRONTAB = Path("/etc/crontab")
 CRON_DROP_INS = Path("/etc/cron.d")
 DEBIAN_SPOOL = Path("/var/spool/cron/crontabs")
 CRONIE_SPOOL = Path("/var/spool/cron")
+# Debian's cron and cronie make these files when they have run the @reboot jobs of a boot.
+BOOT_MARKERS = (Path("/run/crond.reboot"), Path("/run/cron.reboot"))
 # What `pycron import --apply` has made, as long as it can be undone.
 IMPORT_RECORD = SYSTEM_STATE / "import.json"
 

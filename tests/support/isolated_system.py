@@ -38,10 +38,14 @@ class IsolatedSystem:
     """A mount namespace with empty directories for pycron, and the system's daemon in it."""
 
     def __init__(self, directory: Path, *, own_etc: bool = False) -> None:
-        """`own_etc`: /etc is a copy, so that the test can change files of another cron there."""
+        """`own_etc`: /etc is a copy, and /run is empty, for files of another cron there."""
         self.directory = directory
         etc = directory / "etc"
-        copy = f"cp -a /etc {etc}; mount --bind {etc} /etc; " if own_etc else ""
+        copy = (
+            f"cp -a /etc {etc}; mount --bind {etc} /etc; mount -t tmpfs tmpfs /run; "
+            if own_etc
+            else ""
+        )
         script = copy + "; ".join(
             f"mkdir -p {path} && mount -t tmpfs -o mode={mode} tmpfs {path}"
             for path, mode in ((path, 700 if path == paths.SPOOL else 755) for path in PRIVATE)

@@ -104,6 +104,24 @@ def test_cronies_tables_in_place(system: IsolatedSystem) -> None:
     assert system.run("pycrontab", "-l", user=other).returncode == 1
 
 
+@pytest.mark.parametrize("marker", paths.BOOT_MARKERS)
+def test_the_reboot_jobs_of_a_boot_run_under_one_cron(system: IsolatedSystem, marker: Path) -> None:
+    """Cron has run them, and they are not run again; or pycron has, and cron finds its marker."""
+    put(system, paths.CRONTAB, "CRON_NAME=boot @reboot root true\n@every 1s root true\n", "644")
+    system.shell(f"touch {marker}")
+    start(system, 'layout = "debian"')
+    system.daemon.wait_for("attempt_ended")
+    assert system.runs("--job", "boot") == []
+    system.daemon.stop()
+    system.shell(f"rm {paths.SYSTEM_STATE}/pycron.db* {' '.join(map(str, paths.BOOT_MARKERS))}")
+    system.start()
+    system.daemon.wait_for("attempt_ended", job="boot")
+    assert system.shell(f"stat -c %a {marker}") == "600\n"
+    system.daemon.stop()
+    system.start()
+    assert len(system.runs("--job", "boot")) == 1
+
+
 def test_another_cron_on_the_same_tables(system: IsolatedSystem, tmp_path: Path) -> None:
     """The log, status and check name it; a daemon with tables of its own does not mind it."""
     program = tmp_path / "cron"

@@ -224,6 +224,11 @@ def test_a_boot_without_reboot_jobs_is_recorded() -> None:
     assert record.boot_id == "boot-1"
 
 
+def test_reboot_jobs_that_another_cron_has_run_do_not_start() -> None:
+    sim = Sim("@reboot a")
+    assert sim.tell(Booted("boot-1", jobs_have_run=True)) == [RecordBoot("boot-1", START, 0)]
+
+
 def test_a_changed_time_zone_moves_the_next_fire_time() -> None:
     rules: dict[str | None, Zone] = {None: UTC}
     engine = Engine(rules.__getitem__, Cursor(START, START))
