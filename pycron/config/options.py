@@ -9,10 +9,9 @@ from typing import Any
 
 from pycron.config import forms
 from pycron.config.forms import Form
-from pycron.engine.deliveries import DeliveryRules
 from pycron.engine.delivery_jobs import DELIVERY_POOLS, MAIL_POOL
+from pycron.engine.delivery_rules import DeliveryRules, NotificationRule
 from pycron.engine.limits import Limits, PressureLimits
-from pycron.engine.notifications import NotificationRule
 from pycron.model.delivery import Occasion
 from pycron.model.retention import RetentionLimits
 

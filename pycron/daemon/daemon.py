@@ -29,7 +29,8 @@ from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, MailTransport, Now, Pressure, Tick, ZonesChanged
+from pycron.engine.events import InputEvent, MailTransport, Now, Tick, ZonesChanged
+from pycron.engine.limits import Pressure
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pycron.config import Config
 from pycron.delivery.programs import MAIL_ACCOUNT, Sending
-from pycron.engine.deliveries import DeliveryRules
+from pycron.engine.delivery_rules import DeliveryRules
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pycron.crontab.table import Table
+from pycron.engine.delivery_rules import DeliveryRules
+from pycron.engine.limits import Limits, Pressure, PressureLimits
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
@@ -57,11 +59,16 @@ class ZonesChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Pressure:
-    """How busy the machine is: the load of the last minute, and the free memory in bytes."""
+class ConfigChanged:
+    """The configuration was read again; the tables, which depend on it, are loaded after this.
 
-    load: float
-    free_memory: int
+    `pressure`: how busy the machine is; None if no limit of `gates` asks for that.
+    """
+
+    limits: Limits
+    gates: PressureLimits
+    deliveries: DeliveryRules
+    pressure: Pressure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +213,7 @@ class Lost:
 
 
 InputEvent = (
-    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | MailTransport
-    | StopStarting | Resumed | Redriven | StartedByHand | CancelledByHand | PauseBegan | PauseEnded
-    | RunnerMet | NeverStarted | Started | Refused | Ended | Lost
+    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | ConfigChanged
+    | MailTransport | StopStarting | Resumed | Redriven | StartedByHand | CancelledByHand
+    | PauseBegan | PauseEnded | RunnerMet | NeverStarted | Started | Refused | Ended | Lost
 )  # fmt: skip
