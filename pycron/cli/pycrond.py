@@ -24,6 +24,7 @@ from pycron.system.accounts import Accounts, own_account
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
+from pycron.tables.spool_form import SpoolForm
 from pycron.tables.user_tables import UserTablePaths
 
 
@@ -184,7 +185,7 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths
     if mode is Mode.SYSTEM:
         _make_directory(paths.SPOOL, 0o700)
         _make_directory(paths.DROP_INS, 0o755)
-        user_tables = UserTablePaths(paths.SPOOL)
+        user_tables = UserTablePaths(paths.SPOOL, form=SpoolForm(owner=_uid_and_gid))
     elif mode is Mode.USER:
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -203,6 +204,12 @@ def _tables(options: argparse.Namespace, mode: Mode, user: str) -> list[TableLoc
     return [TableLocation(path.absolute(), owner=user, trusted=True) for path in options.table] + [
         TableLocation(path.absolute(), trusted=True) for path in options.system_table
     ]
+
+
+def _uid_and_gid(user: str) -> tuple[int, int] | None:
+    """A file in the spool belongs to its user, so that no later account of that name gets it."""
+    account = Accounts().find(user)
+    return (account.uid, account.gid) if account else None
 
 
 def _system_tables() -> list[TableLocation]:

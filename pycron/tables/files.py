@@ -12,6 +12,7 @@ from pycron.system.files import sync_directory
 # Identifies a version of a file: another text, owner or mode gives another signature.
 Signature = tuple[int, ...]
 UNREAD: Signature = ()  # of no file
+WRONG_OWNER = "wrong-owner"  # the code of an Unreadable
 
 
 class Unreadable(Exception):
@@ -72,7 +73,7 @@ def _check_trust(status: os.stat_result, owners: set[int] | None) -> None:
     """Check that only an owner from `owners` can write to the file, under one name."""
     if owners is not None and status.st_uid not in owners:
         uids = " or ".join(str(uid) for uid in sorted(owners))
-        raise Unreadable("wrong-owner", f"belongs to uid {status.st_uid}, not to {uids}: chown it")
+        raise Unreadable(WRONG_OWNER, f"belongs to uid {status.st_uid}, not to {uids}: chown it")
     if status.st_mode & 0o022:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
         raise Unreadable("writable", f"others can write to it (mode {mode}): chmod go-w")
