@@ -186,7 +186,7 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths
     if layout is not None:
         _make_spool(layout)
         _make_directory(paths.DROP_INS, 0o755)
-        user_tables = UserTablePaths(layout.spool)
+        user_tables = UserTablePaths(layout.spool, form=layout.form(Accounts()))
     elif mode is Mode.USER:
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ def _make_spool(layout: Layout) -> None:
             reason = "it must be root's, and not everybody may write to it"
             raise UnsafeDirectory(f"{layout.spool}: not a safe spool: {reason}") from None
     else:
-        os.chown(layout.spool, 0, layout.spool_gid)
+        os.chown(layout.spool, 0, layout.spool_gid or 0)
         layout.spool.chmod(layout.spool_mode)
 
 

@@ -47,7 +47,8 @@ from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import TableDirectories
 from pycron.tables.loaded import Tables
 from pycron.tables.mail_transport import why_no_mail
-from pycron.tables.user_tables import UserTableFiles, UserTableLimits
+from pycron.tables.user_tables import UserTableFiles, limits_of
+from pycron.tables.versions import TableVersions
 
 _LONGEST_WAIT = 60.0  # seconds
 _ZONES_CHECKED = 3600.0  # seconds between two looks at the zone data
@@ -99,6 +100,7 @@ class Daemon:
             self._reader_context,
             self._feed,
             log,
+            TableVersions(paths.versions, config.user_table_bytes, self._accounts, log),
         )
         self._watch = DirectoryWatch({location.watched for location in setup.tables})
         self._server = self._new_server()
@@ -184,11 +186,9 @@ class Daemon:
         where = self._setup.user_tables
         if where is None:
             return None
-        config = self._setup.config
-        limits = UserTableLimits(
-            config.table_bytes, config.user_table_bytes, config.user_table_entries, config.tables
-        )
-        return UserTableFiles(where, limits, self._reader_context, self._tables)
+        limits = limits_of(self._setup.config)
+        tables = self._tables
+        return UserTableFiles(where, limits, self._reader_context, tables, tables.versions)
 
     @property
     def _everyone_may(self) -> bool:

@@ -17,6 +17,7 @@ class Event(StrEnum):
     TABLE_IGNORED = "table_ignored"
     TABLE_INSTALLED = "table_installed"
     TABLE_DELETED = "table_deleted"
+    VERSION_NOT_KEPT = "version_not_kept"
     ATTEMPT_STARTED = "attempt_started"
     ATTEMPT_ENDED = "attempt_ended"
     ATTEMPT_LOST = "attempt_lost"

@@ -53,6 +53,11 @@ class Paths:
         return self.state / "output"
 
     @property
+    def versions(self) -> Path:
+        """The last versions of users' tables, below a directory for each user."""
+        return self.state / "versions"
+
+    @property
     def receipts(self) -> Path:
         """What the programs that send deliveries leave, below a directory for each user."""
         return self.state / "receipts"

@@ -14,6 +14,7 @@ from pycron.system.files import sync_directory
 # Identifies a version of a file: another text, owner or mode gives another signature.
 Signature = tuple[int, ...]
 UNREAD: Signature = ()  # of no file
+WRONG_OWNER = "wrong-owner"  # the code of an Unreadable
 
 
 class Unreadable(Exception):
@@ -33,7 +34,7 @@ class FileRules:
     stand for the file. `trusted`: the administrator named this file, so none of these rules holds.
     """
 
-    owners: Callable[[str], Collection[int]] | None = None
+    owners: Callable[[str], Collection[int] | None] | None = None
     forbidden_mode: int = 0o022
     root_links: bool = False
     trusted: bool = False
@@ -102,7 +103,7 @@ def _check_trust(status: os.stat_result, rules: FileRules, name: str) -> None:
     owners = rules.owners(name) if rules.owners else None
     if owners is not None and status.st_uid not in owners:
         uids = " or ".join(str(uid) for uid in sorted(owners))
-        raise Unreadable("wrong-owner", f"belongs to uid {status.st_uid}, not to {uids}: chown it")
+        raise Unreadable(WRONG_OWNER, f"belongs to uid {status.st_uid}, not to {uids}: chown it")
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o022:
         raise Unreadable("writable", f"others can write to it (mode {mode:04o}): chmod go-w")

@@ -16,6 +16,7 @@ from pycron.system import paths
 from pycron.system.accounts import Accounts
 from pycron.tables.directories import TableLocation, not_a_run_parts_name, not_a_user_name
 from pycron.tables.files import FileRules
+from pycron.tables.spool_form import SpoolForm, no_header, vixie_header
 
 
 def _not_a_cronie_name(name: str) -> str | None:
@@ -39,9 +40,10 @@ class Layout:
 
     `system`: the files and directories of system tables. `system_rules`: what these files must be.
     `why_not`: why a name in these directories is no table. `spool`: the directory of users' tables;
-    if it is missing, it is made with `spool_mode` and `spool_group`. `user_forbidden_mode`: the
-    permission bits that a user's table must not have. `everyone`: whether every user may have a
-    table where neither an allow nor a deny file exists.
+    if it is missing, it is made with `spool_mode`. `spool_group`: the group of the spool and of its
+    files. `header`: the lines in front of a user's table. `user_forbidden_mode`: the permission
+    bits that a user's table must not have. `everyone`: whether every user may have a table where
+    neither an allow nor a deny file exists.
     """
 
     system: tuple[Path, ...] = (paths.DROP_INS,)
@@ -50,6 +52,7 @@ class Layout:
     spool: Path = paths.SPOOL
     spool_mode: int = 0o700
     spool_group: str | None = None
+    header: Callable[[float], str] = no_header
     user_forbidden_mode: int = 0o022
     everyone: bool = True
 
@@ -66,6 +69,17 @@ class Layout:
         ]
         return [self._spool_location(accounts), *system]
 
+    def form(self, accounts: Accounts) -> SpoolForm:
+        """What the files of users' tables look like. A file belongs to its user, so that no later
+        account of the same name gets the table.
+        """
+
+        def owner(user: str) -> tuple[int, int] | None:
+            account, gid = accounts.find(user), self.spool_gid
+            return (account.uid, account.gid if gid is None else gid) if account else None
+
+        return SpoolForm(owner, self.header)
+
     def _spool_location(self, accounts: Accounts) -> TableLocation:
         def user_or_root(name: str) -> set[int]:
             account = accounts.find(name)
@@ -80,12 +94,12 @@ class Layout:
         )
 
     @property
-    def spool_gid(self) -> int:
-        """The group of a spool that is made; root's if the other cron's group does not exist."""
+    def spool_gid(self) -> int | None:
+        """The group of the spool and of its files; None if the other cron's group is missing."""
         try:
-            return grp.getgrnam(self.spool_group).gr_gid if self.spool_group else 0
+            return grp.getgrnam(self.spool_group).gr_gid if self.spool_group else None
         except KeyError:
-            return 0
+            return None
 
 
 _FOREIGN = (paths.DROP_INS, paths.CRONTAB, paths.CRON_DROP_INS)
@@ -98,6 +112,7 @@ LAYOUTS = {
         spool=paths.DEBIAN_SPOOL,
         spool_mode=0o1730,
         spool_group="crontab",
+        header=vixie_header,
         user_forbidden_mode=0o7177,
     ),
     "cronie": Layout(
