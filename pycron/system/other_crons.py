@@ -53,7 +53,8 @@ class Process:
     """A process of root in our pid namespace.
 
     `name`: of at most 15 characters (proc(5)). `program`: the path of the program; None if this
-    user may not see it. `unit`: the systemd service that it belongs to.
+    user may not see it. `unit`: the systemd service that it belongs to. `left`: its daemon has
+    ended; Debian's cron leaves a process beside each command that still runs.
     """
 
     pid: int
@@ -61,6 +62,7 @@ class Process:
     name: str
     program: str | None
     unit: str | None = None
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def _daemon_of(known: _Known, processes: Iterable[Process]) -> Process | None:
 
 def _is_of(process: Process, known: _Known) -> bool:
     """Whether a process has a name of this cron, and the program too: a script has not."""
-    if process.name not in known.programs:
+    if process.name not in known.programs or process.left:
         return False
     return process.program is None or _base(process.program) in (process.name, "busybox")
 
@@ -206,7 +208,9 @@ def _process(pid: str) -> Iterator[Process]:
         program = os.readlink(f"/proc/{pid}/exe")
     except OSError:  # another user's process
         program = None
-    yield Process(int(pid), int(status["PPid"]), status["Name"], program, _service(pid))
+    parent, group = int(status["PPid"]), status.get("NSpgid", pid)
+    left = parent == 1 and group != pid and not os.path.exists(f"/proc/{group}")
+    yield Process(int(pid), parent, status["Name"], program, _service(pid), left)
 
 
 def _service(pid: str) -> str | None:

@@ -59,6 +59,7 @@ def test_one_sentence_says_what_runs_and_what_to_do(facts: Facts, message: str) 
     [
         Facts(True),
         Facts(True, (Process(5, 1, "cron", "/usr/bin/python3.11"),)),  # a script of that name
+        Facts(True, (Process(5, 1, "cron", "/usr/sbin/cron", "cron.service", left=True),)),
         Facts(True, (Process(5, 1, "pycrond", "/usr/bin/python3.11", "pycron.service"),)),
         Facts(True, units=frozenset({"pycron.service"})),
     ],
