@@ -6,12 +6,12 @@ runs the tables that this cron would run. Sources: Debian's cron 3.0pl1 (databas
 """
 
 import grp
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pycron.config import Config
+from pycron.crontab.other_cron import CRONIE, name_is_ignored
 from pycron.system import paths
 from pycron.system.accounts import Accounts
 from pycron.tables.directories import TableLocation, not_a_run_parts_name, not_a_user_name
@@ -21,7 +21,7 @@ from pycron.tables.spool_form import SpoolForm, no_header, vixie_header
 
 def _not_a_cronie_name(name: str) -> str | None:
     """The names that cronie passes over in /etc/cron.d (misc.c, not_a_crontab)."""
-    if re.search(r"^[.#]|~$|\.rpm(save|orig|new)$", name):
+    if name_is_ignored(CRONIE, name):
         return "cronie takes it for a copy: its name begins with #, or ends with ~ or .rpm*"
     return None
 
