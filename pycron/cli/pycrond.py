@@ -14,7 +14,7 @@ from pycron import __version__
 from pycron.cli.table_options import add_table_options, named_sources
 from pycron.config import Config, ConfigError, read_config
 from pycron.daemon.daemon import Daemon
-from pycron.daemon.log import FORMATS, configure, default_format
+from pycron.daemon.log import FORMATS, complaint, configure, default_format
 from pycron.daemon.setup import Mode, Setup
 from pycron.executor.link import NoRunner
 from pycron.model.problem import Problem, Severity
@@ -57,7 +57,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", metavar="D", type=Path,
                         help="where history, output and sockets are kept")  # fmt: skip
     parser.add_argument("--log-format", choices=FORMATS,
-                        help="of the log; default: console on a terminal, else json")  # fmt: skip
+                        help="of the log; default: journal under systemd, console on a "
+                        "terminal, else json")  # fmt: skip
     parser.add_argument("--check", action="store_true",
                         help="check configuration and tables, and exit")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, config, where), log).run()
     except _FAILURES as error:
-        print(f"pycrond: {error}", file=sys.stderr)
+        print(complaint(f"pycrond: {error}"), file=sys.stderr)
         return 1
     return 0
 

@@ -41,3 +41,4 @@ class Event(StrEnum):
     STORE_REPAIRED = "store_repaired"
     COMMANDS_SIGNALLED = "commands_signalled"
     ZONES_RELOADED = "zones_reloaded"
+    LOG_DROPPED = "log_dropped"
