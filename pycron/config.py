@@ -34,6 +34,7 @@ _NUMBER = "a number above 0"
 _TEXT = "a text"
 _COMMAND = "a program and its options"
 _PORT = "a number from 1 to 65535"
+_SERVICE = "the name of a file in /etc/pam.d"
 _DURATION = "a duration such as 15m"
 _TRANSPORTS = ("sendmail", "smtp", "none")
 _TRANSPORT = "sendmail, smtp or none"
@@ -155,6 +156,13 @@ class Config:
     mail_smtp_password_file: str | None = _option(
         "mail.smtp_password_file", None, "a file that contains the password", _TEXT
     )
+    pam_service: str | None = _option(
+        "pam.service",
+        None,
+        "the PAM service whose account check and session commands get",
+        _SERVICE,
+    )
+    pam_timeout: int = _option("pam.timeout", 30, "how many seconds a start waits for PAM")
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
     pools: Mapping[str, int] = field(default_factory=dict)
@@ -280,6 +288,7 @@ def _checked(name: str, value: Any, form: str, path: Path) -> Any:
         _WHOLE: whole,
         _NUMBER: whole or (type(value) is float and 0 < value < math.inf),
         _TEXT: type(value) is str,
+        _SERVICE: type(value) is str and bool(re.fullmatch(NAME_PATTERN, value, re.ASCII)),
         _COMMAND: type(value) is str and _words(value),
         _PORT: whole and value < 65_536,
         _TRANSPORT: value in _TRANSPORTS,

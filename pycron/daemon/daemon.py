@@ -19,6 +19,7 @@ from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.minute_work import MinuteWork
+from pycron.daemon.pam_warning import warn_of_missing_service
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -137,6 +138,8 @@ class Daemon:
             setup.config.processes,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
+            pam_service=setup.config.pam_service,
+            pam_timeout=setup.config.pam_timeout,
         )
         return RunnerExecutor(
             self._engine,
@@ -203,6 +206,7 @@ class Daemon:
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         self._say_started()
         self._say_that_mail_is_new()
+        warn_of_missing_service(self._setup.config.pam_service, self._log)
         self._check_mail()
         self._tables.rescan()
         self._recovery.resume()

@@ -27,6 +27,7 @@ class Event(StrEnum):
     DELIVERY_FAILED = "delivery_failed"
     MAIL_NOWHERE = "mail_nowhere"
     MAIL_IS_NEW = "mail_is_new"
+    PAM_SERVICE_MISSING = "pam_service_missing"
     PAUSED = "paused"
     RESUMED = "resumed"
     OUTPUT = "output"
