@@ -21,6 +21,7 @@ from pycron.model.problem import Problem, Severity
 from pycron.storage.errors import StoreError
 from pycron.system import host, paths
 from pycron.system.accounts import Accounts, own_account
+from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
@@ -71,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)  # other users may not read the files of the daemon
     try:
         config = _config(options, mode)
+        _check_pam(config, mode)
         if options.check:
             return _check(options, mode, config)
         log = configure(options.log_format or default_format())
@@ -100,6 +102,17 @@ def _config(options: argparse.Namespace, mode: Mode) -> Config:
         return Config()
     path = paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config()
     return read_config(path, required=False)
+
+
+def _check_pam(config: Config, mode: Mode) -> None:
+    """Without the account check that was asked for, no command may start. Raises ConfigError."""
+    if config.pam_service is None:
+        return
+    if mode is not Mode.SYSTEM:
+        raise ConfigError("bad pam.service: only root's daemon without --foreground can use PAM")
+    reason = why_no_pam()
+    if reason is not None:
+        raise ConfigError(f"bad pam.service: {reason}")
 
 
 @contextlib.contextmanager

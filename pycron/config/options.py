@@ -146,6 +146,15 @@ class Config:
     mail_smtp_password_file: str | None = _option(
         "mail.smtp_password_file", None, "a file that contains the password", forms.TEXT
     )
+    pam_service: str | None = _option(
+        "pam.service",
+        None,
+        "the PAM service whose account check and session commands get",
+        forms.SERVICE,
+    )
+    pam_timeout: int = _option(
+        "pam.timeout", 30, "how many seconds a start waits for PAM", forms.TIMEOUT
+    )
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
     pools: Mapping[str, int] = field(default_factory=dict)

@@ -133,6 +133,8 @@ class Daemon:
             setup.config.processes,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
+            pam_service=setup.config.pam_service,
+            pam_timeout=setup.config.pam_timeout,
         )
         return RunnerExecutor(
             self._engine,

@@ -9,6 +9,7 @@ from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.storage.errors import StoreError
 from pycron.storage.store import Store
+from pycron.system.pam import has_service
 from pycron.system.paths import SPOOL
 from pycron.system.zone_data import ZoneData
 from pycron.tables.layouts import Layout, unread_tables
@@ -28,6 +29,9 @@ def start_notices(setup: Setup, store: Store, zones: ZoneData) -> Iterator[Log]:
     if setup.config.mail_transport != "none" and _mail_is_new(store):
         reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
         yield Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True)
+    if (service := setup.config.pam_service) is not None and not has_service(service):
+        reason = f"/etc/pam.d/{service} does not exist: PAM goes by /etc/pam.d/other instead"
+        yield Log(Event.PAM_SERVICE_MISSING, {"reason": reason}, bad=True)
     if setup.layout is not None:
         yield from _unread_tables(setup.layout)
 

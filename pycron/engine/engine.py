@@ -378,8 +378,8 @@ def _end_of(event: Ended | Refused | Lost) -> AttemptEnd:
     match event:
         case Ended(ending=ending):
             return AttemptEnd(Step.ENDED, outcome_of(ending), ending, ending.reason)
-        case Refused(reason=reason, cause=cause):
+        case Refused(reason=reason, cause=cause, final=final):
             outcome = OUTCOME_OF_CAUSE[cause] if cause else Outcome.FAILED
-            return AttemptEnd(Step.REFUSED, outcome, None, reason)
+            return AttemptEnd(Step.REFUSED, outcome, None, reason, final)
         case Lost(reason=reason):
             return AttemptEnd(Step.LOST, Outcome.LOST, None, reason)

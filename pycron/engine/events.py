@@ -189,11 +189,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The command was not started: it could not be, or it was cancelled before."""
+    """The command was not started: it could not be, or it was cancelled before.
+
+    `final`: a retry would be refused, too.
+    """
 
     attempt: AttemptKey
     reason: str
     cause: Cause | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

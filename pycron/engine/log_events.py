@@ -29,6 +29,7 @@ class Event(StrEnum):
     MAIL_NOWHERE = "mail_nowhere"
     MAIL_IS_NEW = "mail_is_new"
     OTHER_CRON = "other_cron"
+    PAM_SERVICE_MISSING = "pam_service_missing"
     PAUSED = "paused"
     RESUMED = "resumed"
     OUTPUT = "output"
