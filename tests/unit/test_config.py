@@ -38,6 +38,7 @@ EXAMPLES = {
     forms.TRANSPORT: ('"smtp"', "smtp"),
     forms.SECURITY: ('"tls"', "tls"),
     forms.LAYOUT: ('"debian"', "debian"),
+    forms.SERVICE: ('"pycron"', "pycron"),
     forms.TEXT: ('"wheel"', "wheel"),
     forms.COMMAND: ('"/bin/mail -t"', "/bin/mail -t"),
     forms.PATH: ('"/srv/spool"', Path("/srv/spool")),
