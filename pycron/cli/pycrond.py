@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TextIO
 
 from pycron import __version__
+from pycron.cli.output_end import ends_quietly
 from pycron.cli.table_options import add_table_options, named_sources
-from pycron.config import Config, ConfigError, read_config
+from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
 from pycron.daemon.log import FORMATS, complaint, configure, default_format
 from pycron.daemon.setup import Mode, Setup
 from pycron.executor.link import NoRunner
 from pycron.model.problem import Problem, Severity
-from pycron.storage.errors import StoreError
+from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
 from pycron.system.accounts import Accounts, own_account
 from pycron.system.pam import why_no_pam
@@ -42,7 +43,9 @@ class UnsafeDirectory(Exception):
     """Another user could write to a directory in which the daemon keeps its state."""
 
 
-_FAILURES = (AlreadyRunning, NoTable, UnsafeDirectory, ConfigError, NoRunner, StoreError, OSError)
+# A second start would fail in the same way: the unit does not try it (RestartPreventExitStatus).
+_MISCONFIGURED = (ConfigError, UnsafeDirectory, StoreTooNew)
+_FAILURES = (AlreadyRunning, NoTable, NoRunner, StoreError, OSError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,18 +69,22 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_quietly
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     mode = _mode(options)
     os.umask(0o077)  # other users may not read the files of the daemon
+    if options.check:
+        return _check(options, mode)
     try:
-        config = _config(options, mode)
-        _check_pam(config, mode)
-        if options.check:
-            return _check(options, mode, config)
+        configuration = _configuration(options, mode)
+        _check_pam(configuration, mode)
         log = configure(options.log_format or default_format())
         with _paths(options, mode) as where, _lock(where):
-            Daemon(_setup(options, mode, config, where), log).run()
+            Daemon(_setup(options, mode, configuration, where), log).run()
+    except _MISCONFIGURED as error:
+        print(f"pycrond: {error}", file=sys.stderr)
+        return os.EX_CONFIG
     except _FAILURES as error:
         print(complaint(f"pycrond: {error}"), file=sys.stderr)
         return 1
@@ -95,24 +102,24 @@ def _mode(options: argparse.Namespace) -> Mode:
     return Mode.SYSTEM if os.geteuid() == 0 else Mode.USER
 
 
-def _config(options: argparse.Namespace, mode: Mode) -> Config:
+def _configuration(options: argparse.Namespace, mode: Mode) -> Configuration:
+    """The configuration that was named, or else that of the mode. Raises ConfigError."""
     if options.config:
-        return read_config(options.config, required=True)
+        return Configuration(options.config.absolute(), required=True)
     if mode is Mode.FOREGROUND:
-        return Config()
-    path = paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config()
-    return read_config(path, required=False)
+        return Configuration(None)
+    return Configuration(paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config())
 
 
-def _check_pam(config: Config, mode: Mode) -> None:
+def _check_pam(configuration: Configuration, mode: Mode) -> None:
     """Without the account check that was asked for, no command may start. Raises ConfigError."""
-    if config.pam_service is None:
+    if configuration.path is None or configuration.config.pam_service is None:
         return
-    if mode is not Mode.SYSTEM:
-        raise ConfigError("bad pam.service: only root's daemon without --foreground can use PAM")
     reason = why_no_pam()
+    if mode is not Mode.SYSTEM:
+        reason = "only root's daemon without --foreground can use PAM"
     if reason is not None:
-        raise ConfigError(f"bad pam.service: {reason}")
+        raise ConfigError(configuration.path, f"bad pam.service: {reason}")
 
 
 @contextlib.contextmanager
@@ -191,12 +198,14 @@ def _lock_file(path: Path) -> TextIO:
         return path.open()  # the file of an earlier daemon, on a disk that cannot be written to
 
 
-def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths) -> Setup:
+def _setup(
+    options: argparse.Namespace, mode: Mode, configuration: Configuration, where: Paths
+) -> Setup:
     account = own_account()
     for path in [*options.table, *options.system_table]:
         if not path.exists():
             raise NoTable(f"{path}: no such table")
-    user_tables, layout = None, layout_of(config) if mode is Mode.SYSTEM else None
+    user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
     if layout is not None:
         _make_spool(layout)
         _make_directory(paths.DROP_INS, 0o755)
@@ -205,8 +214,8 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         user_tables = UserTablePaths(table.parent, only=(account.name, table))
-    tables = _tables(options, mode, config, account.name)
-    return Setup(mode, where, tables, user_tables, config, account, host.host_id(), layout)
+    tables = _tables(options, mode, configuration.config, account.name)
+    return Setup(mode, where, tables, user_tables, configuration, account, host.host_id(), layout)
 
 
 def _make_spool(layout: Layout) -> None:
@@ -243,12 +252,23 @@ def _tables(
     ]
 
 
-def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
-    """Print what is wrong with the named tables, or with those of the mode; the exit status."""
+def _check(options: argparse.Namespace, mode: Mode) -> int:
+    """Print what is wrong with the configuration and the tables; the exit status.
+
+    The tables are those that are named, or else those of the mode. If the configuration is bad,
+    they are checked by its defaults.
+    """
+    config, bad = Config(), None
+    try:
+        config = _configuration(options, mode).config
+    except ConfigError as error:
+        bad = error.problem
     if options.table or options.system_table:
         problems = _problems_of_named(options, config)
     else:
         problems = _problems_of_mode(options, mode, config)
+    if bad:
+        problems.insert(0, bad)
     for problem in problems:
         print(problem)
     if not problems:
@@ -265,7 +285,7 @@ def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -
     from pycron.tables.check import check_found
 
     locations = _tables(options, mode, config, own_account().name)
-    directories = TableDirectories(locations, config.table_bytes, config.tables)
+    directories = TableDirectories(locations, lambda: config)
     return [problem for change in directories.scan() for problem in check_found(change, config)]
 
 

@@ -22,6 +22,7 @@ from pycron.cli.crontab_texts import (
     yes,
 )
 from pycron.cli.daemon_choice import add_daemon_options, client_for
+from pycron.cli.output_end import ends_quietly
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.table_version import Origin
 from pycron.protocol.control_messages import DeleteRequest, InstallRequest, TableRequest
@@ -64,6 +65,7 @@ def parser(name: str = "pycrontab") -> argparse.ArgumentParser:
     return parser
 
 
+@ends_quietly
 def main(arguments: list[str] | None = None) -> int:
     command_line = parser(called_as())
     options = command_line.parse_args(arguments)
@@ -71,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
         command_line.error("-n needs a FILE")
     try:
         return _run(options, command_line)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more
     except (ControlError, Failed, OSError) as error:
         say_failure(error, options.file)
     return 1

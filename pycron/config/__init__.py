@@ -3,15 +3,26 @@
 May import: the pure folders and system.
 """
 
-from pycron.config.options import OPTIONS, Config, NotificationOptions
-from pycron.config.reader import CAPPED, OPEN_SECTIONS, ConfigError, read_config
+from pycron.config.configuration import Configuration, FileState
+from pycron.config.options import AT_START, OPTIONS, Config, NotificationOptions
+from pycron.config.reader import (
+    CAPPED,
+    OPEN_SECTIONS,
+    ConfigError,
+    ConfigUnreadable,
+    read_config,
+)
 
 __all__ = [
+    "AT_START",
     "CAPPED",
     "OPEN_SECTIONS",
     "OPTIONS",
     "Config",
     "ConfigError",
+    "ConfigUnreadable",
+    "Configuration",
+    "FileState",
     "NotificationOptions",
     "read_config",
 ]

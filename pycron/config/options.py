@@ -21,8 +21,12 @@ NOTIFIED = {
 }  # fmt: skip
 
 
-def _option(key: str, default: Any, help: str, form: Form = forms.WHOLE) -> Any:
-    return field(default=default, metadata={"key": key, "help": help, "form": form})
+def _option(
+    key: str, default: Any, help: str, form: Form = forms.WHOLE, *, at_start: bool = False
+) -> Any:
+    """A field of Config. `at_start`: a change takes effect only when the daemon starts again."""
+    metadata = {"key": key, "help": help, "form": form, "at_start": at_start}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +114,17 @@ class Config:
         "pycron",
         "whose directories of tables the system's daemon reads",
         forms.LAYOUT,
+        at_start=True,
     )
     tables_system: tuple[Path, ...] | None = _option(
-        "tables.system", None, "the files and directories of system tables", forms.PATHS
+        "tables.system",
+        None,
+        "the files and directories of system tables",
+        forms.PATHS,
+        at_start=True,
     )
     tables_spool: Path | None = _option(
-        "tables.spool", None, "the directory of users' tables", forms.PATH
+        "tables.spool", None, "the directory of users' tables", forms.PATH, at_start=True
     )
     operators: str = _option(
         "access.operators", "pycron", "the group whose members see everything", forms.TEXT
@@ -151,6 +160,7 @@ class Config:
         None,
         "the PAM service whose account check and session commands get",
         forms.SERVICE,
+        at_start=True,
     )
     pam_timeout: int = _option(
         "pam.timeout", 30, "how many seconds a start waits for PAM", forms.TIMEOUT
@@ -218,3 +228,4 @@ class Config:
 OPTIONS: dict[str, "dataclasses.Field[Any]"] = {
     f.metadata["key"]: f for f in dataclasses.fields(Config) if f.metadata
 }
+AT_START = frozenset(key for key, option in OPTIONS.items() if option.metadata["at_start"])

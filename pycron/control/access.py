@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.control.server import Peer
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
@@ -23,12 +24,12 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`operators`: the group whose members see everything.
+    """The rules; the configuration names the group whose members see everything.
 
     `everyone`: whether every user may have a table if there is neither an allow nor a deny file.
     """
 
-    operators: str
+    config: Callable[[], Config]
     log: Callable[[Log], None]
     everyone: bool = True
 
@@ -36,7 +37,7 @@ class Access:
         if has_full_rights(peer):
             return True
         try:
-            group = grp.getgrnam(self.operators)
+            group = grp.getgrnam(self.config().operators)
         except KeyError:
             return False
         return group.gr_gid in _groups_of(peer)

@@ -102,6 +102,11 @@ class Entries(Sequence[Job]):
             self._contexts.append(EntryContext(user, environment, settings))
         return number
 
+    @property
+    def table_text(self) -> str:
+        """The text of the table."""
+        return self._text.decode("utf-8", "surrogatepass")
+
     # ---- as Jobs
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pycron.config import Config
+from pycron.config import Config, Configuration
 from pycron.delivery.programs import MAIL_ACCOUNT, Sending
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.system.accounts import Account
@@ -33,10 +33,15 @@ class Setup:
     paths: Paths
     tables: list[TableLocation]
     user_tables: UserTablePaths | None
-    config: Config
+    configuration: Configuration
     account: Account
     host: str
     layout: Layout | None = None
+
+    @property
+    def config(self) -> Config:
+        """The options in force; a reload changes them."""
+        return self.configuration.config
 
     @property
     def delivery_rules(self) -> DeliveryRules:
@@ -48,4 +53,4 @@ class Setup:
     def sending(self) -> Sending:
         """How deliveries are sent. Only root can give the programs an account of their own."""
         account = MAIL_ACCOUNT if self.mode is Mode.SYSTEM else None
-        return Sending(self.config, self.paths.output, self.paths.receipts, account)
+        return Sending(self.configuration.current, self.paths.output, self.paths.receipts, account)

@@ -37,6 +37,7 @@ class Event(StrEnum):
     REQUEST_BROKEN = "request_broken"
     ACCESS_DENIED = "access_denied"
     RELOADED = "reloaded"
+    CONFIG_BAD = "config_bad"
     STORE_FAILED = "store_failed"
     STORE_RECOVERED = "store_recovered"
     STORE_REPAIRED = "store_repaired"

@@ -198,6 +198,19 @@ class ProcessRow(TypedDict):
     cpu_seconds: float
 
 
+class ConfigRow(TypedDict):
+    """The configuration file, and in what it differs from the options in force.
+
+    `error`: why the file cannot be used. `at_reload`: the options that a reload would change.
+    `at_start`: those that take effect at the next start.
+    """
+
+    file: str | None
+    error: str | None
+    at_reload: list[str]
+    at_start: list[str]
+
+
 class CountsRow(TypedDict):
     running: int
     waiting: int
@@ -216,8 +229,8 @@ class Refused(TypedDict):
 class StatusAnswer(TypedDict):
     """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read.
 
-    `mail`: how mail is sent, or why none is. `other_crons`: a sentence about each other cron that
-    would run the same jobs.
+    `mail`: how mail is sent, or why none is. `config`: only for those who see everything.
+    `other_crons`: a sentence about each other cron that would run the same jobs.
     """
 
     version: str
@@ -239,6 +252,7 @@ class StatusAnswer(TypedDict):
     paused: int
     mail: NotRequired[str]
     other_crons: NotRequired[list[str]]
+    config: NotRequired[ConfigRow]
 
 
 class JobsAnswer(TypedDict):
@@ -315,6 +329,17 @@ class StartAnswer(TypedDict):
     run_id: str
     state: str
     why: str | None
+
+
+class ReloadAnswer(TypedDict):
+    """`changed`: the options that have another value now. `tables`: how many were read again.
+
+    `at_start`: the options whose new value takes effect at the next start.
+    """
+
+    changed: list[str]
+    at_start: list[str]
+    tables: int
 
 
 class TestMailAnswer(TypedDict):

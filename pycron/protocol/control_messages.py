@@ -24,6 +24,7 @@ from pycron.protocol.control_answers import (
     PausesAnswer,
     ProblemsAnswer,
     RedriveAnswer,
+    ReloadAnswer,
     RunAnswer,
     RunsAnswer,
     StartAnswer,
@@ -213,6 +214,15 @@ class StartRequest:
     answer: ClassVar = StartAnswer
     job: str = ""
     force: bool = False
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class ReloadRequest:
+    """Read the configuration and all tables again."""
+
+    verb: ClassVar = "reload"
+    answer: ClassVar = ReloadAnswer
 
 
 @_register

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.crontab.line import USER_NAME
 from pycron.model.job import Source
 from pycron.model.problem import Problem
@@ -132,12 +133,11 @@ class TableDirectories:
     """All locations of tables, and the tables that the last scan found in them.
 
     A scan reads only the tables that have changed. If none has, it costs little more than one
-    stat(2) for each table. Sizes are bytes.
+    stat(2) for each table.
     """
 
     locations: list[TableLocation]
-    most_bytes: int
-    most_tables: int
+    config: Callable[[], Config]
     _known: dict[str, _Known] = field(default_factory=dict)  # by path
     _ignored: set[str] = field(default_factory=set)
 
@@ -182,7 +182,8 @@ class TableDirectories:
         """Why a path is passed over; None if it is a table."""
         if reason := location.why_no_table(path):
             return reason
-        return too_many(self.most_tables) if len(self._known) >= self.most_tables else None
+        most = self.config().tables
+        return too_many(most) if len(self._known) >= most else None
 
     def _ignore(self, path: str, reason: str) -> Iterator[Ignored]:
         """Report once that a path is passed over."""
@@ -198,7 +199,7 @@ class TableDirectories:
             signature = _signature(path, rules)
             if signature == known.signature:
                 return None
-            text, signature = read_table(path, rules, self.most_bytes)
+            text, signature = read_table(path, rules, self.config().table_bytes)
         except FileNotFoundError:
             raise
         except OSError as error:

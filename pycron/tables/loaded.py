@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from pycron.crontab import reader
 from pycron.crontab.entries import Entries, nothing
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
@@ -66,6 +67,8 @@ class Tables:
         if found.text is not None:
             self._notice(name, without_header(found.text), len(new.jobs))
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
+        if new.errors:
+            self._read_last_good_again(name)
         good = self._good.get(name)
         table = with_last_good_jobs(good, new)
         if not new.errors:
@@ -78,6 +81,14 @@ class Tables:
         """Keep a version of a user's own table, which has the name of the user."""
         if "/" not in name:
             self.versions.notice(name, text, lambda: entries)
+
+    def _read_last_good_again(self, name: str) -> None:
+        """The configuration may have other defaults and ceilings since the last good version."""
+        good = self._good.get(name)
+        if good is not None:
+            again = reader.parse(good.jobs.table_text, good.source, self.context())
+            if not again.errors:
+                self._good[name] = again
 
     def _unload(self, name: str) -> None:
         self._notice(name, None, 0)

@@ -38,26 +38,6 @@ class UserTablePaths:
 
 
 @dataclass(frozen=True, slots=True)
-class UserTableLimits:
-    """Limits of the configuration. `table_bytes`: of a table that is read.
-
-    `user_table_bytes` and `user_table_entries`: of a table that a user installs. `tables`: of the
-    number of tables.
-    """
-
-    table_bytes: int
-    user_table_bytes: int
-    user_table_entries: int
-    tables: int
-
-
-def limits_of(config: Config) -> UserTableLimits:
-    return UserTableLimits(
-        config.table_bytes, config.user_table_bytes, config.user_table_entries, config.tables
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class UserTableFiles:
     """The files of users' tables. The caller rescans `loaded` after a change.
 
@@ -66,7 +46,7 @@ class UserTableFiles:
     """
 
     paths: UserTablePaths
-    limits: UserTableLimits
+    config: Callable[[], Config]
     context: Callable[[], ReaderContext]
     loaded: Tables
     kept: TableVersions
@@ -85,7 +65,7 @@ class UserTableFiles:
         path = self._path_of(user)
         try:
             rules = files.FileRules(owners=self.paths.form.owners)
-            text, _ = files.read_table(str(path), rules, self.limits.table_bytes)
+            text, _ = files.read_table(str(path), rules, self.config().table_bytes)
         except FileNotFoundError:
             return None
         except files.Unreadable as error:
@@ -159,7 +139,7 @@ class UserTableFiles:
         return path
 
     def _check_size(self, text: str) -> None:
-        most = self.limits.user_table_bytes
+        most = self.config().user_table_bytes
         try:
             size = len(text.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
@@ -176,12 +156,12 @@ class UserTableFiles:
         return table
 
     def _parsed(self, user: str, text: str) -> Table:
-        context = replace(self.context(), most_entries=self.limits.user_table_entries)
+        context = replace(self.context(), most_entries=self.config().user_table_entries)
         return reader.parse(text, Source(user, user), context)
 
     def _check_count(self, path: Path) -> None:
         """A new table needs room; a changed one does not."""
-        most = self.limits.tables
+        most = self.config().tables
         if self.loaded.count() >= most and not path.exists():
             raise TableFailure(files.too_many(most))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.model.table_version import MOST_VERSIONS, Origin, Provenance, TableVersion
@@ -42,12 +43,12 @@ class _Header:
 class TableVersions:
     """The versions of all users' tables.
 
-    `most_bytes`: the largest text that is kept. A version belongs to a uid and a name: an account
-    that gets a used name has none.
+    `config`: the size of the largest text that is kept. A version belongs to a uid and a name: an
+    account that gets a used name has none.
     """
 
     directory: Path
-    most_bytes: int
+    config: Callable[[], Config]
     accounts: Accounts
     log: Callable[[Log], None]
     _failing: bool = False
@@ -106,8 +107,9 @@ class TableVersions:
         data, uid = _encoded(text), self._uid_of(user)
         if uid is None:
             raise OSError("there is no such user")
-        if data is not None and len(data) > self.most_bytes:
-            raise OSError(f"larger than {self.most_bytes} bytes (limits.user_table_bytes)")
+        most = self.config().user_table_bytes
+        if data is not None and len(data) > most:
+            raise OSError(f"larger than {most} bytes (limits.user_table_bytes)")
         size = None if data is None else len(data)
         origin = by.origin.value
         header = _Header(uid, int(time.time()), by.author, origin, by.restored, size, entries)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pycron.config import Config
 from pycron.system.inotify import DirectoryWatch
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories, TableLocation
 from pycron.tables.files import (
@@ -29,6 +30,10 @@ LIMIT = 1_000_000
 MOST = 100
 
 
+def config() -> Config:
+    return Config(table_bytes=LIMIT, tables=MOST)
+
+
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
     directory = tmp_path / "tables"
@@ -39,7 +44,7 @@ def tables(tmp_path: Path) -> Path:
 @pytest.fixture
 def spool(tables: Path) -> TableDirectories:
     return TableDirectories(
-        [TableLocation(tables, directory=True, rules=owned_by(os.geteuid()))], LIMIT, MOST
+        [TableLocation(tables, directory=True, rules=owned_by(os.geteuid()))], config
     )
 
 
@@ -172,7 +177,7 @@ def test_a_symlink_of_roots_stands_for_a_table(tables: Path) -> None:
 
 def test_a_symlink_to_nowhere_is_reported_once(tables: Path) -> None:
     rules = FileRules(root_links=True)
-    spool = TableDirectories([TableLocation(tables, directory=True, rules=rules)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(tables, directory=True, rules=rules)], config)
     (tables / "link").symlink_to(tables / "none")
     (found,) = spool.scan()
     assert isinstance(found, Found)
@@ -229,7 +234,9 @@ def test_a_read_error_in_the_middle() -> None:
 
 
 def test_tables_beyond_the_limit_wait_until_there_is_room(tables: Path) -> None:
-    spool = TableDirectories([TableLocation(tables, directory=True)], LIMIT, 2)
+    spool = TableDirectories(
+        [TableLocation(tables, directory=True)], lambda: Config(table_bytes=LIMIT, tables=2)
+    )
     for name in ("a", "b", "c", "d"):
         put(tables / name)
     changes = list(spool.scan())
@@ -280,7 +287,7 @@ def test_a_name_that_is_no_text(tables: Path, spool: TableDirectories) -> None:
 
 
 def test_a_users_table_has_the_name_of_the_user(tables: Path) -> None:
-    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], config)
     for name in ("anna", "x.y", "EXAMPLE\\bert", "machine$"):
         put(tables / name)
     found = [change for change in spool.scan() if isinstance(change, Found)]
@@ -395,16 +402,14 @@ def test_a_file_that_appears_vanishes_and_changes_while_it_is_looked_at(
 
 def test_a_missing_directory_holds_no_tables(tmp_path: Path) -> None:
     assert (
-        list(
-            TableDirectories([TableLocation(tmp_path / "none", directory=True)], LIMIT, MOST).scan()
-        )
+        list(TableDirectories([TableLocation(tmp_path / "none", directory=True)], config).scan())
         == []
     )
 
 
 def test_a_spool_that_is_a_file_now(tables: Path) -> None:
     """The daemon goes on."""
-    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], config)
     put(tables / "a")
     list(spool.scan())
     (tables / "a").unlink()
@@ -430,7 +435,7 @@ def test_the_tables_of_an_unreadable_directory_have_not_gone(
 
 def test_one_file(tables: Path) -> None:
     path = put(tables / "any name.txt")
-    spool = TableDirectories([TableLocation(path, owner="anna", rules=TRUSTED)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(path, owner="anna", rules=TRUSTED)], config)
     (found,) = spool.scan()
     assert isinstance(found, Found)
     assert (found.source.name, found.source.owner) == (str(path), "anna")
@@ -441,7 +446,7 @@ def test_one_file(tables: Path) -> None:
 def test_a_location_that_is_a_file_or_a_directory(tables: Path) -> None:
     """A path of [tables] system may be either; the names of a directory do not bind a file."""
     path = tables / "a.table"
-    spool = TableDirectories([TableLocation(path, directory=True)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(path, directory=True)], config)
     assert list(spool.scan()) == []
     put(path)
     (found,) = spool.scan()
@@ -459,7 +464,7 @@ def test_a_location_that_is_a_file_or_a_directory(tables: Path) -> None:
 
 def test_one_file_that_is_a_link_in_a_circle(tables: Path) -> None:
     (tables / "link").symlink_to(tables / "link")
-    (found,) = TableDirectories([TableLocation(tables / "link", rules=TRUSTED)], LIMIT, MOST).scan()
+    (found,) = TableDirectories([TableLocation(tables / "link", rules=TRUSTED)], config).scan()
     assert isinstance(found, Found)
     assert found.problem
 
@@ -473,7 +478,7 @@ def test_a_read_that_failed_for_a_moment_is_tried_again(
     os.close(free)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     listed = spool.locations[0].candidates()
-    single = TableDirectories([TableLocation(Path(path)) for path in listed], LIMIT, MOST)
+    single = TableDirectories([TableLocation(Path(path)) for path in listed], config)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
     try:
         first = list(single.scan())

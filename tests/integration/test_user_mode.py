@@ -176,7 +176,7 @@ def test_without_a_daemon(tmp_path: Path) -> None:
     who = user_account("pycrontest1", tmp_path / "home")
     refused = run("pycrontab", "--user", "-l", env=who.environment(), cwd=who.home, **who.run_as)
     assert refused.returncode == 1
-    assert "is pycrond running?" in refused.stderr
+    assert "; start it: pycrond\n" in refused.stderr
 
 
 # ---- edit

@@ -179,6 +179,12 @@ def test_manual_names_the_variables_of_a_failure_hook() -> None:
     assert set(described) == set(dict(hook.environment)) - set(dict(job.environment))
 
 
+@pytest.mark.parametrize("key", OPTIONS)
+def test_the_manual_says_which_options_need_a_new_start(key: str) -> None:
+    text = items(sections("pycron.toml.5")["OPTIONS"], "Cm")[key]
+    assert ("takes effect at the next start" in text) is OPTIONS[key].metadata["at_start"]
+
+
 def test_log_events_are_those_of_the_manual() -> None:
     assert set(items(sections("pycrond.8")["LOG EVENTS"], "Cm")) == {e.value for e in Event}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pycron import ports
+from pycron.config import Config
 from pycron.crontab.entries import Entries
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.actions import Log
@@ -15,10 +16,10 @@ from pycron.model.table_version import Origin, Provenance
 from pycron.system.accounts import Account, Accounts
 from pycron.tables.loaded import Tables
 from pycron.tables.spool_form import PLAIN, SpoolForm
-from pycron.tables.user_tables import UserTableFiles, UserTableLimits, UserTablePaths
+from pycron.tables.user_tables import UserTableFiles, UserTablePaths
 from pycron.tables.versions import TableVersions
 
-LIMITS = UserTableLimits(table_bytes=200, user_table_bytes=100, user_table_entries=2, tables=3)
+CONFIG = Config(table_bytes=200, user_table_bytes=100, user_table_entries=2, tables=3)
 CONTEXT = ReaderContext(zone_exists={"UTC"}.__contains__)
 
 
@@ -49,8 +50,8 @@ def spool(
 ) -> UserTableFiles:
     """`uid`: that of every user."""
     paths = UserTablePaths(directory / "spool", form=form)
-    kept = TableVersions(directory / "versions", 100, OneUid(uid), LOG.append)
-    return UserTableFiles(paths, LIMITS, lambda: CONTEXT, Loaded(loaded), kept)
+    kept = TableVersions(directory / "versions", lambda: CONFIG, OneUid(uid), LOG.append)
+    return UserTableFiles(paths, lambda: CONFIG, lambda: CONTEXT, Loaded(loaded), kept)
 
 
 LOG: list[Log] = []
