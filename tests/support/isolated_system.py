@@ -35,9 +35,12 @@ def entering(holder: int) -> list[str]:
 
 
 class IsolatedSystem:
-    """A mount namespace with empty directories for pycron, and the system's daemon in it."""
+    """A mount namespace with empty directories for pycron, and the system's daemon in it.
 
-    def __init__(self, directory: Path) -> None:
+    `prepare`: a shell script that runs in the namespace before the first daemon starts.
+    """
+
+    def __init__(self, directory: Path, prepare: str = "") -> None:
         self.directory = directory
         script = "; ".join(
             f"mkdir -p {path} && mount -t tmpfs -o mode={mode} tmpfs {path}"
@@ -51,6 +54,7 @@ class IsolatedSystem:
         assert self._holder.stdout.readline() == b"ready\n"
         self._logs = 0
         try:
+            self.shell(prepare)
             self.daemon = self.start()
         except BaseException:
             self._end_processes()
