@@ -35,10 +35,13 @@ def entering(holder: int) -> list[str]:
 
 
 class IsolatedSystem:
-    """A mount namespace with empty directories for pycron, and the system's daemon in it."""
+    """A mount namespace with empty directories for pycron, and the system's daemon in it.
 
-    def __init__(self, directory: Path, *, own_etc: bool = False) -> None:
-        """`own_etc`: /etc is a copy, and /run is empty, for files of another cron there."""
+    `prepare`: a shell script that runs in the namespace before the first daemon starts. `own_etc`:
+    /etc is a copy, and /run is empty, for files of another cron there.
+    """
+
+    def __init__(self, directory: Path, prepare: str = "", *, own_etc: bool = False) -> None:
         self.directory = directory
         etc = directory / "etc"
         copy = (
@@ -58,6 +61,7 @@ class IsolatedSystem:
         assert self._holder.stdout.readline() == b"ready\n"
         self._logs = 0
         try:
+            self.shell(prepare)
             self.daemon = self.start()
         except BaseException:
             self._end_processes()
