@@ -213,11 +213,9 @@ def _uid_and_gid(user: str) -> tuple[int, int] | None:
 
 
 def _system_tables() -> list[TableLocation]:
-    accounts = Accounts()
-
     def user_or_root(name: str) -> set[int]:
-        account = accounts.find(name)
-        return {0, account.uid} if account else {0}
+        account = _uid_and_gid(name)
+        return {0, account[0]} if account else {0}
 
     return [
         TableLocation(paths.SPOOL, users=True, directory=True, owners=user_or_root),

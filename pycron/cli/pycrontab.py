@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options, command_line)
     except (ControlError, Failed, OSError) as error:
-        say_failure(error, options.file)
+        say_failure(error, f"version {options.restore}" if options.restore else options.file)
     return 1
 
 
