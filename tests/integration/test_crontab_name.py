@@ -8,144 +8,112 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crontab_name import programs_in
-from tests.support.running_daemon import RunningDaemon, run
-from tests.support.user_accounts import UserAccount, user_account
-from tests.support.waiting import until
-
-Done = subprocess.CompletedProcess[str]
-
-
-class Shell:
-    """A user with a daemon, in whose PATH `crontab` is pycrontab."""
-
-    def __init__(self, who: UserAccount, programs: Path, log: Path) -> None:
-        self.who = who
-        self.programs = programs
-        self.daemon = RunningDaemon([], log, env=who.environment(), cwd="/", **who.run_as)
-        self.daemon.wait_for("daemon_started")
-        how = {"env": who.environment(), "cwd": who.home, **who.run_as}
-        until(lambda: run("pycron", "status", **how).returncode == 0, patience=30)
-
-    def __call__(self, script: str, stdin: str = "", **environment: str) -> Done:
-        path = f"{self.programs}:/usr/bin:/bin"
-        return subprocess.run(
-            ["sh", "-c", script], input=stdin, capture_output=True, text=True, check=False,
-            timeout=60, cwd=self.who.home,
-            env=self.who.environment(**{"PATH": path, **environment}), **self.who.run_as,
-        )  # fmt: skip
-
-    def table(self) -> str:
-        return self("crontab -l").stdout
+from tests.support.crontab_name import CrontabUser, Done, crontab_user
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    who = user_account("pycrontest1", tmp_path / "home")
-    shell = Shell(who, programs_in(tmp_path), tmp_path / "log")
-    try:
-        yield shell
-    finally:
-        shell.daemon.stop()
+def user(tmp_path: Path) -> Iterator[CrontabUser]:
+    with crontab_user(tmp_path) as user:
+        yield user
 
 
 def outcome(done: Done) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_no_table(shell: Shell) -> None:
+def test_no_table(user: CrontabUser) -> None:
     for form in ("-l", "-r"):
-        line = f"no crontab for {shell.who.name}\n"
-        assert outcome(shell(f"crontab {form}")) == (1, "", line)
+        line = f"no crontab for {user.who.name}\n"
+        assert outcome(user(f"crontab {form}")) == (1, "", line)
 
 
-def test_standard_input_replaces_the_table(shell: Shell) -> None:
+def test_standard_input_replaces_the_table(user: CrontabUser) -> None:
     """Silently, so that a command of a table that does it gives no mail."""
     for script in ("crontab", "crontab -", "cat | crontab"):
-        assert outcome(shell(script, stdin=f"@daily {script}\n")) == (0, "", "")
-        assert shell.table() == f"@daily {script}\n"
+        assert outcome(user(script, stdin=f"@daily {script}\n")) == (0, "", "")
+        assert user.table() == f"@daily {script}\n"
 
 
-def test_a_pipe_that_edits_the_table(shell: Shell) -> None:
-    shell("crontab -", stdin="# nightly\n0 2 * * * a\\%b\n")
+def test_a_pipe_that_edits_the_table(user: CrontabUser) -> None:
+    user("crontab -", stdin="# nightly\n0 2 * * * a\\%b\n")
     edit = "crontab -l | sed 's/^0 2/30 3/' | crontab -"
-    assert outcome(shell(edit)) == outcome(shell(edit)) == (0, "", "")
-    assert shell.table() == "# nightly\n30 3 * * * a\\%b\n"
+    assert outcome(user(edit)) == outcome(user(edit)) == (0, "", "")
+    assert user.table() == "# nightly\n30 3 * * * a\\%b\n"
 
 
-def test_an_empty_standard_input_is_an_accident(shell: Shell) -> None:
-    shell("crontab -", stdin="@daily a\n")
-    done = shell("false | crontab")
+def test_an_empty_standard_input_is_an_accident(user: CrontabUser) -> None:
+    user("crontab -", stdin="@daily a\n")
+    done = user("false | crontab")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("crontab: the standard input is empty; nothing was installed")
-    assert shell.table() == "@daily a\n"
-    assert outcome(shell("crontab - </dev/null")) == (0, "", "")
-    assert outcome(shell("crontab -l")) == (0, "", "")
+    assert user.table() == "@daily a\n"
+    assert outcome(user("crontab - </dev/null")) == (0, "", "")
+    assert outcome(user("crontab -l")) == (0, "", "")
 
 
-def test_errors_have_the_name(shell: Shell) -> None:
-    done = shell("crontab -", stdin="61 * * * * a\n")
+def test_errors_have_the_name(user: CrontabUser) -> None:
+    done = user("crontab -", stdin="61 * * * * a\n")
     assert done.stderr == (
         '-:1: bad minute: "61" (0-59)\ncrontab: the table has errors; nothing was installed\n'
     )
     assert done.returncode == 1
-    done = shell("crontab -x")
+    done = user("crontab -x")
     assert done.returncode == 1
     assert done.stderr.startswith("usage: crontab ")
     assert "\ncrontab: unrecognized arguments: -x" in done.stderr
-    assert shell("crontab -h").stdout.startswith("usage: crontab ")
-    assert shell("crontab -V").returncode == 0
+    assert user("crontab -h").stdout.startswith("usage: crontab ")
+    assert user("crontab -V").returncode == 0
 
 
-def test_a_dry_run(shell: Shell) -> None:
-    shell("echo '@daily a' >good; echo '61 * * * * a' >bad")
-    assert shell("crontab -n good").returncode == 0
-    assert shell("crontab -n - <good").returncode == 0
-    assert outcome(shell("crontab -n bad")) == (1, "", 'bad:1: bad minute: "61" (0-59)\n')
-    assert shell("crontab -n").returncode == 1
-    assert shell("crontab -l").returncode == 1
+def test_a_dry_run(user: CrontabUser) -> None:
+    user("echo '@daily a' >good; echo '61 * * * * a' >bad")
+    assert user("crontab -n good").returncode == 0
+    assert user("crontab -n - <good").returncode == 0
+    assert outcome(user("crontab -n bad")) == (1, "", 'bad:1: bad minute: "61" (0-59)\n')
+    assert user("crontab -n").returncode == 1
+    assert user("crontab -l").returncode == 1
 
 
-def test_the_header_of_debians_files_is_not_shown(shell: Shell) -> None:
+def test_the_header_of_debians_files_is_not_shown(user: CrontabUser) -> None:
     """So `crontab -l | crontab -` adds nothing, even if the table came with the header."""
     header = (
         "# DO NOT EDIT THIS FILE - edit the master and reinstall.\n"
         "# (- installed on Sun Nov 29 02:33:55 2026)\n"
         "# (Cron version -- $Id: crontab.c,v 2.13 1994/01/17 03:20:37 vixie Exp $)\n"
     )
-    shell("crontab -", stdin=f"{header}@daily a\n")
-    assert shell.table() == "@daily a\n"
-    shell("crontab -l | crontab -")
-    assert shell.table() == "@daily a\n"
+    user("crontab -", stdin=f"{header}@daily a\n")
+    assert user.table() == "@daily a\n"
+    user("crontab -l | crontab -")
+    assert user.table() == "@daily a\n"
 
 
 @pytest.mark.parametrize("variable", ["VISUAL", "EDITOR"])
-def test_the_editor_of_a_variable(shell: Shell, variable: str) -> None:
-    shell("crontab -", stdin="@daily a\n")
-    done = shell("crontab -e", **{variable: "sed -i s/a$/b/", "TMPDIR": str(shell.who.home)})
-    assert (done.returncode, shell.table()) == (0, "@daily b\n")
+def test_the_editor_of_a_variable(user: CrontabUser, variable: str) -> None:
+    user("crontab -", stdin="@daily a\n")
+    done = user("crontab -e", **{variable: "sed -i s/a$/b/", "TMPDIR": str(user.who.home)})
+    assert (done.returncode, user.table()) == (0, "@daily b\n")
     assert done.stderr == "crontab: installed the new crontab\n"
 
 
-def test_a_terminal_is_told_what_changed(shell: Shell) -> None:
+def test_a_terminal_is_told_what_changed(user: CrontabUser) -> None:
     ours, theirs = pty.openpty()
-    (shell.who.home / "table").write_text("@reboot a\n@reboot b\n")
-    environment = shell.who.environment(PATH=f"{shell.programs}:/usr/bin:/bin")
-    command = ["crontab", str(shell.who.home / "table")]
+    (user.who.home / "table").write_text("@reboot a\n@reboot b\n")
+    environment = user.who.environment(PATH=f"{user.programs}:/usr/bin:/bin")
+    command = ["crontab", str(user.who.home / "table")]
     subprocess.run(
-        command, executable=shell.programs / "crontab", stdin=theirs, stderr=theirs, check=True,
-        env=environment, timeout=60, **shell.who.run_as,
+        command, executable=user.programs / "crontab", stdin=theirs, stderr=theirs, check=True,
+        env=environment, timeout=60, **user.who.run_as,
     )  # fmt: skip
     os.close(theirs)
     assert os.read(ours, 4096) == b"crontab: 2 entries added\r\n"
     os.close(ours)
 
 
-def test_no_arguments_on_a_terminal_print_the_usage(shell: Shell) -> None:
+def test_no_arguments_on_a_terminal_print_the_usage(user: CrontabUser) -> None:
     ours, theirs = pty.openpty()
     done = subprocess.run(
-        [shell.programs / "crontab"], stdin=theirs, capture_output=True, check=False, timeout=60,
-        env=shell.who.environment(), **shell.who.run_as,
+        [user.programs / "crontab"], stdin=theirs, capture_output=True, check=False, timeout=60,
+        env=user.who.environment(), **user.who.run_as,
     )  # fmt: skip
     os.close(theirs)
     os.close(ours)
