@@ -21,7 +21,7 @@ from pycron.executor.link import NoRunner
 from pycron.model.problem import Problem, Severity
 from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
-from pycron.system.accounts import Accounts, own_account
+from pycron.system.accounts import own_account
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
@@ -209,7 +209,7 @@ def _setup(
     if layout is not None:
         _make_spool(layout)
         _make_directory(paths.DROP_INS, 0o755)
-        user_tables = UserTablePaths(layout.spool, form=layout.form(Accounts()))
+        user_tables = UserTablePaths(layout.spool, form=layout.form())
     elif mode is Mode.USER:
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -243,7 +243,7 @@ def _tables(
 ) -> list[TableLocation]:
     """Where the daemon finds its tables; `user` owns the tables without a user column."""
     if mode is Mode.SYSTEM:
-        return layout_of(config).locations(Accounts())
+        return layout_of(config).locations()
     if mode is Mode.USER:
         own = FileRules(owners=lambda _: {os.geteuid()})
         return [TableLocation(paths.user_table(), owner=user, name=user, rules=own)]

@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         raise  # nobody reads the output any more
     except (ControlError, Failed, OSError) as error:
-        say_failure(error, options.file)
+        say_failure(error, f"version {options.restore}" if options.restore else options.file)
     return 1
 
 

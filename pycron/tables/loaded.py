@@ -14,6 +14,7 @@ from pycron.model.problem import Problem, Severity
 from pycron.system.accounts import Accounts
 from pycron.tables.check import parse_found
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories
+from pycron.tables.files import WRONG_OWNER
 from pycron.tables.spool_form import without_header
 from pycron.tables.versions import TableVersions
 
@@ -67,6 +68,8 @@ class Tables:
         if found.text is not None:
             self._notice(name, without_header(found.text), len(new.jobs))
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
+        if found.problem and found.problem.code == WRONG_OWNER and found.source.owner == name:
+            self._good.pop(name, None)  # the table of an account that had this name before
         if new.errors:
             self._read_last_good_again(name)
         good = self._good.get(name)

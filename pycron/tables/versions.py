@@ -114,7 +114,8 @@ class TableVersions:
         origin = by.origin.value
         header = _Header(uid, int(time.time()), by.author, origin, by.restored, size, entries)
         directory = self.directory / user
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (self.directory, directory):
+            each.mkdir(mode=0o700, exist_ok=True)
         kept = [version.number for version in self.of(user)[: MOST_VERSIONS - 1]]
         numbers = self._numbers(user)
         path = directory / str(numbers[-1] + 1 if numbers else 1)
