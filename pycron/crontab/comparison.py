@@ -211,6 +211,9 @@ class _Comparison:
             message = (f"{setting[1]} is a setting of pycron, and a variable without effect "
                        f"for {self._rules.name}")  # fmt: skip
             yield self._finding(number, Verdict.CHANGED, "setting", message)
+        if other_cron.sends_no_mail(self._rules, line):
+            message = f"an address that is unsafe for {self._rules.name}, which sends no mail"
+            yield self._finding(number, Verdict.CHANGED, "mail-unsafe", message)
         if self._rules is DEBIAN and _QUOTED_BLANK.fullmatch(line, line.find("=")):
             message = "Debian's cron drops the blanks at the end of the quoted value"
             yield self._finding(number, Verdict.CHANGED, "quoted-blank", message)
