@@ -9,7 +9,7 @@ of one bad line) is `ignored` as a whole: to import it would start jobs that nev
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from pycron.crontab import other_cron
@@ -45,6 +45,12 @@ class Finding:
     verdict: Verdict
     code: str
     message: str
+
+
+def finding_row(finding: Finding) -> dict[str, str | int]:
+    """A Finding as a row of JSON."""
+    row = {field.name: getattr(finding, field.name) for field in fields(finding)}
+    return {**row, "verdict": finding.verdict.value}
 
 
 @dataclass(frozen=True, slots=True)
