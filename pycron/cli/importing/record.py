@@ -13,7 +13,7 @@ from pycron.cli.verb import Failed
 from pycron.system import paths
 from pycron.tables import files
 
-RECORD = paths.SYSTEM_STATE / "import.json"
+RECORD = paths.IMPORT_RECORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Record:
 def read_record() -> Record | None:
     """The record of the last import; None without one. Raises Failed."""
     try:
-        text, _ = files.read_table(str(RECORD), {0}, 2**28)
+        text, _ = files.read_table(str(RECORD), files.FileRules(owners=lambda _: {0}), 2**28)
         return _from_row(json.loads(text))
     except FileNotFoundError:
         return None

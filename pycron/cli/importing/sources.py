@@ -18,7 +18,7 @@ from pycron.crontab.other_cron import (
 )
 from pycron.model.job import Source
 from pycron.system.accounts import Accounts
-from pycron.tables.files import Unreadable, read_table, signature_of
+from pycron.tables.files import ANY_OWNER, FileRules, Unreadable, read_table, signature_of
 
 MACHINE = Path("/")
 
@@ -87,7 +87,7 @@ def _rules_of(root: Path) -> OtherRules:
 def _users_of(root: Path) -> Callable[[str], bool] | None:
     """The users of etc/passwd in the tree; None if it has no such file."""
     try:
-        text, _ = read_table(str(root / "etc/passwd"), None, 2**24)
+        text, _ = read_table(str(root / "etc/passwd"), ANY_OWNER, 2**24)
     except (OSError, Unreadable):
         return None
     return {line.partition(":")[0] for line in text.splitlines()}.__contains__
@@ -153,7 +153,8 @@ class Reader:
                 message = f"{self._tree.rules.name} does not run it: {ignored}"
                 self._found(path, Verdict.IGNORED, "not-run", message)
                 return
-            text, signature = read_table(str(target), self._owners(owner), self._most_bytes)
+            rules = FileRules(owners=lambda _: self._owners(owner))
+            text, signature = read_table(str(target), rules, self._most_bytes)
             if signature != signature_of(status):
                 raise Unreadable("changed", "was changed while it was read: try again")
         except FileNotFoundError:
