@@ -5,11 +5,11 @@ which anacron is started (Debian: 7:30, by anacron.timer or /etc/cron.d/anacron;
 the first hour of START_HOURS_RANGE) plus the delay. As entries:
 
     period              entry                        difference
-    1, @daily           every day at that time       none if the machine is on
+    1, @daily           every day at that time       after a boot before that time twice that day
     7, @weekly          the weekday of the stamp     a late week does not move the next one
     30, 31, @monthly    the first of each month      30 days become a month
     365, @yearly        1 January                    365 days become a year
-    2 to 15             */N in day-of-month          the count begins anew each month
+    2 to 15, but 7      */N in day-of-month          the count begins anew each month
     another             none                         to be written by hand
 
 CRON_CATCHUP=latest runs what was missed while the machine was off. New entries have no past, so
@@ -43,6 +43,10 @@ _JOB = re.compile(r"[ \t]*(@?[A-Za-z0-9]+)[ \t]+([0-9]{1,5})[ \t]+([^ \t/]+)[ \t
 _VARIABLE = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.ASCII)
 _DIRECTORY = re.compile(r"/etc/cron\.[A-Za-z]+", re.ASCII)
 _GUARD = re.compile(r"(?:test|\[)[ \t]+-x[ \t]+/usr/sbin/anacron[ \t]*\]?[ \t]*\|\|")
+_STARTS = re.compile(
+    r"(?:invoke-rc\.d|service)[ \t]+anacron[ \t]+start"
+    r"|(?:^|[;&|({])[ \t]*(?:/usr/sbin/)?anacron(?:[ \t;]|$)"
+)
 _NAMED_PERIODS = {"@daily": 1, "@weekly": 7, "@monthly": 30, "@yearly": 365, "@annually": 365}
 _LAST_MINUTE = 24 * 60 - 1  # of a day
 _OF_ANACRON = ("START_HOURS_RANGE", "PREFERRED_HOUR", "NO_MAIL_OUTPUT")
@@ -81,8 +85,7 @@ def directories_run(command: str) -> tuple[set[str], bool]:
 
 def starts_anacron(command: str) -> bool:
     """Whether a command starts anacron, as /etc/cron.d/anacron does."""
-    return re.search(r"(?:invoke-rc\.d|service) anacron start|(?:^|[;&|/ ])anacron(?: +-|$)",
-                     command) is not None  # fmt: skip
+    return _STARTS.search(command) is not None
 
 
 def convert(text: str, surroundings: Surroundings) -> Converted:
@@ -175,7 +178,7 @@ class _Conversion:
         if _SHORTEST_UNEVEN <= days <= _LONGEST_UNEVEN and days != 7:
             code, note = "anacron-period", "; the days are counted anew each month"
         last = found.last_runs.get(name)
-        if last is not None and last + timedelta(days) <= found.today:
+        if last is not None and last + timedelta(days) < found.today:
             note += f"; it last ran on {last} and is overdue: it runs when it is due next"
         if both := set(_DIRECTORY.findall(command)) & set(found.unguarded):
             code = "runs-twice"

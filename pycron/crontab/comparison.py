@@ -9,7 +9,7 @@ of one bad line) is `ignored` as a whole: to import it would start jobs that nev
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from pycron.crontab import other_cron
@@ -45,6 +45,12 @@ class Finding:
     verdict: Verdict
     code: str
     message: str
+
+
+def finding_row(finding: Finding) -> dict[str, str | int]:
+    """A Finding as a row of JSON."""
+    row = {field.name: getattr(finding, field.name) for field in fields(finding)}
+    return {**row, "verdict": finding.verdict.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +217,9 @@ class _Comparison:
             message = (f"{setting[1]} is a setting of pycron, and a variable without effect "
                        f"for {self._rules.name}")  # fmt: skip
             yield self._finding(number, Verdict.CHANGED, "setting", message)
+        if other_cron.sends_no_mail(self._rules, line):
+            message = f"an address that is unsafe for {self._rules.name}, which sends no mail"
+            yield self._finding(number, Verdict.CHANGED, "mail-unsafe", message)
         if self._rules is DEBIAN and _QUOTED_BLANK.fullmatch(line, line.find("=")):
             message = "Debian's cron drops the blanks at the end of the quoted value"
             yield self._finding(number, Verdict.CHANGED, "quoted-blank", message)

@@ -101,6 +101,15 @@ def why_variable_is_bad(rules: OtherRules, line: str) -> str | None:
     return None
 
 
+def sends_no_mail(rules: OtherRules, line: str) -> bool:
+    """Whether a line sets MAILTO to what the other cron calls unsafe. cronie expands `$`."""
+    match = re.fullmatch(r"""[ \t]*["']?MAILTO["']?[ \t]*=[ \t]*(["']?)(.*?)\1[ \t\r]*""", line)
+    if match is None or not match[2] or ("$" in match[2] and not rules.discards):
+        return False
+    more = "=/" if rules.discards else ""
+    return re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9@!:%.,_+{more}-]*", match[2], re.ASCII) is None
+
+
 def why_entry_is_bad(rules: OtherRules, entry: EntryLine) -> str | None:
     """Why the other cron does not take an entry; None if it takes at least a part of it."""
     words = entry.words

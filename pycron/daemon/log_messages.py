@@ -80,6 +80,9 @@ MESSAGES = {
         ERR, "{job} of {user} was not sent and is kept as a dead letter[ ({entry})]"
     ),
     Event.MAIL_NOWHERE: EventMessage(WARNING, "mail cannot be sent: {reason}"),
+    Event.CONFIG_BAD: EventMessage(
+        ERR, "the configuration was not read again, asked for by {by}: {reason}"
+    ),
     Event.OTHER_CRON: EventMessage(WARNING, "{reason}"),
     Event.PAM_SERVICE_MISSING: EventMessage(WARNING, "{reason}"),
     Event.VERSION_NOT_KEPT: EventMessage(

@@ -198,11 +198,14 @@ def _processes() -> Iterator[Process]:
 
 
 def _process(pid: str) -> Iterator[Process]:
-    """The process, if it is one of root and of our pid namespace. Raises OSError."""
+    """The process, if it is one of root and of our pid namespace, and has not ended.
+
+    Raises OSError.
+    """
     lines = _read(f"/proc/{pid}/status").splitlines()
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     in_container = len(status.get("NSpid", pid).split()) > 1
-    if in_container or status["Uid"].split()[0] != "0":
+    if in_container or status["Uid"].split()[0] != "0" or status["State"][0] in "ZX":
         return
     try:
         program = os.readlink(f"/proc/{pid}/exe")

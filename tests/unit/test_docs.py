@@ -22,6 +22,7 @@ from pycron.cli import pycrond, pycrontab
 from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config, NotificationOptions
 from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_row
 from pycron.crontab import reader
+from pycron.crontab.comparison import Finding, Verdict, finding_row
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.delivery_jobs import HOOK_SETTINGS, failure_hook
 from pycron.engine.live_runs import LiveRun
@@ -202,6 +203,7 @@ def json_keys() -> dict[str, Mapping[str, object]]:
         "pause": pause_row(Pause(ALL, 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_row(problem),
+        "import": finding_row(Finding("x", 1, Verdict.SAME, "same", "means the same")),
     }
 
 

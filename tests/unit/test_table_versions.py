@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycron.cli.crontab_texts import say_installed
+from pycron.config import Config
 from pycron.crontab import reader
 from pycron.crontab.changes import TableChanges, compare
 from pycron.crontab.entries import Entries
@@ -44,7 +45,10 @@ class Kept:
         self.directory = directory / "versions"
         self.people = People(joe=1001, ann=1002)
         self.logged: list[Log] = []
-        self.versions = TableVersions(self.directory, 100, self.people, self.logged.append)
+        config = Config(user_table_bytes=100)
+        self.versions = TableVersions(
+            self.directory, lambda: config, self.people, self.logged.append
+        )
 
     def keep(self, text: str | None, by: Provenance = BY_JOE) -> str | None:
         return self.versions.keep("joe", text, by, 1)

@@ -8,7 +8,7 @@ place, the record again. If anything fails, what was done is undone at once; aft
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from pycron.cli.importing.record import (
 from pycron.cli.verb import Failed
 from pycron.system import host, paths
 from pycron.system.files import sync_directory
+from pycron.tables.files import Unreadable, read_table
 
 _UNDO = "pycron import --undo"
+_LARGEST = 2**30  # bytes of a table that is compared
 
 
 def apply(plan: Plan, *, is_machine: bool, stop_other: bool) -> None:
@@ -93,13 +95,14 @@ def _check_is_root() -> None:
 
 def _is_there(file: NewFile) -> bool:
     """Whether the file exists with this text. Raises Failed if it has another text."""
+    data = _data(file)
     try:
-        if not file.path.is_symlink() and file.path.read_bytes() == _data(file):
+        if _read(file.path, len(data)) == data:
             return True
     except FileNotFoundError:
         return False
-    except OSError as error:
-        raise Failed(f"{file.path}: {error.strerror}") from None
+    except (OSError, Unreadable):
+        pass  # something else is in its place
     raise Failed(f"{file.path} exists and differs from {file.source}: remove one of them")
 
 
@@ -150,18 +153,27 @@ def _take_back(own: Record, before: Record) -> None:
 
 
 def _remove_made(made: Iterable[Made]) -> None:
-    """Remove the files that still have the text of the import."""
+    """Remove the files that still have the text of the import. Raises OSError."""
     for each in made:
         path = Path(each.path)
         each.temporary.unlink(missing_ok=True)
         try:
-            if _digest(path.read_bytes()) != each.sha256:
-                _say([f"kept {path}: it was changed since the import"])
-                continue
-            path.unlink()
-            sync_directory(path.parent)
+            is_unchanged = _digest(_read(path, _LARGEST)) == each.sha256
         except FileNotFoundError:
             continue
+        except Unreadable:
+            is_unchanged = False
+        if is_unchanged:
+            path.unlink()
+            sync_directory(path.parent)
+        else:
+            _say([f"kept {path}: it was changed since the import"])
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a file that only root can write. Raises as read_table."""
+    text, _ = read_table(str(path), {0}, most_bytes)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _data(file: NewFile) -> bytes:
@@ -172,6 +184,6 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _say(lines: Iterable[str] | Iterator[str]) -> None:
+def _say(lines: Iterable[str]) -> None:
     for line in lines:
         print(f"pycron: {line}", file=sys.stderr)

@@ -61,13 +61,14 @@ def read_record() -> Record | None:
 
 def _from_row(row: object) -> Record:
     """Raises ValueError."""
+    if not isinstance(row, Mapping):
+        raise ValueError("no record of an import")
     try:
-        assert isinstance(row, Mapping)
         made = tuple(Made(str(each["path"]), str(each["sha256"])) for each in row["made"])
         stopped = tuple(Stopped(str(each["unit"]), each["active"] is True, each["enabled"] is True)
                         for each in row["stopped"])  # fmt: skip
         return Record(made, stopped, row["finished"] is True)
-    except (AssertionError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"no record of an import ({error!r})") from None
 
 

@@ -71,6 +71,8 @@ def find_tree(chosen: str | None, accounts: Accounts) -> Tree:
     root = Path(os.path.realpath(chosen))
     if not root.is_dir():
         raise WrongUse(f'--from: "{chosen}" is no directory (a directory, debian or cronie)')
+    if root == MACHINE:
+        return Tree(MACHINE, _rules_of(MACHINE), False, accounts.exists)
     plain = not (root / "etc").is_dir() and not (root / "var").is_dir()
     return Tree(root, _rules_of(root), plain, _users_of(root) or accounts.exists)
 

@@ -10,7 +10,7 @@ from pycron.cli.verb import Failed
 from pycron.system.other_crons import Kind, OtherCron, other_crons
 
 _LONGEST = 100  # seconds; systemd waits 90 for a unit to stop
-_UNTIL_GONE = 10  # seconds
+_UNTIL_GONE = 3  # seconds; systemctl has waited already
 _EARLY, _LATE = 2, 50  # seconds of a minute
 
 

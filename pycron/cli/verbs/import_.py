@@ -1,6 +1,7 @@
 """`pycron import`: takes over the tables of another cron."""
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -44,6 +45,19 @@ def import_tables(options: argparse.Namespace) -> None:
     _show(plan.findings, as_json=options.json)
     if options.apply:
         apply.apply(plan, is_machine=tree.is_machine, stop_other=options.stop_other)
+        _say_if_no_daemon()
+
+
+def _say_if_no_daemon() -> None:
+    """The tables run only if there is a daemon."""
+    from pycron.control.client import ControlClient, ControlError
+    from pycron.protocol.control_messages import StatusRequest
+    from pycron.system.paths import system_paths
+
+    try:
+        ControlClient(system_paths().socket).request(StatusRequest())
+    except ControlError:
+        print("pycron: no daemon runs the tables: systemctl start pycron", file=sys.stderr)
 
 
 def _planned(origin: str | None) -> tuple["Tree", "Plan"]:
@@ -75,11 +89,9 @@ def _nothing_read(tree: "Tree", plan: "Plan") -> str:
 def _show(findings: Sequence["Finding"], as_json: bool) -> None:
     """The Findings: JSON, one a line, or for people by file, with the count of each verdict."""
     if as_json:
-        print_json(
-            {"file": each.file, "line": each.line, "verdict": each.verdict.value,
-             "code": each.code, "message": each.message}
-            for each in findings
-        )  # fmt: skip
+        from pycron.crontab.comparison import finding_row
+
+        print_json(map(finding_row, findings))
         return
     for file, of_file in groupby(findings, key=lambda finding: finding.file):
         found = list(of_file)
