@@ -21,9 +21,12 @@ from pycron.model.problem import Problem, Severity
 from pycron.storage.errors import StoreError
 from pycron.system import host, paths
 from pycron.system.accounts import Accounts, own_account
+from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
+from pycron.tables.files import TRUSTED, FileRules
+from pycron.tables.layouts import Layout, layout_of
 from pycron.tables.user_tables import UserTablePaths
 
 
@@ -69,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)  # other users may not read the files of the daemon
     try:
         config = _config(options, mode)
+        _check_pam(config, mode)
         if options.check:
             return _check(options, mode, config)
         log = configure(options.log_format or default_format())
@@ -98,6 +102,17 @@ def _config(options: argparse.Namespace, mode: Mode) -> Config:
         return Config()
     path = paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config()
     return read_config(path, required=False)
+
+
+def _check_pam(config: Config, mode: Mode) -> None:
+    """Without the account check that was asked for, no command may start. Raises ConfigError."""
+    if config.pam_service is None:
+        return
+    if mode is not Mode.SYSTEM:
+        raise ConfigError("bad pam.service: only root's daemon without --foreground can use PAM")
+    reason = why_no_pam()
+    if reason is not None:
+        raise ConfigError(f"bad pam.service: {reason}")
 
 
 @contextlib.contextmanager
@@ -181,41 +196,50 @@ def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths
     for path in [*options.table, *options.system_table]:
         if not path.exists():
             raise NoTable(f"{path}: no such table")
-    user_tables = None
-    if mode is Mode.SYSTEM:
-        _make_directory(paths.SPOOL, 0o700)
+    user_tables, layout = None, layout_of(config) if mode is Mode.SYSTEM else None
+    if layout is not None:
+        _make_spool(layout)
         _make_directory(paths.DROP_INS, 0o755)
-        user_tables = UserTablePaths(paths.SPOOL)
+        user_tables = UserTablePaths(layout.spool, form=layout.form(Accounts()))
     elif mode is Mode.USER:
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         user_tables = UserTablePaths(table.parent, only=(account.name, table))
-    tables = _tables(options, mode, account.name)
-    return Setup(mode, where, tables, user_tables, config, account, host.host_id())
+    tables = _tables(options, mode, config, account.name)
+    return Setup(mode, where, tables, user_tables, config, account, host.host_id(), layout)
 
 
-def _tables(options: argparse.Namespace, mode: Mode, user: str) -> list[TableLocation]:
+def _make_spool(layout: Layout) -> None:
+    """Make the spool, or check it. The spool of another cron keeps its owner and its mode.
+
+    Raises UnsafeDirectory or OSError.
+    """
+    if not layout.is_foreign:
+        _make_directory(layout.spool, 0o700)
+        return
+    try:
+        layout.spool.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        status = layout.spool.stat()
+        if status.st_uid != 0 or status.st_mode & 0o002:
+            reason = "it must be root's, and not everybody may write to it"
+            raise UnsafeDirectory(f"{layout.spool}: not a safe spool: {reason}") from None
+    else:
+        os.chown(layout.spool, 0, layout.spool_gid or 0)
+        layout.spool.chmod(layout.spool_mode)
+
+
+def _tables(
+    options: argparse.Namespace, mode: Mode, config: Config, user: str
+) -> list[TableLocation]:
     """Where the daemon finds its tables; `user` owns the tables without a user column."""
     if mode is Mode.SYSTEM:
-        return _system_tables()
+        return layout_of(config).locations(Accounts())
     if mode is Mode.USER:
-        own = {os.geteuid()}
-        return [TableLocation(paths.user_table(), owner=user, name=user, owners=lambda _: own)]
-    return [TableLocation(path.absolute(), owner=user, trusted=True) for path in options.table] + [
-        TableLocation(path.absolute(), trusted=True) for path in options.system_table
-    ]
-
-
-def _system_tables() -> list[TableLocation]:
-    accounts = Accounts()
-
-    def user_or_root(name: str) -> set[int]:
-        account = accounts.find(name)
-        return {0, account.uid} if account else {0}
-
-    return [
-        TableLocation(paths.SPOOL, users=True, directory=True, owners=user_or_root),
-        TableLocation(paths.DROP_INS, directory=True, owners=lambda _: {0}),
+        own = FileRules(owners=lambda _: {os.geteuid()})
+        return [TableLocation(paths.user_table(), owner=user, name=user, rules=own)]
+    return [TableLocation(path.absolute(), owner=user, rules=TRUSTED) for path in options.table] + [
+        TableLocation(path.absolute(), rules=TRUSTED) for path in options.system_table
     ]
 
 
@@ -240,7 +264,7 @@ def _problems_of_named(options: argparse.Namespace, config: Config) -> list[Prob
 def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -> list[Problem]:
     from pycron.tables.check import check_found
 
-    locations = _tables(options, mode, own_account().name)
+    locations = _tables(options, mode, config, own_account().name)
     directories = TableDirectories(locations, config.table_bytes, config.tables)
     return [problem for change in directories.scan() for problem in check_found(change, config)]
 

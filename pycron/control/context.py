@@ -9,6 +9,7 @@ from pycron.control.access import Access
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent
+from pycron.model.problem import Problem
 from pycron.model.run import RunKey
 from pycron.ports import History, Recorder, Tables, UserTables
 
@@ -19,6 +20,7 @@ class DaemonInfo:
 
     `since`: the UTC second at which it was started. `last_boot`: when @reboot Jobs were due last;
     in the foreground that is the start of the daemon. `no_mail`: why no mail can be sent.
+    `other_crons`: other crons of this machine that would run the same jobs.
     """
 
     mode: str
@@ -30,6 +32,7 @@ class DaemonInfo:
     daemon_pid: int
     runner_pid: int | None
     no_mail: str | None
+    other_crons: tuple[Problem, ...] = ()
 
 
 @dataclass(slots=True)

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from pycron import __version__
 from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.minute_work import MinuteWork
+from pycron.daemon.notices import start_notices
+from pycron.daemon.other_crons import OtherCrons, boot_markers
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -28,13 +29,13 @@ from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, MailTransport, Now, Pressure, Tick, ZonesChanged
+from pycron.engine.events import InputEvent, MailTransport, Now, Tick, ZonesChanged
+from pycron.engine.limits import Pressure
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
-from pycron.storage.errors import StoreError
 from pycron.storage.housekeeping import Housekeeping
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
@@ -46,7 +47,8 @@ from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import TableDirectories
 from pycron.tables.loaded import Tables
 from pycron.tables.mail_transport import why_no_mail
-from pycron.tables.user_tables import UserTableFiles, UserTableLimits
+from pycron.tables.user_tables import UserTableFiles, limits_of
+from pycron.tables.versions import TableVersions
 
 _LONGEST_WAIT = 60.0  # seconds
 _ZONES_CHECKED = 3600.0  # seconds between two looks at the zone data
@@ -70,6 +72,7 @@ class Daemon:
         self._zones = ZoneData()
         self._zones_checked = time.monotonic()
         self._no_mail: str | None = None
+        self._other_crons = OtherCrons(setup.layout, log)
         self._store = Store(paths.database, may_wait=True)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
@@ -78,15 +81,7 @@ class Daemon:
         self._link = RunnerLink(paths, self._selector, log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
         self._executor = self._new_executor()
-        self._recovery = Recovery(
-            self._engine,
-            self._store,
-            self._executor,
-            paths.booted,
-            self._feed,
-            self._began,
-            always_boots=setup.mode is Mode.FOREGROUND,
-        )
+        self._recovery = self._new_recovery()
         self._recorder = Recorder(
             self._store,
             self._link.acknowledge,
@@ -105,6 +100,7 @@ class Daemon:
             self._reader_context,
             self._feed,
             log,
+            TableVersions(paths.versions, config.user_table_bytes, self._accounts, log),
         )
         self._watch = DirectoryWatch({location.watched for location in setup.tables})
         self._server = self._new_server()
@@ -137,6 +133,8 @@ class Daemon:
             setup.config.processes,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
+            pam_service=setup.config.pam_service,
+            pam_timeout=setup.config.pam_timeout,
         )
         return RunnerExecutor(
             self._engine,
@@ -145,6 +143,19 @@ class Daemon:
             options,
             self._feed,
             self._say,
+        )
+
+    def _new_recovery(self) -> Recovery:
+        setup = self._setup
+        return Recovery(
+            self._engine,
+            self._store,
+            self._executor,
+            setup.paths.booted,
+            self._feed,
+            self._began,
+            always_boots=setup.mode is Mode.FOREGROUND,
+            boot_markers=boot_markers(setup.layout),
         )
 
     def _new_server(self) -> ControlServer:
@@ -157,7 +168,7 @@ class Daemon:
             user_tables=self._new_user_tables(),
             config=config,
             output=self._setup.paths.output,
-            access=Access(config.operators, self._log),
+            access=Access(config.operators, self._log, self._everyone_may),
             feed=self._feed,
             log=self._log,
             info=self._info,
@@ -177,11 +188,14 @@ class Daemon:
         where = self._setup.user_tables
         if where is None:
             return None
-        config = self._setup.config
-        limits = UserTableLimits(
-            config.table_bytes, config.user_table_bytes, config.user_table_entries, config.tables
-        )
-        return UserTableFiles(where, limits, self._reader_context, self._tables)
+        limits = limits_of(self._setup.config)
+        tables = self._tables
+        return UserTableFiles(where, limits, self._reader_context, tables, tables.versions)
+
+    @property
+    def _everyone_may(self) -> bool:
+        layout = self._setup.layout
+        return layout is None or layout.everyone
 
     # ---- the loop
 
@@ -201,14 +215,16 @@ class Daemon:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
         catch_signals(self._selector, self._signalled)
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
-        self._say_started()
-        self._say_that_mail_is_new()
+        for notice in start_notices(self._setup, self._store, self._zones):
+            self._log(notice)
+        self._other_crons.look()
         self._check_mail()
         self._tables.rescan()
         self._recovery.resume()
         self._link.meet()
         self._recovery.boot()
         self._turn.perform()
+        self._recovery.mark_boot()
         notify("READY=1")
 
     def _end(self) -> None:
@@ -282,6 +298,7 @@ class Daemon:
         self._check_mail()
         self._housekeeping.prune()
         self._programs.remove_receipts(self._engine.is_alive)
+        self._other_crons.look_if_due()
         if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
             self._check_zones()
 
@@ -312,6 +329,7 @@ class Daemon:
         """SIGHUP: read everything again, whether it looks changed or not."""
         notify("RELOADING=1")
         self._accounts.forget()
+        self._other_crons.look()
         self._check_zones()
         self._tables.rescan(again=True)
         self._log(Log(Event.RELOADED, {"tables": self._tables.count()}))
@@ -371,25 +389,5 @@ class Daemon:
             daemon_pid=os.getpid(),
             runner_pid=self._link.pid,
             no_mail=self._no_mail,
+            other_crons=self._other_crons.problems,
         )
-
-    def _say_that_mail_is_new(self) -> None:
-        """At the first start after an upgrade from a version that sent no mail."""
-        try:
-            is_new = self._store.take_mail_is_new()
-        except StoreError:
-            return  # the next start says it
-        if is_new and self._setup.config.mail_transport != "none":
-            reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
-            self._log(Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True))
-
-    def _say_started(self) -> None:
-        fields = {
-            "version": __version__,
-            "mode": self._setup.mode.value,
-            "pid": os.getpid(),
-            "zone": self._zones.machine.name,
-            "zone_data": self._zones.origin,
-            "state": str(self._setup.paths.state),
-        }
-        self._log(Log(Event.DAEMON_STARTED, fields))

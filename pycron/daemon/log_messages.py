@@ -80,6 +80,11 @@ MESSAGES = {
         ERR, "{job} of {user} was not sent and is kept as a dead letter[ ({entry})]"
     ),
     Event.MAIL_NOWHERE: EventMessage(WARNING, "mail cannot be sent: {reason}"),
+    Event.OTHER_CRON: EventMessage(WARNING, "{reason}"),
+    Event.PAM_SERVICE_MISSING: EventMessage(WARNING, "{reason}"),
+    Event.VERSION_NOT_KEPT: EventMessage(
+        WARNING, "a version of the table of {table} was not kept: {reason}"
+    ),
     Event.MAIL_IS_NEW: EventMessage(WARNING, "{reason}"),
     Event.PAUSED: EventMessage(NOTICE, "{by} has paused {scope}[ until {until}][: {reason}]"),
     Event.RESUMED: EventMessage(NOTICE, "the pause of {scope} is over"),

@@ -16,9 +16,10 @@ from pycron.engine.delivery_jobs import (
     ping_job,
     ping_start_id,
 )
+from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.live_runs import Live
 from pycron.engine.mail_hours import HOUR, MailHour, MailHours
-from pycron.engine.notifications import NotificationRule, Notifications
+from pycron.engine.notifications import Notifications
 from pycron.engine.run_queue import RunQueue
 from pycron.engine.states import State, Step
 from pycron.engine.workspace import Workspace
@@ -31,20 +32,6 @@ _DELAY = 1.0  # seconds until a delivery starts, so that it does not compete wit
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryRules:
-    """What the configuration says about deliveries.
-
-    `mail`: whether mail is sent at all. `to_owner`: whether the owner gets the mail of a table
-    without MAILTO. `mails_per_hour`: of one Job; further Runs within the hour are summed up.
-    """
-
-    mail: bool = False
-    to_owner: bool = True
-    mails_per_hour: int = 60
-    notifications: Mapping[str, NotificationRule] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class DeliveryState:
     """What the engine begins with.
 
@@ -52,7 +39,7 @@ class DeliveryState:
     `hours`: by Job id, what an earlier daemon has mailed lately.
     """
 
-    rules: DeliveryRules = DeliveryRules()
+    rules: DeliveryRules = field(default_factory=DeliveryRules)
     failing: frozenset[str] = frozenset()
     hours: Mapping[str, MailHour] = field(default_factory=dict)
 
@@ -104,6 +91,11 @@ class Deliveries:
     @no_mail.setter
     def no_mail(self, reason: str | None) -> None:
         self._no_mail, self._no_mail_is_logged = reason, False
+
+    def configure(self, rules: DeliveryRules) -> None:
+        """Other rules from now on. What is recorded already is still sent."""
+        self._rules = rules
+        self._notifications.rules = rules.notifications
 
     # ---- what happens to a Run
 

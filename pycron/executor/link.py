@@ -53,6 +53,11 @@ class RunnerLink:
         """
         return self._client is not None and self._client.protocol >= 2
 
+    @property
+    def opens_sessions(self) -> bool:
+        """Whether the runner opens PAM sessions; an older one would start commands without."""
+        return self._client is not None and self._client.protocol >= 3
+
     def listen(self, listener: RunnerListener) -> None:
         """Hand all messages of the runner to the listener; called once, before meet()."""
         self._listener = listener

@@ -31,6 +31,8 @@ from pycron.protocol.control_answers import (
     TableAnswer,
     TestMailAnswer,
     TopAnswer,
+    VersionAnswer,
+    VersionsAnswer,
     WhyAnswer,
 )
 from pycron.protocol.control_checks import DURATION, RULE_OF_TYPE, TABLE_TEXT, TIME, Rule
@@ -298,12 +300,13 @@ class TableRequest:
 @_register
 @dataclass(repr=False, eq=False)
 class InstallRequest:
-    """Replace a user's table."""
+    """Replace a user's table. `origin`: where the text comes from (edit, file or stdin)."""
 
     verb: ClassVar = "install"
     answer: ClassVar = InstallAnswer
     text: str = _checked_by(TABLE_TEXT)
     user: str | None = None
+    origin: str = ""
 
 
 @_register
@@ -313,4 +316,36 @@ class DeleteRequest:
 
     verb: ClassVar = "delete"
     answer: ClassVar = DeleteAnswer
+    user: str | None = None
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class VersionsRequest:
+    """The last versions of a user's table."""
+
+    verb: ClassVar = "versions"
+    answer: ClassVar = VersionsAnswer
+    user: str | None = None
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class VersionRequest:
+    """The text of one version of a user's table."""
+
+    verb: ClassVar = "version"
+    answer: ClassVar = VersionAnswer
+    number: int = 0
+    user: str | None = None
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class RestoreRequest:
+    """Install a version of a user's table again."""
+
+    verb: ClassVar = "restore"
+    answer: ClassVar = InstallAnswer
+    number: int = 0
     user: str | None = None

@@ -10,7 +10,7 @@ from pycron.system import host, paths
 from pycron.system.accounts import Accounts
 from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import Change, Found
-from pycron.tables.files import Unreadable, problem_of, read_table
+from pycron.tables.files import TRUSTED, Unreadable, problem_of, read_table
 from pycron.tables.mail_transport import why_no_mail
 
 
@@ -47,7 +47,7 @@ def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
 
 def _find(source: Source, most_bytes: int) -> Found:
     try:
-        text, _ = read_table(source.name, None, most_bytes, trusted=True)
+        text, _ = read_table(source.name, TRUSTED, most_bytes)
     except FileNotFoundError:
         return Found(source, None, problem_of(source, Unreadable("missing", "no such file")))
     except Unreadable as error:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from pycron.crontab.entries import Entries, nothing
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.engine.actions import Log
@@ -12,6 +13,8 @@ from pycron.model.problem import Problem, Severity
 from pycron.system.accounts import Accounts
 from pycron.tables.check import parse_found
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories
+from pycron.tables.spool_form import without_header
+from pycron.tables.versions import TableVersions
 
 
 @dataclass(slots=True)
@@ -19,7 +22,8 @@ class Tables:
     """The tables of the daemon, by name. Implements `ports.Tables`.
 
     `context`: what tables are read with. `feed` passes events to the engine, `log` entries to the
-    log. A bad table never replaces a good one (`settle`).
+    log. A bad table never replaces a good one (`settle`). `versions`: keeps the tables of users
+    that somebody changed without the daemon.
     """
 
     directories: TableDirectories
@@ -27,6 +31,7 @@ class Tables:
     context: Callable[[], ReaderContext]
     feed: Callable[[InputEvent], object]
     log: Callable[[Log], None]
+    versions: TableVersions
     _good: dict[str, Table] = field(default_factory=dict)  # the last version without errors
     _current: dict[str, Table] = field(default_factory=dict)
 
@@ -50,9 +55,16 @@ class Tables:
         """How many tables are loaded."""
         return len(self._current)
 
+    def entries(self, name: str) -> Entries:
+        """The entries that run of the table with this name; none if there is no such table."""
+        table = self._current.get(name)
+        return table.jobs if table else nothing()
+
     def _load(self, found: Found) -> None:
         name = found.source.name
         new = parse_found(found, self.context())
+        if found.text is not None:
+            self._notice(name, without_header(found.text), len(new.jobs))
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
         good = self._good.get(name)
         table = with_last_good_jobs(good, new)
@@ -62,7 +74,13 @@ class Tables:
         self.feed(TableLoaded(table))
         self._log_load(new, table, kept=good is not None)
 
+    def _notice(self, name: str, text: str | None, entries: int) -> None:
+        """Keep a version of a user's own table, which has the name of the user."""
+        if "/" not in name:
+            self.versions.notice(name, text, lambda: entries)
+
     def _unload(self, name: str) -> None:
+        self._notice(name, None, 0)
         self._good.pop(name, None)
         self._current.pop(name, None)
         self.feed(TableRemoved(name))

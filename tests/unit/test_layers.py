@@ -25,7 +25,8 @@ LIGHT = {
 }  # fmt: skip
 OF_THE_RUNNER = (
     "protocol/framing.py", "protocol/outbox.py", "protocol/runner_messages.py",
-    "system/unix_sockets.py", "system/cgroup.py", "system/output_tail.py",
+    "protocol/session_messages.py", "system/unix_sockets.py", "system/cgroup.py",
+    "system/marks.py", "system/output_tail.py",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pycron.engine.log_events import Event
 from pycron.system.accounts import Accounts, own_account
 from pycron.tables.directories import TableDirectories, TableLocation
 from pycron.tables.loaded import Tables
+from pycron.tables.versions import TableVersions
 
 
 @dataclasses.dataclass
@@ -28,7 +29,9 @@ class LoadedDirectory:
         spool = TableDirectories(
             [TableLocation(self.directory, me, directory=True)], 1_000_000, 100
         )
-        self.tables = Tables(spool, Accounts(), ReaderContext, self.fed.append, self.logged.append)
+        accounts, log = Accounts(), self.logged.append
+        versions = TableVersions(self.directory / ".versions", 1_000_000, accounts, log)
+        self.tables = Tables(spool, accounts, ReaderContext, self.fed.append, log, versions)
 
     def put(self, text: str, name: str = "table") -> None:
         (self.directory / name).write_text(text)

@@ -23,8 +23,11 @@ def status(options: argparse.Namespace) -> None:
         print_json([row])
         return
     del row["processes"]
+    row.pop("other_crons", None)
     processes = {name: _in_words(process) for name, process in answer["processes"].items()}
     print_fields(row | processes)
+    for message in answer.get("other_crons", []):
+        print(f"warning: {message}")
 
 
 def _in_words(process: ProcessRow) -> str:
