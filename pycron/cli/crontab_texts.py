@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pycron.control.client import ControlError
 from pycron.model.problem import problem_from_row
-from pycron.protocol.control_answers import InstallAnswer, NextDueRow, ProblemRow
+from pycron.protocol.control_answers import ProblemRow
+from pycron.protocol.table_answers import InstallAnswer, NextDueRow
 
 CRONTAB = "crontab"  # the name of cron's own program
 

@@ -6,13 +6,13 @@ from pycron.cli.crontab_texts import Failed, encode, say_installed
 from pycron.control.client import ControlClient
 from pycron.model.table_version import Origin
 from pycron.model.text import printable
-from pycron.protocol.control_answers import VersionRow
 from pycron.protocol.control_messages import (
     RestoreRequest,
     TableRequest,
     VersionRequest,
     VersionsRequest,
 )
+from pycron.protocol.table_answers import VersionRow
 
 _WORDS = {
     Origin.EDIT.value: "pycrontab -e",

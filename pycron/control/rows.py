@@ -22,8 +22,8 @@ from pycron.protocol.control_answers import (
     ProblemRow,
     RunDetails,
     RunRow,
-    VersionRow,
 )
+from pycron.protocol.table_answers import VersionRow
 from pycron.schedule.expressions import resolved_text
 from pycron.schedule.zone import Zone
 

@@ -15,14 +15,6 @@ from pycron.engine.table_queue import TableQueue
 from pycron.model.instants import rfc3339
 from pycron.model.table_version import Origin, Provenance
 from pycron.ports import UserTables
-from pycron.protocol.control_answers import (
-    DeleteAnswer,
-    InstallAnswer,
-    NextDueRow,
-    TableAnswer,
-    VersionAnswer,
-    VersionsAnswer,
-)
 from pycron.protocol.control_messages import (
     DeleteRequest,
     InstallRequest,
@@ -30,6 +22,14 @@ from pycron.protocol.control_messages import (
     TableRequest,
     VersionRequest,
     VersionsRequest,
+)
+from pycron.protocol.table_answers import (
+    DeleteAnswer,
+    InstallAnswer,
+    NextDueRow,
+    TableAnswer,
+    VersionAnswer,
+    VersionsAnswer,
 )
 
 _OF_CLIENTS = {each.value: each for each in (Origin.EDIT, Origin.FILE, Origin.STDIN)}

@@ -14,9 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pycron.protocol.control_answers import (
-    DeleteAnswer,
     DropAnswer,
-    InstallAnswer,
     JobsAnswer,
     KillAnswer,
     OutputAnswer,
@@ -29,14 +27,18 @@ from pycron.protocol.control_answers import (
     RunsAnswer,
     StartAnswer,
     StatusAnswer,
-    TableAnswer,
     TestMailAnswer,
     TopAnswer,
-    VersionAnswer,
-    VersionsAnswer,
     WhyAnswer,
 )
 from pycron.protocol.control_checks import DURATION, RULE_OF_TYPE, TABLE_TEXT, TIME, Rule
+from pycron.protocol.table_answers import (
+    DeleteAnswer,
+    InstallAnswer,
+    TableAnswer,
+    VersionAnswer,
+    VersionsAnswer,
+)
 
 R = TypeVar("R", bound="type[Any]")
 A_co = TypeVar("A_co", covariant=True)

@@ -18,7 +18,7 @@ from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.model.job import Source
 from pycron.model.table_version import MOST_VERSIONS, Origin, Provenance
-from pycron.protocol.control_answers import ChangesRow, InstallAnswer
+from pycron.protocol.table_answers import ChangesRow, InstallAnswer
 from pycron.system.accounts import Account, Accounts
 from pycron.tables.spool_form import vixie_header, without_header
 from pycron.tables.versions import NoVersion, TableVersions
