@@ -23,8 +23,10 @@ from pycron.cli.importing.record import (
 )
 from pycron.cli.verb import Failed
 from pycron.system import host, paths
+from pycron.system.accounts import Accounts
 from pycron.system.files import sync_directory
-from pycron.tables.files import Unreadable, read_table
+from pycron.tables.files import ANY_OWNER, Unreadable, read_table
+from pycron.tables.layouts import LAYOUTS
 
 _UNDO = "pycron import --undo"
 _LARGEST = 2**30  # bytes of a table that is compared
@@ -108,6 +110,7 @@ def _is_there(file: NewFile) -> bool:
 
 def _write_all(new: Iterable[NewFile], made: Iterable[Made]) -> None:
     """Write each text to a hidden file beside its place."""
+    form = LAYOUTS["pycron"].form(Accounts())
     for file, each in zip(new, made, strict=True):
         mode = 0o700 if file.path.parent == paths.SPOOL else 0o755
         file.path.parent.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -115,6 +118,8 @@ def _write_all(new: Iterable[NewFile], made: Iterable[Made]) -> None:
         with open(os.open(each.temporary, flags, 0o600), "wb") as out:
             out.write(_data(file))
             out.flush()
+            if file.user is not None and (owner := form.owner(file.user)):
+                os.fchown(out.fileno(), *owner)
             os.fchmod(out.fileno(), file.mode)
             os.fsync(out.fileno())
 
@@ -171,8 +176,8 @@ def _remove_made(made: Iterable[Made]) -> None:
 
 
 def _read(path: Path, most_bytes: int) -> bytes:
-    """The bytes of a file that only root can write. Raises as read_table."""
-    text, _ = read_table(str(path), {0}, most_bytes)
+    """The bytes of a regular file. Raises as read_table."""
+    text, _ = read_table(str(path), ANY_OWNER, most_bytes)
     return text.encode("utf-8", "surrogateescape")
 
 

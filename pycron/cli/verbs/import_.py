@@ -14,6 +14,7 @@ from pycron.model.text import printable
 if TYPE_CHECKING:
     from pycron.cli.importing.plan import Plan
     from pycron.cli.importing.sources import Tree
+    from pycron.config import Config
     from pycron.crontab.comparison import Finding
 
 
@@ -31,6 +32,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 @verb("import", "Compare another cron's tables with pycron, and take them over.", _arguments)
 def import_tables(options: argparse.Namespace) -> None:
     from pycron.cli.importing import apply  # with all it imports, 60 ms
+    from pycron.system.paths import SYSTEM_CONFIG
+    from pycron.tables.layouts import layout_of
 
     if options.stop_other and not options.apply:
         raise WrongUse("--stop-other goes with --apply")
@@ -39,7 +42,11 @@ def import_tables(options: argparse.Namespace) -> None:
             raise WrongUse("--undo takes back what was imported: leave --from out")
         apply.undo()
         return
-    tree, plan = _planned(options.origin)
+    config = _config()
+    if options.apply and layout_of(config).is_foreign:
+        raise Failed("pycron reads the tables of the other cron in place (tables.layout in "
+                     f"{SYSTEM_CONFIG}): there is nothing to copy")  # fmt: skip
+    tree, plan = _planned(options.origin, config)
     if not plan.read:
         raise Failed(_nothing_read(tree, plan))
     _show(plan.findings, as_json=options.json)
@@ -60,22 +67,27 @@ def _say_if_no_daemon() -> None:
         print("pycron: no daemon runs the tables: systemctl start pycron", file=sys.stderr)
 
 
-def _planned(origin: str | None) -> tuple["Tree", "Plan"]:
+def _config() -> "Config":
+    """The configuration of the system; the default if it is bad, or if its readers are few."""
+    from pycron.config import Config, ConfigError, read_config
+    from pycron.system import paths
+
+    try:
+        return read_config(paths.SYSTEM_CONFIG, required=False)
+    except ConfigError:
+        return Config()
+
+
+def _planned(origin: str | None, config: "Config") -> tuple["Tree", "Plan"]:
     """The tree to read, and what becomes of its tables."""
     from dataclasses import replace
 
     from pycron.cli.importing.plan import make_plan
     from pycron.cli.importing.sources import find_tree
-    from pycron.config import Config, ConfigError, read_config
-    from pycron.system import paths
     from pycron.system.accounts import Accounts
     from pycron.system.zone_data import ZoneData
     from pycron.tables.check import local_context
 
-    try:
-        config = read_config(paths.SYSTEM_CONFIG, required=False)
-    except ConfigError:
-        config = Config()
     tree = find_tree(origin, Accounts())
     context = replace(local_context(ZoneData(), config), user_exists=None)  # as the daemon
     return tree, make_plan(tree, context, config.table_bytes)
