@@ -430,15 +430,6 @@ def test_files_of_other_owners_are_not_read(sandbox: CronSandbox) -> None:
     assert found[str(CRON_D / "link")] == "symlink"
 
 
-@root
-@pytest.mark.root
-def test_reboot_entries_wait_for_the_next_boot(sandbox: CronSandbox) -> None:
-    """The other cron has run them; a daemon that starts first afterwards must not."""
-    assert sandbox.run("--apply").returncode == 0
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert sandbox.read(paths.SYSTEM_RUN / "booted") == boot_id
-
-
 def test_only_root_may_apply(tmp_path: Path) -> None:
     account = user_account("pycrontest1", tmp_path / "home")
     (account.home / "root").write_text("@daily x\n")

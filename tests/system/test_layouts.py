@@ -119,12 +119,24 @@ def test_cronies_tables_in_place(system: IsolatedSystem) -> None:
     assert system.run("pycrontab", "-l", user=other).returncode == 1
 
 
-@pytest.mark.parametrize("marker", paths.BOOT_MARKERS)
-def test_the_reboot_jobs_of_a_boot_run_under_one_cron(system: IsolatedSystem, marker: Path) -> None:
-    """Cron has run them, and they are not run again; or pycron has, and cron finds its marker."""
-    put(system, paths.CRONTAB, "CRON_NAME=boot @reboot root true\n@every 1s root true\n", "644")
-    system.shell(f"touch {marker}")
-    start(system, 'layout = "debian"')
+@pytest.mark.parametrize(
+    ("layout", "table", "marker"),
+    [
+        ("debian", paths.CRONTAB, paths.BOOT_MARKERS[0]),
+        ("debian", paths.CRONTAB, paths.BOOT_MARKERS[1]),
+        ("pycron", paths.DROP_INS / "imported", paths.BOOT_MARKERS[0]),
+    ],
+)
+def test_the_reboot_jobs_of_a_boot_run_under_one_cron(
+    system: IsolatedSystem, layout: str, table: Path, marker: Path
+) -> None:
+    """Cron has run them, and they are not run again; or pycron has, and cron finds its marker.
+
+    This holds for the tables of another cron and for their copies.
+    """
+    put(system, table, "CRON_NAME=boot @reboot root true\n@every 1s root true\n", "644")
+    system.shell(f"touch {marker}; echo {{}} > {paths.IMPORT_RECORD}")
+    start(system, f'layout = "{layout}"')
     system.daemon.wait_for("attempt_ended")
     assert system.runs("--job", "boot") == []
     system.daemon.stop()
@@ -183,7 +195,7 @@ def test_an_unsafe_spool_is_refused(system: IsolatedSystem) -> None:
     system.shell(f"mkdir -m 777 {etc}/spool")
     system.write(CONFIG, f'[tables]\nspool = "{etc}/spool"\n')
     done = system.run("pycrond")
-    assert done.returncode == 1
+    assert done.returncode == os.EX_CONFIG
     assert f"{etc}/spool: not a safe spool" in done.stderr
 
 

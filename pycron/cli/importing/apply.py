@@ -22,8 +22,7 @@ from pycron.cli.importing.record import (
     write_record,
 )
 from pycron.cli.verb import Failed
-from pycron.system import host, paths
-from pycron.system.accounts import Accounts
+from pycron.system import paths
 from pycron.system.files import sync_directory
 from pycron.tables.files import ANY_OWNER, Unreadable, read_table
 from pycron.tables.layouts import LAYOUTS
@@ -57,7 +56,6 @@ def apply(plan: Plan, *, is_machine: bool, stop_other: bool) -> None:
         if own.stopped:
             units.stop(own.stopped, plan.replaces_anacron)
         _put_in_place(new, own.made)
-        _remember_boot(plan)
         write_record(replace(both, finished=True))
     except BaseException as error:
         _take_back(own, before)
@@ -110,7 +108,7 @@ def _is_there(file: NewFile) -> bool:
 
 def _write_all(new: Iterable[NewFile], made: Iterable[Made]) -> None:
     """Write each text to a hidden file beside its place."""
-    form = LAYOUTS["pycron"].form(Accounts())
+    form = LAYOUTS["pycron"].form()
     for file, each in zip(new, made, strict=True):
         mode = 0o700 if file.path.parent == paths.SPOOL else 0o755
         file.path.parent.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -130,14 +128,6 @@ def _put_in_place(new: Iterable[NewFile], made: Iterable[Made]) -> None:
             os.rename(each.temporary, file.path)
     for directory in {file.path.parent for file in new}:
         sync_directory(directory)
-
-
-def _remember_boot(plan: Plan) -> None:
-    """The other cron has run the @reboot entries of this boot: a daemon's first start must not."""
-    booted = paths.system_paths().booted
-    if plan.reboots and not booted.exists():
-        booted.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        booted.write_text(host.boot_id())
 
 
 def _take_back(own: Record, before: Record) -> None:

@@ -15,7 +15,6 @@ from pycron.crontab.comparison import Compared, Finding, Machine, Verdict, compa
 from pycron.crontab.other_cron import CRONIE, DEBIAN
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.model.job import Source
-from pycron.schedule.expressions import Reboot
 from pycron.system import paths
 from pycron.system.zone_data import ZoneData
 from pycron.tables.spool_form import without_header
@@ -37,16 +36,12 @@ class NewFile:
 
 @dataclass(slots=True)
 class Plan:
-    """`read`: the number of files that were read. `replaces_anacron`: its jobs became entries.
-
-    `reboots`: some entries are due with the boot.
-    """
+    """`read`: the number of files that were read. `replaces_anacron`: its jobs became entries."""
 
     findings: list[Finding] = field(default_factory=list)
     files: list[NewFile] = field(default_factory=list)
     read: int = 0
     replaces_anacron: bool = False
-    reboots: bool = False
 
 
 def make_plan(tree: Tree, context: ReaderContext, most_bytes: int) -> Plan:
@@ -99,7 +94,6 @@ class _Planner:
                 self._found(name, Verdict.WARNING, "starts-anacron", message, job.line)
         self.plan.findings += compared.findings
         if compared.runs and len(compared.table.jobs):
-            self._note_reboots(compared)
             self._add(paths.DROP_INS / self._drop_in_name(name), table.text, name)
 
     def _drop_in_name(self, path: str) -> str:
@@ -111,10 +105,6 @@ class _Planner:
         if name != os.path.basename(path):
             self._found(path, Verdict.SAME, "renamed", f"becomes {paths.DROP_INS / name}")
         return name
-
-    def _note_reboots(self, compared: Compared) -> None:
-        if any(isinstance(job.schedule, Reboot) for job in compared.table.jobs):
-            self.plan.reboots = True
 
     # ---- anacron
 
@@ -190,7 +180,6 @@ class _Planner:
             self.plan.findings += compared.findings
             if not compared.runs or not len(compared.table.jobs):
                 continue
-            self._note_reboots(compared)
             if _is_denied(user, allowed, denied):
                 message = f"{user} may not use crontab; {self._tree.rules.name} runs the table, "
                 self._found(name, Verdict.SAME, "denied-user", message + "and so does pycron")
@@ -198,11 +187,15 @@ class _Planner:
             self.plan.files.append(NewFile(paths.SPOOL / user, text, 0o600, name, user))
 
     def _names_in(self, relative: str, destination: Path) -> list[str] | None:
-        """The users in an allow or deny file, which is imported; None without one."""
+        """The users in an allow or deny file; None without one.
+
+        Those of this machine hold where they are; those of another tree are imported.
+        """
         text = None if self._tree.plain else self._reader.text(relative)
         if text is None:
             return None
-        self._add(destination, text, str(self._tree.path(relative)))
+        if not self._tree.is_machine:
+            self._add(destination, text, str(self._tree.path(relative)))
         return text.split()
 
     # ---- what Debian's cron takes from other files
