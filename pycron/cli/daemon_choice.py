@@ -52,13 +52,18 @@ def choice_for(options: argparse.Namespace) -> Choice:
     own = Choice(user_paths(), paths.user_config(), "pycrond")
     if options.own:
         return own
-    if system.paths.socket.exists():
+    if _exists(system.paths.socket):
         return system
-    if own.paths.socket.exists():
+    if _exists(own.paths.socket):
         return own
     return system if os.geteuid() == 0 or _is_installed(system.paths) else own
 
 
 def _is_installed(system: Paths) -> bool:
     """Whether the system's daemon has been in use: its unit or the daemon made a directory."""
-    return system.run.exists() or system.state.exists()
+    return _exists(system.run) or _exists(system.state)
+
+
+def _exists(path: Path) -> bool:
+    """False also if this user may not look, as in root's home after su(1)."""
+    return os.path.exists(path)

@@ -1,5 +1,6 @@
-"""What a program does when nobody reads its output any more, as in `pycron runs | head`."""
+"""What a program does when its output cannot be written, as in `pycron runs --json | head`."""
 
+import errno
 import functools
 import os
 import sys
@@ -7,39 +8,45 @@ from collections.abc import Callable
 
 Main = Callable[[list[str] | None], int]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
 
 def ends_quietly(main: Main) -> Callable[..., int]:
-    """Let `main` end without a message, with its own status, if its output is a closed pipe.
+    """Let `main` end without a message if its output is a closed pipe.
 
-    The output is flushed here: Python complains about what it cannot write when it exits. An output
-    that cannot be written for another reason, such as a full disk, is an error.
+    The status is that of `main`, or 0 if the pipe was closed before `main` had an end. The output
+    is flushed here: Python complains about what it cannot write when it exits. A full disk is an
+    error with a message.
     """
 
     @functools.wraps(main)
     def run(arguments: list[str] | None = None) -> int:
         status = 0
+        _open_missing()
         try:
             try:
                 status = main(arguments)
             finally:  # argparse ends with SystemExit, after --help
-                _flush(main.__module__)
+                sys.stdout.flush()
         except BrokenPipeError:
             _drop_output()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            _drop_output()
+            program = os.path.basename(sys.argv[0]).removesuffix(".py")
+            print(f"{program}: standard output: {error.strerror}", file=sys.stderr)
+            return 1
         return status
 
     return run
 
 
-def _flush(module: str) -> None:
-    if sys.stdout is None:  # it was closed before the program began
-        return
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _drop_output()
-        sys.exit(f"{module.rpartition('.')[2]}: standard output: {error.strerror}")
+def _open_missing() -> None:
+    """Whoever started the program may have closed its output: it goes nowhere then."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  until the program ends
 
 
 def _drop_output() -> None:
