@@ -97,7 +97,8 @@ def test_a_cgroup_that_cannot_be_made(tmp_path: Path) -> None:
 def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
     start: Message = {
         "id": NAME, "argv": ["/bin/sh", "-c", command], "env": {}, "user": None, "nice": None,
-        "cwd": "/", "cwd_required": False, "umask": None, "stdin": None, "processes_max": 100, "report_output": False,
+        "cwd": "/", "cwd_required": False, "umask": None, "stdin": None, "processes_max": 100,
+        "report_output": False,
         "timeout": None, "kill_after": 10, "memory_max": None,
     }  # fmt: skip
     attempt = Attempt(cast(StartMessage, start))

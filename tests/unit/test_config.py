@@ -36,7 +36,7 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
 def test_every_option_can_be_set(tmp_path: Path) -> None:
     sections: dict[str, list[str]] = {}
     words = {"mail.transport": "smtp", "mail.smtp_security": "tls"}
-    texts = {"mail.smtp_user", "mail.smtp_password_file"}
+    texts = {"mail.smtp_user", "mail.smtp_password_file", "pam.service"}
     for key, option in OPTIONS.items():
         section, _, name = key.partition(".")
         is_text = isinstance(option.default, str) or key in texts
@@ -109,6 +109,13 @@ def test_a_bad_number(tmp_path: Path, value: str) -> None:
 def test_a_bad_text(tmp_path: Path, value: str) -> None:
     text = complaint(tmp_path, f"[access]\noperators = {value}\n")
     assert text.startswith("bad access.operators: ")
+
+
+@pytest.mark.parametrize("value", ['""', '"../shadow"', '".hidden"', '"a b"', '"a\\n"', "1"])
+def test_a_bad_pam_service(tmp_path: Path, value: str) -> None:
+    text = complaint(tmp_path, f"[pam]\nservice = {value}\n")
+    assert text.startswith("bad pam.service: ")
+    assert text.endswith("(the name of a file in /etc/pam.d)")
 
 
 def test_a_number_that_is_too_large(tmp_path: Path) -> None:
