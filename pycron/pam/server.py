@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
 from pycron.pam.session import hold_session
@@ -163,7 +162,7 @@ class SessionServer:
                 connection.close()
             hold_session(request, channel, self._files)
         except BaseException:  # noqa: BLE001  it goes to the log of the runner
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(0)
 

@@ -8,8 +8,7 @@ import os
 import resource
 import signal
 import socket
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from pycron.pam.transaction import PamFailure, Transaction
 from pycron.protocol.framing import encode
@@ -23,15 +22,14 @@ from pycron.protocol.session_messages import (
 _UMASK = 0o022  # of a command, unless CRON_UMASK or PAM says something else
 _LIMITS = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _PASSED_ON = sorted(_LIMITS - {resource.RLIMIT_RTTIME})  # that one is the mark of a process tree
-_LOGIN_UID = Path("/proc/self/loginuid")
+_LOGIN_UID = "/proc/self/loginuid"
 _MOST_ENVIRONMENT = 65_536  # characters: a user may write the file that pam_env(8) reads
 _SIGNALS = (
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """What modules may change in this process."""
 
     limits: dict[int, tuple[int, int]]
@@ -93,7 +91,8 @@ def _state() -> _State:
 def _login_uid() -> int | None:
     """None if the kernel has no audit."""
     try:
-        return int(_LOGIN_UID.read_text())
+        with open(_LOGIN_UID) as file:
+            return int(file.read())
     except (OSError, ValueError):
         return None
 

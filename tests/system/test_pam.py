@@ -14,6 +14,7 @@ from pycron.system import paths
 from tests.support.isolated_system import USERS
 from tests.support.pam_system import PamSystem
 from tests.support.running_daemon import alive
+from tests.support.running_daemon import run as run_program
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
 
@@ -320,6 +321,31 @@ def test_a_command_is_cancelled_while_a_module_hangs(make: Make) -> None:
     until(lambda: not helper(pam).children())
 
 
+# ---- many commands
+
+
+def test_sessions_of_commands_that_are_due_by_the_clock(make: Make) -> None:
+    """A session is opened before the fire time. Also if a daemon is killed, each is closed."""
+    pam = make(RECORDING)
+    table = "".join(f"CRON_NAME=s{number} @every 1s true\n" for number in range(20))
+    for count in range(1, 4):
+        assert pam.system.run("pycrontab", "-u", USERS[0], "-", stdin=table).returncode == 0
+        pam.system.daemon.wait_for("attempt_ended", outcome="succeeded", count=20 * count)
+        pam.system.daemon.kill()
+        pam.system.start()
+    assert pam.system.run("pycrontab", "-u", USERS[0], "-r").returncode == 0
+    until(lambda: all(row["outcome"] for row in pam.system.runs("--limit", "10000")))
+    opened, closed = session()
+
+    def balance() -> bool:
+        seen = pam.recorded()
+        return seen.count(opened) == seen.count(closed) == len(seen) / 2
+
+    until(balance)
+    ended = [row for row in pam.system.runs("--limit", "10000") if row["attempts"]]
+    assert len(pam.recorded()) / 2 >= len(ended) > 60
+
+
 # ---- services
 
 
@@ -332,6 +358,28 @@ def test_a_service_without_a_file(make: Make) -> None:
     start(pam, "true")
     ended = pam.system.daemon.wait_for("attempt_ended", user=USERS[0])
     assert "PAM (service pycron): account check: " in ended["reason"]
+
+
+def test_a_machine_without_pamela(tmp_path: Path) -> None:
+    """The daemon does not start, because commands would start without the account check."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['pamela'] = None\n")
+    (tmp_path / "pycron.toml").write_text('[pam]\nservice = "pycron"\n')
+    config, state = tmp_path / "pycron.toml", tmp_path / "state"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    for arguments in (["--state-dir", state], ["--check"]):
+        done = run_program("pycrond", "--config", config, *arguments, env=environment)
+        assert done.returncode == 1
+        advice = "it needs the Python package pamela: pip install 'pycrond[pam]'"
+        assert done.stderr == f"pycrond: bad pam.service: {advice}\n"
+
+
+def test_a_foreground_daemon_has_no_pam(tmp_path: Path) -> None:
+    (tmp_path / "pycron.toml").write_text('[pam]\nservice = "pycron"\n')
+    (tmp_path / "table").write_text("@daily true\n")
+    config, table = tmp_path / "pycron.toml", tmp_path / "table"
+    done = run_program("pycrond", "--foreground", "--config", config, "--table", table)
+    reason = "only root's daemon without --foreground can use PAM"
+    assert (done.returncode, done.stderr) == (1, f"pycrond: bad pam.service: {reason}\n")
 
 
 def test_the_service_that_pycron_ships(make: Make) -> None:

@@ -176,6 +176,13 @@ def test_a_bad_text(tmp_path: Path, value: str) -> None:
     assert text.startswith("bad access.operators: ")
 
 
+@pytest.mark.parametrize("value", ['""', '"../shadow"', '".hidden"', '"a b"', '"a\\n"', "1"])
+def test_a_bad_pam_service(tmp_path: Path, value: str) -> None:
+    text = complaint(tmp_path, f"[pam]\nservice = {value}\n")
+    assert text.startswith("bad pam.service: ")
+    assert text.endswith("(the name of a file in /etc/pam.d)")
+
+
 def test_a_number_that_is_too_large(tmp_path: Path) -> None:
     assert "clients" in complaint(tmp_path, f"[limits]\nclients = {10**30}\n")
 

@@ -445,6 +445,17 @@ def test_a_refused_attempt_ends_its_run_as_failed() -> None:
     ]
 
 
+@pytest.mark.parametrize("final", [False, True])
+def test_an_attempt_that_is_refused_for_good_is_not_retried(final: bool) -> None:
+    """Such as that of an account which has expired: its Run becomes a dead letter."""
+    sim = Sim("CRON_RETRIES=2 * * * * * a")
+    attempt = sim.due()
+    [record] = recorded(sim.tell(Refused(attempt, "PAM has refused it", final=final)))
+    assert isinstance(record, RecordEnded)
+    assert record.dead is final
+    assert (record.run_outcome is None) is not final
+
+
 @pytest.mark.parametrize(
     ("line", "exit_status", "quiet"),
     [("* * * * * a", 0, False), ("* * * * * -q a", 0, True), ("* * * * * -q a", 1, False)],

@@ -10,7 +10,7 @@ LIMIT=60 # seconds; the machine may be emulated, and slow
 as() { runuser -u "$1" -- "${@:2}"; }
 mails() { python3 /payload/read_mail.py "$1" count "$2"; } # USER TEXT: mails with the text in the subject
 mailed() { [ "$(mails "$1" "$2")" -gt "${3:-0}" ]; }
-daytime() { sleep $(((65 - 10#$(date +%S)) % 60 + 1)); } # until about 5 seconds after a full minute
+daytime() { sleep $(((80 - 10#$(date +%S)) % 60 + 1)); } # until about 20 seconds after a full minute
 minutes() { # the next COUNT minutes pass
     for _ in $(seq "$1"); do daytime; done
 }
@@ -18,7 +18,7 @@ once() { # FILE: no minute twice and none left out, from the first one in the fi
     python3 - "$1" <<'END'
 import sys, time
 found = [int(line) // 60 for line in open(sys.argv[1])]
-expected = list(range(found[0], int(time.time() - 5) // 60 + 1))
+expected = list(range(found[0], int(time.time() - 15) // 60 + 1))
 if found != expected:
     print(sys.argv[1], "has", [minute - found[0] for minute in found], "of", len(expected), "minutes", file=sys.stderr)
 sys.exit(found != expected)
@@ -26,7 +26,7 @@ END
 }
 all_once() { # each job has run once in each minute since it was installed
     LIMIT=1 # a job that has run twice has not run once a moment later
-    for job in alice bob package machine; do check "$1_$job" once "/var/tmp/$job"; done
+    for job in alice bob package machine; do check "$1_$job" once "/srv/jobs/$job"; done
     LIMIT=60
 }
 enabled() { [ "$(systemctl is-enabled "$1")" = enabled ]; }
@@ -44,19 +44,20 @@ first_boot() {
     install_pycron
     ln -s /opt/pycron/bin/pycrontab /usr/local/bin/crontab # before /usr/bin/crontab in the PATH
     echo mallory >/etc/cron.deny
+    mkdir -m 777 /srv/jobs
+    touch /srv/jobs/{alice,bob,package,machine,reboot,daily}
+    chmod 666 /srv/jobs/{alice,bob,package,machine,reboot,daily}
 
     # What a Debian server has: users' tables, one of them with mail, a drop-in of a package, a line of
     # the machine's own crontab, and jobs of run-parts that anacron runs.
-    printf 'MAILTO=alice\n* * * * * date +\\%%s >>/var/tmp/alice\n@reboot date >>/var/tmp/reboot\n' |
+    printf 'MAILTO=alice\n* * * * * date +\\%%s >>/srv/jobs/alice\n@reboot date >>/srv/jobs/reboot\n' |
         /usr/bin/crontab -u alice -
-    printf '* * * * * date +\\%%s >>/var/tmp/bob; echo hello from bob\n' | /usr/bin/crontab -u bob -
-    printf '* * * * * bob test -x /bin/true && if [ -d /run/systemd/system ]; then date +\\%%s >>/var/tmp/package; fi\n' \
+    printf '* * * * * date +\\%%s >>/srv/jobs/bob; echo hello from bob\n' | /usr/bin/crontab -u bob -
+    printf '* * * * * bob test -x /bin/true && if [ -d /run/systemd/system ]; then date +\\%%s >>/srv/jobs/package; fi\n' \
         >/etc/cron.d/package
-    printf '* * * * * root date +\\%%s >>/var/tmp/machine\n' >>/etc/crontab
-    printf '#!/bin/sh\ndate >>/var/tmp/daily\n' >/etc/cron.daily/example
+    printf '* * * * * root date +\\%%s >>/srv/jobs/machine\n' >>/etc/crontab
+    printf '#!/bin/sh\ndate >>/srv/jobs/daily\n' >/etc/cron.daily/example
     chmod 755 /etc/cron.daily/example
-    touch /var/tmp/{alice,bob,package,machine,reboot,daily}
-    chmod 666 /var/tmp/{alice,bob,package,machine,reboot,daily}
     daytime
     systemctl start cron
     check cron_is_there systemctl is-active cron
@@ -74,12 +75,12 @@ layout = "debian"'
     check two_crons_in_the_log sh -c 'journalctl -p warning -u pycron -o cat | grep "would run the same jobs"'
     check two_crons_in_check sh -c 'pycron check | grep "would run the same jobs"'
     systemctl stop pycron
-    for file in alice bob package machine; do : >/var/tmp/$file; done # a minute may have come twice
+    for file in alice bob package machine; do : >/srv/jobs/$file; done # a minute may have come twice
     daytime
     systemctl disable -q --now cron
     systemctl enable -q --now pycron
     check pycron_is_there systemctl is-active pycron
-    check jobs_of_all sh -c 'pycron list --json | grep -c . | grep -x 10'
+    check jobs_of_all sh -c 'pycron list --json | grep -c . | grep -x 13'
     check no_errors pycron check
     minutes 2
     check pycron_mails mailed bob 'hello from bob' 2
@@ -149,6 +150,7 @@ running = 17'
     check report grep -q '/etc/crontab' /tmp/report
     check report_changes_nothing sh -c '[ -z "$(ls -A /etc/pycron.d /var/spool/pycron)" ]'
     check apply_refuses sh -c '! pycron import --apply >/tmp/refused 2>&1 && grep "cron.service" /tmp/refused'
+    cp /srv/jobs/daily /tmp/daily
     find /etc/crontab /etc/cron.d /etc/anacrontab /var/spool/cron -type f -exec md5sum {} + >/tmp/before
     daytime
     check apply pycron import --apply --stop-other
@@ -157,10 +159,10 @@ running = 17'
     check anacron_is_stopped stopped anacron.timer
     check originals_are_unchanged sh -c 'find /etc/crontab /etc/cron.d /etc/anacrontab /var/spool/cron -type f -exec md5sum {} + | cmp - /tmp/before'
     check imported_jobs sh -c 'pycron list --json | grep -q "/etc/cron.daily"'
-    check no_reboot_job_now sh -c '! [ -s /var/tmp/reboot ]'
+    check no_reboot_job_now sh -c '! [ -s /srv/jobs/reboot ]'
     minutes 2
     all_once imported
-    check no_daily_job_now sh -c '! [ -s /var/tmp/daily ]'
+    check no_daily_job_now cmp /srv/jobs/daily /tmp/daily # a new entry has no past
     exit 99 # reboot
 }
 
@@ -168,8 +170,8 @@ second_boot() {
     hostname db1
     check starts_after_the_reboot systemctl is-active pycron
     check other_is_stopped_after_the_reboot stopped cron
-    check reboot_job sh -c '[ "$(wc -l </var/tmp/reboot)" = 1 ]'
-    for file in alice bob package machine; do : >/var/tmp/$file; done # minutes have passed without a cron
+    check reboot_job sh -c '[ "$(wc -l </srv/jobs/reboot)" = 1 ]'
+    for file in alice bob package machine; do : >/srv/jobs/$file; done # minutes have passed without a cron
     minutes 2
     all_once after_the_reboot
     LIMIT=90 check mails_after_the_reboot mailed bob 'hello from bob' 5
