@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pycron.cli import crontab_edit
 from pycron.cli.crontab_texts import say_installed
 from pycron.crontab import reader
 from pycron.crontab.changes import TableChanges, compare
@@ -301,3 +302,23 @@ def test_under_the_name_of_cron_only_a_terminal_is_told(
     monkeypatch.setattr(sys, "argv", ["/usr/bin/crontab", "-"])
     say_installed(answer((1, 0, 0)), "-")
     assert capsys.readouterr() == ("", "")
+
+
+# ---- the editor
+
+
+def test_the_editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables, then Debian's programs if they are there, then vi."""
+    programs = [tmp_path / "sensible-editor", tmp_path / "editor"]
+    monkeypatch.setattr(crontab_edit, "_CHOSEN", list(map(str, programs)))
+    monkeypatch.setenv("VISUAL", "")
+    monkeypatch.setenv("EDITOR", "ed -s")
+    assert crontab_edit._editor() == "ed -s"
+    monkeypatch.setenv("VISUAL", "visual")
+    assert crontab_edit._editor() == "visual"
+    monkeypatch.delenv("VISUAL")
+    monkeypatch.delenv("EDITOR")
+    assert crontab_edit._editor() == "vi"
+    for program in reversed(programs):
+        program.touch(mode=0o755)
+        assert crontab_edit._editor() == str(program)
