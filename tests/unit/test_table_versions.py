@@ -20,6 +20,8 @@ from pycron.model.job import Source
 from pycron.model.table_version import MOST_VERSIONS, Origin, Provenance
 from pycron.protocol.control_answers import ChangesRow, InstallAnswer
 from pycron.system.accounts import Account, Accounts
+from pycron.tables.check import parse_found
+from pycron.tables.directories import Found
 from pycron.tables.spool_form import vixie_header, without_header
 from pycron.tables.versions import NoVersion, TableVersions
 
@@ -218,6 +220,14 @@ def test_the_header_of_debians_crontab() -> None:
         "# (Cron version -- $Id: crontab.c,v 2.13 1994/01/17 03:20:37 vixie Exp $)\n"
     )
     assert without_header(header + "@daily true\n") == "@daily true\n"
+
+
+def test_lines_are_those_of_the_user() -> None:
+    """In a user's table; a system table with such lines is what it is."""
+    text = vixie_header(0) + "61 * * * * a\n"
+    for source, line in ((Source("joe", "joe"), 1), (Source("/etc/cron.d/x", None), 4)):
+        (problem,) = parse_found(Found(source, text), ReaderContext()).errors
+        assert problem.line == line
 
 
 # ---- what has changed
