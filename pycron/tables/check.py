@@ -12,13 +12,19 @@ from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import Change, Found
 from pycron.tables.files import TRUSTED, Unreadable, problem_of, read_table
 from pycron.tables.mail_transport import why_no_mail
+from pycron.tables.spool_form import without_header
 
 
 def parse_found(found: Found, context: ReaderContext) -> Table:
-    """The table of a file; if the file cannot be read, an empty table with that problem."""
+    """The table of a file; if the file cannot be read, an empty table with that problem.
+
+    The lines of a user's table are those that `pycrontab -e` shows.
+    """
+    source = found.source
     if found.text is None:
-        return Table(found.source, problems=(found.problem,) if found.problem else ())
-    return reader.parse(found.text, found.source, context)
+        return Table(source, problems=(found.problem,) if found.problem else ())
+    text = without_header(found.text) if source.owner == source.name else found.text
+    return reader.parse(text, source, context)
 
 
 def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContext:

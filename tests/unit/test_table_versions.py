@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pycron.cli import crontab_edit
 from pycron.cli.crontab_texts import say_installed
 from pycron.config import Config
 from pycron.crontab import reader
@@ -20,6 +21,8 @@ from pycron.model.job import Source
 from pycron.model.table_version import MOST_VERSIONS, Origin, Provenance
 from pycron.protocol.table_answers import ChangesRow, InstallAnswer
 from pycron.system.accounts import Account, Accounts
+from pycron.tables.check import parse_found
+from pycron.tables.directories import Found
 from pycron.tables.spool_form import vixie_header, without_header
 from pycron.tables.versions import NoVersion, TableVersions
 
@@ -223,6 +226,14 @@ def test_the_header_of_debians_crontab() -> None:
     assert without_header(header + "@daily true\n") == "@daily true\n"
 
 
+def test_lines_are_those_of_the_user() -> None:
+    """In a user's table; a system table with such lines is what it is."""
+    text = vixie_header(0) + "61 * * * * a\n"
+    for source, line in ((Source("joe", "joe"), 1), (Source("/etc/cron.d/x", None), 4)):
+        (problem,) = parse_found(Found(source, text), ReaderContext()).errors
+        assert problem.line == line
+
+
 # ---- what has changed
 
 
@@ -305,3 +316,23 @@ def test_under_the_name_of_cron_only_a_terminal_is_told(
     monkeypatch.setattr(sys, "argv", ["/usr/bin/crontab", "-"])
     say_installed(answer((1, 0, 0)), "-")
     assert capsys.readouterr() == ("", "")
+
+
+# ---- the editor
+
+
+def test_the_editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables, then Debian's programs if they are there, then vi."""
+    programs = [tmp_path / "sensible-editor", tmp_path / "editor"]
+    monkeypatch.setattr(crontab_edit, "_CHOSEN", list(map(str, programs)))
+    monkeypatch.setenv("VISUAL", "")
+    monkeypatch.setenv("EDITOR", "ed -s")
+    assert crontab_edit._editor() == "ed -s"
+    monkeypatch.setenv("VISUAL", "visual")
+    assert crontab_edit._editor() == "visual"
+    monkeypatch.delenv("VISUAL")
+    monkeypatch.delenv("EDITOR")
+    assert crontab_edit._editor() == "vi"
+    for program in reversed(programs):
+        program.touch(mode=0o755)
+        assert crontab_edit._editor() == str(program)
