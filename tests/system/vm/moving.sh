@@ -32,6 +32,7 @@ all_once() { # each job has run once in each minute since it was installed
 enabled() { [ "$(systemctl is-enabled "$1")" = enabled ]; }
 stopped() { ! systemctl is-active "$1" && ! enabled "$1"; }
 silent() { ! journalctl -u cron -o cat --since "$1" | grep -E 'WRONG|BAD|Error|ORPHAN'; }
+forget() { rm -f /var/lib/pycron/pycron.db*; } # as if pycron had not run within the last five minutes
 configure() { printf '%s\n' "$1" >/etc/pycron/pycron.toml; }
 
 first_boot() {
@@ -75,6 +76,7 @@ layout = "debian"'
     check two_crons_in_the_log sh -c 'journalctl -p warning -u pycron -o cat | grep "would run the same jobs"'
     check two_crons_in_check sh -c 'pycron check | grep "would run the same jobs"'
     systemctl stop pycron
+    forget
     for file in alice bob package machine; do : >/srv/jobs/$file; done # a minute may have come twice
     daytime
     systemctl disable -q --now cron
@@ -153,6 +155,7 @@ running = 17'
     cp /srv/jobs/daily /tmp/daily
     find /etc/crontab /etc/cron.d /etc/anacrontab /var/spool/cron -type f -exec md5sum {} + >/tmp/before
     daytime
+    forget
     check apply pycron import --apply --stop-other
     systemctl enable -q --now pycron
     check other_is_stopped stopped cron
