@@ -1,12 +1,14 @@
 """The forms of values in pycron.toml: what each form accepts, and how an error names it."""
 
 import math
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from pycron.model.setting_values import parse_size
+from pycron.model.setting_values import NAME_PATTERN, parse_size
 from pycron.schedule.durations import parse_duration
 
 _DAY = 86_400
@@ -48,6 +50,12 @@ def _duration(value: Any) -> int:
     return parse_duration(str(value))
 
 
+def _timeout(value: Any) -> int:
+    if _duration(value) == 0:
+        raise ValueError
+    return _duration(value)
+
+
 def _days(value: Any) -> int:
     """Days: a number, or a duration of whole days."""
     days, rest = divmod(parse_duration(value), _DAY) if type(value) is str else (_whole(value), 0)
@@ -69,6 +77,24 @@ def _command(value: Any) -> str:
     return _text(value)
 
 
+def _service(value: Any) -> str:
+    if not re.fullmatch(NAME_PATTERN, _text(value), re.ASCII):
+        raise ValueError
+    return _text(value)
+
+
+def _path(value: Any) -> Path:
+    if not _text(value).startswith("/"):
+        raise ValueError
+    return Path(value)
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    if type(value) is not list:
+        raise ValueError
+    return tuple(map(_path, value))
+
+
 def _port(value: Any) -> int:
     if _whole(value) >= 65_536:
         raise ValueError
@@ -88,9 +114,14 @@ WHOLE = Form("a whole number above 0", _whole)
 NUMBER = Form("a number above 0", _number)
 SIZE = Form("a number of bytes, or a size such as 512M or 2G", _size)
 DURATION = Form("a duration such as 90s, 15m or 1h30m", _duration)
+TIMEOUT = Form("a duration above 0 such as 90s, 15m or 1h30m", _timeout)
 DAYS = Form("a number of days, or whole days such as 90d or 12w", _days)
 TEXT = Form("a text", _text)
 COMMAND = Form("a program and its options", _command)
+PATH = Form("an absolute path", _path)
+PATHS = Form("a list of absolute paths", _paths)
+LAYOUT = _one_of("pycron", "debian", "cronie")
+SERVICE = Form("the name of a file in /etc/pam.d", _service)
 PORT = Form("a number from 1 to 65535", _port)
 TRANSPORT = _one_of("sendmail", "smtp", "none")
 SECURITY = _one_of("starttls", "tls", "none")

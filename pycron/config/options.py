@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pycron.config import forms
@@ -108,6 +109,23 @@ class Config:
     retention_database_bytes: int = _option(
         "retention.database_bytes", 2**30, "how large the database may be", forms.SIZE
     )
+    tables_layout: str = _option(
+        "tables.layout",
+        "pycron",
+        "whose directories of tables the system's daemon reads",
+        forms.LAYOUT,
+        at_start=True,
+    )
+    tables_system: tuple[Path, ...] | None = _option(
+        "tables.system",
+        None,
+        "the files and directories of system tables",
+        forms.PATHS,
+        at_start=True,
+    )
+    tables_spool: Path | None = _option(
+        "tables.spool", None, "the directory of users' tables", forms.PATH, at_start=True
+    )
     operators: str = _option(
         "access.operators", "pycron", "the group whose members see everything", forms.TEXT
     )
@@ -136,6 +154,16 @@ class Config:
     )
     mail_smtp_password_file: str | None = _option(
         "mail.smtp_password_file", None, "a file that contains the password", forms.TEXT
+    )
+    pam_service: str | None = _option(
+        "pam.service",
+        None,
+        "the PAM service whose account check and session commands get",
+        forms.SERVICE,
+        at_start=True,
+    )
+    pam_timeout: int = _option(
+        "pam.timeout", 30, "how many seconds a start waits for PAM", forms.TIMEOUT
     )
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)

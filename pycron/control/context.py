@@ -9,6 +9,7 @@ from pycron.control.access import Access
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent
+from pycron.model.problem import Problem
 from pycron.model.run import RunKey
 from pycron.ports import History, Recorder, Tables, UserTables
 
@@ -20,6 +21,7 @@ class DaemonInfo:
     `since`: the UTC second at which it was started. `last_boot`: when @reboot Jobs were due last;
     in the foreground that is the start of the daemon. `no_mail`: why no mail can be sent.
     `config_state`: reads the configuration, and compares it with the options in force.
+    `other_crons`: other crons of this machine that would run the same jobs.
     """
 
     mode: str
@@ -33,6 +35,7 @@ class DaemonInfo:
     no_mail: str | None
     config_file: Path | None
     config_state: Callable[[], FileState]
+    other_crons: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)

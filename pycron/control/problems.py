@@ -17,9 +17,9 @@ def problems(context: Context, peer: Peer, _request: ProblemsRequest) -> Problem
 
 
 def visible_problems(context: Context, peer: Peer) -> list[Problem]:
-    """The problems of all tables and of the configuration, or those of the peer's own table."""
+    """The problems of all tables and of the machine, or those of the peer's own table."""
     found = context.tables.problems()
     if context.access.sees_all(peer):
-        return [*config_problems(context), *found]
+        return [*config_problems(context), *context.info().other_crons, *found]
     own = user_of(peer)
     return [problem for problem in found if problem.file == own]

@@ -38,6 +38,7 @@ def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswe
         "waiting": sum(1 for run in engine.waiting if sees(run.job.user)),
         "paused": len(visible_pauses(context, peer)),
         "mail": _mail(context, info.no_mail),
+        "other_crons": [problem.message for problem in info.other_crons],
     }
     if context.access.sees_all(peer):
         answer["config"] = config_row(context)

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from pycron import __version__
 from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
+from pycron.daemon.notices import start_notices
+from pycron.daemon.other_crons import boot_markers
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -35,7 +36,6 @@ from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
-from pycron.storage.errors import StoreError
 from pycron.storage.housekeeping import Housekeeping
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
@@ -73,15 +73,7 @@ class Daemon:
         self._link = RunnerLink(paths, self._selector, log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
         self._executor = self._new_executor()
-        self._recovery = Recovery(
-            self._engine,
-            self._store,
-            self._executor,
-            paths.booted,
-            self._feed,
-            self._began,
-            always_boots=setup.mode is Mode.FOREGROUND,
-        )
+        self._recovery = self._new_recovery()
         self._recorder = Recorder(
             self._store,
             self._link.acknowledge,
@@ -139,6 +131,19 @@ class Daemon:
             self._say,
         )
 
+    def _new_recovery(self) -> Recovery:
+        setup = self._setup
+        return Recovery(
+            self._engine,
+            self._store,
+            self._executor,
+            setup.paths.booted,
+            self._feed,
+            self._began,
+            always_boots=setup.mode is Mode.FOREGROUND,
+            boot_markers=boot_markers(setup.layout),
+        )
+
     def _new_server(self) -> ControlServer:
         current = self._setup.configuration.current
         context = Context(
@@ -149,7 +154,7 @@ class Daemon:
             user_tables=self._new_user_tables(),
             config=current,
             output=self._setup.paths.output,
-            access=Access(current, self._log),
+            access=Access(current, self._log, self._everyone_may),
             feed=self._feed,
             log=self._log,
             info=self._info,
@@ -169,8 +174,14 @@ class Daemon:
         where = self._setup.user_tables
         if where is None:
             return None
-        current = self._setup.configuration.current
-        return UserTableFiles(where, current, self._inputs.reader_context, self._tables)
+        current, tables = self._setup.configuration.current, self._tables
+        context = self._inputs.reader_context
+        return UserTableFiles(where, current, context, tables, tables.versions)
+
+    @property
+    def _everyone_may(self) -> bool:
+        layout = self._setup.layout
+        return layout is None or layout.everyone
 
     # ---- the loop
 
@@ -190,14 +201,16 @@ class Daemon:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
         catch_signals(self._selector, self._signalled)
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
-        self._say_started()
-        self._say_that_mail_is_new()
+        for notice in start_notices(self._setup, self._store, self._inputs.zones):
+            self._log(notice)
         self._inputs.check_mail()
+        self._inputs.other_crons.look()
         self._tables.rescan()
         self._recovery.resume()
         self._link.meet()
         self._recovery.boot()
         self._turn.perform()
+        self._recovery.mark_boot()
         notify("READY=1")
 
     def _end(self) -> None:
@@ -263,6 +276,7 @@ class Daemon:
         self._housekeeping.prune()
         self._programs.remove_receipts(self._engine.is_alive)
         self._inputs.check_zones_hourly()
+        self._inputs.other_crons.look_if_due()
 
     # ---- signals
 
@@ -305,25 +319,5 @@ class Daemon:
             no_mail=self._inputs.no_mail,
             config_file=self._setup.configuration.path,
             config_state=partial(self._setup.configuration.look, self._inputs.zones.exists),
+            other_crons=self._inputs.other_crons.problems,
         )
-
-    def _say_that_mail_is_new(self) -> None:
-        """At the first start after an upgrade from a version that sent no mail."""
-        try:
-            is_new = self._store.take_mail_is_new()
-        except StoreError:
-            return  # the next start says it
-        if is_new and self._setup.config.mail_transport != "none":
-            reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
-            self._log(Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True))
-
-    def _say_started(self) -> None:
-        fields = {
-            "version": __version__,
-            "mode": self._setup.mode.value,
-            "pid": os.getpid(),
-            "zone": self._inputs.zones.machine.name,
-            "zone_data": self._inputs.zones.origin,
-            "state": str(self._setup.paths.state),
-        }
-        self._log(Log(Event.DAEMON_STARTED, fields))

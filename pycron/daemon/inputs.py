@@ -8,6 +8,7 @@ from contextlib import suppress
 from pycron.config import ConfigError
 from pycron.control.context import Reloaded
 from pycron.crontab.reader import ReaderContext
+from pycron.daemon.other_crons import OtherCrons
 from pycron.daemon.setup import Setup
 from pycron.engine.actions import Log
 from pycron.engine.events import ConfigChanged, InputEvent, MailTransport, ZonesChanged
@@ -20,6 +21,7 @@ from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import TableDirectories
 from pycron.tables.loaded import Tables
 from pycron.tables.mail_transport import why_no_mail
+from pycron.tables.versions import TableVersions
 
 _ZONES_CHECKED = 3600.0  # seconds between two looks at the zone data
 
@@ -50,7 +52,9 @@ class Inputs:
             self.reader_context,
             feed,
             log,
+            TableVersions(setup.paths.versions, setup.configuration.current, accounts, log),
         )
+        self.other_crons = OtherCrons(setup.layout, log)
 
     def reader_context(self) -> ReaderContext:
         """What tables are read with."""
@@ -95,6 +99,7 @@ class Inputs:
             notify(f"STATUS=not reloaded: {printable(str(error))}")
             raise
         self._accounts.forget()
+        self.other_crons.look()
         self._feed(self._config_changed())
         self._look_at_mail()
         self.tables.rescan(again=True)

@@ -9,6 +9,7 @@ from pycron.engine.delivery_rules import DeliveryRules
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation
+from pycron.tables.layouts import Layout
 from pycron.tables.user_tables import UserTablePaths
 
 
@@ -24,7 +25,8 @@ class Mode(StrEnum):
 class Setup:
     """The values that the command line, the configuration and the machine give a daemon.
 
-    `account` is the daemon's own. `host`: the value that `~` and `H` depend on.
+    `account` is the daemon's own. `host`: the value that `~` and `H` depend on. `layout`: where the
+    system's tables are; None in the other modes.
     """
 
     mode: Mode
@@ -34,6 +36,7 @@ class Setup:
     configuration: Configuration
     account: Account
     host: str
+    layout: Layout | None = None
 
     @property
     def config(self) -> Config:

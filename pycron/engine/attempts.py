@@ -28,12 +28,16 @@ RELEASE_AHEAD = 1 / 128
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How an Attempt ended: the step that its Run takes unless it is retried, and what is known."""
+    """How an Attempt ended: the step that its Run takes unless it is retried, and what is known.
+
+    `final`: there is no retry.
+    """
 
     step: Step
     outcome: Outcome
     ending: Ending | None
     reason: str | None
+    final: bool = False
 
     @property
     def exit_status(self) -> int | None:
@@ -161,7 +165,8 @@ class Attempts:
         settings = live.job.settings
         if end.outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED) or not settings.retries:
             return _Sequel(end.reason)
-        if live.number >= live.last or not is_retryable(settings, end.outcome, end.exit_status):
+        retryable = is_retryable(settings, end.outcome, end.exit_status) and not end.final
+        if live.number >= live.last or not retryable:
             return _Sequel(end.reason, dead=True)
         since = live.redrive.at if live.redrive else attempt.run.fire_time
         if settings.retry_until == "next" and self._live.has_come(live.job.id, since):

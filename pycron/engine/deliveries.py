@@ -25,11 +25,10 @@ from pycron.engine.states import State, Step
 from pycron.engine.workspace import Workspace
 from pycron.model.delivery import Delivery, DeliveryKind, Mail, Occasion
 from pycron.model.job import Job
-from pycron.model.run import Outcome, RunKey
+from pycron.model.run import DELIBERATE, Outcome, RunKey
 from pycron.model.settings import MailOn
 
 _DELAY = 1.0  # seconds until a delivery starts, so that it does not compete with a burst of starts
-_DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class RunEnd:
 
     @property
     def failed(self) -> bool:
-        return not self.succeeded and self.outcome not in _DELIBERATE
+        return not self.succeeded and self.outcome not in DELIBERATE
 
 
 class Deliveries:
@@ -197,7 +196,7 @@ class Deliveries:
         Its entry may say something else by now than when the Run came to be.
         """
         waiting = [key for key in self._late.get(run, ()) if self._waits(key)]
-        if outcome is Outcome.SUCCEEDED or outcome in _DELIBERATE:
+        if outcome is Outcome.SUCCEEDED or outcome in DELIBERATE:
             self._late.pop(run, None)
             for key in waiting:
                 if key not in self._left:

@@ -349,7 +349,7 @@ class Engine:
         if self.stopping:
             return
         second = int(self._space.now.wall)
-        for job in self._timetable.reboot_jobs():
+        for job in () if event.jobs_have_run else self._timetable.reboot_jobs():
             self._take_up(RunKey(job.id, second, event.pass_number), job)
         self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
 
@@ -378,8 +378,8 @@ def _end_of(event: Ended | Refused | Lost) -> AttemptEnd:
     match event:
         case Ended(ending=ending):
             return AttemptEnd(Step.ENDED, outcome_of(ending), ending, ending.reason)
-        case Refused(reason=reason, cause=cause):
+        case Refused(reason=reason, cause=cause, final=final):
             outcome = OUTCOME_OF_CAUSE[cause] if cause else Outcome.FAILED
-            return AttemptEnd(Step.REFUSED, outcome, None, reason)
+            return AttemptEnd(Step.REFUSED, outcome, None, reason, final)
         case Lost(reason=reason):
             return AttemptEnd(Step.LOST, Outcome.LOST, None, reason)

@@ -30,11 +30,13 @@ class Tick:
 class Booted:
     """The daemon has read its tables for the first time since the machine started.
 
-    `pass_number` distinguishes several boots within one second.
+    `pass_number` distinguishes several boots within one second. `jobs_have_run`: another cron has
+    run the @reboot Jobs of this boot.
     """
 
     boot_id: str
     pass_number: int = 0
+    jobs_have_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +189,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The command was not started: it could not be, or it was cancelled before."""
+    """The command was not started: it could not be, or it was cancelled before.
+
+    `final`: a retry would be refused, too.
+    """
 
     attempt: AttemptKey
     reason: str
     cause: Cause | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

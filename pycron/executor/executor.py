@@ -12,7 +12,7 @@ from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Lost, NeverStarted, Refused, RunnerMet, Started
 from pycron.engine.states import State
 from pycron.executor.link import RunnerLink
-from pycron.executor.messages import ending_of, start_message
+from pycron.executor.messages import ending_of, session_request, start_message
 from pycron.executor.output_lines import OutputLines
 from pycron.model.run import AttemptKey, Cause, RunKey
 from pycron.ports import CannotDeliver, Deliverer, Program, RecordedState
@@ -22,12 +22,21 @@ from pycron.protocol.runner_messages import (
     OutputMessage,
     RunnerHello,
     RunnerMessage,
+    SessionRequest,
 )
 from pycron.system.accounts import Account, Accounts
 from pycron.system.output_names import output_name
 
 _AT_ONCE = 100  # actions that are turned into messages at a time, to save memory
+_OLD_RUNNER = (
+    "the runner is of a version without PAM (pam.service); "
+    "when its commands have ended, restart pycrond"
+)
 _GIVING_WAY = 0.005  # seconds in which released Attempts have the processors to themselves
+
+
+class _CannotStart(Exception):
+    """Why the runner is not asked to start an Attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +44,9 @@ class ExecutorOptions:
     """How commands are run.
 
     `own`: the daemon's account; only root can run commands as other users. `output`: the directory
-    of the output files. `config`: how long they may be, and how many processes an Attempt may have.
-    `shown`: the daemon shows what commands print, line by line. `deliverer`: knows the programs
-    that send deliveries.
+    of the output files. `config`: their length, the processes of an Attempt, and PAM. `shown`: the
+    daemon shows what commands print, line by line. `deliverer`: knows the programs that send
+    deliveries.
     """
 
     accounts: Accounts
@@ -132,19 +141,12 @@ class RunnerExecutor:
             return None
         try:
             program = self._program(start)
-        except CannotDeliver as error:
+            account = self._account(program.account if program else start.job.user)
+            session = None if program else self._session(account)
+        except (CannotDeliver, _CannotStart) as error:
             self._feed(Refused(start.attempt, str(error)))
             return None
-        options, config = self._options, self._options.config()
-        name = program.account if program else start.job.user
-        account = options.accounts.find(name)
-        own = options.own.uid
-        if account is None:
-            self._feed(Refused(start.attempt, f"no such user: {name}"))
-            return None
-        if own not in (0, account.uid):
-            self._feed(Refused(start.attempt, f"only root can run commands as {account.name}"))
-            return None
+        options, config, own = self._options, self._options.config(), self._options.own.uid
         output = options.output / output_name(start.attempt)
         shown = options.shown and program is None
         if shown:
@@ -160,7 +162,27 @@ class RunnerExecutor:
             processes_max=config.processes,
             hold=start.attempt.run.fire_time if start.hold else None,
             program=program,
+            session=session,
         )
+
+    def _account(self, name: str) -> Account:
+        """The account that runs a program. Raises _CannotStart."""
+        account = self._options.accounts.find(name)
+        if account is None:
+            raise _CannotStart(f"no such user: {name}")
+        if self._options.own.uid not in (0, account.uid):
+            raise _CannotStart(f"only root can run commands as {account.name}")
+        return account
+
+    def _session(self, account: Account) -> SessionRequest | None:
+        """The PAM session of a command; deliveries have none. Raises _CannotStart."""
+        config = self._options.config()
+        service = config.pam_service
+        if service is None:
+            return None
+        if not self._link.opens_sessions:
+            raise _CannotStart(_OLD_RUNNER)
+        return session_request(service, account, config.pam_timeout)
 
     def _program(self, start: Start) -> Program | None:
         """The program of a delivery; None for a command. Raises CannotDeliver."""
@@ -235,7 +257,7 @@ class RunnerExecutor:
             case "refused":
                 self._say_output(attempt, ended=True)
                 cause = Cause(message["cause"]) if message["cause"] else None
-                self._feed(Refused(attempt, message["reason"], cause))
+                self._feed(Refused(attempt, message["reason"], cause, message["final"]))
                 self._ended.append(attempt)
 
     def _say_output(self, attempt: AttemptKey, *, ended: bool = False) -> None:

@@ -53,6 +53,11 @@ class RunnerLink:
         """
         return self._client is not None and self._client.protocol >= 2
 
+    @property
+    def opens_sessions(self) -> bool:
+        """Whether the runner opens PAM sessions; an older one would start commands without."""
+        return self._client is not None and self._client.protocol >= 3
+
     def listen(self, listener: RunnerListener) -> None:
         """Hand all messages of the runner to the listener; called once, before meet()."""
         self._listener = listener
@@ -83,7 +88,7 @@ class RunnerLink:
             log = self.paths.runner_log
             raise NoRunner(f"the runner does not start (see {log}): {error}") from None
         fields = {"pid": self._process.pid, "cgroup": client.hello["cgroup"], "reason": reason}
-        self.log(Log(Event.RUNNER_STARTED, fields))
+        self.log(Log(Event.RUNNER_STARTED, fields, bad=reason is not None))
         return client
 
     def _ready(self, events: int) -> None:

@@ -7,7 +7,7 @@ from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Cause, Ending
 from pycron.ports import Program
-from pycron.protocol.runner_messages import EndedMessage, StartMessage, UserIds
+from pycron.protocol.runner_messages import EndedMessage, SessionRequest, StartMessage, UserIds
 from pycron.system.accounts import Account
 
 DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
@@ -27,10 +27,11 @@ def start_message(
     processes_max: int,
     hold: int | None,
     program: Program | None = None,
+    session: SessionRequest | None = None,
 ) -> StartMessage:
     """The message that starts an Attempt as this account.
 
-    `program`: of a delivery, instead of the command of the Job.
+    `program`: of a delivery, instead of the command of the Job. `session`: None without PAM.
     """
     environment = command_environment(attempt, job, account)
     argv, stdin = [environment["SHELL"], "-c", job.command], job.stdin
@@ -59,6 +60,21 @@ def start_message(
         "memory_max": settings.memory_max,
         "processes_max": processes_max,
         "hold": hold,
+        "session": session,
+    }
+
+
+def session_request(service: str, account: Account, timeout: int) -> SessionRequest:
+    """The PAM session of a command.
+
+    The account of root is not checked: when root's password has expired, its Jobs still run, as in
+    cronie.
+    """
+    return {
+        "service": service,
+        "user": account.name,
+        "check_account": account.uid != 0,
+        "timeout": timeout,
     }
 
 

@@ -197,6 +197,7 @@ class StatusAnswer(TypedDict):
     """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read.
 
     `mail`: how mail is sent, or why none is. `config`: only for those who see everything.
+    `other_crons`: a sentence about each other cron that would run the same jobs.
     """
 
     version: str
@@ -217,6 +218,7 @@ class StatusAnswer(TypedDict):
     waiting: int
     paused: int
     mail: NotRequired[str]
+    other_crons: NotRequired[list[str]]
     config: NotRequired[ConfigRow]
 
 
@@ -326,25 +328,3 @@ class RedriveAnswer(TypedDict):
 
 class DropAnswer(TypedDict):
     run_id: str
-
-
-class TableAnswer(TypedDict):
-    """`text` is None if the user has no table."""
-
-    user: str
-    text: str | None
-
-
-class InstallAnswer(TypedDict):
-    """`problems` are warnings; a table with errors is refused."""
-
-    user: str
-    problems: list[ProblemRow]
-    jobs: int
-
-
-class DeleteAnswer(TypedDict):
-    """`deleted` is false if the user had no table."""
-
-    user: str
-    deleted: bool

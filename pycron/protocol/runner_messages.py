@@ -15,7 +15,7 @@ from typing import Any, Literal, TypedDict, cast, get_args, get_origin
 
 from pycron.protocol.framing import Message
 
-PROTOCOL = 2
+PROTOCOL = 3  # 2: a go message comes ahead of its time. 3: a start message may need a PAM session
 CAUSES = ("timeout", "memory", "cancelled")  # why the runner ends an Attempt
 
 # ---- from the daemon to the runner
@@ -36,6 +36,19 @@ class UserIds(TypedDict):
     groups: list[int]
 
 
+class SessionRequest(TypedDict):
+    """The PAM session in which a command runs.
+
+    `service`: a file in /etc/pam.d. `user`: the name of the account. `check_account`: the command
+    is not started if PAM says that the account may not be used. `timeout`: seconds for PAM.
+    """
+
+    service: str
+    user: str
+    check_account: bool
+    timeout: int
+
+
 class StartMessage(TypedDict):
     """Start the command of an Attempt.
 
@@ -45,7 +58,8 @@ class StartMessage(TypedDict):
     `short_output` bytes may come with the `ended` message instead of being in the file.
     `report_output`: send an `output` message when the file has grown. `processes_max`: how many
     processes the Attempt may have. `hold`: the command waits for the `go` message of this UTC
-    second; None if it starts at once.
+    second; None if it starts at once. `session`: None if the command has no PAM session. A runner
+    before protocol 3 would start the command without one, so the daemon does not ask it to.
     """
 
     type: Literal["start"]
@@ -67,6 +81,7 @@ class StartMessage(TypedDict):
     kill_after: int
     memory_max: int | None
     processes_max: int
+    session: SessionRequest | None
 
 
 class GoMessage(TypedDict):
@@ -155,13 +170,14 @@ class RefusedMessage(TypedDict):
     """No process exists, and none will.
 
     `cause`: None if the process could not be forked or the start message was wrong; otherwise the
-    Attempt was ended before it was started.
+    Attempt was ended before it was started. `final`: a retry would be refused, too.
     """
 
     type: Literal["refused"]
     id: str
     cause: str | None
     reason: str
+    final: bool
 
 
 class EndedMessage(TypedDict):
@@ -219,7 +235,11 @@ class RunnerHello(TypedDict):
 _Form = dict[str, tuple[type, ...]]
 _UNION = type(int | None)
 _LARGEST = 2**62  # of a number
-_ADDED_LATER = {"start": ("short_output", 0), "ended": ("output", None)}  # older ones lack it
+_ADDED_LATER: dict[str, dict[str, Any]] = {  # what older versions do not send, and what it means
+    "start": {"short_output": 0, "session": None},
+    "refused": {"final": False},
+    "ended": {"output": None},
+}
 
 
 def daemon_message(message: Message) -> DaemonMessage | None:
@@ -269,6 +289,8 @@ def _known_attempt(message: Any) -> AttemptMessage:
 def _check_start(message: Message) -> None:
     if message["user"] is not None:
         _check_keys("start", message["user"], _USER)
+    if message["session"] is not None:
+        _check_keys("start", message["session"], _SESSION)
     if not message["argv"]:
         raise ValueError("start: bad argv: nothing to run")
 
@@ -280,8 +302,8 @@ def _check(message: Message, forms: dict[str, _Form]) -> str | None:
         raise ValueError(f"bad type of a message: {kind!r}")
     if kind not in forms:
         return None
-    if kind in _ADDED_LATER:
-        message.setdefault(*_ADDED_LATER[kind])
+    for key, value in _ADDED_LATER.get(kind, {}).items():
+        message.setdefault(key, value)
     _check_keys(kind, message, forms[kind])
     return kind
 
@@ -325,3 +347,4 @@ _OF_RUNNER = _forms(get_args(RunnerMessage))
 _HELLO = _forms([RunnerHello])
 _STARTING = _form(StartingMessage)
 _USER = _form(UserIds)
+_SESSION = _form(SessionRequest)

@@ -1,5 +1,5 @@
 """The runner: the small process that is the parent of every command.
 
-May import: protocol.framing, protocol.outbox, protocol.runner_messages, system.unix_sockets,
-system.cgroup and system.output_tail.
+May import: protocol.framing, protocol.outbox, protocol.runner_messages, protocol.session_messages,
+system.unix_sockets, system.cgroup, system.marks and system.output_tail.
 """

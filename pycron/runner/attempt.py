@@ -7,6 +7,7 @@ from pycron.protocol.runner_messages import (
     RefusedMessage,
     StartMessage,
 )
+from pycron.protocol.session_messages import ProcessValues
 from pycron.runner.event_loop import NEVER
 from pycron.runner.output_capture import OutputCapture
 from pycron.runner.process_tree import ProcessTree
@@ -17,9 +18,10 @@ User = int | None  # a uid; None: the runner's own user
 class Attempt:
     """An Attempt from its start message until the daemon has acknowledged its end.
 
-    Before the command is started: `start` is the start message; `starter` is the pid of the process
-    that is about to start the command (0: none); `end` is an end message that has come meanwhile,
-    and `signals` are to be sent, both as soon as the command has a pid.
+    Before the command is started: `start` is the start message; `session` is what PAM has changed,
+    if the command has a session; `starter` is the pid of the process that is about to start the
+    command (0: none); `end` is an end message that has come meanwhile, and `signals` are to be
+    sent, both as soon as the command has a pid.
 
     While it runs: `deadline` is the instant (monotonic) at which its time-out expires; `cause` and
     `reason` say why the runner ends it.
@@ -29,7 +31,8 @@ class Attempt:
 
     __slots__ = (
         "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "output", "pid",
-        "reason", "report_output", "signals", "start", "started", "starter", "timeout", "tree",
+        "reason", "report_output", "session", "signals", "start", "started", "starter", "timeout",
+        "tree",
     )  # fmt: skip
 
     def __init__(self, start: StartMessage) -> None:
@@ -48,6 +51,7 @@ class Attempt:
         self.reason: str | None = None
         self.ended: EndedMessage | RefusedMessage | None = None
         self.start: StartMessage | None = start
+        self.session: ProcessValues | None = None
         self.starter = 0
         self.end: EndMessage | None = None
 
@@ -56,6 +60,12 @@ class Attempt:
         """The start message of an Attempt that is not started yet."""
         assert self.start is not None
         return self.start
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """The values that all commands of one batch have in common."""
+        start = self.start_message
+        return start["user"], start["nice"], start["processes_max"], self.session
 
     @property
     def user(self) -> User:

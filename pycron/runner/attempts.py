@@ -14,6 +14,7 @@ from pycron.runner.attempt import Attempt
 from pycron.runner.daemon_connection import DaemonConnection
 from pycron.runner.log import say
 from pycron.runner.output_pipes import OutputPipes
+from pycron.runner.session_helper import SessionHelper
 from pycron.runner.start_failures import StartFailures
 from pycron.runner.tree_limits import TreeLimits
 
@@ -29,11 +30,13 @@ class Attempts:
         output_pipes: OutputPipes,
         tree_limits: TreeLimits,
         start_failures: StartFailures,
+        sessions: SessionHelper,
     ) -> None:
         self._daemon = daemon
         self._output_pipes = output_pipes
         self._tree_limits = tree_limits
         self._start_failures = start_failures
+        self._sessions = sessions
         self._by_id: dict[str, Attempt] = {}
         self._by_pid: dict[int, Attempt] = {}
 
@@ -59,7 +62,7 @@ class Attempts:
 
     def drop(self, id: str) -> None:
         """Forget an Attempt that was held and will not be started."""
-        del self._by_id[id]
+        self._sessions.close(self._by_id.pop(id))
 
     def forget(self, id: str) -> None:
         """Forget an Attempt whose end the daemon has recorded.
@@ -73,7 +76,7 @@ class Attempts:
     def started(self, attempt: Attempt, pid: int, started: float) -> None:
         attempt.pid, attempt.started = pid, started
         attempt.tree.leader = pid
-        attempt.start = None  # to save memory: thousands may run
+        attempt.start = attempt.session = None  # to save memory: thousands may run
         self._by_pid[pid] = attempt
         self._output_pipes.started(attempt)
         self._tree_limits.limit(attempt)
@@ -107,8 +110,13 @@ class Attempts:
         """End an Attempt at once, without TERM before KILL."""
         self._tree_limits.end(attempt, cause, reason, 0)
 
-    def refused(self, attempt: Attempt, cause: str | None, reason: str) -> None:
-        attempt.ended = {"type": "refused", "id": attempt.id, "cause": cause, "reason": reason}
+    def refused(
+        self, attempt: Attempt, cause: str | None, reason: str, *, final: bool = False
+    ) -> None:
+        attempt.ended = {
+            "type": "refused", "id": attempt.id, "cause": cause, "reason": reason, "final": final,
+        }  # fmt: skip
+        self._sessions.close(attempt)
         self._daemon.tell(attempt)
 
     def ended(self, attempt: Attempt, status: int, usage: Usage) -> None:
@@ -122,6 +130,7 @@ class Attempts:
         attempt.reason = attempt.reason or failure
         attempt.ended = _ended_message(attempt, status, usage, short)
         self._tree_limits.leave_behind(attempt.tree)
+        self._sessions.close(attempt)
         self._daemon.tell_of_output(attempt)
         self._daemon.tell(attempt)
 

@@ -190,7 +190,7 @@ class DaemonConnection:
 
     def _refuse(self, id: str, reason: str) -> None:
         """Refuse a wrong start message. The runner forgets it: another one may come with its id."""
-        self._put({"type": "refused", "id": id, "cause": None, "reason": reason})
+        self._put({"type": "refused", "id": id, "cause": None, "reason": reason, "final": False})
 
     def _drop(self) -> None:
         assert self._daemon is not None

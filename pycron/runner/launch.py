@@ -6,25 +6,25 @@ Imported by the runner: it stays small.
 import os
 from functools import cache
 
-from pycron.protocol.runner_messages import StartMessage, UserIds
-from pycron.runner.process_tree import ProcessTree
+from pycron.runner.attempt import Attempt
 
 
 class Launch:
-    """A start message, the process tree of its command and the descriptors that it gets.
+    """A start message, what PAM adds to it, the process tree and the descriptors of its command.
 
     `output` becomes its stdout and stderr. `door` is the descriptor through which a process enters
     the cgroup of the tree (-1: no cgroup).
     """
 
-    __slots__ = ("door", "output", "start", "stdin", "tree")
+    __slots__ = ("door", "output", "session", "start", "stdin", "tree")
 
-    def __init__(self, start: StartMessage, tree: ProcessTree, output: int) -> None:
+    def __init__(self, attempt: Attempt, output: int) -> None:
         """Raises OSError if there is no descriptor to be had."""
-        self.start = start
-        self.tree = tree
+        self.start = attempt.start_message
+        self.session = attempt.session
+        self.tree = tree = attempt.tree
         self.output = output
-        self.stdin = _stdin(start["stdin"])
+        self.stdin = _stdin(self.start["stdin"])
         self.door = tree.cgroup.open_door() if tree.cgroup is not None else -1
 
     @property
@@ -39,11 +39,6 @@ class Launch:
         """Close this process's copies of the descriptors; the command has its own."""
         for descriptor in self.descriptors - {_no_input()}:
             os.close(descriptor)
-
-
-def kind_of(start: StartMessage) -> tuple[UserIds | None, int | None, int]:
-    """The values that all commands of one batch have in common."""
-    return start["user"], start["nice"], start["processes_max"]
 
 
 @cache

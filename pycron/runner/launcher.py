@@ -40,7 +40,7 @@ class Launcher:
         self._tree_limits.give_cgroup(attempt)
         try:
             receiver, sender = os.pipe2(os.O_CLOEXEC)
-            launch = Launch(attempt.start_message, attempt.tree, sender)
+            launch = Launch(attempt, sender)
         except OSError as error:
             for descriptor in (receiver, sender):
                 if descriptor >= 0:

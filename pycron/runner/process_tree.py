@@ -12,8 +12,8 @@ import signal
 from collections.abc import Iterable
 
 from pycron.runner.event_loop import NEVER
-from pycron.runner.marks import mark_of, marked_processes, next_mark, take_mark
 from pycron.system.cgroup import Cgroup
+from pycron.system.marks import mark_of, marked_processes, next_mark, take_mark
 
 _FIRST_INTERVAL = 0.05  # seconds; doubled before each wait for the next SIGKILL
 _LONGEST_INTERVAL = 1.0

@@ -25,6 +25,8 @@ from pycron.runner.event_loop import EventLoop
 from pycron.runner.launcher import Launcher
 from pycron.runner.output_pipes import OutputPipes
 from pycron.runner.process_tree import wake_orphans
+from pycron.runner.session_helper import SessionHelper
+from pycron.runner.sessions import Sessions
 from pycron.runner.start_failures import StartFailures
 from pycron.runner.starters import Starters
 from pycron.runner.tree_limits import TreeLimits
@@ -48,18 +50,22 @@ class Runner:
         self._output_pipes = OutputPipes(loop, self._daemon)
         self._tree_limits = TreeLimits(loop, delegation)
         failures = StartFailures(loop)
-        self._attempts = Attempts(self._daemon, self._output_pipes, self._tree_limits, failures)
-        launcher = Launcher(
-            self._attempts, self._output_pipes, self._tree_limits, failures, _take_all_files()
+        files = _take_all_files()
+        helper = SessionHelper(loop, files)
+        self._attempts = Attempts(
+            self._daemon, self._output_pipes, self._tree_limits, failures, helper
         )
+        launcher = Launcher(self._attempts, self._output_pipes, self._tree_limits, failures, files)
         self._starters = Starters(self._attempts, launcher)
+        self._sessions = Sessions(helper, self._attempts, self._starters.add)
 
     def run(self) -> None:
         """Run until there is neither a daemon nor anything left to keep."""
         while not self._done():
             if self._starters.working:
                 time.sleep(_PAUSE)
-            self._loop.turn(min(self._starters.patience(), self._daemon.patience()))
+            self._loop.turn(self._patience())
+            self._sessions.step()
             self._starters.step()
             if self._loop.alarm():  # both set the next alarm
                 self._output_pipes.tend()
@@ -67,9 +73,14 @@ class Runner:
             self._daemon.send(busy=self._starters.many_due)
             self._daemon.resume_listening()
 
+    def _patience(self) -> float:
+        parts = (self._starters, self._sessions, self._daemon)
+        return min(part.patience() for part in parts)
+
     def _done(self) -> bool:
         """Whether nothing runs, no background child has an output pipe, and no daemon is due."""
-        if not self._starters.idle or self._attempts.running or self._tree_limits.any_ending:
+        starting = not (self._starters.idle and self._sessions.idle)
+        if starting or self._attempts.running or self._tree_limits.any_ending:
             return False
         return not self._output_pipes.count and self._daemon.nobody_will_ask(bool(self._attempts))
 
@@ -82,8 +93,10 @@ class Runner:
             case "start":
                 self._start(message)
             case "go":
+                self._sessions.go(message["until"])
                 self._starters.go(message["until"])
             case "drop":
+                self._sessions.drop(message["id"])
                 self._starters.drop(message["id"])
             case "ack":
                 for attempt in message["ids"]:
@@ -98,7 +111,11 @@ class Runner:
                 self._daemon.part(leave=True)
 
     def _start(self, message: StartMessage) -> None:
-        if self._attempts.get(message["id"]) is None:
+        if self._attempts.get(message["id"]) is not None:
+            return
+        if message["session"] is not None:
+            self._sessions.start(message)
+        else:
             self._starters.start(message)
 
     def _greet(self) -> None:
@@ -120,6 +137,7 @@ class Runner:
             self._starters.end(attempt, message)
 
     def _daemon_gone(self) -> None:
+        self._sessions.drop_held()
         self._starters.drop_held()
 
     # ---- children

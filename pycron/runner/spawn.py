@@ -8,6 +8,7 @@ import resource
 import signal
 
 from pycron.protocol.runner_messages import StartMessage
+from pycron.protocol.session_messages import ProcessValues
 from pycron.runner.launch import Launch
 from pycron.runner.progress import NO_PROCESS
 
@@ -33,6 +34,10 @@ def prepare(launches: list[Launch], files: tuple[int, int]) -> CannotStart | Non
     step = "start"
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        if launches[0].session is not None:
+            step = "apply what PAM has set"
+            _apply(launches[0].session)
+            step = "start"
         if not launches[0].tree.processes_are_limited:
             _limit_processes(start)
         step = "become the user"
@@ -99,6 +104,20 @@ def report_failure(launch: Launch, why: CannotStart, errors: int) -> int:
     if pid == 0:
         os._exit(EXEC_FAILED)
     return pid
+
+
+def _apply(session: ProcessValues) -> None:
+    """Set what PAM has changed in the process that opened the session; groups come with the user.
+
+    The memory that this process has counts for the limits of memory, too.
+    """
+    for number, soft, hard in session["limits"]:
+        resource.setrlimit(number, (soft, hard))
+    if session["niceness"] is not None:
+        os.setpriority(os.PRIO_PROCESS, 0, session["niceness"])
+    if session["login_uid"] is not None:
+        with open("/proc/self/loginuid", "w") as file:
+            file.write(str(session["login_uid"]))
 
 
 def _limit_processes(start: StartMessage) -> None:

@@ -18,6 +18,10 @@ class StartQueue:
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
+    @property
+    def users(self) -> set[User]:
+        return set(self._queues)
+
     def add(self, attempt: Attempt) -> None:
         self._queues.setdefault(attempt.user, deque()).append(attempt)
 

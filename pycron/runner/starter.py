@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pycron.runner.attempt import Attempt, User
 from pycron.runner.batch import Batch
 from pycron.runner.event_loop import NEVER
-from pycron.runner.marks import pids_by_mark
+from pycron.system.marks import pids_by_mark
 
 STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
 _OVERDUE = 1.0  # seconds after which a starter should have come to its end

@@ -12,7 +12,7 @@ from pycron.runner.attempt import Attempt
 from pycron.runner.attempts import Attempts, Usage
 from pycron.runner.batch import Batch, seconds_until
 from pycron.runner.event_loop import NEVER
-from pycron.runner.launch import Launch, kind_of
+from pycron.runner.launch import Launch
 from pycron.runner.launcher import Launcher
 from pycron.runner.progress import NO_PROCESS, STARTED, UNTOUCHED
 from pycron.runner.start_queue import StartQueue
@@ -88,7 +88,11 @@ class Starters:
     def start(self, message: StartMessage) -> None:
         attempt = Attempt(message)
         self._attempts.add(attempt)
-        if message["hold"] is not None:
+        self.add(attempt)
+
+    def add(self, attempt: Attempt) -> None:
+        """Start an Attempt that has everything it needs, at once or when its go message comes."""
+        if attempt.hold:
             self._held[attempt.id] = attempt
         else:
             self._queue.add(attempt)
@@ -228,11 +232,10 @@ class Starters:
     def _first_held(self) -> list[Attempt]:
         """The Attempts for the next starter."""
         first = min(self._held.values(), key=lambda attempt: attempt.hold)
-        kind = kind_of(first.start_message)
         alike = [
             attempt
             for attempt in self._held.values()
-            if attempt.hold == first.hold and kind_of(attempt.start_message) == kind
+            if attempt.hold == first.hold and attempt.kind == first.kind
         ]
         size = _share(len(alike), len(self._ready)) if self._ready else _FIRST_BATCH
         return alike[:size]
@@ -301,8 +304,7 @@ class Starters:
 
 def _fits(last: Attempt, attempt: Attempt) -> bool:
     """Whether an Attempt can follow another one in a batch; see ProcessTree.join."""
-    alike = kind_of(attempt.start_message) == kind_of(last.start_message)
-    return alike and attempt.tree.mark < last.tree.mark
+    return attempt.kind == last.kind and attempt.tree.mark < last.tree.mark
 
 
 def _share(count: int, others: int) -> int:

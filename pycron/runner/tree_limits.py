@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 from pycron.runner.attempt import Attempt
 from pycron.runner.event_loop import NEVER, EventLoop
-from pycron.runner.marks import pids_by_mark
 from pycron.runner.process_tree import ProcessTree, private_memory
 from pycron.system.cgroup import Cgroup, Delegation
+from pycron.system.marks import pids_by_mark
 
 _MEMORY_INTERVAL = 1.0  # seconds between two measurements of trees that have no cgroup
 _REMOVAL_INTERVAL = 5.0  # seconds, while background children use the cgroup of an ended Attempt

@@ -1,5 +1,5 @@
-"""The operating system: paths, files, accounts, host, zone data, inotify, sd_notify, Unix sockets,
-cgroups.
+"""The operating system: paths, files, accounts, PAM, host, zone data, inotify, sd_notify, Unix
+sockets, cgroups, marks of processes.
 
 May import: schedule and model.
 """

@@ -10,9 +10,9 @@ import pytest
 
 from pycron.protocol.framing import Message
 from pycron.protocol.runner_messages import StartMessage
+from pycron.runner.attempt import Attempt
 from pycron.runner.batch import Batch
 from pycron.runner.launch import Launch
-from pycron.runner.process_tree import ProcessTree
 from pycron.runner.progress import STARTED
 from pycron.system.cgroup import Cgroup, Delegation
 from tests.support.running_runner import needs_root
@@ -95,13 +95,14 @@ def test_a_cgroup_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
-    tree = ProcessTree()
-    tree.cgroup = cgroup
     start: Message = {
         "id": NAME, "argv": ["/bin/sh", "-c", command], "env": {}, "user": None, "nice": None,
         "cwd": "/", "cwd_required": False, "umask": None, "stdin": None, "processes_max": 100,
+        "report_output": False, "timeout": None, "kill_after": 10, "memory_max": None,
     }  # fmt: skip
-    return Launch(cast(StartMessage, start), tree, output)
+    attempt = Attempt(cast(StartMessage, start))
+    attempt.tree.cgroup = cgroup
+    return Launch(attempt, output)
 
 
 def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(

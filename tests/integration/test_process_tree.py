@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from pycron.protocol.framing import Message
-from pycron.runner.marks import pids_by_mark
 from pycron.runner.process_tree import ProcessTree, private_memory, wake_orphans
+from pycron.system.marks import pids_by_mark
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, other_user, status_of
 from tests.support.waiting import until
 

@@ -8,6 +8,7 @@ import pytest
 
 from pycron.protocol.runner_messages import PROTOCOL
 from tests.support.running_daemon import RunningDaemon, alive
+from tests.support.running_runner import needs_root
 from tests.support.user_daemon import CHECKOUT, OURS, UserDaemon, Version
 
 # Another version may send messages and fields that this version does not know, and another number.
@@ -98,6 +99,30 @@ def test_a_daemon_of_another_version_takes_over(
     assert not second.log("attempt_started", job="waiting")
     assert not [*second.log("runner_started"), *second.log("attempt_lost")]
     assert alive(runner)
+
+
+@pytest.mark.root
+@needs_root
+def test_a_runner_that_knows_no_pam_gets_no_command_that_needs_it(
+    user_daemon: UserDaemon, tmp_path: Path
+) -> None:
+    """It would start the command without the account check."""
+    user_daemon.write_table(WAITING)
+    first = user_daemon.start(another_version(tmp_path / "old", 2))
+    started = first.wait_for("attempt_started", job="waiting")
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+
+    user_daemon.configure('[pam]\nservice = "other"\n')
+    user_daemon.write_table(f"{WAITING}{SECONDLY}")
+    second = user_daemon.start(OURS)
+    second.wait_for("runner_found")
+    ended = second.wait_for("attempt_ended", job="secondly")
+    assert ended["outcome"] == "failed"
+    assert ended["reason"].startswith("the runner is of a version without PAM")
+    user_daemon.go.touch()
+    ended = second.wait_for("attempt_ended", job="waiting")
+    assert (ended["run_id"], ended["exit_status"]) == (started["run_id"], 7)
 
 
 def test_the_files_of_a_running_version_may_be_replaced(

@@ -54,6 +54,12 @@ class UserDaemon:
         self.table.parent.mkdir(parents=True, exist_ok=True)
         self.table.write_text(f"GO={self.go}\n{text}")
 
+    def configure(self, text: str) -> None:
+        """Write the configuration of the system's daemon; only as root."""
+        path = Path(f"{self._directory}{paths.SYSTEM_CONFIG}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
     def start(self, version: Version) -> RunningDaemon:
         log = self._directory / f"log{len(self._daemons)}"
         daemon = RunningDaemon(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron.config import OPTIONS, Config, ConfigError, read_config
+from pycron.config import OPTIONS, Config, ConfigError, forms, read_config
 from pycron.model.settings import SETTINGS
 from tests.unit.test_crontab import GOOD_VALUES
 
@@ -33,20 +33,30 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         read_config(tmp_path / "none", required=True)
 
 
+# For each form of an option: a value as the file has it, and as the daemon sees it.
+EXAMPLES = {
+    forms.TRANSPORT: ('"smtp"', "smtp"),
+    forms.SECURITY: ('"tls"', "tls"),
+    forms.LAYOUT: ('"debian"', "debian"),
+    forms.SERVICE: ('"pycron"', "pycron"),
+    forms.TEXT: ('"wheel"', "wheel"),
+    forms.COMMAND: ('"/bin/mail -t"', "/bin/mail -t"),
+    forms.PATH: ('"/srv/spool"', Path("/srv/spool")),
+    forms.PATHS: ('["/etc/crontab"]', (Path("/etc/crontab"),)),
+}
+
+
 def test_every_option_can_be_set(tmp_path: Path) -> None:
     sections: dict[str, list[str]] = {}
-    words = {"mail.transport": "smtp", "mail.smtp_security": "tls"}
-    texts = {"mail.smtp_user", "mail.smtp_password_file"}
+    expected = {}
     for key, option in OPTIONS.items():
         section, _, name = key.partition(".")
-        is_text = isinstance(option.default, str) or key in texts
-        value = f'"{words.get(key, "wheel")}"' if is_text else "12345"
+        value, expected[option.name] = EXAMPLES.get(option.metadata["form"], ("12345", 12345))
         sections.setdefault(section, []).append(f"{name} = {value}")
     text = "".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
     (tmp_path / "pycron.toml").write_text(text)
     config = read_config(tmp_path / "pycron.toml", required=True)
-    for option in OPTIONS.values():
-        assert getattr(config, option.name) in ("wheel", "smtp", "tls", 12345)
+    assert {name: getattr(config, name) for name in expected} == expected
 
 
 def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
@@ -72,6 +82,12 @@ def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
         ('[defaults]\nCRON_TZ = "No/Where"\n', "bad defaults.CRON_TZ: 'No/Where' (no such time"),
         ("[ceilings]\nCRON_PRIORITY = 1001\n", "bad ceilings.CRON_PRIORITY: 1001 (a number from"),
         ("[ceilings]\nCRON_NICE = 5\n", 'unknown option: "ceilings.CRON_NICE"'),
+        (
+            '[tables]\nlayout = "red hat"\n',
+            "bad tables.layout: 'red hat' (pycron, debian or",
+        ),
+        ('[tables]\nspool = "here"\n', "bad tables.spool: 'here' (an absolute path)"),
+        ('[tables]\nsystem = "/a"\n', "bad tables.system: '/a' (a list of absolute paths)"),
         ("pools = 3\n", '"pools" stands outside of a [section]'),
         ('[ceilings]\nCRON_TZ = "UTC"\n', 'unknown option: "ceilings.CRON_TZ"'),
         ("[limits]\nload = nan\n", "bad limits.load: nan (a number above 0)"),
@@ -158,6 +174,13 @@ def test_a_bad_number(tmp_path: Path, value: str) -> None:
 def test_a_bad_text(tmp_path: Path, value: str) -> None:
     text = complaint(tmp_path, f"[access]\noperators = {value}\n")
     assert text.startswith("bad access.operators: ")
+
+
+@pytest.mark.parametrize("value", ['""', '"../shadow"', '".hidden"', '"a b"', '"a\\n"', "1"])
+def test_a_bad_pam_service(tmp_path: Path, value: str) -> None:
+    text = complaint(tmp_path, f"[pam]\nservice = {value}\n")
+    assert text.startswith("bad pam.service: ")
+    assert text.endswith("(the name of a file in /etc/pam.d)")
 
 
 def test_a_number_that_is_too_large(tmp_path: Path) -> None:

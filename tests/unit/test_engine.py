@@ -228,6 +228,11 @@ def test_a_boot_without_reboot_jobs_is_recorded() -> None:
     assert record.boot_id == "boot-1"
 
 
+def test_reboot_jobs_that_another_cron_has_run_do_not_start() -> None:
+    sim = Sim("@reboot a")
+    assert sim.tell(Booted("boot-1", jobs_have_run=True)) == [RecordBoot("boot-1", START, 0)]
+
+
 def test_a_changed_time_zone_moves_the_next_fire_time() -> None:
     rules: dict[str | None, Zone] = {None: UTC}
     engine = Engine(rules.__getitem__, Cursor(START, START))
@@ -438,6 +443,17 @@ def test_a_refused_attempt_ends_its_run_as_failed() -> None:
     assert recorded(actions) == [
         RecordEnded(attempt, Outcome.FAILED, None, "no such user", Outcome.FAILED)
     ]
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_an_attempt_that_is_refused_for_good_is_not_retried(final: bool) -> None:
+    """Such as that of an account which has expired: its Run becomes a dead letter."""
+    sim = Sim("CRON_RETRIES=2 * * * * * a")
+    attempt = sim.due()
+    [record] = recorded(sim.tell(Refused(attempt, "PAM has refused it", final=final)))
+    assert isinstance(record, RecordEnded)
+    assert record.dead is final
+    assert (record.run_outcome is None) is not final
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pycron.engine.log_events import Event
 from pycron.system.accounts import Accounts, own_account
 from pycron.tables.directories import TableDirectories, TableLocation
 from pycron.tables.loaded import Tables
+from pycron.tables.versions import TableVersions
 
 
 @dataclasses.dataclass
@@ -28,9 +29,9 @@ class LoadedDirectory:
     def __post_init__(self) -> None:
         me = own_account().name
         spool = TableDirectories([TableLocation(self.directory, me, directory=True)], Config)
-        self.tables = Tables(
-            spool, Accounts(), lambda: self.context, self.fed.append, self.logged.append
-        )
+        accounts, log = Accounts(), self.logged.append
+        versions = TableVersions(self.directory / ".versions", Config, accounts, log)
+        self.tables = Tables(spool, accounts, lambda: self.context, self.fed.append, log, versions)
 
     def put(self, text: str, name: str = "table") -> None:
         (self.directory / name).write_text(text)

@@ -11,6 +11,7 @@ START: dict[str, Any] = {
     "cwd": "/", "cwd_required": False, "umask": None, "nice": None, "stdin": None, "output": "/o",
     "output_limit": 10, "short_output": 5, "report_output": False, "hold": None, "timeout": None,
     "kill_after": 10, "memory_max": None, "processes_max": 10,
+    "session": None,
 }  # fmt: skip
 END: dict[str, Any] = {
     "type": "end", "id": "a.1", "cause": "cancelled", "reason": "by root", "kill_after": 0,
@@ -27,7 +28,8 @@ ENDED: dict[str, Any] = {
 }  # fmt: skip
 OF_THE_RUNNER: list[dict[str, Any]] = [
     {"type": "started", "id": "a.1", "pid": 5, "started": 1.5},
-    {"type": "refused", "id": "a.1", "cause": None, "reason": "cannot fork"}, ENDED,
+    {"type": "refused", "id": "a.1", "cause": None, "reason": "cannot fork",
+     "final": False}, ENDED,
     {"type": "output", "id": "a.1"},
 ]  # fmt: skip
 HELLO: dict[str, Any] = {
@@ -47,7 +49,7 @@ def test_every_message_of_the_runner(message: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("message", OF_THE_DAEMON[1:7], ids=lambda message: message["type"])
 def test_a_key_that_is_missing_in_a_message_of_the_daemon(message: dict[str, Any]) -> None:
-    for missing in message.keys() - {"type", "short_output"}:
+    for missing in message.keys() - {"type", "short_output", "session"}:
         broken = {key: value for key, value in message.items() if key != missing}
         with pytest.raises(ValueError, match=f"{message['type']}: bad {missing}: missing"):
             daemon_message(broken)
@@ -80,7 +82,7 @@ def test_a_type_that_is_no_text(kind: object) -> None:
 
 def test_what_an_older_version_does_not_say() -> None:
     start, ended = dict(START), dict(ENDED)
-    del start["short_output"], ended["output"]
+    del start["short_output"], start["session"], ended["output"]
     assert daemon_message(start) == START | {"short_output": 0}
     assert runner_message(ended) == ENDED
 

@@ -27,10 +27,13 @@ def status(options: argparse.Namespace) -> None:
         print_json([{**row, "installed_version": __version__}])
         return
     del row["processes"], row["config"]
+    row.pop("other_crons", None)
     if config is not None:
         row["config"] = _config_in_words(config)
     processes = {name: _in_words(process) for name, process in answer["processes"].items()}
     print_fields(row | processes)
+    for message in answer.get("other_crons", []):
+        print(f"warning: {message}")
     if answer["version"] != __version__:
         print(f"pycron: {_other_version(answer)}", file=sys.stderr)
 

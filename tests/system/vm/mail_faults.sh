@@ -90,6 +90,6 @@ check smtp_taken grep -rq 'echo by SMTP' /root/arrived
 check smtp_to grep -rq '^To: alice@db1' /root/arrived
 check smtp_test_mail sh -c 'runuser -u alice -- pycron test-mail >/root/shown 2>&1'
 check smtp_shows grep -F '> AUTH (hidden)' /root/shown
-(journalctl -u pycron -o cat; cat /var/lib/pycron/runner.log; pycron log "$(run_of test:mail)"; pycron show "$(run_of by-smtp:mail)") >/root/log
+(journalctl -u pycron -o verbose; cat /var/lib/pycron/runner.log; pycron log "$(run_of test:mail)"; pycron show "$(run_of by-smtp:mail)") >/root/log
 check smtp_hidden_later no_secret /root/shown /root/log
 kill $server

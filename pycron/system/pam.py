@@ -1,0 +1,19 @@
+"""What PAM needs on this machine: the library pamela, and a file for each service."""
+
+from pathlib import Path
+
+SERVICES = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"), Path("/usr/etc/pam.d"))
+
+
+def why_no_pam() -> str | None:
+    """Why this installation cannot ask PAM; None if it can."""
+    from importlib.util import find_spec  # few configurations use PAM
+
+    if find_spec("pamela") is None:
+        return "it needs the Python package pamela: pip install 'pycrond[pam]'"
+    return None
+
+
+def has_service(name: str) -> bool:
+    """Whether a service has a file. PAM asks the service `other` instead if it has none."""
+    return any((directory / name).is_file() for directory in SERVICES)
