@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -78,7 +79,6 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(options, mode)
     try:
         configuration = _configuration(options, mode)
-        _check_pam(configuration, mode)
         log = configure(options.log_format or default_format())
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
@@ -104,22 +104,24 @@ def _mode(options: argparse.Namespace) -> Mode:
 
 def _configuration(options: argparse.Namespace, mode: Mode) -> Configuration:
     """The configuration that was named, or else that of the mode. Raises ConfigError."""
-    if options.config:
-        return Configuration(options.config.absolute(), required=True)
-    if mode is Mode.FOREGROUND:
-        return Configuration(None)
-    return Configuration(paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config())
+    path = options.config.absolute() if options.config else None
+    if path is None and mode is not Mode.FOREGROUND:
+        path = paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config()
+    required = options.config is not None
+    return Configuration(path, required=required, objection=partial(_objection, mode))
 
 
-def _check_pam(configuration: Configuration, mode: Mode) -> None:
-    """Without the account check that was asked for, no command may start. Raises ConfigError."""
-    if configuration.path is None or configuration.config.pam_service is None:
-        return
+def _objection(mode: Mode, config: Config) -> str | None:
+    """Why a daemon of this mode cannot use a configuration; None if it can.
+
+    Without the account check that was asked for, no command may start.
+    """
+    if config.pam_service is None:
+        return None
     reason = why_no_pam()
     if mode is not Mode.SYSTEM:
         reason = "only root's daemon without --foreground can use PAM"
-    if reason is not None:
-        raise ConfigError(configuration.path, f"bad pam.service: {reason}")
+    return None if reason is None else f"bad pam.service: {reason}"
 
 
 @contextlib.contextmanager

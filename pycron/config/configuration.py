@@ -28,10 +28,20 @@ class FileState:
 class Configuration:
     """The options in force, in one object that a reload exchanges as a whole."""
 
-    def __init__(self, path: Path | None, *, required: bool = False) -> None:
-        """Read the file. `path`: None if the daemon has none. Raises ConfigError."""
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        required: bool = False,
+        objection: Callable[[Config], str | None] = lambda _: None,
+    ) -> None:
+        """Read the file. `path`: None if the daemon has none. Raises ConfigError.
+
+        `objection`: why this daemon cannot use a configuration whose options are good.
+        """
         self.path = path
         self._required = required
+        self._objection = objection
         self._config = self._read(None)
 
     @property
@@ -70,7 +80,10 @@ class Configuration:
     def _read(self, zone_exists: Callable[[str], bool] | None) -> Config:
         if self.path is None:
             return Config()
-        return read_config(self.path, self._required, zone_exists)
+        config = read_config(self.path, self._required, zone_exists)
+        if reason := self._objection(config):
+            raise ConfigError(self.path, reason)
+        return config
 
 
 def compare(in_force: Config, read: Config) -> FileState:

@@ -366,11 +366,13 @@ def test_a_machine_without_pamela(tmp_path: Path) -> None:
     (tmp_path / "pycron.toml").write_text('[pam]\nservice = "pycron"\n')
     config, state = tmp_path / "pycron.toml", tmp_path / "state"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
-    for arguments in (["--state-dir", state], ["--check"]):
-        done = run_program("pycrond", "--config", config, *arguments, env=environment)
-        assert done.returncode == 1
-        advice = "it needs the Python package pamela: pip install 'pycrond[pam]'"
-        assert done.stderr == f"pycrond: bad pam.service: {advice}\n"
+    advice = "it needs the Python package pamela: pip install 'pycrond[pam]'"
+    said = f"{config}: bad pam.service: {advice}\n"
+    started = run_program("pycrond", "--config", config, "--state-dir", state, env=environment)
+    assert (started.returncode, started.stderr) == (os.EX_CONFIG, f"pycrond: {said}")
+    checked = run_program("pycrond", "--config", config, "--check", env=environment)
+    assert checked.returncode == 1
+    assert said in checked.stdout
 
 
 def test_a_foreground_daemon_has_no_pam(tmp_path: Path) -> None:
@@ -379,7 +381,8 @@ def test_a_foreground_daemon_has_no_pam(tmp_path: Path) -> None:
     config, table = tmp_path / "pycron.toml", tmp_path / "table"
     done = run_program("pycrond", "--foreground", "--config", config, "--table", table)
     reason = "only root's daemon without --foreground can use PAM"
-    assert (done.returncode, done.stderr) == (1, f"pycrond: bad pam.service: {reason}\n")
+    said = f"pycrond: {config}: bad pam.service: {reason}\n"
+    assert (done.returncode, done.stderr) == (os.EX_CONFIG, said)
 
 
 def test_the_service_that_pycron_ships(make: Make) -> None:

@@ -86,6 +86,19 @@ def test_an_option_that_needs_a_new_start_keeps_its_value(
     assert configuration.look(any_zone) == FileState()
 
 
+def test_a_daemon_that_cannot_use_an_option(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    configuration = Configuration(
+        path, objection=lambda config: "no pools here" if config.pools else None
+    )
+    path.write_text("[pools]\ndb = 1\n")
+    with pytest.raises(ConfigError, match="no pools here"):
+        configuration.reload(any_zone)
+    assert configuration.config == Config()
+    with pytest.raises(ConfigError, match="no pools here"):
+        Configuration(path, objection=lambda _: "no pools here")
+
+
 def test_a_file_that_was_removed(tmp_path: Path) -> None:
     """Without a file the defaults hold, unless the file was named."""
     path = written(tmp_path, "[limits]\nrunning = 5\n")
