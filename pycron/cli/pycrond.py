@@ -103,13 +103,10 @@ def _config(options: argparse.Namespace, mode: Mode) -> Config:
 
 def _check_pam(config: Config, mode: Mode) -> None:
     """Without the account check that was asked for, no command may start. Raises ConfigError."""
-    if config.pam_service is None:
-        return
-    if mode is not Mode.SYSTEM:
-        raise ConfigError("bad pam.service: only root's daemon without --foreground can use PAM")
-    reason = why_no_pam()
-    if reason is not None:
-        raise ConfigError(f"bad pam.service: {reason}")
+    if config.pam_service is not None:
+        reason = why_no_pam(system=mode is Mode.SYSTEM)
+        if reason is not None:
+            raise ConfigError(f"bad pam.service: {reason}")
 
 
 @contextlib.contextmanager

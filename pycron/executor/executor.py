@@ -178,7 +178,7 @@ class RunnerExecutor:
         return account
 
     def _session(self, account: Account) -> SessionRequest | None:
-        """The PAM session of a command; deliveries have none. Raises _CannotStart."""
+        """The PAM session of a command, if there is to be one. Raises _CannotStart."""
         service = self._options.pam_service
         if service is None:
             return None
