@@ -59,5 +59,5 @@ def show(title: str, modules: list[str], flags: list[str]) -> None:
 
 if __name__ == "__main__":
     print(f"Python {sys.version.split()[0]}")
-    show("daemon", ["pycron.cli.pycrond", "pycron.daemon.daemon", "pycron.daemon.log"], [])
+    show("daemon", ["pycron.cli.pycrond", "pycron.daemon.daemon", "pycron.daemon.log_lines"], [])
     show("runner", ["pycron.runner.runner"], ["-S", "-s"])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pycron.crontab.entries import Entries
 from pycron.crontab.table import Table
 from pycron.engine.actions import Record, Release, RunnerAction
 from pycron.engine.cursor import Cursor
@@ -16,6 +17,7 @@ from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
 from pycron.model.run import AttemptKey, RunKey
+from pycron.model.table_version import Provenance, TableVersion
 
 
 class StoreFailure(Exception):
@@ -166,6 +168,9 @@ class Tables(Protocol):
     def problems(self) -> list[Problem]:
         """The problems of the loaded tables."""
 
+    def entries(self, name: str) -> Entries:
+        """The entries that run of the table with this name; none if there is no such table."""
+
     def rescan(self, again: bool = False) -> None:
         """Load what has changed; with `again`, load everything anew."""
 
@@ -180,8 +185,14 @@ class UserTables(Protocol):
     def read(self, user: str) -> str | None:
         """The text of a user's table; None if there is none."""
 
-    def install(self, user: str, text: str) -> Table:
+    def install(self, user: str, text: str, by: Provenance) -> Table:
         """Check the text and put it in place of the user's table, whole or not at all."""
 
-    def remove(self, user: str) -> bool:
+    def remove(self, user: str, author: str) -> bool:
         """Delete a user's table; False if there was none."""
+
+    def versions(self, user: str) -> list[TableVersion]:
+        """The last versions of a user's table, the newest first."""
+
+    def version(self, user: str, number: int) -> str | None:
+        """The text of a version; None if the table was deleted then."""

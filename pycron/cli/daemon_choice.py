@@ -1,10 +1,22 @@
-"""Which daemon a program speaks to."""
+"""Which daemon a program speaks to, and what it says if that daemon does not answer."""
 
 import argparse
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from pycron.control.client import ControlClient
+from pycron.system import paths
 from pycron.system.paths import Paths, paths_in, system_paths, user_paths
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A daemon: its directories, its configuration (None: not known), and how it is started."""
+
+    paths: Paths
+    config: Path | None
+    start: str
 
 
 def add_daemon_options(parser: argparse.ArgumentParser) -> None:
@@ -15,18 +27,43 @@ def add_daemon_options(parser: argparse.ArgumentParser) -> None:
                        help="speak to the daemon of this state directory")  # fmt: skip
 
 
-def client_for(options: argparse.Namespace) -> ControlClient:
-    """A connection to the daemon that the options select. Raises ControlError."""
-    return ControlClient(_paths_for(options).socket)
+def client_for(options: argparse.Namespace, patience: float = 30.0) -> ControlClient:
+    """A connection to the daemon that the options select. Raises NoDaemon.
+
+    `patience`: seconds for each answer.
+    """
+    chosen = choice_for(options)
+    return ControlClient(chosen.paths.socket, patience, f"start it: {chosen.start}")
 
 
-def _paths_for(options: argparse.Namespace) -> Paths:
-    """Without an option: the system's daemon if its socket exists, else the user's own daemon."""
+def choice_for(options: argparse.Namespace) -> Choice:
+    """The daemon that the options select.
+
+    Without an option: the system's daemon if its socket exists, else the user's own daemon if its
+    socket exists. If no socket exists, it is the system's daemon for root and on a machine on which
+    that has been in use, and the user's own daemon elsewhere.
+    """
     if options.state_dir:
-        return paths_in(options.state_dir.absolute())
-    if options.own:
-        return user_paths()
-    system = system_paths()
-    if options.system or system.socket.exists():
+        directory = options.state_dir.absolute()
+        return Choice(paths_in(directory), None, f"pycrond --state-dir {directory}")
+    system = Choice(system_paths(), paths.SYSTEM_CONFIG, "systemctl start pycron")
+    if options.system:
         return system
-    return user_paths()
+    own = Choice(user_paths(), paths.user_config(), "pycrond")
+    if options.own:
+        return own
+    if _exists(system.paths.socket):
+        return system
+    if _exists(own.paths.socket):
+        return own
+    return system if os.geteuid() == 0 or _is_installed(system.paths) else own
+
+
+def _is_installed(system: Paths) -> bool:
+    """Whether the system's daemon has been in use: its unit or the daemon made a directory."""
+    return _exists(system.run) or _exists(system.state)
+
+
+def _exists(path: Path) -> bool:
+    """False also if this user may not look, as in root's home after su(1)."""
+    return os.path.exists(path)

@@ -1,11 +1,11 @@
 """pycron: shows and controls the Jobs and Runs of a daemon."""
 
 import argparse
-import os
 import sys
 
 from pycron import __version__
 from pycron.cli.daemon_choice import add_daemon_options
+from pycron.cli.output_end import ends_quietly
 from pycron.cli.verb import Failed, WrongUse, all_verbs
 from pycron.control.client import ControlError
 
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_quietly
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
@@ -35,9 +36,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (ControlError, Failed) as error:
         print(f"pycron: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return 130
 

@@ -7,24 +7,28 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from pycron import __version__
+from pycron.cli.output_end import ends_quietly
 from pycron.cli.table_options import add_table_options, named_sources
-from pycron.config import Config, ConfigError, read_config
+from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
-from pycron.daemon.log import FORMATS, configure, default_format
+from pycron.daemon.log import FORMATS, complaint, configure, default_format
 from pycron.daemon.setup import Mode, Setup
 from pycron.executor.link import NoRunner
 from pycron.model.problem import Problem, Severity
-from pycron.storage.errors import StoreError
+from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
-from pycron.system.accounts import Accounts, own_account
+from pycron.system.accounts import own_account
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
+from pycron.tables.files import TRUSTED, FileRules
+from pycron.tables.layouts import Layout, layout_of
 from pycron.tables.user_tables import UserTablePaths
 
 
@@ -40,7 +44,9 @@ class UnsafeDirectory(Exception):
     """Another user could write to a directory in which the daemon keeps its state."""
 
 
-_FAILURES = (AlreadyRunning, NoTable, UnsafeDirectory, ConfigError, NoRunner, StoreError, OSError)
+# A second start would fail in the same way: the unit does not try it (RestartPreventExitStatus).
+_MISCONFIGURED = (ConfigError, UnsafeDirectory, StoreTooNew)
+_FAILURES = (AlreadyRunning, NoTable, NoRunner, StoreError, OSError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,27 +62,31 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", metavar="D", type=Path,
                         help="where history, output and sockets are kept")  # fmt: skip
     parser.add_argument("--log-format", choices=FORMATS,
-                        help="of the log; default: console on a terminal, else json")  # fmt: skip
+                        help="of the log; default: journal under systemd, console on a "
+                        "terminal, else json")  # fmt: skip
     parser.add_argument("--check", action="store_true",
                         help="check configuration and tables, and exit")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
     return parser
 
 
+@ends_quietly
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     mode = _mode(options)
     os.umask(0o077)  # other users may not read the files of the daemon
+    if options.check:
+        return _check(options, mode)
     try:
-        config = _config(options, mode)
-        _check_pam(config, mode)
-        if options.check:
-            return _check(options, mode, config)
+        configuration = _configuration(options, mode)
         log = configure(options.log_format or default_format())
         with _paths(options, mode) as where, _lock(where):
-            Daemon(_setup(options, mode, config, where), log).run()
-    except _FAILURES as error:
+            Daemon(_setup(options, mode, configuration, where), log).run()
+    except _MISCONFIGURED as error:
         print(f"pycrond: {error}", file=sys.stderr)
+        return os.EX_CONFIG
+    except _FAILURES as error:
+        print(complaint(f"pycrond: {error}"), file=sys.stderr)
         return 1
     return 0
 
@@ -92,21 +102,23 @@ def _mode(options: argparse.Namespace) -> Mode:
     return Mode.SYSTEM if os.geteuid() == 0 else Mode.USER
 
 
-def _config(options: argparse.Namespace, mode: Mode) -> Config:
+def _configuration(options: argparse.Namespace, mode: Mode) -> Configuration:
+    """The configuration that was named, or else that of the mode. Raises ConfigError."""
+    objection = partial(_pam_objection, mode)
     if options.config:
-        return read_config(options.config, required=True)
+        return Configuration(options.config.absolute(), required=True, objection=objection)
     if mode is Mode.FOREGROUND:
-        return Config()
+        return Configuration(None)
     path = paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config()
-    return read_config(path, required=False)
+    return Configuration(path, objection=objection)
 
 
-def _check_pam(config: Config, mode: Mode) -> None:
-    """Without the account check that was asked for, no command may start. Raises ConfigError."""
-    if config.pam_service is not None:
-        reason = why_no_pam(system=mode is Mode.SYSTEM)
-        if reason is not None:
-            raise ConfigError(f"bad pam.service: {reason}")
+def _pam_objection(mode: Mode, config: Config) -> str | None:
+    """Without the account check that was asked for, no command may start."""
+    if config.pam_service is None:
+        return None
+    reason = why_no_pam(system=mode is Mode.SYSTEM)
+    return f"bad pam.service: {reason}" if reason else None
 
 
 @contextlib.contextmanager
@@ -185,55 +197,77 @@ def _lock_file(path: Path) -> TextIO:
         return path.open()  # the file of an earlier daemon, on a disk that cannot be written to
 
 
-def _setup(options: argparse.Namespace, mode: Mode, config: Config, where: Paths) -> Setup:
+def _setup(
+    options: argparse.Namespace, mode: Mode, configuration: Configuration, where: Paths
+) -> Setup:
     account = own_account()
     for path in [*options.table, *options.system_table]:
         if not path.exists():
             raise NoTable(f"{path}: no such table")
-    user_tables = None
-    if mode is Mode.SYSTEM:
-        _make_directory(paths.SPOOL, 0o700)
+    user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
+    if layout is not None:
+        _make_spool(layout)
         _make_directory(paths.DROP_INS, 0o755)
-        user_tables = UserTablePaths(paths.SPOOL)
+        user_tables = UserTablePaths(layout.spool, form=layout.form())
     elif mode is Mode.USER:
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         user_tables = UserTablePaths(table.parent, only=(account.name, table))
-    tables = _tables(options, mode, account.name)
-    return Setup(mode, where, tables, user_tables, config, account, host.host_id())
+    tables = _tables(options, mode, configuration.config, account.name)
+    return Setup(mode, where, tables, user_tables, configuration, account, host.host_id(), layout)
 
 
-def _tables(options: argparse.Namespace, mode: Mode, user: str) -> list[TableLocation]:
+def _make_spool(layout: Layout) -> None:
+    """Make the spool, or check it. The spool of another cron keeps its owner and its mode.
+
+    Raises UnsafeDirectory or OSError.
+    """
+    if not layout.is_foreign:
+        _make_directory(layout.spool, 0o700)
+        return
+    try:
+        layout.spool.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        status = layout.spool.stat()
+        if status.st_uid != 0 or status.st_mode & 0o002:
+            reason = "it must be root's, and not everybody may write to it"
+            raise UnsafeDirectory(f"{layout.spool}: not a safe spool: {reason}") from None
+    else:
+        os.chown(layout.spool, 0, layout.spool_gid or 0)
+        layout.spool.chmod(layout.spool_mode)
+
+
+def _tables(
+    options: argparse.Namespace, mode: Mode, config: Config, user: str
+) -> list[TableLocation]:
     """Where the daemon finds its tables; `user` owns the tables without a user column."""
     if mode is Mode.SYSTEM:
-        return _system_tables()
+        return layout_of(config).locations()
     if mode is Mode.USER:
-        own = {os.geteuid()}
-        return [TableLocation(paths.user_table(), owner=user, name=user, owners=lambda _: own)]
-    return [TableLocation(path.absolute(), owner=user, trusted=True) for path in options.table] + [
-        TableLocation(path.absolute(), trusted=True) for path in options.system_table
+        own = FileRules(owners=lambda _: {os.geteuid()})
+        return [TableLocation(paths.user_table(), owner=user, name=user, rules=own)]
+    return [TableLocation(path.absolute(), owner=user, rules=TRUSTED) for path in options.table] + [
+        TableLocation(path.absolute(), rules=TRUSTED) for path in options.system_table
     ]
 
 
-def _system_tables() -> list[TableLocation]:
-    accounts = Accounts()
+def _check(options: argparse.Namespace, mode: Mode) -> int:
+    """Print what is wrong with the configuration and the tables; the exit status.
 
-    def user_or_root(name: str) -> set[int]:
-        account = accounts.find(name)
-        return {0, account.uid} if account else {0}
-
-    return [
-        TableLocation(paths.SPOOL, users=True, directory=True, owners=user_or_root),
-        TableLocation(paths.DROP_INS, directory=True, owners=lambda _: {0}),
-    ]
-
-
-def _check(options: argparse.Namespace, mode: Mode, config: Config) -> int:
-    """Print what is wrong with the named tables, or with those of the mode; the exit status."""
+    The tables are those that are named, or else those of the mode. If the configuration is bad,
+    they are checked by its defaults.
+    """
+    config, bad = Config(), None
+    try:
+        config = _configuration(options, mode).config
+    except ConfigError as error:
+        bad = error.problem
     if options.table or options.system_table:
         problems = _problems_of_named(options, config)
     else:
         problems = _problems_of_mode(options, mode, config)
+    if bad:
+        problems.insert(0, bad)
     for problem in problems:
         print(problem)
     if not problems:
@@ -249,8 +283,8 @@ def _problems_of_named(options: argparse.Namespace, config: Config) -> list[Prob
 def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -> list[Problem]:
     from pycron.tables.check import check_found
 
-    locations = _tables(options, mode, own_account().name)
-    directories = TableDirectories(locations, config.table_bytes, config.tables)
+    locations = _tables(options, mode, config, own_account().name)
+    directories = TableDirectories(locations, lambda: config)
     return [problem for change in directories.scan() for problem in check_found(change, config)]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.control.server import Peer
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
@@ -23,16 +24,20 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`operators`: the group whose members see everything."""
+    """The rules; the configuration names the group whose members see everything.
 
-    operators: str
+    `everyone`: whether every user may have a table if there is neither an allow nor a deny file.
+    """
+
+    config: Callable[[], Config]
     log: Callable[[Log], None]
+    everyone: bool = True
 
     def sees_all(self, peer: Peer) -> bool:
         if has_full_rights(peer):
             return True
         try:
-            group = grp.getgrnam(self.operators)
+            group = grp.getgrnam(self.config().operators)
         except KeyError:
             return False
         return group.gr_gid in _groups_of(peer)
@@ -62,10 +67,21 @@ class Access:
             pwd.getpwnam(owner)
         except (KeyError, ValueError):
             raise Refusal(f'unknown user: "{owner}"') from None
-        if peer.uid != 0 and check_lists and not _is_allowed(own):
+        if peer.uid != 0 and check_lists and not self._is_allowed(own):
             self.log(Log(Event.ACCESS_DENIED, {"user": own, "pid": peer.pid}, bad=True))
             raise Refusal(f"you ({own}) are not allowed to use this program (pycrontab)")
         return owner
+
+    def _is_allowed(self, user: str) -> bool:
+        """As crontab(1): if there is an allow file, it lists the user; else the deny file does not.
+
+        The files of pycron stand for those of another cron, which hold where pycron has none.
+        """
+        allowed = _names_in_first(paths.ALLOW, paths.CRON_ALLOW)
+        if allowed is not None:
+            return user in allowed
+        denied = _names_in_first(paths.DENY, paths.CRON_DENY)
+        return self.everyone if denied is None else user not in denied
 
 
 def has_full_rights(peer: Peer) -> bool:
@@ -88,12 +104,9 @@ def _groups_of(peer: Peer) -> list[int]:
         return [peer.gid]
 
 
-def _is_allowed(user: str) -> bool:
-    """As crontab(1) of Debian: if there is an allow file, it lists the user; if there is none, the
-    deny file does not.
-    """
-    allowed = _names_in(paths.ALLOW)
-    return user in allowed if allowed is not None else user not in (_names_in(paths.DENY) or ())
+def _names_in_first(*files: Path) -> list[str] | None:
+    """The users that the first of these files that exists lists; None if none exists."""
+    return next((names for file in files if (names := _names_in(file)) is not None), None)
 
 
 def _names_in(path: Path) -> list[str] | None:

@@ -30,19 +30,31 @@ class ControlError(Exception):
             return []
 
 
+class NoDaemon(ControlError):
+    """Nobody listens on the socket, or the user may not connect to it."""
+
+
 class ControlClient:
     """A connection to the daemon of a run directory."""
 
-    def __init__(self, path: Path, patience: float = 30.0) -> None:
-        """Raises ControlError when no daemon answers there. `patience`: seconds for each answer."""
+    def __init__(
+        self, path: Path, patience: float = 30.0, advice: str = "is pycrond running?"
+    ) -> None:
+        """Raises NoDaemon when no daemon answers there.
+
+        `patience`: seconds for each answer. `advice`: what to do if no daemon is running.
+        """
         self._path = path
+        self._patience = patience
+        self._advice = advice
         self._decoder = Decoder(_LARGEST_ANSWER)
         try:
             self._connection = unix_sockets.connect(str(path), patience)
         except OSError as error:
-            raise ControlError(
-                f"no pycron daemon answers at {path}: {error.strerror}; is pycrond running?"
-            ) from error
+            message = f"no pycron daemon answers at {path}: {error.strerror}"
+            if not isinstance(error, PermissionError):
+                message += f"; {advice}"
+            raise NoDaemon(message) from error
 
     def request(self, request: Request[A]) -> A:
         """The answer to a typed request, checked. Raises ControlError as `ask` does.
@@ -85,4 +97,4 @@ class ControlClient:
 
     def again(self) -> "ControlClient":
         """A new connection to the same daemon. Raises ControlError."""
-        return ControlClient(self._path)
+        return ControlClient(self._path, self._patience, self._advice)

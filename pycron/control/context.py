@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pycron.config import Config
+from pycron.config import Config, FileState
 from pycron.control.access import Access
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent
+from pycron.model.problem import Problem
 from pycron.model.run import RunKey
 from pycron.ports import History, Recorder, Tables, UserTables
 
@@ -19,6 +20,8 @@ class DaemonInfo:
 
     `since`: the UTC second at which it was started. `last_boot`: when @reboot Jobs were due last;
     in the foreground that is the start of the daemon. `no_mail`: why no mail can be sent.
+    `config_state`: reads the configuration, and compares it with the options in force.
+    `other_crons`: other crons of this machine that would run the same jobs.
     """
 
     mode: str
@@ -30,6 +33,21 @@ class DaemonInfo:
     daemon_pid: int
     runner_pid: int | None
     no_mail: str | None
+    config_file: Path | None
+    config_state: Callable[[], FileState]
+    other_crons: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload has changed. `changed`: the keys of options.
+
+    `at_start`: of those that take effect at the next start. `tables`: how many were read.
+    """
+
+    changed: tuple[str, ...]
+    at_start: tuple[str, ...]
+    tables: int
 
 
 @dataclass(slots=True)
@@ -39,7 +57,8 @@ class Context:
     `user_tables` is None in the foreground, where no table can be installed. `output`: the
     directory of output files. `feed` hands an event to the engine and returns its actions, which
     the daemon performs before the answer is sent. `last_start`: the last Run that a user started
-    by hand.
+    by hand. `reload` reads configuration and tables again for the user that it is given; it raises
+    ConfigError.
     """
 
     engine: Engine
@@ -47,10 +66,11 @@ class Context:
     recorder: Recorder
     tables: Tables
     user_tables: UserTables | None
-    config: Config
+    config: Callable[[], Config]
     output: Path
     access: Access
     feed: Callable[[InputEvent], Decisions]
     log: Callable[[Log], None]
     info: Callable[[], DaemonInfo]
+    reload: Callable[[str], Reloaded]
     last_start: RunKey | None = None

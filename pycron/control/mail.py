@@ -18,7 +18,7 @@ from pycron.schedule.expressions import NoSchedule
 def test_mail(context: Context, peer: Peer, request: TestMailRequest) -> TestMailAnswer:
     user = request.user or user_of(peer)
     context.access.check_may_change(peer, user)
-    if context.config.mail_transport == "none":
+    if context.config().mail_transport == "none":
         raise Refusal("mail is off: mail.transport is none (pycron.toml(5))")
     if no_mail := context.info().no_mail:
         raise Refusal(f"no mail can be sent: {no_mail}")

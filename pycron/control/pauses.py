@@ -103,7 +103,7 @@ def _scope(context: Context, peer: Peer, request: PauseRequest | ResumeRequest) 
     if not has_full_rights(peer):
         raise Refusal("only root may do that")
     match request.scope:
-        case ScopeKind.POOL if request.pool not in context.config.pools:
+        case ScopeKind.POOL if request.pool not in context.config().pools:
             raise Refusal(f'no such pool: "{request.pool}" (the configuration names them)')
         case ScopeKind.POOL:
             return Scope.of_pool(request.pool)

@@ -1,6 +1,7 @@
-"""`problems`: what is wrong with the tables."""
+"""`problems`: what is wrong with the tables, and with the configuration."""
 
 from pycron.control.access import user_of
+from pycron.control.configuration import config_problems
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.rows import problem_rows
@@ -16,9 +17,9 @@ def problems(context: Context, peer: Peer, _request: ProblemsRequest) -> Problem
 
 
 def visible_problems(context: Context, peer: Peer) -> list[Problem]:
-    """The problems of all tables, or of the peer's own table."""
+    """The problems of all tables and of the machine, or those of the peer's own table."""
     found = context.tables.problems()
     if context.access.sees_all(peer):
-        return found
+        return [*config_problems(context), *context.info().other_crons, *found]
     own = user_of(peer)
     return [problem for problem in found if problem.file == own]

@@ -12,6 +12,7 @@ from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope, ScopeKind
 from pycron.model.problem import Problem, problem_row
+from pycron.model.table_version import TableVersion
 from pycron.protocol.control_answers import (
     AttemptRow,
     DueRow,
@@ -22,7 +23,9 @@ from pycron.protocol.control_answers import (
     RunDetails,
     RunRow,
 )
+from pycron.protocol.table_answers import VersionRow
 from pycron.schedule.expressions import resolved_text
+from pycron.schedule.zone import Zone
 
 
 def job_row(job: Job) -> JobRow:
@@ -146,3 +149,19 @@ def _precise(instant: float | None) -> str | None:
     if instant is None:
         return None
     return f"{rfc3339(instant)[:-1]}.{int(instant * 1000) % 1000:03d}Z"
+
+
+def version_row(version: TableVersion, zone: Zone) -> VersionRow:
+    """`zone`: the machine's."""
+    by = version.provenance
+    return {
+        "number": version.number,
+        "time": rfc3339(version.time),
+        "local": zone.local(version.time).strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "author": by.author,
+        "origin": by.origin.value,
+        "restored": by.restored,
+        "bytes": version.size,
+        "entries": version.entries,
+        "current": version.current,
+    }

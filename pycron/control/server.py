@@ -14,10 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
 from pycron.system import unix_sockets
 
+_BACKLOG = 128  # connections that the kernel lets wait
+_BESIDES_A_TABLE = 65_536  # bytes of a request, besides twice the text of a table
 _IDLE = 60.0  # seconds after which a silent client is disconnected
 
 
@@ -59,11 +62,10 @@ class ControlServer:
         mode: int,
         selector: selectors.BaseSelector,
         handler: Handler,
-        most_clients: int,
-        most_bytes: int,
+        config: Callable[[], Config],
         broken: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`mode`: permissions of the socket. `most_bytes`: the limit of one request.
+        """`mode`: permissions of the socket.
 
         `broken` gets the traceback of a request that made the handler fail.
         """
@@ -71,10 +73,9 @@ class ControlServer:
         self._path = path
         self._selector = selector
         self._handler = handler
-        self._most_clients = most_clients
-        self._most_bytes = most_bytes
+        self._config = config
         self._clients: set[_Client] = set()
-        self._listener = unix_sockets.listen(str(path), mode, most_clients)
+        self._listener = unix_sockets.listen(str(path), mode, _BACKLOG)
         self._listener.setblocking(False)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
@@ -106,7 +107,8 @@ class ControlServer:
             connection.close()
             return
         outbox = Outbox(connection, lambda waits: self._wait(connection, to_send=waits))
-        client = _Client(connection, peer, Decoder(self._most_bytes), outbox)
+        most_bytes = 2 * self._config().user_table_bytes + _BESIDES_A_TABLE  # JSON may double it
+        client = _Client(connection, peer, Decoder(most_bytes), outbox)
         self._clients.add(client)
         self._selector.register(
             connection, selectors.EVENT_READ, lambda events: self._serve(client, events)
@@ -124,10 +126,11 @@ class ControlServer:
 
     def _may_connect(self, peer: Peer) -> bool:
         """Whether there is room: no user can keep all others out, and root has a reserve."""
+        most = self._config().clients
         if peer.uid == 0:
-            return len(self._clients) < 2 * self._most_clients
+            return len(self._clients) < 2 * most
         own = sum(1 for client in self._clients if client.peer.uid == peer.uid)
-        return len(self._clients) < self._most_clients and own < max(4, self._most_clients // 4)
+        return len(self._clients) < most and own < max(4, most // 4)
 
     def _serve(self, client: _Client, events: int) -> None:
         if client not in self._clients:

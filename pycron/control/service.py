@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pycron import __version__
 from pycron.control import (  # noqa: F401
+    configuration,
     dead_letters,
     diagnosis,
     jobs,

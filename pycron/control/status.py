@@ -1,6 +1,7 @@
 """`status` and `top`: the state of the daemon, and what it is doing now."""
 
 from pycron import __version__
+from pycron.control.configuration import config_row
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.pauses import visible_pauses
@@ -18,7 +19,7 @@ _MOST_ROWS = 500
 def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswer:
     info, engine = context.info(), context.engine
     sees = context.access.sight(peer)
-    return {
+    answer: StatusAnswer = {
         "version": __version__,
         "mode": info.mode,
         "since": info.since,
@@ -37,12 +38,16 @@ def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswe
         "waiting": sum(1 for run in engine.waiting if sees(run.job.user)),
         "paused": len(visible_pauses(context, peer)),
         "mail": _mail(context, info.no_mail),
+        "other_crons": [problem.message for problem in info.other_crons],
     }
+    if context.access.sees_all(peer):
+        answer["config"] = config_row(context)
+    return answer
 
 
 def _mail(context: Context, no_mail: str | None) -> str:
     """How mail is sent, or why none is."""
-    config = context.config
+    config = context.config()
     if config.mail_transport == "none":
         return "off (mail.transport is none)"
     if no_mail is not None:

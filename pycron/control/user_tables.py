@@ -1,15 +1,38 @@
-"""`table`, `install` and `delete`: users' own tables, for pycrontab(1)."""
+"""`table`, `install`, `delete` and the versions: users' own tables, for pycrontab(1)."""
+
+import time
 
 from pycron.control.access import Refusal, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
-from pycron.control.rows import problem_rows
+from pycron.control.rows import problem_rows, version_row
 from pycron.control.server import Peer
+from pycron.crontab.changes import compare
+from pycron.crontab.entries import Entries
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
+from pycron.engine.table_queue import TableQueue
+from pycron.model.instants import rfc3339
+from pycron.model.table_version import Origin, Provenance
 from pycron.ports import UserTables
-from pycron.protocol.control_answers import DeleteAnswer, InstallAnswer, TableAnswer
-from pycron.protocol.control_messages import DeleteRequest, InstallRequest, TableRequest
+from pycron.protocol.control_messages import (
+    DeleteRequest,
+    InstallRequest,
+    RestoreRequest,
+    TableRequest,
+    VersionRequest,
+    VersionsRequest,
+)
+from pycron.protocol.table_answers import (
+    DeleteAnswer,
+    InstallAnswer,
+    NextDueRow,
+    TableAnswer,
+    VersionAnswer,
+    VersionsAnswer,
+)
+
+_OF_CLIENTS = {each.value: each for each in (Origin.EDIT, Origin.FILE, Origin.STDIN)}
 
 
 @handles(TableRequest)
@@ -21,21 +44,75 @@ def read(context: Context, peer: Peer, request: TableRequest) -> TableAnswer:
 @handles(InstallRequest)
 def install(context: Context, peer: Peer, request: InstallRequest) -> InstallAnswer:
     user, tables = _table_of(context, peer, request.user)
-    table = tables.install(user, request.text)
-    fields = {"table": user, "by": user_of(peer), "jobs": len(table.jobs)}
-    context.log(Log(Event.TABLE_INSTALLED, fields))
-    context.tables.rescan()
-    return {"user": user, "problems": problem_rows(table.problems), "jobs": len(table.jobs)}
+    by = Provenance(user_of(peer), _OF_CLIENTS.get(request.origin, Origin.REQUEST))
+    return _install(context, tables, user, request.text, by)
+
+
+@handles(RestoreRequest)
+def restore(context: Context, peer: Peer, request: RestoreRequest) -> InstallAnswer:
+    user, tables = _table_of(context, peer, request.user)
+    text = tables.version(user, request.number)
+    if text is None:
+        raise Refusal(f"in version {request.number} the table was deleted: use -r to delete it")
+    by = Provenance(user_of(peer), Origin.RESTORE, restored=request.number)
+    return _install(context, tables, user, text, by)
 
 
 @handles(DeleteRequest)
 def delete(context: Context, peer: Peer, request: DeleteRequest) -> DeleteAnswer:
     user, tables = _table_of(context, peer, request.user)
-    if not tables.remove(user):
+    if not tables.remove(user, user_of(peer)):
         return {"user": user, "deleted": False}
     context.log(Log(Event.TABLE_DELETED, {"table": user, "by": user_of(peer)}))
     context.tables.rescan()
     return {"user": user, "deleted": True}
+
+
+@handles(VersionsRequest)
+def versions(context: Context, peer: Peer, request: VersionsRequest) -> VersionsAnswer:
+    user, tables = _table_of(context, peer, request.user)
+    zone = context.engine.zone_of(None)
+    return {"user": user, "rows": [version_row(each, zone) for each in tables.versions(user)]}
+
+
+@handles(VersionRequest)
+def version(context: Context, peer: Peer, request: VersionRequest) -> VersionAnswer:
+    user, tables = _table_of(context, peer, request.user)
+    return {"user": user, "text": tables.version(user, request.number)}
+
+
+def _install(
+    context: Context, tables: UserTables, user: str, text: str, by: Provenance
+) -> InstallAnswer:
+    before = context.tables.entries(user)
+    table = tables.install(user, text, by)
+    fields = {"table": user, "by": by.author, "origin": by.origin.value, "jobs": len(table.jobs)}
+    context.log(Log(Event.TABLE_INSTALLED, fields))
+    context.tables.rescan()
+    changes = compare(before, table.jobs)
+    return {
+        "user": user,
+        "problems": problem_rows(table.problems),
+        "jobs": len(table.jobs),
+        "changes": {
+            "added": changes.added, "changed": changes.changed, "removed": changes.removed,
+        },
+        "next": _next_due(context, table.jobs),
+    }  # fmt: skip
+
+
+def _next_due(context: Context, entries: Entries) -> NextDueRow | None:
+    """When an entry of a table is due next, on its own clock; None if none ever is."""
+    now, zone_of = int(time.time()), context.engine.zone_of
+    queues = [TableQueue(entries, zone_of, now, wall=wall) for wall in (False, True)]
+    coming = [next(queue.coming(), None) for queue in queues]
+    first = min(filter(None, coming), default=None)
+    if first is None:
+        return None
+    fire_time, _, index = first
+    name = entries.context(index).settings.zone
+    local = zone_of(name).local(fire_time).isoformat()
+    return {"fire_time": rfc3339(fire_time), "local": local, "zone": name}
 
 
 def _table_of(context: Context, peer: Peer, user: str | None) -> tuple[str, UserTables]:

@@ -102,6 +102,11 @@ class Entries(Sequence[Job]):
             self._contexts.append(EntryContext(user, environment, settings))
         return number
 
+    @property
+    def table_text(self) -> str:
+        """The text of the table."""
+        return self._text.decode("utf-8", "surrogatepass")
+
     # ---- as Jobs
 
     def __len__(self) -> int:
@@ -122,7 +127,7 @@ class Entries(Sequence[Job]):
         return isinstance(other, Entries) and list(self) == list(other)
 
     def _job(self, index: int) -> Job:
-        entry = read_entry(self._line(index), 0, self.source.owner)
+        entry = read_entry(self.text(index), 0, self.source.owner)
         context = self.context(index)
         identifier = self.id(index)
         return Job(
@@ -139,7 +144,7 @@ class Entries(Sequence[Job]):
             flags=entry.letters,
         )
 
-    def _line(self, index: int) -> str:
+    def text(self, index: int) -> str:
         """The text of an entry, without settings in front of it."""
         start = self._starts[index]
         end = self._text.find(b"\n", start)

@@ -11,15 +11,16 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
-from pycron import __version__
 from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
-from pycron.crontab.reader import ReaderContext
+from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
-from pycron.daemon.pam_warning import warn_of_missing_service
+from pycron.daemon.notices import start_notices
+from pycron.daemon.other_crons import boot_markers
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -29,13 +30,12 @@ from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, MailTransport, Now, Pressure, Tick, ZonesChanged
+from pycron.engine.events import InputEvent, Now, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
-from pycron.storage.errors import StoreError
 from pycron.storage.housekeeping import Housekeeping
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
@@ -43,14 +43,9 @@ from pycron.system import host
 from pycron.system.accounts import Accounts
 from pycron.system.inotify import DirectoryWatch
 from pycron.system.sd_notify import notify
-from pycron.system.zone_data import ZoneData
-from pycron.tables.directories import TableDirectories
-from pycron.tables.loaded import Tables
-from pycron.tables.mail_transport import why_no_mail
-from pycron.tables.user_tables import UserTableFiles, UserTableLimits
+from pycron.tables.user_tables import UserTableFiles
 
 _LONGEST_WAIT = 60.0  # seconds
-_ZONES_CHECKED = 3600.0  # seconds between two looks at the zone data
 
 
 def clock() -> Now:
@@ -63,14 +58,13 @@ class Daemon:
 
     def __init__(self, setup: Setup, log: Callable[[Log], None]) -> None:
         """Raises StoreTooNew; OSError if a socket or a watch cannot be made."""
-        config, paths = setup.config, setup.paths
+        paths = setup.paths
         self._setup = setup
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._accounts = Accounts(setup.account)
-        self._zones = ZoneData()
-        self._zones_checked = time.monotonic()
-        self._no_mail: str | None = None
+        self._inputs = Inputs(setup, self._accounts, self._feed, log)
+        self._tables = self._inputs.tables
         self._store = Store(paths.database, may_wait=True)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
@@ -79,15 +73,7 @@ class Daemon:
         self._link = RunnerLink(paths, self._selector, log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
         self._executor = self._new_executor()
-        self._recovery = Recovery(
-            self._engine,
-            self._store,
-            self._executor,
-            paths.booted,
-            self._feed,
-            self._began,
-            always_boots=setup.mode is Mode.FOREGROUND,
-        )
+        self._recovery = self._new_recovery()
         self._recorder = Recorder(
             self._store,
             self._link.acknowledge,
@@ -98,13 +84,11 @@ class Daemon:
         self._turn = Turn(self._engine, self._recorder, self._executor, log, clock)
         self._shutdown = Shutdown(setup.mode, self._turn, self._engine, self._link, log)
         self._housekeeping = Housekeeping(
-            self._store, paths.output, self._recorder, config, self._engine.is_alive, log
-        )
-        self._tables = Tables(
-            TableDirectories(setup.tables, config.table_bytes, config.tables),
-            self._accounts,
-            self._reader_context,
-            self._feed,
+            self._store,
+            paths.output,
+            self._recorder,
+            setup.configuration.current,
+            self._engine.is_alive,
             log,
         )
         self._watch = DirectoryWatch({location.watched for location in setup.tables})
@@ -117,7 +101,7 @@ class Daemon:
         cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
         config = self._setup.config
         return Engine(
-            self._zones.zone,
+            self._inputs.zones.zone,
             cursor,
             gaps,
             self._setup.host,
@@ -134,12 +118,9 @@ class Daemon:
             self._accounts,
             setup.account,
             setup.paths.output,
-            setup.config.output_bytes,
-            setup.config.processes,
+            setup.configuration.current,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
-            pam_service=setup.config.pam_service,
-            pam_timeout=setup.config.pam_timeout,
         )
         return RunnerExecutor(
             self._engine,
@@ -150,20 +131,34 @@ class Daemon:
             self._say,
         )
 
+    def _new_recovery(self) -> Recovery:
+        setup = self._setup
+        return Recovery(
+            self._engine,
+            self._store,
+            self._executor,
+            setup.paths.booted,
+            self._feed,
+            self._began,
+            always_boots=setup.mode is Mode.FOREGROUND,
+            boot_markers=boot_markers(setup.layout),
+        )
+
     def _new_server(self) -> ControlServer:
-        config = self._setup.config
+        current = self._setup.configuration.current
         context = Context(
             engine=self._engine,
             history=self._store,
             recorder=self._recorder,
             tables=self._tables,
             user_tables=self._new_user_tables(),
-            config=config,
+            config=current,
             output=self._setup.paths.output,
-            access=Access(config.operators, self._log),
+            access=Access(current, self._log, self._everyone_may),
             feed=self._feed,
             log=self._log,
             info=self._info,
+            reload=self._inputs.reload,
         )
         service = Service(context)
         return ControlServer(
@@ -171,8 +166,7 @@ class Daemon:
             0o666 if self._setup.mode is Mode.SYSTEM else 0o600,
             self._selector,
             lambda peer, request: self._answer(service, peer, request),
-            config.clients,
-            most_bytes=2 * config.user_table_bytes + 65_536,
+            current,
             broken=lambda text: self._log(Log(Event.REQUEST_BROKEN, {"reason": text}, bad=True)),
         )
 
@@ -180,11 +174,14 @@ class Daemon:
         where = self._setup.user_tables
         if where is None:
             return None
-        config = self._setup.config
-        limits = UserTableLimits(
-            config.table_bytes, config.user_table_bytes, config.user_table_entries, config.tables
-        )
-        return UserTableFiles(where, limits, self._reader_context, self._tables)
+        current, tables = self._setup.configuration.current, self._tables
+        context = self._inputs.reader_context
+        return UserTableFiles(where, current, context, tables, tables.versions)
+
+    @property
+    def _everyone_may(self) -> bool:
+        layout = self._setup.layout
+        return layout is None or layout.everyone
 
     # ---- the loop
 
@@ -204,15 +201,16 @@ class Daemon:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
         catch_signals(self._selector, self._signalled)
         self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
-        self._say_started()
-        self._say_that_mail_is_new()
-        warn_of_missing_service(self._setup.config.pam_service, self._log)
-        self._check_mail()
+        for notice in start_notices(self._setup, self._store, self._inputs.zones):
+            self._log(notice)
+        self._inputs.check_mail()
+        self._inputs.other_crons.look()
         self._tables.rescan()
         self._recovery.resume()
         self._link.meet()
         self._recovery.boot()
         self._turn.perform()
+        self._recovery.mark_boot()
         notify("READY=1")
 
     def _end(self) -> None:
@@ -239,7 +237,8 @@ class Daemon:
             self._minute_work.look_now()  # the clock was set back
         self._last_wall = wall
         if wall >= self._next_tick():
-            self._feed_pressure()
+            if pressure := self._inputs.pressure():
+                self._feed(pressure)
             self._feed(Tick())
         self._turn.perform()
 
@@ -263,16 +262,6 @@ class Daemon:
     def _say(self, entry: Log) -> None:
         self._turn.say(entry)
 
-    def _feed_pressure(self) -> None:
-        """Tell the engine how busy the machine is, if a limit depends on it."""
-        config = self._setup.config
-        if config.load is None and config.free_memory is None:
-            return
-        import psutil  # 15 ms and 3 MB, and few configurations need it
-
-        load, _, _ = os.getloadavg()
-        self._feed(Pressure(load, psutil.virtual_memory().available))
-
     # ---- once a minute
 
     def _look(self) -> None:
@@ -283,19 +272,11 @@ class Daemon:
 
     def _tidy(self) -> None:
         self._server.drop_idle()
-        self._check_mail()
+        self._inputs.check_mail()
         self._housekeeping.prune()
         self._programs.remove_receipts(self._engine.is_alive)
-        if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
-            self._check_zones()
-
-    def _check_mail(self) -> None:
-        """Tell the engine whether mail can be sent, if that has changed."""
-        no_mail = why_no_mail(self._setup.config, self._setup.sending.account, self._accounts)
-        if no_mail != self._no_mail:
-            self._no_mail = no_mail
-            self._feed(MailTransport(no_mail))
-            self._tables.rescan(again=True)  # whether MAILTO has an effect is a problem of a table
+        self._inputs.check_zones_hourly()
+        self._inputs.other_crons.look_if_due()
 
     # ---- signals
 
@@ -304,7 +285,7 @@ class Daemon:
             case signal.SIGTERM | signal.SIGINT:
                 self._shutdown.begin(number)
             case signal.SIGHUP:
-                self._reload()
+                self._inputs.reload_on_signal()
             case signal.SIGCHLD if is_init():
                 reap_orphans()
             case signal.SIGCHLD:
@@ -312,48 +293,9 @@ class Daemon:
             case _:
                 self._shutdown.signal_commands(number)
 
-    def _reload(self) -> None:
-        """SIGHUP: read everything again, whether it looks changed or not."""
-        notify("RELOADING=1")
-        self._accounts.forget()
-        self._check_zones()
-        self._tables.rescan(again=True)
-        self._log(Log(Event.RELOADED, {"tables": self._tables.count()}))
-        notify("READY=1")
-
-    # ---- tables and zones
-
     def _tables_changed(self, _events: int) -> None:
         self._watch.drain()
         self._tables.rescan()
-
-    def _check_zones(self) -> None:
-        self._zones_checked = time.monotonic()
-        if not self._zones.stale():
-            return
-        self._zones.reload()
-        self._feed(ZonesChanged())
-        fields = {
-            "zone": self._zones.machine.name,
-            "zone_data": self._zones.origin,
-            "release": self._zones.version,
-        }
-        self._log(Log(Event.ZONES_RELOADED, fields))
-
-    def _reader_context(self) -> ReaderContext:
-        config = self._setup.config
-        return ReaderContext(
-            host=self._setup.host,
-            zone_exists=self._zones.exists,
-            most_entries=config.table_entries,
-            pools=config.pools,
-            notifications={
-                name: rule.users for name, rule in self._setup.delivery_rules.notifications.items()
-            },
-            no_mail=self._no_mail,
-            defaults=config.defaults,
-            ceilings=config.ceilings,
-        )
 
     # ---- what others ask
 
@@ -370,30 +312,12 @@ class Daemon:
             since=self._began,
             last_boot=self._began if in_foreground else host.boot_time(),
             state=self._setup.paths.state,
-            zone=self._zones.machine.name,
-            zone_data=f"{self._zones.origin} {self._zones.version}",
+            zone=self._inputs.zones.machine.name,
+            zone_data=f"{self._inputs.zones.origin} {self._inputs.zones.version}",
             daemon_pid=os.getpid(),
             runner_pid=self._link.pid,
-            no_mail=self._no_mail,
+            no_mail=self._inputs.no_mail,
+            config_file=self._setup.configuration.path,
+            config_state=partial(self._setup.configuration.look, self._inputs.zones.exists),
+            other_crons=self._inputs.other_crons.problems,
         )
-
-    def _say_that_mail_is_new(self) -> None:
-        """At the first start after an upgrade from a version that sent no mail."""
-        try:
-            is_new = self._store.take_mail_is_new()
-        except StoreError:
-            return  # the next start says it
-        if is_new and self._setup.config.mail_transport != "none":
-            reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
-            self._log(Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True))
-
-    def _say_started(self) -> None:
-        fields = {
-            "version": __version__,
-            "mode": self._setup.mode.value,
-            "pid": os.getpid(),
-            "zone": self._zones.machine.name,
-            "zone_data": self._zones.origin,
-            "state": str(self._setup.paths.state),
-        }
-        self._log(Log(Event.DAEMON_STARTED, fields))

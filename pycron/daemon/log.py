@@ -1,98 +1,45 @@
-"""The daemon's log: one line for each event, written by structlog.
+"""The daemon's log: one line or one entry of the journal for each event.
 
-The format is `console` on a terminal, and `json` or `logfmt` elsewhere. A table or a command cannot
-forge a line: values are escaped, and the output of a command is marked as output.
+The default format is `journal` if the standard error is the journal of systemd, `console` on a
+terminal, and `json` elsewhere. A table or a command cannot forge a line or a field: values are
+escaped, and the output of a command is marked as output.
 """
 
-import json
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TextIO
 
-from pycron.daemon.deferred_import import deferred_import
 from pycron.engine.actions import Log
-from pycron.engine.log_events import Event
-from pycron.model.text import printable
+from pycron.system.journal import is_journal
 
-# structlog imports both for loggers that pycron does not use (deferred_import.py has the figures).
-with deferred_import("asyncio"), deferred_import("uuid"):
-    import structlog
-    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
-
-FORMATS = ("console", "json", "logfmt")
-
-_to_json = json.JSONEncoder(default=repr).encode  # made once, not for each line
-
-
-class _Sink:
-    """A stream whose errors are ignored: the daemon goes on when its log cannot be written."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        try:
-            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except (OSError, ValueError):  # ValueError: the stream was closed
-            pass
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            pass
+JOURNAL = "journal"
+FORMATS = ("console", "json", "logfmt", JOURNAL)
 
 
 def default_format(stream: TextIO = sys.stderr) -> str:
+    if is_journal(stream):
+        return JOURNAL
     return "console" if stream.isatty() else "json"
 
 
 def configure(form: str, stream: TextIO = sys.stderr) -> Callable[[Log], None]:
-    """A function that writes one Log action as a line. `form`: one of FORMATS."""
-    processors: list[Any] = [structlog.processors.add_log_level]
-    if form == "console":
-        processors += [
-            structlog.processors.TimeStamper("%H:%M:%S", utc=False),
-            _escape,
-            _for_people,
-            structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=16, sort_keys=False),
-        ]
-    else:
-        processors += [structlog.processors.TimeStamper("iso"), _escape, _first_keys]
-        processors += [
-            structlog.processors.JSONRenderer(lambda event, **_: _to_json(event))
-            if form == "json"
-            else structlog.processors.LogfmtRenderer()
-        ]
-    logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(_Sink(stream)),  # type: ignore[arg-type]
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
-    ).bind()
+    """A function that writes one Log action. `form`: one of FORMATS.
 
-    def write(log: Log) -> None:
-        if not log.quiet:
-            level = logger.warning if log.bad else logger.info
-            level(log.event.value, **log.fields)
+    With `journal`, structlog is not imported: measured, 15.0 MB (PSS) instead of 21.0.
+    """
+    if form == JOURNAL:
+        from pycron.daemon.log_journal import journal_writer
 
-    return write
+        return journal_writer(stream)
+    from pycron.daemon.log_lines import line_writer
+
+    return line_writer(form, stream)
 
 
-def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = printable(value)
-    return event
+def complaint(text: str, stream: TextIO = sys.stderr) -> str:
+    """Why the daemon does not start, as lines for `stream`; errors, if that is the journal.
 
-
-def _first_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: event.pop(key) for key in ("timestamp", "level", "event")} | dict(event)
-
-
-def _for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """On the console: output is `name | line`, and fields without a value are left out."""
-    if event["event"] == Event.OUTPUT.value:
-        text = f"{event['job']} | {event['line']}"
-        return {"timestamp": event["timestamp"], "level": event["level"], "event": text}
-    return {key: value for key, value in event.items() if value is not None}
+    The journal takes the priority of a line from its prefix, sd-daemon(3).
+    """
+    prefix = "<3>" if is_journal(stream) else ""
+    return "\n".join(prefix + line for line in text.splitlines())

@@ -22,7 +22,8 @@ class Recovery:
 
     `booted`: a file that is gone after a boot. `began`: the UTC second at which this daemon was
     started. `always_boots`: each start of the daemon counts as a boot; in the foreground the daemon
-    is the machine.
+    is the machine. `boot_markers`: files that say that a cron with the same tables has run the
+    @reboot jobs of this boot.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Recovery:
         began: float,
         *,
         always_boots: bool,
+        boot_markers: Sequence[Path] = (),
     ) -> None:
         self._engine = engine
         self._recorded = recorded
@@ -43,6 +45,7 @@ class Recovery:
         self._feed = feed
         self._began = began
         self._always_boots = always_boots
+        self._boot_markers = boot_markers
 
     # ---- Runs
 
@@ -114,7 +117,14 @@ class Recovery:
         boot_id = host.boot_id()
         known = (self._recorded.boot_id(), self._remembered_boot())
         if self._always_boots or boot_id not in known:
-            self._feed(Booted(boot_id, self._recorded.boots_in(int(time.time()))))
+            marked = any(marker.exists() for marker in self._boot_markers)
+            self._feed(Booted(boot_id, self._recorded.boots_in(int(time.time())), marked))
+
+    def mark_boot(self) -> None:
+        """Tell other crons that the @reboot Jobs of this boot have run. Call it when they have."""
+        for marker in self._boot_markers:
+            with suppress(OSError):
+                marker.touch(mode=0o600)
 
     def remember_boot(self, unwritten: Sequence[Record]) -> None:
         """Note the boot in the run directory if the store cannot be written to.

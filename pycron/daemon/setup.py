@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pycron.config import Config
+from pycron.config import Config, Configuration
 from pycron.delivery.programs import MAIL_ACCOUNT, Sending
-from pycron.engine.deliveries import DeliveryRules
+from pycron.engine.delivery_rules import DeliveryRules
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation
+from pycron.tables.layouts import Layout
 from pycron.tables.user_tables import UserTablePaths
 
 
@@ -24,16 +25,23 @@ class Mode(StrEnum):
 class Setup:
     """The values that the command line, the configuration and the machine give a daemon.
 
-    `account` is the daemon's own. `host`: the value that `~` and `H` depend on.
+    `account` is the daemon's own. `host`: the value that `~` and `H` depend on. `layout`: where the
+    system's tables are; None in the other modes.
     """
 
     mode: Mode
     paths: Paths
     tables: list[TableLocation]
     user_tables: UserTablePaths | None
-    config: Config
+    configuration: Configuration
     account: Account
     host: str
+    layout: Layout | None = None
+
+    @property
+    def config(self) -> Config:
+        """The options in force; a reload changes them."""
+        return self.configuration.config
 
     @property
     def delivery_rules(self) -> DeliveryRules:
@@ -45,4 +53,4 @@ class Setup:
     def sending(self) -> Sending:
         """How deliveries are sent. Only root can give the programs an account of their own."""
         account = MAIL_ACCOUNT if self.mode is Mode.SYSTEM else None
-        return Sending(self.config, self.paths.output, self.paths.receipts, account)
+        return Sending(self.configuration.current, self.paths.output, self.paths.receipts, account)

@@ -50,7 +50,7 @@ class Sending:
     `account`: of the programs that need a secret; None: the owner's, because there are no others.
     """
 
-    config: Config
+    config: Callable[[], Config]
     output: Path
     receipts: Path
     account: str | None
@@ -96,7 +96,7 @@ class Programs:
             raise CannotDeliver("the Run that it tells about is not in the history")
         match delivery.target:
             case Mail() as mail:
-                facts, output = self._facts(told, delivery, self._sending.config.mail_bytes)
+                facts, output = self._facts(told, delivery, self._sending.config().mail_bytes)
                 return self._mail(run, facts, delivery, mail), output
             case Ping() as ping:
                 facts, output = self._facts(told, delivery, _PING_BYTES, tail_only=True)
@@ -167,7 +167,9 @@ class Programs:
         return {"run_id": str(key), "fire_time": key.fire_time, "outcome": outcome}
 
     def _transport(self) -> Sendmail | Smtp:
-        config = self._sending.config
+        config = self._sending.config()
+        if config.mail_transport == "none":
+            raise CannotDeliver("mail is off: mail.transport is none (pycron.toml(5))")
         if config.mail_transport == "sendmail":
             return {"kind": "sendmail", "argv": config.sendmail}
         return {
@@ -180,7 +182,7 @@ class Programs:
         }
 
     def _password(self) -> str | None:
-        path = self._sending.config.mail_smtp_password_file
+        path = self._sending.config().mail_smtp_password_file
         if path is None:
             return None
         try:
@@ -191,7 +193,7 @@ class Programs:
     def _notification(
         self, facts: RunFacts, delivery: Delivery, target: Notification
     ) -> NotifyRequest:
-        options = self._sending.config.notifications.get(target.section)
+        options = self._sending.config().notifications.get(target.section)
         if options is None:
             raise CannotDeliver(f"pycron.toml has no [notify.{target.section}] any more")
         return {

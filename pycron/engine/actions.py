@@ -6,6 +6,7 @@ phase, in the order of `Decisions`; so everything is recorded before it is start
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.log_events import Event
@@ -198,14 +199,25 @@ RunnerAction = Start | Release | Withdraw | Stop
 # ---- entries of the log
 
 
+class EntryLine(NamedTuple):
+    """The entry that defines a Job: the name of its table, and the line, from 1."""
+
+    table: str
+    line: int
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One event of the log. `quiet`: do not write it; `bad`: write it as a warning."""
+    """One event of the log. `quiet`: do not write it; `bad`: write it as a warning.
+
+    `entry`: that of the Job which the event is about; only the journal shows it.
+    """
 
     event: Event
     fields: Mapping[str, object]
     quiet: bool = False
     bad: bool = False
+    entry: EntryLine | None = None
 
 
 Action = Record | RunnerAction | Log

@@ -15,7 +15,13 @@ from itertools import count
 from typing import TypeVar
 
 from pycron.engine.delivery_jobs import DELIVERY_POOLS
-from pycron.engine.limits import Limits
+from pycron.engine.limits import (
+    NO_PRESSURE_LIMITS,
+    Limits,
+    Pressure,
+    PressureLimits,
+    pressure_reason,
+)
 from pycron.engine.pool_queue import Item, PoolQueue, Rank
 from pycron.engine.start_rate import StartRate
 from pycron.model.job import Job
@@ -45,8 +51,7 @@ class Admission:
     `closed`: why no Run is admitted at present, because of the load or the free memory.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits, gates: PressureLimits = NO_PRESSURE_LIMITS) -> None:
         self.closed: str | None = None
         self._admitted: dict[RunKey, Job] = {}
         self._admitted_by_user: Counter[str] = Counter()
@@ -63,7 +68,28 @@ class Admission:
         self._last_turn: Counter[str] = Counter()  # by user
         self._serial = count(1)
         self._rate = StartRate(limits.starts_per_second)
-        self._pool_rates = {pool: StartRate(rate) for pool, rate in limits.pool_rates.items()}
+        self._pool_rates: dict[str, StartRate] = {}
+        self.configure(limits, gates, None)
+
+    def configure(self, limits: Limits, gates: PressureLimits, pressure: Pressure | None) -> None:
+        """Other limits from now on; a lowered limit is met when enough Runs have ended.
+
+        What is admitted stays so, and what waits goes on waiting. `pressure`: None if nothing
+        depends on it.
+        """
+        self.limits, self._gates = limits, gates
+        self.look_at_pressure(pressure)
+        self._rate.change(limits.starts_per_second)
+        rates = self._pool_rates
+        self._pool_rates = {
+            pool: rates.get(pool) or StartRate(rate) for pool, rate in limits.pool_rates.items()
+        }
+        for pool, rate in limits.pool_rates.items():
+            self._pool_rates[pool].change(rate)
+
+    def look_at_pressure(self, pressure: Pressure | None) -> None:
+        """Whether the load and the free memory allow that a Run starts. None: they do."""
+        self.closed = None if pressure is None else pressure_reason(self._gates, pressure)
 
     @property
     def running(self) -> int:

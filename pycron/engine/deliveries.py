@@ -16,33 +16,19 @@ from pycron.engine.delivery_jobs import (
     ping_job,
     ping_start_id,
 )
+from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.live_runs import Live
 from pycron.engine.mail_hours import HOUR, MailHour, MailHours
-from pycron.engine.notifications import NotificationRule, Notifications
+from pycron.engine.notifications import Notifications
 from pycron.engine.run_queue import RunQueue
 from pycron.engine.states import State, Step
 from pycron.engine.workspace import Workspace
 from pycron.model.delivery import Delivery, DeliveryKind, Mail, Occasion
 from pycron.model.job import Job
-from pycron.model.run import Outcome, RunKey
+from pycron.model.run import DELIBERATE, Outcome, RunKey
 from pycron.model.settings import MailOn
 
 _DELAY = 1.0  # seconds until a delivery starts, so that it does not compete with a burst of starts
-_DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryRules:
-    """What the configuration says about deliveries.
-
-    `mail`: whether mail is sent at all. `to_owner`: whether the owner gets the mail of a table
-    without MAILTO. `mails_per_hour`: of one Job; further Runs within the hour are summed up.
-    """
-
-    mail: bool = False
-    to_owner: bool = True
-    mails_per_hour: int = 60
-    notifications: Mapping[str, NotificationRule] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +39,7 @@ class DeliveryState:
     `hours`: by Job id, what an earlier daemon has mailed lately.
     """
 
-    rules: DeliveryRules = DeliveryRules()
+    rules: DeliveryRules = field(default_factory=DeliveryRules)
     failing: frozenset[str] = frozenset()
     hours: Mapping[str, MailHour] = field(default_factory=dict)
 
@@ -75,7 +61,7 @@ class RunEnd:
 
     @property
     def failed(self) -> bool:
-        return not self.succeeded and self.outcome not in _DELIBERATE
+        return not self.succeeded and self.outcome not in DELIBERATE
 
 
 class Deliveries:
@@ -105,6 +91,11 @@ class Deliveries:
     @no_mail.setter
     def no_mail(self, reason: str | None) -> None:
         self._no_mail, self._no_mail_is_logged = reason, False
+
+    def configure(self, rules: DeliveryRules) -> None:
+        """Other rules from now on. What is recorded already is still sent."""
+        self._rules = rules
+        self._notifications.rules = rules.notifications
 
     # ---- what happens to a Run
 
@@ -205,7 +196,7 @@ class Deliveries:
         Its entry may say something else by now than when the Run came to be.
         """
         waiting = [key for key in self._late.get(run, ()) if self._waits(key)]
-        if outcome is Outcome.SUCCEEDED or outcome in _DELIBERATE:
+        if outcome is Outcome.SUCCEEDED or outcome in DELIBERATE:
             self._late.pop(run, None)
             for key in waiting:
                 if key not in self._left:

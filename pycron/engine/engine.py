@@ -26,6 +26,7 @@ from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
 from pycron.engine.events import (
     Booted,
     CancelledByHand,
+    ConfigChanged,
     Ended,
     InputEvent,
     Lost,
@@ -34,7 +35,6 @@ from pycron.engine.events import (
     Now,
     PauseBegan,
     PauseEnded,
-    Pressure,
     Redriven,
     Refused,
     Resumed,
@@ -51,8 +51,8 @@ from pycron.engine.limits import (
     NO_PRESSURE_LIMITS,
     UNLIMITED,
     Limits,
+    Pressure,
     PressureLimits,
-    pressure_reason,
 )
 from pycron.engine.live_runs import Live, LiveRun
 from pycron.engine.outcomes import OUTCOME_OF_CAUSE, outcome_of
@@ -88,12 +88,11 @@ class Engine:
         pauses that hold. `done`: Runs that have ended although their fire time is after the cursor.
         """
         self.zone_of = zone_of
-        self._gates = gates
         self._gaps = list(gaps)
         self._timetable = Timetable(zone_of, cursor, self._gaps)
         self._claims = Claims(self._timetable, done)
         self._pauses = Pauses(pauses)
-        self._space = Workspace(Admission(limits))
+        self._space = Workspace(Admission(limits, gates))
         self._live = self._space.live
         self._runs = Runs(
             self._space,
@@ -137,9 +136,10 @@ class Engine:
             case TableLoaded() | TableRemoved() | ZonesChanged():
                 self._change_tables(event)
             case Pressure():
-                self._space.admission.closed = pressure_reason(
-                    self._gates, event.load, event.free_memory
-                )
+                self.admission.look_at_pressure(event)
+            case ConfigChanged():
+                self.admission.configure(event.limits, event.gates, event.pressure)
+                self._runs.deliveries.configure(event.deliveries)
             case MailTransport():
                 self._runs.deliveries.no_mail = event.no_mail
             case StopStarting():
@@ -349,7 +349,7 @@ class Engine:
         if self.stopping:
             return
         second = int(self._space.now.wall)
-        for job in self._timetable.reboot_jobs():
+        for job in () if event.jobs_have_run else self._timetable.reboot_jobs():
             self._take_up(RunKey(job.id, second, event.pass_number), job)
         self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pycron.crontab.table import Table
+from pycron.engine.delivery_rules import DeliveryRules
+from pycron.engine.limits import Limits, Pressure, PressureLimits
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
@@ -28,11 +30,13 @@ class Tick:
 class Booted:
     """The daemon has read its tables for the first time since the machine started.
 
-    `pass_number` distinguishes several boots within one second.
+    `pass_number` distinguishes several boots within one second. `jobs_have_run`: another cron has
+    run the @reboot Jobs of this boot.
     """
 
     boot_id: str
     pass_number: int = 0
+    jobs_have_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,16 @@ class ZonesChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Pressure:
-    """How busy the machine is: the load of the last minute, and the free memory in bytes."""
+class ConfigChanged:
+    """The configuration was read again; the tables, which depend on it, are loaded after this.
 
-    load: float
-    free_memory: int
+    `pressure`: how busy the machine is; None if no limit of `gates` asks for that.
+    """
+
+    limits: Limits
+    gates: PressureLimits
+    deliveries: DeliveryRules
+    pressure: Pressure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +217,7 @@ class Lost:
 
 
 InputEvent = (
-    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | MailTransport
-    | StopStarting | Resumed | Redriven | StartedByHand | CancelledByHand | PauseBegan | PauseEnded
-    | RunnerMet | NeverStarted | Started | Refused | Ended | Lost
+    Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | ConfigChanged
+    | MailTransport | StopStarting | Resumed | Redriven | StartedByHand | CancelledByHand
+    | PauseBegan | PauseEnded | RunnerMet | NeverStarted | Started | Refused | Ended | Lost
 )  # fmt: skip

@@ -37,10 +37,19 @@ class PressureLimits:
 NO_PRESSURE_LIMITS = PressureLimits()
 
 
-def pressure_reason(limits: PressureLimits, load: float, free_memory: int) -> str | None:
-    """Why no command may start on a machine with this load and free memory; None if it may."""
-    if limits.load is not None and load > limits.load:
-        return f"the load is {load:.1f} (limits.load is {limits.load:g})"
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """How busy the machine is: the load of the last minute, and the free memory in bytes."""
+
+    load: float
+    free_memory: int
+
+
+def pressure_reason(limits: PressureLimits, pressure: Pressure) -> str | None:
+    """Why no command may start on a machine that is so busy; None if it may."""
+    free_memory = pressure.free_memory
+    if limits.load is not None and pressure.load > limits.load:
+        return f"the load is {pressure.load:.1f} (limits.load is {limits.load:g})"
     if limits.free_memory is not None and free_memory < limits.free_memory:
         mebibytes = free_memory // 2**20
         return f"{mebibytes} MiB of memory are free (limits.free_memory is {limits.free_memory})"

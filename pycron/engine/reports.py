@@ -1,12 +1,12 @@
 """Log lines about Runs, Attempts, pauses and the clock: one function for each event."""
 
-from pycron.engine.actions import Log
+from pycron.engine.actions import EntryLine, Log
 from pycron.engine.events import Now
 from pycron.engine.log_events import Event
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
-from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
+from pycron.model.run import DELIBERATE, AttemptKey, Ending, Outcome, RunKey
 
 _SMALLEST_STEP = 60  # seconds; less may be drift, or time synchronisation
 
@@ -19,7 +19,7 @@ def lateness_ms(run: RunKey, started: float) -> int:
 def started(attempt: AttemptKey, job: Job, pid: int, at: float) -> Log:
     lateness = lateness_ms(attempt.run, at)
     what = _of_attempt(attempt, job, command=job.command, lateness_ms=lateness, pid=pid)
-    return Log(Event.ATTEMPT_STARTED, what, quiet=_is_quiet(job))
+    return Log(Event.ATTEMPT_STARTED, what, quiet=_is_quiet(job), entry=_entry(job))
 
 
 def ended(
@@ -39,26 +39,28 @@ def ended(
     if reason is not None:
         what["reason"] = reason
     event = Event.ATTEMPT_LOST if outcome is Outcome.LOST else Event.ATTEMPT_ENDED
-    bad = outcome is not Outcome.SUCCEEDED
-    return Log(event, _of_attempt(attempt, job, **what), _is_quiet(job) and not bad, bad)
+    quiet = _is_quiet(job) and outcome is Outcome.SUCCEEDED
+    what = _of_attempt(attempt, job, **what)
+    return Log(event, what, quiet, bad=_is_bad(outcome), entry=_entry(job))
 
 
 def retry_planned(attempt: AttemptKey, job: Job, seconds: float) -> Log:
     what = _of_attempt(attempt, job, seconds=round(seconds, 1))
-    return Log(Event.RETRY_PLANNED, what, quiet=_is_quiet(job))
+    return Log(Event.RETRY_PLANNED, what, quiet=_is_quiet(job), entry=_entry(job))
 
 
 def stopping(attempt: AttemptKey, job: Job, reason: str) -> Log:
-    return Log(Event.ATTEMPT_STOPPED, _of_attempt(attempt, job, reason=reason))
+    what = _of_attempt(attempt, job, reason=reason)
+    return Log(Event.ATTEMPT_STOPPED, what, entry=_entry(job))
 
 
 def given_up(run: RunKey, job: Job, outcome: Outcome, reason: str) -> Log:
     fields = _of_run(run, job, outcome=outcome.value, reason=reason)
-    return Log(Event.RUN_GIVEN_UP, fields, bad=True)
+    return Log(Event.RUN_GIVEN_UP, fields, bad=_is_bad(outcome), entry=_entry(job))
 
 
 def delivery_failed(run: RunKey, job: Job) -> Log:
-    return Log(Event.DELIVERY_FAILED, _of_run(run, job), bad=True)
+    return Log(Event.DELIVERY_FAILED, _of_run(run, job), bad=True, entry=_entry(job))
 
 
 def mail_nowhere(reason: str) -> Log:
@@ -66,7 +68,8 @@ def mail_nowhere(reason: str) -> Log:
 
 
 def by_hand(run: RunKey, job: Job, by: str, *, force: bool) -> Log:
-    return Log(Event.RUN_BY_HAND, _of_run(run, job, by=by, force=force))
+    fields = _of_run(run, job, by=by, force=force)
+    return Log(Event.RUN_BY_HAND, fields, entry=_entry(job))
 
 
 def clock_stepped(seen: Now | None, now: Now) -> Log | None:
@@ -94,6 +97,15 @@ def resumed(scope: Scope) -> Log:
 
 def _is_quiet(job: Job) -> bool:
     return "q" in job.flags or job.is_message
+
+
+def _is_bad(outcome: Outcome) -> bool:
+    """Whether somebody should look at this; the other ends are those that somebody wanted."""
+    return outcome not in (Outcome.SUCCEEDED, *DELIBERATE)
+
+
+def _entry(job: Job) -> EntryLine:
+    return EntryLine(job.source.name, job.line)
 
 
 def _of_attempt(attempt: AttemptKey, job: Job, **what: object) -> dict[str, object]:

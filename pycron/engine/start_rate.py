@@ -17,6 +17,16 @@ class StartRate:
         self._tokens = self._most
         self._refilled: float | None = None
 
+    def change(self, per_second: float | None) -> None:
+        """Another rate from now on: a higher one allows more as time passes, but no burst now."""
+        if per_second == self._per_second:
+            return
+        self._most = max(1.0, per_second or 0.0)
+        if self._per_second is None:  # starts without a limit were not counted
+            self._tokens, self._refilled = self._most, None
+        self._per_second = per_second
+        self._tokens = min(self._tokens, self._most)
+
     def allows(self, steady: float) -> bool:
         """Whether one more start is allowed now."""
         rate = self._per_second

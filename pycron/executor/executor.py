@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.engine.actions import Log, Release, RunnerAction, Start, Stop, Withdraw
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.engine import Engine
@@ -43,21 +44,17 @@ class ExecutorOptions:
     """How commands are run.
 
     `own`: the daemon's account; only root can run commands as other users. `output`: the directory
-    of the output files, each of at most `output_bytes`. `processes`: how many an Attempt may have.
-    `shown`: the daemon shows what commands print, line by line. `deliverer`: knows the programs
-    that send deliveries. `pam_service`: commands get a PAM session of this service (None: none),
-    and PAM has `pam_timeout` seconds for it.
+    of the output files. `config`: their length, the processes of an Attempt, and PAM. `shown`: the
+    daemon shows what commands print, line by line. `deliverer`: knows the programs that send
+    deliveries.
     """
 
     accounts: Accounts
     own: Account
     output: Path
-    output_bytes: int
-    processes: int
+    config: Callable[[], Config]
     shown: bool
     deliverer: Deliverer
-    pam_service: str | None = None
-    pam_timeout: int = 0
 
 
 class RunnerExecutor:
@@ -149,7 +146,7 @@ class RunnerExecutor:
         except (CannotDeliver, _CannotStart) as error:
             self._feed(Refused(start.attempt, str(error)))
             return None
-        options, own = self._options, self._options.own.uid
+        options, config, own = self._options, self._options.config(), self._options.own.uid
         output = options.output / output_name(start.attempt)
         shown = options.shown and program is None
         if shown:
@@ -160,9 +157,9 @@ class RunnerExecutor:
             account,
             become=own == 0 and (account.uid != own or not options.shown),
             output=str(output),
-            output_limit=options.output_bytes,
+            output_limit=config.output_bytes,
             report_output=shown,
-            processes_max=options.processes,
+            processes_max=config.processes,
             hold=start.attempt.run.fire_time if start.hold else None,
             program=program,
             session=session,
@@ -179,12 +176,13 @@ class RunnerExecutor:
 
     def _session(self, account: Account) -> SessionRequest | None:
         """The PAM session of a command, if there is to be one. Raises _CannotStart."""
-        service = self._options.pam_service
+        config = self._options.config()
+        service = config.pam_service
         if service is None:
             return None
         if not self._link.opens_sessions:
             raise _CannotStart(_OLD_RUNNER)
-        return session_request(service, account, self._options.pam_timeout)
+        return session_request(service, account, config.pam_timeout)
 
     def _program(self, start: Start) -> Program | None:
         """The program of a delivery; None for a command. Raises CannotDeliver."""

@@ -88,7 +88,7 @@ class RunnerLink:
             log = self.paths.runner_log
             raise NoRunner(f"the runner does not start (see {log}): {error}") from None
         fields = {"pid": self._process.pid, "cgroup": client.hello["cgroup"], "reason": reason}
-        self.log(Log(Event.RUNNER_STARTED, fields))
+        self.log(Log(Event.RUNNER_STARTED, fields, bad=reason is not None))
         return client
 
     def _ready(self, events: int) -> None:

@@ -27,6 +27,9 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
+DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
+
+
 class RunKey(NamedTuple):
     """The identity of a Run: no fire time of a Job runs twice.
 

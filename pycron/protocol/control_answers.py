@@ -165,6 +165,19 @@ class ProcessRow(TypedDict):
     cpu_seconds: float
 
 
+class ConfigRow(TypedDict):
+    """The configuration file, and in what it differs from the options in force.
+
+    `error`: why the file cannot be used. `at_reload`: the options that a reload would change.
+    `at_start`: those that take effect at the next start.
+    """
+
+    file: str | None
+    error: str | None
+    at_reload: list[str]
+    at_start: list[str]
+
+
 class CountsRow(TypedDict):
     running: int
     waiting: int
@@ -183,7 +196,8 @@ class Refused(TypedDict):
 class StatusAnswer(TypedDict):
     """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read.
 
-    `mail`: how mail is sent, or why none is.
+    `mail`: how mail is sent, or why none is. `config`: only for those who see everything.
+    `other_crons`: a sentence about each other cron that would run the same jobs.
     """
 
     version: str
@@ -204,6 +218,8 @@ class StatusAnswer(TypedDict):
     waiting: int
     paused: int
     mail: NotRequired[str]
+    other_crons: NotRequired[list[str]]
+    config: NotRequired[ConfigRow]
 
 
 class JobsAnswer(TypedDict):
@@ -282,6 +298,17 @@ class StartAnswer(TypedDict):
     why: str | None
 
 
+class ReloadAnswer(TypedDict):
+    """`changed`: the options that have another value now. `tables`: how many were read again.
+
+    `at_start`: the options whose new value takes effect at the next start.
+    """
+
+    changed: list[str]
+    at_start: list[str]
+    tables: int
+
+
 class TestMailAnswer(TypedDict):
     """The Run that sends the mail."""
 
@@ -301,25 +328,3 @@ class RedriveAnswer(TypedDict):
 
 class DropAnswer(TypedDict):
     run_id: str
-
-
-class TableAnswer(TypedDict):
-    """`text` is None if the user has no table."""
-
-    user: str
-    text: str | None
-
-
-class InstallAnswer(TypedDict):
-    """`problems` are warnings; a table with errors is refused."""
-
-    user: str
-    problems: list[ProblemRow]
-    jobs: int
-
-
-class DeleteAnswer(TypedDict):
-    """`deleted` is false if the user had no table."""
-
-    user: str
-    deleted: bool

@@ -14,9 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pycron.protocol.control_answers import (
-    DeleteAnswer,
     DropAnswer,
-    InstallAnswer,
     JobsAnswer,
     KillAnswer,
     OutputAnswer,
@@ -24,16 +22,23 @@ from pycron.protocol.control_answers import (
     PausesAnswer,
     ProblemsAnswer,
     RedriveAnswer,
+    ReloadAnswer,
     RunAnswer,
     RunsAnswer,
     StartAnswer,
     StatusAnswer,
-    TableAnswer,
     TestMailAnswer,
     TopAnswer,
     WhyAnswer,
 )
 from pycron.protocol.control_checks import DURATION, RULE_OF_TYPE, TABLE_TEXT, TIME, Rule
+from pycron.protocol.table_answers import (
+    DeleteAnswer,
+    InstallAnswer,
+    TableAnswer,
+    VersionAnswer,
+    VersionsAnswer,
+)
 
 R = TypeVar("R", bound="type[Any]")
 A_co = TypeVar("A_co", covariant=True)
@@ -215,6 +220,15 @@ class StartRequest:
 
 @_register
 @dataclass(repr=False, eq=False)
+class ReloadRequest:
+    """Read the configuration and all tables again."""
+
+    verb: ClassVar = "reload"
+    answer: ClassVar = ReloadAnswer
+
+
+@_register
+@dataclass(repr=False, eq=False)
 class TestMailRequest:
     """Send a mail to a user (None: the one who asks) to try out whether it arrives."""
 
@@ -298,12 +312,13 @@ class TableRequest:
 @_register
 @dataclass(repr=False, eq=False)
 class InstallRequest:
-    """Replace a user's table."""
+    """Replace a user's table. `origin`: where the text comes from (edit, file or stdin)."""
 
     verb: ClassVar = "install"
     answer: ClassVar = InstallAnswer
     text: str = _checked_by(TABLE_TEXT)
     user: str | None = None
+    origin: str = ""
 
 
 @_register
@@ -313,4 +328,36 @@ class DeleteRequest:
 
     verb: ClassVar = "delete"
     answer: ClassVar = DeleteAnswer
+    user: str | None = None
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class VersionsRequest:
+    """The last versions of a user's table."""
+
+    verb: ClassVar = "versions"
+    answer: ClassVar = VersionsAnswer
+    user: str | None = None
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class VersionRequest:
+    """The text of one version of a user's table."""
+
+    verb: ClassVar = "version"
+    answer: ClassVar = VersionAnswer
+    number: int = 0
+    user: str | None = None
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class RestoreRequest:
+    """Install a version of a user's table again."""
+
+    verb: ClassVar = "restore"
+    answer: ClassVar = InstallAnswer
+    number: int = 0
     user: str | None = None

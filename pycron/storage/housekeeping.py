@@ -33,7 +33,7 @@ class Housekeeping:
         store: Store,
         outputs: Path,
         recorder: Recorder,
-        config: Config,
+        config: Callable[[], Config],
         is_alive: Callable[[RunKey], bool],
         log: Callable[[Log], None],
     ) -> None:
@@ -52,9 +52,10 @@ class Housekeeping:
 
     def _prune_store(self) -> None:
         """Done also if nothing can be written: deleting output files may make room."""
-        before = int(time.time()) - self._config.retention_days * _DAY
+        config = self._config()
+        before = int(time.time()) - config.retention_days * _DAY
         try:
-            self._store.prune(self._config.keep, before, self._remove)
+            self._store.prune(config.keep, before, self._remove)
         except StoreError as error:
             if not self._recorder.behind:  # otherwise the failure was logged
                 self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
@@ -68,7 +69,7 @@ class Housekeeping:
         """Delete output files without a record, after some days in which users can find them."""
         if self._recorder.behind:
             return  # their records may still wait to be written
-        days = min(_STRAYS_KEPT, self._config.retention_days)
+        days = min(_STRAYS_KEPT, self._config().retention_days)
         with suppress(StoreError):  # the next write logs it
             self._strays.remove(time.time() - days * _DAY, self._is_known)
 

@@ -81,7 +81,8 @@ class Recorder:
             return
         self.failure = None
         if failed_before:
-            self._log(Log(Event.STORE_RECOVERED, {"dropped": self._write_queue.take_dropped()}))
+            dropped = self._write_queue.take_dropped()
+            self._log(Log(Event.STORE_RECOVERED, {"dropped": dropped}, bad=dropped > 0))
 
     def _write_first(self) -> None:
         """Write the oldest records of the queue. Raises StoreError."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pycron.engine.actions import Record, RecordCursor
 from pycron.engine.cursor import Cursor
-from pycron.engine.deliveries import DeliveryRules, DeliveryState
+from pycron.engine.deliveries import DeliveryState
+from pycron.engine.delivery_rules import DeliveryRules
 from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits

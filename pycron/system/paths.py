@@ -9,8 +9,20 @@ DROP_INS = Path("/etc/pycron.d")
 SYSTEM_STATE = Path("/var/lib/pycron")
 SYSTEM_RUN = Path("/run/pycron")
 SYSTEM_CONFIG = Path("/etc/pycron/pycron.toml")
+# Who may use pycrontab: the first file of each pair that exists holds.
 ALLOW = Path("/etc/pycron/allow")
 DENY = Path("/etc/pycron/deny")
+CRON_ALLOW = Path("/etc/cron.allow")
+CRON_DENY = Path("/etc/cron.deny")
+# The tables of other crons.
+CRONTAB = Path("/etc/crontab")
+CRON_DROP_INS = Path("/etc/cron.d")
+DEBIAN_SPOOL = Path("/var/spool/cron/crontabs")
+CRONIE_SPOOL = Path("/var/spool/cron")
+# Debian's cron and cronie make these files when they have run the @reboot jobs of a boot.
+BOOT_MARKERS = (Path("/run/crond.reboot"), Path("/run/cron.reboot"))
+# What `pycron import --apply` has made, as long as it can be undone.
+IMPORT_RECORD = SYSTEM_STATE / "import.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,11 @@ class Paths:
     @property
     def output(self) -> Path:
         return self.state / "output"
+
+    @property
+    def versions(self) -> Path:
+        """The last versions of users' tables, below a directory for each user."""
+        return self.state / "versions"
 
     @property
     def receipts(self) -> Path:

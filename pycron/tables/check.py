@@ -10,15 +10,21 @@ from pycron.system import host, paths
 from pycron.system.accounts import Accounts
 from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import Change, Found
-from pycron.tables.files import Unreadable, problem_of, read_table
+from pycron.tables.files import TRUSTED, Unreadable, problem_of, read_table
 from pycron.tables.mail_transport import why_no_mail
+from pycron.tables.spool_form import without_header
 
 
 def parse_found(found: Found, context: ReaderContext) -> Table:
-    """The table of a file; if the file cannot be read, an empty table with that problem."""
+    """The table of a file; if the file cannot be read, an empty table with that problem.
+
+    The lines of a user's table are those that `pycrontab -e` shows.
+    """
+    source = found.source
     if found.text is None:
-        return Table(found.source, problems=(found.problem,) if found.problem else ())
-    return reader.parse(found.text, found.source, context)
+        return Table(source, problems=(found.problem,) if found.problem else ())
+    text = without_header(found.text) if source.owner == source.name else found.text
+    return reader.parse(text, source, context)
 
 
 def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContext:
@@ -47,7 +53,7 @@ def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
 
 def _find(source: Source, most_bytes: int) -> Found:
     try:
-        text, _ = read_table(source.name, None, most_bytes, trusted=True)
+        text, _ = read_table(source.name, TRUSTED, most_bytes)
     except FileNotFoundError:
         return Found(source, None, problem_of(source, Unreadable("missing", "no such file")))
     except Unreadable as error:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.crontab.line import USER_NAME
 from pycron.model.job import Source
 from pycron.model.problem import Problem
 from pycron.tables.files import (
+    ANY_OWNER,
     UNREAD,
+    FileRules,
     Signature,
     Unreadable,
     problem_of,
@@ -19,10 +22,7 @@ from pycron.tables.files import (
     too_many,
 )
 
-# The names that run-parts(8) takes: editors' backups and package managers' copies have other names.
-_DROP_IN_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-
-_NAMES = "a table's name has letters, digits, _ and - only (run-parts)"
+_RUN_PARTS_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,30 @@ class Ignored:
 Change = Found | Gone | Ignored
 
 
+def not_a_run_parts_name(name: str) -> str | None:
+    """Why a directory of system tables passes over a file of this name; None if it does not.
+
+    Editors' backups and package managers' copies have names that run-parts(8) does not take.
+    """
+    if _RUN_PARTS_NAME.fullmatch(name):
+        return None
+    return "a table's name has letters, digits, _ and - only (run-parts)"
+
+
+def not_a_user_name(name: str) -> str | None:
+    """Why a spool passes over a file of this name; None if a user may have this name."""
+    return None if USER_NAME.fullmatch(name) else "its name cannot be the name of a user"
+
+
 @dataclass(frozen=True, slots=True)
 class TableLocation:
     """A directory of tables, or one table file.
 
+    `directory`: the path is a directory whose files are tables, or, for system tables, one table.
+
     `owner`: the user whose tables they are; None for system tables. `users`: each file is the table
-    of the user with its name. `name`: what messages call the table, instead of its path. `trusted`:
-    the administrator named the file, so symlinks and loose permissions are allowed. `owners`: the
-    uids that a table of this name may belong to; None allows any.
+    of the user with its name. `name`: what messages call the table, instead of its path. `rules`:
+    what the files must be. `why_not`: why a file of this name is passed over; None for the default.
     """
 
     path: Path
@@ -67,21 +83,20 @@ class TableLocation:
     users: bool = False
     name: str | None = None
     directory: bool = False
-    trusted: bool = False
-    owners: Callable[[str], set[int]] | None = None
+    rules: FileRules = ANY_OWNER
+    why_not: Callable[[str], str | None] | None = None
 
-    def source_of(self, name: str) -> Source:
-        """The Source of the file with this name."""
+    def source_of(self, path: str) -> Source:
+        """The Source of the file at this path, which is one of the candidates."""
         if self.users:
+            name = os.path.basename(path)
             return Source(name, name)
-        if self.name:
-            return Source(self.name, self.owner)
-        return Source(str(self.path / name) if self.directory else str(self.path), self.owner)
+        return Source(self.name or path, self.owner)
 
     @property
     def watched(self) -> Path:
         """The directory to watch for changes."""
-        return self.path if self.directory else self.path.parent
+        return self.path if self.directory and not self.path.is_file() else self.path.parent
 
     def candidates(self) -> list[str]:
         """The paths that may be tables: all but hidden files. Raises OSError."""
@@ -90,18 +105,18 @@ class TableLocation:
             return [path]
         try:
             names = sorted(os.listdir(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            return [] if self.users else [path]
         return [f"{path}/{name}" for name in names if name[0] != "."]
 
-    def is_table_name(self, name: str) -> bool:
-        """Whether a table in this directory may have this name."""
-        return bool((USER_NAME if self.users else _DROP_IN_NAME).fullmatch(name))
-
-    def read(self, path: str, source: Source, most_bytes: int) -> tuple[str, Signature]:
-        """The text of one table, and its signature. Raises as `read_table`."""
-        owners = self.owners(source.name) if self.owners else None
-        return read_table(path, owners, most_bytes, self.trusted)
+    def why_no_table(self, path: str) -> str | None:
+        """Why a file in this directory is passed over; None if its name is that of a table."""
+        if path == str(self.path):
+            return None
+        why_not = self.why_not or (not_a_user_name if self.users else not_a_run_parts_name)
+        return why_not(os.path.basename(path))
 
 
 @dataclass(slots=True)
@@ -118,12 +133,11 @@ class TableDirectories:
     """All locations of tables, and the tables that the last scan found in them.
 
     A scan reads only the tables that have changed. If none has, it costs little more than one
-    stat(2) for each table. Sizes are bytes.
+    stat(2) for each table.
     """
 
     locations: list[TableLocation]
-    most_bytes: int
-    most_tables: int
+    config: Callable[[], Config]
     _known: dict[str, _Known] = field(default_factory=dict)  # by path
     _ignored: set[str] = field(default_factory=set)
 
@@ -166,9 +180,10 @@ class TableDirectories:
 
     def _why_not(self, location: TableLocation, path: str) -> str | None:
         """Why a path is passed over; None if it is a table."""
-        if location.directory and not location.is_table_name(os.path.basename(path)):
-            return _NAMES
-        return too_many(self.most_tables) if len(self._known) >= self.most_tables else None
+        if reason := location.why_no_table(path):
+            return reason
+        most = self.config().tables
+        return too_many(most) if len(self._known) >= most else None
 
     def _ignore(self, path: str, reason: str) -> Iterator[Ignored]:
         """Report once that a path is passed over."""
@@ -178,15 +193,13 @@ class TableDirectories:
 
     def _look(self, location: TableLocation, path: str) -> Found | None:
         """The table at a path; None if it has not changed. Raises FileNotFoundError."""
-        known = self._known.get(path) or _Known(
-            location, location.source_of(os.path.basename(path))
-        )
-        text, problem = None, None
+        known = self._known.get(path) or _Known(location, location.source_of(path))
+        text, problem, rules = None, None, location.rules
         try:
-            signature = signature_of(os.stat(path, follow_symlinks=location.trusted))
+            signature = _signature(path, rules)
             if signature == known.signature:
                 return None
-            text, signature = location.read(path, known.source, self.most_bytes)
+            text, signature = read_table(path, rules, self.config().table_bytes)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -197,3 +210,11 @@ class TableDirectories:
         known.signature = signature
         self._known[path] = known
         return Found(known.source, text, problem_of(known.source, problem) if problem else None)
+
+
+def _signature(path: str, rules: FileRules) -> Signature:
+    """The signature of the file, or of a symlink that leads to none. Raises OSError."""
+    try:
+        return signature_of(os.stat(path, follow_symlinks=rules.follows_links))
+    except FileNotFoundError:
+        return signature_of(os.lstat(path))

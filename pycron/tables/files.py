@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from pycron.model.job import Source
@@ -12,6 +14,7 @@ from pycron.system.files import sync_directory
 # Identifies a version of a file: another text, owner or mode gives another signature.
 Signature = tuple[int, ...]
 UNREAD: Signature = ()  # of no file
+WRONG_OWNER = "wrong-owner"  # the code of an Unreadable
 
 
 class Unreadable(Exception):
@@ -22,22 +25,41 @@ class Unreadable(Exception):
         self.code = code
 
 
-def read_table(
-    path: str, owners: set[int] | None, most_bytes: int, trusted: bool = False
-) -> tuple[str, Signature]:
+@dataclass(frozen=True, slots=True)
+class FileRules:
+    """What a table file must be before its text is used.
+
+    `owners`: the uids that a file of this name may belong to; None allows any. `forbidden_mode`:
+    the permission bits that the file must not have. `root_links`: a symlink that root made may
+    stand for the file. `trusted`: the administrator named this file, so none of these rules holds.
+    """
+
+    owners: Callable[[str], Collection[int] | None] | None = None
+    forbidden_mode: int = 0o022
+    root_links: bool = False
+    trusted: bool = False
+
+    @property
+    def follows_links(self) -> bool:
+        return self.trusted or self.root_links
+
+
+ANY_OWNER = FileRules()
+TRUSTED = FileRules(trusted=True)
+
+
+def read_table(path: str, rules: FileRules, most_bytes: int) -> tuple[str, Signature]:
     """The text of a table, and the signature of the version that was read.
 
-    The checks are made on the open file, so nobody can exchange the file after a check. `owners`:
-    the uids that the table may belong to; None allows any. `trusted`: the administrator named this
-    file, so it may be a symlink, belong to anybody and be writable by others. Raises Unreadable or
-    FileNotFoundError, and OSError if the process is short of files or memory.
+    The checks are made on the open file, so nobody can exchange the file after a check. Raises
+    Unreadable or FileNotFoundError, and OSError if the process is short of files or memory.
     """
-    descriptor = _open(path, trusted)
+    descriptor = _open(path, rules)
     try:
         status = os.fstat(descriptor)
         _check_kind_and_size(status, most_bytes)
-        if not trusted:
-            _check_trust(status, owners)
+        if not rules.trusted:
+            _check_trust(status, rules, os.path.basename(path))
         data = _read_all(descriptor, most_bytes)
     except OSError as error:
         raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
@@ -46,19 +68,27 @@ def read_table(
     return data.decode("utf-8", "surrogateescape"), signature_of(status)
 
 
-def _open(path: str, trusted: bool) -> int:
-    """Open a file without waiting for a FIFO; a symlink only if it is trusted."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if trusted else os.O_NOFOLLOW)
+def _open(path: str, rules: FileRules) -> int:
+    """Open a file without waiting for a FIFO; a symlink only if the rules allow it."""
+    if rules.root_links and _is_link(path) and os.lstat(path).st_uid != 0:
+        raise Unreadable("symlink", "a symbolic link that is not root's: put the file itself here")
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, flags)
+        return os.open(path, flags if rules.follows_links else flags | os.O_NOFOLLOW)
     except FileNotFoundError:
+        if rules.root_links and _is_link(path):
+            raise Unreadable("symlink", "a symbolic link to no file: mend or remove it") from None
         raise
     except OSError as error:
-        if not trusted and stat.S_ISLNK(os.lstat(path).st_mode):
+        if not rules.follows_links and _is_link(path):
             raise Unreadable("symlink", "a symbolic link: put the file itself here") from None
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise  # the table is not the cause
         raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
+
+
+def _is_link(path: str) -> bool:
+    return stat.S_ISLNK(os.lstat(path).st_mode)
 
 
 def _check_kind_and_size(status: os.stat_result, most_bytes: int) -> None:
@@ -68,14 +98,18 @@ def _check_kind_and_size(status: os.stat_result, most_bytes: int) -> None:
         raise _too_large(most_bytes)
 
 
-def _check_trust(status: os.stat_result, owners: set[int] | None) -> None:
-    """Check that only an owner from `owners` can write to the file, under one name."""
+def _check_trust(status: os.stat_result, rules: FileRules, name: str) -> None:
+    """Check that only an allowed owner can write to the file, under one name."""
+    owners = rules.owners(name) if rules.owners else None
     if owners is not None and status.st_uid not in owners:
         uids = " or ".join(str(uid) for uid in sorted(owners))
-        raise Unreadable("wrong-owner", f"belongs to uid {status.st_uid}, not to {uids}: chown it")
-    if status.st_mode & 0o022:
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise Unreadable("writable", f"others can write to it (mode {mode}): chmod go-w")
+        raise Unreadable(WRONG_OWNER, f"belongs to uid {status.st_uid}, not to {uids}: chown it")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        raise Unreadable("writable", f"others can write to it (mode {mode:04o}): chmod go-w")
+    if mode & rules.forbidden_mode:
+        good = f"chmod {mode & ~rules.forbidden_mode:03o}"
+        raise Unreadable("mode", f"has the mode {mode:04o}, which cron refuses here: {good}")
     if status.st_nlink != 1:
         raise Unreadable("hard-link", f"has {status.st_nlink} names: a table has one")
 

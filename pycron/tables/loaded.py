@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from pycron.crontab import reader
+from pycron.crontab.entries import Entries, nothing
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.engine.actions import Log
@@ -12,6 +14,9 @@ from pycron.model.problem import Problem, Severity
 from pycron.system.accounts import Accounts
 from pycron.tables.check import parse_found
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories
+from pycron.tables.files import WRONG_OWNER
+from pycron.tables.spool_form import without_header
+from pycron.tables.versions import TableVersions
 
 
 @dataclass(slots=True)
@@ -19,7 +24,8 @@ class Tables:
     """The tables of the daemon, by name. Implements `ports.Tables`.
 
     `context`: what tables are read with. `feed` passes events to the engine, `log` entries to the
-    log. A bad table never replaces a good one (`settle`).
+    log. A bad table never replaces a good one (`settle`). `versions`: keeps the tables of users
+    that somebody changed without the daemon.
     """
 
     directories: TableDirectories
@@ -27,6 +33,7 @@ class Tables:
     context: Callable[[], ReaderContext]
     feed: Callable[[InputEvent], object]
     log: Callable[[Log], None]
+    versions: TableVersions
     _good: dict[str, Table] = field(default_factory=dict)  # the last version without errors
     _current: dict[str, Table] = field(default_factory=dict)
 
@@ -50,10 +57,21 @@ class Tables:
         """How many tables are loaded."""
         return len(self._current)
 
+    def entries(self, name: str) -> Entries:
+        """The entries that run of the table with this name; none if there is no such table."""
+        table = self._current.get(name)
+        return table.jobs if table else nothing()
+
     def _load(self, found: Found) -> None:
         name = found.source.name
         new = parse_found(found, self.context())
+        if found.text is not None:
+            self._notice(name, without_header(found.text), len(new.jobs))
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
+        if found.problem and found.problem.code == WRONG_OWNER and found.source.owner == name:
+            self._good.pop(name, None)  # the table of an account that had this name before
+        if new.errors:
+            self._read_last_good_again(name)
         good = self._good.get(name)
         table = with_last_good_jobs(good, new)
         if not new.errors:
@@ -62,7 +80,21 @@ class Tables:
         self.feed(TableLoaded(table))
         self._log_load(new, table, kept=good is not None)
 
+    def _notice(self, name: str, text: str | None, entries: int) -> None:
+        """Keep a version of a user's own table, which has the name of the user."""
+        if "/" not in name:
+            self.versions.notice(name, text, lambda: entries)
+
+    def _read_last_good_again(self, name: str) -> None:
+        """The configuration may have other defaults and ceilings since the last good version."""
+        good = self._good.get(name)
+        if good is not None:
+            again = reader.parse(good.jobs.table_text, good.source, self.context())
+            if not again.errors:
+                self._good[name] = again
+
     def _unload(self, name: str) -> None:
+        self._notice(name, None, 0)
         self._good.pop(name, None)
         self._current.pop(name, None)
         self.feed(TableRemoved(name))

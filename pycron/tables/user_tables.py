@@ -1,26 +1,34 @@
 """Users' own tables: read, checked, installed and removed. Implements `ports.UserTables`."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pycron.config import Config
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.model.job import Source
+from pycron.model.problem import Problem, Severity
+from pycron.model.table_version import Origin, Provenance, TableVersion
 from pycron.ports import TableFailure, Tables
 from pycron.tables import files
+from pycron.tables.spool_form import PLAIN, SpoolForm, without_header
+from pycron.tables.versions import NoVersion, TableVersions
 
 
 @dataclass(frozen=True, slots=True)
 class UserTablePaths:
     """Where users' tables are: in the spool `directory`, each named after its user.
 
-    `only`: the one user with a table, and its path, for a user's own daemon.
+    `only`: the one user with a table, and its path, for a user's own daemon. `form`: what the files
+    look like.
     """
 
     directory: Path
     only: tuple[str, Path] | None = None
+    form: SpoolForm = PLAIN
 
     def path_of(self, user: str) -> Path | None:
         """The path of a user's table; None if the user cannot have one here."""
@@ -30,30 +38,18 @@ class UserTablePaths:
 
 
 @dataclass(frozen=True, slots=True)
-class UserTableLimits:
-    """Limits of the configuration. `table_bytes`: of a table that is read.
-
-    `user_table_bytes` and `user_table_entries`: of a table that a user installs. `tables`: of the
-    number of tables.
-    """
-
-    table_bytes: int
-    user_table_bytes: int
-    user_table_entries: int
-    tables: int
-
-
-@dataclass(frozen=True, slots=True)
 class UserTableFiles:
     """The files of users' tables. The caller rescans `loaded` after a change.
 
-    `context`: what the daemon reads tables with. `loaded`: the tables of the daemon.
+    `context`: what the daemon reads tables with. `loaded`: the tables of the daemon. `kept`: the
+    last versions of the tables.
     """
 
     paths: UserTablePaths
-    limits: UserTableLimits
+    config: Callable[[], Config]
     context: Callable[[], ReaderContext]
     loaded: Tables
+    kept: TableVersions
 
     @property
     def of_all_users(self) -> bool:
@@ -61,42 +57,82 @@ class UserTableFiles:
         return self.paths.only is None
 
     def read(self, user: str) -> str | None:
-        """The text of a user's table; None if there is none. Raises TableFailure."""
+        """The text of a user's table; None if there is none. Raises TableFailure.
+
+        A file that belongs to another uid is none: an account that gets a used name inherits
+        nothing.
+        """
         path = self._path_of(user)
         try:
-            text, _ = files.read_table(str(path), None, self.limits.table_bytes)
+            rules = files.FileRules(owners=self.paths.form.owners)
+            text, _ = files.read_table(str(path), rules, self.config().table_bytes)
         except FileNotFoundError:
             return None
         except files.Unreadable as error:
+            if error.code == files.WRONG_OWNER:
+                return None
             raise TableFailure(f"{path}: {error}") from None
-        return text
+        return without_header(text)
 
-    def install(self, user: str, text: str) -> Table:
+    def install(self, user: str, text: str, by: Provenance) -> Table:
         """Check the text and put it in place of the user's table, whole or not at all.
 
-        The Table that is returned has warnings at most. Raises TableFailure.
+        The Table that is returned has warnings at most; a version that could not be kept is one.
+        Raises TableFailure.
         """
         path = self._path_of(user)
         self._check_size(text)
         table = self._checked(user, text)
         self._check_count(path)
+        self._notice(user)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        form = self.paths.form
         try:
-            files.install(path, text, None)
+            files.install(path, form.header(time.time()) + text, form.owner(user))
         except OSError as error:
             raise TableFailure(f"{path}: cannot be written: {error.strerror}") from None
-        return table
+        if self.kept.is_newest(user, text):
+            return table  # a program that installs the same text each hour must not push others out
+        reason = self.kept.keep(user, text, by, len(table.jobs))
+        return table if reason is None else _with_warning(table, reason)
 
-    def remove(self, user: str) -> bool:
+    def remove(self, user: str, author: str) -> bool:
         """Delete a user's table; False if there was none. Raises TableFailure."""
         path = self._path_of(user)
+        self._notice(user)
         try:
             files.remove(path)
         except FileNotFoundError:
             return False
         except OSError as error:
             raise TableFailure(f"{path}: cannot be deleted: {error.strerror}") from None
+        self.kept.keep(user, None, Provenance(author, Origin.DELETE), 0)
         return True
+
+    def versions(self, user: str) -> list[TableVersion]:
+        """The last versions of a user's table, the newest first. Raises TableFailure."""
+        self._path_of(user)
+        self._notice(user)
+        versions = self.kept.of(user)
+        if versions and self.kept.is_newest(user, self.read(user)):
+            versions[0] = replace(versions[0], current=True)
+        return versions
+
+    def version(self, user: str, number: int) -> str | None:
+        """The text of a version; None if the table was deleted then. Raises TableFailure."""
+        self._path_of(user)
+        try:
+            return self.kept.text(user, number)
+        except NoVersion as error:
+            raise TableFailure(str(error)) from None
+
+    def _notice(self, user: str) -> None:
+        """Keep the table as it is now, in case somebody has changed its file."""
+        try:
+            text = self.read(user)
+        except TableFailure:
+            return  # what cannot be read cannot be kept
+        self.kept.notice(user, text, lambda: len(self._parsed(user, text or "").jobs))
 
     def _path_of(self, user: str) -> Path:
         path = self.paths.path_of(user)
@@ -105,7 +141,7 @@ class UserTableFiles:
         return path
 
     def _check_size(self, text: str) -> None:
-        most = self.limits.user_table_bytes
+        most = self.config().user_table_bytes
         try:
             size = len(text.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
@@ -115,15 +151,25 @@ class UserTableFiles:
             raise TableFailure(message)
 
     def _checked(self, user: str, text: str) -> Table:
-        context = replace(self.context(), most_entries=self.limits.user_table_entries)
-        table = reader.parse(text, Source(user, user), context)
+        table = self._parsed(user, text)
         if table.errors:
             message = "the table has errors; nothing was installed"
             raise TableFailure(message, table.problems)
         return table
 
+    def _parsed(self, user: str, text: str) -> Table:
+        context = replace(self.context(), most_entries=self.config().user_table_entries)
+        return reader.parse(text, Source(user, user), context)
+
     def _check_count(self, path: Path) -> None:
         """A new table needs room; a changed one does not."""
-        most = self.limits.tables
+        most = self.config().tables
         if self.loaded.count() >= most and not path.exists():
             raise TableFailure(files.too_many(most))
+
+
+def _with_warning(table: Table, reason: str) -> Table:
+    message = f"this version could not be kept for --restore: {reason}"
+    name = table.source.name
+    problem = Problem(name, 0, 1, Severity.WARNING, "version-not-kept", message)
+    return replace(table, problems=(*table.problems, problem))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from pycron.config import Config
 from pycron.control import server as control_server
 from pycron.control.client import ControlClient, ControlError
 from pycron.control.server import ControlServer, Peer, refusal
@@ -28,6 +29,11 @@ CLIENTS = 8
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
+def config() -> Config:
+    """A request may have LIMIT bytes."""
+    return Config(clients=CLIENTS, user_table_bytes=(LIMIT - 65_536) // 2)
+
+
 class TurnedServer:
     """A ControlServer and its loop. Its answers contain the peer and the text of the request."""
 
@@ -36,7 +42,7 @@ class TurnedServer:
         self.asked: list[Message] = []
         self.verbs: dict[str, Callable[[Message], Message]] = {}
         self.selector = selectors.DefaultSelector()
-        self.server = ControlServer(path, mode, self.selector, self.answer, CLIENTS, LIMIT)
+        self.server = ControlServer(path, mode, self.selector, self.answer, config)
 
     def answer(self, peer: Peer, request: Message) -> Message:
         self.asked.append(request)

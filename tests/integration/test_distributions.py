@@ -17,7 +17,8 @@ def test_the_wheel_has_manual_pages_and_the_unit(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "wheels").glob("pycrond-*.whl")
     names = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
     pages = {f"share/man/man{page.suffix[1:]}/{page.name}" for page in (ROOT / "man").iterdir()}
-    assert pages | {"share/pycron/systemd/pycron.service"} <= names
+    texts = {f"share/doc/pycron/{name}" for name in ("faq.md", "moving.md")}
+    assert pages | texts | {"share/pycron/systemd/pycron.service"} <= names
     assert len(pages) == 5
 
 

@@ -194,7 +194,7 @@ def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None
     (tmp_path / "table").write_text("@reboot true\n")
     refused = run("pycrond", "--foreground", "--table", tmp_path / "table",
                   "--state-dir", tmp_path / "open")  # fmt: skip
-    assert refused.returncode == 1
+    assert refused.returncode == os.EX_CONFIG
     assert "not a safe directory" in refused.stderr
 
 

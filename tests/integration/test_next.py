@@ -165,7 +165,7 @@ def test_errors(arguments: list[str], status: int, message: str) -> None:
 def test_without_a_daemon(tmp_path: Path) -> None:
     done = run("pycron", "--state-dir", tmp_path, "next")
     assert done.returncode == 1
-    assert "is pycrond running?" in done.stderr
+    assert f"; start it: pycrond --state-dir {tmp_path}" in done.stderr
 
 
 def test_a_table_with_an_error_has_no_fire_times(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_bad_requests_are_refused(
 
 def test_a_uid_without_a_name_is_not_the_user_whose_name_is_that_number() -> None:
     nobody = Peer(os.getpid(), 2**31 - 7, 2**31 - 7)
-    rights = Access("", print)
+    rights = Access(Config, print)
     assert not rights.sight(nobody)(str(2**31 - 7))
     assert user_of(nobody) == f"#{2**31 - 7}"
 
@@ -97,12 +97,13 @@ def test_a_user_may_have_a_limited_number_of_pauses(
         recorder=unused,
         tables=unused,
         user_tables=None,
-        config=Config(),
+        config=Config,
         output=tmp_path,
-        access=Access("", print),
+        access=Access(Config, print),
         feed=lambda event: engine.handle(event, Now(0, 0)),
         log=print,
         info=unused,
+        reload=unused,
     )
     me = Peer(os.getpid(), os.geteuid(), os.getegid())
     for job in ("a", "b", "a"):

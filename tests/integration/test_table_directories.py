@@ -12,14 +12,26 @@ from pathlib import Path
 
 import pytest
 
+from pycron.config import Config
 from pycron.system.inotify import DirectoryWatch
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories, TableLocation
-from pycron.tables.files import Unreadable, install, read_table
+from pycron.tables.files import (
+    ANY_OWNER,
+    TRUSTED,
+    FileRules,
+    Unreadable,
+    install,
+    read_table,
+)
 from tests.support.waiting import until
 
 TABLE = "* * * * * true\n"
 LIMIT = 1_000_000
 MOST = 100
+
+
+def config() -> Config:
+    return Config(table_bytes=LIMIT, tables=MOST)
 
 
 @pytest.fixture
@@ -32,13 +44,17 @@ def tables(tmp_path: Path) -> Path:
 @pytest.fixture
 def spool(tables: Path) -> TableDirectories:
     return TableDirectories(
-        [TableLocation(tables, directory=True, owners=lambda _: {os.geteuid()})], LIMIT, MOST
+        [TableLocation(tables, directory=True, rules=owned_by(os.geteuid()))], config
     )
 
 
-def refusal(path: Path, owners: set[int] | None = None, trusted: bool = False) -> tuple[str, str]:
+def owned_by(uid: int) -> FileRules:
+    return FileRules(owners=lambda _: {uid})
+
+
+def refusal(path: Path, rules: FileRules = ANY_OWNER) -> tuple[str, str]:
     with pytest.raises(Unreadable) as caught:
-        read_table(str(path), owners, LIMIT, trusted)
+        read_table(str(path), rules, LIMIT)
     return caught.value.code, str(caught.value)
 
 
@@ -52,21 +68,21 @@ def put(path: Path, text: str = TABLE) -> Path:
 
 
 def test_a_good_table(tables: Path) -> None:
-    text, signature = read_table(str(put(tables / "good")), {os.geteuid()}, LIMIT)
+    text, signature = read_table(str(put(tables / "good")), owned_by(os.geteuid()), LIMIT)
     assert text == TABLE
     assert signature
 
 
 def test_a_missing_table(tables: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read_table(str(tables / "none"), None, LIMIT)
+        read_table(str(tables / "none"), ANY_OWNER, LIMIT)
 
 
-@pytest.mark.parametrize("trusted", [False, True])
-def test_a_fifo_is_not_waited_for(tables: Path, trusted: bool) -> None:
+@pytest.mark.parametrize("rules", [ANY_OWNER, TRUSTED])
+def test_a_fifo_is_not_waited_for(tables: Path, rules: FileRules) -> None:
     os.mkfifo(tables / "fifo")
     started = time.monotonic()
-    assert refusal(tables / "fifo", trusted=trusted)[0] == "not-a-file"
+    assert refusal(tables / "fifo", rules)[0] == "not-a-file"
     assert time.monotonic() - started < 1
 
 
@@ -74,7 +90,7 @@ def test_a_symlink(tables: Path) -> None:
     put(tables / "target")
     (tables / "link").symlink_to(tables / "target")
     assert refusal(tables / "link")[0] == "symlink"
-    assert read_table(str(tables / "link"), None, LIMIT, trusted=True)[0] == TABLE
+    assert read_table(str(tables / "link"), TRUSTED, LIMIT)[0] == TABLE
 
 
 def test_a_symlink_to_nowhere(tables: Path) -> None:
@@ -90,7 +106,7 @@ def test_a_directory(tables: Path) -> None:
 
 def test_a_device() -> None:
     assert refusal(Path("/dev/null"))[0] == "not-a-file"
-    assert refusal(Path("/dev/zero"), trusted=True)[0] == "not-a-file"
+    assert refusal(Path("/dev/zero"), TRUSTED)[0] == "not-a-file"
 
 
 def test_a_socket(tables: Path) -> None:
@@ -105,7 +121,7 @@ def test_a_socket(tables: Path) -> None:
 
 
 def test_a_table_of_another_owner(tables: Path) -> None:
-    code, reason = refusal(put(tables / "table"), owners={os.geteuid() + 1})
+    code, reason = refusal(put(tables / "table"), owned_by(os.geteuid() + 1))
     assert code == "wrong-owner"
     assert str(os.geteuid()) in reason
 
@@ -116,7 +132,60 @@ def test_a_table_that_others_can_write_to(tables: Path, mode: int) -> None:
     code, reason = refusal(tables / "table")
     assert code == "writable"
     assert f"{mode:04o}" in reason
-    assert read_table(str(tables / "table"), None, LIMIT, trusted=True)[0] == TABLE
+    assert read_table(str(tables / "table"), TRUSTED, LIMIT)[0] == TABLE
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [(0o600, None), (0o400, None), (0o644, "mode"), (0o640, "mode"), (0o700, "mode"),
+     (0o4600, "mode"), (0o606, "writable")],
+)  # fmt: skip
+def test_the_modes_of_user_tables_that_debians_cron_takes(
+    tables: Path, mode: int, code: str | None
+) -> None:
+    put(tables / "table").chmod(mode)
+    rules = FileRules(forbidden_mode=0o7177)
+    if code is None:
+        assert read_table(str(tables / "table"), rules, LIMIT)[0] == TABLE
+        return
+    found, reason = refusal(tables / "table", rules)
+    assert found == code
+    assert f"{mode:04o}" in reason
+
+
+def test_the_refused_mode_names_the_remedy(tables: Path) -> None:
+    put(tables / "table")
+    reason = refusal(tables / "table", FileRules(forbidden_mode=0o7177))[1]
+    assert reason == "has the mode 0644, which cron refuses here: chmod 600"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a symlink of root's")
+def test_a_symlink_of_roots_stands_for_a_table(tables: Path) -> None:
+    """As in /etc/cron.d of Debian; the rules hold for the file that the link leads to."""
+    rules = FileRules(owners=lambda _: {0}, root_links=True)
+    target = put(tables / "target")
+    (tables / "link").symlink_to(target)
+    assert read_table(str(tables / "link"), rules, LIMIT)[0] == TABLE
+    os.chown(target, 1, 1)
+    assert refusal(tables / "link", rules)[0] == "wrong-owner"
+    os.chown(target, 0, 0)
+    os.chown(tables / "link", 1, 1, follow_symlinks=False)
+    assert refusal(tables / "link", rules) == (
+        "symlink", "a symbolic link that is not root's: put the file itself here",
+    )  # fmt: skip
+
+
+def test_a_symlink_to_nowhere_is_reported_once(tables: Path) -> None:
+    rules = FileRules(root_links=True)
+    spool = TableDirectories([TableLocation(tables, directory=True, rules=rules)], config)
+    (tables / "link").symlink_to(tables / "none")
+    (found,) = spool.scan()
+    assert isinstance(found, Found)
+    assert found.problem
+    assert found.problem.code == "symlink"
+    assert list(spool.scan()) == []
+    put(tables / "none")
+    assert [change.text for change in spool.scan() if isinstance(change, Found)] == [TABLE, TABLE]
 
 
 def test_a_table_with_two_names(tables: Path) -> None:
@@ -144,7 +213,7 @@ def test_a_table_that_is_too_large_is_not_read(tables: Path) -> None:
 
 def test_a_table_of_the_largest_size(tables: Path) -> None:
     put(tables / "table", "x" * LIMIT)
-    assert len(read_table(str(tables / "table"), None, LIMIT)[0]) == LIMIT
+    assert len(read_table(str(tables / "table"), ANY_OWNER, LIMIT)[0]) == LIMIT
     put(tables / "table", "x" * (LIMIT + 1))
     assert refusal(tables / "table")[0] == "too-large"
 
@@ -152,20 +221,22 @@ def test_a_table_of_the_largest_size(tables: Path) -> None:
 def test_a_table_that_is_larger_than_its_status_says() -> None:
     """Files of /proc have the size 0; other files may grow after fstat."""
     with pytest.raises(Unreadable) as caught:
-        read_table("/proc/self/maps", None, 100, trusted=True)
+        read_table("/proc/self/maps", TRUSTED, 100)
     assert caught.value.code == "too-large"
 
 
 def test_a_read_error_in_the_middle() -> None:
     """As with a bad disk or a lost file server: here the unmapped first page of a process."""
-    assert refusal(Path("/proc/self/mem"), trusted=True)[0] == "unreadable"
+    assert refusal(Path("/proc/self/mem"), TRUSTED)[0] == "unreadable"
 
 
 # ---- the number of tables
 
 
 def test_tables_beyond_the_limit_wait_until_there_is_room(tables: Path) -> None:
-    spool = TableDirectories([TableLocation(tables, directory=True)], LIMIT, 2)
+    spool = TableDirectories(
+        [TableLocation(tables, directory=True)], lambda: Config(table_bytes=LIMIT, tables=2)
+    )
     for name in ("a", "b", "c", "d"):
         put(tables / name)
     changes = list(spool.scan())
@@ -216,7 +287,7 @@ def test_a_name_that_is_no_text(tables: Path, spool: TableDirectories) -> None:
 
 
 def test_a_users_table_has_the_name_of_the_user(tables: Path) -> None:
-    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], config)
     for name in ("anna", "x.y", "EXAMPLE\\bert", "machine$"):
         put(tables / name)
     found = [change for change in spool.scan() if isinstance(change, Found)]
@@ -331,15 +402,14 @@ def test_a_file_that_appears_vanishes_and_changes_while_it_is_looked_at(
 
 def test_a_missing_directory_holds_no_tables(tmp_path: Path) -> None:
     assert (
-        list(
-            TableDirectories([TableLocation(tmp_path / "none", directory=True)], LIMIT, MOST).scan()
-        )
+        list(TableDirectories([TableLocation(tmp_path / "none", directory=True)], config).scan())
         == []
     )
 
 
-def test_a_directory_that_is_a_file_now(tables: Path, spool: TableDirectories) -> None:
+def test_a_spool_that_is_a_file_now(tables: Path) -> None:
     """The daemon goes on."""
+    spool = TableDirectories([TableLocation(tables, users=True, directory=True)], config)
     put(tables / "a")
     list(spool.scan())
     (tables / "a").unlink()
@@ -365,7 +435,7 @@ def test_the_tables_of_an_unreadable_directory_have_not_gone(
 
 def test_one_file(tables: Path) -> None:
     path = put(tables / "any name.txt")
-    spool = TableDirectories([TableLocation(path, owner="anna", trusted=True)], LIMIT, MOST)
+    spool = TableDirectories([TableLocation(path, owner="anna", rules=TRUSTED)], config)
     (found,) = spool.scan()
     assert isinstance(found, Found)
     assert (found.source.name, found.source.owner) == (str(path), "anna")
@@ -373,9 +443,28 @@ def test_one_file(tables: Path) -> None:
     assert list(spool.scan()) == [Gone(str(path))]
 
 
+def test_a_location_that_is_a_file_or_a_directory(tables: Path) -> None:
+    """A path of [tables] system may be either; the names of a directory do not bind a file."""
+    path = tables / "a.table"
+    spool = TableDirectories([TableLocation(path, directory=True)], config)
+    assert list(spool.scan()) == []
+    put(path)
+    (found,) = spool.scan()
+    assert isinstance(found, Found)
+    assert found.source.name == str(path)
+    path.unlink()
+    path.mkdir()
+    put(path / "inside")
+    changes = list(spool.scan())
+    assert [change.source.name for change in changes if isinstance(change, Found)] == [
+        f"{path}/inside"
+    ]
+    assert Gone(str(path)) in changes
+
+
 def test_one_file_that_is_a_link_in_a_circle(tables: Path) -> None:
     (tables / "link").symlink_to(tables / "link")
-    (found,) = TableDirectories([TableLocation(tables / "link", trusted=True)], LIMIT, MOST).scan()
+    (found,) = TableDirectories([TableLocation(tables / "link", rules=TRUSTED)], config).scan()
     assert isinstance(found, Found)
     assert found.problem
 
@@ -389,7 +478,7 @@ def test_a_read_that_failed_for_a_moment_is_tried_again(
     os.close(free)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     listed = spool.locations[0].candidates()
-    single = TableDirectories([TableLocation(Path(path)) for path in listed], LIMIT, MOST)
+    single = TableDirectories([TableLocation(Path(path)) for path in listed], config)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
     try:
         first = list(single.scan())
@@ -413,7 +502,7 @@ def test_install_replaces_a_table(tables: Path) -> None:
 def test_bytes_that_are_no_utf8_are_kept(tables: Path) -> None:
     (tables / "a").write_bytes(b"* * * * * echo \xff\xfe\xe4\r\n")
     (tables / "a").chmod(0o644)
-    text, _ = read_table(str(tables / "a"), None, LIMIT)
+    text, _ = read_table(str(tables / "a"), ANY_OWNER, LIMIT)
     install(tables / "b", text, None)
     assert (tables / "b").read_bytes() == (tables / "a").read_bytes()
 
@@ -464,7 +553,7 @@ def test_a_reader_sees_the_old_or_the_new_table_never_a_part(tables: Path) -> No
     try:
         for _ in range(300):
             with contextlib.suppress(Unreadable):  # opened, then replaced: it has no name now
-                assert read_table(str(tables / "anna"), None, LIMIT)[0] in versions
+                assert read_table(str(tables / "anna"), ANY_OWNER, LIMIT)[0] in versions
     finally:
         stop.set()
         thread.join()

@@ -124,6 +124,16 @@ def test_delete(own: UserWithDaemon) -> None:
     own.daemon.wait_for("table_removed")
 
 
+def test_a_deleted_table_comes_back(own: UserWithDaemon) -> None:
+    own.crontab("-", stdin=HELLO)
+    own.crontab("-r")
+    restored = own.crontab("--restore", "1")
+    assert (restored.returncode, restored.stdout, own.table()) == (0, "", HELLO)
+    assert restored.stderr.startswith("pycrontab: 1 entry added, next due ")
+    listed = own.crontab("--versions").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["*", "2", "1"]
+
+
 @pytest.mark.parametrize(("answer", "deleted"), [("y\n", True), ("n\n", False), ("?\ny\n", True)])
 def test_delete_asks_first(own: UserWithDaemon, answer: str, deleted: bool) -> None:
     own.crontab("-", stdin=HELLO)
@@ -176,7 +186,7 @@ def test_without_a_daemon(tmp_path: Path) -> None:
     who = user_account("pycrontest1", tmp_path / "home")
     refused = run("pycrontab", "--user", "-l", env=who.environment(), cwd=who.home, **who.run_as)
     assert refused.returncode == 1
-    assert "is pycrond running?" in refused.stderr
+    assert "; start it: pycrond\n" in refused.stderr
 
 
 # ---- edit

@@ -20,8 +20,8 @@ from tests.support.running_daemon import RunningDaemon, program
 from tests.support.waiting import until
 
 USERS = ("pycrontest1", "pycrontest2", "pycrontest3")
-PRIVATE = (paths.SPOOL, paths.DROP_INS, paths.ALLOW.parent,
-           paths.SYSTEM_STATE, paths.SYSTEM_RUN)  # fmt: skip
+PRIVATE = (paths.SPOOL, paths.DROP_INS, paths.ALLOW.parent, paths.CRON_DROP_INS,
+           paths.CRONIE_SPOOL, paths.SYSTEM_STATE, paths.SYSTEM_RUN)  # fmt: skip
 _ROOT = Path(__file__).parents[2]
 
 
@@ -37,12 +37,19 @@ def entering(holder: int) -> list[str]:
 class IsolatedSystem:
     """A mount namespace with empty directories for pycron, and the system's daemon in it.
 
-    `prepare`: a shell script that runs in the namespace before the first daemon starts.
+    `prepare`: a shell script that runs in the namespace before the first daemon starts. `own_etc`:
+    /etc is a copy, and /run is empty, for files of another cron there.
     """
 
-    def __init__(self, directory: Path, prepare: str = "") -> None:
+    def __init__(self, directory: Path, prepare: str = "", *, own_etc: bool = False) -> None:
         self.directory = directory
-        script = "; ".join(
+        etc = directory / "etc"
+        copy = (
+            f"cp -a /etc {etc}; mount --bind {etc} /etc; mount -t tmpfs tmpfs /run; "
+            if own_etc
+            else ""
+        )
+        script = copy + "; ".join(
             f"mkdir -p {path} && mount -t tmpfs -o mode={mode} tmpfs {path}"
             for path, mode in ((path, 700 if path == paths.SPOOL else 755) for path in PRIVATE)
         )

@@ -1,4 +1,4 @@
-"""The system's daemon with PAM, in a mount namespace with services, limits and passwords for it."""
+"""The system's daemon with PAM, in a namespace with its own services, limits and passwords."""
 
 import shlex
 from pathlib import Path

@@ -271,6 +271,6 @@ def test_commands_survive_a_restart_of_the_daemon(system: IsolatedSystem) -> Non
 def test_the_spool_is_for_the_daemon_alone(system: IsolatedSystem) -> None:
     system.run("pycrontab", "-", user=USERS[0], stdin="@daily true\n")
     listing = system.shell(f"stat -c '%a %U' {paths.SPOOL} {paths.SPOOL}/{USERS[0]}")
-    assert listing == "700 root\n600 root\n"
+    assert listing == f"700 root\n600 {USERS[0]}\n"
     for path in (paths.SYSTEM_STATE / "pycron.db", paths.SYSTEM_STATE / "lock"):
         assert system.shell(f"stat -c %a {path}") == "600\n"

@@ -1,7 +1,8 @@
 """Checks that need systemd and cgroup v2: vm/inside.sh runs in a virtual machine.
 
 PYCRON_VM names a program that boots the machine: `$PYCRON_VM SCRIPT DIRECTORY` runs the script in
-the machine as root, with the directory at /payload, and prints the console.
+the machine as root, with the directory at /payload, and prints the console. VM_PACKAGES names
+Debian packages that the machine has.
 """
 
 import os
@@ -27,6 +28,7 @@ def test_in_a_machine_with_systemd(tmp_path: Path) -> None:
         shutil.copy(file, wheels.parent)
     machine = subprocess.run(
         ["bash", os.environ["PYCRON_VM"], SCRIPT, wheels.parent],
+        env=os.environ | {"VM_PACKAGES": "rsyslog"},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=900,
         check=False,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from pycron.engine.admission import Admission
-from pycron.engine.limits import UNLIMITED, Limits
+from pycron.engine.limits import UNLIMITED, Limits, Pressure, PressureLimits
 from pycron.model.job import Job, Source
 from pycron.model.run import RunKey
 from pycron.model.settings import Concurrency, Settings, job_limit
@@ -108,6 +108,93 @@ def test_nothing_is_admitted_while_the_machine_is_too_busy() -> None:
     assert queue.admission.recheck_after() == 1.0
     queue.admission.closed = None
     assert queue.admit() == [1]
+
+
+def configure(queue: Queue, limits: Limits, load: float | None = None) -> None:
+    """Change the limits; nothing starts while the load is above 4."""
+    pressure = None if load is None else Pressure(load, 0)
+    queue.admission.configure(limits, PressureLimits(load=4), pressure)
+
+
+def test_a_raised_limit_admits_more() -> None:
+    queue = Queue(Limits(running=1, pools={"db": 1}))
+    for number in range(4):
+        queue.enqueue(number, IN_POOL)
+    assert queue.admit() == [0]
+    configure(queue, Limits(running=2, pools={"db": 3}))
+    assert queue.admit() == [1]
+    configure(queue, Limits(pools={}))  # a pool that is not named has no limit
+    assert queue.admit() == [2, 3]
+
+
+def test_a_lowered_limit_lets_what_is_admitted_be() -> None:
+    queue = Queue(Limits(running=3))
+    runs = [queue.enqueue(number, A) for number in range(4)]
+    assert queue.admit() == [0, 1, 2]
+    configure(queue, Limits(running=1))
+    assert queue.admission.running == 3
+    for run in runs[:2]:
+        queue.admission.release(run)
+        assert queue.admit() == []
+    assert queue.admission.waits_for(runs[3]) == "limits.running is 1"
+    queue.admission.release(runs[2])
+    assert queue.admit() == [3]
+
+
+def test_a_shorter_queue_lets_what_waits_wait() -> None:
+    queue = Queue(Limits(running=1))
+    runs = [queue.enqueue(number, A) for number in range(3)]
+    queue.admit()
+    configure(queue, Limits(running=1, waiting=1))
+    assert queue.admission.waiting == 2
+    late = queue.enqueue(9, A)
+    assert queue.admission.queue_full(late) == "the queue is full (limits.waiting is 1)"
+    assert queue.admission.is_waiting(runs[2])
+
+
+def test_a_change_looks_at_the_load_at_once() -> None:
+    queue = Queue()
+    configure(queue, UNLIMITED, load=9.0)
+    queue.enqueue(1, A)
+    assert queue.admit() == []
+    configure(queue, UNLIMITED)
+    assert queue.admit() == [1]
+
+
+def test_a_change_of_the_start_rate_allows_no_burst() -> None:
+    queue = Queue(Limits(starts_per_second=2))
+    for number in range(30):
+        queue.enqueue(number, A)
+    assert len(queue.admit()) == 2
+    configure(queue, Limits(starts_per_second=2))
+    assert queue.admit() == []
+    configure(queue, Limits(starts_per_second=8))
+    assert queue.admit() == []
+    queue.steady += 1
+    assert len(queue.admit()) == 8
+    configure(queue, Limits(starts_per_second=1))
+    queue.steady += 5
+    assert len(queue.admit()) == 1
+    configure(queue, UNLIMITED)
+    assert len(queue.admit()) == 19
+    for number in range(30, 40):
+        queue.enqueue(number, A)
+    configure(queue, Limits(starts_per_second=3))
+    assert len(queue.admit()) == 3
+
+
+def test_the_rate_of_a_pool_changes() -> None:
+    queue = Queue(Limits(pool_rates={"db": 1}))
+    for number in range(9):
+        queue.enqueue(number, IN_POOL)
+    assert queue.admit() == [0]
+    configure(queue, Limits(pool_rates={"db": 1, "net": 1}))
+    assert queue.admit() == []
+    configure(queue, Limits(pool_rates={"db": 2}))
+    queue.steady += 1
+    assert queue.admit() == [1, 2]
+    configure(queue, UNLIMITED)
+    assert len(queue.admit()) == 6
 
 
 def test_the_start_rate_allows_a_burst_and_then_so_many_a_second() -> None:

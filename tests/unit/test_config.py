@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pycron.config import OPTIONS, Config, ConfigError, read_config
+from pycron.config import OPTIONS, Config, ConfigError, forms, read_config
 from pycron.model.settings import SETTINGS
 from tests.unit.test_crontab import GOOD_VALUES
 
@@ -33,20 +33,30 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         read_config(tmp_path / "none", required=True)
 
 
+# For each form of an option: a value as the file has it, and as the daemon sees it.
+EXAMPLES = {
+    forms.TRANSPORT: ('"smtp"', "smtp"),
+    forms.SECURITY: ('"tls"', "tls"),
+    forms.LAYOUT: ('"debian"', "debian"),
+    forms.SERVICE: ('"pycron"', "pycron"),
+    forms.TEXT: ('"wheel"', "wheel"),
+    forms.COMMAND: ('"/bin/mail -t"', "/bin/mail -t"),
+    forms.PATH: ('"/srv/spool"', Path("/srv/spool")),
+    forms.PATHS: ('["/etc/crontab"]', (Path("/etc/crontab"),)),
+}
+
+
 def test_every_option_can_be_set(tmp_path: Path) -> None:
     sections: dict[str, list[str]] = {}
-    words = {"mail.transport": "smtp", "mail.smtp_security": "tls"}
-    texts = {"mail.smtp_user", "mail.smtp_password_file", "pam.service"}
+    expected = {}
     for key, option in OPTIONS.items():
         section, _, name = key.partition(".")
-        is_text = isinstance(option.default, str) or key in texts
-        value = f'"{words.get(key, "wheel")}"' if is_text else "12345"
+        value, expected[option.name] = EXAMPLES.get(option.metadata["form"], ("12345", 12345))
         sections.setdefault(section, []).append(f"{name} = {value}")
     text = "".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
     (tmp_path / "pycron.toml").write_text(text)
     config = read_config(tmp_path / "pycron.toml", required=True)
-    for option in OPTIONS.values():
-        assert getattr(config, option.name) in ("wheel", "smtp", "tls", 12345)
+    assert {name: getattr(config, name) for name in expected} == expected
 
 
 def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
@@ -72,6 +82,12 @@ def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
         ('[defaults]\nCRON_TZ = "No/Where"\n', "bad defaults.CRON_TZ: 'No/Where' (no such time"),
         ("[ceilings]\nCRON_PRIORITY = 1001\n", "bad ceilings.CRON_PRIORITY: 1001 (a number from"),
         ("[ceilings]\nCRON_NICE = 5\n", 'unknown option: "ceilings.CRON_NICE"'),
+        (
+            '[tables]\nlayout = "red hat"\n',
+            "bad tables.layout: 'red hat' (pycron, debian or",
+        ),
+        ('[tables]\nspool = "here"\n', "bad tables.spool: 'here' (an absolute path)"),
+        ('[tables]\nsystem = "/a"\n', "bad tables.system: '/a' (a list of absolute paths)"),
         ("pools = 3\n", '"pools" stands outside of a [section]'),
         ('[ceilings]\nCRON_TZ = "UTC"\n', 'unknown option: "ceilings.CRON_TZ"'),
         ("[limits]\nload = nan\n", "bad limits.load: nan (a number above 0)"),
@@ -85,6 +101,55 @@ def test_bad_pools_defaults_and_ceilings(tmp_path: Path, text: str, said: str) -
 def test_a_load_may_be_a_fraction(tmp_path: Path) -> None:
     (tmp_path / "pycron.toml").write_text("[limits]\nload = 1.5\n")
     assert read_config(tmp_path / "pycron.toml", required=True).gates.load == 1.5
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "value"),
+    [
+        ('[limits]\nfree_memory = "512M"\n', "free_memory", 512 * 2**20),
+        ('[limits]\ntable_bytes = "1048576"\n', "table_bytes", 2**20),
+        ('[limits]\nuser_table_bytes = "64K"\n', "user_table_bytes", 2**16),
+        ('[limits]\noutput_bytes = "1MiB"\n', "output_bytes", 2**20),
+        ('[retention]\noutput_bytes = "2G"\n', "retention_output_bytes", 2**31),
+        ('[retention]\njob_output_bytes = "1T"\n', "retention_job_output_bytes", 2**40),
+        ('[retention]\ndatabase_bytes = "2GB"\n', "retention_database_bytes", 2**31),
+        ('[mail]\nbytes = "10K"\n', "mail_bytes", 10_240),
+        ('[retention]\ndays = "90d"\n', "retention_days", 90),
+        ('[retention]\ndays = "12w"\n', "retention_days", 84),
+        ('[retention]\ndays = "48h"\n', "retention_days", 2),
+        ("[retention]\ndays = 1000000\n", "retention_days", 1_000_000),
+    ],
+)
+def test_sizes_and_durations(tmp_path: Path, text: str, attribute: str, value: int) -> None:
+    (tmp_path / "pycron.toml").write_text(text)
+    assert getattr(read_config(tmp_path / "pycron.toml", required=True), attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[limits]\nfree_memory = "lots"\n', "'lots' (a number of bytes, or a size such as 512M"),
+        ('[limits]\ntable_bytes = "0"\n', "'0' (a number of bytes"),
+        ("[limits]\noutput_bytes = 1.5\n", "1.5 (a number of bytes"),
+        ('[limits]\nclients = "1K"\n', "'1K' (a whole number above 0)"),
+        ('[retention]\ndays = "36h"\n', "'36h' (a number of days, or whole days such as 90d"),
+        ('[retention]\ndays = "90"\n', "'90' (a number of days"),  # 90 seconds in a table
+        ("[retention]\ndays = 1000001\n", "1000001 (a number of days"),
+        ('[notify.a]\nurl = "x"\ncooldown = "soon"\n', "'soon' (a duration such as 90s"),
+        ('[notify.a]\nurl = "x"\ncooldown = -1\n', "-1 (a duration such as 90s"),
+        ('[notify.a]\nurl = "x"\ncooldown = true\n', "True (a duration such as 90s"),
+        ('[notify.a]\nurl = "x"\non = [[]]\n', "[[]] (a list of failure"),
+    ],
+)
+def test_bad_sizes_and_durations(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [('"15m"', 900), ("90", 90), ("0", 0)])
+def test_the_cooldown_of_a_notification(tmp_path: Path, value: str, seconds: int) -> None:
+    (tmp_path / "pycron.toml").write_text(f'[notify.ops]\nurl = "x"\ncooldown = {value}\n')
+    config = read_config(tmp_path / "pycron.toml", required=True)
+    assert config.notifications["ops"].cooldown == seconds
 
 
 def test_an_unknown_option(tmp_path: Path) -> None:

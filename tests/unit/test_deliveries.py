@@ -18,11 +18,13 @@ from pycron.engine.actions import (
     RecordRun,
 )
 from pycron.engine.cursor import Cursor
-from pycron.engine.deliveries import DeliveryRules, DeliveryState
+from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_jobs import MAIL_POOL, mail_of
+from pycron.engine.delivery_rules import DeliveryRules, NotificationRule
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     CancelledByHand,
+    ConfigChanged,
     Ended,
     InputEvent,
     Lost,
@@ -38,10 +40,9 @@ from pycron.engine.events import (
     TableRemoved,
     Tick,
 )
-from pycron.engine.limits import UNLIMITED, Limits
+from pycron.engine.limits import UNLIMITED, Limits, PressureLimits
 from pycron.engine.log_events import Event
 from pycron.engine.mail_hours import MailHour
-from pycron.engine.notifications import NotificationRule
 from pycron.engine.states import State
 from pycron.model.delivery import Mail, Notification, Occasion
 from pycron.model.job import Job, Source
@@ -1077,3 +1078,51 @@ def test_a_mail_that_is_recorded_is_sent_even_if_there_is_no_way_at_the_moment()
     (record,) = new_deliveries(found.run(0, 9))
     found.sim.tell(MailTransport("there is no sendmail program"))
     assert [start.attempt.run for start in begun(found.wait(1))] == [record.run]
+
+
+# ---- the configuration changes
+
+
+def changed(rules: DeliveryRules) -> ConfigChanged:
+    return ConfigChanged(UNLIMITED, PressureLimits(), rules)
+
+
+def test_mail_that_is_turned_off_and_on() -> None:
+    found = case()
+    assert words(found.run(0, 9)) == ["mail output"]
+    found.sim.tell(changed(replace(RULES, mail=False)))
+    assert words(found.run(0, 9)) == []
+    found.sim.tell(changed(RULES))
+    assert words(found.run(0, 9)) == ["mail output"]
+
+
+def test_a_recorded_mail_is_sent_although_mail_was_turned_off() -> None:
+    found = case()
+    (mail,) = new_deliveries(found.run(0, 9))
+    found.sim.tell(changed(replace(RULES, mail=False)))
+    assert mail.run in [start.attempt.run for start in begun(found.wait(1))]
+
+
+def test_a_notification_that_is_added_and_removed() -> None:
+    found = case("CRON_NOTIFY=ops * * * * * a", rules=replace(RULES, notifications={}))
+    assert words(found.run(1)) == []
+    found.sim.tell(changed(RULES))
+    assert words(found.run(1)) == ["notification failed"]
+    found.sim.tell(changed(replace(RULES, notifications={})))
+    assert words(found.run(1)) == []
+
+
+def test_a_cooldown_goes_on_after_a_change() -> None:
+    rules = replace(RULES, notifications={"ops": NotificationRule(ALL_OCCASIONS, cooldown=900)})
+    found = case("CRON_NOTIFY=ops * * * * * a", rules=rules)
+    assert words(found.run(1)) == ["notification failed"]
+    found.sim.tell(changed(replace(rules, mails_per_hour=1)))
+    assert words(found.run(1)) == []
+
+
+def test_a_lowered_limit_of_mails_counts_those_that_were_sent() -> None:
+    found = case()
+    for _ in range(3):
+        assert not_started(found.run(0, 9)) == []
+    found.sim.tell(changed(replace(RULES, mails_per_hour=3)))
+    assert [reason.partition(" ")[0] for reason in not_started(found.run(0, 9))] == ["summed"]

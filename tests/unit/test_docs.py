@@ -1,13 +1,14 @@
 """The documentation says what the programs do: both sides are read and compared.
 
 A crontab example is a `.Bd -literal` block under a `.\\" crontab` comment in a manual, a fenced
-block ```crontab in README.md, or a file examples/*.crontab. The word `system` after `crontab`, or
-`system table` in the first line of the file, says that it has a user column.
+block ```crontab in README.md or docs/*.md, or a file examples/*.crontab. The word `system` after
+`crontab`, or `system table` in the first line of the file, says that it has a user column.
 """
 
 import argparse
 import dataclasses
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from pycron.cli import pycrond, pycrontab
 from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config, NotificationOptions
 from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_row
 from pycron.crontab import reader
+from pycron.crontab.comparison import Finding, Verdict, finding_row
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.delivery_jobs import HOOK_SETTINGS, failure_hook
 from pycron.engine.live_runs import LiveRun
@@ -37,6 +39,7 @@ from pycron.system.zone_data import ZoneData
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "man").glob("*.[158]"))
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "pycrond.8": pycrond.parser,
@@ -179,6 +182,12 @@ def test_manual_names_the_variables_of_a_failure_hook() -> None:
     assert set(described) == set(dict(hook.environment)) - set(dict(job.environment))
 
 
+@pytest.mark.parametrize("key", OPTIONS)
+def test_the_manual_says_which_options_need_a_new_start(key: str) -> None:
+    text = items(sections("pycron.toml.5")["OPTIONS"], "Cm")[key]
+    assert ("takes effect at the next start" in text) is OPTIONS[key].metadata["at_start"]
+
+
 def test_log_events_are_those_of_the_manual() -> None:
     assert set(items(sections("pycrond.8")["LOG EVENTS"], "Cm")) == {e.value for e in Event}
 
@@ -196,6 +205,7 @@ def json_keys() -> dict[str, Mapping[str, object]]:
         "pause": pause_row(Pause(ALL, 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_row(problem),
+        "import": finding_row(Finding("x", 1, Verdict.SAME, "same", "means the same")),
     }
 
 
@@ -228,8 +238,9 @@ def examples() -> Iterator[tuple[str, bool, str]]:
             text = match[2].replace("\\&", "").replace("\\e", "\\")
             yield f"{path.name}:{match.start()}", bool(match[1]), text
     fenced = r"^```crontab( system)?\n((?s:.*?))^```$"
-    for match in re.finditer(fenced, (ROOT / "README.md").read_text(), re.MULTILINE):
-        yield f"README.md:{match.start()}", bool(match[1]), match[2]
+    for path in TEXTS:
+        for match in re.finditer(fenced, path.read_text(), re.MULTILINE):
+            yield f"{path.name}:{match.start()}", bool(match[1]), match[2]
     for path in sorted((ROOT / "examples").glob("*.crontab")):
         text = path.read_text()
         yield path.name, "system table" in text.partition("\n")[0], text
@@ -244,6 +255,48 @@ def test_example_has_no_errors(name: str, system: bool, text: str) -> None:
     table = reader.parse(text, source, ReaderContext("host", ZoneData().exists))
     assert not table.errors
     assert table.jobs
+
+
+# ---- commands of the texts
+
+
+def commands(fences: bool) -> list[str]:
+    """The commands of pycron's programs in README.md and docs/*.md, each once.
+
+    Those in fenced blocks are whole. Those in the prose may leave arguments out.
+    """
+    found = []
+    for path in TEXTS:
+        parts = re.split(r"^```(\w*).*\n((?s:.*?))^```$", path.read_text(), flags=re.MULTILINE)
+        shell = [part for kind, part in zip(parts[1::3], parts[2::3], strict=True) if kind == "sh"]
+        spans = [span for part in parts[::3] for span in re.findall(r"`([^`\n]+)`", part)]
+        lines = "\n".join(shell).splitlines() if fences else spans
+        found += [line.partition(" #")[0].strip() for line in lines]
+    return sorted({line for line in found if line.partition(" ")[0] in MAINS})
+
+
+@pytest.mark.parametrize("command", commands(fences=True))
+def test_a_command_of_the_texts_can_be_run(command: str) -> None:
+    program, *words = shlex.split(command)
+    parsers = {path.partition(".")[0]: make for path, make in PARSERS.items()}
+    parsers[program]().parse_args(words)
+
+
+@pytest.mark.parametrize("command", commands(fences=False))
+def test_a_command_in_the_prose_has_a_verb_and_options_that_exist(command: str) -> None:
+    program, *words = command.split()
+    parsers = {path.partition(".")[0]: make for path, make in PARSERS.items()}
+    known = parser_options(parsers[program]())
+    if program == "pycron" and words:
+        assert words[0] in VERBS
+        known |= parser_options(VERBS[words[0]])
+    options = {word.partition("=")[0].rstrip(",") for word in words if re.match("--?[a-z]", word)}
+    assert options <= known
+
+
+def test_the_texts_have_commands() -> None:
+    assert len(commands(fences=True)) > 20
+    assert len(commands(fences=False)) > 20
 
 
 # ---- --help

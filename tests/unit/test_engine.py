@@ -26,14 +26,17 @@ from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.claim_ahead import CLAIM_AHEAD, CLAIM_AHEAD_PER_RUN, LONGEST_CLAIM_AHEAD
 from pycron.engine.cursor import LATE, Cursor
 from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
+from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
+    ConfigChanged,
     Ended,
     InputEvent,
     Lost,
     NeverStarted,
     Now,
+    PauseBegan,
     Refused,
     Resumed,
     Started,
@@ -43,10 +46,11 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.limits import UNLIMITED, Limits
+from pycron.engine.limits import UNLIMITED, Limits, Pressure, PressureLimits
 from pycron.engine.log_events import Event
 from pycron.engine.states import TRANSITIONS, State, Step
 from pycron.model.job import Source
+from pycron.model.pause import ALL, Pause
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.schedule.zone import UTC, Zone
 
@@ -222,6 +226,11 @@ def test_a_boot_without_reboot_jobs_is_recorded() -> None:
     (record,) = Sim("@daily a").tell(Booted("boot-1"))
     assert isinstance(record, RecordBoot)
     assert record.boot_id == "boot-1"
+
+
+def test_reboot_jobs_that_another_cron_has_run_do_not_start() -> None:
+    sim = Sim("@reboot a")
+    assert sim.tell(Booted("boot-1", jobs_have_run=True)) == [RecordBoot("boot-1", START, 0)]
 
 
 def test_a_changed_time_zone_moves_the_next_fire_time() -> None:
@@ -488,6 +497,63 @@ def test_an_attempt_that_the_runner_does_not_know_is_handed_over_again() -> None
     attempt = AttemptKey(RunKey(job.id, START - 60), 1)
     sim.tell(Resumed(attempt, job, None, None))
     assert sim.tell(NeverStarted(attempt)) == [Start(attempt, job)]
+
+
+# ---- the configuration
+
+
+def config_of(
+    limits: Limits = UNLIMITED,
+    gates: PressureLimits = PressureLimits(),  # noqa: B008  it is a value
+    load: float = 0.0,
+) -> ConfigChanged:
+    return ConfigChanged(limits, gates, DeliveryRules(), Pressure(load, 2**30))
+
+
+def test_a_raised_limit_starts_what_waits_at_once() -> None:
+    sim = Sim("CRON_POOL=db", "* * * * * a", "* * * * * b", limits=Limits(pools={"db": 1}))
+    sim.due()
+    (waiting,) = sim.engine.waiting
+    (start,) = begun(sim.tell(config_of(Limits(pools={"db": 2}))))
+    assert start.attempt.run == waiting.run
+
+
+def test_a_lowered_limit_ends_nothing() -> None:
+    sim = Sim("* * * * * a", "* * * * * b", "* * * * * c", limits=Limits(running=2))
+    sim.tell(Tick(), 60)
+    first, second = (live.attempt for live in sim.engine.running)
+    assert sim.tell(config_of(Limits(running=1))) == []
+    assert [live.attempt for live in sim.engine.running] == [first, second]
+    assert not begun(sim.tell(Ended(first, ending())))
+    assert len(begun(sim.tell(Ended(second, ending())))) == 1
+
+
+def test_a_load_limit_holds_at_once_and_ends_with_its_option() -> None:
+    sim = Sim("* * * * * a")
+    sim.tell(config_of(gates=PressureLimits(load=4), load=9))
+    assert not begun(sim.tell(Tick(), 60))
+    (start,) = begun(sim.tell(config_of(load=9)))
+    assert start.job.command == "a"
+
+
+def test_a_retry_and_a_pause_survive_a_change() -> None:
+    sim = Sim("CRON_RETRIES=1 CRON_RETRY_DELAY=30s CRON_RETRY_JITTER=0 * * * * * a")
+    attempt = sim.due()
+    sim.tell(Started(attempt, 4242, sim.wall))
+    sim.tell(Ended(attempt, ending(1)))
+    sim.tell(PauseBegan(Pause(ALL, sim.wall, sim.wall + 20, "alice")))
+    before = sim.engine.waiting, sim.engine.pauses
+    assert sim.tell(config_of(Limits(running=9))) == []
+    assert (sim.engine.waiting, sim.engine.pauses) == before
+    (start,) = begun(sim.tell(Tick(), 30))
+    assert start.attempt == AttemptKey(attempt.run, 2)
+
+
+def test_a_stopping_daemon_starts_nothing_after_a_change() -> None:
+    sim = Sim("* * * * * a", limits=Limits(running=0))
+    sim.tell(Tick(), 60)
+    sim.tell(StopStarting())
+    assert not begun(sim.tell(config_of()))
 
 
 def test_a_stopping_daemon_starts_no_runs() -> None:

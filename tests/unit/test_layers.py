@@ -66,14 +66,16 @@ def test_the_runner_stays_light() -> None:
         assert {name.split(".")[0] for name in others} <= LIGHT, path
 
 
-def test_the_daemon_has_nothing_in_memory_that_few_ask_for() -> None:
+@pytest.mark.parametrize("form", ["json", "journal"])
+def test_the_daemon_has_nothing_in_memory_that_few_ask_for(form: str) -> None:
     """asyncio and hashlib would bring OpenSSL, which the daemon never uses."""
     program = (
         "import sys; from pycron.daemon import daemon, log; from pycron.cli import pycrond;"
-        "log.configure('json'); print(*sys.modules)"
+        f"log.configure({form!r}); print(*sys.modules)"
     )
     loaded = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
     assert "pycron.daemon.daemon" in loaded
+    assert ("structlog" in loaded) == (form == "json")  # the journal needs no renderer
     assert not loaded & {
         "asyncio", "asyncio.events", "ssl", "_ssl", "hashlib", "_hashlib", "croniter", "dateutil",
         "psutil", "tempfile", "difflib", "tomllib", "base64", "uuid",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pycron.config import Config
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.actions import Log
 from pycron.engine.events import InputEvent, TableLoaded, TableRemoved
@@ -13,6 +14,7 @@ from pycron.engine.log_events import Event
 from pycron.system.accounts import Accounts, own_account
 from pycron.tables.directories import TableDirectories, TableLocation
 from pycron.tables.loaded import Tables
+from pycron.tables.versions import TableVersions
 
 
 @dataclasses.dataclass
@@ -22,13 +24,14 @@ class LoadedDirectory:
     directory: Path
     fed: list[InputEvent] = dataclasses.field(default_factory=list)
     logged: list[Log] = dataclasses.field(default_factory=list)
+    context: ReaderContext = dataclasses.field(default_factory=ReaderContext)
 
     def __post_init__(self) -> None:
         me = own_account().name
-        spool = TableDirectories(
-            [TableLocation(self.directory, me, directory=True)], 1_000_000, 100
-        )
-        self.tables = Tables(spool, Accounts(), ReaderContext, self.fed.append, self.logged.append)
+        spool = TableDirectories([TableLocation(self.directory, me, directory=True)], Config)
+        accounts, log = Accounts(), self.logged.append
+        versions = TableVersions(self.directory / ".versions", Config, accounts, log)
+        self.tables = Tables(spool, accounts, lambda: self.context, self.fed.append, log, versions)
 
     def put(self, text: str, name: str = "table") -> None:
         (self.directory / name).write_text(text)
@@ -159,3 +162,23 @@ def test_a_user_that_does_not_exist(tmp_path: Path) -> None:
     problem = str(loaded.said(Event.TABLE_PROBLEM).fields["problem"])
     assert problem.startswith(f'{tmp_path}/table:1: warning: no such user: "no-such-user-here"')
     assert loaded.events()[-1] is Event.TABLE_LOADED
+
+
+def test_the_last_good_version_follows_the_configuration(loaded: LoadedDirectory) -> None:
+    """A table that turns bad does not escape a lowered ceiling."""
+    loaded.put("CRON_RETRIES=9 * * * * * one\n")
+    loaded.put("61 * * * * two\n")
+    loaded.context = ReaderContext(defaults={"timeout": 60}, ceilings={"retries": 2})
+    loaded.look(again=True)
+    assert loaded.commands() == ["one"]
+    (event,) = loaded.fed
+    assert isinstance(event, TableLoaded)
+    assert (event.table.jobs[0].settings.retries, event.table.jobs[0].settings.timeout) == (2, 60)
+
+
+def test_the_last_good_version_stays_if_new_limits_make_it_bad(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n* * * * * two\n")
+    loaded.context = ReaderContext(most_entries=1)
+    loaded.look(again=True)
+    assert loaded.commands() == ["one", "two"]
+    assert [problem.code for problem in loaded.tables.problems()] == ["too-many-entries"]

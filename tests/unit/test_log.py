@@ -20,6 +20,7 @@ HOSTILE = [
     "x\\ y", 'x" z', "a=b", "'", "' outcome=succeeded '", '\\" outcome=succeeded', "", " ", "\t",
     "\tx=y", "\xa0x=y", "\u3000outcome=succeeded", '{"event":"x"}', '"},{"',
 ]  # fmt: skip
+LINES = [form for form in FORMATS if form != "journal"]  # test_journal.py has the tests of that
 PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"]*)(?: |$)')
 
 
@@ -33,7 +34,7 @@ def ended(**fields: object) -> Log:
     return Log(Event.ATTEMPT_ENDED, {"command": "true", "outcome": "failed", **fields}, bad=True)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 @pytest.mark.parametrize("text", HOSTILE)
 def test_one_event_is_one_printable_line(form: str, text: str) -> None:
     line = written(form, ended(command=text, table=text))
@@ -92,16 +93,24 @@ def test_a_field_without_a_value_is_not_on_the_console() -> None:
     assert json.loads(written("json", ended(signal=None)))["signal"] is None
 
 
-def test_the_default_format_is_console_on_a_terminal_else_json(tmp_path: Path) -> None:
+def test_the_default_format_is_that_of_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (tmp_path / "log").open("w") as file:
         assert default_format(file) == "json"
+        status = os.fstat(file.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        assert default_format(file) == "journal"
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino + 1}")
+        assert default_format(file) == "json"
+    assert default_format(io.StringIO()) == "json"
     leader, follower = os.openpty()
     with os.fdopen(follower, "w") as terminal:
         assert default_format(terminal) == "console"
     os.close(leader)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 def test_a_log_whose_reader_has_gone_is_ignored(form: str) -> None:
     receiver, sender = os.pipe()
     os.close(receiver)
@@ -113,14 +122,14 @@ def test_a_log_whose_reader_has_gone_is_ignored(form: str) -> None:
         stream.close()
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 def test_a_log_that_was_closed_is_ignored(form: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as stream:
         write = configure(form, stream)
     write(ended())
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 def test_a_log_on_a_full_disk_is_ignored(form: str) -> None:
     stream = open("/dev/full", "w", buffering=1)  # noqa: SIM115  closing the stream would fail, too
     write = configure(form, stream)
@@ -129,7 +138,7 @@ def test_a_log_on_a_full_disk_is_ignored(form: str) -> None:
         stream.close()
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LINES)
 def test_characters_that_the_log_cannot_hold_are_escaped(form: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="ascii") as stream:
         write = configure(form, stream)

@@ -51,7 +51,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.cursor import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
-from pycron.engine.deliveries import DeliveryRules, DeliveryState
+from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_jobs import (
     MAIL_POOL,
     MAIL_VARIABLES,
@@ -60,10 +60,12 @@ from pycron.engine.delivery_jobs import (
     message_settings,
     ping_start_id,
 )
+from pycron.engine.delivery_rules import DeliveryRules, NotificationRule
 from pycron.engine.engine import Engine
 from pycron.engine.events import (
     Booted,
     CancelledByHand,
+    ConfigChanged,
     Ended,
     InputEvent,
     Lost,
@@ -71,7 +73,6 @@ from pycron.engine.events import (
     Now,
     PauseBegan,
     PauseEnded,
-    Pressure,
     Redriven,
     Refused,
     Resumed,
@@ -84,9 +85,8 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.limits import Limits, PressureLimits
+from pycron.engine.limits import Limits, Pressure, PressureLimits
 from pycron.engine.mail_hours import MailHour
-from pycron.engine.notifications import NotificationRule
 from pycron.engine.retries import is_retryable, retry_delay
 from pycron.engine.start_times import start_delay
 from pycron.engine.states import State
@@ -152,6 +152,7 @@ LIMITS = (
     Limits(running=3, waiting=4, user_waiting=2, pools={MAIL_POOL: 1}),
     Limits(running=9, starts_per_second=2, pools={"db": 2}),
 )
+GATES = (PressureLimits(load=4.0), PressureLimits(), PressureLimits(load=20.0))
 NEW_YORK = Zone("America/New_York", ZoneInfo("America/New_York"))
 BERLIN = Zone("Europe/Berlin", ZoneInfo("Europe/Berlin"))
 
@@ -609,6 +610,9 @@ class World(RuleBasedStateMachine):
         self.unread: list[AttemptKey] = []  # Attempts with a message that the daemon has not read
         self.steps_until_kill: int | None = None  # None: no kill is planned
         self.limits = LIMITS[0]
+        self.gates = GATES[0]
+        self.delivery_rules = RULES
+        self.load = 1.0
         self.was_set_back = False
         self.checked: float | None = None  # the wall time of the last check of waiting Runs
         self.forced: set[RunKey] = set()
@@ -638,10 +642,12 @@ class World(RuleBasedStateMachine):
             gaps,
             HOST,
             self.limits,
-            PressureLimits(load=4.0),
+            self.gates,
             list(self.store.pauses.values()),
             self.store.done_after(handed_out_after(cursor, gaps)),
-            DeliveryState(RULES, frozenset(self.store.failing), self.store.mail_hours(now)),
+            DeliveryState(
+                self.delivery_rules, frozenset(self.store.failing), self.store.mail_hours(now)
+            ),
         )
         self.executor = FakeExecutor(self)
         self.turn = Turn(self.engine, FakeRecorder(self), self.executor, lambda _: None, self.now)
@@ -1083,7 +1089,18 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.works)
     @rule(load=st.sampled_from([1.0, 1.0, 9.0]))
     def the_load_changes(self, load: float) -> None:
+        self.load = load
         self.tell(Pressure(load, 2**33), Tick())
+
+    @rule(
+        limits=st.sampled_from(LIMITS), gates=st.sampled_from(GATES), mails=st.sampled_from([1, 5])
+    )
+    def the_configuration_changes(self, limits: Limits, gates: PressureLimits, mails: int) -> None:
+        """A daemon that is down sees the change when it starts."""
+        self.limits, self.gates = limits, gates
+        self.delivery_rules = replace(RULES, mails_per_hour=mails)
+        if self.engine:
+            self.tell(ConfigChanged(limits, gates, self.delivery_rules, Pressure(self.load, 2**33)))
 
     # ---- conditions that hold when an Attempt is handed to the runner
 

@@ -54,7 +54,7 @@ def given(
     path.parent.mkdir()
     path.write_bytes(file)
     attempt = AttemptRecord(1, output_bytes=printed, output_kept=kept)
-    sending = Sending(Config(**options), directory, directory / "receipts", None)
+    sending = Sending(lambda: Config(**options), directory, directory / "receipts", None)
     programs = Programs(cast(History, OneRun(attempt)), sending, Accounts())
     stdin = programs.program(RUN._replace(job_id=delivery.id), delivery).stdin
     assert stdin is not None

@@ -1,16 +1,22 @@
-"""`pycron check`: what is wrong with tables."""
+"""`pycron check`: what is wrong with tables, and with the configuration."""
 
 import argparse
+import sys
 
-from pycron.cli.daemon_choice import client_for
+from pycron.cli.daemon_choice import choice_for, client_for
 from pycron.cli.printing import print_json
 from pycron.cli.table_options import add_table_options, named_sources
 from pycron.cli.verb import verb
+from pycron.control.client import NoDaemon
 from pycron.model.problem import Problem, Severity, problem_from_row, problem_row
 from pycron.protocol.control_messages import ProblemsRequest
 
 
-@verb("check", "Say what is wrong with tables; without any, with the daemon's.", add_table_options)
+@verb(
+    "check",
+    "Say what is wrong with tables; without any, with the daemon's, and its configuration.",
+    add_table_options,
+)
 def check(options: argparse.Namespace) -> int:
     problems = _problems(options)
     if options.json:
@@ -22,12 +28,39 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _problems(options: argparse.Namespace) -> list[Problem]:
-    """The problems of the named tables, or of the daemon's."""
+    """The problems of the named tables, or of the daemon's tables and configuration."""
     sources = named_sources(options)
     if not sources:
-        rows = client_for(options).request(ProblemsRequest())["rows"]
-        return [problem_from_row(row) for row in rows]
+        return _problems_of_daemon(options)
     from pycron.cli import schedules
 
     tables = schedules.read_sources(sources, schedules.zones_of(None))
     return [problem for table in tables for problem in table.problems]
+
+
+def _problems_of_daemon(options: argparse.Namespace) -> list[Problem]:
+    """If no daemon answers, its configuration may be the reason. Raises ControlError."""
+    try:
+        rows = client_for(options).request(ProblemsRequest())["rows"]
+    except NoDaemon as error:
+        bad = _problem_of_configuration(options)
+        if bad is None:
+            raise
+        print(f"pycron: {error}", file=sys.stderr)
+        return [bad]
+    return [problem_from_row(row) for row in rows]
+
+
+def _problem_of_configuration(options: argparse.Namespace) -> Problem | None:
+    """What is wrong with the file that the daemon would read; None also if it is not readable."""
+    from pycron.config import ConfigError, ConfigUnreadable, read_config  # rarely needed here
+
+    path = choice_for(options).config
+    try:
+        if path is not None:
+            read_config(path, required=False)
+    except ConfigUnreadable:
+        return None
+    except ConfigError as error:
+        return error.problem
+    return None

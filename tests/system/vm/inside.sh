@@ -38,7 +38,7 @@ check long_runs pgrep -f 'sleep 4444'
 systemctl restart pycron
 check restart systemctl is-active pycron
 check survives pgrep -f 'sleep 4444'
-check found sh -c 'journalctl -u pycron -o cat | grep runner_found | grep "pycron-runner-"'
+check found sh -c 'journalctl -u pycron -o json PYCRON_EVENT=runner_found | grep "pycron-runner-"'
 touch /tmp/go
 runuser -u alice -- pycrontab -r
 
@@ -56,5 +56,55 @@ check timeout_after_restart_tree gone 'sleep 4444'
 check background_goes_on pgrep -f 'sleep 4343'
 pkill -f 'sleep 4343'
 check cgroups_removed only_the_runner
-journalctl -u pycron -o cat --no-pager | grep -v attempt_ | tail -20
+
+# The journal: what went wrong is a warning at least, and rsyslog's cron.* rules match.
+entry() { # SELECTION... -- TEXT...: the journal has an entry that is so selected and contains the texts
+    local selection=() found
+    while [ "$1" != -- ]; do selection+=("$1"); shift; done
+    shift
+    found=$(journalctl -q -u pycron -o json "${selection[@]}")
+    for text; do found=$(grep -F -- "$text" <<<"$found"); done
+    [ -n "$found" ]
+}
+warned() { entry -p warning -- "$@"; }
+no_warning() { ! warned "$@"; }
+sentence='"MESSAGE":"broken of root failed: exit status 3 (/etc/pycron.d/journal:1)"'
+cat >/etc/pycron.d/journal <<'END'
+CRON_NAME=broken @every 15s root exit 3
+CRON_NAME=fine @every 15s root true
+END
+echo '61 * * * * root true' >/etc/pycron.d/bad-table
+echo '* * * * * root true' >/etc/pycron.d/ignored.table
+check journal_failed warned "$sentence" '"PRIORITY":"4"' '"SYSLOG_FACILITY":"9"' '"SYSLOG_IDENTIFIER":"pycron"' '"_TRANSPORT":"journal"' '"PYCRON_EXIT_STATUS":"3"'
+check journal_bad_table entry -p err -- '"PYCRON_EVENT":"table_bad"' '/etc/pycron.d/bad-table'
+check journal_problem warned '/etc/pycron.d/bad-table:1: bad minute: \"61\" (0-59)'
+check journal_ignored warned '"PYCRON_EVENT":"table_ignored"' 'ignored.table'
+check journal_fine entry PYCRON_EVENT=attempt_ended -- '"MESSAGE":"fine of root has succeeded after' '"PRIORITY":"6"'
+check journal_fine_is_no_warning no_warning '"PYCRON_JOB":"fine"'
+check journal_identifier sh -c 'journalctl -t pycron -p warning | grep "broken of root failed"'
+check journal_status sh -c 'systemctl status pycron -n 200 | grep "pycron\[[0-9]*\]: broken of root failed: exit status 3"'
+check rsyslog sh -c 'grep "pycron\[[0-9]*\]: broken of root failed: exit status 3" /var/log/cron.log'
+rm /etc/pycron.d/journal /etc/pycron.d/bad-table /etc/pycron.d/ignored.table
+
+# A journald that hangs holds nothing up; one that is started again gets the entries.
+later() { [ "$(runs beat | wc -l)" -gt "$1" ]; }
+echo 'CRON_NAME=beat @every 1s root true' >/etc/pycron.d/beat
+check beat later 1
+kill -STOP "$(systemctl show -P MainPID systemd-journald)"
+check journal_hangs later $(($(runs beat | wc -l) + 5))
+kill -KILL "$(systemctl show -P MainPID systemd-journald)"
+check journal_back sh -c 'journalctl -u pycron -S -5s PYCRON_JOB=beat | grep "beat of root has succeeded"'
+rm /etc/pycron.d/beat
+
+# The reason why the daemon does not start is an error, and has the facility of cron.
+systemctl stop pycron
+mkdir -p /etc/pycron
+echo 'nonsense = 1' >/etc/pycron/pycron.toml
+systemctl start pycron
+check journal_no_start entry -p err -- 'pycron.toml' '"SYSLOG_FACILITY":"9"' '"SYSLOG_IDENTIFIER":"pycron"'
+rm /etc/pycron/pycron.toml
+systemctl reset-failed pycron
+systemctl start pycron
+check journal_start systemctl is-active pycron
+journalctl -u pycron -p notice --no-pager | tail -40
 cat /var/lib/pycron/runner.log

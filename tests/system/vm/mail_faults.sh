@@ -38,8 +38,8 @@ start alice behind
 check others_still_go_on reads alice behind behind
 touch /tmp/let-go # the one that hangs goes on hanging
 for number in 1 2 3; do LIMIT=200 check hung reads dave "hang $number" "hang $number"; done
-check timed_out sh -c "pycron show $(run_of hang1:mail) | grep timed_out"
-check delivered_at_last sh -c "pycron show $(run_of hang1:mail) | grep succeeded"
+check timed_out sh -c "pycron show $(run_of hang1) | grep timed_out"
+check delivered_at_last sh -c "pycron show $(run_of hang1) | grep succeeded"
 check none_hangs gone 'sleep 7777'
 mv /usr/sbin/sendmail.real /usr/sbin/sendmail
 
@@ -90,6 +90,6 @@ check smtp_taken grep -rq 'echo by SMTP' /root/arrived
 check smtp_to grep -rq '^To: alice@db1' /root/arrived
 check smtp_test_mail sh -c 'runuser -u alice -- pycron test-mail >/root/shown 2>&1'
 check smtp_shows grep -F '> AUTH (hidden)' /root/shown
-(journalctl -u pycron -o cat; cat /var/lib/pycron/runner.log; pycron log "$(run_of test:mail)"; pycron show "$(run_of by-smtp:mail)") >/root/log
+(journalctl -u pycron -o verbose; cat /var/lib/pycron/runner.log; pycron log "$(run_of test)"; pycron show "$(run_of by-smtp)") >/root/log
 check smtp_hidden_later no_secret /root/shown /root/log
 kill $server

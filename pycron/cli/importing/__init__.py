@@ -1,0 +1,1 @@
+"""`pycron import`: finds the tables of another cron, plans, applies and undoes."""

@@ -1,0 +1,81 @@
+"""Stops other crons, and starts them again, with systemctl(1)."""
+
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pycron.cli.importing.record import Stopped
+from pycron.cli.verb import Failed
+from pycron.system.other_crons import Kind, OtherCron, other_crons
+
+_LONGEST = 100  # seconds; systemd waits 90 for a unit to stop
+_UNTIL_GONE = 3  # seconds; systemctl has waited already
+_EARLY, _LATE = 2, 50  # seconds of a minute
+
+
+def conflicting(anacron_too: bool) -> list[OtherCron]:
+    """The other crons that would run what is imported. `anacron_too`: also anacron's jobs."""
+    kinds = {Kind.CRON, Kind.ANACRON} if anacron_too else {Kind.CRON}
+    return [cron for cron in other_crons() if cron.kind in kinds]
+
+
+def states_of(crons: Iterable[OtherCron]) -> tuple[Stopped, ...]:
+    """The units to stop, as they are now. Raises Failed if systemd cannot stop one."""
+    crons = list(crons)
+    without = [cron.message for cron in crons if not cron.units]
+    if without or (crons and not Path("/run/systemd/system").is_dir()):
+        messages = "\n  ".join(without or [cron.message for cron in crons])
+        raise Failed(f"stop it yourself, systemd does not know it:\n  {messages}")
+    units = [unit for cron in crons for unit in cron.units]
+    return tuple(Stopped(unit, _says("is-active", unit), _says("is-enabled", unit))
+                 for unit in units)  # fmt: skip
+
+
+def stop(stopped: Iterable[Stopped], anacron_too: bool) -> None:
+    """Stop and disable units, and wait until they are gone. Raises Failed.
+
+    Not at the turn of a minute: what is due then would be started by neither cron.
+    """
+    while not _EARLY < time.time() % 60 < _LATE:
+        time.sleep(0.2)
+    for each in stopped:
+        _systemctl("disable", "--now", each.unit)
+        _systemctl("stop", each.unit)  # one that is not enabled
+    deadline = time.monotonic() + _UNTIL_GONE
+    while left := [cron for cron in conflicting(anacron_too) if cron.active]:
+        if time.monotonic() > deadline:
+            raise Failed(f"it does not stop: {left[0].message}")
+        time.sleep(0.1)
+
+
+def start_again(stopped: Iterable[Stopped]) -> None:
+    """Enable and start what was enabled and active. Raises Failed."""
+    for each in stopped:
+        if each.enabled:
+            _systemctl("enable", each.unit)
+        if each.active:
+            _systemctl("start", each.unit)
+
+
+def _says(question: str, unit: str) -> bool:
+    """Whether systemctl answers is-active or is-enabled with yes."""
+    return _run([question, "--quiet", unit]).returncode == 0
+
+
+def _systemctl(*arguments: str) -> None:
+    done = _run(arguments)
+    if done.returncode != 0:
+        reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise Failed(f"systemctl {' '.join(arguments)}: {reason}")
+
+
+def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = ["systemctl", *arguments]
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              errors="replace", timeout=_LONGEST, check=False)  # fmt: skip
+    except FileNotFoundError:
+        raise Failed("there is no systemctl: stop the other cron yourself") from None
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{' '.join(command)}: no end after {_LONGEST} s") from None

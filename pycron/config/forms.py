@@ -1,0 +1,127 @@
+"""The forms of values in pycron.toml: what each form accepts, and how an error names it."""
+
+import math
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycron.model.setting_values import NAME_PATTERN, parse_size
+from pycron.schedule.durations import parse_duration
+
+_DAY = 86_400
+_MOST = 2**62
+_MOST_DAYS = 1_000_000  # their seconds are a number of SQLite
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`words`: the form in an error message. `parse`: raises ValueError for a bad value."""
+
+    words: str
+    parse: Callable[[Any], Any]
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 1 <= value < _MOST:
+        raise ValueError
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) is not float:
+        return _whole(value)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+def _size(value: Any) -> int:
+    """Bytes: a number, or a text as CRON_MEMORY_MAX has it."""
+    return parse_size(value) if type(value) is str else _whole(value)
+
+
+def _duration(value: Any) -> int:
+    """Seconds: a number, or a text as CRON_TIMEOUT has it; 0 is allowed."""
+    if type(value) is not str and (type(value) is not int or value < 0):
+        raise ValueError
+    return parse_duration(str(value))
+
+
+def _timeout(value: Any) -> int:
+    if _duration(value) == 0:
+        raise ValueError
+    return _duration(value)
+
+
+def _days(value: Any) -> int:
+    """Days: a number, or a duration of whole days."""
+    days, rest = divmod(parse_duration(value), _DAY) if type(value) is str else (_whole(value), 0)
+    if rest or not 0 < days <= _MOST_DAYS:
+        raise ValueError
+    return days
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError
+    return value
+
+
+def _command(value: Any) -> str:
+    """A command line of at least one word, in which each quote has its partner."""
+    if not shlex.split(_text(value)):
+        raise ValueError
+    return _text(value)
+
+
+def _service(value: Any) -> str:
+    if not re.fullmatch(NAME_PATTERN, _text(value), re.ASCII):
+        raise ValueError
+    return _text(value)
+
+
+def _path(value: Any) -> Path:
+    if not _text(value).startswith("/"):
+        raise ValueError
+    return Path(value)
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    if type(value) is not list:
+        raise ValueError
+    return tuple(map(_path, value))
+
+
+def _port(value: Any) -> int:
+    if _whole(value) >= 65_536:
+        raise ValueError
+    return _whole(value)
+
+
+def _one_of(*words: str) -> Form:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError
+        return _text(value)
+
+    return Form(f"{', '.join(words[:-1])} or {words[-1]}", parse)
+
+
+WHOLE = Form("a whole number above 0", _whole)
+NUMBER = Form("a number above 0", _number)
+SIZE = Form("a number of bytes, or a size such as 512M or 2G", _size)
+DURATION = Form("a duration such as 90s, 15m or 1h30m", _duration)
+TIMEOUT = Form("a duration above 0 such as 90s, 15m or 1h30m", _timeout)
+DAYS = Form("a number of days, or whole days such as 90d or 12w", _days)
+TEXT = Form("a text", _text)
+COMMAND = Form("a program and its options", _command)
+PATH = Form("an absolute path", _path)
+PATHS = Form("a list of absolute paths", _paths)
+LAYOUT = _one_of("pycron", "debian", "cronie")
+SERVICE = Form("the name of a file in /etc/pam.d", _service)
+PORT = Form("a number from 1 to 65535", _port)
+TRANSPORT = _one_of("sendmail", "smtp", "none")
+SECURITY = _one_of("starttls", "tls", "none")

@@ -1,0 +1,230 @@
+"""The options of pycron.toml: one record for each option, in the class `Config`."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pycron.config import forms
+from pycron.config.forms import Form
+from pycron.engine.delivery_jobs import DELIVERY_POOLS, MAIL_POOL
+from pycron.engine.delivery_rules import DeliveryRules, NotificationRule
+from pycron.engine.limits import Limits, PressureLimits
+from pycron.model.delivery import Occasion
+from pycron.model.retention import RetentionLimits
+
+# What [notify.NAME] can tell, by the words of its option `on`.
+NOTIFIED = {
+    "failure": Occasion.FAILED, "recovery": Occasion.RECOVERED, "late": Occasion.LATE,
+}  # fmt: skip
+
+
+def _option(
+    key: str, default: Any, help: str, form: Form = forms.WHOLE, *, at_start: bool = False
+) -> Any:
+    """A field of Config. `at_start`: a change takes effect only when the daemon starts again."""
+    metadata = {"key": key, "help": help, "form": form, "at_start": at_start}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationOptions:
+    """A section [notify.NAME]. `url` is a secret. `users`: those whose tables may use it.
+
+    `cooldown`: seconds between two notifications about one Job.
+    """
+
+    url: str = field(repr=False)
+    on: frozenset[Occasion] = frozenset(NOTIFIED.values())
+    cooldown: int = 0
+    users: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The options. Sizes are bytes; None means no limit.
+
+    The retention limit that is reached first decides (see storage/retention.py). `has_mail`:
+    whether the file has a section [mail]. `pools`: how many Attempts of each pool may run at once.
+    `defaults` and `ceilings`: values of settings, by attribute.
+    """
+
+    running: int | None = _option("limits.running", 4096, "the most Attempts that may run at once")
+    user_running: int | None = _option(
+        "limits.user_running", 2048, "the most Attempts of one user that may run at once"
+    )
+    waiting: int | None = _option(
+        "limits.waiting", 100_000, "the most Runs that may wait in the queue"
+    )
+    user_waiting: int | None = _option(
+        "limits.user_waiting", 20_000, "the most Runs of one user that may wait in the queue"
+    )
+    starts_per_second: int | None = _option(
+        "limits.starts_per_second", None, "the most starts in a second"
+    )
+    load: float | None = _option(
+        "limits.load",
+        None,
+        "nothing begins while the load of the last minute is higher",
+        forms.NUMBER,
+    )
+    free_memory: int | None = _option(
+        "limits.free_memory", None, "nothing begins while less memory is free", forms.SIZE
+    )
+    tables: int = _option("limits.tables", 10_000, "the most tables")
+    table_bytes: int = _option("limits.table_bytes", 32 * 2**20, "the largest table", forms.SIZE)
+    table_entries: int = _option("limits.table_entries", 100_000, "the most entries of a table")
+    user_table_bytes: int = _option(
+        "limits.user_table_bytes",
+        4 * 2**20,
+        "the largest table that a user may install",
+        forms.SIZE,
+    )
+    user_table_entries: int = _option(
+        "limits.user_table_entries", 10_000, "the most entries of a table that a user may install"
+    )
+    output_bytes: int = _option(
+        "limits.output_bytes", 2**20, "how much of an Attempt's output is kept", forms.SIZE
+    )
+    processes: int = _option(
+        "limits.processes", 4096, "the most processes that an Attempt may have at once"
+    )
+    clients: int = _option("limits.clients", 64, "the most connections to the control socket")
+    retention_days: int = _option(
+        "retention.days", 90, "how many days a Run and its output are kept", forms.DAYS
+    )
+    retention_runs: int = _option("retention.runs", 1_000_000, "how many Runs are kept")
+    retention_job_runs: int = _option(
+        "retention.job_runs", 10_000, "how many Runs of one Job are kept"
+    )
+    retention_dead: int = _option("retention.dead", 100_000, "how many dead letters are kept")
+    retention_output_bytes: int = _option(
+        "retention.output_bytes", 2**30, "how much output is kept in all", forms.SIZE
+    )
+    retention_job_output_bytes: int = _option(
+        "retention.job_output_bytes", 2**27, "how much output of one Job is kept", forms.SIZE
+    )
+    retention_database_bytes: int = _option(
+        "retention.database_bytes", 2**30, "how large the database may be", forms.SIZE
+    )
+    tables_layout: str = _option(
+        "tables.layout",
+        "pycron",
+        "whose directories of tables the system's daemon reads",
+        forms.LAYOUT,
+        at_start=True,
+    )
+    tables_system: tuple[Path, ...] | None = _option(
+        "tables.system",
+        None,
+        "the files and directories of system tables",
+        forms.PATHS,
+        at_start=True,
+    )
+    tables_spool: Path | None = _option(
+        "tables.spool", None, "the directory of users' tables", forms.PATH, at_start=True
+    )
+    operators: str = _option(
+        "access.operators", "pycron", "the group whose members see everything", forms.TEXT
+    )
+    mail_transport: str = _option("mail.transport", "sendmail", "how mail is sent", forms.TRANSPORT)
+    mail_sendmail: str = _option(
+        "mail.sendmail",
+        "/usr/sbin/sendmail -i -t",
+        "the sendmail program and its options",
+        forms.COMMAND,
+    )
+    mail_running: int = _option(
+        "mail.running", 4, "how many mails, notifications and pings, of each, are sent at once"
+    )
+    mail_per_minute: int = _option("mail.per_minute", 600, "how many mails are sent in a minute")
+    mail_job_hour: int = _option(
+        "mail.job_hour", 60, "how many mails of one Job in an hour; the rest is summed up in one"
+    )
+    mail_bytes: int = _option("mail.bytes", 2**20, "how much output a mail contains", forms.SIZE)
+    mail_smtp_host: str = _option("mail.smtp_host", "localhost", "the mail server", forms.TEXT)
+    mail_smtp_port: int = _option("mail.smtp_port", 587, "the port of the mail server", forms.PORT)
+    mail_smtp_security: str = _option(
+        "mail.smtp_security", "starttls", "how the connection is protected", forms.SECURITY
+    )
+    mail_smtp_user: str | None = _option(
+        "mail.smtp_user", None, "the name to log in with", forms.TEXT
+    )
+    mail_smtp_password_file: str | None = _option(
+        "mail.smtp_password_file", None, "a file that contains the password", forms.TEXT
+    )
+    pam_service: str | None = _option(
+        "pam.service",
+        None,
+        "the PAM service whose account check and session commands get",
+        forms.SERVICE,
+    )
+    pam_timeout: int = _option(
+        "pam.timeout", 30, "how many seconds a start waits for PAM", forms.TIMEOUT
+    )
+    has_mail: bool = False
+    notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
+    pools: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    ceilings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> Limits:
+        pools = {**self.pools, **dict.fromkeys(DELIVERY_POOLS, self.mail_running)}
+        rates = {MAIL_POOL: self.mail_per_minute / 60}
+        return Limits(self.running, self.user_running, self.waiting, self.user_waiting,
+                      self.starts_per_second, pools, rates)  # fmt: skip
+
+    @property
+    def gates(self) -> PressureLimits:
+        return PressureLimits(self.load, self.free_memory)
+
+    @property
+    def default_notifications(self) -> tuple[str, ...]:
+        """The sections that [defaults] CRON_NOTIFY names: they tell about everybody's Jobs."""
+        names: tuple[str, ...] = self.defaults.get("notify", ())
+        return names
+
+    @property
+    def sendmail(self) -> list[str]:
+        """The command line of the sendmail program."""
+        return shlex.split(self.mail_sendmail)
+
+    def delivery_rules(self, *, system: bool, foreground: bool) -> DeliveryRules:
+        """The rules that say which deliveries there are.
+
+        In the foreground an owner gets mail only if the file has a section [mail].
+        `system`: the tables of several users are in use, so not everybody may notify everybody.
+        """
+        return DeliveryRules(
+            mail=self.mail_transport != "none",
+            to_owner=self.has_mail or not foreground,
+            mails_per_hour=self.mail_job_hour,
+            notifications={
+                name: NotificationRule(
+                    options.on,
+                    options.cooldown,
+                    options.users if system and name not in self.default_notifications else None,
+                )
+                for name, options in self.notifications.items()
+            },
+        )
+
+    @property
+    def keep(self) -> RetentionLimits:
+        return RetentionLimits(
+            runs=self.retention_runs,
+            job_runs=self.retention_job_runs,
+            dead=self.retention_dead,
+            output_bytes=self.retention_output_bytes,
+            database_bytes=self.retention_database_bytes,
+            job_output_bytes=self.retention_job_output_bytes,
+        )
+
+
+OPTIONS: dict[str, "dataclasses.Field[Any]"] = {
+    f.metadata["key"]: f for f in dataclasses.fields(Config) if f.metadata
+}
+AT_START = frozenset(key for key, option in OPTIONS.items() if option.metadata["at_start"])
