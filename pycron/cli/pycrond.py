@@ -118,10 +118,8 @@ def _objection(mode: Mode, config: Config) -> str | None:
     """
     if config.pam_service is None:
         return None
-    reason = why_no_pam()
-    if mode is not Mode.SYSTEM:
-        reason = "only root's daemon without --foreground can use PAM"
-    return None if reason is None else f"bad pam.service: {reason}"
+    reason = why_no_pam(system=mode is Mode.SYSTEM)
+    return f"bad pam.service: {reason}" if reason else None
 
 
 @contextlib.contextmanager

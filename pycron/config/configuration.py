@@ -37,7 +37,7 @@ class Configuration:
     ) -> None:
         """Read the file. `path`: None if the daemon has none. Raises ConfigError.
 
-        `objection`: why this daemon cannot use a configuration whose options are good.
+        `objection`: why this daemon cannot use these options on this machine; None if it can.
         """
         self.path = path
         self._required = required
@@ -81,8 +81,9 @@ class Configuration:
         if self.path is None:
             return Config()
         config = read_config(self.path, self._required, zone_exists)
-        if reason := self._objection(config):
-            raise ConfigError(self.path, reason)
+        objection = self._objection(config)
+        if objection is not None:
+            raise ConfigError(self.path, objection)
         return config
 
 

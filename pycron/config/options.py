@@ -160,7 +160,6 @@ class Config:
         None,
         "the PAM service whose account check and session commands get",
         forms.SERVICE,
-        at_start=True,
     )
     pam_timeout: int = _option(
         "pam.timeout", 30, "how many seconds a start waits for PAM", forms.TIMEOUT

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pycron.config import ConfigError
 from pycron.control.context import Reloaded
 from pycron.crontab.reader import ReaderContext
+from pycron.daemon.notices import pam_notices
 from pycron.daemon.other_crons import OtherCrons
 from pycron.daemon.setup import Setup
 from pycron.engine.actions import Log
@@ -99,6 +100,8 @@ class Inputs:
             notify(f"STATUS=not reloaded: {printable(str(error))}")
             raise
         self._accounts.forget()
+        for notice in pam_notices(self._setup.config):
+            self._log(notice)
         self.other_crons.look()
         self._feed(self._config_changed())
         self._look_at_mail()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from pycron import __version__
+from pycron.config import Config
 from pycron.daemon.setup import Setup
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
@@ -29,11 +30,17 @@ def start_notices(setup: Setup, store: Store, zones: ZoneData) -> Iterator[Log]:
     if setup.config.mail_transport != "none" and _mail_is_new(store):
         reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
         yield Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True)
-    if (service := setup.config.pam_service) is not None and not has_service(service):
-        reason = f"/etc/pam.d/{service} does not exist: PAM goes by /etc/pam.d/other instead"
-        yield Log(Event.PAM_SERVICE_MISSING, {"reason": reason}, bad=True)
+    yield from pam_notices(setup.config)
     if setup.layout is not None:
         yield from _unread_tables(setup.layout)
+
+
+def pam_notices(config: Config) -> Iterator[Log]:
+    """Without a file of its own for the service, PAM lets `other` decide, whatever that says."""
+    service = config.pam_service
+    if service is not None and not has_service(service):
+        reason = f"/etc/pam.d/{service} does not exist: PAM goes by /etc/pam.d/other instead"
+        yield Log(Event.PAM_SERVICE_MISSING, {"reason": reason}, bad=True)
 
 
 def _mail_is_new(store: Store) -> bool:

@@ -175,7 +175,7 @@ class RunnerExecutor:
         return account
 
     def _session(self, account: Account) -> SessionRequest | None:
-        """The PAM session of a command; deliveries have none. Raises _CannotStart."""
+        """The PAM session of a command, if there is to be one. Raises _CannotStart."""
         config = self._options.config()
         service = config.pam_service
         if service is None:
