@@ -145,5 +145,5 @@ def test_without_a_journal_the_messages_are_lines_with_a_priority(service: Servi
 
 def test_the_reason_why_it_does_not_start_is_an_error_of_the_journal(service: Service) -> None:
     daemon = service.start("", "--config", "/no/such/file")
-    assert daemon.wait(30) == 1
+    assert daemon.wait(30) == os.EX_CONFIG
     assert service.on_stream().startswith(b"<3>pycrond: /no/such/file: ")
