@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
     except _MISCONFIGURED as error:
-        print(f"pycrond: {error}", file=sys.stderr)
+        print(complaint(f"pycrond: {error}"), file=sys.stderr)
         return os.EX_CONFIG
     except _FAILURES as error:
         print(complaint(f"pycrond: {error}"), file=sys.stderr)
