@@ -1,4 +1,4 @@
-"""What pycrontab reads and says; the other modules of pycrontab use it."""
+"""The texts that pycrontab reads, and the messages that it writes; its other modules use them."""
 
 import sys
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a program does when its output cannot be written, as in `pycron runs --json | head`."""
+"""The end of a program whose output cannot be written, as in `pycron runs --json | head`."""
 
 import errno
 import functools
@@ -43,7 +43,7 @@ def ends_quietly(main: Main) -> Callable[..., int]:
 
 
 def _open_missing() -> None:
-    """Whoever started the program may have closed its output: it goes nowhere then."""
+    """Send the output nowhere if the program was started without one."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  until the program ends

@@ -16,7 +16,7 @@ CRON_CATCHUP=latest runs what was missed while the machine was off. New entries 
 nothing runs at the import; a Finding names the job whose stamp (/var/spool/anacron/ID) says that it
 is overdue. Anacron does not start on battery power (Debian's unit); an entry does.
 
-Whose turn it is, for the directories /etc/cron.{daily,weekly,monthly}:
+The directories /etc/cron.{daily,weekly,monthly} are run after an import by:
 
     anacron           /etc/crontab has            what runs them afterwards
     not installed     run-parts                   that line; anacrontab is left out

@@ -1,4 +1,4 @@
-"""What the change of a table means for its entries."""
+"""Compares two versions of a table: how many entries were added, changed and removed."""
 
 from collections import Counter
 from dataclasses import dataclass

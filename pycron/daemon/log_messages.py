@@ -1,4 +1,4 @@
-"""What the journal says about each event: a sentence for people, and a priority.
+"""The message of each event in the journal: a sentence for people, and a priority.
 
 In a sentence, `{job}` is a key of the event. A part in square brackets appears only if each of its
 keys has a value. Beside the keys of the event there are `entry`, the table and line of the Job's

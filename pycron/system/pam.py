@@ -1,4 +1,4 @@
-"""What PAM needs on this machine: the library pamela, and a file for each service."""
+"""The parts of this machine that PAM needs: pamela, libpam, and a file for each service."""
 
 from pathlib import Path
 
