@@ -82,12 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
         log = configure(options.log_format or default_format())
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
-    except _MISCONFIGURED as error:
+    except (*_MISCONFIGURED, *_FAILURES) as error:
         print(complaint(f"pycrond: {error}"), file=sys.stderr)
-        return os.EX_CONFIG
-    except _FAILURES as error:
-        print(complaint(f"pycrond: {error}"), file=sys.stderr)
-        return 1
+        return os.EX_CONFIG if isinstance(error, _MISCONFIGURED) else 1
     return 0
 
 

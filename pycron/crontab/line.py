@@ -23,6 +23,8 @@ LONGEST_FIELD = 512  # characters; every minute of the hour takes 169
 BLANKS = " \t"
 
 # User names as useradd, LDAP and Active Directory make them. No path or option is one.
+# The names of files that run-parts(8) takes: backups and copies have other names.
+RUN_PARTS_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,255}\$?", re.ASCII)
 
 # Each of these patterns also takes the blanks behind, so that the next word begins at its end.

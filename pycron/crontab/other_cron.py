@@ -19,7 +19,7 @@ files), and what they did when they were run.
 import re
 from dataclasses import dataclass
 
-from pycron.crontab.line import EntryLine
+from pycron.crontab.line import RUN_PARTS_NAME, EntryLine
 from pycron.schedule.fields import FIELDS, Field
 
 _NICKNAMES = frozenset({"@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily",
@@ -54,7 +54,7 @@ CRONIE = OtherRules("cronie", "/usr/bin:/bin:/usr/sbin:/sbin", discards=False, h
 def name_is_ignored(rules: OtherRules, name: str) -> bool:
     """Whether the other cron passes over a file of /etc/cron.d because of its name."""
     if rules is DEBIAN:
-        return re.fullmatch("[A-Za-z0-9_-]+", name, re.ASCII) is None
+        return RUN_PARTS_NAME.fullmatch(name) is None
     return name.startswith((".", "#")) or name.endswith(("~", ".rpmsave", ".rpmorig", ".rpmnew"))
 
 

@@ -275,8 +275,7 @@ class Daemon:
         self._inputs.check_mail()
         self._housekeeping.prune()
         self._programs.remove_receipts(self._engine.is_alive)
-        self._inputs.check_zones_hourly()
-        self._inputs.other_crons.look_if_due()
+        self._inputs.check_hourly()
 
     # ---- signals
 

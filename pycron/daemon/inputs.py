@@ -1,4 +1,4 @@
-"""What the daemon reads, and reads again: the configuration, the zone data, accounts and tables."""
+"""Reads the inputs of the daemon, and reads them again: configuration, zones, accounts, tables."""
 
 import os
 import time
@@ -24,7 +24,7 @@ from pycron.tables.loaded import Tables
 from pycron.tables.mail_transport import why_no_mail
 from pycron.tables.versions import TableVersions
 
-_ZONES_CHECKED = 3600.0  # seconds between two looks at the zone data
+_HOUR = 3600.0  # seconds between two looks at the zone data, and at the processes of the machine
 
 
 class Inputs:
@@ -45,7 +45,7 @@ class Inputs:
         self._feed = feed
         self._log = log
         self.zones = ZoneData()
-        self._zones_checked = time.monotonic()
+        self._checked = time.monotonic()
         self.no_mail: str | None = None
         self.tables = Tables(
             TableDirectories(setup.tables, setup.configuration.current),
@@ -149,12 +149,14 @@ class Inputs:
         self._feed(MailTransport(no_mail))
         return True
 
-    def check_zones_hourly(self) -> None:
-        if time.monotonic() - self._zones_checked > _ZONES_CHECKED:
+    def check_hourly(self) -> None:
+        """Look at the zone data and for other crons, if the last look was an hour ago."""
+        if time.monotonic() - self._checked > _HOUR:
             self._check_zones()
+            self.other_crons.look()
 
     def _check_zones(self) -> None:
-        self._zones_checked = time.monotonic()
+        self._checked = time.monotonic()
         if not self.zones.stale():
             return
         self.zones.reload()

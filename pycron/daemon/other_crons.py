@@ -1,6 +1,5 @@
 """Warns of another cron on this machine that would run the same jobs."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from pycron.model.problem import Problem, Severity
 from pycron.system import paths
 from pycron.system.other_crons import Kind, OtherCron, other_crons
 from pycron.tables.layouts import Layout
-
-_CHECKED = 3600.0  # seconds between two looks
 
 
 def boot_markers(layout: Layout | None) -> tuple[Path, ...]:
@@ -28,11 +25,9 @@ class OtherCrons:
         self._layout = layout
         self._log = log
         self._found: list[OtherCron] = []
-        self._looked = 0.0
 
     def look(self) -> None:
         """Look for other crons; the log names each that was not found the last time."""
-        self._looked = time.monotonic()
         if self._layout is None:
             return
         before = {cron.name for cron in self._found}
@@ -48,11 +43,6 @@ class OtherCrons:
             if cron.name not in before:
                 fields = {"cron": cron.name, "reason": cron.message}
                 self._log(Log(Event.OTHER_CRON, fields, bad=True))
-
-    def look_if_due(self) -> None:
-        """The same, at most once an hour: it reads the name of every process."""
-        if time.monotonic() - self._looked > _CHECKED:
-            self.look()
 
     @property
     def problems(self) -> tuple[Problem, ...]:

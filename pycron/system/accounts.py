@@ -55,6 +55,15 @@ def _look_up(name: str) -> Account | None:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
+def owners_of_table(user: str) -> set[int]:
+    """The uids that the file of a user's table may belong to: root's and the user's.
+
+    The account is looked up anew: its name may have got another uid.
+    """
+    account = _look_up(user)
+    return {0, account.uid} if account else {0}
+
+
 def own_account() -> Account:
     """The account of this process; a container may run as a uid that no database has."""
     uid = os.geteuid()

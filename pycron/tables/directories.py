@@ -1,13 +1,12 @@
 """Directories of tables: a scan finds the tables that are new, changed or gone."""
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycron.config import Config
-from pycron.crontab.line import USER_NAME
+from pycron.crontab.line import RUN_PARTS_NAME, USER_NAME
 from pycron.model.job import Source
 from pycron.model.problem import Problem
 from pycron.tables.files import (
@@ -21,8 +20,6 @@ from pycron.tables.files import (
     signature_of,
     too_many,
 )
-
-_RUN_PARTS_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def not_a_run_parts_name(name: str) -> str | None:
 
     Editors' backups and package managers' copies have names that run-parts(8) does not take.
     """
-    if _RUN_PARTS_NAME.fullmatch(name):
+    if RUN_PARTS_NAME.fullmatch(name):
         return None
     return "a table's name has letters, digits, _ and - only (run-parts)"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pycron.config import Config
 from pycron.crontab.other_cron import CRONIE, name_is_ignored
 from pycron.system import paths
-from pycron.system.accounts import Account, Accounts
+from pycron.system.accounts import Accounts, owners_of_table
 from pycron.tables.directories import TableLocation, not_a_run_parts_name, not_a_user_name
 from pycron.tables.files import FileRules
 from pycron.tables.spool_form import SpoolForm, no_header, vixie_header
@@ -29,11 +29,6 @@ def _not_a_cronie_name(name: str) -> str | None:
 def _not_in_a_foreign_spool(name: str) -> str | None:
     """The spool of another cron also contains tables that its crontab(1) is about to install."""
     return "crontab(1) is about to install it" if name[:4] == "tmp." else not_a_user_name(name)
-
-
-def _account(name: str) -> Account | None:
-    """The account of this name now: a name may have got another uid since the last look."""
-    return Accounts().find(name)
 
 
 _ROOTS = FileRules(owners=lambda _: {0})
@@ -80,21 +75,17 @@ class Layout:
         """
 
         def owner(user: str) -> tuple[int, int] | None:
-            account, gid = _account(user), self.spool_gid
+            account, gid = Accounts().find(user), self.spool_gid
             return (account.uid, account.gid if gid is None else gid) if account else None
 
         return SpoolForm(owner, self.header)
 
     def _spool_location(self) -> TableLocation:
-        def user_or_root(name: str) -> set[int]:
-            account = _account(name)
-            return {0, account.uid} if account else {0}
-
         return TableLocation(
             self.spool,
             users=True,
             directory=True,
-            rules=FileRules(user_or_root, self.user_forbidden_mode),
+            rules=FileRules(owners_of_table, self.user_forbidden_mode),
             why_not=_not_in_a_foreign_spool if self.is_foreign else None,
         )
 

@@ -30,7 +30,7 @@ from pycron.model.job import Source
 from pycron.protocol.control_messages import PauseRequest
 from pycron.schedule.zone import UTC
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem
+from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
 from tests.support.operated_daemon import (
     OWN_NAME,
     OperatedDaemon,
@@ -39,7 +39,6 @@ from tests.support.operated_daemon import (
     waiting_for_gate,
 )
 from tests.support.running_daemon import RunningDaemon, alive, program
-from tests.support.user_accounts import real_user
 from tests.support.waiting import until
 
 NEVER = "@yearly"  # of the Jobs that are started by hand
@@ -653,18 +652,13 @@ def test_top_on_a_terminal_goes_on_until_it_is_interrupted(tmp_path: Path) -> No
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
-    for name in USERS:
-        real_user(name)
-    system = IsolatedSystem(tmp_path)
-    try:
+    with isolated_system(tmp_path) as system:
         system.write(paths.SYSTEM_CONFIG, POOLS)
         system.daemon.stop()
         system.daemon = system.start()
         yield system
         system.shell(f"touch {GATE}")
         until(lambda: rows(system, "root", "status")[0]["running"] == 0)
-    finally:
-        system.close()
 
 
 GATE = paths.SYSTEM_CONFIG.parent / "gate"  # where every user can see it

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem
+from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
 from tests.support.user_accounts import real_user
 
 pytestmark = [
@@ -25,13 +25,8 @@ SECOND = "@yearly a\n@monthly b\n@yearly c\n"
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
-    for name in USERS:
-        real_user(name)
-    system = IsolatedSystem(tmp_path)
-    try:
+    with isolated_system(tmp_path) as system:
         yield system
-    finally:
-        system.close()
 
 
 def crontab(

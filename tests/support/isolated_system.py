@@ -10,6 +10,7 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import psutil
 
 from pycron.system import paths
 from tests.support.running_daemon import RunningDaemon, program
+from tests.support.user_accounts import real_user
 from tests.support.waiting import until
 
 USERS = ("pycrontest1", "pycrontest2", "pycrontest3")
@@ -32,6 +34,15 @@ def entering(holder: int) -> list[str]:
     chroot.
     """
     return ["nsenter", "--mount", "--root", "--wdns=/", "--target", str(holder), "--"]
+
+
+@contextlib.contextmanager
+def isolated_system(directory: Path, *, own_etc: bool = False) -> Iterator["IsolatedSystem"]:
+    """An IsolatedSystem in which the users of tests exist; it is closed at the end."""
+    for name in USERS:
+        real_user(name)
+    with contextlib.closing(IsolatedSystem(directory, own_etc=own_etc)) as system:
+        yield system
 
 
 class IsolatedSystem:

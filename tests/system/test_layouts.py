@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem
-from tests.support.user_accounts import real_user
+from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
 from tests.support.waiting import until
 
 pytestmark = [
@@ -25,14 +24,9 @@ CONFIG = paths.SYSTEM_CONFIG
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
-    for name in USERS:
-        real_user(name)
-    system = IsolatedSystem(tmp_path, own_etc=True)
-    try:
+    with isolated_system(tmp_path, own_etc=True) as system:
         system.daemon.stop()
         yield system
-    finally:
-        system.close()
 
 
 def start(system: IsolatedSystem, tables: str) -> None:

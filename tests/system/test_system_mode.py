@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem
+from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
 
@@ -23,13 +23,8 @@ pytestmark = [
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
-    for name in USERS:
-        real_user(name)
-    system = IsolatedSystem(tmp_path)
-    try:
+    with isolated_system(tmp_path) as system:
         yield system
-    finally:
-        system.close()
 
 
 WHO = "id -u; id -g; id -G; pwd; umask; env | sort"

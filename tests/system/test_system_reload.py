@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem
+from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
 from tests.support.running_daemon import program
-from tests.support.user_accounts import real_user, user_account
+from tests.support.user_accounts import user_account
 
 pytestmark = [
     pytest.mark.root,
@@ -25,12 +25,8 @@ WHY_BAD = "bad limits.running: 0 (a whole number above 0)"
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[IsolatedSystem]:
-    real_user(USER)
-    system = IsolatedSystem(tmp_path)
-    try:
+    with isolated_system(tmp_path) as system:
         yield system
-    finally:
-        system.close()
 
 
 def pycrond(system: IsolatedSystem, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What an import makes of the tables of another cron: Findings, and the files to write."""
+"""The plan of an import: Findings about the tables of another cron, and the files to write."""
 
 import datetime
 import os
@@ -168,8 +168,8 @@ class _Planner:
     # ---- user tables, and who may have one
 
     def _add_user_tables(self) -> None:
-        allowed = self._names_in("etc/cron.allow", paths.ALLOW)
-        denied = self._names_in("etc/cron.deny", paths.DENY)
+        allowed = self._names_in(paths.CRON_ALLOW, paths.ALLOW)
+        denied = self._names_in(paths.CRON_DENY, paths.DENY)
         if allowed is None and denied is None and self._tree.rules is CRONIE:
             self._add(paths.ALLOW, "", "cron.allow")
             message = "without cron.allow and cron.deny, only root has a table: an empty allow file"
@@ -186,7 +186,7 @@ class _Planner:
             text = without_header(table.text)
             self.plan.files.append(NewFile(paths.SPOOL / user, text, 0o600, name, user))
 
-    def _names_in(self, relative: str, destination: Path) -> list[str] | None:
+    def _names_in(self, relative: Path, destination: Path) -> list[str] | None:
         """The users in an allow or deny file; None without one.
 
         Those of this machine hold where they are; those of another tree are imported.

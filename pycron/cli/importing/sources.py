@@ -17,7 +17,8 @@ from pycron.crontab.other_cron import (
     why_file_is_ignored,
 )
 from pycron.model.job import Source
-from pycron.system.accounts import Accounts
+from pycron.system import paths
+from pycron.system.accounts import Accounts, owners_of_table
 from pycron.tables.files import ANY_OWNER, FileRules, Unreadable, read_table, signature_of
 
 MACHINE = Path("/")
@@ -41,14 +42,15 @@ class Tree:
         """Whether this is the machine's own tree, with owners that count."""
         return self.root == MACHINE
 
-    def path(self, relative: str) -> Path:
-        return self.root / relative
+    def path(self, relative: str | Path) -> Path:
+        """The path of a file of a machine (`/etc/x` or `etc/x`) in this tree."""
+        return self.root / str(relative).lstrip("/")
 
     @property
     def spool(self) -> Path:
         if self.plain:
             return self.root
-        return self.path("var/spool/cron/crontabs" if self.rules is DEBIAN else "var/spool/cron")
+        return self.path(paths.DEBIAN_SPOOL if self.rules is DEBIAN else paths.CRONIE_SPOOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +101,14 @@ class Reader:
     def __init__(self, tree: Tree, most_bytes: int) -> None:
         self._tree = tree
         self._most_bytes = most_bytes
-        self._accounts = Accounts()
         self.findings: list[Finding] = []
 
     def system_tables(self) -> Iterator[TableText]:
         """/etc/crontab, and the tables of /etc/cron.d."""
         if self._tree.plain:
             return
-        yield from self._read(self._tree.path("etc/crontab"), None)
-        for path in self._listed(self._tree.path("etc/cron.d")):
+        yield from self._read(self._tree.path(paths.CRONTAB), None)
+        for path in self._listed(self._tree.path(paths.CRON_DROP_INS)):
             if name_is_ignored(self._tree.rules, path.name):
                 message = f"{self._tree.rules.name} passes over a file of this name"
                 self._found(path, Verdict.IGNORED, "name", message)
@@ -125,7 +126,7 @@ class Reader:
             else:
                 yield from self._read(path, path.name)
 
-    def text(self, relative: str) -> str | None:
+    def text(self, relative: str | Path) -> str | None:
         """The text of another file, such as etc/cron.deny; None without one."""
         path = self._tree.path(relative)
         return next((table.text for table in self._read(path, None, is_table=False)), None)
@@ -140,8 +141,8 @@ class Reader:
             message = f"cannot be read: {error.strerror}"
             self._found(directory, Verdict.REFUSED, "unreadable", message)
             return []
-        paths = [directory / name for name in names if name[0] != "."]
-        return [path for path in paths if path.is_symlink() or not path.is_dir()]
+        found = [directory / name for name in names if name[0] != "."]
+        return [path for path in found if path.is_symlink() or not path.is_dir()]
 
     def _read(self, path: Path, owner: str | None, is_table: bool = True) -> Iterator[TableText]:
         """The text of a file, if the other cron reads it and nothing is wrong with the file."""
@@ -180,8 +181,7 @@ class Reader:
         """The uids that a file may belong to; in a copied tree, owners say nothing."""
         if not self._tree.is_machine:
             return None
-        account = self._accounts.find(owner) if owner else None
-        return {0, account.uid} if account else {0}
+        return owners_of_table(owner) if owner else {0}
 
     def _why_ignored(self, status: os.stat_result, owner: str | None) -> str | None:
         """Why the other cron ignores a regular file; a plain directory has no rule for modes."""
