@@ -39,6 +39,8 @@ esac
 """
 
 
+# Before a systemctl that the machine may have.
+_PATH = f"PATH=/run/systemd:{os.environ['PATH']}"
 # A process that has ended has no program.
 _RUNS = "#!/bin/sh\nreadlink /proc/$(cat /run/systemd/pid)/exe >/dev/null 2>&1\n"
 
@@ -64,8 +66,7 @@ class CronSandbox:
         self.root = Path(f"/proc/{self._first}/root")
         self.write("/run/systemd/systemctl", _SYSTEMCTL, 0o755)
         self.write("/run/systemd/runs", _RUNS, 0o755)
-        self.shell("mount --bind /run/systemd/systemctl $(command -v systemctl);"
-                   " cp $(command -v sleep) /run/systemd/cron;"
+        self.shell("cp $(command -v sleep) /run/systemd/cron;"
                    " touch /etc/systemd/system/cron.service")  # fmt: skip
 
     def close(self) -> None:
@@ -118,7 +119,7 @@ class CronSandbox:
                 "--"]  # fmt: skip
 
     def shell(self, script: str) -> str:
-        command = [*self.inside, "sh", "-ec", script]
+        command = [*self.inside, "env", _PATH, "sh", "-ec", script]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -126,7 +127,8 @@ class CronSandbox:
         return self.run_python(program("pycron", "import", *arguments)[1:])
 
     def run_python(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-        command = [*self.inside, "env", f"PYTHONPATH={_PROJECT}", sys.executable, *arguments]
+        command = [*self.inside, "env", _PATH, f"PYTHONPATH={_PROJECT}", sys.executable,
+                   *arguments]  # fmt: skip
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
             check=False, cwd="/", env={**os.environ, "TZ": "Europe/Berlin"},

@@ -83,7 +83,7 @@ def test_limits_and_environment(make: Make) -> None:
         "account required pam_permit.so\n"
         "auth required pam_group.so\n"
         "session required pam_limits.so\n"
-        "session required pam_umask.so umask=027\n"
+        "session required pam_umask.so umask=027 nousergroups\n"
         "session required pam_env.so envfile=/etc/security/variables\n"
     )
     user = USERS[0]
@@ -114,7 +114,10 @@ def test_limits_and_environment(make: Make) -> None:
 
 
 def test_settings_of_a_job_stand_above_pam(make: Make) -> None:
-    service = f"{PERMIT}session required pam_limits.so\nsession required pam_umask.so umask=027\n"
+    service = (
+        f"{PERMIT}session required pam_limits.so\n"
+        "session required pam_umask.so umask=027 nousergroups\n"
+    )
     pam = make(service, limits=f"{USERS[0]} - priority 3\n")
     lines = run(pam, "nice; umask", settings="CRON_NICE=11 CRON_UMASK=077")
     assert lines == ["11", "0077"]
