@@ -33,6 +33,7 @@ enabled() { [ "$(systemctl is-enabled "$1")" = enabled ]; }
 stopped() { ! systemctl is-active "$1" && ! enabled "$1"; }
 silent() { ! journalctl -u cron -o cat --since "$1" | grep -E 'WRONG|BAD|Error|ORPHAN'; }
 forget() { rm -f /var/lib/pycron/pycron.db*; } # as if pycron had not run within the last five minutes
+no_tables() { [ -z "$(find /etc/pycron.d /var/spool/pycron -type f)" ]; } # of pycron's own
 configure() { printf '%s\n' "$1" >/etc/pycron/pycron.toml; }
 
 first_boot() {
@@ -150,14 +151,14 @@ running = 17'
     rm /etc/pycron/pycron.toml
     pycron import >/tmp/report
     check report grep -q '/etc/crontab' /tmp/report
-    check report_changes_nothing sh -c '[ -z "$(ls -A /etc/pycron.d /var/spool/pycron)" ]'
+    check report_changes_nothing no_tables
     check apply_refuses sh -c '! pycron import --apply >/tmp/refused 2>&1 && grep "cron.service" /tmp/refused'
     cp /srv/jobs/daily /tmp/daily
     find /etc/crontab /etc/cron.d /etc/anacrontab /var/spool/cron -type f -exec md5sum {} + >/tmp/before
-    daytime
     forget
+    systemctl enable -q --now pycron # without a table
+    daytime
     check apply pycron import --apply --stop-other
-    systemctl enable -q --now pycron
     check other_is_stopped stopped cron
     check anacron_is_stopped stopped anacron.timer
     check originals_are_unchanged sh -c 'find /etc/crontab /etc/cron.d /etc/anacrontab /var/spool/cron -type f -exec md5sum {} + | cmp - /tmp/before'
@@ -181,7 +182,7 @@ second_boot() {
     daytime
     systemctl disable -q --now pycron
     check undo pycron import --undo
-    check undone sh -c '[ -z "$(ls -A /etc/pycron.d /var/spool/pycron)" ]'
+    check undone no_tables
     check cron_is_back systemctl is-active cron
     check anacron_is_back enabled anacron.timer
     minutes 2
