@@ -67,7 +67,7 @@ def edit(system: IsolatedSystem, script: str, place: Path, *, answer: str = "n\n
     path = editor(system, script)
     return system.shell(
         f"cd {place}; printf '{answer}' | setpriv --reuid={MALLORY} --regid={MALLORY} --init-groups"
-        f" env EDITOR={path} PLACE={place} {command('pycrontab', '-e')} 2>&1 || true"
+        f" env EDITOR={path} PLACE={place} TMPDIR={place} {command('pycrontab', '-e')} 2>&1 || true"
     )
 
 
