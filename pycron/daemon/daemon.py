@@ -25,6 +25,7 @@ from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
+from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
@@ -41,7 +42,6 @@ from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
 from pycron.system import host
 from pycron.system.accounts import Accounts
-from pycron.system.inotify import DirectoryWatch
 from pycron.system.sd_notify import notify
 from pycron.tables.user_tables import UserTableFiles
 
@@ -91,7 +91,8 @@ class Daemon:
             self._engine.is_alive,
             log,
         )
-        self._watch = DirectoryWatch({location.watched for location in setup.tables})
+        watched = {location.watched for location in setup.tables}
+        self._watch = TableWatch(watched, self._selector, self._tables.rescan, log)
         self._server = self._new_server()
         self._minute_work = MinuteWork(self._look, self._tidy)
 
@@ -200,9 +201,9 @@ class Daemon:
     def _begin(self) -> None:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
         catch_signals(self._selector, self._signalled)
-        self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         for notice in start_notices(self._setup, self._store, self._inputs.zones):
             self._log(notice)
+        self._watch.renew()
         self._inputs.check_mail()
         self._inputs.other_crons.look()
         self._tables.rescan()
@@ -291,10 +292,6 @@ class Daemon:
                 self._link.reap()
             case _:
                 self._shutdown.signal_commands(number)
-
-    def _tables_changed(self, _events: int) -> None:
-        self._watch.drain()
-        self._tables.rescan()
 
     # ---- what others ask
 
