@@ -81,10 +81,7 @@ def compare(
     table = parse(text, source, context)
     comparison = _Comparison(text, table, rules, machine)
     discarded = comparison.why_discarded()
-    if discarded or table.is_junk:
-        found = comparison.of_errors()
-    else:
-        found = comparison.of_lines()
+    found = comparison.of_errors() if discarded or table.is_junk else comparison.of_lines()
     first = (discarded,) if discarded else ()
     return Compared(table, (*first, *found), runs=discarded is None)
 

@@ -8,9 +8,9 @@ No file is opened here. A line is one of
     entry                     line.py has its grammar
 
 A table with an error still gives the Jobs of its good lines; tables/loaded.py decides whether they
-run. A text with a NUL byte, or with more bad entries than good ones, is no table: it gives none. Any
-other byte may be in a table, because cron takes it: classic tables are in Latin-1, and a command may
-contain a control character.
+run. A text with a NUL byte, or with more bad entries than good ones, is no table: it gives none.
+Any other byte may be in a table, because cron takes it: classic tables are in Latin-1, and a
+command may contain a control character.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
 from pycron.crontab.identity import entry_key, job_number, twin_key
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
 from pycron.crontab.mail_addresses import unsafe_addresses
+from pycron.crontab.problem_list import MOST_PROBLEMS, ProblemList
 from pycron.crontab.table import Table
 from pycron.crontab.variables import Variables
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
 from pycron.model.settings import SETTINGS, Setting
 from pycron.model.steps import Steps, finish
-from pycron.model.text import hint_at, printable
+from pycron.model.text import hint_at
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
-MOST_PROBLEMS = 100  # errors, and as many warnings
 _STEP = 16_384  # characters that are read at a time: 1 to 10 ms
 _WORK_OF_A_LINE = 200  # characters whose reading takes as long as a short line's
 
@@ -78,7 +78,6 @@ def parsing(text: str, source: Source, context: ReaderContext) -> Steps[Table]:
     return Table(source, Entries(source, text), (junk, *problems), is_junk=True)
 
 
-_LONGEST_MESSAGE = 500  # characters
 # No repetition in these patterns gives anything back (`++`), so each takes time that is linear in
 # the line.
 _NAME_AND_VALUE = re.compile(
@@ -91,33 +90,6 @@ _SETTING = re.compile(
 _SETTING_START = re.compile(r"[ \t]*+CRON_[A-Za-z0-9_]*+[ \t]*+=")
 # The beginning of nearly every entry: no comment, no variable, no setting.
 _PLAIN_START = re.compile(r"""[^ \t="'#][^ \t=]*+[ \t]++[^ \t=]""")
-
-
-class _Problems:
-    """The problems of a table; at most MOST_PROBLEMS warnings are kept. Columns count from 0."""
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._found: list[Problem] = []
-        self._warnings = 0
-        self.errors = 0
-
-    def warn(self, line: int, code: str, message: str, column: int = 0) -> None:
-        self._warnings += 1
-        if self._warnings <= MOST_PROBLEMS:
-            self._add(Severity.WARNING, line, code, message, column)
-
-    def error(self, line: int, code: str, message: str, column: int = 0) -> None:
-        self.errors += 1
-        self._add(Severity.ERROR, line, code, message, column)
-
-    def sorted(self) -> tuple[Problem, ...]:
-        """All problems, in the order of their lines."""
-        return tuple(sorted(self._found, key=lambda problem: problem.line))
-
-    def _add(self, severity: Severity, line: int, code: str, message: str, column: int) -> None:
-        message = printable(_shortened(message))
-        self._found.append(Problem(self._file, line, column + 1, severity, code, message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +108,7 @@ class _Reader:
         self.source = source
         self.context = context
         self.entries = Entries(source, text, context.host)
-        self.problems = _Problems(source.name)
+        self.problems = ProblemList(source.name)
         self._most = min(context.most_entries, MOST_ENTRIES)
         self._line = 0  # its number, from 1
         self._offset = 0  # of the line, in the encoded text
@@ -410,10 +382,3 @@ def _unquoted_value(text: str) -> str | None:
     if len(value) < 2 or value.find(value[0], 1) != len(value) - 1:
         return None
     return value[1:-1]
-
-
-def _shortened(message: str) -> str:
-    """A message without the middle, if it is too long to read."""
-    if len(message) <= _LONGEST_MESSAGE:
-        return message
-    return f"{message[:200]}…{message[-200:]}"

@@ -194,6 +194,7 @@ class Daemon:
             if time.time() >= self._next_wakeup():  # the first look only released held Attempts
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
+            self._tables.work()
             self._turn.perform()
         self._end()
 
@@ -253,6 +254,8 @@ class Daemon:
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
+        if self._tables.has_work:
+            return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
         return max(0.0, min(until, _LONGEST_WAIT))
 
@@ -267,7 +270,7 @@ class Daemon:
     def _look(self) -> None:
         """Look for changes that inotify and the runner may not have reported."""
         self._watch.renew()
-        self._tables.rescan()
+        self._tables.look()
         self._executor.settle()
 
     def _tidy(self) -> None:
@@ -294,7 +297,7 @@ class Daemon:
 
     def _tables_changed(self, _events: int) -> None:
         self._watch.drain()
-        self._tables.rescan()
+        self._tables.look()
 
     # ---- what others ask
 

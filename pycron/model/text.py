@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 _LONGEST_NAME = 64  # characters that `hint_at` compares
 
+
 def printable(text: str) -> str:
     """The text made safe for a terminal: control characters and bytes that are no UTF-8 escaped."""
     if text.isprintable():

@@ -1,4 +1,4 @@
-"""The days of a month: which weekdays they are, and which of them `L`, `LW`, `15W`, `5L`, `5#2` mean.
+"""The days of a month: their weekdays, and those that `L`, `LW`, `15W`, `5L` and `5#2` mean.
 
 A month is its shape: the weekday of its first day (Sunday is 0) and the number of its days. So
 there are 28 different months.

@@ -6,6 +6,7 @@ from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.model.job import Source
 from pycron.model.problem import Problem
+from pycron.model.steps import Steps, finish
 from pycron.system import host, paths
 from pycron.system.accounts import Accounts
 from pycron.system.zone_data import ZoneData
@@ -20,11 +21,16 @@ def parse_found(found: Found, context: ReaderContext) -> Table:
 
     The lines of a user's table are those that `pycrontab -e` shows.
     """
+    return finish(parsing_found(found, context))
+
+
+def parsing_found(found: Found, context: ReaderContext) -> Steps[Table]:
+    """The same in steps of a few milliseconds."""
     source = found.source
     if found.text is None:
         return Table(source, problems=(found.problem,) if found.problem else ())
     text = without_header(found.text) if source.owner == source.name else found.text
-    return reader.parse(text, source, context)
+    return (yield from reader.parsing(text, source, context))
 
 
 def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContext:

@@ -169,8 +169,11 @@ def read_fixture(name: str, owner: str | None) -> Table:
         ("no_user_column", SYSTEM, [(2, ERROR, "bad-username")]),
         ("seconds", USER, [(2, ERROR, "bad-command")]),
         ("seconds", SYSTEM, [(2, ERROR, "bad-command")]),
-        ("pasted", USER, [(0, ERROR, "not-a-table"), (2, ERROR, "bad-minute"),
-                          (4, ERROR, "bad-minute")]),
+        (
+            "pasted",
+            USER,
+            [(0, ERROR, "not-a-table"), (2, ERROR, "bad-minute"), (4, ERROR, "bad-minute")],
+        ),
         ("templated", USER, [(2, ERROR, "bad-minute"), (3, ERROR, "bad-time-specifier")]),
     ],
 )

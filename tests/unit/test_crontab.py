@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycron.crontab.reader import LONGEST_LINE, MOST_PROBLEMS, ReaderContext, parse
+from pycron.crontab.problem_list import MOST_PROBLEMS
+from pycron.crontab.reader import LONGEST_LINE, ReaderContext, parse
 from pycron.crontab.table import Table
 from pycron.model.job import Job, Source
 from pycron.model.problem import Problem, Severity

@@ -19,7 +19,7 @@ from pycron.system import paths
 from pycron.system.zone_data import ZoneData
 from pycron.tables.spool_form import without_header
 
-_LSB_OPTION = re.compile(r"""EXTRA_OPTS=["']?(?:.*[ \t])?-[a-zA-Z]*l""")
+_LSB_OPTION = re.compile(r"""EXTRA_OPTS=["']?(?:.*[ \t])?-[a-km-zA-Z]*l""")
 _STAMP = re.compile("[0-9]{8}", re.ASCII)
 
 
