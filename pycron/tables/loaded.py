@@ -13,9 +13,9 @@ from pycron.engine.log_events import Event
 from pycron.model.problem import Problem, Severity
 from pycron.model.steps import Steps, finish
 from pycron.system.accounts import Accounts
+from pycron.system.files import WRONG_OWNER
 from pycron.tables.check import parsing_found
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories
-from pycron.tables.files import WRONG_OWNER
 from pycron.tables.spool_form import without_header
 from pycron.tables.versions import TableVersions
 
