@@ -9,7 +9,6 @@ import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from pycron.config import Config
 from pycron.control.server import Peer
@@ -17,6 +16,8 @@ from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.system import paths
 from pycron.system.accounts import own_account
+from pycron.system.files import Unreadable
+from pycron.system.user_lists import users_in_first
 
 
 class Refusal(Exception):
@@ -74,12 +75,16 @@ class Access:
     def _is_allowed(self, user: str) -> bool:
         """As crontab(1): if there is an allow file, it lists the user; else the deny file does not.
 
-        The files of pycron stand for those of another cron, which hold where pycron has none.
+        The files of pycron stand for those of another cron, which hold where pycron has none. If a
+        file is there that cannot be trusted, nobody is allowed. Raises Refusal.
         """
-        allowed = _names_in_first(paths.ALLOW, paths.CRON_ALLOW)
-        if allowed is not None:
-            return user in allowed
-        denied = _names_in_first(paths.DENY, paths.CRON_DENY)
+        try:
+            allowed = users_in_first(paths.ALLOW, paths.CRON_ALLOW)
+            if allowed is not None:
+                return user in allowed
+            denied = users_in_first(paths.DENY, paths.CRON_DENY)
+        except Unreadable as error:
+            raise Refusal(f"{error} (until then only root may use pycrontab)") from None
         return self.everyone if denied is None else user not in denied
 
 
@@ -112,18 +117,3 @@ def _groups_of(peer: Peer) -> list[int]:
         return os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid)
     except KeyError:
         return [peer.gid]
-
-
-def _names_in_first(*files: Path) -> list[str] | None:
-    """The users that the first of these files that exists lists; None if none exists."""
-    return next((names for file in files if (names := _names_in(file)) is not None), None)
-
-
-def _names_in(path: Path) -> list[str] | None:
-    """The users that a file lists; None if there is no file. Raises Refusal if it is unreadable."""
-    try:
-        return path.read_text(errors="replace").split()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Refusal(f"{path}: cannot be read: {error.strerror}") from None

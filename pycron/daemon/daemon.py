@@ -92,7 +92,7 @@ class Daemon:
             log,
         )
         watched = {location.watched for location in setup.tables}
-        self._watch = TableWatch(watched, self._selector, self._tables.rescan, log)
+        self._watch = TableWatch(watched, self._selector, self._tables.look, log)
         self._server = self._new_server()
         self._minute_work = MinuteWork(self._look, self._tidy)
 
@@ -195,6 +195,7 @@ class Daemon:
             if time.time() >= self._next_wakeup():  # the first look only released held Attempts
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
+            self._tables.work()
             self._turn.perform()
         self._end()
 
@@ -254,6 +255,8 @@ class Daemon:
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
+        if self._tables.has_work:
+            return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
         return max(0.0, min(until, _LONGEST_WAIT))
 
@@ -268,7 +271,7 @@ class Daemon:
     def _look(self) -> None:
         """Look for changes that inotify and the runner may not have reported."""
         self._watch.renew()
-        self._tables.rescan()
+        self._tables.look()
         self._executor.settle()
 
     def _tidy(self) -> None:
