@@ -4,6 +4,7 @@ The order: the record of what was there and of what comes, the steps, the record
 now. After an interruption the same call goes on where it was.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -65,12 +66,21 @@ def _do(step: Step) -> None:
         case RemoveDirectory(path):
             path.rmdir()
         case RemoveTree(path):
-            shutil.rmtree(path)
+            _remove_tree(path)
         case Run(words):
             _run(words)
         case DismissRunner(socket):
             with suppress(OSError):  # nobody listens
                 unix_sockets.connect(str(socket), 5).sendall(encode([{"type": "leave"}]))
+
+
+def _remove_tree(path: Path) -> None:
+    """The place at which a file system is mounted stays, empty."""
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        if error.errno != errno.EBUSY or not path.is_mount() or any(path.iterdir()):
+            raise
 
 
 def _make(item: Item) -> None:

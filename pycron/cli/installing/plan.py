@@ -141,7 +141,7 @@ class _Planner:
         return [
             Run(("groupadd", "--system", name)) if text is None else
             Run(("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/",
-                 "--shell", "/usr/sbin/nologin", "--comment", text.replace(":", ""), name))
+                 "--shell", "/usr/sbin/nologin", "--comment", text, name))
             for name, text in missing.items()
         ]  # fmt: skip
 

@@ -157,7 +157,8 @@ class _Planner:
 
     def finish(self) -> None:
         """What is kept stays in the record, if there still is a directory for it."""
+        if self._state in self._gone:
+            return
         made = self._before.find(self._state)
-        if made and self._state not in self._gone:
-            self._kept.append(made)
+        self._kept += [made] if made else []
         self.plan.after = Record(tuple(self._kept))
