@@ -138,7 +138,12 @@ def test_what_a_new_version_no_longer_has_is_removed() -> None:
 
 
 def test_a_read_only_file_system_leaves_links_and_manual_pages_out() -> None:
-    items = [LINK, File(Path("/share/man/x.1"), b""), File(Path("/share/man/y.1"), b""), UNIT]
+    items: list[Item] = [
+        LINK,
+        File(Path("/share/man/x.1"), b""),
+        File(Path("/share/man/y.1"), b""),
+        UNIT,
+    ]
     machine = Machine(HAS_PARENTS, systemd=False, read_only=TARGET.optional)
     plan = install_plan(TARGET, items, {}, machine, Record())
     assert lines(plan) == ["write /etc/s/pycron.service"]
