@@ -24,6 +24,9 @@ BOOT_MARKERS = (Path("/run/crond.reboot"), Path("/run/cron.reboot"))
 # What `pycron import --apply` has made, as long as it can be undone.
 IMPORT_RECORD = SYSTEM_STATE / "import.json"
 
+# What `pycron setup` has made: a file in the state directory.
+SETUP_RECORD = "setup.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -90,6 +93,11 @@ def user_table() -> Path:
 
 def user_config() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config") / "pycron" / "pycron.toml"
+
+
+def user_data() -> Path:
+    """For manual pages and completion."""
+    return _xdg("XDG_DATA_HOME", ".local/share")
 
 
 def paths_in(directory: Path) -> Paths:
