@@ -20,7 +20,7 @@ from pycron.control.service import Service
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
-from pycron.daemon.other_crons import boot_markers
+from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
@@ -29,7 +29,12 @@ from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
-from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
+from pycron.engine.cursor import (
+    after_other_cron,
+    handed_out_after,
+    starting_cursor,
+    starting_gaps,
+)
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now, Tick
 from pycron.engine.log_events import Event
@@ -98,7 +103,8 @@ class Daemon:
 
     def _new_engine(self, now: int) -> Engine:
         """An engine that continues where the last daemon stopped."""
-        record = self._store.cursor()
+        stopped = stopped_at(self._setup.paths.other_cron_stopped)
+        record = after_other_cron(self._store.cursor(), stopped, now)
         cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
         config = self._setup.config
         return Engine(

@@ -71,6 +71,11 @@ class Paths:
         return self.run / "booted"
 
     @property
+    def other_cron_stopped(self) -> Path:
+        """Its time is that at which another cron, which ran the same tables, was stopped."""
+        return self.state / "other-cron-stopped"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 
