@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from pycron.tables.files import FileRules, Signature, read_table
+from pycron.system.files import FileRules
+from pycron.tables.files import Signature, read_table
 from tests.support.cron_sandbox import CRON_D, SPOOL, CronSandbox
 from tests.support.isolated_system import IsolatedSystem
 from tests.support.running_daemon import run
@@ -21,7 +22,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 RECORD = str(paths.SYSTEM_STATE / "import.json")
 NOBODY = 65534
-DROP_IN = Path(__file__).parents[2] / "contrib/systemd/conflicts.conf"
+DROP_IN = Path(__file__).parents[2] / "contrib/systemd/pycron.service.d/conflicts.conf"
 BACKUP = "17 3 * * * root backup\n"
 
 

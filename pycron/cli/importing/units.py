@@ -18,9 +18,9 @@ _EARLY, _LATE = 2, 50  # seconds of a minute
 _SYSTEMD = Path("/run/systemd/system")  # exists if systemd has booted the machine
 
 CONFLICTS = f"""\
-# pycron never runs beside another cron: starting pycron stops the other cron, and starting the
-# other cron, also by hand, stops pycron. `pycron import --apply --stop-other` puts this file into
-# /etc/systemd/system/pycron.service.d/, and `pycron import --undo` removes it.
+# Starting pycron stops these, and starting one of them, also by hand, stops pycron: they would run
+# the same jobs. The Debian package has this file, and `pycron import --apply --stop-other` makes it:
+# then pycron has the tables of the other cron. Anacron is left out, as it starts for a moment a day.
 [Unit]
 Conflicts={" ".join(conflicting_units())}
 """

@@ -5,7 +5,7 @@
 set -u
 . /payload/machine.sh
 own() { # COMMAND...: as alice, who speaks to her own manager
-    XDG_RUNTIME_DIR=/run/user/$(id -u alice) runuser -u alice -- "$@"
+    (cd /home/alice && XDG_RUNTIME_DIR=/run/user/$(id -u alice) HOME=/home/alice runuser -u alice -- "$@")
 }
 is() { [ "$(systemctl show -P "$1" pycron)" = "$2" ]; }
 fails() { ! "$@"; }
@@ -152,8 +152,6 @@ END
 }
 
 a_users_own_daemon() {
-    cp /payload/pycron-user.service /etc/systemd/user/
-    check user_unit_verify own systemd-analyze verify --man=no --user /etc/systemd/user/pycron-user.service
     mv /usr/bin/notify-send /usr/bin/notify-send.real
     cat >/usr/bin/notify-send <<'END'
 #!/bin/sh
@@ -163,9 +161,11 @@ END
     chmod 755 /usr/bin/notify-send
     loginctl enable-linger alice
     check manager_of_alice systemctl is-active "user@$(id -u alice)"
+    check user_setup own /opt/pycron/bin/pycron setup --user
     own systemctl --user daemon-reload
-    check user_enable own systemctl --user enable --now pycron-user
-    check user_active own systemctl --user is-active pycron-user
+    check user_unit_verify own systemd-analyze verify --man=no --user /home/alice/.config/systemd/user/pycron.service
+    check user_enable own systemctl --user enable --now pycron
+    check user_active own systemctl --user is-active pycron
     check user_scope sh -c "test -d /sys/fs/cgroup/user.slice/user-*.slice/user@*.service/app.slice/pycron-runner-*.scope/runner"
     check user_table own pycrontab --user /payload/reminder.crontab
     bus="unix:path=/run/user/$(id -u alice)/bus"
@@ -176,15 +176,14 @@ END
     check reminder grep -qx "alice $bus /run/user/$(id -u alice) --app-name=pycron Stand-up at 9:30 Bring coffee." /home/alice/shown
     check reminder_on_the_bus grep -q 'Member=Notify' /tmp/bus
     kill $monitor
-    check user_reload own systemctl --user reload pycron-user
+    check user_reload own systemctl --user reload pycron
     su -l alice -c 'echo in a session' >/dev/null
     sleep 15 # longer than the manager would stay without lingering
-    check survives_the_logout own systemctl --user is-active pycron-user
-    check not_for_root sh -c 'XDG_RUNTIME_DIR=/run/user/0 systemctl --user start pycron-user; ! XDG_RUNTIME_DIR=/run/user/0 systemctl --user is-active pycron-user'
+    check survives_the_logout own systemctl --user is-active pycron
 }
 
 after_the_reboot() {
-    LIMIT=60 check user_starts_at_boot own systemctl --user is-active pycron-user
+    LIMIT=60 check user_starts_at_boot own systemctl --user is-active pycron
     check nobody_is_logged_in sh -c '[ -z "$(loginctl list-sessions --no-legend)" ]'
     : >/home/alice/shown
     own pycron --user start stand-up
