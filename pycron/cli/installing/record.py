@@ -11,6 +11,7 @@ from pathlib import Path
 from pycron.cli.verb import Failed
 from pycron.system.accounts import own_account
 from pycron.system.files import FileRules, Unreadable, read_checked
+from pycron.tables import files
 
 _LARGEST = 2**24  # bytes
 _KINDS = ("file", "link", "directory", "user", "group")
