@@ -19,7 +19,7 @@ _SYSTEMD = Path("/run/systemd/system")  # exists if systemd has booted the machi
 
 CONFLICTS = f"""\
 # Starting pycron stops these, and starting one of them, also by hand, stops pycron: they would run
-# the same jobs. The Debian package has this file, and `pycron import --apply --stop-other` makes it,
+# the same jobs. The Debian package has this file; `pycron import --apply --stop-other` makes it,
 # as pycron then has the tables of the other cron. Anacron is not here: it starts briefly each day.
 [Unit]
 Conflicts={" ".join(conflicting_units())}
