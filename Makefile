@@ -3,7 +3,7 @@
 PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 
-.PHONY: test test-all one lint bench docs dist deb
+.PHONY: test test-all one lint bench docs completion dist deb
 
 # The tests that README names: a few minutes.
 test: $(PYTHON)
@@ -40,6 +40,10 @@ docs:
 	mandoc -T lint -W warning man/*.[1-8]
 	mkdir -p build/man
 	for page in man/*.[1-8]; do mandoc -T html -O style=mandoc.css $$page >build/$$page.html; done
+
+# contrib/completion, after a change of verbs or options.
+completion: $(PYTHON)
+	PYTHONPATH=. $(PYTHON) contrib/completion/generate.py
 
 # The wheel and the sdist, in dist/.
 dist: $(PYTHON)
