@@ -16,7 +16,8 @@ listing() {
 
 apt-get update -qq
 id alice >/dev/null 2>&1 || useradd -m alice
-mkdir -p -m 777 /srv/jobs
+rm -rf /srv/jobs
+mkdir -m 777 /srv/jobs
 install cron # brings cron-daemon-common, and is there in the end, too
 echo '@every 1s date >>/srv/jobs/alice' >/tmp/table
 listing >/tmp/before
