@@ -110,7 +110,7 @@ second_boot() {
     # ---- nothing is left
 
     check purge apt-get purge -y pycrond
-    check no_process_is_left sh -c '! pgrep -f pycron && ! kill -0 $(cat /srv/jobs/pid)'
+    check no_process_is_left sh -c '! pgrep -f [p]ycron && ! kill -0 $(cat /srv/jobs/pid)'
     listing >/root/after
     diff /root/before /root/after
     check nothing_is_left cmp /root/before /root/after
