@@ -40,7 +40,8 @@ MESSAGES = {
         NOTICE, "pycron {version} has started, mode {mode}, zone {zone}"
     ),
     Event.DAEMON_STOPPING: EventMessage(
-        NOTICE, "{signal}: the daemon ends (running commands: {running}[: {commands}; {next_signal}])"
+        NOTICE,
+        "{signal}: the daemon ends (running commands: {running}[: {commands}; {next_signal}])",
     ),
     Event.DAEMON_STOPPED: EventMessage(
         NOTICE, "the daemon has ended (commands that go on: {running}[: {commands}])"

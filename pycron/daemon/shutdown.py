@@ -17,7 +17,7 @@ from pycron.engine.log_events import Event
 from pycron.executor.link import RunnerLink
 
 _NAMED = 20  # commands in the status; the service manager reads at most 4096 bytes
-_AGAIN = (  # the effect of the next signal on a foreground daemon
+_NEXT = (  # the effect of the next signal on a foreground daemon
     "the next one sends them SIGTERM, and SIGKILL 10 seconds later",
     "the next one sends them SIGKILL at once",
 )
@@ -52,7 +52,8 @@ class Shutdown:
         self._signals += 1
         first = self._signals == 1
         self.turn.feed(StopStarting(delivers=first and self.mode is Mode.FOREGROUND))
-        self.log(Log(Event.DAEMON_STOPPING, self._stopping(number)))
+        fields = {"signal": number.name, "running": len(self.engine.running)}
+        self.log(Log(Event.DAEMON_STOPPING, fields | self._what_comes_next()))
         if self.mode is not Mode.FOREGROUND:
             return
         if self._signals == 1 and is_init():
@@ -63,14 +64,13 @@ class Shutdown:
         elif self._signals > 2:
             self.signal_commands(signal.SIGKILL)
 
-    def _stopping(self, number: signal.Signals) -> dict[str, object]:
-        """What the log says: what a foreground daemon waits for, and what the next signal does."""
+    def _what_comes_next(self) -> dict[str, object]:
+        """For the log: what a foreground daemon waits for, and what the next signal does."""
         running = self.engine.running
-        fields: dict[str, object] = {"signal": number.name, "running": len(running)}
-        if self.mode is Mode.FOREGROUND and running and self._signals <= len(_AGAIN):
-            fields["commands"] = commands_in_words(running, _NAMED)
-            fields["next_signal"] = _AGAIN[self._signals - 1]
-        return fields
+        if self.mode is not Mode.FOREGROUND or not running or self._signals > len(_NEXT):
+            return {}
+        named = commands_in_words(running, _NAMED)
+        return {"commands": named, "next_signal": _NEXT[self._signals - 1]}
 
     def signal_commands(self, number: signal.Signals) -> None:
         """Send a signal to all running commands."""
