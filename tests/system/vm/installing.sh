@@ -41,7 +41,7 @@ check says_what_is_next said install 'next: systemctl enable --now pycron'
 check enabled systemctl is-enabled pycron
 check active systemctl is-active pycron
 check programs_of_path sh -c '[ "$(command -v pycron)" = /usr/local/bin/pycron ]'
-check unit_is_good systemd-analyze verify /etc/systemd/system/pycron.service
+check unit_is_good systemd-analyze verify --man=no /etc/systemd/system/pycron.service
 check started_by_the_unit sh -c 'readlink /proc/$(systemctl show -P MainPID pycron)/exe && pgrep -f "/opt/pycron/bin/pycrond"'
 check manual test -f /usr/local/share/man/man8/pycrond.8
 check configuration grep '^#running = ' /etc/pycron/pycron.toml
