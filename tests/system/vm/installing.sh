@@ -42,7 +42,7 @@ check enabled systemctl is-enabled pycron
 check active systemctl is-active pycron
 check programs_of_path sh -c '[ "$(command -v pycron)" = /usr/local/bin/pycron ]'
 check unit_is_good systemd-analyze verify --man=no /etc/systemd/system/pycron.service
-check started_by_the_unit sh -c 'readlink /proc/$(systemctl show -P MainPID pycron)/exe && pgrep -f "/opt/pycron/bin/pycrond"'
+check started_by_the_unit pgrep -f '^/opt/pycron/bin/python[0-9.]* /opt/pycron/bin/pycrond'
 check manual test -f /usr/local/share/man/man8/pycrond.8
 check configuration grep '^#running = ' /etc/pycron/pycron.toml
 check account getent passwd pycron-mail
@@ -96,7 +96,7 @@ sed -i '$d' /etc/systemd/system/pycron.service
 check uninstall chapter uninstall
 check uninstall_names_the_command said uninstall 'stays of alice'
 check command_goes_on stays
-check no_daemon sh -c '! pgrep -f bin/pycrond'
+check no_daemon gone bin/pycrond
 touch /tmp/end
 check command_ends gone 'until test -e /tmp/end'
 check runner_ends gone pycron.runner
