@@ -89,6 +89,19 @@ class TestSystem:
         assert (removed.returncode, removed.stdout) == (0, planned.stdout)
         assert machine.listing() == before
 
+    def test_accounts_without_systemd_sysusers(self, machine: OverlaySystem) -> None:
+        machine.shell("file=$(command -v systemd-sysusers) || exit 0; mount --bind /dev/null $file")
+        before = machine.listing()
+        done = machine.setup()
+        is_there = any(line.startswith("pycron:x:") for line in before)
+        assert ("run groupadd --system pycron\n" in done.stdout) is not is_there
+        assert "--shell /usr/sbin/nologin" in done.stdout
+        account = machine.shell("getent passwd pycron-mail").strip().split(":")
+        assert account[4:] == ["pycron notifications and mail", "/", "/usr/sbin/nologin"]
+        assert machine.setup().stdout == ""
+        assert machine.setup(*PURGE).returncode == 0
+        assert machine.listing() == before
+
     def test_a_removal_keeps_the_state_and_what_was_changed(self, machine: OverlaySystem) -> None:
         before = machine.listing()
         machine.setup()
