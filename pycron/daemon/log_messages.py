@@ -59,6 +59,7 @@ MESSAGES = {
     ),
     Event.TABLE_PROBLEM: EventMessage(WARNING, "{problem}"),
     Event.TABLE_IGNORED: EventMessage(WARNING, "{path} is ignored: {reason}"),
+    Event.TABLES_NOT_WATCHED: EventMessage(WARNING, "{reason}"),
     Event.TABLE_INSTALLED: EventMessage(
         NOTICE, "{by} has installed the table of {table} (Jobs: {jobs})"
     ),

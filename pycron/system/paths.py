@@ -71,6 +71,11 @@ class Paths:
         return self.run / "booted"
 
     @property
+    def other_cron_stopped(self) -> Path:
+        """Its time is that at which another cron, which ran the same tables, was stopped."""
+        return self.state / "other-cron-stopped"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 
@@ -107,4 +112,15 @@ def paths_in(directory: Path) -> Paths:
 
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
-    return Path(value) if os.path.isabs(value) else Path.home() / default
+    return Path(value) if os.path.isabs(value) else home() / default
+
+
+def home() -> Path:
+    """The home directory of this user: HOME, else the one of the user database, else the root.
+
+    In a container, a user may have neither.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
