@@ -23,10 +23,11 @@ from pycron.daemon.notices import start_notices
 from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
-from pycron.daemon.shutdown import Shutdown
+from pycron.daemon.shutdown import Shutdown, commands_in_words, stopping_message
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
 from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
+from pycron.daemon.watchdog import Watchdog
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import (
@@ -36,7 +37,7 @@ from pycron.engine.cursor import (
     starting_gaps,
 )
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, Now, Tick
+from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
@@ -67,6 +68,7 @@ class Daemon:
         self._setup = setup
         self._log = log
         self._selector = selectors.DefaultSelector()
+        self._watchdog = Watchdog()
         self._accounts = Accounts(setup.account)
         self._inputs = Inputs(setup, self._accounts, self._feed, log)
         self._tables = self._inputs.tables
@@ -128,6 +130,7 @@ class Daemon:
             setup.configuration.current,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
+            desktop=setup.mode is Mode.USER,
         )
         return RunnerExecutor(
             self._engine,
@@ -203,6 +206,7 @@ class Daemon:
             self._minute_work.do(self._last_wall, self._next_wakeup())
             self._tables.work()
             self._turn.perform()
+            self._watchdog.turned()
         self._end()
 
     def _begin(self) -> None:
@@ -219,16 +223,18 @@ class Daemon:
         self._recovery.boot()
         self._turn.perform()
         self._recovery.mark_boot()
-        notify("READY=1")
+        self._watchdog.ready()
 
     def _end(self) -> None:
         """End in good order; commands that still run are left to the runner."""
-        notify("STOPPING=1")
+        running = self._engine.running
+        notify(stopping_message(running))
         self._server.close()
         self._recorder.write([])  # one more try for what could not be written so far
         self._link.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
-        self._log(Log(Event.DAEMON_STOPPED, {"running": len(self._engine.running)}))
+        fields = {"running": len(running), "commands": commands_in_words(running, 100)}
+        self._log(Log(Event.DAEMON_STOPPED, fields))
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Handle what came; if something is due meanwhile, the rest waits for the next turn."""
@@ -264,10 +270,13 @@ class Daemon:
         if self._tables.has_work:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
-        return max(0.0, min(until, _LONGEST_WAIT))
+        return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:
-        return self._turn.feed(event)
+        decided = self._turn.feed(event)
+        if isinstance(event, TableLoaded):
+            self._watchdog.table_was_read()
+        return decided
 
     def _say(self, entry: Log) -> None:
         self._turn.say(entry)

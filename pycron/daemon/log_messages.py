@@ -43,7 +43,7 @@ MESSAGES = {
         NOTICE, "{signal}: the daemon ends (running commands: {running})"
     ),
     Event.DAEMON_STOPPED: EventMessage(
-        NOTICE, "the daemon has ended (commands that go on: {running})"
+        NOTICE, "the daemon has ended (commands that go on: {running}[: {commands}])"
     ),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"
