@@ -16,7 +16,7 @@ from tests.support.overlay_system import (
 )
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
-from tests.support.wheels import ROOT, build_wheel, copy_checkout
+from tests.support.wheels import build_wheel, copy_checkout
 
 pytestmark = pytest.mark.xdist_group("wheels")
 
@@ -232,9 +232,6 @@ def own(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home)}
 
 
-@pytest.mark.skipif(
-    not (ROOT / "contrib/systemd/pycron-user.service").exists(), reason="users have no unit"
-)
 def test_for_one_user(wheels: list[Path], tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
