@@ -15,6 +15,7 @@ from pycron.control.server import Peer
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.system import paths
+from pycron.system.accounts import own_account
 from pycron.system.files import Unreadable
 from pycron.system.user_lists import users_in_first
 
@@ -50,9 +51,16 @@ class Access:
         own = user_of(peer)
         return lambda user: user == own
 
+    def power(self, peer: Peer) -> Callable[[str], bool]:
+        """A function that says whether the peer may change the Jobs, Runs and tables of a user."""
+        if has_full_rights(peer):
+            return lambda _: True
+        own = user_of(peer)
+        return lambda user: user == own
+
     def check_may_change(self, peer: Peer, user: str) -> None:
         """Raises Refusal if the peer is neither this user nor has full rights."""
-        if not has_full_rights(peer) and user != user_of(peer):
+        if not self.power(peer)(user):
             raise Refusal("only its owner and root may do that")
 
     def table_owner(self, peer: Peer, user: str | None, *, check_lists: bool) -> str:
@@ -64,10 +72,8 @@ class Access:
         owner = own if user is None else user
         if owner != own and peer.uid != 0:
             raise Refusal("only root may use -u: leave it out for your own table")
-        try:
-            pwd.getpwnam(owner)
-        except (KeyError, ValueError):
-            raise Refusal(f'unknown user: "{owner}"') from None
+        if owner != own_account().name and not _has_account(owner):
+            raise Refusal(f'unknown user: "{owner}"')
         if peer.uid != 0 and check_lists and not self._is_allowed(own):
             self.log(Log(Event.ACCESS_DENIED, {"user": own, "pid": peer.pid}, bad=True))
             raise Refusal(f"you ({own}) are not allowed to use this program (pycrontab)")
@@ -95,11 +101,22 @@ def has_full_rights(peer: Peer) -> bool:
 
 
 def user_of(peer: Peer) -> str:
-    """The name of the peer's user; `#UID` if it has none, as a user may be called `1000`."""
+    """The name of the peer's user; `#UID` if it has none, as a user may be called `1000`.
+
+    The daemon's own user always has a name: that of its table.
+    """
     try:
         return pwd.getpwuid(peer.uid).pw_name
     except KeyError:
-        return f"#{peer.uid}"
+        return own_account().name if peer.uid == os.geteuid() else f"#{peer.uid}"
+
+
+def _has_account(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except (KeyError, ValueError):  # a NUL in the name is a ValueError
+        return False
+    return True
 
 
 def _groups_of(peer: Peer) -> list[int]:

@@ -1,5 +1,6 @@
 """The client of the control socket."""
 
+import contextlib
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,7 +75,9 @@ class ControlClient:
     def ask(self, verb: object, **arguments: object) -> Message:
         """The answer to a request. Raises ControlError if there is none, or it is a refusal."""
         try:
-            self._connection.sendall(encode([{"verb": verb, **arguments}]))
+            # A daemon that refuses a request before its end answers, and closes the connection.
+            with contextlib.suppress(BrokenPipeError):
+                self._connection.sendall(encode([{"verb": verb, **arguments}]))
             answer = self._receive()
         except (OSError, ValueError) as error:
             raise ControlError(

@@ -149,7 +149,14 @@ class ControlServer:
         if not data:
             self._drop(client)
             return
-        client.requests += client.decoder.feed(data)
+        try:
+            client.requests += client.decoder.feed(data)
+        except ValueError as error:
+            # The client still writes its request: it reads this answer when that write fails.
+            most = self._config().user_table_bytes
+            answer = refusal(f"{error}; a table may have {most} (limits.user_table_bytes)")
+            client.connection.send(encode([answer]))
+            raise
         self._send(client)
 
     def _send(self, client: _Client) -> None:

@@ -20,17 +20,24 @@ from pycron.control.service import Service
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
-from pycron.daemon.other_crons import boot_markers
+from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
-from pycron.daemon.shutdown import Shutdown
+from pycron.daemon.shutdown import Shutdown, commands_in_words, stopping_message
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
+from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
+from pycron.daemon.watchdog import Watchdog
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
-from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
+from pycron.engine.cursor import (
+    after_other_cron,
+    handed_out_after,
+    starting_cursor,
+    starting_gaps,
+)
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, Now, Tick
+from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
@@ -41,7 +48,6 @@ from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
 from pycron.system import host
 from pycron.system.accounts import Accounts
-from pycron.system.inotify import DirectoryWatch
 from pycron.system.sd_notify import notify
 from pycron.tables.user_tables import UserTableFiles
 
@@ -62,6 +68,7 @@ class Daemon:
         self._setup = setup
         self._log = log
         self._selector = selectors.DefaultSelector()
+        self._watchdog = Watchdog()
         self._accounts = Accounts(setup.account)
         self._inputs = Inputs(setup, self._accounts, self._feed, log, self._attend)
         self._tables = self._inputs.tables
@@ -92,13 +99,15 @@ class Daemon:
             self._engine.is_alive,
             log,
         )
-        self._watch = DirectoryWatch({location.watched for location in setup.tables})
+        watched = {location.watched for location in setup.tables}
+        self._watch = TableWatch(watched, self._selector, self._tables.look, log)
         self._server = self._new_server()
         self._minute_work = MinuteWork(self._look, self._tidy)
 
     def _new_engine(self, now: int) -> Engine:
         """An engine that continues where the last daemon stopped."""
-        record = self._store.cursor()
+        stopped = stopped_at(self._setup.paths.other_cron_stopped)
+        record = after_other_cron(self._store.cursor(), stopped, now)
         cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
         config = self._setup.config
         return Engine(
@@ -122,6 +131,7 @@ class Daemon:
             setup.configuration.current,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
+            desktop=setup.mode is Mode.USER,
         )
         return RunnerExecutor(
             self._engine,
@@ -197,14 +207,15 @@ class Daemon:
             self._minute_work.do(self._last_wall, self._next_wakeup())
             self._tables.work()
             self._turn.perform()
+            self._watchdog.turned()
         self._end()
 
     def _begin(self) -> None:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
         catch_signals(self._selector, self._signalled)
-        self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         for notice in start_notices(self._setup, self._store, self._inputs.zones):
             self._log(notice)
+        self._watch.renew()
         self._inputs.check_mail()
         self._inputs.other_crons.look()
         self._tables.rescan()
@@ -214,16 +225,18 @@ class Daemon:
         self._turn.perform()
         self._recovery.mark_boot()
         self._begun = True
-        notify("READY=1")
+        self._watchdog.ready()
 
     def _end(self) -> None:
         """End in good order; commands that still run are left to the runner."""
-        notify("STOPPING=1")
+        running = self._engine.running
+        notify(stopping_message(running))
         self._server.close()
         self._recorder.write([])  # one more try for what could not be written so far
         self._link.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
-        self._log(Log(Event.DAEMON_STOPPED, {"running": len(self._engine.running)}))
+        fields = {"running": len(running), "commands": commands_in_words(running, 100)}
+        self._log(Log(Event.DAEMON_STOPPED, fields))
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Handle what came; if something is due meanwhile, the rest waits for the next turn."""
@@ -247,7 +260,10 @@ class Daemon:
 
     def _attend(self) -> None:
         """Do what is due while a request waits for its table to be read."""
-        if self._begun and time.time() >= self._next_wakeup():
+        if not self._begun:
+            return
+        self._watchdog.turned()
+        if time.time() >= self._next_wakeup():
             self._act()
 
     def _next_wakeup(self) -> float:
@@ -264,10 +280,13 @@ class Daemon:
         if self._tables.has_work:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
-        return max(0.0, min(until, _LONGEST_WAIT))
+        return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:
-        return self._turn.feed(event)
+        decided = self._turn.feed(event)
+        if isinstance(event, TableLoaded):
+            self._watchdog.table_was_read()
+        return decided
 
     def _say(self, entry: Log) -> None:
         self._turn.say(entry)
@@ -301,10 +320,6 @@ class Daemon:
                 self._link.reap()
             case _:
                 self._shutdown.signal_commands(number)
-
-    def _tables_changed(self, _events: int) -> None:
-        self._watch.drain()
-        self._tables.look()
 
     # ---- what others ask
 

@@ -43,7 +43,7 @@ MESSAGES = {
         NOTICE, "{signal}: the daemon ends (running commands: {running})"
     ),
     Event.DAEMON_STOPPED: EventMessage(
-        NOTICE, "the daemon has ended (commands that go on: {running})"
+        NOTICE, "the daemon has ended (commands that go on: {running}[: {commands}])"
     ),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"
@@ -59,6 +59,7 @@ MESSAGES = {
     ),
     Event.TABLE_PROBLEM: EventMessage(WARNING, "{problem}"),
     Event.TABLE_IGNORED: EventMessage(WARNING, "{path} is ignored: {reason}"),
+    Event.TABLES_NOT_WATCHED: EventMessage(WARNING, "{reason}"),
     Event.TABLE_INSTALLED: EventMessage(
         NOTICE, "{by} has installed the table of {table} (Jobs: {jobs})"
     ),

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pycron.daemon.setup import Mode
@@ -11,9 +11,13 @@ from pycron.daemon.turn import Turn
 from pycron.engine.actions import Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import StopStarting
+from pycron.engine.live_runs import LiveRun
 from pycron.engine.log_events import Event
 from pycron.executor.link import RunnerLink
+from pycron.model.text import printable
 
+_NAMED = 20  # commands in the status; the service manager reads at most 4096 bytes
+_LONGEST_NAME = 60  # characters of a Job's name in a list of commands
 _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
 
 
@@ -74,3 +78,28 @@ class Shutdown:
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._kill_at = None
             self.signal_commands(signal.SIGKILL)
+
+
+def stopping_message(running: Sequence[LiveRun]) -> str:
+    """What a daemon that ends tells the service manager: sd_notify(3).
+
+    `systemctl status` shows it also when the daemon has ended.
+    """
+    named = commands_in_words(running, _NAMED)
+    status = f"commands that go on: {named} (pycron kill --all ends them)" if named else ""
+    return f"STOPPING=1\nSTATUS={status}"
+
+
+def commands_in_words(running: Sequence[LiveRun], most: int) -> str | None:
+    """The Job, user and pid of these commands, at most so many of them; None if there is none."""
+    named = [_in_words(each) for each in running[:most]]
+    if len(running) > most:
+        named.append(f"{len(running) - most} more")
+    return ", ".join(named) or None
+
+
+def _in_words(each: LiveRun) -> str:
+    name = printable(each.job.name)
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    process = "no pid yet" if each.pid is None else f"pid {each.pid}"
+    return f"{short} of {printable(each.job.user)} ({process})"

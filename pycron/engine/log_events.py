@@ -15,6 +15,7 @@ class Event(StrEnum):
     TABLE_BAD = "table_bad"
     TABLE_PROBLEM = "table_problem"
     TABLE_IGNORED = "table_ignored"
+    TABLES_NOT_WATCHED = "tables_not_watched"
     TABLE_INSTALLED = "table_installed"
     TABLE_DELETED = "table_deleted"
     VERSION_NOT_KEPT = "version_not_kept"

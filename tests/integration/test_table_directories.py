@@ -559,6 +559,7 @@ def test_a_reader_sees_the_old_or_the_new_table_never_a_part(tables: Path) -> No
 @pytest.fixture
 def watch(tables: Path) -> Iterator[DirectoryWatch]:
     watch = DirectoryWatch({tables})
+    watch.renew()
     yield watch
     watch.close()
 

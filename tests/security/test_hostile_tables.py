@@ -93,7 +93,8 @@ def test_equal_environments_are_equal_however_they_came_about() -> None:
 
 def test_the_variables_reach_the_command() -> None:
     *_, job = read(entries_below_many_variables(2)).jobs
-    environment = command_environment(AttemptKey(RunKey(job.id, 0), 1), job, own_account())
+    attempt = AttemptKey(RunKey(job.id, 0), 1)
+    environment = command_environment(attempt, job, own_account(), desktop=False)
     assert environment["a"] == "1"
     assert len(environment) > 22_000
 
