@@ -3,7 +3,7 @@
 PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 
-.PHONY: test test-all one lint bench docs completion dist deb
+.PHONY: test test-all one fuzz lint bench docs completion dist deb
 
 # The tests that README names: a few minutes.
 test: $(PYTHON)
@@ -22,6 +22,11 @@ test-all: $(PYTHON)
 # One file or one test, with its output: make one T=tests/unit/test_zone.py
 one: $(PYTHON)
 	$(PYTHON) -m pytest -x -vv $(T)
+
+# Random texts for one reader: make fuzz T=tables SECONDS=60 (schedules, configuration, allow)
+SECONDS ?= 10
+fuzz: $(PYTHON)
+	$(PYTHON) -m tests.fuzz $(T) $(SECONDS)
 
 # The checks of .pre-commit-config.yaml.
 lint: $(PYTHON)

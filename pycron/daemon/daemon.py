@@ -73,12 +73,13 @@ class Daemon:
         self._selector = selectors.DefaultSelector()
         self._watchdog = Watchdog()
         self._accounts = Accounts(setup.account)
-        self._inputs = Inputs(setup, self._accounts, self._feed, log)
+        self._inputs = Inputs(setup, self._accounts, self._feed, log, self._attend)
         self._tables = self._inputs.tables
         self._store = Store(paths.database, may_wait=True)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
+        self._begun = False  # only afterwards may anything be started
         self._engine = self._new_engine(int(self._began))
         self._link = RunnerLink(paths, self._selector, log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
@@ -189,7 +190,7 @@ class Daemon:
             return None
         current, tables = self._setup.configuration.current, self._tables
         context = self._inputs.reader_context
-        return UserTableFiles(where, current, context, tables, tables.versions)
+        return UserTableFiles(where, current, context, tables, tables.versions, self._attend)
 
     @property
     def _everyone_may(self) -> bool:
@@ -227,6 +228,7 @@ class Daemon:
         self._recovery.boot()
         self._turn.perform()
         self._recovery.mark_boot()
+        self._begun = True
         self._watchdog.ready()
 
     def _check_demands(self) -> None:
@@ -269,6 +271,14 @@ class Daemon:
                 self._feed(pressure)
             self._feed(Tick())
         self._turn.perform()
+
+    def _attend(self) -> None:
+        """Do what is due while a request waits for its table to be read."""
+        if not self._begun:
+            return
+        self._watchdog.turned()
+        if time.time() >= self._next_wakeup():
+            self._act()
 
     def _next_wakeup(self) -> float:
         """The UTC second at which the engine has something to do; infinity if there is none."""

@@ -31,7 +31,8 @@ _HOUR = 3600.0  # seconds between two looks at the zone data, and at the process
 class Inputs:
     """The inputs of one daemon; what has changed is passed to the engine.
 
-    `no_mail`: why no mail can be sent at present.
+    `attend`: does what is due; it is called while tables are read. `no_mail`: why no mail can be
+    sent at present.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Inputs:
         accounts: Accounts,
         feed: Callable[[InputEvent], object],
         log: Callable[[Log], None],
+        attend: Callable[[], object],
     ) -> None:
         self._setup = setup
         self._accounts = accounts
@@ -55,6 +57,7 @@ class Inputs:
             feed,
             log,
             TableVersions(setup.paths.versions, setup.configuration.current, accounts, log),
+            attend,
         )
         self.other_crons = OtherCrons(setup.layout, log)
 
