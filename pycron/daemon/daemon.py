@@ -17,17 +17,19 @@ from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
+from pycron.daemon.demands import BadTables, NothingToRun
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
 from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.setup import Mode, Setup
-from pycron.daemon.shutdown import Shutdown, commands_in_words, stopping_message
+from pycron.daemon.shutdown import Shutdown, stopping_message
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
 from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
 from pycron.daemon.watchdog import Watchdog
+from pycron.daemon.words import commands_in_words, queue_in_words
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import (
@@ -52,6 +54,7 @@ from pycron.system.sd_notify import notify
 from pycron.tables.user_tables import UserTableFiles
 
 _LONGEST_WAIT = 60.0  # seconds
+_NAMED = 100  # Runs that a log event names at most
 
 
 def clock() -> Now:
@@ -196,7 +199,7 @@ class Daemon:
     # ---- the loop
 
     def run(self) -> None:
-        """Work until a signal ends the daemon. Raises NoRunner."""
+        """Work until a signal ends the daemon. Raises NoRunner, NothingToRun or BadTables."""
         self._begin()
         while not self._shutdown.finished:
             self._take(self._selector.select(self._patience()))
@@ -219,11 +222,22 @@ class Daemon:
         self._inputs.other_crons.look()
         self._tables.rescan()
         self._recovery.resume()
+        self._check_demands()
         self._link.meet()
         self._recovery.boot()
         self._turn.perform()
         self._recovery.mark_boot()
         self._watchdog.ready()
+
+    def _check_demands(self) -> None:
+        """Raises NothingToRun or BadTables; then the daemon leaves nothing behind."""
+        try:
+            work = len(self._engine.jobs()) + len(self._engine.alive)
+            self._setup.demands.check(work, self._tables.problems())
+        except (NothingToRun, BadTables):
+            self._server.close()
+            self._store.close()
+            raise
 
     def _end(self) -> None:
         """End in good order; commands that still run are left to the runner."""
@@ -233,7 +247,7 @@ class Daemon:
         self._recorder.write([])  # one more try for what could not be written so far
         self._link.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
-        fields = {"running": len(running), "commands": commands_in_words(running, 100)}
+        fields = {"running": len(running), "commands": commands_in_words(running, _NAMED)}
         self._log(Log(Event.DAEMON_STOPPED, fields))
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
@@ -300,16 +314,26 @@ class Daemon:
 
     def _signalled(self, number: signal.Signals) -> None:
         match number:
-            case signal.SIGTERM | signal.SIGINT:
+            case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
                 self._shutdown.begin(number)
-            case signal.SIGHUP:
-                self._inputs.reload_on_signal()
+            case signal.SIGHUP | signal.SIGUSR2:  # USR2 is the reload signal of supercronic
+                self._inputs.reload_on_signal(number)
+            case signal.SIGUSR1:
+                self._say_what_runs()
             case signal.SIGCHLD if is_init():
                 reap_orphans()
             case signal.SIGCHLD:
                 self._link.reap()
-            case _:
-                self._shutdown.signal_commands(number)
+
+    def _say_what_runs(self) -> None:
+        running, waiting = self._engine.running, self._engine.waiting
+        fields = {
+            "running": len(running),
+            "waiting": len(waiting),
+            "commands": commands_in_words(running, _NAMED),
+            "queue": queue_in_words(waiting, _NAMED),
+        }
+        self._log(Log(Event.SUMMARY, fields))
 
     # ---- what others ask
 

@@ -1,6 +1,7 @@
 """Reads the inputs of the daemon, and reads them again: configuration, zones, accounts, tables."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -75,10 +76,10 @@ class Inputs:
 
     # ---- everything, when somebody asks for it
 
-    def reload_on_signal(self) -> None:
-        """SIGHUP: the log tells whether the configuration is good."""
+    def reload_on_signal(self, number: signal.Signals) -> None:
+        """The log tells whether the configuration is good."""
         with suppress(ConfigError):
-            self.reload("SIGHUP")
+            self.reload(number.name)
 
     def reload(self, by: str) -> Reloaded:
         """Read everything again, whether it looks changed or not. Raises ConfigError.

@@ -40,7 +40,7 @@ MESSAGES = {
         NOTICE, "pycron {version} has started, mode {mode}, zone {zone}"
     ),
     Event.DAEMON_STOPPING: EventMessage(
-        NOTICE, "{signal}: the daemon ends (running commands: {running})"
+        NOTICE, "{signal}: the daemon ends (running commands: {running}[: {commands}; {next_signal}])"
     ),
     Event.DAEMON_STOPPED: EventMessage(
         NOTICE,
@@ -102,6 +102,9 @@ MESSAGES = {
     Event.ACCESS_DENIED: EventMessage(
         WARNING, "{user} has tried to use pycrontab and may not (pid {pid})"
     ),
+    Event.SUMMARY: EventMessage(
+        INFO, "running: {running}[: {commands}]; waiting: {waiting}[: {queue}]"
+    ),
     Event.RELOADED: EventMessage(
         NOTICE,
         "the configuration and all tables were read again, asked for by {by} (tables: {tables})"
@@ -117,6 +120,7 @@ MESSAGES = {
     Event.COMMANDS_SIGNALLED: EventMessage(
         NOTICE, "{signal} was sent to all commands (running: {running})"
     ),
+    Event.ZONE_UNKNOWN: EventMessage(WARNING, "{reason}"),
     Event.ZONES_RELOADED: EventMessage(
         NOTICE, "the zone is {zone}, the zone data {zone_data}[ {release}]"
     ),
