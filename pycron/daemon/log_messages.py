@@ -44,7 +44,9 @@ MESSAGES = {
         "{signal}: the daemon ends (running commands: {running}[: {commands}; {next_signal}])",
     ),
     Event.DAEMON_STOPPED: EventMessage(
-        NOTICE, "the daemon has ended (commands that go on: {running}[: {commands}])"
+        NOTICE,
+        "the daemon has ended (commands that go on: {running}"
+        "[: {commands}; pycron kill --all ends them])",
     ),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"

@@ -92,10 +92,7 @@ class Shutdown:
 
 
 def stopping_message(running: Sequence[LiveRun]) -> str:
-    """What a daemon that ends tells the service manager: sd_notify(3).
-
-    `systemctl status` shows it also when the daemon has ended.
-    """
+    """What a daemon that ends tells the service manager: sd_notify(3)."""
     named = commands_in_words(running, _NAMED)
     status = f"commands that go on: {named} (pycron kill --all ends them)" if named else ""
     return f"STOPPING=1\nSTATUS={status}"
