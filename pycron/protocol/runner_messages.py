@@ -151,7 +151,10 @@ DaemonMessage = (
 
 
 class StartingMessage(TypedDict):
-    """The runner knows the Attempt, and its process does not exist yet. Only in RunnerHello."""
+    """The runner knows the Attempt, and its process does not exist yet. Only in RunnerHello.
+
+    Or an earlier runner was killed while it ran, and its processes are being ended.
+    """
 
     type: Literal["starting"]
     id: str
@@ -204,6 +207,14 @@ class EndedMessage(TypedDict):
     reason: str | None
 
 
+class LostMessage(TypedDict):
+    """An earlier runner was killed while the Attempt ran; its processes were found and ended."""
+
+    type: Literal["lost"]
+    id: str
+    reason: str
+
+
 class OutputMessage(TypedDict):
     """The output file of an Attempt has grown."""
 
@@ -211,8 +222,8 @@ class OutputMessage(TypedDict):
     id: str
 
 
-AttemptMessage = StartingMessage | StartedMessage | RefusedMessage | EndedMessage
-RunnerMessage = StartedMessage | RefusedMessage | EndedMessage | OutputMessage
+AttemptMessage = StartingMessage | StartedMessage | RefusedMessage | EndedMessage | LostMessage
+RunnerMessage = StartedMessage | RefusedMessage | EndedMessage | LostMessage | OutputMessage
 
 
 class RunnerHello(TypedDict):

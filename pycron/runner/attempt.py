@@ -1,5 +1,7 @@
 """One Attempt, as the runner knows it. Imported by the runner: it stays small."""
 
+import os
+
 from pycron.protocol.runner_messages import (
     AttemptMessage,
     EndedMessage,
@@ -46,7 +48,7 @@ class Attempt:
         self.deadline = NEVER
         self.signals: tuple[int, ...] = ()
         self.output: OutputCapture | None = None
-        self.tree = ProcessTree()
+        self.tree = ProcessTree(os.geteuid() if start["user"] is None else start["user"]["uid"])
         self.cause: str | None = None
         self.reason: str | None = None
         self.ended: EndedMessage | RefusedMessage | None = None
