@@ -3,6 +3,7 @@
 Imported by the runner: it stays small.
 """
 
+import errno
 import os
 
 from pycron.runner.attempt import Attempt
@@ -40,19 +41,17 @@ class Launcher:
 
     def prepare(self, attempt: Attempt) -> Launch | None:
         """A cgroup and an output pipe for the Attempt; None if it had to be refused."""
-        receiver = sender = -1
         self._tree_limits.give_cgroup(attempt)
-        try:
-            receiver, sender = os.pipe2(os.O_CLOEXEC)
-            launch = Launch(attempt, sender)
-        except OSError as error:
-            for descriptor in (receiver, sender):
-                if descriptor >= 0:
-                    os.close(descriptor)
-            self._refuse(attempt, f"cannot fork: {error.strerror}")
-            return None
-        self._output_pipes.open(attempt, receiver)
-        return launch
+        while True:
+            try:
+                receiver, launch = _descriptors(attempt)
+            except OSError as error:
+                if error.errno == errno.EMFILE and self._output_pipes.make_room():
+                    continue
+                self._refuse(attempt, f"cannot fork: {error.strerror}")
+                return None
+            self._output_pipes.open(attempt, receiver)
+            return launch
 
     def launch(self, batch: Batch, attempts: list[Attempt]) -> int:
         """Fork the starter of a batch: its pid, or 0 if all these Attempts had to be refused.
@@ -94,3 +93,14 @@ class Launcher:
     def _refuse(self, attempt: Attempt, reason: str) -> None:
         self._tree_limits.leave_behind(attempt.tree)
         self._attempts.refused(attempt, None, reason)
+
+
+def _descriptors(attempt: Attempt) -> tuple[int, Launch]:
+    """The end of an output pipe to read from, and what has the other end. Raises OSError."""
+    receiver, sender = os.pipe2(os.O_CLOEXEC)
+    try:
+        return receiver, Launch(attempt, sender)
+    except OSError:
+        os.close(receiver)
+        os.close(sender)
+        raise

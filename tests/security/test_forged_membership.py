@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pycron.system.marks import mark_of
-from tests.security.forgers import FORGING, end_all_of, forger
+from tests.security.forgers import FORGING, end_all_of, forger, let_others_enter
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, status_of
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
@@ -61,8 +61,7 @@ def start_attacker(runner: RunningRunner, mark: Path, orphan: str = "") -> int:
     """
     os.mkfifo(mark)
     mark.chmod(0o644)
-    for parent in mark.parents:
-        parent.chmod(parent.stat().st_mode | 0o011)
+    let_others_enter(mark.parent)
     script = f'read mark < {mark}; {orphan}"$@" "$mark" hog'
     argv = ["/bin/sh", "-c", script + (" & exit" if orphan else ""), "sh", *FORGING]
     started = runner.start("attacker", "", argv=argv, user=user("pycrontest2"), cwd="/")
