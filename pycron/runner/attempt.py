@@ -32,9 +32,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "output", "pid",
-        "reason", "report_output", "session", "signals", "start", "started", "starter", "timeout",
-        "tree",
+        "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "outlives_runner",
+        "output", "pid", "reason", "report_output", "session", "signals", "start", "started",
+        "starter", "timeout", "tree",
     )  # fmt: skip
 
     def __init__(self, start: StartMessage) -> None:
@@ -43,6 +43,7 @@ class Attempt:
         self.timeout = start["timeout"]
         self.kill_after = start["kill_after"]
         self.memory_max = start["memory_max"]
+        self.outlives_runner = start["outlives_runner"]
         self.pid = 0
         self.started = 0.0
         self.deadline = NEVER

@@ -73,7 +73,9 @@ class Launcher:
 
     def lines(self, attempts: list[Attempt]) -> list[tuple[int, str]]:
         """What begin() takes; made ahead of the moment at which the commands start."""
-        return self._running_file.lines((each.id, each.tree, each.kill_after) for each in attempts)
+        return self._running_file.lines(
+            (each.id, each.tree, each.kill_after) for each in attempts if not each.outlives_runner
+        )
 
     def begin(self, lines: list[tuple[int, str]]) -> None:
         """Note for the next runner that these commands may run."""

@@ -36,7 +36,6 @@ class LeftAttempts:
         self, daemon: DaemonConnection, tree_limits: TreeLimits, left: Sequence[Left]
     ) -> None:
         self._daemon = daemon
-        self._tree_limits = tree_limits
         self._by_id = {each.id: LeftAttempt(each) for each in left}
         for each in left:
             tree_limits.end_left(each.tree, each.kill_after)
@@ -57,6 +56,6 @@ class LeftAttempts:
     def step(self) -> None:
         """Tell the daemon of those whose processes have ended; called after TreeLimits.tend()."""
         for attempt in self._by_id.values():
-            if not attempt.lost and not self._tree_limits.is_ending(attempt.tree):
+            if not attempt.lost and attempt.tree.over:
                 attempt.lost = True
                 self._daemon.tell(attempt)

@@ -78,6 +78,11 @@ class ProcessTree:
         return self._kill_at < NEVER
 
     @property
+    def over(self) -> bool:
+        """Whether it was ended, and no process is left."""
+        return self.ending and self.due == NEVER
+
+    @property
     def memory_is_limited(self) -> bool:
         """Whether the kernel limits it."""
         return self.cgroup is not None and self.cgroup.limits_memory

@@ -70,9 +70,6 @@ class TreeLimits:
         tree.end(time.monotonic(), kill_after)
         self._loop.wake_at(tree.due)
 
-    def is_ending(self, tree: ProcessTree) -> bool:
-        return tree in self._ending
-
     def blame_memory(self, attempt: Attempt) -> None:
         """Note it as the cause if the kernel has killed an Attempt for want of memory.
 
@@ -140,6 +137,7 @@ class TreeLimits:
         for tree in due:
             if not (yield from tree.step(members[tree.mark], time.monotonic())):
                 self._ending.remove(tree)
+                tree.due = NEVER
                 self._running_file.over(tree)
 
     def _end_overdue(self, running: Collection[Attempt], now: float) -> None:
