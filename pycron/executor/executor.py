@@ -261,6 +261,10 @@ class RunnerExecutor:
                 cause = Cause(message["cause"]) if message["cause"] else None
                 self._feed(Refused(attempt, message["reason"], cause, message["final"]))
                 self._ended.append(attempt)
+            case "lost":
+                self._say_output(attempt, ended=True)
+                self._feed(Lost(attempt, message["reason"]))
+                self._ended.append(attempt)
 
     def _say_output(self, attempt: AttemptKey, *, ended: bool = False) -> None:
         for line in self._output.grown(attempt, ended=ended):

@@ -67,6 +67,8 @@ def start_message(
         "processes_max": processes_max,
         "hold": hold,
         "session": session,
+        # The receipt of a delivery says whether it was sent; to interrupt it could send it twice.
+        "outlives_runner": program is not None,
     }
 
 

@@ -46,6 +46,11 @@ class Paths:
         return self.run / "runner.sock"
 
     @property
+    def running(self) -> Path:
+        """The process trees of the Attempts that run, for the next runner."""
+        return self.run / "runner.running"
+
+    @property
     def runner_log(self) -> Path:
         return self.state / "runner.log"
 
