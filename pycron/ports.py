@@ -12,7 +12,8 @@ from pycron.crontab.entries import Entries
 from pycron.crontab.table import Table
 from pycron.engine.actions import Record, Release, RunnerAction
 from pycron.engine.cursor import Cursor
-from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
+from pycron.engine.refusals import RefusedRange
+from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
@@ -91,6 +92,9 @@ class History(Protocol):
 
         `wall`: of Jobs that follow the wall clock; otherwise of fixed Jobs.
         """
+
+    def refused(self, wanted: RefusedFilter) -> list[RefusedRange]:
+        """Ranges of fire times that got no Run, newest first."""
 
     def drop_dead(self, key: RunKey) -> None:
         """The Run is no dead letter any more; it stays in the history."""

@@ -19,6 +19,7 @@ _MOST_ROWS = 500
 def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswer:
     info, engine = context.info(), context.engine
     sees = context.access.sight(peer)
+    running, waiting = engine.count(sees)
     answer: StatusAnswer = {
         "version": __version__,
         "mode": info.mode,
@@ -34,8 +35,8 @@ def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswe
         "tables": context.tables.count(),
         "problems": len(visible_problems(context, peer)),
         "jobs": sum(1 for _ in engine.jobs().where(lambda each: sees(each.user))),
-        "running": sum(1 for run in engine.running if sees(run.job.user)),
-        "waiting": sum(1 for run in engine.waiting if sees(run.job.user)),
+        "running": running,
+        "waiting": waiting,
         "paused": len(visible_pauses(context, peer)),
         "mail": _mail(context, info.no_mail),
         "other_crons": [problem.message for problem in info.other_crons],

@@ -205,6 +205,7 @@ class Daemon:
         while not self._shutdown.finished:
             self._take(self._selector.select(self._patience()))
             self._act()
+            self._server.answer_some()
             if time.time() >= self._next_wakeup():  # the first look only released held Attempts
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
@@ -253,11 +254,11 @@ class Daemon:
         self._log(Log(Event.DAEMON_STOPPED, fields))
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
-        """Handle what came; if something is due meanwhile, the rest waits for the next turn."""
+        """Handle what came; what is due meanwhile is done in between."""
         for key, events in ready:
             key.data(events)
-            if time.time() >= self._next_wakeup():
-                return
+            if not self._engine.busy and time.time() >= self._next_wakeup():
+                self._act()
 
     def _act(self) -> None:
         """Tell the engine what time it is, if something is due, and perform what it decided."""
@@ -291,7 +292,7 @@ class Daemon:
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
-        if self._tables.has_work:
+        if self._server.busy or self._tables.has_work:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
         return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
@@ -311,7 +312,8 @@ class Daemon:
         """Look for changes that inotify and the runner may not have reported."""
         self._watch.renew()
         self._tables.look()
-        self._executor.settle()
+        if not self._engine.busy:  # else it may still decide to start Attempts of an earlier daemon
+            self._executor.settle()
 
     def _tidy(self) -> None:
         self._server.drop_idle()

@@ -68,7 +68,7 @@ class Inputs:
             host=self._setup.host,
             zone_exists=self.zones.exists,
             most_entries=config.table_entries,
-            pools=config.pools,
+            pools={name: pool.users for name, pool in config.pools.items()},
             notifications={
                 name: rule.users for name, rule in self._setup.delivery_rules.notifications.items()
             },

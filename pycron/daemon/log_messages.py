@@ -79,6 +79,10 @@ MESSAGES = {
     Event.RUN_GIVEN_UP: EventMessage(
         NOTICE, "{job} of {user}, due at {fire_time}: {outcome}, {reason}[ ({entry})]"
     ),
+    Event.FIRE_TIMES_REFUSED: EventMessage(
+        WARNING,
+        "{user}: fire times after {after} and up to {until} were missed: {count} so far, {reason}",
+    ),
     Event.RUN_BY_HAND: EventMessage(NOTICE, "{by} has started {job} of {user}"),
     Event.DELIVERY_FAILED: EventMessage(
         ERR, "{job} of {user} was not sent and is kept as a dead letter[ ({entry})]"

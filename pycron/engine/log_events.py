@@ -25,6 +25,7 @@ class Event(StrEnum):
     ATTEMPT_STOPPED = "attempt_stopped"
     RETRY_PLANNED = "retry_planned"
     RUN_GIVEN_UP = "run_given_up"
+    FIRE_TIMES_REFUSED = "fire_times_refused"
     RUN_BY_HAND = "run_by_hand"
     DELIVERY_FAILED = "delivery_failed"
     MAIL_NOWHERE = "mail_nowhere"

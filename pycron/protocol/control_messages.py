@@ -22,6 +22,7 @@ from pycron.protocol.control_answers import (
     PausesAnswer,
     ProblemsAnswer,
     RedriveAnswer,
+    RefusedAnswer,
     ReloadAnswer,
     RunAnswer,
     RunsAnswer,
@@ -139,6 +140,19 @@ class RunsRequest:
     until: int | None = None
     dead: bool = False
     deliveries: bool = False
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class RefusedRequest:
+    """Ranges of fire times that got no Run, newest first; of a user, of a time."""
+
+    verb: ClassVar = "refused"
+    answer: ClassVar = RefusedAnswer
+    limit: int = 20
+    user: str | None = None
+    since: int | None = None
+    until: int | None = None
 
 
 @_register

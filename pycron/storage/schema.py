@@ -67,6 +67,7 @@ CREATE TABLE attempts (
 ) WITHOUT ROWID;
 CREATE INDEX attempts_with_output ON attempts (run) WHERE output_kept > 0;
 
+-- `wall`: 1 and 0 for the two kinds of Jobs; 2 for refused fire times (see refused.py).
 CREATE TABLE gaps (
     number INTEGER PRIMARY KEY,
     after INTEGER NOT NULL,

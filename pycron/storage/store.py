@@ -12,13 +12,15 @@ from pycron.engine.actions import Record, RecordCursor
 from pycron.engine.cursor import Cursor
 from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_rules import DeliveryRules
-from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
+from pycron.engine.refusals import RefusedRange
+from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, RunKey
 from pycron.storage import deliveries, history, unfinished
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
+from pycron.storage.refused import read_refused
 from pycron.storage.repair import Repair
 from pycron.storage.retention import Retention
 from pycron.storage.writer import Writer
@@ -215,6 +217,10 @@ class Store:
         `wall`: of Jobs that follow the wall clock; otherwise of fixed Jobs.
         """
         return self._database.query(history.gap_at, instant, wall)
+
+    def refused(self, wanted: RefusedFilter) -> list[RefusedRange]:
+        """Ranges of fire times that got no Run, newest first."""
+        return self._database.query(read_refused, wanted)
 
 
 def _cursor_alone(records: list[Record]) -> Cursor | None:

@@ -15,6 +15,7 @@ from pycron.engine.actions import (
     RecordGap,
     RecordNotStarted,
     RecordPause,
+    RecordRefused,
     RecordResume,
     RecordRevived,
     RecordRun,
@@ -26,6 +27,7 @@ from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.storage.deliveries import FAILING, stored_delivery
 from pycron.storage.meta import boot_text, cursor_text
+from pycron.storage.refused import write_refused
 from pycron.storage.rows import find_run
 from pycron.storage.unfinished import stored_settings
 
@@ -96,6 +98,7 @@ class Writer:
         self,
         record: RecordCursor
         | RecordGap
+        | RecordRefused
         | RecordPause
         | RecordResume
         | RecordBoot
@@ -111,6 +114,8 @@ class Writer:
                     "INSERT INTO gaps (after, until, wall, reason) VALUES (?, ?, ?, ?)",
                     (record.gap.after, record.gap.until, record.gap.wall, record.reason),
                 )
+            case RecordRefused():
+                write_refused(self._db, record.refused)
             case RecordPause():
                 pause = record.pause
                 self._db.execute(

@@ -332,8 +332,8 @@ def test_a_system_table_has_no_ceiling() -> None:
     assert (job.settings.retries, job.settings.max_running) == (50, None)
 
 
-@pytest.mark.parametrize("pools", [{"web"}, set()])
-def test_a_pool_that_the_configuration_does_not_name(pools: set[str]) -> None:
+@pytest.mark.parametrize("pools", [{"web": None}, {}])
+def test_a_pool_that_the_configuration_does_not_name(pools: dict[str, None]) -> None:
     table = read("CRON_POOL=db @daily x", context=replace(CONTEXT, pools=pools))
     (problem,) = table.problems
     assert (problem.severity, problem.code, problem.column) == (
@@ -346,8 +346,21 @@ def test_a_pool_that_the_configuration_does_not_name(pools: set[str]) -> None:
 
 
 def test_a_pool_that_is_known_or_cannot_be_checked() -> None:
-    for pools in ({"db"}, None):
-        assert not read("CRON_POOL=db @daily x", context=replace(CONTEXT, pools=pools)).problems
+    for pools in ({"db": None}, {"db": {"alice"}}, None):
+        context = replace(CONTEXT, pools=pools)
+        assert not read("CRON_POOL=db @daily x", context=context).problems
+
+
+def test_a_pool_that_is_for_other_users() -> None:
+    """The table cannot take places of the pool; root's tables always can."""
+    context = replace(CONTEXT, pools={"db": {"deploy"}})
+    table = read("CRON_POOL=db @daily x", context=context)
+    (problem,) = table.problems
+    assert (problem.severity, problem.code) == (Severity.WARNING, "pool-denied")
+    assert problem.message == 'CRON_POOL: "db" is not for alice, whose jobs count against no pool'
+    assert table.jobs[0].settings.pool is None
+    job = job_of("CRON_POOL=db @daily root x", source=SYSTEM, context=context)
+    assert job.settings.pool == "db"
 
 
 def test_one_at_a_time_as_openbsd_writes_it() -> None:
