@@ -134,7 +134,7 @@ class Daemon:
             setup.configuration.current,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
-            desktop=setup.mode is Mode.USER,
+            passed=setup.passed,
         )
         return RunnerExecutor(
             self._engine,
