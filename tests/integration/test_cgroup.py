@@ -128,11 +128,12 @@ def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(
         assert output.read_text().endswith(f"/{Path(cgroup.path).name}\n")
 
 
-def take_steps(tree: ProcessTree) -> None:
-    """Take each step of ending a tree that is due."""
+def is_over_after_steps(tree: ProcessTree, cgroup: Cgroup) -> bool:
+    """Take the step of ending a tree that is due, if one is."""
     if tree.due <= time.monotonic():
         for _ in tree.step({}, time.monotonic()):
             pass
+    return not cgroup.populated()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,8 @@ def test_a_tree_in_a_cgroup_is_ended(
     until(cgroup.populated)
     until(lambda: cgroup.pids() != {process.pid} or status_of(process.pid, "State")[0] == "T")
     tree.end(time.monotonic(), kill_after)
-    until(lambda: take_steps(tree) or (process.poll() is not None and not cgroup.populated()))
+    until(lambda: is_over_after_steps(tree, cgroup))
+    process.wait(10)
     assert not cgroup.frozen()
     assert (tmp_path / "output").read_text() == ("heard\n" if "heard" in command else "")
 
