@@ -34,6 +34,7 @@ from pycron.engine.events import InputEvent, Now, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
+from pycron.model.run import AttemptKey
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
 from pycron.storage.housekeeping import Housekeeping
@@ -89,6 +90,7 @@ class Daemon:
             self._recorder,
             setup.configuration.current,
             self._engine.is_alive,
+            lambda: ((run.job.user, AttemptKey(run.run, run.number)) for run in self._engine.running),
             log,
         )
         self._watch = DirectoryWatch({location.watched for location in setup.tables})
@@ -194,6 +196,7 @@ class Daemon:
             if time.time() >= self._next_wakeup():  # the first look only released held Attempts
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
+            self._housekeeping.go_on()
             self._turn.perform()
         self._end()
 
@@ -254,6 +257,7 @@ class Daemon:
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
+        until = min(until, self._housekeeping.next_at - time.monotonic())
         return max(0.0, min(until, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:

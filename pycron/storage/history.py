@@ -129,7 +129,8 @@ def _ranges(database: sqlite3.Connection, wanted: RunFilter) -> list[list[_Condi
         numbers = _job_numbers(database, wanted.job, deliveries=bool(wanted.delivery))
         return [[("job = ?", [job]), *rest] for job in numbers]
     if wanted.dead:
-        return [[("dead", []), *rest]]
+        users = [user] if user is not None else _user_numbers(database)
+        return [[("dead", []), ("user = ?", [each]), *rest] for each in users]
     if wanted.delivery:
         return [[("delivery", []), *rest]]
     if user is None and wanted.outcome is None:

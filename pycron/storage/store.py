@@ -5,8 +5,9 @@ anything of them starts. So after a crash each fire time either has its Run or i
 Instants are UTC seconds.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pycron.engine.actions import Record, RecordCursor
 from pycron.engine.cursor import Cursor
@@ -23,7 +24,7 @@ from pycron.storage.repair import Repair
 from pycron.storage.retention import Retention
 from pycron.storage.writer import Writer
 
-_RUNS_PER_STEP = 2000  # that prune() deletes at once, at least
+_RUNS_PER_STEP = 1000  # that prune() deletes at most; for so long nothing can start
 
 
 class Store:
@@ -111,26 +112,36 @@ class Store:
         with self._database.errors():
             self._writer.drop_dead(key)
 
+    @property
+    def output_since_prune(self) -> int:
+        """The bytes of output that were recorded since the last step of `prune`."""
+        return self._writer.kept
+
     def prune(
-        self, keep: RetentionLimits, before: int, remove: Callable[[list[AttemptKey]], None]
-    ) -> None:
+        self,
+        keep: RetentionLimits,
+        before: int,
+        remove: Callable[[list[AttemptKey]], None],
+        writing: Mapping[str, int] = MappingProxyType({}),
+    ) -> bool:
         """Delete Runs and outputs beyond the limits, and those due before a UTC second.
 
-        One step deletes a bounded number, but more than has come since the last step. If nothing
-        can be beyond the limits, the database is not read, so that an idle minute costs little.
-        `remove` deletes the output files of Attempts; an error that it raises undoes the step.
+        One step deletes a bounded number; True if there may be more. If nothing can be beyond the
+        limits, the database is not read, so that an idle minute costs little. `remove` deletes the
+        output files of Attempts; an error that it raises undoes the step. `writing`: the bytes of
+        output that each user's commands have written so far; they count, and stay.
         """
-        if self._retention.has_nothing_for(keep, before):
-            return
+        if self._retention.has_nothing_for(keep, before, writing):
+            return False
         self._database.check_writable()
-        at_once = max(_RUNS_PER_STEP, 2 * self._writer.begun)
         with self._database.transaction():
-            jobs_were_deleted = self._retention.prune(keep, before, at_once, remove)
-        if jobs_were_deleted:
+            dropped = self._retention.prune(keep, before, _RUNS_PER_STEP, remove, writing)
+        if dropped:
             self._writer.clear_jobs()
-        self._writer.begun = 0
+        self._writer.kept = 0
         with self._database.errors():
             self._retention.shrink()
+        return self._retention.more
 
     # ---- what an earlier daemon recorded: ports.RecordedState
 

@@ -33,12 +33,12 @@ from pycron.storage.unfinished import stored_settings
 class Writer:
     """Knows the numbers of the rows that it has written; a failed transaction needs a new Writer.
 
-    `begun`: how many Runs it has written.
+    `kept`: the bytes of output of the Attempts whose end it has written.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
-        self.begun = 0
+        self.kept = 0
         self._meta: dict[str, str] = {}
         self._live_runs: dict[RunKey, int] = {}
         self._started: dict[AttemptKey, RecordStarted] = {}
@@ -141,7 +141,6 @@ class Writer:
         )
         assert done.lastrowid
         self._live_runs[run] = done.lastrowid
-        self.begun += 1
 
     def _write_starts(self) -> None:
         """The starts of Attempts whose end is not among the same records."""
@@ -160,12 +159,15 @@ class Writer:
         if ending is not None:
             values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
                       ending.memory_peak, ending.output_bytes, ending.output_kept)  # fmt: skip
+            self.kept += ending.output_kept
         self._db.execute(
             "UPDATE attempts SET pid = coalesce(?, pid), started = coalesce(?, started),"
             " outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?, cpu_seconds = ?,"
-            " memory_peak = ?, output_bytes = ?, output_kept = ? WHERE run = ? AND number = ?",
+            " memory_peak = ?, output_bytes = ?, output_kept = ?,"
+            " user = CASE WHEN ? THEN (SELECT user FROM runs WHERE number = run) END"
+            " WHERE run = ? AND number = ?",
             (start and start.pid, start and start.started, record.outcome, _text(record.reason),
-             *values, run, attempt.number),
+             *values, bool(values[-1]), run, attempt.number),
         )  # fmt: skip
         if ending is not None and ending.output is not None:
             self._db.execute(
@@ -193,16 +195,18 @@ class Writer:
         if known and (known[2] is job or known[2] == job):
             return known[0], known[1]
         user = self._user_number(job.user)
+        command, settings = _text(job.command), stored_settings(job)
         row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
-               job.zone, _text(job.command), stored_settings(job),
-               job.delivery and job.delivery.job_id, stored_delivery(job.delivery))  # fmt: skip
+               job.zone, command, settings, job.delivery and job.delivery.job_id,
+               stored_delivery(job.delivery), len(command or "") + len(settings))  # fmt: skip
         number: int = self._db.execute(
             'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command,'
-            " settings, about, delivery) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " settings, about, delivery, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET"
             " name = excluded.name, line = excluded.line, user = excluded.user,"
             " schedule = excluded.schedule, zone = excluded.zone, command = excluded.command,"
-            " settings = excluded.settings, about = excluded.about, delivery = excluded.delivery"
+            " settings = excluded.settings, about = excluded.about, delivery = excluded.delivery,"
+            " size = excluded.size"
             " RETURNING number",
             row,
         ).fetchone()[0]
