@@ -3,6 +3,7 @@
 import sys
 
 from pycron.cli.crontab_texts import Failed, encode, say_installed
+from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
 from pycron.model.table_version import Origin
 from pycron.model.text import printable
@@ -74,6 +75,6 @@ def print_difference(client: ControlClient, user: str | None, number: int) -> in
     )
     for line in lines:
         end = "" if line.endswith("\n") else "\n\\ No newline at end of file\n"
-        sys.stdout.buffer.write(encode(line + end))
+        write_bytes(encode(line + end))
     sys.stdout.flush()
     return 0

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from pycron import __version__
 from pycron.cli.output_end import ends_quietly
+from pycron.cli.terminal import raw
 from pycron.cli.table_options import add_table_options, named_sources
 from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
@@ -79,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(options, mode)
     try:
         configuration = _configuration(options, mode)
-        log = configure(options.log_format or default_format())
+        log = configure(options.log_format or default_format(), raw(sys.stderr))
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:

@@ -90,7 +90,9 @@ class Daemon:
             self._recorder,
             setup.configuration.current,
             self._engine.is_alive,
-            lambda: ((run.job.user, AttemptKey(run.run, run.number)) for run in self._engine.running),
+            lambda: (
+                (run.job.user, AttemptKey(run.run, run.number)) for run in self._engine.running
+            ),
             log,
         )
         self._watch = DirectoryWatch({location.watched for location in setup.tables})

@@ -33,9 +33,8 @@ _MUCH_OUTPUT = 1 / 32  # of the limit
 class Housekeeping:
     """Prunes a store and its output files, a step at a time.
 
-    `is_alive`: whether a Run has not ended; such a Run may not be recorded yet. `writing`: the users
-    and Attempts whose commands run. `next_at`: when the next step is due because of what was found
-    or recorded, on the monotonic clock; infinity if the one of the next minute is soon enough.
+    `is_alive`: whether a Run has not ended; such a Run may not be recorded yet. `writing`: the
+    Attempts whose commands run, with their users.
     """
 
     def __init__(
@@ -61,6 +60,7 @@ class Housekeeping:
 
     @property
     def next_at(self) -> float:
+        """When a further step is due, on the monotonic clock; infinity if none is needed."""
         if self._more:
             return self._last + _NEXT_STEP
         much = self._config().keep.output_bytes * _MUCH_OUTPUT

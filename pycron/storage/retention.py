@@ -64,9 +64,9 @@ class Retention:
         """Delete at most `at_once` Runs and as many outputs; whether a Job was deleted, too.
 
         `writing`: the bytes of the output files of each user that are still being written. They
-        cannot be deleted, so that user gives up other outputs. To be called in a transaction. `remove` deletes the output files of Attempts before the
-        transaction commits: after a crash in between the rows still exist, and so no file is left
-        without a row.
+        cannot be deleted, so that user gives up other outputs. To be called in a transaction.
+        `remove` deletes the output files of Attempts before the transaction commits: after a crash
+        in between the rows still exist, and so no file is left without a row.
         """
         self._db.execute("CREATE TEMP TABLE IF NOT EXISTS gone (number INTEGER PRIMARY KEY)")
         nothing_found = self._nothing_found or not self._last_job
@@ -195,7 +195,7 @@ class Retention:
         recorded = shares.used(self._db, shares.OUTPUT)
         output = shares.with_writing(self._db, recorded, writing)
         chosen: list[sqlite3.Row] = []
-        for user, surplus in surpluses(output, most).items():
+        for user, surplus in shares.most_first(surpluses(output, most)):
             if recorded.get(user) and len(chosen) < at_once:
                 chosen += self._oldest_outputs_of_user(user, surplus, at_once - len(chosen))
         return self._drop_outputs(chosen)

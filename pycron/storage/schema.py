@@ -176,7 +176,7 @@ END;
 INSERT INTO meta SELECT 'mail_is_new', 'yes' WHERE EXISTS (SELECT 1 FROM meta WHERE key = 'cursor');
 """
 
-# What retention needs to know of each user. `attempts.user`: whose output it is, NULL without output.
+# What retention needs to know of each user. `attempts.user`: whose output it is; NULL without one.
 # `jobs.size`: bytes of the texts of a Job. `users.uid`: a name that gets another uid is another
 # user; NULL in older rows until the name is used again. The triggers get shorter, because the
 # schema has to fit on the first page.

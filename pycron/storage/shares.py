@@ -63,7 +63,7 @@ def choose_oldest(database: sqlite3.Connection, surplus: Mapping[int, int], at_o
 
     Dead letters and Runs that have not ended stay, but count.
     """
-    for user, number in _most_first(surplus):
+    for user, number in most_first(surplus):
         values = {"user": user, "most": min(number, at_once)}
         at_once -= database.execute(
             "INSERT OR IGNORE INTO gone SELECT number FROM"
@@ -78,7 +78,7 @@ def release_dead_letters(database: sqlite3.Connection, most: int, at_once: int) 
     """Make the oldest dead letters of users who have too many ordinary Runs."""
     query = "SELECT user, count(*) FROM runs WHERE dead GROUP BY user"
     surplus = surpluses(dict(map(tuple, database.execute(query))), most)
-    for user, number in _most_first(surplus):
+    for user, number in most_first(surplus):
         at_once -= database.execute(
             "UPDATE runs SET dead = 0 WHERE number IN (SELECT number FROM runs"
             " WHERE dead AND user = ? ORDER BY fire_time LIMIT ?)",
@@ -88,7 +88,7 @@ def release_dead_letters(database: sqlite3.Connection, most: int, at_once: int) 
             return
 
 
-def _most_first(surplus: Mapping[int, int]) -> list[tuple[int, int]]:
+def most_first(surplus: Mapping[int, int]) -> list[tuple[int, int]]:
     """The users with the largest surplus, so that a step has a bounded number of queries."""
     ordered = sorted(surplus.items(), key=lambda each: each[1], reverse=True)
     return list(islice(ordered, _USERS_PER_STEP))
