@@ -13,8 +13,8 @@ from typing import TextIO
 
 from pycron import __version__
 from pycron.cli.output_end import ends_quietly
-from pycron.cli.terminal import raw
 from pycron.cli.table_options import add_table_options, named_sources
+from pycron.cli.terminal import raw
 from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
 from pycron.daemon.log import FORMATS, complaint, configure, default_format

@@ -216,9 +216,13 @@ class Store:
         """The users of all recorded Jobs that have this name or id."""
         return self._database.query(history.owners_of, job)
 
-    def count_runs(self) -> int:
-        """How many Runs are recorded."""
-        return self._database.query(history.count_runs)
+    def jobs_called(self, job: str) -> list[tuple[str, str, str]]:
+        """All recorded Jobs of this name or id: the id, the user, and the table with the line."""
+        return self._database.query(history.jobs_called, job)
+
+    def count_runs(self, user: str | None = None) -> int:
+        """How many Runs are recorded, of a user or (None) of all users."""
+        return self._database.query(history.count_runs, user)
 
     def gap_at(self, instant: int, *, wall: bool) -> str | None:
         """Why fire times at this UTC second have no Run.

@@ -77,5 +77,3 @@ def _print_output(options: argparse.Namespace, run_id: str, attempt: int, data: 
     else:
         (write_raw if options.raw else write_bytes)(data)
     sys.stdout.flush()
-
-
