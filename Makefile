@@ -3,13 +3,13 @@
 PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 
-.PHONY: test test-all one lint bench docs dist
+.PHONY: test test-all one lint bench docs completion dist deb
 
 # The tests that README names: a few minutes.
 test: $(PYTHON)
 	$(PYTHON) -m pytest -q -n auto
 
-VM_TESTS = tests/system/test_vm.py tests/system/test_mail_servers.py
+VM_TESTS = tests/system/test_vm.py tests/system/test_mail_servers.py tests/system/test_debian_package.py
 
 # Also the tests that take minutes, and more random examples: an hour. As root the system tests, too.
 # The crash test and the machines with systemd need both processors, so they run alone.
@@ -41,10 +41,18 @@ docs:
 	mkdir -p build/man
 	for page in man/*.[1-8]; do mandoc -T html -O style=mandoc.css $$page >build/$$page.html; done
 
+# contrib/completion, after a change of verbs or options.
+completion: $(PYTHON)
+	PYTHONPATH=. $(PYTHON) contrib/completion/generate.py
+
 # The wheel and the sdist, in dist/.
 dist: $(PYTHON)
 	$(PYTHON) -m pip wheel -q --no-deps -w dist .
 	$(PYTHON) -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+
+# The package for this Debian, in dist/; as root.
+deb:
+	contrib/debian/build
 
 .venv/bin/python:
 	python3 -m venv .venv

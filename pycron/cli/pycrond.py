@@ -24,11 +24,11 @@ from pycron.model.problem import Problem, Severity
 from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
 from pycron.system.accounts import own_account
+from pycron.system.files import ROOTS, TRUSTED, FileRules, own_rules
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
-from pycron.tables.files import TRUSTED, FileRules
 from pycron.tables.layouts import Layout, layout_of
 from pycron.tables.user_tables import UserTablePaths
 
@@ -101,12 +101,16 @@ def _mode(options: argparse.Namespace) -> Mode:
 
 
 def _configuration(options: argparse.Namespace, mode: Mode) -> Configuration:
-    """The configuration that was named, or else that of the mode. Raises ConfigError."""
+    """The configuration that was named, or else that of the mode. Raises ConfigError.
+
+    In the foreground, the file is trusted as its tables are: somebody named it.
+    """
     path = options.config.absolute() if options.config else None
     if path is None and mode is not Mode.FOREGROUND:
         path = paths.SYSTEM_CONFIG if mode is Mode.SYSTEM else paths.user_config()
-    required = options.config is not None
-    return Configuration(path, required=required, objection=partial(_objection, mode))
+    rules = {Mode.SYSTEM: ROOTS, Mode.USER: own_rules(), Mode.FOREGROUND: TRUSTED}[mode]
+    required, objection = options.config is not None, partial(_objection, mode)
+    return Configuration(path, required=required, rules=rules, objection=objection)
 
 
 def _objection(mode: Mode, config: Config) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from pycron.config.options import AT_START, OPTIONS, Config
 from pycron.config.reader import ConfigError, read_config
 from pycron.model.settings import SETTINGS
+from pycron.system.files import FileRules
 
 _NAMES = {setting.attribute: name for name, setting in SETTINGS.items()}
 
@@ -33,14 +34,17 @@ class Configuration:
         path: Path | None,
         *,
         required: bool = False,
+        rules: FileRules | None = None,
         objection: Callable[[Config], str | None] = lambda _: None,
     ) -> None:
         """Read the file. `path`: None if the daemon has none. Raises ConfigError.
 
+        `rules`: whose file it must be; by default, that of this process's user.
         `objection`: why this daemon cannot use these options on this machine; None if it can.
         """
         self.path = path
         self._required = required
+        self._rules = rules
         self._objection = objection
         self._config = self._read(None)
 
@@ -80,7 +84,7 @@ class Configuration:
     def _read(self, zone_exists: Callable[[str], bool] | None) -> Config:
         if self.path is None:
             return Config()
-        config = read_config(self.path, self._required, zone_exists)
+        config = read_config(self.path, self._required, zone_exists, self._rules)
         objection = self._objection(config)
         if objection is not None:
             raise ConfigError(self.path, objection)

@@ -12,6 +12,7 @@ from pycron.model.problem import Problem, Severity
 from pycron.model.setting_values import NAME_PATTERN
 from pycron.model.settings import SETTINGS
 from pycron.model.text import hint_at, printable
+from pycron.system.files import FileRules, Unreadable, own_rules, read_checked
 from pycron.system.zone_data import ZoneData
 
 # The settings that [ceilings] can limit: a larger value takes more of the machine.
@@ -19,6 +20,9 @@ CAPPED = (
     "CRON_RETRIES", "CRON_MAX_RUNNING", "CRON_PRIORITY", "CRON_TIMEOUT", "CRON_KILL_AFTER",
     "CRON_MEMORY_MAX",
 )  # fmt: skip
+
+
+_MOST_BYTES = 2**20  # of the file
 
 
 class ConfigError(Exception):
@@ -44,13 +48,17 @@ class ConfigUnreadable(ConfigError):
 
 
 def read_config(
-    path: Path, required: bool, zone_exists: Callable[[str], bool] | None = None
+    path: Path,
+    required: bool,
+    zone_exists: Callable[[str], bool] | None = None,
+    rules: FileRules | None = None,
 ) -> Config:
     """The configuration in a file; the defaults if there is none. Raises ConfigError.
 
-    `required`: a missing file is an error. `zone_exists`: by default, that of the files.
+    `required`: a missing file is an error. `zone_exists`: by default, that of the files. `rules`:
+    whose file it must be; by default, that of this process's user.
     """
-    text = _read(path, required)
+    text = _read(path, required, rules or own_rules())
     if text is None:
         return Config()
     import tomllib  # 0.1 MB, and most machines have no such file
@@ -69,16 +77,21 @@ def read_config(
     return config
 
 
-def _read(path: Path, required: bool) -> str | None:
+def _read(path: Path, required: bool, rules: FileRules) -> str | None:
     """The text of the file; None if there is no file and none is required."""
     try:
-        return path.read_text(encoding="utf-8")
+        if rules.trusted:  # it may be a pipe of the shell
+            return path.read_text(encoding="utf-8")
+        return read_checked(str(path), rules, _MOST_BYTES).data.decode()
     except FileNotFoundError:
         if required:
             raise ConfigError(path, "no such file") from None
         return None
+    except Unreadable as error:
+        failure = ConfigUnreadable if error.code == "unreadable" else ConfigError
+        raise failure(path, str(error)) from None
     except OSError as error:
-        raise ConfigUnreadable(path, f"cannot be read: {error}") from None
+        raise ConfigUnreadable(path, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(path, f"cannot be read: {error}") from None
 

@@ -9,13 +9,15 @@ import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from pycron.config import Config
 from pycron.control.server import Peer
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.system import paths
+from pycron.system.accounts import own_account
+from pycron.system.files import Unreadable
+from pycron.system.user_lists import users_in_first
 
 
 class Refusal(Exception):
@@ -63,10 +65,8 @@ class Access:
         owner = own if user is None else user
         if owner != own and peer.uid != 0:
             raise Refusal("only root may use -u: leave it out for your own table")
-        try:
-            pwd.getpwnam(owner)
-        except (KeyError, ValueError):
-            raise Refusal(f'unknown user: "{owner}"') from None
+        if owner != own_account().name and not _has_account(owner):
+            raise Refusal(f'unknown user: "{owner}"')
         if peer.uid != 0 and check_lists and not self._is_allowed(own):
             self.log(Log(Event.ACCESS_DENIED, {"user": own, "pid": peer.pid}, bad=True))
             raise Refusal(f"you ({own}) are not allowed to use this program (pycrontab)")
@@ -75,12 +75,16 @@ class Access:
     def _is_allowed(self, user: str) -> bool:
         """As crontab(1): if there is an allow file, it lists the user; else the deny file does not.
 
-        The files of pycron stand for those of another cron, which hold where pycron has none.
+        The files of pycron stand for those of another cron, which hold where pycron has none. If a
+        file is there that cannot be trusted, nobody is allowed. Raises Refusal.
         """
-        allowed = _names_in_first(paths.ALLOW, paths.CRON_ALLOW)
-        if allowed is not None:
-            return user in allowed
-        denied = _names_in_first(paths.DENY, paths.CRON_DENY)
+        try:
+            allowed = users_in_first(paths.ALLOW, paths.CRON_ALLOW)
+            if allowed is not None:
+                return user in allowed
+            denied = users_in_first(paths.DENY, paths.CRON_DENY)
+        except Unreadable as error:
+            raise Refusal(f"{error} (until then only root may use pycrontab)") from None
         return self.everyone if denied is None else user not in denied
 
 
@@ -90,11 +94,22 @@ def has_full_rights(peer: Peer) -> bool:
 
 
 def user_of(peer: Peer) -> str:
-    """The name of the peer's user; `#UID` if it has none, as a user may be called `1000`."""
+    """The name of the peer's user; `#UID` if it has none, as a user may be called `1000`.
+
+    The daemon's own user always has a name: that of its table.
+    """
     try:
         return pwd.getpwuid(peer.uid).pw_name
     except KeyError:
-        return f"#{peer.uid}"
+        return own_account().name if peer.uid == os.geteuid() else f"#{peer.uid}"
+
+
+def _has_account(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except (KeyError, ValueError):  # a NUL in the name is a ValueError
+        return False
+    return True
 
 
 def _groups_of(peer: Peer) -> list[int]:
@@ -102,18 +117,3 @@ def _groups_of(peer: Peer) -> list[int]:
         return os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid)
     except KeyError:
         return [peer.gid]
-
-
-def _names_in_first(*files: Path) -> list[str] | None:
-    """The users that the first of these files that exists lists; None if none exists."""
-    return next((names for file in files if (names := _names_in(file)) is not None), None)
-
-
-def _names_in(path: Path) -> list[str] | None:
-    """The users that a file lists; None if there is no file. Raises Refusal if it is unreadable."""
-    try:
-        return path.read_text(errors="replace").split()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Refusal(f"{path}: cannot be read: {error.strerror}") from None

@@ -76,7 +76,7 @@ def _check_may_pause(context: Context, peer: Peer, pause: Pause) -> None:
 def resume(context: Context, peer: Peer, request: ResumeRequest) -> PauseAnswer:
     paused = {pause.scope: pause for pause in context.engine.pauses}
     scope = Scope.of_job(request.job)  # a Job whose entry was removed can be named by its id
-    jobs = _jobs_of(context, [scope])
+    jobs = _jobs_of(context, [scope]) if scope in paused else {}
     if scope not in paused or not _visibility(context, peer, jobs)(paused[scope]):
         scope = _scope(context, peer, request)
         jobs = _jobs_of(context, [scope])

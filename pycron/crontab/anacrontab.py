@@ -39,10 +39,12 @@ from pycron.model.text import printable
 
 FILE = "/etc/anacrontab"
 
-_JOB = re.compile(r"[ \t]*(@?[A-Za-z0-9]+)[ \t]+([0-9]{1,5})[ \t]+([^ \t/]+)[ \t]+(.+)", re.ASCII)
-_VARIABLE = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.ASCII)
+_JOB = re.compile(
+    r"[ \t]*+(@?[A-Za-z0-9]++)[ \t]++([0-9]{1,5}+)[ \t]++([^ \t/]++)[ \t]++(.+)", re.ASCII
+)
+_VARIABLE = re.compile(r"[ \t]*+([A-Za-z_][A-Za-z0-9_]*+)[ \t]*+=[ \t]*+(.*)", re.ASCII)
 _DIRECTORY = re.compile(r"/etc/cron\.[A-Za-z]+", re.ASCII)
-_GUARD = re.compile(r"(?:test|\[)[ \t]+-x[ \t]+/usr/sbin/anacron[ \t]*\]?[ \t]*\|\|")
+_GUARD = re.compile(r"(?:test|\[)[ \t]++-x[ \t]++/usr/sbin/anacron[ \t]*+\]?+[ \t]*+\|\|")
 _STARTS = re.compile(
     r"(?:invoke-rc\.d|service)[ \t]+anacron[ \t]+start"
     r"|(?:^|[;&|({])[ \t]*(?:/usr/sbin/)?anacron(?:[ \t;]|$)"
@@ -98,14 +100,14 @@ def convert(text: str, surroundings: Surroundings) -> Converted:
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """The lines, with the number of the first where a `\\` at the end continues them."""
-    start, whole = 1, ""
+    start, parts = 1, []
     for number, line in enumerate(text.split("\n"), 1):
-        whole += line.removesuffix("\\")
+        parts.append(line.removesuffix("\\"))
         if not line.endswith("\\"):
-            yield start, whole
-            start, whole = number + 1, ""
-    if whole:
-        yield start, whole
+            yield start, "".join(parts)
+            start, parts = number + 1, []
+    if any(parts):
+        yield start, "".join(parts)
 
 
 class _Conversion:

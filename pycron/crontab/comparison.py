@@ -81,7 +81,7 @@ def compare(
     table = parse(text, source, context)
     comparison = _Comparison(text, table, rules, machine)
     discarded = comparison.why_discarded()
-    found = comparison.of_errors() if discarded else comparison.of_lines()
+    found = comparison.of_errors() if discarded or table.is_junk else comparison.of_lines()
     first = (discarded,) if discarded else ()
     return Compared(table, (*first, *found), runs=discarded is None)
 
@@ -172,7 +172,7 @@ class _Comparison:
     # ---- line by line
 
     def of_errors(self) -> Iterator[Finding]:
-        """The lines that pycron refuses, in a table that the other cron does not run."""
+        """The lines that pycron refuses, in a table of which one of the two crons runs nothing."""
         for number in sorted(self._problems):
             yield from map(self._of_error, self._errors(number))
 
@@ -206,6 +206,8 @@ class _Comparison:
         message = problem.message
         if problem.code == "never-fires":
             message += f"; {self._rules.name} takes it and never runs it"
+        elif problem.line == 0:
+            message += "; mend the bad entries"
         elif self._takes_what_pycron_refuses(problem, self._lines[problem.line - 1]):
             message += f"; {self._rules.name} takes the line in its own way"
         return self._finding(problem.line, Verdict.REFUSED, problem.code, message)

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from operator import itemgetter
 from typing import overload
 
 from pycron.crontab.identity import ID_DIGITS_IN_NAME, derived_name, entry_key, job_id, twin_key
@@ -201,8 +202,9 @@ class Entries(Sequence[Job]):
 
     def users(self) -> dict[str, int]:
         """The users of the entries, each with the line of its first entry."""
+        lines = dict(zip(reversed(self._context_numbers), reversed(self._lines), strict=True))
         first: dict[str, int] = {}
-        for number, line in zip(self._context_numbers, self._lines, strict=True):
+        for number, line in sorted(lines.items(), key=itemgetter(1)):
             first.setdefault(self._contexts[number].user, line)
         return first
 

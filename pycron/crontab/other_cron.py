@@ -101,13 +101,19 @@ def why_variable_is_bad(rules: OtherRules, line: str) -> str | None:
     return None
 
 
+_MAILTO = re.compile(r"""[ \t]*+["']?+MAILTO["']?+[ \t]*+=[ \t]*+""")
+
+
 def sends_no_mail(rules: OtherRules, line: str) -> bool:
     """Whether a line sets MAILTO to what the other cron calls unsafe. cronie expands `$`."""
-    match = re.fullmatch(r"""[ \t]*["']?MAILTO["']?[ \t]*=[ \t]*(["']?)(.*?)\1[ \t\r]*""", line)
-    if match is None or not match[2] or ("$" in match[2] and not rules.discards):
+    match = _MAILTO.match(line)
+    value = line[match.end() :].rstrip(" \t\r") if match else ""
+    if value[:1] in ("'", '"') and len(value) > 1 and value[0] == value[-1]:
+        value = value[1:-1]
+    if not value or ("$" in value and not rules.discards):
         return False
     more = "=/" if rules.discards else ""
-    return re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9@!:%.,_+{more}-]*", match[2], re.ASCII) is None
+    return re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9@!:%.,_+{more}-]*+", value, re.ASCII) is None
 
 
 def why_entry_is_bad(rules: OtherRules, entry: EntryLine) -> str | None:

@@ -7,13 +7,15 @@ No file is opened here. A line is one of
     CRON_X=VALUE … [entry]    settings: of this entry, or else of all entries below
     entry                     line.py has its grammar
 
-A table with an error still gives the Jobs of its good lines. engine/policy.py decides whether they
-run.
+A table with an error still gives the Jobs of its good lines; tables/loaded.py decides whether they
+run. A text with a NUL byte, or with more bad entries than good ones, is no table: it gives none.
+Any other byte may be in a table, because cron takes it: classic tables are in Latin-1, and a
+command may contain a control character.
 """
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +23,18 @@ from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
 from pycron.crontab.identity import entry_key, job_number, twin_key
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
 from pycron.crontab.mail_addresses import unsafe_addresses
+from pycron.crontab.problem_list import MOST_PROBLEMS, ProblemList
 from pycron.crontab.table import Table
 from pycron.crontab.variables import Variables
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
 from pycron.model.settings import SETTINGS, Setting
-from pycron.model.text import hint_at, printable
+from pycron.model.steps import Steps, finish
+from pycron.model.text import hint_at
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
-MOST_PROBLEMS = 100  # errors, and as many warnings
+_STEP = 16_384  # characters that are read at a time: 1 to 10 ms
+_WORK_OF_A_LINE = 200  # characters whose reading takes as long as a short line's
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +60,36 @@ class ReaderContext:
 
 
 def parse(text: str, source: Source, context: ReaderContext) -> Table:
-    """The table that a text describes. Mistakes in the text are problems of the table."""
+    """The table that a text describes. Mistakes in the text are problems of the table.
+
+    In a text that is no table (`Table.is_junk`) there are no entries.
+    """
+    return finish(parsing(text, source, context))
+
+
+def parsing(text: str, source: Source, context: ReaderContext) -> Steps[Table]:
+    """The same in steps of a few milliseconds, so that the caller can do other work in between."""
     reader = _Reader(text, source, context)
-    reader.read(text)
-    return Table(source, reader.entries, reader.problems.sorted())
+    yield from reader.read(text)
+    problems = reader.problems.sorted()
+    junk = reader.why_junk(text)
+    if junk is None:
+        return Table(source, reader.entries, problems)
+    return Table(source, Entries(source, text), (junk, *problems), is_junk=True)
 
 
-_LONGEST_MESSAGE = 500  # characters
+# No repetition in these patterns gives anything back (`++`), so each takes time that is linear in
+# the line.
 _NAME_AND_VALUE = re.compile(
-    r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^ \t="']?[^ \t=]*))[ \t]*=[ \t]*(.*)""", re.DOTALL
+    r"""[ \t]*+(?:"([^"]*+)"|'([^']*+)'|([^ \t="']?+[^ \t=]*+))[ \t]*+=[ \t]*+(.*+)""", re.DOTALL
 )
 _SETTING = re.compile(
-    r"""[ \t]*(CRON_[A-Za-z0-9_]*)[ \t]*=[ \t]*("[^"]*"|'[^']*'|[^ \t"'][^ \t]*|)(?=[ \t]|$)"""
+    r"""[ \t]*+(CRON_[A-Za-z0-9_]*+)[ \t]*+=[ \t]*+"""
+    r"""("[^"]*+"|'[^']*+'|[^ \t"'][^ \t]*+|)(?=[ \t]|$)"""
 )
-_SETTING_START = re.compile(r"[ \t]*CRON_[A-Za-z0-9_]*[ \t]*=")
+_SETTING_START = re.compile(r"[ \t]*+CRON_[A-Za-z0-9_]*+[ \t]*+=")
 # The beginning of nearly every entry: no comment, no variable, no setting.
-_PLAIN_START = re.compile(r"""[^ \t="'#][^ \t=]*[ \t]+[^ \t=]""")
-
-
-class _Problems:
-    """The problems of a table; at most MOST_PROBLEMS warnings are kept. Columns count from 0."""
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._found: list[Problem] = []
-        self._warnings = 0
-        self.errors = 0
-
-    def warn(self, line: int, code: str, message: str, column: int = 0) -> None:
-        self._warnings += 1
-        if self._warnings <= MOST_PROBLEMS:
-            self._add(Severity.WARNING, line, code, message, column)
-
-    def error(self, line: int, code: str, message: str, column: int = 0) -> None:
-        self.errors += 1
-        self._add(Severity.ERROR, line, code, message, column)
-
-    def sorted(self) -> tuple[Problem, ...]:
-        """All problems, in the order of their lines."""
-        return tuple(sorted(self._found, key=lambda problem: problem.line))
-
-    def _add(self, severity: Severity, line: int, code: str, message: str, column: int) -> None:
-        message = printable(_shortened(message))
-        self._found.append(Problem(self._file, line, column + 1, severity, code, message))
+_PLAIN_START = re.compile(r"""[^ \t="'#][^ \t=]*+[ \t]++[^ \t=]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +108,26 @@ class _Reader:
         self.source = source
         self.context = context
         self.entries = Entries(source, text, context.host)
-        self.problems = _Problems(source.name)
+        self.problems = ProblemList(source.name)
         self._most = min(context.most_entries, MOST_ENTRIES)
         self._line = 0  # its number, from 1
         self._offset = 0  # of the line, in the encoded text
+        self._bad_entries = 0
         ceilings = context.ceilings if source.owner is not None else {}
         self._variables = Variables(context.defaults, ceilings)
         self._twins: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._ids: set[int] = set()
 
-    def read(self, text: str) -> None:
-        lines = text.split("\n")
-        if lines[-1]:
-            self._line = len(lines)
+    def read(self, text: str) -> Steps[None]:
+        """Read all lines, unless there are too many mistakes or the text is none."""
+        if "\0" in text:
+            return
+        if text and text[-1] != "\n":
+            self._line = text.count("\n") + 1
             self._warn("unterminated", "the last line has no newline at its end; taken as it is")
-        for number, line in enumerate(lines, 1):
+        work = 0
+        for number, line in enumerate(_lines(text), 1):
             self._line = number
             try:
                 self._read_line(line)
@@ -144,6 +140,26 @@ class _Reader:
                 message = "too many errors; the rest was not read"
                 self.problems.error(number, "too-many-problems", message)
                 break
+            work += _WORK_OF_A_LINE + len(line)
+            if work >= _STEP:
+                work = 0
+                yield
+
+    def why_junk(self, text: str) -> Problem | None:
+        """Why the text that was read is no table; None if it is one."""
+        file, good = self.source.name, len(self.entries)
+        if "\0" in text:
+            at = text.index("\0")
+            line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+            message = "a NUL byte: this is no text, so nothing in it runs"
+            return Problem(file, line, column, Severity.ERROR, "binary", message)
+        if self._bad_entries > good > 0:
+            message = (
+                f"{self._bad_entries} entries are bad and {good} good: this is no table, "
+                "so nothing in it runs"
+            )
+            return Problem(file, 0, 1, Severity.ERROR, "not-a-table", message)
+        return None
 
     def _read_line(self, line: str) -> None:
         start = _first_column(line)
@@ -160,8 +176,6 @@ class _Reader:
     def _check_characters(self, line: str) -> None:
         if len(line) > LONGEST_LINE:
             raise LineError("long-line", f"longer than {LONGEST_LINE} characters", LONGEST_LINE)
-        if "\0" in line:
-            raise LineError("binary", "a NUL byte: this is no text", line.index("\0"))
         if line.endswith("\r"):
             self._warn("carriage-return", "ends with a carriage return, which cron takes as part "
                        "of the line: write Unix line ends")  # fmt: skip
@@ -289,6 +303,13 @@ class _Reader:
 
     def _add_entry(self, line: str, start: int, values: dict[str, Any]) -> None:
         """Check the entry that begins at column `start`, and add it. `values`: of its settings."""
+        try:
+            self._add_checked(line, start, values)
+        except LineError as error:
+            self._bad_entries += error.code != "unknown-user"  # the daemon takes such an entry
+            raise
+
+    def _add_checked(self, line: str, start: int, values: dict[str, Any]) -> None:
         if len(self.entries) >= self._most:
             message = f"more than {self._most} entries; this one was not taken"
             raise LineError("too-many-entries", message, start)
@@ -334,6 +355,15 @@ class _Reader:
         self.problems.warn(self._line, code, message, column)
 
 
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text. A list of them would take more memory than the text."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
+
+
 def _first_column(line: str) -> int:
     """Where the first character stands that is no blank; the length of a blank line."""
     return len(line) - len(line.lstrip(BLANKS))
@@ -352,10 +382,3 @@ def _unquoted_value(text: str) -> str | None:
     if len(value) < 2 or value.find(value[0], 1) != len(value) - 1:
         return None
     return value[1:-1]
-
-
-def _shortened(message: str) -> str:
-    """A message without the middle, if it is too long to read."""
-    if len(message) <= _LONGEST_MESSAGE:
-        return message
-    return f"{message[:200]}…{message[-200:]}"

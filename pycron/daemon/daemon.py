@@ -20,15 +20,22 @@ from pycron.control.service import Service
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
-from pycron.daemon.other_crons import boot_markers
+from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
+from pycron.daemon.replaced_accounts import ReplacedAccounts
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
+from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
-from pycron.engine.cursor import handed_out_after, starting_cursor, starting_gaps
+from pycron.engine.cursor import (
+    after_other_cron,
+    handed_out_after,
+    starting_cursor,
+    starting_gaps,
+)
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now, Tick
 from pycron.engine.log_events import Event
@@ -42,7 +49,6 @@ from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
 from pycron.system import host
 from pycron.system.accounts import Accounts
-from pycron.system.inotify import DirectoryWatch
 from pycron.system.sd_notify import notify
 from pycron.tables.user_tables import UserTableFiles
 
@@ -66,7 +72,7 @@ class Daemon:
         self._accounts = Accounts(setup.account)
         self._inputs = Inputs(setup, self._accounts, self._feed, log)
         self._tables = self._inputs.tables
-        self._store = Store(paths.database, may_wait=True)
+        self._store = Store(paths.database, may_wait=True, uid_of=self._accounts.uid_of)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
@@ -95,13 +101,18 @@ class Daemon:
             ),
             log,
         )
-        self._watch = DirectoryWatch({location.watched for location in setup.tables})
+        watched = {location.watched for location in setup.tables}
+        self._watch = TableWatch(watched, self._selector, self._tables.look, log)
         self._server = self._new_server()
+        self._replaced_accounts = ReplacedAccounts(
+            self._tables, self._store, self._engine, self._feed, self._say
+        )
         self._minute_work = MinuteWork(self._look, self._tidy)
 
     def _new_engine(self, now: int) -> Engine:
         """An engine that continues where the last daemon stopped."""
-        record = self._store.cursor()
+        stopped = stopped_at(self._setup.paths.other_cron_stopped)
+        record = after_other_cron(self._store.cursor(), stopped, now)
         cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
         config = self._setup.config
         return Engine(
@@ -199,15 +210,16 @@ class Daemon:
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
             self._housekeeping.go_on()
+            self._tables.work()
             self._turn.perform()
         self._end()
 
     def _begin(self) -> None:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
         catch_signals(self._selector, self._signalled)
-        self._selector.register(self._watch, selectors.EVENT_READ, self._tables_changed)
         for notice in start_notices(self._setup, self._store, self._inputs.zones):
             self._log(notice)
+        self._watch.renew()
         self._inputs.check_mail()
         self._inputs.other_crons.look()
         self._tables.rescan()
@@ -242,6 +254,7 @@ class Daemon:
             self._minute_work.look_now()  # the clock was set back
         self._last_wall = wall
         if wall >= self._next_tick():
+            self._replaced_accounts.look()
             if pressure := self._inputs.pressure():
                 self._feed(pressure)
             self._feed(Tick())
@@ -258,6 +271,8 @@ class Daemon:
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
+        if self._tables.has_work:
+            return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
         until = min(until, self._housekeeping.next_at - time.monotonic())
         return max(0.0, min(until, _LONGEST_WAIT))
@@ -273,7 +288,7 @@ class Daemon:
     def _look(self) -> None:
         """Look for changes that inotify and the runner may not have reported."""
         self._watch.renew()
-        self._tables.rescan()
+        self._tables.look()
         self._executor.settle()
 
     def _tidy(self) -> None:
@@ -298,14 +313,11 @@ class Daemon:
             case _:
                 self._shutdown.signal_commands(number)
 
-    def _tables_changed(self, _events: int) -> None:
-        self._watch.drain()
-        self._tables.rescan()
-
     # ---- what others ask
 
     def _answer(self, service: Service, peer: Peer, request: Message) -> Message:
         """Answer a request; its effects are recorded before the answer is sent."""
+        self._replaced_accounts.look()
         answer = service.answer(peer, request)
         self._turn.perform()
         return answer

@@ -59,6 +59,7 @@ MESSAGES = {
     ),
     Event.TABLE_PROBLEM: EventMessage(WARNING, "{problem}"),
     Event.TABLE_IGNORED: EventMessage(WARNING, "{path} is ignored: {reason}"),
+    Event.TABLES_NOT_WATCHED: EventMessage(WARNING, "{reason}"),
     Event.TABLE_INSTALLED: EventMessage(
         NOTICE, "{by} has installed the table of {table} (Jobs: {jobs})"
     ),
@@ -98,6 +99,9 @@ MESSAGES = {
     ),
     Event.ACCESS_DENIED: EventMessage(
         WARNING, "{user} has tried to use pycrontab and may not (pid {pid})"
+    ),
+    Event.ACCOUNT_REPLACED: EventMessage(
+        WARNING, "{user} is another account now (uid {uid}): what the former one had is not its own"
     ),
     Event.RELOADED: EventMessage(
         NOTICE,

@@ -1,5 +1,7 @@
 """Warns of another cron on this machine that would run the same jobs."""
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,19 @@ def boot_markers(layout: Layout | None) -> tuple[Path, ...]:
     """The files with which crons that have the same tables agree on who runs the @reboot jobs."""
     is_shared = layout is not None and (layout.is_foreign or paths.IMPORT_RECORD.exists())
     return paths.BOOT_MARKERS if is_shared else ()
+
+
+def stopped_at(marker: Path) -> int | None:
+    """The UTC second at which another cron with the same tables was stopped: the marker's time.
+
+    None if the marker is not there, or is not a file of this user: then nobody has said so.
+    """
+    try:
+        found = marker.lstat()
+    except OSError:
+        return None
+    is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+    return int(found.st_mtime) if is_ours else None
 
 
 class OtherCrons:

@@ -30,7 +30,7 @@ from pycron.model.job import Job
 from pycron.model.run import AttemptKey, RunKey
 from pycron.ports import CannotDeliver, History, Program, StoreFailure
 from pycron.system.accounts import Accounts
-from pycron.system.files import UnsafeFile, read_secret
+from pycron.system.files import Unreadable, read_secret
 from pycron.system.output_names import output_name
 
 MAIL_ACCOUNT = "pycron-mail"  # of the programs that need a secret, in system mode
@@ -187,7 +187,7 @@ class Programs:
             return None
         try:
             return read_secret(Path(path))
-        except (OSError, UnsafeFile) as error:
+        except (OSError, Unreadable) as error:
             raise CannotDeliver(f"mail.smtp_password_file: {error}") from error
 
     def _notification(

@@ -41,6 +41,16 @@ class Gap:
     wall: bool
 
 
+def after_other_cron(record: Cursor | None, stopped: int | None, now: int) -> Cursor | None:
+    """What counts as the last record if another cron has run the same tables.
+
+    `stopped`: the UTC second at which that cron stopped; None if there was none.
+    """
+    if stopped is None or stopped > now or (record is not None and record.wall >= stopped):
+        return record
+    return Cursor(stopped, stopped)
+
+
 def starting_cursor(record: Cursor | None, now: int) -> Cursor:
     """The cursor of a new daemon. `record`: the last one recorded; None if there is none.
 

@@ -1,5 +1,6 @@
 """Job: what an entry defines."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pycron.model.delivery import Delivery
@@ -12,7 +13,8 @@ except ImportError:  # _blake2 is an internal module of CPython
     from hashlib import blake2b
 
 
-Environment = tuple[tuple[str, str], ...]
+# The variables of a command, in order. Those of a table share their memory (crontab/variables.py).
+Environment = Collection[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+_LONGEST_NAME = 64  # characters that `hint_at` compares
+
 
 def printable(text: str) -> str:
     """The text made safe for a terminal: control characters and bytes that are no UTF-8 escaped."""
@@ -27,5 +29,6 @@ def hint_at(unknown: str, known: Iterable[str], manual: str) -> str:
     """A hint for an unknown name: the known name that is most like it, or else the manual."""
     import difflib  # 300 KiB, and only a mistake asks for it
 
-    close = difflib.get_close_matches(unknown, known, 1)
+    # A longer text is like no name, and to compare it takes time.
+    close = difflib.get_close_matches(unknown, known, 1) if len(unknown) <= _LONGEST_NAME else []
     return f"did you mean {close[0]}?" if close else f"see {manual}"

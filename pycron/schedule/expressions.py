@@ -7,7 +7,7 @@ Only fire_times.py converts wall minutes to UTC.
 
 import datetime
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from pycron.schedule.durations import parse_duration
 from pycron.schedule.fields import (
@@ -23,12 +23,18 @@ from pycron.schedule.fields import (
     parse_field,
     resolve,
 )
+from pycron.schedule.month_days import (
+    Shape,
+    extended_mask,
+    longest,
+    month_shape,
+    shapes,
+    weekdays_mask,
+)
 
 MINUTES_A_DAY = 1440
 _EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 _LAST_ORDINAL = datetime.date(9999, 12, 31).toordinal()
-_WEEKS = 1 | 1 << 7 | 1 << 14 | 1 << 21 | 1 << 28 | 1 << 35
-_LONGEST_MONTH = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class ScheduleError(ValueError):
@@ -56,17 +62,18 @@ class Days:
 
     def in_month(self, year: int, month: int) -> int:
         """The mask of the chosen days of a month: bit 1 is its first day."""
-        first_weekday, length = _month_shape(year, month)
-        month_mask = (2 << length) - 2
+        return self.in_shape(month_shape(year, month))
+
+    def in_shape(self, shape: Shape) -> int:
+        """The mask of the chosen days of a month of this shape."""
         of_month = self.of_month
-        for token in self.extended_of_month:
-            of_month |= _extended_days(f"{token} * *", year, month)
-        # Weekday d falls on the days n with (first_weekday + n - 1) % 7 == d.
-        of_week = (self.of_week * _WEEKS >> first_weekday) << 1
-        for token in self.extended_of_week:
-            of_week |= _extended_days(f"* * {token}", year, month)
+        for element in self.extended_of_month:
+            of_month |= extended_mask(element, shape)
+        of_week = weekdays_mask(self.of_week, shape)
+        for element in self.extended_of_week:
+            of_week |= extended_mask(element, shape)
         days = of_month & of_week if self.both else of_month | of_week
-        return days & month_mask
+        return days & (2 << shape[1]) - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,7 @@ class WallTimes:
                 if days:
                     found = start_of_month + first + _lowest_bit(days)
                     return found if found <= last else None
-            start_of_month += _month_shape(year, month)[1]
+            start_of_month += month_shape(year, month)[1]
             first = 1
             month += 1
             if month == 13:
@@ -274,18 +281,18 @@ def _refuse_impossible(days: Days, chosen_months: int, texts: tuple[str, str, st
     """Raise ScheduleError if no chosen month ever has a chosen day.
 
     With OR, every month has the weekday. With AND, every date falls on every weekday within 400
-    years, so only a month that is too short can be the reason. The days of extended elements repeat
-    every 28 years.
+    years, so only a month that is too short can be the reason. The days of extended elements depend
+    on the shape of the month alone.
     """
     day_of_month, month_text, day_of_week = texts
     months = [month for month in range(1, 13) if chosen_months >> month & 1]
-    longest = max(_LONGEST_MONTH[month] for month in months)
+    most = max(map(longest, months))
     first = _first_day(days)
     reason = None
-    if days.both and first > longest:
+    if days.both and first > most:
         reason = f"no month of {month_text} has a day {first}"
     elif (days.extended_of_month or days.extended_of_week) and not any(
-        days.in_month(year, month) for year in range(2001, 2029) for month in months
+        map(days.in_shape, shapes(months))
     ):
         reason = f"no such day is ever one of {day_of_week}"
     if reason:
@@ -305,41 +312,3 @@ def _first_day(days: Days) -> int:
 
 def _lowest_bit(mask: int) -> int:
     return (mask & -mask).bit_length() - 1
-
-
-@cache
-def _month_shape(year: int, month: int) -> tuple[int, int]:
-    """The weekday of the first day of a month (Sunday is 0), and the number of its days."""
-    first = datetime.date(year, month, 1)
-    last = (year, month) == (9999, 12)
-    following = None if last else datetime.date(year + month // 12, month % 12 + 1, 1)
-    length = (following - first).days if following else 31
-    return first.isoweekday() % 7, length
-
-
-@lru_cache(maxsize=4096)
-def _extended_days(day_fields: str, year: int, month: int) -> int:
-    """The mask of the days of a month that croniter finds for the fields `DOM * DOW`."""
-    if day_fields.startswith("LW "):
-        return _last_weekday(year, month)
-    from croniter import CroniterBadDateError, croniter  # 33 ms, and few tables need it
-
-    year = 2000 + year % 400  # the same calendar, far from the ends of datetime
-    start = datetime.datetime(year, month, 1) - datetime.timedelta(minutes=1)
-    dates = croniter(f"0 0 {day_fields}", start, ret_type=datetime.datetime)
-    mask = 0
-    try:
-        date = dates.get_next()
-        while (date.year, date.month) == (year, month):
-            mask |= 1 << date.day
-            date = dates.get_next()
-    except CroniterBadDateError:
-        pass  # no such day for years to come
-    return mask
-
-
-def _last_weekday(year: int, month: int) -> int:
-    """The last day of the month that is neither Saturday nor Sunday: croniter has no `LW`."""
-    _, length = _month_shape(year, month)
-    weekday = datetime.date(year, month, length).isoweekday()
-    return 1 << length - max(0, weekday - 5)

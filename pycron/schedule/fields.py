@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -84,9 +85,11 @@ def parse_field(text: str, field: Field) -> int:
 def resolve(text: str, field: Field, pick: Pick) -> str:
     """The field with a list of values in place of each `~` and `H`. Raises FieldError.
 
-    `pick` is called once for each of them.
+    `pick` is called once for each of them. No value comes twice, so the result is not much longer
+    than the text.
     """
-    return ",".join(_each(text, lambda element: _resolve_element(element, field, pick)))
+    lists = _each(text, lambda element: _resolve_element(element, field, pick))
+    return ",".join(dict.fromkeys(chain.from_iterable(each.split(",") for each in lists)))
 
 
 def _each(text: str, read: Callable[[str], T]) -> Iterator[T]:
@@ -216,7 +219,7 @@ def parse_day_field(text: str, field: Field) -> tuple[int, tuple[str, ...]]:
             extended.append(chosen)
         else:
             mask |= chosen
-    return _sunday_once(mask, field), tuple(extended)
+    return _sunday_once(mask, field), tuple(dict.fromkeys(extended))
 
 
 def _day_element(element: str, field: Field) -> str | int:

@@ -190,7 +190,7 @@ DROP TRIGGER output_added;
 DROP TRIGGER output_gone;
 CREATE INDEX dead ON runs(user,fire_time) WHERE dead;
 ALTER TABLE users ADD COLUMN uid INTEGER;
-ALTER TABLE jobs ADD COLUMN size INT DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN size INTEGER DEFAULT 0;
 UPDATE jobs SET size = length(command) + ifnull(length(settings), 0);
 ALTER TABLE attempts ADD COLUMN user INTEGER;
 UPDATE attempts SET user = (SELECT user FROM runs WHERE number = run) WHERE output_kept > 0;

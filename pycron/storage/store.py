@@ -17,7 +17,7 @@ from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, RunKey
-from pycron.storage import deliveries, history, unfinished
+from pycron.storage import deliveries, history, owners, unfinished
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
 from pycron.storage.repair import Repair
@@ -33,18 +33,25 @@ class Store:
     Each method that reads or writes raises StoreError.
     """
 
-    def __init__(self, path: Path, *, may_wait: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        may_wait: bool = False,
+        uid_of: Callable[[str], int | None] = lambda _: None,
+    ) -> None:
         """Open or create the database, and repair it if it is damaged. Raises StoreError.
 
         `may_wait`: a database that cannot be opened is `shut`; only one that is too new is an
-        error.
+        error. `uid_of`: the uid of an account.
         """
+        self._uid_of = uid_of
         self._database = Database(path, may_wait=may_wait)
         self._use_connection()
 
     def _use_connection(self) -> None:
         """Begin without the row numbers and the state of retention of an earlier connection."""
-        self._writer = Writer(self._database.connection)
+        self._writer = Writer(self._database.connection, self._uid_of)
         self._retention = Retention(self._database.connection)
 
     # ---- the file
@@ -101,7 +108,7 @@ class Store:
             with self._database.transaction():
                 meta = self._writer.write(records)
         except StoreError:
-            self._writer = Writer(self._database.connection)
+            self._writer = Writer(self._database.connection, self._uid_of)
             raise
         self._database.meta.written(meta)
 
@@ -111,6 +118,18 @@ class Store:
         self._retention.note_change()
         with self._database.errors():
             self._writer.drop_dead(key)
+
+    def disown(self, uids: Mapping[str, int]) -> list[str]:
+        """Take the records of former accounts away from the accounts that have their names now.
+
+        `uids`: of accounts, by name. Returns the names. The records are kept under the name and the
+        former uid, such as `anna#1001`, which is no name of an account.
+        """
+        self._database.check_writable()
+        with self._database.transaction():
+            names = owners.disown(self._database.connection, uids)
+        self._writer.forget_rows()
+        return names
 
     @property
     def output_since_prune(self) -> int:
@@ -137,7 +156,7 @@ class Store:
         with self._database.transaction():
             dropped = self._retention.prune(keep, before, _RUNS_PER_STEP, remove, writing)
         if dropped:
-            self._writer.clear_jobs()
+            self._writer.forget_rows()
         self._writer.kept = 0
         with self._database.errors():
             self._retention.shrink()

@@ -1,7 +1,7 @@
 """Writes the records of the engine as rows of the database."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pycron.engine.actions import (
@@ -24,6 +24,7 @@ from pycron.engine.actions import (
 )
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.storage import owners
 from pycron.storage.deliveries import FAILING, stored_delivery
 from pycron.storage.meta import boot_text, cursor_text
 from pycron.storage.rows import find_run
@@ -36,8 +37,11 @@ class Writer:
     `kept`: the bytes of output of the Attempts whose end it has written.
     """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(
+        self, database: sqlite3.Connection, uid_of: Callable[[str], int | None] = lambda _: None
+    ) -> None:
         self._db = database
+        self._uid_of = uid_of
         self.kept = 0
         self._meta: dict[str, str] = {}
         self._live_runs: dict[RunKey, int] = {}
@@ -45,9 +49,10 @@ class Writer:
         self._jobs: dict[str, tuple[int, int, Job]] = {}
         self._users: dict[str, int] = {}
 
-    def clear_jobs(self) -> None:
-        """Look up the rows of Jobs again: some were deleted."""
+    def forget_rows(self) -> None:
+        """Look up the rows of Jobs and users again: some were deleted or have another name."""
         self._jobs.clear()
+        self._users.clear()
 
     def write(self, records: Iterable[Record]) -> dict[str, str]:
         """Write records in their order; the values of `meta` among them. Raises sqlite3.Error."""
@@ -215,9 +220,7 @@ class Writer:
 
     def _user_number(self, name: str) -> int:
         if name not in self._users:
-            self._db.execute("INSERT OR IGNORE INTO users (name) VALUES (?)", (name,))
-            row = self._db.execute("SELECT number FROM users WHERE name = ?", (name,)).fetchone()
-            self._users[name] = row[0]
+            self._users[name] = owners.number_of(self._db, name, self._uid_of(name))
         return self._users[name]
 
     def _run_number(self, run: RunKey) -> int:

@@ -1,6 +1,7 @@
 """inotify(7) reports changes of directories. The standard library has no binding."""
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 
@@ -15,28 +16,50 @@ _ONLYDIR = 0x1000000
 _EVENTS = _CLOSE_WRITE | _ATTRIB | _MOVED_FROM | _MOVED_TO | _DELETE | _DELETE_SELF | _ONLYDIR
 
 
+# The limits of the kernel for each user, by the error that says that one of them is reached.
+_LIMITS = {
+    ("inotify_init1", errno.EMFILE): "fs.inotify.max_user_instances",
+    ("inotify_add_watch", errno.ENOSPC): "fs.inotify.max_user_watches",
+}
+
+
+class NotWatched(Exception):
+    """Changes are not reported; the message says why, and which limit of the kernel is too low."""
+
+    def __init__(self, function: str, number: int) -> None:
+        limit = _LIMITS.get((function, number))
+        remedy = f" (raise {limit} with sysctl)" if limit else ""
+        super().__init__(f"{function}: {os.strerror(number)}{remedy}")
+
+
 class DirectoryWatch:
     """Its descriptor (`fileno`) can be read when one of the directories has changed.
 
-    It does not say what has changed; a scan finds that. Directories that cannot be watched are
-    passed over: the scan of each minute finds their changes, too.
+    It does not say what has changed; a scan finds that.
     """
 
     def __init__(self, directories: set[Path]) -> None:
+        """Raises NotWatched. `renew` must be called before the first wait."""
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
+            raise NotWatched("inotify_init1", ctypes.get_errno())
         self._directories = [os.fsencode(directory) for directory in directories]
-        self.renew()
 
     def fileno(self) -> int:
         return int(self._descriptor)
 
     def renew(self) -> None:
-        """Watch directories that did not exist before; to watch one twice has no effect."""
+        """Watch directories that did not exist before; to watch one twice has no effect.
+
+        A directory that does not exist or may not be read is passed over. Raises NotWatched if the
+        kernel has no room for more watches.
+        """
         for directory in self._directories:
-            self._libc.inotify_add_watch(self._descriptor, directory, _EVENTS)
+            added = self._libc.inotify_add_watch(self._descriptor, directory, _EVENTS)
+            number = ctypes.get_errno()
+            if added < 0 and number in (errno.ENOSPC, errno.ENOMEM):
+                raise NotWatched("inotify_add_watch", number)
 
     def drain(self) -> None:
         """Read and forget all events so far."""

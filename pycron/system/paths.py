@@ -24,6 +24,9 @@ BOOT_MARKERS = (Path("/run/crond.reboot"), Path("/run/cron.reboot"))
 # What `pycron import --apply` has made, as long as it can be undone.
 IMPORT_RECORD = SYSTEM_STATE / "import.json"
 
+# What `pycron setup` has made: a file in the state directory.
+SETUP_RECORD = "setup.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -68,6 +71,11 @@ class Paths:
         return self.run / "booted"
 
     @property
+    def other_cron_stopped(self) -> Path:
+        """Its time is that at which another cron, which ran the same tables, was stopped."""
+        return self.state / "other-cron-stopped"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 
@@ -96,6 +104,11 @@ def user_config() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config") / "pycron" / "pycron.toml"
 
 
+def user_data() -> Path:
+    """For manual pages and completion."""
+    return _xdg("XDG_DATA_HOME", ".local/share")
+
+
 def paths_in(directory: Path) -> Paths:
     """Everything in one directory, for --state-dir."""
     return Paths(directory, directory)
@@ -111,4 +124,15 @@ def _is_own_directory(path: str) -> bool:
 
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
-    return Path(value) if os.path.isabs(value) else Path.home() / default
+    return Path(value) if os.path.isabs(value) else home() / default
+
+
+def home() -> Path:
+    """The home directory of this user: HOME, else the one of the user database, else the root.
+
+    In a container, a user may have neither.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")

@@ -1,16 +1,20 @@
 """Reads and checks a table without a daemon, for `pycron check` and `pycrond --check`."""
 
+from dataclasses import replace
+
 from pycron.config import Config, ConfigError, read_config
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.model.job import Source
 from pycron.model.problem import Problem
+from pycron.model.steps import Steps, finish
 from pycron.system import host, paths
 from pycron.system.accounts import Accounts
+from pycron.system.files import ROOTS, TRUSTED, Unreadable
 from pycron.system.zone_data import ZoneData
 from pycron.tables.directories import Change, Found
-from pycron.tables.files import TRUSTED, Unreadable, problem_of, read_table
+from pycron.tables.files import problem_of, read_table
 from pycron.tables.mail_transport import why_no_mail
 from pycron.tables.spool_form import without_header
 
@@ -20,11 +24,17 @@ def parse_found(found: Found, context: ReaderContext) -> Table:
 
     The lines of a user's table are those that `pycrontab -e` shows.
     """
+    return finish(parsing_found(found, context))
+
+
+def parsing_found(found: Found, context: ReaderContext) -> Steps[Table]:
+    """The same in steps of a few milliseconds."""
     source = found.source
     if found.text is None:
         return Table(source, problems=(found.problem,) if found.problem else ())
     text = without_header(found.text) if source.owner == source.name else found.text
-    return reader.parse(text, source, context)
+    table = yield from reader.parsing(text, source, context)
+    return replace(table, problems=(found.problem, *table.problems)) if found.problem else table
 
 
 def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContext:
@@ -41,7 +51,7 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
 def _system_config() -> Config | None:
     """The configuration of the system; None if it is bad, or if its readers are few."""
     try:
-        return read_config(paths.SYSTEM_CONFIG, required=False)
+        return read_config(paths.SYSTEM_CONFIG, required=False, rules=ROOTS)
     except ConfigError:
         return None
 

@@ -1,7 +1,7 @@
 """Directories of tables: a scan finds the tables that are new, changed or gone."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,22 +9,26 @@ from pycron.config import Config
 from pycron.crontab.line import RUN_PARTS_NAME, USER_NAME
 from pycron.model.job import Source
 from pycron.model.problem import Problem
+from pycron.system.files import FileRules, Unreadable
 from pycron.tables.files import (
     ANY_OWNER,
     UNREAD,
-    FileRules,
     Signature,
-    Unreadable,
+    linked,
     problem_of,
-    read_table,
+    read_table_file,
     signature_of,
+    text_of,
     too_many,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A table that is new or has changed: its text, or the problem why there is none."""
+    """A table that is new or has changed: its text, or the problem why there is none.
+
+    With a text, the problem is a warning about the file.
+    """
 
     source: Source
     text: str | None
@@ -148,6 +152,18 @@ class TableDirectories:
         for path in sorted(set(self._known) - present):
             yield Gone(self._known.pop(path).source.name)
 
+    def forget_replaced(self, uids: Mapping[str, int]) -> bool:
+        """Let the next scan read the tables of accounts that have another uid now.
+
+        `uids`: of accounts, by name. Returns whether there are such tables.
+        """
+        found = False
+        for path, known in self._known.items():
+            uid = uids.get(os.path.basename(path)) if known.location.users else None
+            if uid is not None and _owner(path) not in (0, uid):
+                known.signature, found = UNREAD, True
+        return found
+
     def _forget(self) -> None:
         for known in self._known.values():
             known.signature = UNREAD
@@ -196,17 +212,28 @@ class TableDirectories:
             signature = _signature(path, rules)
             if signature == known.signature:
                 return None
-            text, signature = read_table(path, rules, self.config().table_bytes)
+            content = read_table_file(path, rules, self.config().table_bytes)
+            text, signature = text_of(content), signature_of(content.status)
         except FileNotFoundError:
             raise
         except OSError as error:
             signature = UNREAD  # read it again at the next scan, even if it does not change
-            problem = Unreadable("unreadable", f"cannot be read: {error.strerror}")
+            reason = f"cannot be read: {error.strerror}"
+            problem = problem_of(known.source, Unreadable("unreadable", reason))
         except Unreadable as error:
-            problem = error
+            problem = problem_of(known.source, error)
+        else:
+            problem = linked(known.source, content) if not rules.trusted else None
         known.signature = signature
         self._known[path] = known
-        return Found(known.source, text, problem_of(known.source, problem) if problem else None)
+        return Found(known.source, text, problem)
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
 
 
 def _signature(path: str, rules: FileRules) -> Signature:

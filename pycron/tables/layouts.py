@@ -14,8 +14,8 @@ from pycron.config import Config
 from pycron.crontab.other_cron import CRONIE, name_is_ignored
 from pycron.system import paths
 from pycron.system.accounts import Accounts, owners_of_table
+from pycron.system.files import ROOTS, FileRules
 from pycron.tables.directories import TableLocation, not_a_run_parts_name, not_a_user_name
-from pycron.tables.files import FileRules
 from pycron.tables.spool_form import SpoolForm, no_header, vixie_header
 
 
@@ -31,9 +31,6 @@ def _not_in_a_foreign_spool(name: str) -> str | None:
     return "crontab(1) is about to install it" if name[:4] == "tmp." else not_a_user_name(name)
 
 
-_ROOTS = FileRules(owners=lambda _: {0})
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The places of the system's tables.
@@ -47,7 +44,7 @@ class Layout:
     """
 
     system: tuple[Path, ...] = (paths.DROP_INS,)
-    system_rules: FileRules = _ROOTS
+    system_rules: FileRules = ROOTS
     why_not: Callable[[str], str | None] = not_a_run_parts_name
     spool: Path = paths.SPOOL
     spool_mode: int = 0o700
@@ -104,7 +101,7 @@ LAYOUTS = {
     "pycron": Layout(),
     "debian": Layout(
         system=_FOREIGN,
-        system_rules=replace(_ROOTS, root_links=True),
+        system_rules=replace(ROOTS, link_owners=frozenset({0})),
         spool=paths.DEBIAN_SPOOL,
         spool_mode=0o1730,
         spool_group="crontab",
@@ -113,7 +110,7 @@ LAYOUTS = {
     ),
     "cronie": Layout(
         system=_FOREIGN,
-        system_rules=replace(_ROOTS, forbidden_mode=0o7133, root_links=True),
+        system_rules=replace(ROOTS, forbidden_mode=0o7133, link_owners=frozenset({0})),
         why_not=_not_a_cronie_name,
         spool=paths.CRONIE_SPOOL,
         user_forbidden_mode=0o7133,

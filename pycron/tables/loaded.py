@@ -11,10 +11,11 @@ from pycron.engine.actions import Log
 from pycron.engine.events import InputEvent, TableLoaded, TableRemoved
 from pycron.engine.log_events import Event
 from pycron.model.problem import Problem, Severity
+from pycron.model.steps import Steps, finish
 from pycron.system.accounts import Accounts
-from pycron.tables.check import parse_found
+from pycron.system.files import WRONG_OWNER
+from pycron.tables.check import parsing_found
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories
-from pycron.tables.files import WRONG_OWNER
 from pycron.tables.spool_form import without_header
 from pycron.tables.versions import TableVersions
 
@@ -36,18 +37,51 @@ class Tables:
     versions: TableVersions
     _good: dict[str, Table] = field(default_factory=dict)  # the last version without errors
     _current: dict[str, Table] = field(default_factory=dict)
+    _work: Steps[None] | None = None  # a scan that has begun
+    _look_again: bool = False  # something has changed since it began
 
     def rescan(self, again: bool = False) -> None:
         """Load what has changed; with `again`, load everything anew."""
+        if self._work is not None:
+            finish(self._work)
+        self._work, self._look_again = None, False
+        finish(self._scan(again))
+
+    def look(self) -> None:
+        """Load what has changed, in steps: see `work`."""
+        if self._work is None:
+            self._work = self._scan(again=False)
+        else:
+            self._look_again = True
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there are changes that are not loaded yet."""
+        return self._work is not None
+
+    def work(self) -> None:
+        """Do a step of what `look` began: it takes a few milliseconds."""
+        if self._work is None:
+            return
+        try:
+            next(self._work)
+        except StopIteration:
+            self._work = None
+            if self._look_again:
+                self._look_again = False
+                self.look()
+
+    def _scan(self, again: bool) -> Steps[None]:
         for change in self.directories.scan(again):
             match change:
                 case Found():
-                    self._load(change)
+                    yield from self._load(change)
                 case Gone():
                     self._unload(change.name)
                 case Ignored():
                     fields = {"path": change.path, "reason": change.reason}
                     self.log(Log(Event.TABLE_IGNORED, fields, bad=True))
+            yield
 
     def problems(self) -> list[Problem]:
         """The problems of all loaded tables."""
@@ -64,16 +98,16 @@ class Tables:
         table = self._current.get(name)
         return table.jobs if table else nothing()
 
-    def _load(self, found: Found) -> None:
+    def _load(self, found: Found) -> Steps[None]:
         name = found.source.name
-        new = parse_found(found, self.context())
+        new = yield from parsing_found(found, self.context())
         if found.text is not None:
             self._notice(name, without_header(found.text), len(new.jobs))
         new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
         if found.problem and found.problem.code == WRONG_OWNER and found.source.owner == name:
             self._good.pop(name, None)  # the table of an account that had this name before
         if new.errors:
-            self._read_last_good_again(name)
+            yield from self._read_last_good_again(name)
         good = self._good.get(name)
         table = with_last_good_jobs(good, new)
         if not new.errors:
@@ -87,11 +121,11 @@ class Tables:
         if "/" not in name:
             self.versions.notice(name, text, lambda: entries)
 
-    def _read_last_good_again(self, name: str) -> None:
+    def _read_last_good_again(self, name: str) -> Steps[None]:
         """The configuration may have other defaults and ceilings since the last good version."""
         good = self._good.get(name)
         if good is not None:
-            again = reader.parse(good.jobs.table_text, good.source, self.context())
+            again = yield from reader.parsing(good.jobs.table_text, good.source, self.context())
             if not again.errors:
                 self._good[name] = again
 

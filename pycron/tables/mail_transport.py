@@ -16,5 +16,5 @@ def why_no_mail(config: Config, account: str | None, accounts: Accounts) -> str 
         if not os.access(program, os.X_OK):
             return f"there is no sendmail program ({program})"
     if config.mail_transport == "smtp" and account is not None and not accounts.exists(account):
-        return f"there is no user {account}, who speaks to the mail server (pycron.toml(5))"
+        return f"there is no user {account}, who speaks to the mail server (pycron setup makes it)"
     return None

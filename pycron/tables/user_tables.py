@@ -13,6 +13,7 @@ from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
 from pycron.model.table_version import Origin, Provenance, TableVersion
 from pycron.ports import TableFailure, Tables
+from pycron.system.files import WRONG_OWNER, FileRules, Unreadable
 from pycron.tables import files
 from pycron.tables.spool_form import PLAIN, SpoolForm, without_header
 from pycron.tables.versions import NoVersion, TableVersions
@@ -64,12 +65,12 @@ class UserTableFiles:
         """
         path = self._path_of(user)
         try:
-            rules = files.FileRules(owners=self.paths.form.owners)
+            rules = FileRules(owners=self.paths.form.owners)
             text, _ = files.read_table(str(path), rules, self.config().table_bytes)
         except FileNotFoundError:
             return None
-        except files.Unreadable as error:
-            if error.code == files.WRONG_OWNER:
+        except Unreadable as error:
+            if error.code == WRONG_OWNER:
                 return None
             raise TableFailure(f"{path}: {error}") from None
         return without_header(text)

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pycron.crontab.reader import ReaderContext, parse
+from pycron.daemon.other_crons import stopped_at
 from pycron.engine.actions import RecordCursor, RecordNotStarted, RecordRun
 from pycron.engine.cursor import Cursor
 from pycron.model.job import Source
@@ -273,3 +275,26 @@ def _runs(state: Path) -> list[dict[str, object]]:
 
 def _me() -> str:
     return getpass.getuser()
+
+
+def test_what_was_due_since_another_cron_stopped_runs(tmp_path: Path) -> None:
+    """Once: a second start, which finds the same file, runs nothing of it again."""
+    stopped = (int(time.time()) // 60 - 2) * 60 + 1  # two full minutes have begun since
+    marker = tmp_path / "state" / "other-cron-stopped"
+    marker.parent.mkdir(mode=0o700)
+    marker.touch()
+    os.utime(marker, (stopped, stopped))
+    for _ in range(2):
+        with foreground("* * * * * true\n", tmp_path) as daemon:
+            daemon.wait_for("attempt_ended", count=2)
+    started = [line["fire_time"] for line in daemon.log("attempt_started")]
+    due = [datetime.fromtimestamp(stopped + after, UTC) for after in (59, 119)]
+    assert [datetime.fromisoformat(time) for time in sorted(started)][:2] == due
+    assert len(set(started)) == len(started)
+
+
+def test_a_symlink_does_not_say_when_another_cron_stopped(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    assert stopped_at(marker) is None
+    marker.symlink_to("/etc/passwd")
+    assert stopped_at(marker) is None

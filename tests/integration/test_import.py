@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from pycron.tables.files import FileRules, Signature, read_table
+from pycron.system.files import FileRules
+from pycron.tables.files import Signature, read_table
 from tests.support.cron_sandbox import CRON_D, SPOOL, CronSandbox
 from tests.support.isolated_system import IsolatedSystem
 from tests.support.running_daemon import run

@@ -42,7 +42,7 @@ from pycron.storage.errors import StoreCorrupt, StoreError, StoreTooNew
 from pycron.storage.schema import open_to_read
 from pycron.storage.store import Store
 from pycron.storage.write_queue import WriteQueue
-from pycron.system import paths
+from pycron.system import host, paths
 from tests.support.isolated_system import IsolatedSystem, entering
 from tests.support.running_daemon import RunningDaemon, foreground, program, run
 from tests.support.waiting import until
@@ -328,7 +328,7 @@ def test_reboot_jobs_of_this_boot_are_not_run_again(path: Path) -> None:
     """If nothing can be read, the time of the file says whether a daemon ran since the boot."""
     everything_gone(path)
     with closing(Store(path)) as store:
-        assert store.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        assert store.boot_id() == host.boot_id()
     everything_gone(path)
     os.utime(path, (1, 1))
     with closing(Store(path)) as store:
@@ -510,6 +510,7 @@ import sys
 from pathlib import Path
 from pycron.storage.errors import StoreError
 from pycron.storage.store import Store
+from pycron.system import host
 try:
     Store(Path(sys.argv[1])).close()
 except StoreError as error:

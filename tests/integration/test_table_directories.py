@@ -13,16 +13,10 @@ from pathlib import Path
 import pytest
 
 from pycron.config import Config
+from pycron.system.files import TRUSTED, FileRules, Unreadable
 from pycron.system.inotify import DirectoryWatch
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories, TableLocation
-from pycron.tables.files import (
-    ANY_OWNER,
-    TRUSTED,
-    FileRules,
-    Unreadable,
-    install,
-    read_table,
-)
+from pycron.tables.files import ANY_OWNER, install, read_table
 from tests.support.waiting import until
 
 TABLE = "* * * * * true\n"
@@ -162,7 +156,7 @@ def test_the_refused_mode_names_the_remedy(tables: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a symlink of root's")
 def test_a_symlink_of_roots_stands_for_a_table(tables: Path) -> None:
     """As in /etc/cron.d of Debian; the rules hold for the file that the link leads to."""
-    rules = FileRules(owners=lambda _: {0}, root_links=True)
+    rules = FileRules(owners=lambda _: {0}, link_owners=frozenset({0}))
     target = put(tables / "target")
     (tables / "link").symlink_to(target)
     assert read_table(str(tables / "link"), rules, LIMIT)[0] == TABLE
@@ -176,7 +170,7 @@ def test_a_symlink_of_roots_stands_for_a_table(tables: Path) -> None:
 
 
 def test_a_symlink_to_nowhere_is_reported_once(tables: Path) -> None:
-    rules = FileRules(root_links=True)
+    rules = FileRules(link_owners=frozenset({0}))
     spool = TableDirectories([TableLocation(tables, directory=True, rules=rules)], config)
     (tables / "link").symlink_to(tables / "none")
     (found,) = spool.scan()
@@ -565,6 +559,7 @@ def test_a_reader_sees_the_old_or_the_new_table_never_a_part(tables: Path) -> No
 @pytest.fixture
 def watch(tables: Path) -> Iterator[DirectoryWatch]:
     watch = DirectoryWatch({tables})
+    watch.renew()
     yield watch
     watch.close()
 

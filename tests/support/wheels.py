@@ -15,8 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def copy_checkout(to: Path) -> Path:
     """Copy the checkout, because a build leaves files in its source directory."""
-    unwanted = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__")
-    return shutil.copytree(ROOT, to, ignore=unwanted)
+    return shutil.copytree(ROOT, to, ignore=_unwanted)
+
+
+def _unwanted(directory: str, names: list[str]) -> set[str]:
+    """What git does not have either."""
+    hidden_or_made = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")(directory, names)
+    return hidden_or_made | ({"build", "dist"} if Path(directory) == ROOT else set())
 
 
 def build_wheels(source: Path, into: Path, *options: str) -> None:

@@ -24,7 +24,7 @@ JOBS = ("alice", "bob", "package", "machine")
 def test_from_cron_to_pycron_and_back(tmp_path: Path) -> None:
     wheels = tmp_path / "payload" / "wheels"
     build_wheels(copy_checkout(tmp_path / "source"), wheels)
-    files = [DIRECTORY / "machine.sh", DIRECTORY / "read_mail.py"]
+    files = [DIRECTORY / name for name in ("machine.sh", "jobs.sh", "read_mail.py")]
     for file in (*files, ROOT / "contrib/systemd/pycron.service"):
         shutil.copy(file, wheels.parent)
     script = DIRECTORY / "moving.sh"

@@ -211,6 +211,7 @@ def test_a_table_is_left_out_if_debian_runs_nothing_of_it() -> None:
 
 
 REFUSALS = {
+    "refused not-a-table": 1,
     "refused bad-minute": 1, "refused bad-hour": 7, "refused bad-day-of-month": 5,
     "refused bad-month": 2, "refused bad-day-of-week": 1, "refused bad-command": 3,
     "refused bad-option": 8, "refused bad-username": 5,
@@ -226,7 +227,7 @@ REFUSALS = {
             "changed skipped-hour": 3, "warning carriage-return": 2, **REFUSALS,
         }),
         (CRONIE, {
-            "same same": 627, "changed path": 232, "changed unterminated": 22,
+            "same same": 627, "changed path": 231, "changed unterminated": 22,
             "changed skipped-hour": 3, "warning carriage-return": 2, **REFUSALS,
         }),
     ],

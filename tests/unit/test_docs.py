@@ -20,6 +20,7 @@ import pytest
 import pycron
 from pycron.cli import pycron as pycron_program
 from pycron.cli import pycrond, pycrontab
+from pycron.cli.installing.steps import Remove
 from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config, NotificationOptions
 from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_row
 from pycron.crontab import reader
@@ -205,6 +206,7 @@ def json_keys() -> dict[str, Mapping[str, object]]:
         "pause": pause_row(Pause(ALL, 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_row(problem),
+        "setup": dict(Remove(Path("/x")).row),
         "import": finding_row(Finding("x", 1, Verdict.SAME, "same", "means the same")),
     }
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
-from pycron.engine.cursor import LATE, LONGEST_STEP, Cursor, starting_cursor
+from pycron.engine.cursor import (
+    LATE,
+    LONGEST_STEP,
+    Cursor,
+    after_other_cron,
+    starting_cursor,
+)
 from pycron.engine.timetable import Timetable
 from pycron.model.job import Job, Source
 from pycron.schedule.fire_times import fire_times
@@ -347,6 +353,26 @@ NOON = utc("2026-06-10T12:00")
 )
 def test_the_starting_cursor(record: Cursor | None, cursor: Cursor) -> None:
     assert starting_cursor(record, NOON) == cursor
+
+
+@pytest.mark.parametrize(
+    ("record", "stopped", "expected"),
+    [
+        (None, None, None),
+        (Cursor(NOON, NOON), None, Cursor(NOON, NOON)),
+        (None, NOON - 9, Cursor(NOON - 9, NOON - 9)),
+        # The other cron has run after this one: what it ran does not run again
+        (Cursor(NOON - 90, NOON - 90), NOON - 9, Cursor(NOON - 9, NOON - 9)),
+        # It has run before this one
+        (Cursor(NOON - 9, NOON - 9), NOON - 90, Cursor(NOON - 9, NOON - 9)),
+        # The clock was set back since
+        (None, NOON + 1, None),
+    ],
+)
+def test_what_another_cron_has_run(
+    record: Cursor | None, stopped: int | None, expected: Cursor | None
+) -> None:
+    assert after_other_cron(record, stopped, NOON) == expected
 
 
 @pytest.mark.parametrize(

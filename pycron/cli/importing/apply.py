@@ -23,8 +23,8 @@ from pycron.cli.importing.record import (
 )
 from pycron.cli.verb import Failed
 from pycron.system import paths
-from pycron.system.files import sync_directory
-from pycron.tables.files import ANY_OWNER, Unreadable, read_table
+from pycron.system.files import Unreadable, sync_directory
+from pycron.tables.files import ANY_OWNER, read_table
 from pycron.tables.layouts import LAYOUTS
 
 _UNDO = "pycron import --undo"

@@ -16,10 +16,11 @@ from pycron.crontab.other_cron import CRONIE, DEBIAN
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.model.job import Source
 from pycron.system import paths
+from pycron.system.user_lists import users_in
 from pycron.system.zone_data import ZoneData
 from pycron.tables.spool_form import without_header
 
-_LSB_OPTION = re.compile(r"""EXTRA_OPTS=["']?(?:.*[ \t])?-[a-zA-Z]*l""")
+_LSB_OPTION = re.compile(r"""EXTRA_OPTS=["']?(?:.*[ \t])?-[a-km-zA-Z]*l""")
 _STAMP = re.compile("[0-9]{8}", re.ASCII)
 
 
@@ -196,7 +197,7 @@ class _Planner:
             return None
         if not self._tree.is_machine:
             self._add(destination, text, str(self._tree.path(relative)))
-        return text.split()
+        return users_in(text)
 
     # ---- what Debian's cron takes from other files
 

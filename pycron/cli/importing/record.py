@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pycron.cli.verb import Failed
 from pycron.system import paths
+from pycron.system.files import FileRules, Unreadable
 from pycron.tables import files
 
 RECORD = paths.IMPORT_RECORD
@@ -51,11 +52,11 @@ class Record:
 def read_record() -> Record | None:
     """The record of the last import; None without one. Raises Failed."""
     try:
-        text, _ = files.read_table(str(RECORD), files.FileRules(owners=lambda _: {0}), 2**28)
+        text, _ = files.read_table(str(RECORD), FileRules(owners=lambda _: {0}), 2**28)
         return _from_row(json.loads(text))
     except FileNotFoundError:
         return None
-    except (OSError, files.Unreadable, ValueError) as error:
+    except (OSError, Unreadable, ValueError) as error:
         raise Failed(f"{RECORD}: {error}") from None
 
 

@@ -19,7 +19,8 @@ from pycron.crontab.other_cron import (
 from pycron.model.job import Source
 from pycron.system import paths
 from pycron.system.accounts import Accounts, owners_of_table
-from pycron.tables.files import ANY_OWNER, FileRules, Unreadable, read_table, signature_of
+from pycron.system.files import FileRules, Unreadable
+from pycron.tables.files import ANY_OWNER, read_table, signature_of
 
 MACHINE = Path("/")
 

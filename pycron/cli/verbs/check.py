@@ -54,11 +54,14 @@ def _problems_of_daemon(options: argparse.Namespace) -> list[Problem]:
 def _problem_of_configuration(options: argparse.Namespace) -> Problem | None:
     """What is wrong with the file that the daemon would read; None also if it is not readable."""
     from pycron.config import ConfigError, ConfigUnreadable, read_config  # rarely needed here
+    from pycron.system.files import ROOTS, own_rules
+    from pycron.system.paths import SYSTEM_CONFIG
 
     path = choice_for(options).config
+    rules = ROOTS if path == SYSTEM_CONFIG else own_rules()
     try:
         if path is not None:
-            read_config(path, required=False)
+            read_config(path, required=False, rules=rules)
     except ConfigUnreadable:
         return None
     except ConfigError as error:

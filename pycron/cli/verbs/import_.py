@@ -71,9 +71,10 @@ def _config() -> "Config":
     """The configuration of the system; the default if it is bad, or if its readers are few."""
     from pycron.config import Config, ConfigError, read_config
     from pycron.system import paths
+    from pycron.system.files import ROOTS
 
     try:
-        return read_config(paths.SYSTEM_CONFIG, required=False)
+        return read_config(paths.SYSTEM_CONFIG, required=False, rules=ROOTS)
     except ConfigError:
         return Config()
 

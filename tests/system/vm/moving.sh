@@ -5,60 +5,23 @@
 # Each check prints a line "ok NAME" or "not ok NAME ...".
 set -u
 . /payload/machine.sh
-LIMIT=60 # seconds; the machine may be emulated, and slow
+. /payload/jobs.sh
 
-as() { runuser -u "$1" -- "${@:2}"; }
-mails() { python3 /payload/read_mail.py "$1" count "$2"; } # USER TEXT: mails with the text in the subject
-mailed() { [ "$(mails "$1" "$2")" -gt "${3:-0}" ]; }
-daytime() { sleep $(((80 - 10#$(date +%S)) % 60 + 1)); } # until about 20 seconds after a full minute
-minutes() { # the next COUNT minutes pass
-    for _ in $(seq "$1"); do daytime; done
-}
-once() { # FILE: no minute twice and none left out, from the first one in the file until now
-    python3 - "$1" <<'END'
-import sys, time
-found = [int(line) // 60 for line in open(sys.argv[1])]
-expected = list(range(found[0], int(time.time() - 15) // 60 + 1))
-if found != expected:
-    print(sys.argv[1], "has", [minute - found[0] for minute in found], "of", len(expected), "minutes", file=sys.stderr)
-sys.exit(found != expected)
-END
-}
-all_once() { # each job has run once in each minute since it was installed
-    LIMIT=1 # a job that has run twice has not run once a moment later
-    for job in alice bob package machine; do check "$1_$job" once "/srv/jobs/$job"; done
-    LIMIT=60
-}
 enabled() { [ "$(systemctl is-enabled "$1")" = enabled ]; }
 stopped() { ! systemctl is-active "$1" && ! enabled "$1"; }
-silent() { ! journalctl -u cron -o cat --since "$1" | grep -E 'WRONG|BAD|Error|ORPHAN'; }
 forget() { rm -f /var/lib/pycron/pycron.db*; } # as if pycron had not run within the last five minutes
 no_tables() { [ -z "$(find /etc/pycron.d /var/spool/pycron -type f)" ]; } # of pycron's own
 configure() { printf '%s\n' "$1" >/etc/pycron/pycron.toml; }
 
 first_boot() {
-    hostname db1
-    hostname >/etc/hostname
-    printf '127.0.0.1 localhost\n127.0.1.1 db1.example.org db1\n' >/etc/hosts
-    echo db1.example.org >/etc/mailname
-    for user in alice bob mallory; do useradd -m "$user"; done
+    server_with_jobs alice bob mallory
     mkdir -p /etc/pycron
     install_pycron
     ln -s /opt/pycron/bin/pycrontab /usr/local/bin/crontab # before /usr/bin/crontab in the PATH
     echo mallory >/etc/cron.deny
-    mkdir -m 777 /srv/jobs
-    touch /srv/jobs/{alice,bob,package,machine,reboot,daily}
-    chmod 666 /srv/jobs/{alice,bob,package,machine,reboot,daily}
-
-    # What a Debian server has: users' tables, one of them with mail, a drop-in of a package, a line of
-    # the machine's own crontab, and jobs of run-parts that anacron runs.
-    printf 'MAILTO=alice\n* * * * * date +\\%%s >>/srv/jobs/alice\n@reboot date >>/srv/jobs/reboot\n' |
-        /usr/bin/crontab -u alice -
-    printf '* * * * * date +\\%%s >>/srv/jobs/bob; echo hello from bob\n' | /usr/bin/crontab -u bob -
-    printf '* * * * * bob test -x /bin/true && if [ -d /run/systemd/system ]; then date +\\%%s >>/srv/jobs/package; fi\n' \
-        >/etc/cron.d/package
-    printf '* * * * * root date +\\%%s >>/srv/jobs/machine\n' >>/etc/crontab
-    printf '#!/bin/sh\ndate >>/srv/jobs/daily\n' >/etc/cron.daily/example
+    touch /srv/jobs/daily
+    chmod 666 /srv/jobs/daily
+    printf '#!/bin/sh\ndate >>/srv/jobs/daily\n' >/etc/cron.daily/example # anacron runs it
     chmod 755 /etc/cron.daily/example
     daytime
     systemctl start cron

@@ -1,0 +1,1 @@
+"""`pycron setup`: plans an installation or its removal, and carries the plan out."""
