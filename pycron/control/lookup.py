@@ -65,5 +65,5 @@ def only_one(name: str, peer: Peer, jobs: Iterable[Called]) -> str:
     if len(found) > 1:
         shown = ", ".join(f"{job.id} ({job.user}, {job.where})" for job in sorted(found)[:_SHOWN])
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise Refusal(f'several jobs are called "{name}", name one by its id: {shown}{more}')
+        raise Refusal(f'several jobs are called "{name}": {shown}{more}; use an id')
     return found.pop().id
