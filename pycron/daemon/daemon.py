@@ -105,8 +105,9 @@ class Daemon:
         self._watch = TableWatch(watched, self._selector, self._tables.look, log)
         self._server = self._new_server()
         self._replaced_accounts = ReplacedAccounts(
-            self._tables, self._store, self._engine, self._feed, self._say
-        )
+            self._tables, self._store, self._engine, self._accounts, self._feed,
+            self._turn.perform, log,
+        )  # fmt: skip
         self._minute_work = MinuteWork(self._look, self._tidy)
 
     def _new_engine(self, now: int) -> Engine:

@@ -14,7 +14,7 @@ from pycron.engine.events import CancelledByHand, InputEvent
 from pycron.engine.log_events import Event
 from pycron.storage.errors import StoreError
 from pycron.storage.store import Store
-from pycron.system.accounts import LocalUids
+from pycron.system.accounts import Accounts, LocalUids
 from pycron.tables.loaded import Tables
 
 
@@ -25,23 +25,34 @@ class ReplacedAccounts:
     tables: Tables
     store: Store
     engine: Engine
+    accounts: Accounts
     feed: Callable[[InputEvent], object]
-    say: Callable[[Log], None]
+    perform: Callable[[], None]
+    log: Callable[[Log], None]
     _uids: LocalUids = field(default_factory=LocalUids)
 
     def look(self) -> None:
         uids = self._uids.changed()
         if not uids:
             return
-        if self.tables.directories.forget_replaced(uids):
-            self.tables.rescan()
+        names: set[str] = set()
         try:
-            names = self.store.disown(uids)
+            names = self.tables.directories.forget_replaced(uids) | self.store.replaced(uids)
+            if names:
+                self._end_what_they_had(names)
+            self.store.disown(uids)
         except StoreError:
             self._uids = LocalUids()  # look again; a failure of the store is logged elsewhere
-            return
-        for name in names:
-            self.say(Log(Event.ACCOUNT_REPLACED, {"user": name, "uid": uids[name]}, bad=True))
-            for live in self.engine.alive:
-                if live.job.user == name:
-                    self.feed(CancelledByHand(live.run, "pycrond"))
+        finally:
+            self.accounts.gone.clear()
+        for name in sorted(names):
+            self.log(Log(Event.ACCOUNT_REPLACED, {"user": name, "uid": uids[name]}, bad=True))
+
+    def _end_what_they_had(self, names: set[str]) -> None:
+        """Nothing more starts for them: until this is done, neither account exists."""
+        self.accounts.gone.update(names)
+        self.tables.rescan()
+        for live in self.engine.alive:
+            if live.job.user in names:
+                self.feed(CancelledByHand(live.run, "pycrond"))
+        self.perform()

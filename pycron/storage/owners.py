@@ -18,23 +18,25 @@ def number_of(database: sqlite3.Connection, name: str, uid: int | None) -> int:
     return int(row[0])
 
 
-def disown(database: sqlite3.Connection, uids: Mapping[str, int]) -> list[str]:
-    """Rename the users who have another uid than the account of their name; the names.
+def replaced(database: sqlite3.Connection, uids: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """The row number and the uid of each user whose name is that of another account now."""
+    rows = database.execute("SELECT name, number, uid FROM users WHERE uid IS NOT NULL")
+    return {row[0]: (row[1], row[2]) for row in rows if row[2] != uids.get(row[0], row[2])}
+
+
+def disown(database: sqlite3.Connection, uids: Mapping[str, int]) -> None:
+    """Rename the users who have another uid than the account of their name.
 
     A user whose uid was not recorded, by an earlier version, counts as the account.
     """
-    replaced = []
-    for number, name, uid in database.execute("SELECT number, name, uid FROM users").fetchall():
-        if uid is None and name in uids:
-            query = "UPDATE users SET uid = ? WHERE number = ?"
-            database.execute(query, (uids[name], number))
-        elif uid != uids.get(name, uid):
-            # A name and a uid may come back more than once: the number of the row tells them apart.
-            taken = "SELECT 1 FROM users WHERE name = ?"
-            former = f"{name}#{uid}"
-            if database.execute(taken, (former,)).fetchone():
-                former += f".{number}"
-            query = "UPDATE users SET name = ? WHERE number = ?"
-            database.execute(query, (former, number))
-            replaced.append(name)
-    return replaced
+    unknown = database.execute("SELECT name FROM users WHERE uid IS NULL").fetchall()
+    for (name,) in unknown:
+        values = uids.get(name), name
+        database.execute("UPDATE users SET uid = ? WHERE name = ?", values)
+    for name, (number, uid) in replaced(database, uids).items():
+        former = f"{name}#{uid}"
+        # A name and a uid may come back more than once: the number of the row tells them apart.
+        if database.execute("SELECT 1 FROM users WHERE name = ?", (former,)).fetchone():
+            former += f".{number}"
+        query = "UPDATE users SET name = ? WHERE number = ?"
+        database.execute(query, (former, number))

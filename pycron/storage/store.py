@@ -119,17 +119,20 @@ class Store:
         with self._database.errors():
             self._writer.drop_dead(key)
 
-    def disown(self, uids: Mapping[str, int]) -> list[str]:
+    def replaced(self, uids: Mapping[str, int]) -> set[str]:
+        """The names under which an account with another uid has records. `uids`: by name."""
+        return set(self._database.query(owners.replaced, uids))
+
+    def disown(self, uids: Mapping[str, int]) -> None:
         """Take the records of former accounts away from the accounts that have their names now.
 
-        `uids`: of accounts, by name. Returns the names. The records are kept under the name and the
-        former uid, such as `anna#1001`, which is no name of an account.
+        The records are kept under the name and the former uid, such as `anna#1001`, which is no
+        name of an account.
         """
         self._database.check_writable()
         with self._database.transaction():
-            names = owners.disown(self._database.connection, uids)
+            owners.disown(self._database.connection, uids)
         self._writer.forget_rows()
-        return names
 
     @property
     def output_since_prune(self) -> int:

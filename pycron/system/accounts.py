@@ -27,18 +27,22 @@ class Account:
 class Accounts:
     """Looks up users, with their groups as in initgroups(3).
 
-    `own`: the account of this process, which is known even if no database has it.
+    `own`: the account of this process, which is known even if no database has it. `gone`: names
+    that are no accounts at the moment, whatever the databases say.
     """
 
     def __init__(self, own: Account | None = None) -> None:
         self._own = own
         self._known: dict[str, tuple[float, Account | None]] = {}
         self._files = _files()
+        self.gone: set[str] = set()
 
     def find(self, name: str) -> Account | None:
         """The account of this name; None if there is no such user."""
         if self._own is not None and self._own.uid != 0 and name == self._own.name:
             return self._own
+        if name in self.gone:
+            return None
         files = _files()
         if files != self._files:
             self._known.clear()

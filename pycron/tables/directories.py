@@ -152,16 +152,18 @@ class TableDirectories:
         for path in sorted(set(self._known) - present):
             yield Gone(self._known.pop(path).source.name)
 
-    def forget_replaced(self, uids: Mapping[str, int]) -> bool:
-        """Let the next scan read the tables of accounts that have another uid now.
+    def forget_replaced(self, uids: Mapping[str, int]) -> set[str]:
+        """Let the next scan read the tables of accounts that have another uid now; their names.
 
-        `uids`: of accounts, by name. Returns whether there are such tables.
+        `uids`: of accounts, by name.
         """
-        found = False
+        found = set()
         for path, known in self._known.items():
-            uid = uids.get(os.path.basename(path)) if known.location.users else None
-            if uid is not None and _owner(path) not in (0, uid):
-                known.signature, found = UNREAD, True
+            name = os.path.basename(path)
+            uid = uids.get(name) if known.location.users else None
+            if uid is not None and _owner(path) not in (0, uid, None):
+                known.signature = UNREAD
+                found.add(name)
         return found
 
     def _forget(self) -> None:

@@ -1,8 +1,9 @@
-"""Without a system daemon, no program speaks to the socket of a user who is neither root nor oneself."""
+"""No program speaks to the socket of a user who is neither root nor oneself."""
 
 import os
 import pwd
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def as_user(name: str, *command: str) -> list[str]:
 def test_a_table_is_not_sent_to_anybody(tmp_path: Path, runtime: Path, user: str) -> None:
     real_user(VICTIM)
     caught, sock = runtime / "caught", runtime / "pycron" / "pycron.sock"
-    server = subprocess.Popen(as_user(MALLORY, "python3", "-c", SERVER, str(sock), str(caught)))
+    server = subprocess.Popen(
+        as_user(MALLORY, sys.executable, "-c", SERVER, str(sock), str(caught))
+    )
     try:
         until(lambda: sock.exists() and sock.stat().st_mode & 0o777 == 0o777)
         table, home = tmp_path / "table", pwd.getpwnam(user).pw_dir
@@ -81,7 +84,7 @@ def test_a_table_is_not_sent_to_anybody(tmp_path: Path, runtime: Path, user: str
 def test_the_client_says_who_listens_there(runtime: Path) -> None:
     sock = runtime / "pycron" / "pycron.sock"
     server = subprocess.Popen(
-        as_user(MALLORY, "python3", "-c", SERVER, str(sock), str(runtime / "caught"))
+        as_user(MALLORY, sys.executable, "-c", SERVER, str(sock), str(runtime / "caught"))
     )
     try:
         until(lambda: sock.exists() and sock.stat().st_mode & 0o777 == 0o777)

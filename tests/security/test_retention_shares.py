@@ -208,4 +208,4 @@ def test_a_flooder_loses_its_own_records_only(tmp_path: Path) -> None:
 
 
 def dead_letters(system: IsolatedSystem, user: str) -> list[dict[str, Any]]:
-    return system.rows("dead", user=user)
+    return system.rows("dead", "list", user=user)

@@ -35,6 +35,8 @@ BAD_TABLE = f"* * * * {POISON} true\n{POISON}\n"
 DROP_IN = f"@yearly {MALLORY} : {POISON}\n@yearly {POISON} true\n"
 REASON = POISON.replace("\udc9b", "")  # the control protocol has no such bytes in a reason
 
+NOW = "2026-03-08T12:00"
+
 # Own escape sequences of pycron: `pycron top` clears the screen.
 _OWN = re.compile("\x1b\\[H\x1b\\[2J")
 
@@ -147,8 +149,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "status": [[], ["--json"], ["--state-dir", PATH]],
     "test-mail": [[POISON]],
     "top": [[], ["--json"]],
-    "why": [["poisoned", "today"], ["--json", "poisoned", "today"], ["poisoned", POISON],
-            [POISON, "today"]],
+    "why": [["poisoned", NOW], ["--json", "poisoned", NOW], ["poisoned", POISON], [POISON, NOW]],
 }  # fmt: skip
 
 
