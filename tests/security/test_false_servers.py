@@ -62,7 +62,7 @@ def test_a_table_is_not_sent_to_anybody(tmp_path: Path, runtime: Path, user: str
         as_user(MALLORY, sys.executable, "-c", SERVER, str(sock), str(caught))
     )
     try:
-        until(lambda: sock.exists() and sock.stat().st_mode & 0o777 == 0o777)
+        until(lambda: sock.exists() and sock.stat().st_mode & 0o777 == 0o777, patience=60)
         table, home = tmp_path / "table", pwd.getpwnam(user).pw_dir
         table.write_text("@yearly the-secret\n")
         table.chmod(0o644)
@@ -87,7 +87,7 @@ def test_the_client_says_who_listens_there(runtime: Path) -> None:
         as_user(MALLORY, sys.executable, "-c", SERVER, str(sock), str(runtime / "caught"))
     )
     try:
-        until(lambda: sock.exists() and sock.stat().st_mode & 0o777 == 0o777)
+        until(lambda: sock.exists() and sock.stat().st_mode & 0o777 == 0o777, patience=60)
         uid = pwd.getpwnam(MALLORY).pw_uid
         with pytest.raises(NoDaemon, match=f"a process of uid {uid} listens there"):
             ControlClient(sock).request(StatusRequest())
