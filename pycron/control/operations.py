@@ -64,8 +64,25 @@ def _free_pass_number(context: Context, job: Job) -> int:
 
 @handles(KillRequest)
 def kill(context: Context, peer: Peer, request: KillRequest) -> KillAnswer:
-    """End a Run, or all Runs of a Job that run or wait."""
-    name = request.run_id
+    """End a Run, all Runs of a Job that run or wait, or all commands of those the peer may end."""
+    if request.everything:
+        found = _own_commands(context, peer)
+    else:
+        found = _called(context, peer, request.run_id)
+    for live in found:
+        context.feed(CancelledByHand(live.run, user_of(peer), request.kill_after))
+    return {"rows": [{"run_id": str(each.run), "state": each.state.value} for each in found]}
+
+
+def _own_commands(context: Context, peer: Peer) -> list[LiveRun]:
+    """The running commands that the peer may end; what tells of a Run goes on."""
+    may = context.access.power(peer)
+    running = context.engine.running
+    return [live for live in running if not live.job.is_message and may(live.job.user)]
+
+
+def _called(context: Context, peer: Peer, name: str) -> list[LiveRun]:
+    """The Run with this id, or the Runs of the Job with this name. Raises Refusal."""
     sees = context.access.sight(peer)
     found = [
         live
@@ -77,6 +94,4 @@ def kill(context: Context, peer: Peer, request: KillRequest) -> KillAnswer:
     job_id = only_one(name, peer, (called(live.job) for live in found))
     found = [live for live in found if live.job.id == job_id]
     context.access.check_may_change(peer, found[0].job.user)
-    for live in found:
-        context.feed(CancelledByHand(live.run, user_of(peer), request.kill_after))
-    return {"rows": [{"run_id": str(each.run), "state": each.state.value} for each in found]}
+    return found

@@ -33,6 +33,8 @@ from pycron.model.steps import Steps, finish
 from pycron.model.text import hint_at
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
+NOT_A_TABLE = "not-a-table"  # the code of the problem
+LONGEST_VALUE = 4096  # characters of a setting
 _STEP = 16_384  # characters that are read at a time: 1 to 10 ms
 _WORK_OF_A_LINE = 200  # characters whose reading takes as long as a short line's
 
@@ -158,7 +160,7 @@ class _Reader:
                 f"{self._bad_entries} entries are bad and {good} good: this is no table, "
                 "so nothing in it runs"
             )
-            return Problem(file, 0, 1, Severity.ERROR, "not-a-table", message)
+            return Problem(file, 0, 1, Severity.ERROR, NOT_A_TABLE, message)
         return None
 
     def _read_line(self, line: str) -> None:
@@ -262,6 +264,8 @@ class _Reader:
         if not text:
             return setting.default
         try:
+            if len(text) > LONGEST_VALUE:  # a list of thousands of names takes long to check
+                raise ValueError
             value = setting.parse(text)
         except ValueError:
             shown = "not shown" if setting.secret else f'"{text}"'

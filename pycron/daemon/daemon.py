@@ -17,6 +17,7 @@ from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
+from pycron.daemon.demands import BadTables, NothingToRun
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
@@ -24,10 +25,12 @@ from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.replaced_accounts import ReplacedAccounts
 from pycron.daemon.setup import Mode, Setup
-from pycron.daemon.shutdown import Shutdown
+from pycron.daemon.shutdown import Shutdown, stopping_message
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
 from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
+from pycron.daemon.watchdog import Watchdog
+from pycron.daemon.words import commands_in_words, queue_in_words
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import (
@@ -37,7 +40,7 @@ from pycron.engine.cursor import (
     starting_gaps,
 )
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, Now, Tick
+from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
@@ -53,6 +56,7 @@ from pycron.system.sd_notify import notify
 from pycron.tables.user_tables import UserTableFiles
 
 _LONGEST_WAIT = 60.0  # seconds
+_NAMED = 100  # Runs that a log event names at most
 
 
 def clock() -> Now:
@@ -69,13 +73,15 @@ class Daemon:
         self._setup = setup
         self._log = log
         self._selector = selectors.DefaultSelector()
+        self._watchdog = Watchdog()
         self._accounts = Accounts(setup.account)
-        self._inputs = Inputs(setup, self._accounts, self._feed, log)
+        self._inputs = Inputs(setup, self._accounts, self._feed, log, self._attend)
         self._tables = self._inputs.tables
         self._store = Store(paths.database, may_wait=True, uid_of=self._accounts.uid_of)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
+        self._begun = False  # only afterwards may anything be started
         self._engine = self._new_engine(int(self._began))
         self._link = RunnerLink(paths, self._selector, log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
@@ -137,6 +143,7 @@ class Daemon:
             setup.configuration.current,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
+            desktop=setup.mode is Mode.USER,
         )
         return RunnerExecutor(
             self._engine,
@@ -192,7 +199,7 @@ class Daemon:
             return None
         current, tables = self._setup.configuration.current, self._tables
         context = self._inputs.reader_context
-        return UserTableFiles(where, current, context, tables, tables.versions)
+        return UserTableFiles(where, current, context, tables, tables.versions, self._attend)
 
     @property
     def _everyone_may(self) -> bool:
@@ -202,7 +209,7 @@ class Daemon:
     # ---- the loop
 
     def run(self) -> None:
-        """Work until a signal ends the daemon. Raises NoRunner."""
+        """Work until a signal ends the daemon. Raises NoRunner, NothingToRun or BadTables."""
         self._begin()
         while not self._shutdown.finished:
             self._take(self._selector.select(self._patience()))
@@ -213,6 +220,7 @@ class Daemon:
             self._housekeeping.go_on()
             self._tables.work()
             self._turn.perform()
+            self._watchdog.turned()
         self._end()
 
     def _begin(self) -> None:
@@ -225,20 +233,34 @@ class Daemon:
         self._inputs.other_crons.look()
         self._tables.rescan()
         self._recovery.resume()
+        self._check_demands()
         self._link.meet()
         self._recovery.boot()
         self._turn.perform()
         self._recovery.mark_boot()
-        notify("READY=1")
+        self._begun = True
+        self._watchdog.ready()
+
+    def _check_demands(self) -> None:
+        """Raises NothingToRun or BadTables; then the daemon leaves nothing behind."""
+        try:
+            work = len(self._engine.jobs()) + len(self._engine.alive)
+            self._setup.demands.check(work, self._tables.problems())
+        except (NothingToRun, BadTables):
+            self._server.close()
+            self._store.close()
+            raise
 
     def _end(self) -> None:
         """End in good order; commands that still run are left to the runner."""
-        notify("STOPPING=1")
+        running = self._engine.running
+        notify(stopping_message(running))
         self._server.close()
         self._recorder.write([])  # one more try for what could not be written so far
         self._link.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
-        self._log(Log(Event.DAEMON_STOPPED, {"running": len(self._engine.running)}))
+        fields = {"running": len(running), "commands": commands_in_words(running, _NAMED)}
+        self._log(Log(Event.DAEMON_STOPPED, fields))
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Handle what came; if something is due meanwhile, the rest waits for the next turn."""
@@ -261,6 +283,14 @@ class Daemon:
             self._feed(Tick())
         self._turn.perform()
 
+    def _attend(self) -> None:
+        """Do what is due while a request waits for its table to be read."""
+        if not self._begun:
+            return
+        self._watchdog.turned()
+        if time.time() >= self._next_wakeup():
+            self._act()
+
     def _next_wakeup(self) -> float:
         """The UTC second at which the engine has something to do; infinity if there is none."""
         wakeup = self._engine.next_wakeup()
@@ -276,10 +306,13 @@ class Daemon:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
         until = min(until, self._housekeeping.next_at - time.monotonic())
-        return max(0.0, min(until, _LONGEST_WAIT))
+        return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:
-        return self._turn.feed(event)
+        decided = self._turn.feed(event)
+        if isinstance(event, TableLoaded):
+            self._watchdog.table_was_read()
+        return decided
 
     def _say(self, entry: Log) -> None:
         self._turn.say(entry)
@@ -303,16 +336,26 @@ class Daemon:
 
     def _signalled(self, number: signal.Signals) -> None:
         match number:
-            case signal.SIGTERM | signal.SIGINT:
+            case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
                 self._shutdown.begin(number)
-            case signal.SIGHUP:
-                self._inputs.reload_on_signal()
+            case signal.SIGHUP | signal.SIGUSR2:  # USR2 is the reload signal of supercronic
+                self._inputs.reload_on_signal(number)
+            case signal.SIGUSR1:
+                self._say_what_runs()
             case signal.SIGCHLD if is_init():
                 reap_orphans()
             case signal.SIGCHLD:
                 self._link.reap()
-            case _:
-                self._shutdown.signal_commands(number)
+
+    def _say_what_runs(self) -> None:
+        running, waiting = self._engine.running, self._engine.waiting
+        fields = {
+            "running": len(running),
+            "waiting": len(waiting),
+            "commands": commands_in_words(running, _NAMED),
+            "queue": queue_in_words(waiting, _NAMED),
+        }
+        self._log(Log(Event.SUMMARY, fields))
 
     # ---- what others ask
 

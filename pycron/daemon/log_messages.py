@@ -40,10 +40,13 @@ MESSAGES = {
         NOTICE, "pycron {version} has started, mode {mode}, zone {zone}"
     ),
     Event.DAEMON_STOPPING: EventMessage(
-        NOTICE, "{signal}: the daemon ends (running commands: {running})"
+        NOTICE,
+        "{signal}: the daemon ends (running commands: {running}[: {commands}; {next_signal}])",
     ),
     Event.DAEMON_STOPPED: EventMessage(
-        NOTICE, "the daemon has ended (commands that go on: {running})"
+        NOTICE,
+        "the daemon has ended (commands that go on: {running}"
+        "[: {commands}; pycron kill --all ends them])",
     ),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"
@@ -103,6 +106,9 @@ MESSAGES = {
     Event.ACCOUNT_REPLACED: EventMessage(
         WARNING, "{user} is another account now (uid {uid}): what the former one had is not its own"
     ),
+    Event.SUMMARY: EventMessage(
+        INFO, "running: {running}[: {commands}]; waiting: {waiting}[: {queue}]"
+    ),
     Event.RELOADED: EventMessage(
         NOTICE,
         "the configuration and all tables were read again, asked for by {by} (tables: {tables})"
@@ -118,6 +124,7 @@ MESSAGES = {
     Event.COMMANDS_SIGNALLED: EventMessage(
         NOTICE, "{signal} was sent to all commands (running: {running})"
     ),
+    Event.ZONE_UNKNOWN: EventMessage(WARNING, "{reason}"),
     Event.ZONES_RELOADED: EventMessage(
         NOTICE, "the zone is {zone}, the zone data {zone_data}[ {release}]"
     ),

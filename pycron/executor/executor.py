@@ -46,7 +46,7 @@ class ExecutorOptions:
     `own`: the daemon's account; only root can run commands as other users. `output`: the directory
     of the output files. `config`: their length, the processes of an Attempt, and PAM. `shown`: the
     daemon shows what commands print, line by line. `deliverer`: knows the programs that send
-    deliveries.
+    deliveries. `desktop`: the daemon is a user's own, and its commands may use the desktop.
     """
 
     accounts: Accounts
@@ -55,6 +55,7 @@ class ExecutorOptions:
     config: Callable[[], Config]
     shown: bool
     deliverer: Deliverer
+    desktop: bool
 
 
 class RunnerExecutor:
@@ -161,6 +162,7 @@ class RunnerExecutor:
             report_output=shown,
             processes_max=config.processes,
             hold=start.attempt.run.fire_time if start.hold else None,
+            desktop=options.desktop,
             program=program,
             session=session,
         )

@@ -17,7 +17,7 @@ from pycron.system.cgroup import SCOPE
 from pycron.system.paths import Paths
 
 _PR_SET_CHILD_SUBREAPER = 36
-_CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"
+_SHARED = "what limits the daemon's unit limits the commands, too"
 
 
 def find_runner(paths: Paths, selector: selectors.BaseSelector) -> RunnerClient | None:
@@ -44,7 +44,7 @@ def start_runner(
             return *_start(paths, selector, scope), None
         except (OSError, RunnerGone):
             pass
-    reason = f"systemd-run has failed (see {paths.runner_log})" if scope else None
+    reason = f"systemd-run has failed (see {paths.runner_log}); {_SHARED}" if scope else None
     return *_start(paths, selector, []), reason
 
 
@@ -69,7 +69,7 @@ def _scope() -> list[str]:
     has no limit of its own, because each command has one, and a command that runs out of memory
     does not end the whole scope (by default it would, since systemd 253).
     """
-    if not _is_service() or not os.path.exists(_CGROUP2):
+    if not _is_service():
         return []
     program = shutil.which("systemd-run")
     if program is None:

@@ -1,6 +1,7 @@
 """Turns Jobs and Attempts into messages to the runner, and its messages into values."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pycron.model.instants import rfc3339
@@ -12,6 +13,9 @@ from pycron.system.accounts import Account
 
 DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
 _REACHING = ("TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
+# What a program needs that shows something on the desktop of its user, such as notify-send(1).
+_DESKTOP = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY",
+            "XAUTHORITY")  # fmt: skip
 _SHORT_OUTPUT = 1000  # bytes: four rows of this size fit in a page of the database
 
 
@@ -26,14 +30,16 @@ def start_message(
     report_output: bool,
     processes_max: int,
     hold: int | None,
+    desktop: bool = False,
     program: Program | None = None,
     session: SessionRequest | None = None,
 ) -> StartMessage:
     """The message that starts an Attempt as this account.
 
-    `program`: of a delivery, instead of the command of the Job. `session`: None without PAM.
+    `desktop`: the command gets what the daemon knows of the desktop of its user. `program`: of a
+    delivery, instead of the command of the Job. `session`: None without PAM.
     """
-    environment = command_environment(attempt, job, account)
+    environment = command_environment(attempt, job, account, desktop=desktop)
     argv, stdin = [environment["SHELL"], "-c", job.command], job.stdin
     if program is not None:
         environment = program_environment(account)
@@ -78,13 +84,16 @@ def session_request(service: str, account: Account, timeout: int) -> SessionRequ
     }
 
 
-def command_environment(attempt: AttemptKey, job: Job, account: Account) -> dict[str, str]:
+def command_environment(
+    attempt: AttemptKey, job: Job, account: Account, *, desktop: bool
+) -> dict[str, str]:
     """The environment of a command, as crontab(5) describes it.
 
     The variables of the table, with defaults for HOME, SHELL and PATH, and variables that describe
     the Run. A table cannot override LOGNAME and USER.
     """
     return {
+        **(_inherited(_DESKTOP) if desktop else {}),
         "HOME": account.home,
         "SHELL": "/bin/sh",
         "PATH": DEFAULT_PATH,
@@ -103,7 +112,6 @@ def program_environment(account: Account) -> dict[str, str]:
 
     What the daemon was started with to reach the world holds for these programs, too.
     """
-    inherited = {name: os.environ[name] for name in _REACHING if name in os.environ}
     return {
         "HOME": account.home,
         "LOGNAME": account.name,
@@ -111,8 +119,13 @@ def program_environment(account: Account) -> dict[str, str]:
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "PYTHONUTF8": "1",
-        **inherited,
+        **_inherited(_REACHING),
     }
+
+
+def _inherited(names: Iterable[str]) -> dict[str, str]:
+    """Those of these variables that the daemon was started with."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def ending_of(message: EndedMessage) -> Ending:

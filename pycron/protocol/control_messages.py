@@ -243,11 +243,15 @@ class TestMailRequest:
 @_register
 @dataclass(repr=False, eq=False)
 class KillRequest:
-    """End a Run, or all Runs of a Job. `kill_after`: seconds from TERM to KILL."""
+    """End a Run, or all Runs of a Job. `kill_after`: seconds from TERM to KILL.
+
+    `everything`: end all running commands that the peer may end; `run_id` is empty.
+    """
 
     verb: ClassVar = "kill"
     answer: ClassVar = KillAnswer
     run_id: str = ""
+    everything: bool = False
     kill_after: int | None = _checked_by(DURATION, default=None)
 
 

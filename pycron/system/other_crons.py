@@ -120,6 +120,14 @@ def other_crons(root: Path = ROOT) -> list[OtherCron]:
     return decide(_gather(root))
 
 
+def conflicting_units() -> tuple[str, ...]:
+    """The units of systemd that may not run beside pycron, if both have the same tables.
+
+    Not those of anacron: systemd would stop pycron whenever anacron starts for its daily jobs.
+    """
+    return tuple(unit for known in _ALL if known.kind is Kind.CRON for unit in known.units)
+
+
 # ---- the decision
 
 

@@ -23,6 +23,8 @@ CRONIE_SPOOL = Path("/var/spool/cron")
 BOOT_MARKERS = (Path("/run/crond.reboot"), Path("/run/cron.reboot"))
 # What `pycron import --apply` has made, as long as it can be undone.
 IMPORT_RECORD = SYSTEM_STATE / "import.json"
+# Makes systemd stop the other cron when pycron starts, and pycron when the other cron starts.
+CONFLICTS = Path("/etc/systemd/system/pycron.service.d/conflicts.conf")
 
 # What `pycron setup` has made: a file in the state directory.
 SETUP_RECORD = "setup.json"

@@ -22,6 +22,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 RECORD = str(paths.SYSTEM_STATE / "import.json")
 NOBODY = 65534
+DROP_IN = Path(__file__).parents[2] / "contrib/systemd/pycron.service.d/conflicts.conf"
 BACKUP = "17 3 * * * root backup\n"
 
 
@@ -262,10 +263,26 @@ def test_another_cron_is_stopped_and_started_again(sandbox: CronSandbox) -> None
     assert done.returncode == 0, done
     assert sandbox.made() == {*MADE, RECORD}
     assert not sandbox.cron_runs()
+    assert sandbox.read(paths.CONFLICTS) == DROP_IN.read_text()
+    assert sandbox.calls()[-1] == "daemon-reload"
     assert sandbox.run("--undo").returncode == 0
     assert sandbox.made() == set()
+    assert not sandbox.path(paths.CONFLICTS.parent).exists()
     assert sandbox.cron_runs()
-    assert sandbox.calls()[-2:] == ["enable cron.service", "start cron.service"]
+    assert sandbox.calls()[-3:] == ["daemon-reload", "enable cron.service", "start cron.service"]
+
+
+@root
+@pytest.mark.root
+def test_without_stop_other_no_unit_is_told_to_conflict(sandbox: CronSandbox) -> None:
+    assert sandbox.run("--apply").returncode == 0
+    assert not sandbox.path(paths.CONFLICTS).exists()
+    assert sandbox.run("--apply", "--stop-other").returncode == 0
+    assert sandbox.path(paths.CONFLICTS).exists()
+    sandbox.write(paths.CONFLICTS.parent / "own.conf", "[Service]\n")
+    assert sandbox.run("--undo").returncode == 0
+    assert not sandbox.path(paths.CONFLICTS).exists()
+    assert sandbox.path(paths.CONFLICTS.parent / "own.conf").exists()
 
 
 @root

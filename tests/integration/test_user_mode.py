@@ -321,3 +321,27 @@ def run_bytes(own: UserWithDaemon, *arguments: str) -> bytes:
         program("pycrontab", *arguments), capture_output=True, check=True, **own.how()
     )
     return done.stdout
+
+
+# ---- the desktop
+
+
+def test_commands_get_what_a_desktop_program_needs_and_no_more(tmp_path: Path) -> None:
+    """What the daemon was started with; a table may set it otherwise."""
+    who = user_account("pycrontest1", tmp_path / "home")
+    desktop = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere/bus", "DISPLAY": ":7",
+               "WAYLAND_DISPLAY": "wayland-7", "XAUTHORITY": "/nowhere/x"}  # fmt: skip
+    environment = who.environment(**desktop, SECRET="x")
+    daemon = RunningDaemon([], tmp_path / "log", env=environment, cwd="/", **who.run_as)
+    try:
+        daemon.wait_for("daemon_started")
+        seen = who.home / "seen"
+        table = f"DISPLAY=:8\n@every 1s env >{seen}.new; mv {seen}.new {seen}\n"
+        how = {"env": environment, "cwd": who.home, **who.run_as}
+        until(lambda: run("pycrontab", "-", stdin=table, **how).returncode == 0)
+        until(seen.exists)
+        found = dict(line.split("=", 1) for line in seen.read_text().splitlines())
+    finally:
+        daemon.stop()
+    assert {name: found.get(name) for name in desktop} == desktop | {"DISPLAY": ":8"}
+    assert "SECRET" not in found

@@ -678,6 +678,30 @@ def test_a_nul_is_an_error() -> None:
     assert (problem.code, problem.column) == ("binary", 9)
 
 
+@pytest.mark.parametrize("text", ["@daily x\x01\x7f\x1b[2J", "# gr\udcfc\udcdfe", "@daily \udcff"])
+def test_any_other_byte_may_be_in_a_table(text: str) -> None:
+    """Cron takes them: tables in Latin-1, and commands with control characters."""
+    assert read(text).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "jobs"),
+    [
+        (["@daily good", "bad"], ["good"]),
+        (["@daily good", "bad", "worse"], []),
+        (["@daily good", "CRON_XY=1", "CRON_TIMEOUT=x", "=1", "bad"], ["good"]),
+        (["@daily good", "@daily fine", "bad", "CRON_XY=1", "61 * * * * x"], ["good", "fine"]),
+    ],
+)
+def test_a_table_with_more_bad_entries_than_good_ones_is_none(
+    lines: list[str], jobs: list[str]
+) -> None:
+    table = read(*lines)
+    assert [job.command for job in table.jobs] == jobs
+    assert table.is_junk == (not jobs)
+    assert ("not-a-table" in {problem.code for problem in table.errors}) == table.is_junk
+
+
 def test_the_last_line_may_lack_its_newline() -> None:
     table = parse("A=1\n@daily x", ALICE, CONTEXT)
     assert [job.command for job in table.jobs] == ["x"]

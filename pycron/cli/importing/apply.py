@@ -40,7 +40,8 @@ def apply(plan: Plan, *, is_machine: bool, stop_other: bool) -> None:
     before = read_record() or Record(finished=True)
     if not before.finished:
         raise Failed(f"an import was interrupted: {_UNDO}, then import again")
-    new = [file for file in plan.files if not _is_there(file)]
+    files = [*plan.files, *(units.conflicts() if is_machine and stop_other else [])]
+    new = [file for file in files if not _is_there(file)]
     others = units.conflicting(plan.replaces_anacron) if is_machine else []
     if others and not stop_other:
         messages = "\n  ".join(cron.message for cron in others)
@@ -56,6 +57,7 @@ def apply(plan: Plan, *, is_machine: bool, stop_other: bool) -> None:
         if own.stopped:
             units.stop(own.stopped, plan.replaces_anacron)
         _put_in_place(new, own.made)
+        units.read_again(own.made)
         write_record(replace(both, finished=True))
     except BaseException as error:
         _take_back(own, before)
@@ -78,6 +80,7 @@ def undo() -> None:
         raise Failed("there is no import to undo")
     try:
         _remove_made(record.made)
+        units.read_again(record.made)
         units.start_again(record.stopped)
         remove_record()
     except OSError as error:
@@ -134,6 +137,7 @@ def _take_back(own: Record, before: Record) -> None:
     """Undo an import that has failed, and go back to the record of the imports before."""
     try:
         _remove_made(own.made)
+        units.read_again(own.made)
         units.start_again(own.stopped)
         if before.made or before.stopped:
             write_record(before)

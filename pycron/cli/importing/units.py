@@ -1,17 +1,29 @@
-"""Stops other crons, and starts them again, with systemctl(1)."""
+"""Stops other crons, and starts them again, with systemctl(1); keeps them from running at once."""
 
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pycron.cli.importing.record import Stopped
+from pycron.cli.importing.plan import NewFile
+from pycron.cli.importing.record import Made, Stopped
 from pycron.cli.verb import Failed
-from pycron.system.other_crons import Kind, OtherCron, other_crons
+from pycron.system import paths
+from pycron.system.other_crons import Kind, OtherCron, conflicting_units, other_crons
 
 _LONGEST = 100  # seconds; systemd waits 90 for a unit to stop
 _UNTIL_GONE = 3  # seconds; systemctl has waited already
 _EARLY, _LATE = 2, 50  # seconds of a minute
+_SYSTEMD = Path("/run/systemd/system")  # exists if systemd has booted the machine
+
+CONFLICTS = f"""\
+# Starting pycron stops these, and starting one of them, also by hand, stops pycron: they would run
+# the same jobs. The Debian package has this file; `pycron import --apply --stop-other` makes it,
+# as pycron then has the tables of the other cron. Anacron is not here: it starts briefly each day.
+[Unit]
+Conflicts={" ".join(conflicting_units())}
+"""
 
 
 def conflicting(anacron_too: bool) -> list[OtherCron]:
@@ -24,7 +36,7 @@ def states_of(crons: Iterable[OtherCron]) -> tuple[Stopped, ...]:
     """The units to stop, as they are now. Raises Failed if systemd cannot stop one."""
     crons = list(crons)
     without = [cron.message for cron in crons if not cron.units]
-    if without or (crons and not Path("/run/systemd/system").is_dir()):
+    if without or (crons and not _SYSTEMD.is_dir()):
         messages = "\n  ".join(without or [cron.message for cron in crons])
         raise Failed(f"stop it yourself, systemd does not know it:\n  {messages}")
     units = [unit for cron in crons for unit in cron.units]
@@ -47,6 +59,25 @@ def stop(stopped: Iterable[Stopped], anacron_too: bool) -> None:
         if time.monotonic() > deadline:
             raise Failed(f"it does not stop: {left[0].message}")
         time.sleep(0.1)
+
+
+def conflicts() -> list[NewFile]:
+    """The drop-in of pycron's unit that names the other crons; none without systemd."""
+    if not _SYSTEMD.is_dir():
+        return []
+    return [NewFile(paths.CONFLICTS, CONFLICTS, 0o644, "the text of this version of pycron")]
+
+
+def read_again(made: Iterable[Made]) -> None:
+    """Tell systemd of the drop-in, if it is one of these files that were made or removed.
+
+    Raises Failed.
+    """
+    if not any(each.path == str(paths.CONFLICTS) for each in made):
+        return
+    with suppress(OSError):  # it does not exist, or has other files
+        paths.CONFLICTS.parent.rmdir()
+    _systemctl("daemon-reload")
 
 
 def start_again(stopped: Iterable[Stopped]) -> None:

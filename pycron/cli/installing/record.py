@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pycron.cli.verb import Failed
 from pycron.system.accounts import own_account
+from pycron.system.files import FileRules, Unreadable, read_checked
 from pycron.tables import files
 
 _LARGEST = 2**24  # bytes
@@ -66,11 +67,11 @@ def read_record(path: Path) -> Record:
     """An empty record if there is none. Raises Failed."""
     owner = own_account().uid
     try:
-        text, _ = files.read_table(str(path), files.FileRules(owners=lambda _: {owner}), _LARGEST)
-        return _from_row(json.loads(text))
+        rules = FileRules(owners=lambda _: {owner})
+        return _from_row(json.loads(read_checked(str(path), rules, _LARGEST).data))
     except FileNotFoundError:
         return Record()
-    except (OSError, files.Unreadable, ValueError) as error:
+    except (OSError, Unreadable, ValueError) as error:
         raise Failed(f"{path}: {error}") from None
 
 

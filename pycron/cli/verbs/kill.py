@@ -1,22 +1,54 @@
-"""`pycron kill`: end a Run with all its processes."""
+"""`pycron kill`: end a Run, or all commands, with all their processes."""
 
 import argparse
 
 from pycron.cli.arguments import duration
-from pycron.cli.daemon_choice import client_for
+from pycron.cli.daemon_choice import choice_for, client_for
 from pycron.cli.printing import print_json
-from pycron.cli.verb import verb
+from pycron.cli.verb import Failed, WrongUse, verb
+from pycron.control.client import NoDaemon
 from pycron.protocol.control_messages import KillRequest
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for all its Runs")
+    parser.add_argument("run", metavar="RUN", nargs="?",
+                        help="a run_id, or a Job's name for all its Runs")  # fmt: skip
+    parser.add_argument("--all", action="store_true", dest="everything",
+                        help="all running commands: yours; as root, everybody's")  # fmt: skip
     parser.add_argument("--kill-after", type=duration, metavar="DURATION",
                         help="from TERM to KILL; default: the Job's CRON_KILL_AFTER")  # fmt: skip
 
 
-@verb("kill", "End a Run with all its processes.", _arguments)
+@verb("kill", "End a Run, or all commands, with all their processes.", _arguments)
 def kill(options: argparse.Namespace) -> None:
-    answer = client_for(options).request(KillRequest(options.run, options.kill_after))
+    if options.everything == (options.run is not None):
+        raise WrongUse("name one Run or one Job, or give --all")
+    rows = _kill_all(options) if options.everything else _kill(options)
     if options.json:
-        print_json(answer["rows"])
+        print_json(rows)
+    elif options.everything:
+        print(f"commands that are being ended: {len(rows)}")
+
+
+def _kill(options: argparse.Namespace) -> list[dict[str, str]]:
+    request = KillRequest(options.run or "", options.everything, options.kill_after)
+    answer = client_for(options).request(request)
+    return [{"run_id": row["run_id"], "state": row["state"]} for row in answer["rows"]]
+
+
+def _kill_all(options: argparse.Namespace) -> list[dict[str, str]]:
+    """Also without a daemon: the runner outlives it, and can be told to end its commands."""
+    try:
+        return _kill(options)
+    except NoDaemon as no_daemon:
+        from pycron.cli.runner_end import end_commands
+        from pycron.system.accounts import own_account
+
+        runner = choice_for(options).paths.runner_socket
+        try:
+            ended = end_commands(runner, own_account().name, options.kill_after)
+        except PermissionError:
+            raise Failed(f"{no_daemon}; until then, only root can end commands") from None
+        if ended is None:
+            raise
+        return [{"run_id": each.rpartition(".")[0], "state": "running"} for each in ended]
