@@ -15,6 +15,7 @@ from pycron import __version__
 from pycron.cli.named_tables import NamedTables, UnusableTable
 from pycron.cli.output_end import ends_quietly
 from pycron.cli.table_options import add_table_options, named_sources
+from pycron.cli.terminal import raw
 from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
 from pycron.daemon.demands import NO_DEMANDS, BadTables, NothingToRun, TableDemands
@@ -108,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(options, mode)
     try:
         configuration = _configuration(options, mode)
-        log = configure(options.log_format or default_format())
+        log = configure(options.log_format or default_format(), raw(sys.stderr))
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:

@@ -28,8 +28,8 @@ class Setup:
     """The values that the command line, the configuration and the machine give a daemon.
 
     `account` is the daemon's own. `host`: the value that `~` and `H` depend on. `layout`: where the
-    system's tables are; None in the other modes. `demands`: what the tables must fulfil. `passed`: what
-    commands get of what the daemon was started with.
+    system's tables are; None in the other modes. `demands`: what the tables must fulfil. `passed`:
+    what commands get of what the daemon was started with.
     """
 
     mode: Mode
