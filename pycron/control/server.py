@@ -158,10 +158,10 @@ class ControlServer:
             return False
         if counts.total() < most:
             return True
-        uid, count = counts.most_common(1)[0]
-        if count <= counts[peer.uid] + 1:
+        largest = max(counts.values())
+        if largest <= counts[peer.uid] + 1:
             return False
-        theirs = (client for client in self._clients if client.peer.uid == uid)
+        theirs = (client for client in self._clients if counts[client.peer.uid] == largest)
         self._drop(min(theirs, key=lambda client: client.heard))
         return True
 

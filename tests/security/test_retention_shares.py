@@ -194,7 +194,7 @@ def test_a_flooder_loses_its_own_records_only(tmp_path: Path) -> None:
         assert system.run("pycron", "start", "quiet", user=victim).returncode == 0
         until(lambda: dead_letters(system, victim))
         assert system.run("pycrontab", "-", user=flooder, stdin=LOUD).returncode == 0
-        until(lambda: len(dead_letters(system, flooder)) > 20, patience=60)
+        system.daemon.wait_for("attempt_ended", job="dead", count=30)
 
         def is_pruned() -> bool:
             output = system.root / paths.SYSTEM_STATE.relative_to("/") / "output"
