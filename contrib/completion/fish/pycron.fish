@@ -123,6 +123,7 @@ complete -c pycron -n '_shtab_pycron_using runs' -l job -x -d 'Runs of this Job:
 complete -c pycron -n '_shtab_pycron_using runs' -l owner -x -d 'Runs of this user'"'"'s Jobs'
 complete -c pycron -n '_shtab_pycron_using runs' -l outcome -x -d 'Runs that ended in this way'
 complete -c pycron -n '_shtab_pycron_using runs' -l deliveries -d 'mails, notifications, pings and failure hooks'
+complete -c pycron -n '_shtab_pycron_using runs' -l refused -d 'fire times that got no Run: too many Runs waited'
 complete -c pycron -n '_shtab_pycron_using runs' -l since -x -d 'due at this time or later'
 complete -c pycron -n '_shtab_pycron_using runs' -l until -x -d 'due before this time'
 complete -c pycron -n '_shtab_pycron_using runs' -l limit -x -d 'the newest N; default: 20'
