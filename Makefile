@@ -3,13 +3,14 @@
 PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 
-.PHONY: test test-all one lint bench docs completion dist deb
+.PHONY: test test-all one fuzz lint bench docs completion dist deb
 
 # The tests that README names: a few minutes.
 test: $(PYTHON)
 	$(PYTHON) -m pytest -q -n auto
 
-VM_TESTS = tests/system/test_vm.py tests/system/test_mail_servers.py tests/system/test_debian_package.py
+VM_TESTS = tests/system/test_vm.py tests/system/test_installing.py tests/system/test_mail_servers.py \
+	tests/system/test_debian_package.py tests/system/test_moving.py
 
 # Also the tests that take minutes, and more random examples: an hour. As root the system tests, too.
 # The crash test and the machines with systemd need both processors, so they run alone.
@@ -21,6 +22,11 @@ test-all: $(PYTHON)
 # One file or one test, with its output: make one T=tests/unit/test_zone.py
 one: $(PYTHON)
 	$(PYTHON) -m pytest -x -vv $(T)
+
+# Random texts for one reader: make fuzz T=tables SECONDS=60 (schedules, configuration, allow)
+SECONDS ?= 10
+fuzz: $(PYTHON)
+	$(PYTHON) -m tests.fuzz $(T) $(SECONDS)
 
 # The checks of .pre-commit-config.yaml.
 lint: $(PYTHON)

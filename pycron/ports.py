@@ -12,7 +12,8 @@ from pycron.crontab.entries import Entries
 from pycron.crontab.table import Table
 from pycron.engine.actions import Record, Release, RunnerAction
 from pycron.engine.cursor import Cursor
-from pycron.model.history import RunFilter, RunRecord, UnfinishedRun
+from pycron.engine.refusals import RefusedRange
+from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
@@ -83,14 +84,20 @@ class History(Protocol):
     def owners_of(self, job: str) -> set[str]:
         """The users of all recorded Jobs that have this name or id."""
 
-    def count_runs(self) -> int:
-        """How many Runs are recorded."""
+    def jobs_called(self, job: str) -> list[tuple[str, str, str]]:
+        """All recorded Jobs of this name or id: the id, the user, and the table with the line."""
+
+    def count_runs(self, user: str | None = None) -> int:
+        """How many Runs are recorded, of a user or (None) of all users."""
 
     def gap_at(self, instant: int, *, wall: bool) -> str | None:
         """Why fire times at this UTC second have no Run.
 
         `wall`: of Jobs that follow the wall clock; otherwise of fixed Jobs.
         """
+
+    def refused(self, wanted: RefusedFilter) -> list[RefusedRange]:
+        """Ranges of fire times that got no Run, newest first."""
 
     def drop_dead(self, key: RunKey) -> None:
         """The Run is no dead letter any more; it stays in the history."""
@@ -162,8 +169,8 @@ class TableFailure(Exception):
 class Tables(Protocol):
     """The tables that the daemon has loaded. Implemented by tables."""
 
-    def count(self) -> int:
-        """How many tables are loaded."""
+    def count(self, owner: str | None = None) -> int:
+        """How many tables are loaded, of a user or (None) of all."""
 
     def problems(self) -> list[Problem]:
         """The problems of the loaded tables."""

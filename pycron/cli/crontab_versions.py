@@ -3,6 +3,7 @@
 import sys
 
 from pycron.cli.crontab_texts import Failed, encode, say_installed
+from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
 from pycron.model.table_version import Origin
 from pycron.model.text import printable
@@ -65,15 +66,29 @@ def restore(client: ControlClient, user: str | None, number: int) -> int:
 
 def print_difference(client: ControlClient, user: str | None, number: int) -> int:
     """A unified diff from a version to the table as it is now; nothing if they are equal."""
-    import difflib
-
     old = client.request(VersionRequest(number, user))["text"] or ""
     new = client.request(TableRequest(user))["text"] or ""
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), f"version {number}", "current"
-    )
-    for line in lines:
-        end = "" if line.endswith("\n") else "\n\\ No newline at end of file\n"
-        sys.stdout.buffer.write(encode(line + end))
+    write_bytes(_difference(encode(old), encode(new), f"version {number}"))
     sys.stdout.flush()
     return 0
+
+
+def _difference(old: bytes, new: bytes, label: str) -> bytes:
+    """A unified diff of two texts, by diff(1): its time is bounded, whatever the texts are."""
+    import subprocess
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        file.write(old)
+        file.seek(0)
+        fd = file.fileno()
+        command = ["diff", "-u", "--label", label, "--label", "current", f"/proc/self/fd/{fd}", "-"]
+        try:
+            done = subprocess.run(
+                command, input=new, pass_fds=[fd], capture_output=True, check=False
+            )
+        except FileNotFoundError:
+            raise Failed("there is no program diff: install diffutils") from None
+    if done.returncode > 1:
+        raise Failed(done.stderr.decode(errors="replace").strip())
+    return done.stdout

@@ -7,7 +7,7 @@ from pycron.control.client import ControlClient
 from pycron.protocol.control_answers import JobRow, RunRow
 from pycron.protocol.control_messages import JobsRequest, RunsRequest
 
-_PAGE = 500  # rows of one answer
+_PAGE = 100  # rows of one answer
 
 
 def read_jobs(client: ControlClient) -> Iterator[JobRow]:

@@ -12,20 +12,31 @@ from pathlib import Path
 from typing import TextIO
 
 from pycron import __version__
+from pycron.cli.named_tables import NamedTables, UnusableTable
 from pycron.cli.output_end import ends_quietly
 from pycron.cli.table_options import add_table_options, named_sources
+from pycron.cli.terminal import raw
 from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
+from pycron.daemon.demands import NO_DEMANDS, BadTables, NothingToRun, TableDemands
 from pycron.daemon.log import FORMATS, complaint, configure, default_format
 from pycron.daemon.setup import Mode, Setup
+from pycron.executor.environments import (
+    NOTHING_PASSED,
+    Passed,
+    passed_in_foreground,
+    passed_to_desktop,
+)
 from pycron.executor.link import NoRunner
 from pycron.model.problem import Problem, Severity
+from pycron.model.text import printable
 from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
 from pycron.system.accounts import own_account
 from pycron.system.files import ROOTS, TRUSTED, FileRules, own_rules
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
+from pycron.system.zone_data import UnknownZone, unknown_machine_zone
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
 from pycron.tables.layouts import Layout, layout_of
@@ -36,17 +47,28 @@ class AlreadyRunning(Exception):
     """Another daemon uses this state directory."""
 
 
-class NoTable(Exception):
-    """A table that was named does not exist."""
-
-
 class UnsafeDirectory(Exception):
     """Another user could write to a directory in which the daemon keeps its state."""
 
 
 # A second start would fail in the same way: the unit does not try it (RestartPreventExitStatus).
 _MISCONFIGURED = (ConfigError, UnsafeDirectory, StoreTooNew)
-_FAILURES = (AlreadyRunning, NoTable, NoRunner, StoreError, OSError)
+_FAILURES = (
+    AlreadyRunning, UnusableTable, UnknownZone, NothingToRun, BadTables, NoRunner, StoreError,
+    OSError,
+)  # fmt: skip
+
+
+_OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names of variables with commas between them."""
+    names = tuple(text.split(","))
+    for name in names:
+        if not name or "=" in name:
+            raise argparse.ArgumentTypeError(f'no name of a variable: "{name}"')
+    return names
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,6 +86,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-format", choices=FORMATS,
                         help="of the log; default: journal under systemd, console on a "
                         "terminal, else json")  # fmt: skip
+    parser.add_argument("--strict", action="store_true",
+                        help="with --foreground: do not start if a table is bad")  # fmt: skip
+    parser.add_argument("--allow-empty", action="store_true",
+                        help="with --foreground: start with nothing to run, too")  # fmt: skip
+    parser.add_argument("--clean-env", action="store_true",
+                        help="with --foreground: give commands cron's environment")  # fmt: skip
+    parser.add_argument("--pass-env", metavar="NAME,…", type=_names, default=(),
+                        help="with --foreground: variables for all commands")  # fmt: skip
     parser.add_argument("--check", action="store_true",
                         help="check configuration and tables, and exit")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
@@ -79,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(options, mode)
     try:
         configuration = _configuration(options, mode)
-        log = configure(options.log_format or default_format())
+        log = configure(options.log_format or default_format(), raw(sys.stderr))
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:
@@ -96,6 +126,9 @@ def _mode(options: argparse.Namespace) -> Mode:
         return Mode.FOREGROUND
     if named and not options.check:
         parser().error("--table and --system-table need --foreground")
+    for option in _OF_FOREGROUND:
+        if getattr(options, option):
+            parser().error(f"--{option.replace('_', '-')} needs --foreground")
     return Mode.SYSTEM if os.geteuid() == 0 else Mode.USER
 
 
@@ -203,9 +236,6 @@ def _setup(
     options: argparse.Namespace, mode: Mode, configuration: Configuration, where: Paths
 ) -> Setup:
     account = own_account()
-    for path in [*options.table, *options.system_table]:
-        if not path.exists():
-            raise NoTable(f"{path}: no such table")
     user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
     if layout is not None:
         _make_spool(layout)
@@ -215,8 +245,40 @@ def _setup(
         table = paths.user_table()
         table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         user_tables = UserTablePaths(table.parent, only=(account.name, table))
-    tables = _tables(options, mode, configuration.config, account.name)
-    return Setup(mode, where, tables, user_tables, configuration, account, host.host_id(), layout)
+    if mode is Mode.FOREGROUND:
+        tables = _named_tables(options, configuration.config, account.name, where)
+    else:
+        tables = _tables(mode, configuration.config, account.name)
+    demands, passed = _demands(options, mode), _passed(options, mode)
+    return Setup(mode, where, tables, user_tables, configuration, account, host.host_id(), layout,
+                 demands, passed)  # fmt: skip
+
+
+def _named_tables(
+    options: argparse.Namespace, config: Config, user: str, where: Paths
+) -> list[TableLocation]:
+    """Raises UnusableTable or OSError."""
+    copies = where.run / "tables"
+    copies.mkdir(mode=0o700, exist_ok=True)
+    named = NamedTables(options.table, options.system_table, user)
+    return named.locations(copies, config.table_bytes)
+
+
+def _passed(options: argparse.Namespace, mode: Mode) -> Passed:
+    if mode is Mode.FOREGROUND:
+        return passed_in_foreground(options.pass_env, clean=options.clean_env)
+    return passed_to_desktop() if mode is Mode.USER else NOTHING_PASSED
+
+
+def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:
+    """A container that runs nothing must not look healthy. Raises UnknownZone."""
+    if mode is not Mode.FOREGROUND:
+        return NO_DEMANDS
+    if unknown := unknown_machine_zone():
+        raise UnknownZone(
+            f'TZ: unknown zone: "{printable(unknown)}" (a name such as Europe/Berlin)'
+        )
+    return TableDemands(jobs=not options.allow_empty, no_errors=options.strict)
 
 
 def _make_spool(layout: Layout) -> None:
@@ -239,18 +301,12 @@ def _make_spool(layout: Layout) -> None:
         layout.spool.chmod(layout.spool_mode)
 
 
-def _tables(
-    options: argparse.Namespace, mode: Mode, config: Config, user: str
-) -> list[TableLocation]:
+def _tables(mode: Mode, config: Config, user: str) -> list[TableLocation]:
     """Where the daemon finds its tables; `user` owns the tables without a user column."""
     if mode is Mode.SYSTEM:
         return layout_of(config).locations()
-    if mode is Mode.USER:
-        own = FileRules(owners=lambda _: {os.geteuid()})
-        return [TableLocation(paths.user_table(), owner=user, name=user, rules=own)]
-    return [TableLocation(path.absolute(), owner=user, rules=TRUSTED) for path in options.table] + [
-        TableLocation(path.absolute(), rules=TRUSTED) for path in options.system_table
-    ]
+    own = FileRules(owners=lambda _: {os.geteuid()})
+    return [TableLocation(paths.user_table(), owner=user, name=user, rules=own)]
 
 
 def _check(options: argparse.Namespace, mode: Mode) -> int:
@@ -267,7 +323,7 @@ def _check(options: argparse.Namespace, mode: Mode) -> int:
     if options.table or options.system_table:
         problems = _problems_of_named(options, config)
     else:
-        problems = _problems_of_mode(options, mode, config)
+        problems = _problems_of_mode(mode, config)
     if bad:
         problems.insert(0, bad)
     for problem in problems:
@@ -282,10 +338,10 @@ def _problems_of_named(options: argparse.Namespace, config: Config) -> list[Prob
     return [each for source in sources for each in check_file(source, config)]
 
 
-def _problems_of_mode(options: argparse.Namespace, mode: Mode, config: Config) -> list[Problem]:
+def _problems_of_mode(mode: Mode, config: Config) -> list[Problem]:
     from pycron.tables.check import check_found
 
-    locations = _tables(options, mode, config, own_account().name)
+    locations = _tables(mode, config, own_account().name)
     directories = TableDirectories(locations, lambda: config)
     return [problem for change in directories.scan() for problem in check_found(change, config)]
 

@@ -43,11 +43,19 @@ class NotificationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """A pool: how many of its Attempts may run at once. `users`: those whose tables may use it."""
+
+    running: int
+    users: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The options. Sizes are bytes; None means no limit.
 
     The retention limit that is reached first decides (see storage/retention.py). `has_mail`:
-    whether the file has a section [mail]. `pools`: how many Attempts of each pool may run at once.
+    whether the file has a section [mail]. `pools`: the pools by name.
     `defaults` and `ceilings`: values of settings, by attribute.
     """
 
@@ -63,6 +71,11 @@ class Config:
     )
     starts_per_second: int | None = _option(
         "limits.starts_per_second", None, "the most starts in a second"
+    )
+    user_starts_per_second: int | None = _option(
+        "limits.user_starts_per_second",
+        200,
+        "the most starts of one user in a second, averaged over a minute",
     )
     load: float | None = _option(
         "limits.load",
@@ -166,16 +179,18 @@ class Config:
     )
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
-    pools: Mapping[str, int] = field(default_factory=dict)
+    pools: Mapping[str, PoolOptions] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ceilings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
-        pools = {**self.pools, **dict.fromkeys(DELIVERY_POOLS, self.mail_running)}
+        pools = {name: pool.running for name, pool in self.pools.items()}
+        pools |= dict.fromkeys(DELIVERY_POOLS, self.mail_running)
         rates = {MAIL_POOL: self.mail_per_minute / 60}
         return Limits(self.running, self.user_running, self.waiting, self.user_waiting,
-                      self.starts_per_second, pools, rates)  # fmt: skip
+                      self.starts_per_second, pools, rates, self.user_starts_per_second,
+                      self.ceilings.get("priority", 0))  # fmt: skip
 
     @property
     def gates(self) -> PressureLimits:

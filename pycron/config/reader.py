@@ -7,7 +7,7 @@ from typing import Any
 
 from pycron.config import forms
 from pycron.config.forms import Form
-from pycron.config.options import NOTIFIED, OPTIONS, Config, NotificationOptions
+from pycron.config.options import NOTIFIED, OPTIONS, Config, NotificationOptions, PoolOptions
 from pycron.model.problem import Problem, Severity
 from pycron.model.setting_values import NAME_PATTERN
 from pycron.model.settings import SETTINGS
@@ -154,19 +154,31 @@ def _notification(section: str, content: dict[str, Any], path: Path) -> Notifica
         raise ConfigError(path, f"bad {section}.url: not shown (a URL of apprise)")
     if not isinstance(on, list) or not all(each in list(NOTIFIED) for each in on):
         raise ConfigError(path, f"bad {section}.on: {on!r} (a list of {', '.join(NOTIFIED)})")
-    if not isinstance(users, list) or not all(isinstance(each, str) for each in users):
-        raise ConfigError(path, f"bad {section}.users: {users!r} (a list of users)")
     cooldown = content.get("cooldown", 0)
     seconds = _checked(f"{section}.cooldown", cooldown, forms.DURATION, path)
     return NotificationOptions(
-        url, frozenset(NOTIFIED[each] for each in on), seconds, frozenset(users)
+        url, frozenset(NOTIFIED[each] for each in on), seconds, _users(section, users, path)
     )
 
 
-def _pool(name: str, running: Any, path: Path) -> tuple[str, int]:
+def _pool(name: str, value: Any, path: Path) -> tuple[str, PoolOptions]:
+    """A pool: a number, or a table with `running` and `users`. Raises ConfigError."""
     if not re.fullmatch(NAME_PATTERN, name, re.ASCII):
         raise ConfigError(path, f'bad pool: "{name}" (letters, digits and . _ + -, at most 64)')
-    return name, _checked(f"pools.{name}", running, forms.WHOLE, path)
+    if not isinstance(value, dict):
+        return name, PoolOptions(_checked(f"pools.{name}", value, forms.WHOLE, path))
+    unknown = set(value) - {"running", "users"}
+    if unknown:
+        raise ConfigError(path, f'unknown option: "pools.{name}.{min(unknown)}"')
+    running = _checked(f"pools.{name}.running", value.get("running"), forms.WHOLE, path)
+    return name, PoolOptions(running, _users(f"pools.{name}", value["users"], path)
+                             if "users" in value else None)  # fmt: skip
+
+
+def _users(section: str, users: Any, path: Path) -> frozenset[str]:
+    if not isinstance(users, list) or not all(isinstance(each, str) for each in users):
+        raise ConfigError(path, f"bad {section}.users: {users!r} (a list of users)")
+    return frozenset(users)
 
 
 def _default(name: str, value: Any, path: Path) -> tuple[str, Any]:

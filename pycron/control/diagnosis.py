@@ -13,8 +13,9 @@ from pycron.control.server import Peer
 from pycron.engine.diagnosis import Answer, Evidence, RunEvidence, diagnose, diagnose_removed
 from pycron.engine.engine import Engine
 from pycron.engine.local_time import AskedTime, LocalTime, local_time
+from pycron.engine.refusals import RefusedRange
 from pycron.engine.reports import lateness_ms
-from pycron.model.history import RunFilter, RunRecord
+from pycron.model.history import RefusedFilter, RunFilter, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, scopes_of
@@ -135,15 +136,22 @@ class Diagnosis:
 
     def _evidence(self, job: Job, local: LocalTime, runs: Collection[RunRecord]) -> Evidence:
         now = time.time()
-        gap, reaches_back = None, True
+        gap, reaches_back, refused = None, True, None
         if not runs and local.due and local.due[0] <= now:
             gap = self.history.gap_at(local.due[0], wall=follows_the_wall(job.schedule))
+            refused = self._refused(job.user, local.due[0])
             reaches_back = bool(self.history.runs(RunFilter(1, until=local.end)))
         started = self.last_boot() if isinstance(job.schedule, Reboot) else None
         on_record = tuple(map(self._run_evidence, runs))
         return Evidence(
-            now, on_record, gap, reaches_back, started, self._pause_to_come(job, local, now)
-        )
+            now, on_record, gap, reaches_back, started, self._pause_to_come(job, local, now),
+            refused,
+        )  # fmt: skip
+
+    def _refused(self, user: str, fire: int) -> RefusedRange | None:
+        """The range with this fire time, in which fire times of the user got no Run."""
+        found = self.history.refused(RefusedFilter(1, user, fire, fire + 1))
+        return found[0] if found else None
 
     def _pause_to_come(self, job: Job, local: LocalTime, now: float) -> Pause | None:
         """A pause in which the Job will be due at that time."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from pycron.engine.live_runs import LiveRun
+from pycron.engine.refusals import RefusedRange
 from pycron.engine.reports import lateness_ms
 from pycron.engine.states import State
 from pycron.model.delivery import Delivery
@@ -20,6 +21,7 @@ from pycron.protocol.control_answers import (
     LiveRow,
     PauseRow,
     ProblemRow,
+    RefusedRow,
     RunDetails,
     RunRow,
 )
@@ -164,4 +166,14 @@ def version_row(version: TableVersion, zone: Zone) -> VersionRow:
         "bytes": version.size,
         "entries": version.entries,
         "current": version.current,
+    }
+
+
+def refused_row(refused: RefusedRange) -> RefusedRow:
+    return {
+        "user": refused.user,
+        "first": rfc3339(refused.after + 1),
+        "last": rfc3339(refused.until),
+        "fire_times": refused.count,
+        "reason": refused.reason,
     }

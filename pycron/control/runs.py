@@ -6,16 +6,16 @@ from pathlib import Path
 from pycron.control.access import Refusal, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
-from pycron.control.lookup import visible_run
-from pycron.control.rows import attempt_row, run_details, run_row, waits_for
+from pycron.control.lookup import visible_recorded_job, visible_run
+from pycron.control.rows import attempt_row, refused_row, run_details, run_row, waits_for
 from pycron.control.server import Peer
-from pycron.model.history import RunFilter
+from pycron.model.history import RefusedFilter, RunFilter
 from pycron.model.run import AttemptKey, Outcome
-from pycron.protocol.control_answers import OutputAnswer, RunAnswer, RunsAnswer
-from pycron.protocol.control_messages import OutputRequest, RunRequest, RunsRequest
+from pycron.protocol.control_answers import OutputAnswer, RefusedAnswer, RunAnswer, RunsAnswer
+from pycron.protocol.control_messages import OutputRequest, RefusedRequest, RunRequest, RunsRequest
 from pycron.system.output_names import output_name
 
-_PAGE = 500
+_PAGE = 100  # rows of one answer: more would keep the daemon from its other work
 _OUTPUT_CHUNK = 256 * 1024  # bytes
 
 
@@ -23,11 +23,14 @@ _OUTPUT_CHUNK = 256 * 1024  # bytes
 def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
     user = _visible_user(context, peer, request.user)
     outcome = _outcome(request.outcome)
-    if request.job is not None and not _is_known(context, peer, request.job):
-        raise Refusal(f'no such job: "{request.job}" (pycron list)')
+    job = request.job
+    if job is not None and request.one:
+        job = visible_recorded_job(context, peer, job)
+    elif job is not None and not _is_known(context, peer, job):
+        raise Refusal(f'no such job: "{job}" (pycron list)')
     wanted = RunFilter(
         limit=min(request.limit, _PAGE),
-        job=request.job,
+        job=job,
         user=user,
         outcome=outcome,
         since=request.since,
@@ -71,6 +74,13 @@ def _is_known(context: Context, peer: Peer, job: str) -> bool:
     users = {each.user for each in context.engine.jobs().called(job)}
     users |= context.history.owners_of(job)
     return any(map(context.access.sight(peer), users))
+
+
+@handles(RefusedRequest)
+def list_refused(context: Context, peer: Peer, request: RefusedRequest) -> RefusedAnswer:
+    user = _visible_user(context, peer, request.user)
+    wanted = RefusedFilter(min(request.limit, _PAGE), user, request.since, request.until)
+    return {"rows": [refused_row(each) for each in context.history.refused(wanted)]}
 
 
 @handles(RunRequest)

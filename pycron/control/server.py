@@ -9,7 +9,7 @@ import selectors
 import socket
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,9 @@ from pycron.system import unix_sockets
 
 _BACKLOG = 128  # connections that the kernel lets wait
 _BESIDES_A_TABLE = 65_536  # bytes of a request, besides twice the text of a table
+_ACCEPTED = 16  # connections in a turn of the daemon's loop
+_ROOT = 0
+_TURN = 0.010  # seconds of a turn of the daemon's loop after which no further request is answered
 _IDLE = 60.0  # seconds after which a silent client is disconnected
 
 
@@ -43,18 +46,26 @@ def refusal(error: str, **more: object) -> Message:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """`heard`: when the connection was last readable or writable, on the monotonic clock."""
+    """`asks`: its next request is to be answered.
+
+    `heard`: when a whole request arrived, or a part of an answer was taken (monotonic clock).
+    """
 
     connection: socket.socket
     peer: Peer
     decoder: Decoder
     outbox: Outbox
     requests: deque[Message] = field(default_factory=deque)
+    asks: bool = False
     heard: float = field(default_factory=time.monotonic)
 
 
 class ControlServer:
-    """Answers requests on a Unix socket; never waits for a client."""
+    """Answers requests on a Unix socket; never waits for a client.
+
+    A turn of the loop answers requests for a hundredth of a second, and at least one. Root's come
+    first; then users take turns, whatever the number of their connections.
+    """
 
     def __init__(
         self,
@@ -75,6 +86,8 @@ class ControlServer:
         self._handler = handler
         self._config = config
         self._clients: set[_Client] = set()
+        # By user: the clients whose next request is to be answered. Users take turns.
+        self._asking: dict[int, deque[_Client]] = {}
         self._listener = unix_sockets.listen(str(path), mode, _BACKLOG)
         self._listener.setblocking(False)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -94,14 +107,21 @@ class ControlServer:
             self._drop(client)
 
     def _accept(self, _events: int) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:  # the client has gone already, or there is no file descriptor left
-            self._drop_oldest()
-            return
+        """Accept a part of those that wait, so that nobody's many keep root's one waiting."""
+        for _ in range(_ACCEPTED):
+            try:
+                connection, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # the client has gone already, or there is no file descriptor left
+                self._drop_oldest()
+                return
+            self._welcome(connection)
+
+    def _welcome(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         peer = Peer(*unix_sockets.credentials(connection))
-        if not self._may_connect(peer):
+        if not self._make_room(peer):
             with contextlib.suppress(OSError):
                 connection.send(encode([refusal("too many clients; try again")]))
             connection.close()
@@ -124,20 +144,33 @@ class ControlServer:
         if self._clients:
             self._drop(min(self._clients, key=lambda client: client.heard))
 
-    def _may_connect(self, peer: Peer) -> bool:
-        """Whether there is room: no user can keep all others out, and root has a reserve."""
+    def _make_room(self, peer: Peer) -> bool:
+        """Whether there is room for a client: no users can keep another one out, or root.
+
+        If all places are taken, a user with fewer connections gets one of the user with most: that
+        of the client that has been silent for the longest time.
+        """
         most = self._config().clients
         if peer.uid == 0:
             return len(self._clients) < 2 * most
-        own = sum(1 for client in self._clients if client.peer.uid == peer.uid)
-        return len(self._clients) < most and own < max(4, most // 4)
+        counts = Counter(client.peer.uid for client in self._clients if client.peer.uid)
+        if counts[peer.uid] >= max(4, most // 4):
+            return False
+        if counts.total() < most:
+            return True
+        largest = max(counts.values())
+        if largest <= counts[peer.uid] + 1:
+            return False
+        theirs = (client for client in self._clients if counts[client.peer.uid] == largest)
+        self._drop(min(theirs, key=lambda client: client.heard))
+        return True
 
     def _serve(self, client: _Client, events: int) -> None:
         if client not in self._clients:
             return  # it was disconnected in this turn, to free a descriptor
-        client.heard = time.monotonic()
         try:
             if events & selectors.EVENT_WRITE:
+                client.heard = time.monotonic()
                 self._send(client)
             elif events & selectors.EVENT_READ:
                 self._read(client)
@@ -150,25 +183,59 @@ class ControlServer:
             self._drop(client)
             return
         try:
-            client.requests += client.decoder.feed(data)
+            requests = list(client.decoder.feed(data))
         except ValueError as error:
             # The client still writes its request: it reads this answer when that write fails.
             most = self._config().user_table_bytes
             answer = refusal(f"{error}; a table may have {most} (limits.user_table_bytes)")
             client.connection.send(encode([answer]))
             raise
+        if requests:  # who sends a byte now and then counts as silent
+            client.heard = time.monotonic()
+        client.requests += requests
         self._send(client)
 
-    def _send(self, client: _Client) -> None:
-        """Send the answer that waits; answer the next request once the answer before it is gone.
+    @property
+    def busy(self) -> bool:
+        """Whether requests wait for an answer: answer_some() goes on."""
+        return bool(self._asking)
 
-        Nothing more is read from a client that does not take its answers. Each turn of the loop
-        answers one request of a client, so that no client keeps the daemon from its other work.
-        """
-        if not client.outbox and client.requests:
+    def answer_some(self) -> None:
+        """Answer the requests of this turn."""
+        end = time.monotonic() + _TURN
+        while self._asking:
+            client = self._next_asking()
+            if client in self._clients:
+                self._answer_one(client)
+            if time.monotonic() >= end:
+                return
+
+    def _next_asking(self) -> _Client:
+        uid = _ROOT if _ROOT in self._asking else next(iter(self._asking))
+        clients = self._asking.pop(uid)
+        client = clients.popleft()
+        if clients:
+            self._asking[uid] = clients  # its next turn comes last
+        return client
+
+    def _answer_one(self, client: _Client) -> None:
+        client.asks = False
+        try:
             answer = self._answer(client.peer, client.requests.popleft())
             client.outbox.put(encode([answer]))
+            self._send(client)
+        except (OSError, ValueError):
+            self._drop(client)
+
+    def _send(self, client: _Client) -> None:
+        """Send the answer that waits; the next request has its turn once that answer is gone.
+
+        Nothing more is read from a client that does not take its answers, or has asked already.
+        """
         client.outbox.send(more=bool(client.requests))
+        if not client.outbox and client.requests and not client.asks:
+            client.asks = True
+            self._asking.setdefault(client.peer.uid, deque()).append(client)
 
     def _answer(self, peer: Peer, request: Message) -> Message:
         """Clients are strangers: no request may end the daemon, even if it makes a handler fail."""

@@ -157,7 +157,8 @@ class _Comparison:
         if self._table.source.owner is not None:
             return None
         words = line.split()
-        user = words[1] if words[0].startswith("@") else words[len(FIELDS)]
+        before = 1 if line.lstrip().startswith("@") else len(FIELDS)
+        user = "".join(words[before : before + 1])
         if self._machine.user_exists(user):
             return None
         return f'bad username: "{user}" (no such user)'

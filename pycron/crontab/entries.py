@@ -208,6 +208,10 @@ class Entries(Sequence[Job]):
             first.setdefault(self._contexts[number].user, line)
         return first
 
+    def users_of_pools(self) -> set[tuple[str | None, str]]:
+        """The pools of the entries (None: without a pool), each with the users of its entries."""
+        return {(context.settings.pool, context.user) for context in self._contexts}
+
     def id(self, index: int) -> str:
         """The id of an entry's Job."""
         return job_id(self._ids[index])

@@ -33,6 +33,8 @@ from pycron.model.steps import Steps, finish
 from pycron.model.text import hint_at
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
+NOT_A_TABLE = "not-a-table"  # the code of the problem
+LONGEST_VALUE = 4096  # characters of a setting
 _STEP = 16_384  # characters that are read at a time: 1 to 10 ms
 _WORK_OF_A_LINE = 200  # characters whose reading takes as long as a short line's
 
@@ -42,8 +44,8 @@ class ReaderContext:
     """Facts about the machine and the configuration, against which a text is checked.
 
     `host`: decides `~` and `H`, together with the entry. `user_exists`: None if users are not to be
-    checked yet. `pools`: those of the configuration; None if they are not known. `notifications`:
-    the same, with the users that may use each; None: all users. `no_mail`: why this machine can
+    checked yet. `pools`: those of the configuration, with the users that may use each (None: all
+    users); None if they are not known. `notifications`: the same. `no_mail`: why this machine can
     send no mail. `defaults` and `ceilings`: values of settings, by attribute, from the
     configuration.
     """
@@ -52,7 +54,7 @@ class ReaderContext:
     zone_exists: Callable[[str], bool] = lambda _: True
     user_exists: Callable[[str], bool] | None = None
     most_entries: int = 1_000_000
-    pools: Collection[str] | None = None
+    pools: Mapping[str, Collection[str] | None] | None = None
     notifications: Mapping[str, Collection[str] | None] | None = None
     no_mail: str | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -158,7 +160,7 @@ class _Reader:
                 f"{self._bad_entries} entries are bad and {good} good: this is no table, "
                 "so nothing in it runs"
             )
-            return Problem(file, 0, 1, Severity.ERROR, "not-a-table", message)
+            return Problem(file, 0, 1, Severity.ERROR, NOT_A_TABLE, message)
         return None
 
     def _read_line(self, line: str) -> None:
@@ -262,12 +264,16 @@ class _Reader:
         if not text:
             return setting.default
         try:
+            if len(text) > LONGEST_VALUE:  # a list of thousands of names takes long to check
+                raise ValueError
             value = setting.parse(text)
         except ValueError:
             shown = "not shown" if setting.secret else f'"{text}"'
             message = f"bad {setting.name}: {shown} ({setting.form})"
             raise LineError("bad-setting", message, column) from None
         self._check_known(setting, text, column)
+        if setting.name == "CRON_POOL" and self._pool_is_denied(text, column):
+            return setting.default
         most = self._variables.ceilings.get(setting.attribute)
         if most is not None and value > most:
             message = f'{setting.name}: "{text}" is above the ceiling of this system, {most}'
@@ -286,6 +292,15 @@ class _Reader:
         if setting.name == "CRON_NOTIFY" and self.context.notifications is not None:
             for name in text.split(","):
                 self._check_notification(name, column)
+
+    def _pool_is_denied(self, name: str, column: int) -> bool:
+        """Whether the configuration has this pool for other users; then the entry has no pool."""
+        users, owner = (self.context.pools or {}).get(name), self.source.owner
+        if users is None or owner in (None, "root", *users):
+            return False
+        message = f'CRON_POOL: "{name}" is not for {owner}, whose jobs count against no pool'
+        self._warn("pool-denied", message, column)
+        return True
 
     def _check_notification(self, name: str, column: int) -> None:
         """Warn of a section that the configuration does not have, or not for this user."""

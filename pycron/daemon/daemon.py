@@ -17,17 +17,20 @@ from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
+from pycron.daemon.demands import BadTables, NothingToRun
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
 from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
+from pycron.daemon.replaced_accounts import ReplacedAccounts
 from pycron.daemon.setup import Mode, Setup
-from pycron.daemon.shutdown import Shutdown, commands_in_words, stopping_message
+from pycron.daemon.shutdown import Shutdown, stopping_message
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
 from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
 from pycron.daemon.watchdog import Watchdog
+from pycron.daemon.words import commands_in_words, queue_in_words
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.cursor import (
@@ -41,6 +44,7 @@ from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
+from pycron.model.run import AttemptKey
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
 from pycron.storage.housekeeping import Housekeeping
@@ -52,6 +56,7 @@ from pycron.system.sd_notify import notify
 from pycron.tables.user_tables import UserTableFiles
 
 _LONGEST_WAIT = 60.0  # seconds
+_NAMED = 100  # Runs that a log event names at most
 
 
 def clock() -> Now:
@@ -70,12 +75,13 @@ class Daemon:
         self._selector = selectors.DefaultSelector()
         self._watchdog = Watchdog()
         self._accounts = Accounts(setup.account)
-        self._inputs = Inputs(setup, self._accounts, self._feed, log)
+        self._inputs = Inputs(setup, self._accounts, self._feed, log, self._attend)
         self._tables = self._inputs.tables
-        self._store = Store(paths.database, may_wait=True)
+        self._store = Store(paths.database, may_wait=True, uid_of=self._accounts.uid_of)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
+        self._begun = False  # only afterwards may anything be started
         self._engine = self._new_engine(int(self._began))
         self._link = RunnerLink(paths, self._selector, log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
@@ -96,11 +102,18 @@ class Daemon:
             self._recorder,
             setup.configuration.current,
             self._engine.is_alive,
+            lambda: (
+                (run.job.user, AttemptKey(run.run, run.number)) for run in self._engine.running
+            ),
             log,
         )
         watched = {location.watched for location in setup.tables}
         self._watch = TableWatch(watched, self._selector, self._tables.look, log)
         self._server = self._new_server()
+        self._replaced_accounts = ReplacedAccounts(
+            self._tables, self._store, self._engine, self._accounts, self._feed,
+            self._turn.perform, log,
+        )  # fmt: skip
         self._minute_work = MinuteWork(self._look, self._tidy)
 
     def _new_engine(self, now: int) -> Engine:
@@ -130,7 +143,7 @@ class Daemon:
             setup.configuration.current,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
-            desktop=setup.mode is Mode.USER,
+            passed=setup.passed,
         )
         return RunnerExecutor(
             self._engine,
@@ -186,7 +199,7 @@ class Daemon:
             return None
         current, tables = self._setup.configuration.current, self._tables
         context = self._inputs.reader_context
-        return UserTableFiles(where, current, context, tables, tables.versions)
+        return UserTableFiles(where, current, context, tables, tables.versions, self._attend)
 
     @property
     def _everyone_may(self) -> bool:
@@ -196,14 +209,16 @@ class Daemon:
     # ---- the loop
 
     def run(self) -> None:
-        """Work until a signal ends the daemon. Raises NoRunner."""
+        """Work until a signal ends the daemon. Raises NoRunner, NothingToRun or BadTables."""
         self._begin()
         while not self._shutdown.finished:
             self._take(self._selector.select(self._patience()))
             self._act()
+            self._server.answer_some()
             if time.time() >= self._next_wakeup():  # the first look only released held Attempts
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
+            self._housekeeping.go_on()
             self._tables.work()
             self._turn.perform()
             self._watchdog.turned()
@@ -219,11 +234,23 @@ class Daemon:
         self._inputs.other_crons.look()
         self._tables.rescan()
         self._recovery.resume()
+        self._check_demands()
         self._link.meet()
         self._recovery.boot()
         self._turn.perform()
         self._recovery.mark_boot()
+        self._begun = True
         self._watchdog.ready()
+
+    def _check_demands(self) -> None:
+        """Raises NothingToRun or BadTables; then the daemon leaves nothing behind."""
+        try:
+            work = len(self._engine.jobs()) + len(self._engine.alive)
+            self._setup.demands.check(work, self._tables.problems())
+        except (NothingToRun, BadTables):
+            self._server.close()
+            self._store.close()
+            raise
 
     def _end(self) -> None:
         """End in good order; commands that still run are left to the runner."""
@@ -233,15 +260,15 @@ class Daemon:
         self._recorder.write([])  # one more try for what could not be written so far
         self._link.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
-        fields = {"running": len(running), "commands": commands_in_words(running, 100)}
+        fields = {"running": len(running), "commands": commands_in_words(running, _NAMED)}
         self._log(Log(Event.DAEMON_STOPPED, fields))
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
-        """Handle what came; if something is due meanwhile, the rest waits for the next turn."""
+        """Handle what came; what is due meanwhile is done in between."""
         for key, events in ready:
             key.data(events)
-            if time.time() >= self._next_wakeup():
-                return
+            if not self._engine.busy and time.time() >= self._next_wakeup():
+                self._act()
 
     def _act(self) -> None:
         """Tell the engine what time it is, if something is due, and perform what it decided."""
@@ -251,10 +278,19 @@ class Daemon:
             self._minute_work.look_now()  # the clock was set back
         self._last_wall = wall
         if wall >= self._next_tick():
+            self._replaced_accounts.look()
             if pressure := self._inputs.pressure():
                 self._feed(pressure)
             self._feed(Tick())
         self._turn.perform()
+
+    def _attend(self) -> None:
+        """Do what is due while a request waits for its table to be read."""
+        if not self._begun:
+            return
+        self._watchdog.turned()
+        if time.time() >= self._next_wakeup():
+            self._act()
 
     def _next_wakeup(self) -> float:
         """The UTC second at which the engine has something to do; infinity if there is none."""
@@ -267,9 +303,10 @@ class Daemon:
 
     def _patience(self) -> float:
         """How long to wait for something to happen, in seconds."""
-        if self._tables.has_work:
+        if self._server.busy or self._tables.has_work:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
+        until = min(until, self._housekeeping.next_at - time.monotonic())
         return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:
@@ -287,7 +324,8 @@ class Daemon:
         """Look for changes that inotify and the runner may not have reported."""
         self._watch.renew()
         self._tables.look()
-        self._executor.settle()
+        if not self._engine.busy:  # else it may still decide to start Attempts of an earlier daemon
+            self._executor.settle()
 
     def _tidy(self) -> None:
         self._server.drop_idle()
@@ -300,21 +338,32 @@ class Daemon:
 
     def _signalled(self, number: signal.Signals) -> None:
         match number:
-            case signal.SIGTERM | signal.SIGINT:
+            case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
                 self._shutdown.begin(number)
-            case signal.SIGHUP:
-                self._inputs.reload_on_signal()
+            case signal.SIGHUP | signal.SIGUSR2:  # USR2 is the reload signal of supercronic
+                self._inputs.reload_on_signal(number)
+            case signal.SIGUSR1:
+                self._say_what_runs()
             case signal.SIGCHLD if is_init():
                 reap_orphans()
             case signal.SIGCHLD:
                 self._link.reap()
-            case _:
-                self._shutdown.signal_commands(number)
+
+    def _say_what_runs(self) -> None:
+        running, waiting = self._engine.running, self._engine.waiting
+        fields = {
+            "running": len(running),
+            "waiting": len(waiting),
+            "commands": commands_in_words(running, _NAMED),
+            "queue": queue_in_words(waiting, _NAMED),
+        }
+        self._log(Log(Event.SUMMARY, fields))
 
     # ---- what others ask
 
     def _answer(self, service: Service, peer: Peer, request: Message) -> Message:
         """Answer a request; its effects are recorded before the answer is sent."""
+        self._replaced_accounts.look()
         answer = service.answer(peer, request)
         self._turn.perform()
         return answer

@@ -1,6 +1,7 @@
 """Reads the inputs of the daemon, and reads them again: configuration, zones, accounts, tables."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,7 +31,8 @@ _HOUR = 3600.0  # seconds between two looks at the zone data, and at the process
 class Inputs:
     """The inputs of one daemon; what has changed is passed to the engine.
 
-    `no_mail`: why no mail can be sent at present.
+    `attend`: does what is due; it is called while tables are read. `no_mail`: why no mail can be
+    sent at present.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Inputs:
         accounts: Accounts,
         feed: Callable[[InputEvent], object],
         log: Callable[[Log], None],
+        attend: Callable[[], object],
     ) -> None:
         self._setup = setup
         self._accounts = accounts
@@ -54,6 +57,7 @@ class Inputs:
             feed,
             log,
             TableVersions(setup.paths.versions, setup.configuration.current, accounts, log),
+            attend,
         )
         self.other_crons = OtherCrons(setup.layout, log)
 
@@ -64,7 +68,7 @@ class Inputs:
             host=self._setup.host,
             zone_exists=self.zones.exists,
             most_entries=config.table_entries,
-            pools=config.pools,
+            pools={name: pool.users for name, pool in config.pools.items()},
             notifications={
                 name: rule.users for name, rule in self._setup.delivery_rules.notifications.items()
             },
@@ -75,10 +79,10 @@ class Inputs:
 
     # ---- everything, when somebody asks for it
 
-    def reload_on_signal(self) -> None:
-        """SIGHUP: the log tells whether the configuration is good."""
+    def reload_on_signal(self, number: signal.Signals) -> None:
+        """The log tells whether the configuration is good."""
         with suppress(ConfigError):
-            self.reload("SIGHUP")
+            self.reload(number.name)
 
     def reload(self, by: str) -> Reloaded:
         """Read everything again, whether it looks changed or not. Raises ConfigError.

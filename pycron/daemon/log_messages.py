@@ -40,10 +40,13 @@ MESSAGES = {
         NOTICE, "pycron {version} has started, mode {mode}, zone {zone}"
     ),
     Event.DAEMON_STOPPING: EventMessage(
-        NOTICE, "{signal}: the daemon ends (running commands: {running})"
+        NOTICE,
+        "{signal}: the daemon ends (running commands: {running}[: {commands}; {next_signal}])",
     ),
     Event.DAEMON_STOPPED: EventMessage(
-        NOTICE, "the daemon has ended (commands that go on: {running}[: {commands}])"
+        NOTICE,
+        "the daemon has ended (commands that go on: {running}"
+        "[: {commands}; pycron kill --all ends them])",
     ),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"
@@ -76,6 +79,10 @@ MESSAGES = {
     Event.RUN_GIVEN_UP: EventMessage(
         NOTICE, "{job} of {user}, due at {fire_time}: {outcome}, {reason}[ ({entry})]"
     ),
+    Event.FIRE_TIMES_REFUSED: EventMessage(
+        WARNING,
+        "{user}: fire times after {after} and up to {until} were missed: {count} so far, {reason}",
+    ),
     Event.RUN_BY_HAND: EventMessage(NOTICE, "{by} has started {job} of {user}"),
     Event.DELIVERY_FAILED: EventMessage(
         ERR, "{job} of {user} was not sent and is kept as a dead letter[ ({entry})]"
@@ -100,6 +107,12 @@ MESSAGES = {
     Event.ACCESS_DENIED: EventMessage(
         WARNING, "{user} has tried to use pycrontab and may not (pid {pid})"
     ),
+    Event.ACCOUNT_REPLACED: EventMessage(
+        WARNING, "{user} is another account now (uid {uid}): what the former one had is not its own"
+    ),
+    Event.SUMMARY: EventMessage(
+        INFO, "running: {running}[: {commands}]; waiting: {waiting}[: {queue}]"
+    ),
     Event.RELOADED: EventMessage(
         NOTICE,
         "the configuration and all tables were read again, asked for by {by} (tables: {tables})"
@@ -115,6 +128,7 @@ MESSAGES = {
     Event.COMMANDS_SIGNALLED: EventMessage(
         NOTICE, "{signal} was sent to all commands (running: {running})"
     ),
+    Event.ZONE_UNKNOWN: EventMessage(WARNING, "{reason}"),
     Event.ZONES_RELOADED: EventMessage(
         NOTICE, "the zone is {zone}, the zone data {zone_data}[ {release}]"
     ),

@@ -12,7 +12,7 @@ from pycron.storage.errors import StoreError
 from pycron.storage.store import Store
 from pycron.system.pam import has_service
 from pycron.system.paths import SPOOL
-from pycron.system.zone_data import ZoneData
+from pycron.system.zone_data import ZoneData, unknown_machine_zone
 from pycron.tables.layouts import Layout, unread_tables
 
 
@@ -27,6 +27,9 @@ def start_notices(setup: Setup, store: Store, zones: ZoneData) -> Iterator[Log]:
         "state": str(setup.paths.state),
     }
     yield Log(Event.DAEMON_STARTED, fields)
+    if unknown := unknown_machine_zone():
+        reason = f'TZ: unknown zone: "{unknown}"; the zone of this daemon is {zones.machine.name}'
+        yield Log(Event.ZONE_UNKNOWN, {"reason": reason}, bad=True)
     if setup.config.mail_transport != "none" and _mail_is_new(store):
         reason = 'what Jobs print is mailed, as cron does; mail.transport = "none" turns it off'
         yield Log(Event.MAIL_IS_NEW, {"reason": reason}, bad=True)

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pycron.daemon.setup import Mode
 from pycron.daemon.signals import is_init
 from pycron.daemon.turn import Turn
+from pycron.daemon.words import commands_in_words
 from pycron.engine.actions import Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import StopStarting
 from pycron.engine.live_runs import LiveRun
 from pycron.engine.log_events import Event
 from pycron.executor.link import RunnerLink
-from pycron.model.text import printable
 
 _NAMED = 20  # commands in the status; the service manager reads at most 4096 bytes
-_LONGEST_NAME = 60  # characters of a Job's name in a list of commands
+_NEXT = (  # the effect of the next signal on a foreground daemon
+    "the next one sends them SIGTERM, and SIGKILL 10 seconds later",
+    "the next one sends them SIGKILL at once",
+)
 _KILL_AFTER = 10.0  # seconds from TERM to KILL when a foreground daemon is told to end
 
 
@@ -50,7 +53,7 @@ class Shutdown:
         first = self._signals == 1
         self.turn.feed(StopStarting(delivers=first and self.mode is Mode.FOREGROUND))
         fields = {"signal": number.name, "running": len(self.engine.running)}
-        self.log(Log(Event.DAEMON_STOPPING, fields))
+        self.log(Log(Event.DAEMON_STOPPING, fields | self._what_comes_next()))
         if self.mode is not Mode.FOREGROUND:
             return
         if self._signals == 1 and is_init():
@@ -60,6 +63,14 @@ class Shutdown:
             self.signal_commands(signal.SIGTERM)
         elif self._signals > 2:
             self.signal_commands(signal.SIGKILL)
+
+    def _what_comes_next(self) -> dict[str, object]:
+        """For the log: what a foreground daemon waits for, and what the next signal does."""
+        running = self.engine.running
+        if self.mode is not Mode.FOREGROUND or not running or self._signals > len(_NEXT):
+            return {}
+        named = commands_in_words(running, _NAMED)
+        return {"commands": named, "next_signal": _NEXT[self._signals - 1]}
 
     def signal_commands(self, number: signal.Signals) -> None:
         """Send a signal to all running commands."""
@@ -81,25 +92,7 @@ class Shutdown:
 
 
 def stopping_message(running: Sequence[LiveRun]) -> str:
-    """What a daemon that ends tells the service manager: sd_notify(3).
-
-    `systemctl status` shows it also when the daemon has ended.
-    """
+    """What a daemon that ends tells the service manager: sd_notify(3)."""
     named = commands_in_words(running, _NAMED)
     status = f"commands that go on: {named} (pycron kill --all ends them)" if named else ""
     return f"STOPPING=1\nSTATUS={status}"
-
-
-def commands_in_words(running: Sequence[LiveRun], most: int) -> str | None:
-    """The Job, user and pid of these commands, at most so many of them; None if there is none."""
-    named = [_in_words(each) for each in running[:most]]
-    if len(running) > most:
-        named.append(f"{len(running) - most} more")
-    return ", ".join(named) or None
-
-
-def _in_words(each: LiveRun) -> str:
-    name = printable(each.job.name)
-    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
-    process = "no pid yet" if each.pid is None else f"pid {each.pid}"
-    return f"{short} of {printable(each.job.user)} ({process})"

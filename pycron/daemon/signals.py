@@ -5,8 +5,9 @@ import selectors
 import signal
 from collections.abc import Callable
 
-_CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-_FORWARDED_BY_INIT = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+# Not SIGABRT: the watchdog of systemd ends a daemon that hangs with it. Python ignores SIGPIPE.
+_CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
+           signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD)  # fmt: skip
 
 
 def is_init() -> bool:
@@ -20,7 +21,7 @@ def catch_signals(
     """From now on the selector reports signals, and its callback calls the handler for each."""
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
-    for number in _CAUGHT + (_FORWARDED_BY_INIT if is_init() else ()):
+    for number in _CAUGHT:
         signal.signal(number, lambda *_: None)
 
     def read(_events: int) -> None:

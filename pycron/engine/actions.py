@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.log_events import Event
+from pycron.engine.refusals import RefusedRange
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
@@ -119,6 +120,13 @@ class RecordGap:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordRefused:
+    """Fire times of a user that have no Run. It replaces a record with the same beginning."""
+
+    refused: RefusedRange
+
+
+@dataclass(frozen=True, slots=True)
 class RecordPause:
     """A pause holds from now on; it replaces a pause of the same scope."""
 
@@ -150,8 +158,8 @@ class RecordRunner:
 
 Record = (
     RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordWithdrawn | RecordNotStarted
-    | RecordDiscarded | RecordFailing | RecordRevived | RecordCursor | RecordGap | RecordPause
-    | RecordResume | RecordBoot | RecordRunner
+    | RecordDiscarded | RecordFailing | RecordRevived | RecordCursor | RecordGap | RecordRefused
+    | RecordPause | RecordResume | RecordBoot | RecordRunner
 )  # fmt: skip
 
 

@@ -1,13 +1,15 @@
 """Admission: which waiting Run may start next, within the limits.
 
 A waiting Run is admitted when every limit that applies to it has room: the limits of its Job, its
-pool, its user and the limit for all Runs. When a limit is reached, the highest priority goes first.
-Among equal priorities, users take turns. Of one user's Runs, the one that was due first goes first.
+pool, its user and the limit for all Runs. An eighth of the limits that users share is kept for
+users who have nothing running. When a limit is reached, users take turns. Of one user's Runs, the
+highest priority goes first, then the one that was due first. A priority passes the Runs of other
+users only as far as the configuration allows it (the priority of a system table does always).
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -20,10 +22,13 @@ from pycron.engine.limits import (
     Limits,
     Pressure,
     PressureLimits,
+    kept_in_words,
+    others_have_none,
     pressure_reason,
+    reserved,
 )
 from pycron.engine.pool_queue import Item, PoolQueue, Rank
-from pycron.engine.start_rate import StartRate
+from pycron.engine.start_rate import StartRate, UserRates
 from pycron.model.job import Job
 from pycron.model.run import RunKey
 from pycron.model.settings import job_limit
@@ -48,7 +53,8 @@ class _Waiting:
 class Admission:
     """The Runs that are admitted, and the queue of those that wait.
 
-    `closed`: why no Run is admitted at present, because of the load or the free memory.
+    `closed`: why no Run is admitted at present, because of the load or the free memory. `users`:
+    those who have Jobs.
     """
 
     def __init__(self, limits: Limits, gates: PressureLimits = NO_PRESSURE_LIMITS) -> None:
@@ -68,6 +74,11 @@ class Admission:
         self._last_turn: Counter[str] = Counter()  # by user
         self._serial = count(1)
         self._rate = StartRate(limits.starts_per_second)
+        self._user_rates = UserRates(limits.user_starts_per_second)
+        self.users: frozenset[str] = frozenset()
+        self._users_of_pools: Mapping[str | None, frozenset[str]] = {}
+        self._users_in_pool: dict[str | None, Counter[str]] = {}  # admitted, by pool
+        self._steady = 0.0
         self._pool_rates: dict[str, StartRate] = {}
         self.configure(limits, gates, None)
 
@@ -80,6 +91,7 @@ class Admission:
         self.limits, self._gates = limits, gates
         self.look_at_pressure(pressure)
         self._rate.change(limits.starts_per_second)
+        self._user_rates.change(limits.user_starts_per_second)
         rates = self._pool_rates
         self._pool_rates = {
             pool: rates.get(pool) or StartRate(rate) for pool, rate in limits.pool_rates.items()
@@ -90,6 +102,11 @@ class Admission:
     def look_at_pressure(self, pressure: Pressure | None) -> None:
         """Whether the load and the free memory allow that a Run starts. None: they do."""
         self.closed = None if pressure is None else pressure_reason(self._gates, pressure)
+
+    def know_users(self, of_pools: Mapping[str | None, frozenset[str]]) -> None:
+        """The users who have Jobs, by the pool of these Jobs."""
+        self._users_of_pools = of_pools
+        self.users = frozenset().union(*of_pools.values())
 
     @property
     def running(self) -> int:
@@ -124,7 +141,7 @@ class Admission:
         if self._job_has_room(job):
             self._enter_pool_queue(run)
         else:
-            item = due, next(self._serial), run
+            item = 0, due, next(self._serial), run
             heappush(self._held_back.setdefault(job.id, []), item)
 
     def withdraw(self, run: RunKey) -> None:
@@ -143,6 +160,7 @@ class Admission:
         """
         if not self._waiting or self.closed:
             return None
+        self._steady = steady
         first = min(self._first_of_each_pool(steady), default=None)
         if first is None:
             return None
@@ -151,6 +169,7 @@ class Admission:
         self._last_turn[job.user] = next(self._serial)
         if not job.is_message:
             self._rate.count_start()
+            self._user_rates.of(job.user).count_start()
         if rate := self._pool_rates.get(job.settings.pool or ""):
             rate.count_start()
         self._count(run, job)
@@ -172,6 +191,7 @@ class Admission:
             _decrement(self._messages, (job.settings.pool, job.user))
         else:
             _decrement(self._admitted_by_user, job.user)
+            _decrement(self._users_in_pool[job.settings.pool], job.user)
         _decrement(self._admitted_by_pool, job.settings.pool)
         self._leave_job(job)
 
@@ -192,15 +212,25 @@ class Admission:
                 continue
             if is_of_messages:
                 first = queue.first(partial(self._user_may_send, pool), self._last_turn)
+            elif commands_may_start:
+                first = queue.first(partial(self._user_may_start, pool), self._last_turn)
             else:
-                first = queue.first(self._user_has_room, self._last_turn)
-            if first is not None and (commands_may_start or is_of_messages):
+                continue
+            if first is not None:
                 yield first
 
     def _user_may_send(self, pool: str | None, user: str) -> bool:
         """A user whose mail program hangs takes half of the places, and leaves others the rest."""
         most = self.limits.pools.get(pool or "")
         return most is None or self._messages[pool, user] < max(1, most // 2)
+
+    def _user_may_start(self, pool: str | None, user: str) -> bool:
+        return (
+            self._user_has_room(user)
+            and not self._is_kept_from(user)
+            and not self._pool_is_kept_from(pool, user)
+            and self._user_rates.of(user).allows(self._steady)
+        )
 
     def _pool_may_start(self, pool: str | None, steady: float) -> bool:
         rate = self._pool_rates.get(pool or "")
@@ -212,6 +242,7 @@ class Admission:
             self._messages[job.settings.pool, job.user] += 1
         else:
             self._admitted_by_user[job.user] += 1
+            self._users_in_pool.setdefault(job.settings.pool, Counter())[job.user] += 1
         self._admitted_by_pool[job.settings.pool] += 1
 
     # ---- the limit of a Job: only as many of its Runs as may run enter the queue of the pool
@@ -223,15 +254,17 @@ class Admission:
         self._counted_by_job[job.id] += 1
         if pool not in self._pool_queues:
             self._pool_queues[pool] = PoolQueue(self._is_current)
-        item = waiting.due, waiting.serial, run
-        self._pool_queues[pool].push(job.settings.priority, job.user, item)
+        own = job.settings.priority
+        among_users = own if job.source.owner is None else min(own, self.limits.priority)
+        item = -own, waiting.due, waiting.serial, run
+        self._pool_queues[pool].push(among_users, job.user, item)
 
     def _leave_job(self, job: Job) -> None:
         """Count one Run of the Job less; the next one that was held back enters the queue."""
         _decrement(self._counted_by_job, job.id)
         held_back = self._held_back.get(job.id, [])
         while held_back:
-            run = held_back[0][2]
+            run = held_back[0][-1]
             waiting = self._waiting.get(run)
             if waiting is not None and waiting.serial is None:
                 if not self._job_has_room(waiting.job):
@@ -248,7 +281,7 @@ class Admission:
                 self.enqueue(run, waiting.job, waiting.due)
 
     def _is_current(self, item: Item) -> bool:
-        _, serial, run = item
+        *_, serial, run = item
         waiting = self._waiting.get(run)
         return waiting is not None and waiting.serial == serial
 
@@ -256,6 +289,22 @@ class Admission:
 
     def _is_full(self) -> bool:
         return self.limits.running is not None and self.running >= self.limits.running
+
+    def _is_kept_from(self, user: str) -> bool:
+        """Whether the places that are left are kept for users who have nothing running."""
+        most = self.limits.running
+        if most is None or not self._admitted_by_user[user] or self.running < most - reserved(most):
+            return False
+        return others_have_none(self.users, self._admitted_by_user)
+
+    def _pool_is_kept_from(self, pool: str | None, user: str) -> bool:
+        most = self.limits.pools.get(pool or "")
+        if most is None or self._admitted_by_pool[pool] < most - reserved(most):
+            return False
+        in_pool = self._users_in_pool.get(pool, Counter())
+        return user in in_pool and others_have_none(
+            self._users_of_pools.get(pool, frozenset()), in_pool
+        )
 
     def _user_has_room(self, user: str) -> bool:
         most = self.limits.user_running
@@ -278,13 +327,26 @@ class Admission:
             return math.inf
         if self.closed:
             return _RECHECK_CLOSED
-        of_commands = self._rate.wait() if self.waiting and not self._is_full() else math.inf
+        of_commands = math.inf
+        if self.waiting and not self._is_full():
+            of_commands = min(self._rate.wait(), self._wait_of_users())
         of_pools = (
             rate.wait()
             for pool, rate in self._pool_rates.items()
             if self._waiting_by_pool[pool] and self._pool_has_room(pool)
         )
         return min(of_commands, *of_pools, math.inf)
+
+    def _wait_of_users(self) -> float:
+        """Seconds until the share of a user who has nothing else to wait for allows a start."""
+        return min(
+            (
+                self._user_rates.of(user).wait()
+                for user, is_message in self._waiting_by_user
+                if not is_message and self._user_has_room(user) and not self._is_kept_from(user)
+            ),
+            default=math.inf,
+        )
 
     def queue_full(self, run: RunKey) -> str | None:
         """Why a waiting Run is one too many in the queue; None if it is not.
@@ -318,8 +380,14 @@ class Admission:
             return f"limits.running is {self.limits.running}"
         if not self._user_has_room(job.user):
             return f"limits.user_running is {self.limits.user_running}"
+        if self._is_kept_from(job.user):
+            return kept_in_words("limits.running", self.limits.running or 0)
         if not self._pool_has_room(pool):
             return f"pools.{pool} is {self.limits.pools[pool or '']}"
+        if self._pool_is_kept_from(pool, job.user):
+            return kept_in_words(f"pools.{pool}", self.limits.pools[pool or ""])
+        if self.limits.user_starts_per_second and self._user_rates.of(job.user).wait() < math.inf:
+            return f"limits.user_starts_per_second is {self.limits.user_starts_per_second:g}"
         if self.limits.starts_per_second:
             return f"limits.starts_per_second is {self.limits.starts_per_second}"
         return "its turn"

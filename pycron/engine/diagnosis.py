@@ -11,6 +11,7 @@ from enum import StrEnum
 from pycron.engine.field_checks import FieldCheck, check_fields, failed_checks, fields_match
 from pycron.engine.local_time import LocalTime
 from pycron.engine.pauses import with_its_end
+from pycron.engine.refusals import RefusedRange
 from pycron.model.instants import rfc3339
 from pycron.model.pause import Pause
 from pycron.model.run import Outcome
@@ -61,7 +62,8 @@ class Evidence:
     `now`: UTC seconds. `runs`: the Runs of that time, oldest first. `gap`: why fire times of that
     time have no Run. `reaches_back`: whether Runs that are as old are still recorded. `started`:
     the UTC second at which @reboot Jobs were due last. `pause`: a pause in force that will still
-    be in force at that time, unless somebody ends it.
+    be in force at that time, unless somebody ends it. `refused`: the range with that time in which
+    fire times of the user got no Run, because too many Runs waited.
     """
 
     now: float
@@ -70,6 +72,7 @@ class Evidence:
     reaches_back: bool = True
     started: float | None = None
     pause: Pause | None = None
+    refused: RefusedRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +124,23 @@ def _verdict(schedule: Schedule, local: LocalTime, evidence: Evidence) -> tuple[
         return Verdict.NOT_DUE, _not_due(schedule, local)
     if local.due[0] > evidence.now:
         return Verdict.WILL_BE_DUE, explain(schedule)
+    if evidence.refused is not None:
+        return Verdict.MISSED, refused_in_words(evidence.refused)
     if evidence.gap is not None:
         return Verdict.PASSED_OVER, evidence.gap
     if not evidence.reaches_back:
         return Verdict.UNKNOWN, "nothing as old is on record"
     causes = "its entry was another then, or not there yet, or the daemon was not running"
     return Verdict.UNKNOWN, f"{_NO_RUN}; it may be that {causes}"
+
+
+def refused_in_words(refused: RefusedRange) -> str:
+    """`the queue of al is full (…): 9 fire times of al from … to … were missed`."""
+    first, last = rfc3339(refused.after + 1), rfc3339(refused.until)
+    times = "fire time" if refused.count == 1 else "fire times"
+    were = "was" if refused.count == 1 else "were"
+    when = f"at {last}" if first == last else f"from {first} to {last}"
+    return f"{refused.reason}: {refused.count:,} {times} of {refused.user} {when} {were} missed"
 
 
 def _of_runs(runs: tuple[RunEvidence, ...]) -> tuple[Verdict, str]:

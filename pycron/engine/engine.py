@@ -12,7 +12,6 @@ from pycron.engine import reports
 from pycron.engine.actions import (
     Decisions,
     RecordBoot,
-    RecordCursor,
     RecordGap,
     RecordPause,
     RecordResume,
@@ -20,7 +19,7 @@ from pycron.engine.actions import (
 )
 from pycron.engine.admission import Admission
 from pycron.engine.attempts import AttemptEnd
-from pycron.engine.claim_ahead import LONGEST_CLAIM_AHEAD, Claims
+from pycron.engine.claim_ahead import LONGEST_CLAIM_AHEAD
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
 from pycron.engine.events import (
@@ -47,6 +46,7 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
+from pycron.engine.fire_times import SLICE_RUNS, FireTimes
 from pycron.engine.limits import (
     NO_PRESSURE_LIMITS,
     UNLIMITED,
@@ -81,16 +81,17 @@ class Engine:
         pauses: Iterable[Pause] = (),
         done: Iterable[RunKey] = (),
         deliveries: DeliveryState = NO_DELIVERIES,
+        slice_runs: int = SLICE_RUNS,
     ) -> None:
         """`cursor`: where the timetable begins. `gaps`: what was passed over before the cursor.
 
         `host`: the value that the delays of CRON_JITTER depend on, besides the Job. `pauses`: the
         pauses that hold. `done`: Runs that have ended although their fire time is after the cursor.
+        `slice_runs`: how many Runs come to be in one Tick.
         """
         self.zone_of = zone_of
         self._gaps = list(gaps)
         self._timetable = Timetable(zone_of, cursor, self._gaps)
-        self._claims = Claims(self._timetable, done)
         self._pauses = Pauses(pauses)
         self._space = Workspace(Admission(limits, gates))
         self._live = self._space.live
@@ -103,12 +104,15 @@ class Engine:
             LONGEST_CLAIM_AHEAD,
             deliveries,
         )
+        self._fire_times = FireTimes(self._space, self._timetable, self._runs, done, slice_runs)
+        self._was_set_back = False  # since the last look
         self._seen: Now | None = None  # when the engine looked at the clock last
 
     def handle(self, event: InputEvent, now: Now) -> Decisions:
         """Decide what is to be done about an event."""
         space = self._space
         space.now, space.out = now, Decisions()
+        self._fire_times.begin_event()
         self._take(event)
         if not self.stopping or space.delivers:
             self._runs.admit()
@@ -131,7 +135,9 @@ class Engine:
             case Booted():
                 self._booted(event)
             case Resumed():
-                self._claims.add(event.attempt.run)  # its fire time may still be handed out
+                self._fire_times.note_begun(
+                    event.attempt.run
+                )  # its fire time may still be handed out
                 self._runs.resume(event)
             case TableLoaded() | TableRemoved() | ZonesChanged():
                 self._change_tables(event)
@@ -171,16 +177,23 @@ class Engine:
         """The UTC second at which the engine has something to do; None if there is none."""
         if self.stopping:
             return self._next_message() if self._space.delivers else None
+        if self.busy:
+            return self._space.now.wall
         times = [
             self._runs.next_wakeup(),
             self._pauses.next_end(),
             self._space.now.wall + self.admission.recheck_after(),
         ]
-        fire = self._claims.wakeup(others_wait=self._others_wait)
+        fire = self._fire_times.wakeup()
         if fire is not None:
             times.append(fire)
         first = min(times)
         return None if math.isinf(first) else first
+
+    @property
+    def busy(self) -> bool:
+        """Whether fire times have come that were not taken up yet: another Tick goes on."""
+        return self._fire_times.pending and not self.stopping
 
     def _next_message(self) -> float | None:
         """While the daemon stops: when the next message is to be sent."""
@@ -224,6 +237,10 @@ class Engine:
         """
         waiting = self._where(lambda state: state not in WITH_ATTEMPT)
         return [run for run in waiting if not (run.job.is_message and run.is_planned)]
+
+    def count(self, wanted: Callable[[str], bool]) -> tuple[int, int]:
+        """How many of `running` and of `waiting` are of a user who is wanted."""
+        return self._live.count(wanted)
 
     @property
     def alive(self) -> list[LiveRun]:
@@ -276,48 +293,33 @@ class Engine:
         awake = self._look_at_clock()
         # The release goes out at once; a second tick, which is due, too, handles the rest.
         if not self._runs.release_due():
-            self._take_due(awake)
+            self._take_due(awake, at_once=self._was_set_back)
 
     def _look_at_clock(self) -> float:
         """The real seconds since the engine looked last; a step of the clock is logged."""
         now = self._space.now
         stepped = reports.clock_stepped(self._seen, now)
+        self._was_set_back = self._seen is not None and now.wall < self._seen.wall
         if stepped:
             self._space.out.logs.append(stepped)
         awake = now.steady - self._seen.steady if self._seen else 0.0
         # A faked clock sets the steady clock, too: then nothing is known.
         return math.inf if awake < 0 else awake
 
-    def _take_due(self, awake: float) -> None:
-        """Everything whose time has come; then claim what comes in a moment."""
+    def _take_due(self, awake: float, *, at_once: bool = False) -> None:
+        """Everything whose time has come; then claim what comes in a moment.
+
+        Of many fire times, a part is taken up, and another Tick goes on; with `at_once`, all are.
+        """
         now, records = self._space.now.wall, self._space.out.records
         why = "the clock was set forward" if self._seen else "the daemon was not running"
-        for fire, pass_number, job in self._timetable.take_due(now, awake):
-            self._take_up(RunKey(job.id, fire, pass_number), job)
-        self._claims.forget_until(now)
+        left = self._fire_times.take_up(awake, at_once=at_once)
         records += [RecordGap(gap, why) for gap in self._timetable.take_gaps()]
-        records.append(RecordCursor(self._timetable.cursor))
+        self._fire_times.record_cursor()
         for scope in self._pauses.over(now):
             self._end_pause(scope)
         self._runs.take_timers()
-        self._claim()
-
-    def _take_up(self, run: RunKey, job: Job) -> None:
-        """A fire time has come; its Run may have been claimed ahead of it."""
-        self._live.came(job.id, run.fire_time)
-        if run not in self._claims and run not in self._live:
-            self._runs.come(run, job)
-
-    def _claim(self) -> None:
-        """Claim the Runs that nothing can keep from starting; the others wait for their time."""
-        for run, job in self._claims.take(self._space.now.wall, others_wait=self._others_wait):
-            if run not in self._live and self._runs.is_undisputed(job):
-                self._claims.add(run)
-                self._runs.claim(run, job)
-
-    @property
-    def _others_wait(self) -> bool:
-        return self.admission.waiting > 0
+        self._fire_times.claim(left)
 
     def _was_missed(self, instant: float) -> bool:
         return any(gap.after < instant <= gap.until for gap in self._gaps)
@@ -329,28 +331,32 @@ class Engine:
         self._catch_up_with_clock()
         match event:
             case TableLoaded():
+                self._fire_times.leave_table(event.table.source.name)
                 self._timetable.put(event.table)
                 self._runs.follow_table(event.table.source.name, event.table.jobs)
             case TableRemoved():
+                self._fire_times.leave_table(event.name)
                 self._timetable.drop(event.name)
                 self._runs.follow_table(event.name, nothing())
             case ZonesChanged():
                 self._timetable.zones_changed()
+        self._fire_times.users_changed = True
 
     def _catch_up_with_clock(self) -> None:
         """Before the first tick there is nothing to catch up with: the tables are still loading."""
         if self._seen and not self.stopping:
             awake = self._look_at_clock()
             self._runs.release_due()
-            self._take_due(awake)  # now: the next tick may not have the same Jobs
-        self._claims.reconsider()
+            self._fire_times.take_all(awake)  # the next tick may not have the same Jobs
+            self._take_due(awake)
+        self._fire_times.reconsider()
 
     def _booted(self, event: Booted) -> None:
         if self.stopping:
             return
         second = int(self._space.now.wall)
         for job in () if event.jobs_have_run else self._timetable.reboot_jobs():
-            self._take_up(RunKey(job.id, second, event.pass_number), job)
+            self._fire_times.boot(RunKey(job.id, second, event.pass_number), job)
         self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
 
     # ---- what users and operators want

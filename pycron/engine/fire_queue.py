@@ -44,15 +44,22 @@ class FireQueue:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take(self, until: int) -> list[DueEntry]:
-        """Take the fire times after `done` up to `until`, which becomes `done`."""
+    def take(self, until: int, most: int) -> list[DueEntry]:
+        """Take the fire times after `done` up to `until`, which becomes `done`.
+
+        At most those of so many entries are taken: tables take turns, and `done` is the second
+        before the first fire time that is left.
+        """
         due: list[DueEntry] = []
-        while self._heap and self._heap[0][0] <= until:
+        share = max(1, most // 8)
+        while self._heap and self._heap[0][0] <= until and len(due) < most:
             _, _, queue = heappop(self._heap)
             if not self._is_dropped(queue):
-                due += queue.take(until)
+                due += queue.take(until, share)
                 self._push(queue)
-        self.done = max(self.done, until)
+        left = self.next_fire_time()
+        reached = until if left is None else min(until, left - 1)
+        self.done = max(self.done, reached)
         return due
 
     def coming(self, until: int = END_OF_TIME) -> Iterator[DueEntry]:

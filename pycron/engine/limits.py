@@ -9,6 +9,8 @@ class Limits:
     """How many Runs may run and wait at once; None is no limit.
 
     `pools`: limits by pool name. `pool_rates`: by pool name, how many may start in a second.
+    `user_starts_per_second`: how many Runs of one user may start in a second, averaged over a
+    minute. `priority`: the highest priority with which a user's table passes other users' Runs.
     """
 
     running: int | None = None
@@ -18,9 +20,25 @@ class Limits:
     starts_per_second: int | None = None
     pools: Mapping[str, int] = field(default_factory=dict)
     pool_rates: Mapping[str, float] = field(default_factory=dict)
+    user_starts_per_second: float | None = None
+    priority: int = 0
 
 
 UNLIMITED = Limits()
+
+
+def reserved(most: int) -> int:
+    """How many places of a limit are kept for users who have none of it."""
+    return max(1, most // 8) if most > 1 else 0
+
+
+def others_have_none(users: frozenset[str], counted: Mapping[str, int]) -> bool:
+    """Whether some of the users are not among those that are counted."""
+    return len(users) > len(counted) or not users <= counted.keys()
+
+
+def kept_in_words(limit: str, most: int) -> str:
+    return f"{limit} is {most}, and {reserved(most)} are kept for users who have nothing running"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
 """The Runs that are alive: those that have come to be and have not ended."""
 
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pycron.engine.states import TRANSITIONS, State, Step
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
+
+_WAITS = (State.WAITING, State.QUEUED)
 
 
 @dataclass(slots=True)
@@ -86,6 +90,8 @@ class LiveRuns:
         self._runs: dict[RunKey, Live] = {}
         self._of_job: dict[str, dict[RunKey, None]] = {}
         self._latest: dict[str, int] = {}
+        self._waiting: Counter[str] = Counter()
+        self._all_waiting = 0
 
     def __contains__(self, run: RunKey) -> bool:
         return run in self._runs
@@ -103,8 +109,33 @@ class LiveRuns:
         """A copy of the list, so that the caller may move the Runs on."""
         return list(self._runs.items())
 
+    def count(self, wanted: Callable[[str], bool]) -> tuple[int, int]:
+        """How many Runs of the wanted users have begun, and how many wait for more than their time.
+
+        What tells of a Run at a later time is not counted.
+        """
+        begun = waiting = 0
+        for live in self._runs.values():
+            if live.state is State.HELD or not wanted(live.job.user):
+                continue
+            if live.state not in _WAITS:
+                begun += 1
+            elif not live.job.is_message or live.state is State.QUEUED or live.number:
+                waiting += 1
+        return begun, waiting
+
     def of_job(self, job_id: str) -> list[RunKey]:
         return list(self._of_job.get(job_id, ()))
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """By user, how many Runs have no Attempt at present, without messages."""
+        return self._waiting
+
+    @property
+    def all_waiting(self) -> int:
+        """The sum of these."""
+        return self._all_waiting
 
     # ---- steps
 
@@ -115,17 +146,19 @@ class LiveRuns:
         live = self._runs[run] = Live(job, planned, state)
         self._of_job.setdefault(job.id, {})[run] = None
         self._index(run, state)
+        self._count(job, None, state)
         return live
 
     def step(self, run: RunKey, step: Step) -> None:
         """Move a Run on. KeyError for a step that its state does not have."""
         live = self._runs[run]
-        state = TRANSITIONS[live.state, step]
+        before, state = live.state, TRANSITIONS[live.state, step]
         if state is None:
             self._leave(run)
         else:
             live.state, live.put_off = state, False
         self._index(run, state)
+        self._count(live.job, before, state)
 
     def can(self, attempt: AttemptKey, step: Step) -> bool:
         """Whether this is the current Attempt of its Run, in a state that has this step."""
@@ -139,6 +172,14 @@ class LiveRuns:
             self.held[run] = None
         else:
             self.held.pop(run, None)
+
+    def _count(self, job: Job, before: State | None, after: State | None) -> None:
+        change = (after in _WAITS) - (before in _WAITS)
+        if change and not job.is_message:
+            self._all_waiting += change
+            self._waiting[job.user] += change
+            if not self._waiting[job.user]:
+                del self._waiting[job.user]
 
     def _leave(self, run: RunKey) -> None:
         live = self._runs.pop(run)

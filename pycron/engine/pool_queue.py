@@ -6,8 +6,10 @@ from heapq import heappop, heappush
 
 from pycron.model.run import RunKey
 
-Item = tuple[float, int, RunKey]  # when the Run was due, a serial number, the Run
-Rank = tuple[int, int, float, int]  # minus the priority, the user's last turn, due, serial number
+# Minus the priority, when the Run was due, a serial number, the Run.
+Item = tuple[int, float, int, RunKey]
+# Minus the priority among users, the user's last turn, then as in an item.
+Rank = tuple[int, int, int, float, int]
 
 
 class PoolQueue:
@@ -19,9 +21,11 @@ class PoolQueue:
 
     def __init__(self, is_current: Callable[[Item], bool]) -> None:
         self._is_current = is_current
-        self._users_by_level: dict[int, dict[str, list[Item]]] = {}  # a level: minus the priority
+        # A level: minus the priority among users.
+        self._users_by_level: dict[int, dict[str, list[Item]]] = {}
 
     def push(self, priority: int, user: str, item: Item) -> None:
+        """`priority`: that among users; the item has the priority among the user's own Runs."""
         heappush(self._users_by_level.setdefault(-priority, {}).setdefault(user, []), item)
 
     def first(
@@ -33,8 +37,8 @@ class PoolQueue:
             users = self._users_by_level.get(level, {})
             ready = [(last_turn[user], *heap[0]) for user, heap in users.items() if has_room(user)]
             if ready:
-                turn, due, serial, run = min(ready)
-                return (level, turn, due, serial), run
+                turn, own, due, serial, run = min(ready)
+                return (level, turn, own, due, serial), run
         return None
 
     def _remove_stale(self, level: int) -> None:

@@ -3,6 +3,7 @@
 from pycron.engine.actions import EntryLine, Log
 from pycron.engine.events import Now
 from pycron.engine.log_events import Event
+from pycron.engine.refusals import RefusedRange
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
@@ -57,6 +58,17 @@ def stopping(attempt: AttemptKey, job: Job, reason: str) -> Log:
 def given_up(run: RunKey, job: Job, outcome: Outcome, reason: str) -> Log:
     fields = _of_run(run, job, outcome=outcome.value, reason=reason)
     return Log(Event.RUN_GIVEN_UP, fields, bad=_is_bad(outcome), entry=_entry(job))
+
+
+def refused(refused: RefusedRange) -> Log:
+    fields = {
+        "user": refused.user,
+        "count": refused.count,
+        "after": rfc3339(refused.after),
+        "until": rfc3339(refused.until),
+        "reason": refused.reason,
+    }
+    return Log(Event.FIRE_TIMES_REFUSED, fields, bad=True)
 
 
 def delivery_failed(run: RunKey, job: Job) -> Log:

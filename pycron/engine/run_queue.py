@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from pycron.engine.limits import reserved
 from pycron.engine.live_runs import Live
 from pycron.engine.pauses import Pauses
 from pycron.engine.states import Step
@@ -33,6 +34,25 @@ class RunQueue:
     def enqueue_again(self, run: RunKey, live: Live) -> None:
         live.put_off = False
         self.enqueue(run, live)
+
+    def full_for(self, user: str) -> str | None:
+        """Why a fire time of this user gets no Run: too many Runs wait. None if there is room.
+
+        Runs that wait for the end of a delay or of a pause count, too. An eighth of limits.waiting
+        is kept for users who have nothing waiting.
+        """
+        live, limits = self._space.live, self._space.admission.limits
+        of_user, most, most_of_user = live.waiting.get(user, 0), limits.waiting, limits.user_waiting
+        if most_of_user is not None and of_user >= most_of_user:
+            return f"the queue of {user} is full (limits.user_waiting is {most_of_user})"
+        if most is None or live.all_waiting < most - (reserved(most) if of_user else 0):
+            return None
+        if live.all_waiting < most and not self._others_have_nothing_waiting():
+            return None
+        return f"the queue is full (limits.waiting is {most})"
+
+    def _others_have_nothing_waiting(self) -> bool:
+        return not self._space.admission.users <= self._space.live.waiting.keys()
 
     def put_off(self, run: RunKey, live: Live) -> None:
         """Take a Run out of the queue for now."""

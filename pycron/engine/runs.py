@@ -127,6 +127,10 @@ class Runs:
         else:
             self._arrive(run, live)
 
+    def full_for(self, user: str) -> str | None:
+        """Why a fire time of this user gets no Run; None if it gets one."""
+        return self._queue.full_for(user)
+
     def claim(self, run: RunKey, job: Job) -> None:
         """A fire time comes in a moment: its Run is recorded and queued already."""
         self._space.out.records.append(RecordRun(run, job))

@@ -94,6 +94,7 @@ TRANSITIONS: dict[tuple[State | None, Step], State | None] = {
     (State.HELD, Step.STARTED): State.RUNNING,
     (State.HELD, Step.ENDED): _END,
     (State.HELD, Step.REFUSED): _END,
+    (State.HELD, Step.LOST): _END,
     (State.HELD, Step.FAILED): State.WAITING,
     (State.RECORDED, Step.WITHDRAWN): State.WAITING,
     (State.RECORDED, Step.STARTED): State.RUNNING,

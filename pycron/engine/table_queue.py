@@ -56,11 +56,11 @@ class TableQueue:
         items = [*self._sorted[-1:], *self._recent[:1]]
         return min(items) >> _INDEX_BITS if items else None
 
-    def take(self, until: int) -> Iterator[DueEntry]:
-        """Take the fire times up to `until`, in no certain order."""
+    def take(self, until: int, most: int) -> Iterator[DueEntry]:
+        """Take the fire times up to `until` of at most so many entries, in no certain order."""
         coming = []
         shared: _NextFires = {}
-        for item in self._pop(until):
+        for item in self._pop(until, most):
             fire: int | None = item >> _INDEX_BITS
             index = item & _INDEX
             while fire is not None and fire <= until:
@@ -98,13 +98,13 @@ class TableQueue:
             shared[key] = next_fire(self._entries.times(index), self._zone_of(zone), after)
         return shared[key]
 
-    def _pop(self, until: int) -> list[int]:
-        """Remove the items up to `until`."""
+    def _pop(self, until: int, most: int) -> list[int]:
+        """Remove at most so many of the items up to `until`."""
         end = _item(until + 1, 0)
-        items = []
-        while self._sorted and self._sorted[-1] < end:
+        items: list[int] = []
+        while self._sorted and self._sorted[-1] < end and len(items) < most:
             items.append(self._sorted.pop())
-        while self._recent and self._recent[0] < end:
+        while self._recent and self._recent[0] < end and len(items) < most:
             items.append(heappop(self._recent))
         return items
 

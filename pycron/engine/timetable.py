@@ -5,24 +5,25 @@ A minute in which nothing is due costs the same however many entries there are (
 
 import heapq
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 
 from pycron.crontab.entries import Entries, Jobs
 from pycron.crontab.table import Table
 from pycron.engine.cursor import LATE, LONGEST_STEP, MOST_STEPS, Cursor, Gap
 from pycron.engine.fire_queue import FireQueue
+from pycron.engine.intake import DueFire
 from pycron.engine.table_queue import DueEntry
 from pycron.model.job import Job
 from pycron.model.settings import CatchUp
 from pycron.schedule.fire_times import follows_the_wall, last_fire_times
 from pycron.schedule.zone import Zone
 
-DueJob = tuple[int, int, Job]  # fire time, pass number, Job
-
-MOST_CAUGHT_UP = 100  # fire times of one Job after one gap; older ones are not brought back
-_KEPT_JOBS = 4096  # Jobs kept in memory, so that those due each minute are not read each minute
+# After one gap, so many fire times of one Job, and of all Jobs of a table, are brought back. The
+# Jobs of a table share its number equally. Older fire times are not brought back.
+MOST_CAUGHT_UP = 100
+MOST_CAUGHT_UP_OF_TABLE = 10_000
 _MINUTE = 60
 
 
@@ -49,8 +50,6 @@ class Timetable:
         self._wall = FireQueue(zone_of, cursor.wall, wall=True)
         self._stepped = list(cursor.stepped)
         self._tables: dict[str, Entries] = {}
-        self._job = lru_cache(_KEPT_JOBS)(self._read)
-        self._peeked: dict[tuple[str, int], Job] = {}  # all that peek has read, without a limit
 
     @property
     def cursor(self) -> Cursor:
@@ -68,8 +67,6 @@ class Timetable:
     def drop(self, name: str) -> None:
         if self._tables.pop(name, None) is None:
             return
-        self._job.cache_clear()
-        self._peeked.clear()
         for queue in (self._fixed, self._wall):
             queue.drop(name)
 
@@ -81,6 +78,14 @@ class Timetable:
     def jobs(self) -> Jobs:
         """All Jobs, in the order of table and line."""
         return Jobs([self._tables[name] for name in sorted(self._tables)])
+
+    def users_of_pools(self) -> dict[str | None, frozenset[str]]:
+        """The users who have Jobs, by the pool of these Jobs (None: without a pool)."""
+        found: dict[str | None, set[str]] = {}
+        for entries in self._tables.values():
+            for pool, user in entries.users_of_pools():
+                found.setdefault(pool, set()).add(user)
+        return {pool: frozenset(users) for pool, users in found.items()}
 
     def reboot_jobs(self) -> list[Job]:
         return [entries[i] for entries in self._tables.values() for i in entries.reboots()]
@@ -99,31 +104,30 @@ class Timetable:
         """The next fire times of the wanted users' Jobs, one for each Job, the first `most`."""
         times = heapq.merge(self._fixed.coming(), self._wall.coming())
         found = (due for due in times if wanted(self._user(due)))
-        return [(fire, self._job(name, index)) for fire, name, index in islice(found, most)]
+        return [(fire, self._tables[name][index]) for fire, name, index in islice(found, most)]
 
-    def peek(self, until: int) -> list[DueJob]:
+    def peek(self, until: int) -> list[DueFire]:
         """The next fire times up to `until`, as take_due will hand them out."""
-        due = [*self._fixed.coming(until), *self._wall.coming(until)]
-        self._peeked = {(name, index): self._job(name, index) for _, name, index in due}
-        return self._due_jobs(due)
+        return self._due([*self._fixed.coming(until), *self._wall.coming(until)])
 
     # ---- what is due now
 
-    def take_due(self, now: float, awake: float) -> list[DueJob]:
+    def take_due(self, now: float, awake: float, most: int = sys.maxsize) -> list[DueFire]:
         """Hand out what is due, in the order of time, table and line.
 
         `now`: UTC seconds by the clock. `awake`: seconds since the last call, by a clock that
-        cannot be set. Missed fire times that a Job's CRON_CATCHUP brings back are included.
+        cannot be set. Missed fire times that a Job's CRON_CATCHUP brings back are included. `most`:
+        of so many entries of each kind; the next call hands out the others.
         """
         second = int(now)
         restart = _before_this_minute(now, awake)
-        due = self._take_wall(second, restart) + self._take_fixed(second, restart)
-        due += self._catch_up({(name, index) for _, name, index in due})
-        jobs = self._due_jobs(due)
-        self._peeked.clear()
-        return jobs
+        due = self._take_wall(second, restart, most)
+        due += self._take_fixed(second, restart, most)
+        if self._new_gaps:
+            due += self._catch_up({(name, index) for _, name, index in due})
+        return self._due(due)
 
-    def _take_wall(self, now: int, restart: int) -> list[DueEntry]:
+    def _take_wall(self, now: int, restart: int, most: int) -> list[DueEntry]:
         late = now - self._wall.done
         if -_MINUTE < late <= 0:
             return []  # early; or the clock was set back by so little that nothing has to change
@@ -132,15 +136,15 @@ class Timetable:
         elif late < 0:
             self._stepped = [*self._stepped[1 - MOST_STEPS :], self._wall.done]
             self._wall.restart(restart)
-        return self._wall.take(now)
+        return self._wall.take(now, most)
 
-    def _take_fixed(self, now: int, restart: int) -> list[DueEntry]:
+    def _take_fixed(self, now: int, restart: int, most: int) -> list[DueEntry]:
         late = now - self._fixed.done
         if abs(late) > LONGEST_STEP:
             self._pass_over(self._fixed, restart, wall=False)
         elif late <= 0:
             return []
-        return self._fixed.take(now)
+        return self._fixed.take(now, most)
 
     def _pass_over(self, queue: FireQueue, until: int, *, wall: bool) -> None:
         """Continue after `until`; fire times between the cursor and `until` become a gap."""
@@ -148,9 +152,10 @@ class Timetable:
             self._new_gaps.append(Gap(queue.done, until, wall))
         queue.restart(until)
 
-    def _due_jobs(self, due: list[DueEntry]) -> list[DueJob]:
+    def _due(self, due: list[DueEntry]) -> list[DueFire]:
+        tables, stepped = self._tables, self._stepped
         return [
-            (fire, self._pass_of(fire), self._peeked.get((name, index)) or self._job(name, index))
+            (fire, self._pass_of(fire) if stepped else 0, tables[name], index)
             for fire, name, index in sorted(due)
         ]
 
@@ -170,19 +175,35 @@ class Timetable:
         self._unrecorded_gaps += gaps
         for gap in gaps:
             for name, entries in self._tables.items():
-                for index in entries.where(lambda each: each.settings.catch_up is not CatchUp.NONE):
-                    for fire in self._missed(entries, index, gap, is_due=(name, index) in due):
-                        yield fire, name, index
+                for fire, index in self._missed_of_table(entries, gap, due):
+                    yield fire, name, index
 
-    def _missed(self, entries: Entries, index: int, gap: Gap, *, is_due: bool) -> list[int]:
+    def _missed_of_table(
+        self, entries: Entries, gap: Gap, due: set[tuple[str, int]]
+    ) -> Iterator[tuple[int, int]]:
+        """The fire times of a table in a gap that are brought back; each with its entry."""
+        name = entries.source.name
+        wanted = [
+            index
+            for index in entries.where(lambda each: each.settings.catch_up is not CatchUp.NONE)
+            if follows_the_wall(entries.times(index)) == gap.wall
+        ]
+        share = max(1, MOST_CAUGHT_UP_OF_TABLE // max(1, len(wanted)))
+        for index in wanted:
+            for fire in self._missed(entries, index, gap, share, is_due=(name, index) in due):
+                yield fire, index
+
+    def _missed(
+        self, entries: Entries, index: int, gap: Gap, share: int, *, is_due: bool
+    ) -> list[int]:
         """The fire times of one entry in a gap that its CRON_CATCHUP brings back."""
-        settings, times = entries.context(index).settings, entries.times(index)
+        settings = entries.context(index).settings
         latest = settings.catch_up is CatchUp.LATEST
-        if follows_the_wall(times) != gap.wall or (latest and is_due):
+        if latest and is_due:
             return []
-        most = 1 if latest else MOST_CAUGHT_UP
+        most = 1 if latest else min(MOST_CAUGHT_UP, share)
         zone = self._zone_of(settings.zone)
-        return last_fire_times(times, zone, gap.after + 1, gap.until + 1, most)
+        return last_fire_times(entries.times(index), zone, gap.after + 1, gap.until + 1, most)
 
     # ---- passes
 
@@ -195,9 +216,6 @@ class Timetable:
         return sum(1 for reached in self._stepped if reached >= fire)
 
     # ---- entries
-
-    def _read(self, name: str, index: int) -> Job:
-        return self._tables[name][index]
 
     def _user(self, due: DueEntry) -> str:
         _, name, index = due

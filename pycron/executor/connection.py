@@ -100,16 +100,16 @@ class RunnerClient:
             self._selector.modify(self, events, key.data)
 
     def receive(self) -> list[RunnerMessage]:
-        """The messages that have come, checked.
+        """A part of the messages that have come, checked; the next call returns the rest.
 
         Raises RunnerGone at the end of the connection, and if a message is wrong. A new connection
         begins with all that the runner knows, so nothing is lost.
         """
         messages, self._incoming = self._incoming, []
         try:
-            while data := self._connection.recv(CHUNK):
-                messages += self._decoder.feed(data)
-            if not messages:
+            data = self._connection.recv(CHUNK)
+            messages += self._decoder.feed(data)
+            if not data and not messages:
                 raise RunnerGone("it closed the connection")
         except BlockingIOError:
             pass

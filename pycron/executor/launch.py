@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent, connect
-from pycron.executor.messages import DEFAULT_PATH
+from pycron.executor.environments import DEFAULT_PATH
 from pycron.system import unix_sockets
 from pycron.system.cgroup import SCOPE
 from pycron.system.paths import Paths
@@ -53,7 +53,7 @@ def _start(
 ) -> tuple[RunnerClient, "subprocess.Popen[bytes]"]:
     path = str(paths.runner_socket)
     with unix_sockets.listen(path, 0o600, backlog=4) as listener:
-        process = _launch(listener.fileno(), paths.runner_log, prefix)
+        process = _launch(listener.fileno(), paths, prefix)
     try:
         return connect(path, selector), process
     except (OSError, RunnerGone):
@@ -99,19 +99,20 @@ def _systemd_version(program: str) -> int:
     return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 
 
-def _launch(listener: int, log: Path, prefix: list[str]) -> "subprocess.Popen[bytes]":
+def _launch(listener: int, paths: Paths, prefix: list[str]) -> "subprocess.Popen[bytes]":
     """Start the runner in a session of its own, so that no terminal can end it.
 
     It inherits nothing but the socket. Without `site` it is 4 MB smaller, which makes every fork
     cheaper.
     """
     root = str(Path(__file__).resolve().parents[2])
-    arguments = ["-S", "-s", "-P", "-m", "pycron.runner", str(listener)]
+    arguments = ["-S", "-s", "-P", "-m", "pycron.runner"]
+    arguments += [str(listener), str(paths.running)]
     environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": DEFAULT_PATH}
     inherited = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
     inherited += [name for name in ("TZ", "XDG_RUNTIME_DIR") if name in os.environ]
     environment |= {name: os.environ[name] for name in inherited}
-    with _appending(log) as messages:
+    with _appending(paths.runner_log) as messages:
         return subprocess.Popen(
             [*prefix, sys.executable, *arguments],
             stdin=subprocess.DEVNULL,

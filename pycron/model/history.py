@@ -106,3 +106,16 @@ class UnfinishedRun:
     latest: int | None
     exit_status: int | None
     printed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFilter:
+    """Which ranges of fire times without a Run are wanted: those of a user, or of a time.
+
+    `since` (inclusive) and `until` (exclusive): UTC seconds.
+    """
+
+    limit: int
+    user: str | None = None
+    since: int | None = None
+    until: int | None = None

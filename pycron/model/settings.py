@@ -170,7 +170,7 @@ class Settings:
         0,
         values.whole(-1000, 1000),
         "a number from -1000 to 1000",
-        "who starts first when a limit is reached",
+        "which of a user's Runs starts first when a limit is reached",
     )
     timeout: int | None = _setting(
         "CRON_TIMEOUT", None, values.duration(1), _AMOUNT, "how long an Attempt may run"

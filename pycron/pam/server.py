@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pycron.pam.session import hold_session
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.session_messages import SESSION_PROTOCOL, OpenMessage, SessionAnswer
-from pycron.system.marks import pids_by_mark
+from pycron.system.marks import TreeSearch
 
 _NEVER = float("inf")
 _LARGEST_MESSAGE = 2**20  # bytes
@@ -37,6 +37,9 @@ class _Session:
 
     def __init__(self, request: OpenMessage, pid: int, channel: socket.socket) -> None:
         self.mark = request["mark"]
+        self.owner = request.get("uid")
+        self.runner = os.getppid()
+        self.known: dict[int, int | None] = {}
         self.service = request["service"]
         self.timeout = request["timeout"]
         self.pid = pid
@@ -118,6 +121,7 @@ class SessionServer:
         self._runner_lives = False
         self._selector.unregister(self._runner)
         for session in self._sessions.values():
+            session.runner = 0
             self._end(session)
 
     def _answer(self, answer: SessionAnswer | Message) -> None:
@@ -201,13 +205,13 @@ class SessionServer:
     def _look_at_trees(self, now: float) -> None:
         """Close the sessions whose process trees have ended; one look at /proc for all of them."""
         ending = [each for each in self._sessions.values() if each.state is _State.ENDING]
-        pids = pids_by_mark(session.mark for session in ending)
+        members = TreeSearch(ending).all()
         for session in ending:
-            if not pids[session.mark]:
+            if not members[session.mark]:
                 session.state, session.deadline = _State.CLOSING, now + session.timeout
                 session.channel.shutdown(socket.SHUT_WR)
         self._interval = min(2 * self._interval, _LONGEST_INTERVAL)
-        waiting = any(pids.values())
+        waiting = any(members.values())
         self._look_at = now + self._interval if waiting else _NEVER
 
     def _give_up(self, session: _Session) -> None:

@@ -236,6 +236,22 @@ class RunsAnswer(TypedDict):
     before: int | None
 
 
+class RefusedRow(TypedDict):
+    """Fire times of a user from `first` to `last` that got no Run: `fire_times` of them."""
+
+    user: str
+    first: str
+    last: str
+    fire_times: int
+    reason: str
+
+
+class RefusedAnswer(TypedDict):
+    """Newest first."""
+
+    rows: list[RefusedRow]
+
+
 class RunAnswer(TypedDict):
     """`deliveries`: the Runs that tell about this Run."""
 

@@ -22,6 +22,7 @@ from pycron.protocol.control_answers import (
     PausesAnswer,
     ProblemsAnswer,
     RedriveAnswer,
+    RefusedAnswer,
     ReloadAnswer,
     RunAnswer,
     RunsAnswer,
@@ -125,7 +126,9 @@ class JobsRequest:
 class RunsRequest:
     """Runs, newest first. `since` (inclusive) and `until` (exclusive) limit the fire time.
 
-    `deliveries`: only deliveries. Without it, and without `job` and `dead`, all other Runs.
+    `deliveries`: only deliveries. Without it, and without `job` and `dead`, all other Runs. `one`:
+    of the Jobs that are called `job` only one is meant; the request is refused if it is not clear
+    which one.
     """
 
     verb: ClassVar = "runs"
@@ -139,6 +142,20 @@ class RunsRequest:
     until: int | None = None
     dead: bool = False
     deliveries: bool = False
+    one: bool = False
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class RefusedRequest:
+    """Ranges of fire times that got no Run, newest first; of a user, of a time."""
+
+    verb: ClassVar = "refused"
+    answer: ClassVar = RefusedAnswer
+    limit: int = 20
+    user: str | None = None
+    since: int | None = None
+    until: int | None = None
 
 
 @_register

@@ -60,6 +60,8 @@ class StartMessage(TypedDict):
     processes the Attempt may have. `hold`: the command waits for the `go` message of this UTC
     second; None if it starts at once. `session`: None if the command has no PAM session. A runner
     before protocol 3 would start the command without one, so the daemon does not ask it to.
+    `outlives_runner`: if the runner is killed, the next one leaves the command alone, and the
+    Attempt is lost at once. Otherwise the next one ends it first.
     """
 
     type: Literal["start"]
@@ -82,6 +84,7 @@ class StartMessage(TypedDict):
     memory_max: int | None
     processes_max: int
     session: SessionRequest | None
+    outlives_runner: bool
 
 
 class GoMessage(TypedDict):
@@ -151,7 +154,10 @@ DaemonMessage = (
 
 
 class StartingMessage(TypedDict):
-    """The runner knows the Attempt, and its process does not exist yet. Only in RunnerHello."""
+    """The runner knows the Attempt, and its process does not exist yet. Only in RunnerHello.
+
+    Or an earlier runner was killed while it ran, and its processes are being ended.
+    """
 
     type: Literal["starting"]
     id: str
@@ -204,6 +210,14 @@ class EndedMessage(TypedDict):
     reason: str | None
 
 
+class LostMessage(TypedDict):
+    """An earlier runner was killed while the Attempt ran; its processes were found and ended."""
+
+    type: Literal["lost"]
+    id: str
+    reason: str
+
+
 class OutputMessage(TypedDict):
     """The output file of an Attempt has grown."""
 
@@ -211,8 +225,8 @@ class OutputMessage(TypedDict):
     id: str
 
 
-AttemptMessage = StartingMessage | StartedMessage | RefusedMessage | EndedMessage
-RunnerMessage = StartedMessage | RefusedMessage | EndedMessage | OutputMessage
+AttemptMessage = StartingMessage | StartedMessage | RefusedMessage | EndedMessage | LostMessage
+RunnerMessage = StartedMessage | RefusedMessage | EndedMessage | LostMessage | OutputMessage
 
 
 class RunnerHello(TypedDict):
@@ -236,7 +250,7 @@ _Form = dict[str, tuple[type, ...]]
 _UNION = type(int | None)
 _LARGEST = 2**62  # of a number
 _ADDED_LATER: dict[str, dict[str, Any]] = {  # what older versions do not send, and what it means
-    "start": {"short_output": 0, "session": None},
+    "start": {"short_output": 0, "session": None, "outlives_runner": False},
     "refused": {"final": False},
     "ended": {"output": None},
 }

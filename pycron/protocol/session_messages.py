@@ -12,7 +12,7 @@ installed later than the runner can refuse to work for it.
 Imported by the runner: it stays small.
 """
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 SESSION_PROTOCOL = 1
 
@@ -20,14 +20,15 @@ SESSION_PROTOCOL = 1
 class OpenMessage(TypedDict):
     """Check the account of `user`, and open a session with the PAM service `service`.
 
-    `groups`: the supplementary groups of the user. `check_account`: False if only a session is
-    wanted. `timeout`: seconds after which the session is given up.
+    `uid`, `groups`: those of the user; an older runner sends no uid. `check_account`: False if only
+    a session is wanted. `timeout`: seconds after which the session is given up.
     """
 
     type: Literal["open"]
     mark: int
     service: str
     user: str
+    uid: NotRequired[int]
     groups: list[int]
     check_account: bool
     timeout: int

@@ -1,5 +1,7 @@
 """One Attempt, as the runner knows it. Imported by the runner: it stays small."""
 
+import os
+
 from pycron.protocol.runner_messages import (
     AttemptMessage,
     EndedMessage,
@@ -30,9 +32,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "output", "pid",
-        "reason", "report_output", "session", "signals", "start", "started", "starter", "timeout",
-        "tree",
+        "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "outlives_runner",
+        "output", "pid", "reason", "report_output", "session", "signals", "start", "started",
+        "starter", "timeout", "tree",
     )  # fmt: skip
 
     def __init__(self, start: StartMessage) -> None:
@@ -41,12 +43,13 @@ class Attempt:
         self.timeout = start["timeout"]
         self.kill_after = start["kill_after"]
         self.memory_max = start["memory_max"]
+        self.outlives_runner = start["outlives_runner"]
         self.pid = 0
         self.started = 0.0
         self.deadline = NEVER
         self.signals: tuple[int, ...] = ()
         self.output: OutputCapture | None = None
-        self.tree = ProcessTree()
+        self.tree = ProcessTree(os.geteuid() if start["user"] is None else start["user"]["uid"])
         self.cause: str | None = None
         self.reason: str | None = None
         self.ended: EndedMessage | RefusedMessage | None = None

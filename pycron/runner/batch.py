@@ -25,6 +25,11 @@ _LONGEST_WAIT = 0.1  # seconds by which a go message may be ahead of its time
 _GO = struct.Struct("d")
 
 
+def reserve() -> None:
+    """Open what every batch needs, because there may be no descriptor to be had later."""
+    _status()
+
+
 class Batch:
     """Commands of one user that a process of its own, the starter, starts one after the other.
 
@@ -39,6 +44,7 @@ class Batch:
     def __init__(self, launches: list[Launch], *, waits: bool = False) -> None:
         self.launches = launches
         self.waits = waits
+        self._runner = os.getpid()
         self._gate: tuple[int, int] | None = None
 
     def start(self, errors: int, files: tuple[int, int]) -> int:
@@ -102,21 +108,27 @@ class Batch:
             for gap in others:
                 os.closerange(gap.start, gap.stop)
             failure = prepare(self.launches, files)
-            self.launches[0].join()  # before the wait: entering a cgroup may take some ms
+            # Before the wait: entering a cgroup may take some ms.
+            first_failure = failure or _join(self.launches[0])
             if self._gate is None or _wait_for_release(self._gate[0]):
-                self._start_all(failure, errors)
+                self._start_all(failure, first_failure, errors)
         finally:
             os._exit(EXEC_FAILED)  # the runner looks at this only if a command was not started
 
-    def _start_all(self, failure: CannotStart | None, errors: int) -> None:
+    def _start_all(
+        self, failure: CannotStart | None, first_failure: CannotStart | None, errors: int
+    ) -> None:
         for index, launch in enumerate(self.launches):
             # Join before BEGUN is written: until then, this process belongs to the tree of the
             # command before, and is ended together with that tree.
-            if index:
-                launch.join()
+            here = first_failure if index == 0 else failure or _join(launch)
+            # The next runner ends all commands of a dead runner that it finds. It finds this
+            # process in the tree of the command that is next, because join() comes before this.
+            if os.getppid() != self._runner:
+                return
             self._progress.write(index, 0, BEGUN)
             try:
-                pid = spawn(launch, failure)
+                pid = spawn(launch, here)
             except CannotStart as why:
                 pid = report_failure(launch, why, errors)
             self._progress.write(index, pid, STARTED)
@@ -127,6 +139,15 @@ class Batch:
         if self._gate is not None:
             needed.add(self._gate[0])
         return needed.union(*(launch.descriptors for launch in self.launches))
+
+
+def _join(launch: Launch) -> CannotStart | None:
+    """Enter the tree of a command. A command that is not in its tree may not run."""
+    try:
+        launch.join()
+    except (OSError, ValueError) as error:
+        return CannotStart(f"cannot enter its process tree: {error}")
+    return None
 
 
 def seconds_until(instant: float) -> float:
@@ -165,5 +186,5 @@ def _end_of_descriptors() -> int:
 
 @cache
 def _status() -> int:
-    """Open for good, because there may be no descriptor to be had later."""
+    """Open for good; see reserve()."""
     return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)

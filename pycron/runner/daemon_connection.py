@@ -8,10 +8,12 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
 from pycron.protocol.runner_messages import (
+    AttemptMessage,
     DaemonMessage,
     RefusedMessage,
     RunnerHello,
@@ -26,6 +28,14 @@ _MESSAGE_LIMIT = 64 * 2**20
 _FIRST_CONTACT = 60.0  # seconds for which a runner without anything to keep waits for a daemon
 _PAUSE = 1.0  # seconds, after no descriptor could be had for a connection
 _SEND_INTERVAL = 1.0  # seconds between two sends while many commands are due
+
+
+class Reported(Protocol):
+    """An Attempt of which the daemon is told."""
+
+    @property
+    def id(self) -> str: ...
+    def message(self) -> AttemptMessage: ...
 
 
 class DaemonConnection:
@@ -52,7 +62,7 @@ class DaemonConnection:
         self._daemon: socket.socket | None = None
         self._outbox: Outbox | None = None
         self._decoder = Decoder(_MESSAGE_LIMIT)
-        self._changed: dict[str, Attempt] = {}  # since the daemon was last told of them
+        self._changed: dict[str, Reported] = {}  # since the daemon was last told of them
         self._grown: set[str] = set()  # Attempts whose output file has grown
         self._busy_since: float | None = None  # monotonic; sends are delayed since then
         self._bye = False
@@ -86,7 +96,7 @@ class DaemonConnection:
         self._bye = True
         self._leaving |= leave
 
-    def tell(self, attempt: Attempt) -> None:
+    def tell(self, attempt: Reported) -> None:
         """Send the state of an Attempt with the next send; only the last state is sent."""
         if self.greeted:
             self._changed[attempt.id] = attempt

@@ -24,15 +24,20 @@ class Launch:
         self.session = attempt.session
         self.tree = tree = attempt.tree
         self.output = output
-        self.stdin = _stdin(self.start["stdin"])
         self.door = tree.cgroup.open_door() if tree.cgroup is not None else -1
+        try:
+            self.stdin = _stdin(self.start["stdin"])
+        except OSError:
+            if self.door >= 0:
+                os.close(self.door)
+            raise
 
     @property
     def descriptors(self) -> set[int]:
         return {each for each in (self.stdin, self.output, self.door) if each >= 0}
 
     def join(self) -> None:
-        """Make the calling process a member of the tree."""
+        """Make the calling process a member of the tree. Raises OSError."""
         self.tree.join(self.door)
 
     def close(self) -> None:

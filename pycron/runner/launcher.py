@@ -3,13 +3,15 @@
 Imported by the runner: it stays small.
 """
 
+import errno
 import os
 
 from pycron.runner.attempt import Attempt
 from pycron.runner.attempts import Attempts
-from pycron.runner.batch import Batch
+from pycron.runner.batch import Batch, reserve
 from pycron.runner.launch import Launch
 from pycron.runner.output_pipes import OutputPipes
+from pycron.runner.running_file import RunningFile
 from pycron.runner.start_failures import StartFailures
 from pycron.runner.tree_limits import TreeLimits
 
@@ -27,31 +29,37 @@ class Launcher:
         tree_limits: TreeLimits,
         start_failures: StartFailures,
         files: tuple[int, int],
+        running_file: RunningFile,
     ) -> None:
         self._attempts = attempts
         self._output_pipes = output_pipes
         self._tree_limits = tree_limits
         self._start_failures = start_failures
         self._files = files
+        self._running_file = running_file
+        reserve()
 
     def prepare(self, attempt: Attempt) -> Launch | None:
         """A cgroup and an output pipe for the Attempt; None if it had to be refused."""
-        receiver = sender = -1
         self._tree_limits.give_cgroup(attempt)
-        try:
-            receiver, sender = os.pipe2(os.O_CLOEXEC)
-            launch = Launch(attempt, sender)
-        except OSError as error:
-            for descriptor in (receiver, sender):
-                if descriptor >= 0:
-                    os.close(descriptor)
-            self._refuse(attempt, f"cannot fork: {error.strerror}")
-            return None
-        self._output_pipes.open(attempt, receiver)
-        return launch
+        while True:
+            try:
+                receiver, launch = _descriptors(attempt)
+            except OSError as error:
+                if error.errno == errno.EMFILE and self._output_pipes.make_room():
+                    continue
+                self._refuse(attempt, f"cannot fork: {error.strerror}")
+                return None
+            self._output_pipes.open(attempt, receiver)
+            return launch
 
     def launch(self, batch: Batch, attempts: list[Attempt]) -> int:
-        """Fork the starter of a batch: its pid, or 0 if all these Attempts had to be refused."""
+        """Fork the starter of a batch: its pid, or 0 if all these Attempts had to be refused.
+
+        If it waits, begin() is called before it is released.
+        """
+        if not batch.waits:
+            self.begin(self.lines(attempts))
         try:
             pid = batch.start(self._start_failures.inlet, self._files)
         except OSError as error:
@@ -62,6 +70,16 @@ class Launcher:
         for attempt in attempts:
             attempt.starter = pid
         return pid
+
+    def lines(self, attempts: list[Attempt]) -> list[tuple[int, str]]:
+        """What begin() takes; made ahead of the moment at which the commands start."""
+        return self._running_file.lines(
+            (each.id, each.tree, each.kill_after) for each in attempts if not each.outlives_runner
+        )
+
+    def begin(self, lines: list[tuple[int, str]]) -> None:
+        """Note for the next runner that these commands may run."""
+        self._running_file.begin(lines)
 
     def give_up(self, attempt: Attempt) -> None:
         """Refuse an Attempt for whose command its starter could not get a process."""
@@ -77,3 +95,14 @@ class Launcher:
     def _refuse(self, attempt: Attempt, reason: str) -> None:
         self._tree_limits.leave_behind(attempt.tree)
         self._attempts.refused(attempt, None, reason)
+
+
+def _descriptors(attempt: Attempt) -> tuple[int, Launch]:
+    """The end of an output pipe to read from, and what has the other end. Raises OSError."""
+    receiver, sender = os.pipe2(os.O_CLOEXEC)
+    try:
+        return receiver, Launch(attempt, sender)
+    except OSError:
+        os.close(receiver)
+        os.close(sender)
+        raise

@@ -27,8 +27,8 @@ class OutputCapture:
     """
 
     __slots__ = (
-        "_broken", "_file", "_limit", "_path", "_room", "_short", "_tail", "_tail_room", "held",
-        "kept", "pipe", "total",
+        "_broken", "_file", "_finished", "_limit", "_path", "_room", "_short", "_tail",
+        "_tail_room", "held", "kept", "pipe", "total",
     )  # fmt: skip
 
     def __init__(self, pipe: int, path: str, limit: int, short: int) -> None:
@@ -44,6 +44,9 @@ class OutputCapture:
         self._tail: _Tail | None = None
         self._file = -1
         self._broken = False
+        self._finished = (
+            False  # the command has ended: the file is only open while it is written to
+        )
 
     @property
     def open(self) -> bool:
@@ -67,6 +70,8 @@ class OutputCapture:
         try:
             if not self._broken:
                 self._keep(data)
+            if self._finished:
+                self._close_file()
         except OSError:  # a full disk ends the recording, never the command
             self._broken = True
 
@@ -107,11 +112,11 @@ class OutputCapture:
             self._tail = None
         self._tail_room = 0
         self._room = 0 if missing else self._limit - self.kept
-        if not self.open:
-            self._close_file()
+        self._finished = True
+        self._close_file()
 
     def close(self) -> None:
-        """Close the pipe, which has come to its end."""
+        """Close the pipe, whether or not it has come to its end."""
         os.close(self.pipe)
         self.pipe = -1
         self._close_file()

@@ -23,8 +23,9 @@ from pycron.runner.attempts import Attempts, Usage
 from pycron.runner.daemon_connection import DaemonConnection
 from pycron.runner.event_loop import EventLoop
 from pycron.runner.launcher import Launcher
+from pycron.runner.left_attempts import LeftAttempts
 from pycron.runner.output_pipes import OutputPipes
-from pycron.runner.process_tree import wake_orphans
+from pycron.runner.running_file import RunningFile
 from pycron.runner.session_helper import SessionHelper
 from pycron.runner.sessions import Sessions
 from pycron.runner.start_failures import StartFailures
@@ -40,7 +41,9 @@ _PAUSE = 0.004
 class Runner:
     """Connects one listening socket, at most one daemon and any number of commands."""
 
-    def __init__(self, listener: socket.socket, delegation: Delegation | None) -> None:
+    def __init__(
+        self, listener: socket.socket, delegation: Delegation | None, running_file: RunningFile
+    ) -> None:
         self._instance = f"{os.getpid()}-{time.time_ns()}"
         self._cgroup = delegation.path if delegation else None
         self._loop = loop = EventLoop()
@@ -48,14 +51,17 @@ class Runner:
         loop.watch(self._children, self._reap)
         self._daemon = DaemonConnection(listener, loop, self._take, self._daemon_gone)
         self._output_pipes = OutputPipes(loop, self._daemon)
-        self._tree_limits = TreeLimits(loop, delegation)
+        self._tree_limits = TreeLimits(loop, delegation, running_file)
+        self._left = LeftAttempts(self._daemon, self._tree_limits, running_file.take_over())
         failures = StartFailures(loop)
         files = _take_all_files()
         helper = SessionHelper(loop, files)
         self._attempts = Attempts(
             self._daemon, self._output_pipes, self._tree_limits, failures, helper
         )
-        launcher = Launcher(self._attempts, self._output_pipes, self._tree_limits, failures, files)
+        launcher = Launcher(
+            self._attempts, self._output_pipes, self._tree_limits, failures, files, running_file
+        )
         self._starters = Starters(self._attempts, launcher)
         self._sessions = Sessions(helper, self._attempts, self._starters.add)
 
@@ -70,6 +76,7 @@ class Runner:
             if self._loop.alarm():  # both set the next alarm
                 self._output_pipes.tend()
                 self._tree_limits.tend(self._attempts.running)
+                self._left.step()
             self._daemon.send(busy=self._starters.many_due)
             self._daemon.resume_listening()
 
@@ -82,7 +89,8 @@ class Runner:
         starting = not (self._starters.idle and self._sessions.idle)
         if starting or self._attempts.running or self._tree_limits.any_ending:
             return False
-        return not self._output_pipes.count and self._daemon.nobody_will_ask(bool(self._attempts))
+        left_to_tell = bool(self._attempts or self._left)
+        return not self._output_pipes.count and self._daemon.nobody_will_ask(left_to_tell)
 
     # ---- the daemon
 
@@ -101,6 +109,7 @@ class Runner:
             case "ack":
                 for attempt in message["ids"]:
                     self._attempts.forget(attempt)
+                    self._left.forget(attempt)
             case "signal":
                 self._attempts.signal(message["id"], message["signal"])
             case "end":
@@ -111,7 +120,7 @@ class Runner:
                 self._daemon.part(leave=True)
 
     def _start(self, message: StartMessage) -> None:
-        if self._attempts.get(message["id"]) is not None:
+        if self._attempts.get(message["id"]) is not None or message["id"] in self._left:
             return
         if message["session"] is not None:
             self._sessions.start(message)
@@ -124,7 +133,7 @@ class Runner:
             "protocol": PROTOCOL,
             "instance": self._instance,
             "cgroup": self._cgroup,
-            "attempts": self._attempts.messages(),
+            "attempts": [*self._attempts.messages(), *self._left.messages()],
         })  # fmt: skip
 
     def _end(self, message: EndMessage) -> None:
@@ -209,7 +218,7 @@ def _close_all_but(descriptor: int) -> None:
 
 
 def main() -> None:
-    """`python -m pycron.runner DESCRIPTOR`: the inherited listening socket.
+    """`python -m pycron.runner DESCRIPTOR FILE`: the listening socket, and see running_file.py.
 
     The process that starts the runner has made it a subreaper: see executor/launch.py.
     """
@@ -218,8 +227,7 @@ def main() -> None:
     os.set_inheritable(descriptor, False)
     _reset_signals()
     os.umask(0o022)
-    wake_orphans()
-    runner = Runner(socket.socket(fileno=descriptor), take_delegation())
+    runner = Runner(socket.socket(fileno=descriptor), take_delegation(), RunningFile(sys.argv[2]))
     gc.freeze()
     gc.disable()
     runner.run()

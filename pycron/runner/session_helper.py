@@ -134,6 +134,7 @@ def _open_message(attempt: Attempt) -> OpenMessage:
         "mark": attempt.tree.mark,
         "service": session["service"],
         "user": session["user"],
+        "uid": attempt.tree.owner,
         "groups": user["groups"] if user is not None else os.getgroups(),
         "check_account": session["check_account"],
         "timeout": session["timeout"],

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pycron.runner.attempt import Attempt, User
 from pycron.runner.batch import Batch
 from pycron.runner.event_loop import NEVER
-from pycron.system.marks import pids_by_mark
+from pycron.system.marks import TreeSearch
 
 STARTERS = 2 * (os.cpu_count() or 1)  # at a time, of one user
 _OVERDUE = 1.0  # seconds after which a starter should have come to its end
@@ -24,10 +24,11 @@ class Starter:
     """A starter process and its batch.
 
     `next`: the first of its Attempts that is not known to be started. `since`: the instant
-    (monotonic) at which it began; NEVER while it waits for its go message.
+    (monotonic) at which it began; NEVER while it waits for its go message. `lines`: what the
+    running file says of its Attempts when it is released.
     """
 
-    __slots__ = ("attempts", "batch", "hold", "next", "since", "user")
+    __slots__ = ("attempts", "batch", "hold", "lines", "next", "since", "user")
 
     def __init__(self, batch: Batch, attempts: list[Attempt]) -> None:
         self.batch = batch
@@ -35,6 +36,7 @@ class Starter:
         self.user = attempts[0].user
         self.hold = attempts[0].hold
         self.next = 0
+        self.lines: list[tuple[int, str]] = []
         self.since = NEVER if batch.waits else time.monotonic()
 
     @property
@@ -125,8 +127,8 @@ class StarterProcesses:
             return
         self._wake_due = now + _OVERDUE
         begun = [each.attempts[each.next].tree for each in overdue.values() if each.left > 0]
-        pids = pids_by_mark(tree.mark for tree in begun)
+        members = TreeSearch(tree for tree in begun if tree.cgroup is None).all()
         for tree in begun:
-            tree.wake(pids[tree.mark])
+            tree.wake(members.get(tree.mark, {}))
         for pid in overdue:
             os.kill(pid, signal.SIGCONT)

@@ -108,7 +108,7 @@ class Starters:
         self._ready = [starter for starter in self._ready if starter.hold > until]
         at = float(until)
         while self._processes.have_room and (starter := self._next_due()):
-            starter.release(at)
+            self._release(starter, at)
             at = until + _HEAD_START
         for attempt in list(self._held.values()):
             if attempt.hold <= until:
@@ -159,7 +159,7 @@ class Starters:
     def _start_next(self) -> None:
         starter = self._next_due()
         if starter is not None:
-            starter.release(0.0)
+            self._release(starter, 0.0)
         else:
             self._start_batch()
 
@@ -192,6 +192,10 @@ class Starters:
         if launches:
             self._launch(Starter(Batch(launches), attempts))
 
+    def _release(self, starter: Starter, at: float) -> None:
+        self._launcher.begin(starter.lines)
+        starter.release(at)
+
     def _launch(self, starter: Starter) -> bool:
         pid = self._launcher.launch(starter.batch, starter.attempts)
         if pid:
@@ -213,6 +217,7 @@ class Starters:
             del self._held[attempt.id]
         starter = Starter(Batch(launches, waits=True), attempts)
         if self._launch(starter):
+            starter.lines = self._launcher.lines(attempts)
             self._ready.append(starter)
 
     def _prepare_all(self, attempts: list[Attempt]) -> list[Launch]:

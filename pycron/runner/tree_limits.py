@@ -4,25 +4,32 @@ Imported by the runner: it stays small.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from pycron.runner.attempt import Attempt
 from pycron.runner.event_loop import NEVER, EventLoop
-from pycron.runner.process_tree import ProcessTree, private_memory
+from pycron.runner.process_tree import Members, ProcessTree, private_memory
+from pycron.runner.running_file import RunningFile
 from pycron.system.cgroup import Cgroup, Delegation
-from pycron.system.marks import pids_by_mark
+from pycron.system.marks import TreeSearch
 
 _MEMORY_INTERVAL = 1.0  # seconds between two measurements of trees that have no cgroup
+_MEMORY_SHARE = 20  # an interval is at least so many times as long as the measurement took
+_SLICE = 0.005  # seconds of work on process trees, after which other work has its turn
 _REMOVAL_INTERVAL = 5.0  # seconds, while background children use the cgroup of an ended Attempt
 
 
 class TreeLimits:
     """Ends trees that exceed their limits, and removes cgroups that are no longer used."""
 
-    def __init__(self, loop: EventLoop, delegation: Delegation | None) -> None:
+    def __init__(
+        self, loop: EventLoop, delegation: Delegation | None, running_file: RunningFile
+    ) -> None:
         self._loop = loop
         self._delegation = delegation
+        self._running_file = running_file
         self._ending: list[ProcessTree] = []
+        self._work: Iterator[None] | None = None  # on trees, which goes on in the next turn
         self._unused: list[Cgroup] = []  # to be removed when no process is in them
         self._memory_due = NEVER
 
@@ -57,6 +64,12 @@ class TreeLimits:
         tree.end(time.monotonic(), kill_after)
         self._loop.wake_at(tree.due)
 
+    def end_left(self, tree: ProcessTree, kill_after: int) -> None:
+        """End a tree that an earlier runner has left."""
+        self._ending.append(tree)
+        tree.end(time.monotonic(), kill_after)
+        self._loop.wake_at(tree.due)
+
     def blame_memory(self, attempt: Attempt) -> None:
         """Note it as the cause if the kernel has killed an Attempt for want of memory.
 
@@ -78,6 +91,8 @@ class TreeLimits:
         if tree.ending:
             tree.due = time.monotonic()
             self._loop.wake_at(tree.due)
+        else:
+            self._running_file.over(tree)
         if tree.cgroup is not None and not tree.cgroup.remove():
             self._unused.append(tree.cgroup)
             self._loop.wake_at(time.monotonic() + _REMOVAL_INTERVAL)
@@ -85,21 +100,45 @@ class TreeLimits:
     def tend(self, running: Collection[Attempt]) -> None:
         """Do everything that is due by the clock.
 
-        For each tree that is being ended this is one step, so that other commands start in time.
+        For each tree that is being ended this is one step, and all of it is done in slices, so that
+        other commands start in time.
         """
         now = time.monotonic()
         self._end_overdue(running, now)
         measured = self._to_measure(running, now)
         due = [tree for tree in self._ending if tree.due <= now]
-        pids = pids_by_mark([*(attempt.tree.mark for attempt in measured), *(t.mark for t in due)])
-        for attempt in measured:
-            self._check_memory(attempt, pids[attempt.tree.mark])
-        for tree in due:
-            if not tree.step(pids[tree.mark], now):
-                self._ending.remove(tree)
+        if self._work is None and (measured or due):
+            self._work = self._tend_trees(measured, due, now)
+        if self._work is not None and not _work_on(self._work, now + _SLICE):
+            self._work = None
         for tree in self._ending:
             self._loop.wake_at(tree.due)
+        self._loop.wake_at(self._memory_due if self._work is None else now)
         self._remove_cgroups(now)
+
+    def _tend_trees(
+        self, measured: list[Attempt], due: list[ProcessTree], now: float
+    ) -> Iterator[None]:
+        trees = {tree.mark: tree for tree in [*(each.tree for each in measured), *due]}
+        marked = [tree for tree in trees.values() if tree.cgroup is None]
+        members: dict[int, Members] = {mark: {} for mark in trees}
+        stopping = {tree.mark for tree in due}
+        for process in TreeSearch(marked).step():
+            if process is not None:
+                members[process.mark][process.pid] = process.started
+                if process.mark in stopping:
+                    trees[process.mark].stop(process, now)
+            yield
+        for attempt in measured:
+            yield from self._check_memory(attempt, members[attempt.tree.mark])
+        if measured:
+            took = time.monotonic() - now
+            self._memory_due = now + max(_MEMORY_INTERVAL, _MEMORY_SHARE * took)
+        for tree in due:
+            if not (yield from tree.step(members[tree.mark], time.monotonic())):
+                self._ending.remove(tree)
+                tree.due = NEVER
+                self._running_file.over(tree)
 
     def _end_overdue(self, running: Collection[Attempt], now: float) -> None:
         for attempt in running:
@@ -111,22 +150,30 @@ class TreeLimits:
 
     def _to_measure(self, running: Collection[Attempt], now: float) -> list[Attempt]:
         """The Attempts whose memory is due to be measured, because the kernel does not limit it."""
-        limited = []
-        if now >= self._memory_due:
-            limited = [attempt for attempt in running if attempt.memory_max is not None]
-            self._memory_due = now + _MEMORY_INTERVAL if limited else NEVER
-        self._loop.wake_at(self._memory_due)
+        if now < self._memory_due:
+            return []
+        limited = [attempt for attempt in running if attempt.memory_max is not None]
+        self._memory_due = now + _MEMORY_INTERVAL if limited else NEVER
         return [attempt for attempt in limited if not attempt.tree.memory_is_limited]
 
-    def _check_memory(self, attempt: Attempt, pids: set[int]) -> None:
+    def _check_memory(self, attempt: Attempt, members: Members) -> Iterator[None]:
         assert attempt.memory_max is not None
-        if private_memory(pids) > attempt.memory_max:
+        used = 0
+        for pid in members:
+            used += private_memory(pid)
+            yield
+        if used > attempt.memory_max and attempt.tree.leader:
             self.end(attempt, "memory", _too_much_memory(attempt.memory_max), 0)
 
     def _remove_cgroups(self, now: float) -> None:
         self._unused = [cgroup for cgroup in self._unused if not cgroup.remove()]
         if self._unused:
             self._loop.wake_at(now + _REMOVAL_INTERVAL)
+
+
+def _work_on(work: Iterator[None], until: float) -> bool:
+    """Go on with work until an instant (monotonic); False if it is done."""
+    return any(time.monotonic() >= until for _ in work)
 
 
 def _too_much_memory(limit: int) -> str:

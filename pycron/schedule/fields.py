@@ -11,7 +11,7 @@ wrap around or never match: junk after a number, a reversed range, a step larger
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -57,6 +57,7 @@ class FieldError(ValueError):
         self.offset = offset
 
 
+_NUMBERS = tuple(map(str, range(60)))
 _VALUE = r"[0-9]+|[A-Za-z]+"
 _ELEMENT = re.compile(
     rf"""(?: (?P<star>\*)
@@ -88,8 +89,8 @@ def resolve(text: str, field: Field, pick: Pick) -> str:
     `pick` is called once for each of them. No value comes twice, so the result is not much longer
     than the text.
     """
-    lists = _each(text, lambda element: _resolve_element(element, field, pick))
-    return ",".join(dict.fromkeys(chain.from_iterable(each.split(",") for each in lists)))
+    values = _each(text, lambda element: _resolve_element(element, field, pick))
+    return ",".join(dict.fromkeys(chain.from_iterable(values)))
 
 
 def _each(text: str, read: Callable[[str], T]) -> Iterator[T]:
@@ -130,12 +131,13 @@ def _element_mask(text: str, field: Field) -> int:
     return _range_mask(first, last, step)
 
 
-def _resolve_element(text: str, field: Field, pick: Pick) -> str:
+def _resolve_element(text: str, field: Field, pick: Pick) -> Sequence[str]:
+    """The element itself, or the values that stand for `~` or `H`."""
     match = _ELEMENT.fullmatch(text)
     if not match or not (match["random"] or match["hash"]):
         if _extended(text, field) is None:
             _element_mask(text, field)  # raises FieldError with the text of the table
-        return text
+        return (text,)
     kind = "hash_" if match["hash"] else ""
     low = _value(match[f"{kind}low"], text, field, default=field.low)
     high = _value(match[f"{kind}high"], text, field, default=_highest(field))
@@ -144,9 +146,9 @@ def _resolve_element(text: str, field: Field, pick: Pick) -> str:
     step = _step(match["step"], text, field)
     span = high - low + 1
     if step == 1:
-        return str(low + pick(field.name) % span)
+        return (_NUMBERS[low + pick(field.name) % span],)
     first = low + pick(field.name) % min(step, span)
-    return ",".join(str(value) for value in range(first, high + 1, step))
+    return _NUMBERS[first : high + 1 : step]
 
 
 def _range_mask(first: int, last: int, step: int) -> int:

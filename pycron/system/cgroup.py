@@ -38,18 +38,12 @@ class Cgroup:
         self.limits_processes = self._write("pids.max", str(processes_max))
 
     def open_door(self) -> int:
-        """A descriptor through which a process of any user may enter; -1 if it cannot be opened."""
-        try:
-            return os.open(f"{self.path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-        except OSError:
-            return -1
+        """A descriptor through which a process of any user may enter. Raises OSError."""
+        return os.open(f"{self.path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
     def enter(self, door: int) -> None:
-        """Move the calling process into the cgroup; if that fails, the process just goes on."""
-        try:
-            os.write(door, b"0")
-        except OSError:
-            pass
+        """Move the calling process into the cgroup. Raises OSError."""
+        os.write(door, b"0")
 
     def pids(self) -> set[int]:
         """All processes in this cgroup and below."""
@@ -65,9 +59,25 @@ class Cgroup:
     def populated(self) -> bool:
         return _number(_read(f"{self.path}/cgroup.events"), "populated") > 0
 
-    def kill(self) -> None:
-        """Send SIGKILL to all processes at once, also to those that are being forked."""
-        self._write("cgroup.kill", "1")
+    def kill(self) -> bool:
+        """Send SIGKILL to all processes at once, also to those that are being forked.
+
+        False if the kernel cannot (before Linux 5.14).
+        """
+        return self._write("cgroup.kill", "1")
+
+    def freeze(self) -> bool:
+        """Stop all processes, also those that are being forked; False if the kernel cannot.
+
+        A frozen process ends at a SIGKILL, and takes other signals after thaw().
+        """
+        return self._write("cgroup.freeze", "1")
+
+    def thaw(self) -> None:
+        self._write("cgroup.freeze", "0")
+
+    def frozen(self) -> bool:
+        return _number(_read(f"{self.path}/cgroup.events"), "frozen") > 0
 
     def memory_peak(self) -> int:
         """The most bytes that all processes had at one time; 0 if the kernel does not report it."""

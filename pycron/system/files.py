@@ -71,7 +71,7 @@ def read_checked(path: str, rules: FileRules, most_bytes: int) -> Content:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("not-a-file", f"{_kind(status.st_mode)}, no regular file: remove it")
+            raise Unreadable("not-a-file", f"{_kind(status.st_mode)}, no regular file")
         if status.st_size > most_bytes:
             raise _too_large(most_bytes)
         if not rules.trusted:

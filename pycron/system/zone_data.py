@@ -63,7 +63,7 @@ class ZoneData:
     def _machine_zone(self) -> Zone:
         if self._chosen is not None:
             return self.zone(self._chosen)
-        name = os.environ.get("TZ", "").removeprefix(":").removeprefix(f"{_SYSTEM}/")
+        name = _name_in_environment()
         if name and self.exists(name):
             return self.zone(name)
         if name and (posix := _posix_zone(name)):
@@ -79,6 +79,17 @@ class ZoneData:
             if self.exists(name):
                 return self.zone(name)
         return UTC
+
+
+def unknown_machine_zone() -> str | None:
+    """The value of TZ if it names no zone; then the machine's zone is not the one of TZ."""
+    name = _name_in_environment()
+    known = not name or ZoneData().exists(name) or _posix_zone(name) is not None
+    return None if known else name
+
+
+def _name_in_environment() -> str:
+    return os.environ.get("TZ", "").removeprefix(":").removeprefix(f"{_SYSTEM}/")
 
 
 def _load(name: str) -> Zone:

@@ -25,8 +25,9 @@ class Tables:
     """The tables of the daemon, by name. Implements `ports.Tables`.
 
     `context`: what tables are read with. `feed` passes events to the engine, `log` entries to the
-    log. A bad table never replaces a good one (`settle`). `versions`: keeps the tables of users
-    that somebody changed without the daemon.
+    log. `attend`: does what is due; it is called while a caller waits for tables. A bad table never
+    replaces a good one (`with_last_good_jobs`). `versions`: keeps the tables of users that somebody
+    changed without the daemon.
     """
 
     directories: TableDirectories
@@ -35,6 +36,7 @@ class Tables:
     feed: Callable[[InputEvent], object]
     log: Callable[[Log], None]
     versions: TableVersions
+    attend: Callable[[], object] = lambda: None
     _good: dict[str, Table] = field(default_factory=dict)  # the last version without errors
     _current: dict[str, Table] = field(default_factory=dict)
     _work: Steps[None] | None = None  # a scan that has begun
@@ -43,9 +45,9 @@ class Tables:
     def rescan(self, again: bool = False) -> None:
         """Load what has changed; with `again`, load everything anew."""
         if self._work is not None:
-            finish(self._work)
+            finish(self._work, self.attend)
         self._work, self._look_again = None, False
-        finish(self._scan(again))
+        finish(self._scan(again), self.attend)
 
     def look(self) -> None:
         """Load what has changed, in steps: see `work`."""
@@ -87,9 +89,11 @@ class Tables:
         """The problems of all loaded tables."""
         return [problem for table in self._current.values() for problem in table.problems]
 
-    def count(self) -> int:
-        """How many tables are loaded."""
-        return len(self._current)
+    def count(self, owner: str | None = None) -> int:
+        """How many tables are loaded, of a user or (None) of all."""
+        if owner is None:
+            return len(self._current)
+        return sum(1 for table in self._current.values() if table.source.owner == owner)
 
     def entries(self, name: str) -> Entries:
         """The entries that run of the table with this name; none if there is no such table."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pycron.config import Config
 from pycron.crontab import reader
-from pycron.crontab.reader import ReaderContext
+from pycron.crontab.reader import NOT_A_TABLE, ReaderContext
 from pycron.crontab.table import Table
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
+from pycron.model.steps import finish
 from pycron.model.table_version import Origin, Provenance, TableVersion
 from pycron.ports import TableFailure, Tables
 from pycron.system.files import WRONG_OWNER, FileRules, Unreadable
@@ -43,7 +44,7 @@ class UserTableFiles:
     """The files of users' tables. The caller rescans `loaded` after a change.
 
     `context`: what the daemon reads tables with. `loaded`: the tables of the daemon. `kept`: the
-    last versions of the tables.
+    last versions of the tables. `attend`: does what is due; it is called while a table is read.
     """
 
     paths: UserTablePaths
@@ -51,6 +52,7 @@ class UserTableFiles:
     context: Callable[[], ReaderContext]
     loaded: Tables
     kept: TableVersions
+    attend: Callable[[], object] = lambda: None
 
     @property
     def of_all_users(self) -> bool:
@@ -155,12 +157,14 @@ class UserTableFiles:
         table = self._parsed(user, text)
         if table.errors:
             message = "the table has errors; nothing was installed"
-            raise TableFailure(message, table.problems)
+            # That so many entries are bad matters only for a file that is there already.
+            problems = tuple(each for each in table.problems if each.code != NOT_A_TABLE)
+            raise TableFailure(message, problems)
         return table
 
     def _parsed(self, user: str, text: str) -> Table:
         context = replace(self.context(), most_entries=self.config().user_table_entries)
-        return reader.parse(text, Source(user, user), context)
+        return finish(reader.parsing(text, Source(user, user), context), self.attend)
 
     def _check_count(self, path: Path) -> None:
         """A new table needs room; a changed one does not."""

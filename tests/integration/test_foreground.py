@@ -121,10 +121,10 @@ def test_a_runner_that_dies_loses_its_attempts_and_is_replaced(tmp_path: Path) -
         runner = daemon.wait_for("runner_started")["pid"]
         os.kill(runner, signal.SIGKILL)
         daemon.wait_for("attempt_lost", job="long")
+        assert not alive(command)
         daemon.wait_for("runner_started", count=2)
         last = len(daemon.log("attempt_ended", job="tick", outcome="succeeded"))
         daemon.wait_for("attempt_ended", job="tick", outcome="succeeded", count=last + 1)
-        os.kill(command, signal.SIGKILL)
 
 
 def test_hangup_rereads_and_a_bad_table_keeps_the_good_jobs(tmp_path: Path) -> None:

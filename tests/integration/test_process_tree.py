@@ -9,14 +9,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from pycron.protocol.framing import Message
-from pycron.runner.process_tree import ProcessTree, private_memory, wake_orphans
-from pycron.system.marks import pids_by_mark
+from pycron.runner.process_tree import ProcessTree, private_memory
+from pycron.system.marks import TreeSearch
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, other_user, status_of
 from tests.support.waiting import until
 
@@ -94,32 +94,6 @@ def test_a_command_may_clean_up_after_its_time_out(runner: RunningRunner) -> Non
 def test_a_stopped_command_gets_the_signal_of_its_time_out(runner: RunningRunner) -> None:
     ended, output = runner.run("trap 'echo heard; exit 4' TERM; kill -STOP $$", timeout=1)
     assert (ended["cause"], ended["exit_status"], output) == ("timeout", 4, "heard\n")
-
-
-def stopped(runner: RunningRunner, argument: str) -> int:
-    """A command that has stopped itself; when continued, it sleeps."""
-    runner.start("only", f"kill -STOP $$; exec sleep {argument}")
-    started = until(lambda: runner.received("started", "only") or {})
-    until(lambda: status_of(started["pid"], "State")[0] == "T")
-    pid: int = started["pid"]
-    return pid
-
-
-def test_processes_that_a_dead_runner_has_stopped_go_on(
-    runner: RunningRunner, unique: str, tmp_path: Path
-) -> None:
-    """A runner may die between two steps of ending a tree. Those of a live runner stay stopped."""
-    (tmp_path / "others").mkdir()
-    others = RunningRunner(tmp_path / "others")
-    try:
-        left, kept = (stopped(each, unique) for each in (runner, others))
-        runner.process.kill()
-        runner.process.wait()
-        wake_orphans()
-        until(lambda: status_of(left, "State")[0] != "T")
-        assert status_of(kept, "State")[0] == "T"
-    finally:
-        others.close()
 
 
 def test_a_command_that_ignores_term_is_killed(runner: RunningRunner, unique: str) -> None:
@@ -356,21 +330,28 @@ def run_in(tree: ProcessTree, *argv: str) -> int:
     return pid
 
 
-def test_a_tree_has_its_own_processes_only(unique: str) -> None:
-    trees = [ProcessTree(), ProcessTree()]
-    pids = [run_in(tree, "sleep", unique) for tree in trees]
-    outsider = run_in(ProcessTree(), "sleep", unique)
+def result_of(step: Generator[None, None, bool]) -> bool:
     try:
-        found = pids_by_mark(tree.mark for tree in trees)
-        assert [found[tree.mark] for tree in trees] == [{pid} for pid in pids]
-        assert private_memory(found[trees[0].mark]) > 0
+        while True:
+            next(step)
+    except StopIteration as end:
+        return bool(end.value)
+
+
+def test_a_tree_has_its_own_processes_only(unique: str) -> None:
+    trees = [ProcessTree(os.geteuid()), ProcessTree(os.geteuid())]
+    pids = [run_in(tree, "sleep", unique) for tree in trees]
+    outsider = run_in(ProcessTree(os.geteuid()), "sleep", unique)
+    try:
+        found = TreeSearch(trees).all()
+        assert [list(found[tree.mark]) for tree in trees] == [[pid] for pid in pids]
+        assert private_memory(pids[0]) > 0
         # As if two pids of the first tree belonged to other processes by now.
         trees[0].end(now=0.0, kill_after=0)
-        for now in range(2):
-            assert trees[0].step({*pids, outsider}, float(now))
+        assert result_of(trees[0].step({**found[trees[0].mark], pids[1]: 1, outsider: 1}, 0.0))
         assert os.waitstatus_to_exitcode(os.waitpid(pids.pop(0), 0)[1]) == -signal.SIGKILL
         assert all(status_of(pid, "State")[0] in "SR" for pid in (*pids, outsider))
-        assert not trees[0].step(set(), 2.0)
+        assert not result_of(trees[0].step({}, 2.0))
     finally:
         for pid in (*pids, outsider):
             os.kill(pid, signal.SIGKILL)
@@ -383,7 +364,7 @@ def test_a_process_with_a_mark_can_give_marks(runner: RunningRunner) -> None:
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "from pycron.runner.process_tree import ProcessTree\n"
         "for _ in range(3):\n"
-        "    tree = ProcessTree(); tree.join(-1); print(tree.mark)\n"
+        "    tree = ProcessTree(1); tree.join(-1); print(tree.mark)\n"
     )
     _, output = runner.run("", argv=[sys.executable, "-c", script])
     marks = [int(line) for line in output.split()]

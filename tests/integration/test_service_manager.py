@@ -27,7 +27,7 @@ def test_the_loop_feeds_the_watchdog_though_nothing_happens(
         manager.wait_for("READY=1")
         assert not any("WATCHDOG" in message for message in manager.messages)
         for _ in range(3):
-            assert manager.receive(2) == "WATCHDOG=1"
+            assert manager.receive(10) == "WATCHDOG=1"  # a machine may be busy
 
 
 def test_a_daemon_that_hangs_does_not_feed_the_watchdog(

@@ -48,9 +48,10 @@ def starters_of(runner: int) -> list[int]:
 class RunningRunner:
     """A runner process and the daemon's end of the connection to it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, again: bool = False) -> None:
+        """`again`: an earlier runner has used this directory."""
         self.paths = paths_in(directory)
-        self.paths.output.mkdir()
+        self.paths.output.mkdir(exist_ok=again)
         self.selector = selectors.DefaultSelector()
         self.messages: list[Message] = []
         self.pids: set[int] = set()

@@ -47,8 +47,8 @@ def test_the_readme_in_a_machine_with_systemd(tmp_path: Path) -> None:
     script = DIRECTORY / "installing.sh"
     machine = subprocess.run(
         ["bash", os.environ["PYCRON_VM"], script, payload],
-        env=os.environ | {"VM_S": "1500"},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=1700,
+        env=os.environ | {"VM_S": "2000"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=2300,
         check=False,
     )  # fmt: skip
     wanted = re.findall(r"^(?:LIMIT=\d+ )?check ([a-z_]+)", script.read_text(), re.MULTILINE)

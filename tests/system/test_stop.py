@@ -1,5 +1,6 @@
 """The system's daemon stops while commands run: what it names, and how all commands are ended."""
 
+import grp
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from pycron.system import paths
 from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
 from tests.support.running_daemon import alive
+from tests.support.user_accounts import real_user
 from tests.support.waiting import until
 
 pytestmark = [
@@ -58,20 +60,12 @@ def test_a_user_ends_all_own_commands_and_root_those_of_all(system: IsolatedSyst
 
 
 def test_an_operator_sees_all_and_ends_only_own_commands(system: IsolatedSystem) -> None:
-    import grp
-
-    group = grp.getgrgid(os.getgid() if ONE == "root" else _gid(ONE)).gr_name
+    group = grp.getgrgid(real_user(ONE).pw_gid).gr_name
     system.write(paths.SYSTEM_CONFIG, f'[access]\noperators = "{group}"\n')
     system.run("pycron", "reload")
     pids = running(system, ONE, OTHER)
     assert len(system.rows("kill", "--all", user=ONE)) == 1
     assert alive(pids[OTHER])
-
-
-def _gid(user: str) -> int:
-    import pwd
-
-    return pwd.getpwnam(user).pw_gid
 
 
 def test_a_name_and_all_exclude_each_other(system: IsolatedSystem) -> None:

@@ -235,7 +235,8 @@ def test_without_a_limit_a_run_waits_for_its_turn() -> None:
 
 
 def test_priority_comes_first_then_turns_then_the_due_time() -> None:
-    queue = Queue(Limits(running=1))
+    """As far as the ceiling allows it; without one, bob would have waited for his turn."""
+    queue = Queue(Limits(running=1, priority=5))
     low, high = job_of("low"), job_of("high", user="bob", priority=5)
     asked = [(1, low), (2, low), (3, B), (9, low), (4, high), (8, B)]
     for number, job in asked:
@@ -247,6 +248,115 @@ def test_priority_comes_first_then_turns_then_the_due_time() -> None:
             queue.end(job, admitted[0])
     # The high one was bob's turn, so alice is next
     assert order == [4, 1, 3, 2, 8, 9]
+
+
+def test_a_priority_orders_the_runs_of_its_user_and_passes_no_other_user() -> None:
+    queue = Queue(Limits(running=1))
+    high = job_of("high", priority=1000)
+    for number in (1, 2):
+        queue.enqueue(number, A)
+    for number in (3, 4):
+        queue.enqueue(number, high)
+    for number in (5, 6):
+        queue.enqueue(number, B)
+    order: list[int] = []
+    while admitted := queue.admit():
+        order += admitted
+        queue.end(A, admitted[0])
+        queue.end(high, admitted[0])
+        queue.end(B, admitted[0])
+    assert order == [3, 5, 4, 6, 1, 2]
+
+
+def test_a_low_priority_lets_other_users_pass_and_a_system_table_passes_all() -> None:
+    queue = Queue(Limits(running=1))
+    low = job_of("low", user="carol", priority=-1)
+    system = replace(job_of("s", user="root", priority=3), source=Source("/etc/pycron.d/x", None))
+    for number, job in enumerate((low, A, B, system)):
+        queue.enqueue(number, job)
+    order: list[int] = []
+    while admitted := queue.admit():
+        order += admitted
+        for job in (low, A, B, system):
+            queue.end(job, admitted[0])
+    assert order == [3, 1, 2, 0]
+
+
+# ---- what is kept for users who have nothing running
+
+
+def knowing(limits: Limits, **pools: set[str]) -> Queue:
+    """A queue for these users with Jobs, by pool."""
+    queue = Queue(limits)
+    found = {None if pool == "no_pool" else pool: frozenset(users) for pool, users in pools.items()}
+    queue.admission.know_users(found)
+    return queue
+
+
+@pytest.mark.parametrize(
+    ("most", "users", "admitted"),
+    [
+        (16, {"alice", "bob"}, 14),
+        (2, {"alice", "bob"}, 1),
+        (1, {"alice", "bob"}, 1),  # it cannot be divided
+        (16, {"alice"}, 16),  # there is nobody else
+    ],
+)
+def test_an_eighth_is_kept_for_users_who_have_nothing_running(
+    most: int, users: set[str], admitted: int
+) -> None:
+    queue = knowing(Limits(running=most), no_pool=users)
+    runs = [queue.enqueue(number, A) for number in range(20)]
+    assert len(queue.admit()) == admitted
+    kept = most - admitted
+    why = f"limits.running is {most}"
+    assert queue.admission.waits_for(runs[-1]) == (
+        f"{why}, and {kept} are kept for users who have nothing running" if kept else why
+    )
+    queue.enqueue(99, B)
+    assert queue.admit()[:1] == ([99] if kept else [])
+
+
+def test_of_a_pool_an_eighth_is_kept_for_its_users() -> None:
+    bob = job_of("bob", user="bob", pool="db")
+    queue = knowing(Limits(pools={"db": 8}), no_pool={"carol"}, db={"alice", "bob"})
+    runs = [queue.enqueue(number, IN_POOL) for number in range(9)]
+    assert len(queue.admit()) == 7
+    assert queue.admission.waits_for(runs[-1]) == (
+        "pools.db is 8, and 1 are kept for users who have nothing running"
+    )
+    queue.enqueue(50, bob)
+    assert queue.admit() == [50]
+    queue.end(IN_POOL, 0)
+    assert queue.admit() == [7]  # both have something running, so nothing is kept
+
+
+# ---- the share of a user
+
+
+def test_the_share_of_a_user_is_averaged_over_a_minute() -> None:
+    queue = Queue(Limits(user_starts_per_second=2))
+    runs = [queue.enqueue(number, A) for number in range(300)]
+    assert len(queue.admit()) == 120
+    assert queue.admission.waits_for(runs[-1]) == "limits.user_starts_per_second is 2"
+    for number in range(300, 310):
+        queue.enqueue(number, B)
+    assert len(queue.admit()) == 10  # the share is each user's own
+    found = 0
+    while queue.steady < 60:
+        pause = queue.admission.recheck_after()
+        assert pause >= 0.05  # no wake-up for each start
+        queue.steady += pause
+        found += len(queue.admit())
+    assert 118 <= found <= 122
+
+
+def test_a_share_that_is_used_up_wakes_nobody_while_a_limit_is_reached() -> None:
+    queue = Queue(Limits(user_running=3, user_starts_per_second=0.05))
+    for number in range(9):
+        queue.enqueue(number, A)
+    assert len(queue.admit()) == 3
+    assert queue.admission.recheck_after() == math.inf
 
 
 def test_of_one_users_runs_the_first_due_is_first_whatever_the_order_of_enqueueing() -> None:
@@ -486,25 +596,26 @@ class Reference:
     def eligible(self) -> list[RunKey]:
         return [run for run, (job, _) in self.waiting.items() if self.has_room(job)]
 
-    def best(self) -> tuple[int, int, float]:
+    def best(self) -> tuple[int, int, int, float]:
         """The best rank that may be admitted; Runs of a Job with a limit are left out.
 
         Of such a Job, any waiting Run may be the one in the queue of the pool.
         """
         ranks = [self.rank(run) for run in self.eligible() if self.has_no_job_limit(run)]
-        return min(ranks, default=(99, 0, 0.0))
+        return min(ranks, default=(9999, 0, 0, 0.0))
 
     def has_no_job_limit(self, run: RunKey) -> bool:
         return job_limit(self.waiting[run][0].settings) is None
 
-    def rank(self, run: RunKey) -> tuple[int, int, float]:
+    def rank(self, run: RunKey) -> tuple[int, int, int, float]:
         job, due = self.waiting[run]
-        return -job.settings.priority, self.last_turn[job.user], due
+        own = job.settings.priority
+        return -min(own, self.limits.priority), self.last_turn[job.user], -own, due
 
 
 WALK_LIMITS = [
     Limits(running=7, user_running=4, pools={"db": 2, "net": 1}),
-    Limits(running=3, starts_per_second=5),
+    Limits(running=3, starts_per_second=5, priority=1000),
     Limits(user_running=2, pools={"db": 3}),
     Limits(running=20, pools={"db": 1, "net": 2}, starts_per_second=20),
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pycron.config import OPTIONS, Config, ConfigError, forms, read_config
+from pycron.config.options import PoolOptions
 from pycron.model.settings import SETTINGS
 from tests.unit.test_crontab import GOOD_VALUES
 
@@ -61,11 +62,12 @@ def test_every_option_can_be_set(tmp_path: Path) -> None:
 
 def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
     (tmp_path / "pycron.toml").write_text(
-        '[pools]\ndb = 3\n[defaults]\nCRON_TIMEOUT = "1h"\nCRON_RETRIES = 2\n'
+        '[pools]\ndb = 3\nweb = {running = 2, users = ["deploy"]}\n'
+        '[defaults]\nCRON_TIMEOUT = "1h"\nCRON_RETRIES = 2\n'
         '[ceilings]\nCRON_MEMORY_MAX = "2G"\n'
     )
     config = read_config(tmp_path / "pycron.toml", required=True)
-    assert config.pools == {"db": 3}
+    assert config.pools == {"db": PoolOptions(3), "web": PoolOptions(2, frozenset({"deploy"}))}
     assert config.limits.pools["db"] == 3
     assert config.defaults == {"timeout": 3600, "retries": 2}
     assert config.ceilings == {"memory_max": 2 * 2**30}
@@ -75,6 +77,9 @@ def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[pools]\ndb = 0\n", "bad pools.db: 0 (a whole number above 0)"),
+        ("[pools]\ndb = {}\n", "bad pools.db.running: None (a whole number above 0)"),
+        ("[pools]\ndb = {running = 1, to = 2}\n", 'unknown option: "pools.db.to"'),
+        ('[pools]\ndb = {running = 1, users = "x"}\n', "bad pools.db.users: 'x' (a list of users)"),
         ('[pools]\n"a b" = 1\n', 'bad pool: "a b" (letters, digits and . _ + -, at most 64)'),
         ('[defaults]\nCRON_NAME = "x"\n', 'unknown option: "defaults.CRON_NAME"'),
         ('[defaults]\nCRON_TIMEOT = "1h"\n', "(did you mean CRON_TIMEOUT?)"),

@@ -9,6 +9,7 @@ import pytest
 
 from pycron.config import Config, ConfigError, Configuration, FileState, NotificationOptions
 from pycron.config.configuration import compare
+from pycron.config.options import PoolOptions
 
 
 def any_zone(_name: str) -> bool:
@@ -25,7 +26,7 @@ def test_nothing_differs() -> None:
     assert compare(Config(), Config()) == FileState()
 
 
-BASE = Config(pools={"db": 2})
+BASE = Config(pools={"db": PoolOptions(2)})
 
 
 @pytest.mark.parametrize(
@@ -33,9 +34,9 @@ BASE = Config(pools={"db": 2})
     [
         ({"running": 5, "mail_bytes": 9}, ("limits.running", "mail.bytes")),
         ({"has_mail": True}, ("[mail]",)),
-        ({"pools": {"db": 2, "net": 1}}, ("pools.net",)),
+        ({"pools": {"db": PoolOptions(2), "net": PoolOptions(1)}}, ("pools.net",)),
         ({"pools": {}}, ("pools.db",)),
-        ({"pools": {"db": 3}}, ("pools.db",)),
+        ({"pools": {"db": PoolOptions(3)}}, ("pools.db",)),
         ({"defaults": {"timeout": 9}}, ("defaults.CRON_TIMEOUT",)),
         ({"ceilings": {"retries": 9}}, ("ceilings.CRON_RETRIES",)),
         ({"notifications": {"ops": NotificationOptions("json://x")}}, ("notify.ops",)),
@@ -54,7 +55,7 @@ def test_a_reload_exchanges_all_options(tmp_path: Path) -> None:
     assert configuration.look(any_zone) == state
     assert configuration.config is before
     assert configuration.reload(any_zone) == state
-    assert configuration.current() == Config(running=6, pools={"db": 1})
+    assert configuration.current() == Config(running=6, pools={"db": PoolOptions(1)})
     assert configuration.look(any_zone) == FileState()
 
 

@@ -332,8 +332,8 @@ def test_a_system_table_has_no_ceiling() -> None:
     assert (job.settings.retries, job.settings.max_running) == (50, None)
 
 
-@pytest.mark.parametrize("pools", [{"web"}, set()])
-def test_a_pool_that_the_configuration_does_not_name(pools: set[str]) -> None:
+@pytest.mark.parametrize("pools", [{"web": None}, {}])
+def test_a_pool_that_the_configuration_does_not_name(pools: dict[str, None]) -> None:
     table = read("CRON_POOL=db @daily x", context=replace(CONTEXT, pools=pools))
     (problem,) = table.problems
     assert (problem.severity, problem.code, problem.column) == (
@@ -346,8 +346,21 @@ def test_a_pool_that_the_configuration_does_not_name(pools: set[str]) -> None:
 
 
 def test_a_pool_that_is_known_or_cannot_be_checked() -> None:
-    for pools in ({"db"}, None):
-        assert not read("CRON_POOL=db @daily x", context=replace(CONTEXT, pools=pools)).problems
+    for pools in ({"db": None}, {"db": {"alice"}}, None):
+        context = replace(CONTEXT, pools=pools)
+        assert not read("CRON_POOL=db @daily x", context=context).problems
+
+
+def test_a_pool_that_is_for_other_users() -> None:
+    """The table cannot take places of the pool; root's tables always can."""
+    context = replace(CONTEXT, pools={"db": {"deploy"}})
+    table = read("CRON_POOL=db @daily x", context=context)
+    (problem,) = table.problems
+    assert (problem.severity, problem.code) == (Severity.WARNING, "pool-denied")
+    assert problem.message == 'CRON_POOL: "db" is not for alice, whose jobs count against no pool'
+    assert table.jobs[0].settings.pool is None
+    job = job_of("CRON_POOL=db @daily root x", source=SYSTEM, context=context)
+    assert job.settings.pool == "db"
 
 
 def test_one_at_a_time_as_openbsd_writes_it() -> None:
@@ -676,6 +689,30 @@ def test_a_carriage_return_is_a_warning() -> None:
 def test_a_nul_is_an_error() -> None:
     problem = problem_of("@daily x\0y")
     assert (problem.code, problem.column) == ("binary", 9)
+
+
+@pytest.mark.parametrize("text", ["@daily x\x01\x7f\x1b[2J", "# gr\udcfc\udcdfe", "@daily \udcff"])
+def test_any_other_byte_may_be_in_a_table(text: str) -> None:
+    """Cron takes them: tables in Latin-1, and commands with control characters."""
+    assert read(text).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "jobs"),
+    [
+        (["@daily good", "bad"], ["good"]),
+        (["@daily good", "bad", "worse"], []),
+        (["@daily good", "CRON_XY=1", "CRON_TIMEOUT=x", "=1", "bad"], ["good"]),
+        (["@daily good", "@daily fine", "bad", "CRON_XY=1", "61 * * * * x"], ["good", "fine"]),
+    ],
+)
+def test_a_table_with_more_bad_entries_than_good_ones_is_none(
+    lines: list[str], jobs: list[str]
+) -> None:
+    table = read(*lines)
+    assert [job.command for job in table.jobs] == jobs
+    assert table.is_junk == (not jobs)
+    assert ("not-a-table" in {problem.code for problem in table.errors}) == table.is_junk
 
 
 def test_the_last_line_may_lack_its_newline() -> None:

@@ -94,7 +94,11 @@ class Sim:
     def tell(self, event: InputEvent, wait: float = 0) -> list[Action]:
         self.wall += wait
         self.steady += wait
-        return list(self.engine.handle(event, Now(self.wall, self.steady)))
+        now = Now(self.wall, self.steady)
+        actions = list(self.engine.handle(event, now))
+        while self.engine.busy:
+            actions += self.engine.handle(Tick(), now)
+        return actions
 
     def state(self, run: RunKey) -> State:
         alive = [*self.engine.attempts, *self.engine.waiting]

@@ -20,7 +20,7 @@ FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 # The runner forks for every command, and the price of a fork grows with the memory of the process.
 LIGHT = {
-    "collections", "contextlib", "functools", "gc", "itertools", "json", "mmap",
+    "collections", "contextlib", "errno", "fcntl", "functools", "gc", "itertools", "json", "mmap",
     "operator", "os", "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
 }  # fmt: skip
 OF_THE_RUNNER = (

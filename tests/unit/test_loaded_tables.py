@@ -182,3 +182,46 @@ def test_the_last_good_version_stays_if_new_limits_make_it_bad(loaded: LoadedDir
     loaded.look(again=True)
     assert loaded.commands() == ["one", "two"]
     assert [problem.code for problem in loaded.tables.problems()] == ["too-many-entries"]
+
+
+@pytest.mark.parametrize("junk", ["@daily root\0x\n", "* * * * * good\nbad\nworse\n"])
+def test_nothing_in_a_junk_file_runs(loaded: LoadedDirectory, junk: str) -> None:
+    loaded.put(junk)
+    assert loaded.commands() == []
+    assert loaded.said(Event.TABLE_BAD).fields["running"] == "nothing"
+
+
+def test_junk_does_not_replace_the_last_good_version(loaded: LoadedDirectory) -> None:
+    loaded.put("* * * * * one\n")
+    loaded.put("* * * * * two\nbad\n\0\n")
+    assert loaded.commands() == ["one"]
+    assert loaded.said(Event.TABLE_BAD).fields["running"] == "its last good version"
+
+
+def test_changes_are_loaded_in_steps(loaded: LoadedDirectory) -> None:
+    (loaded.directory / "large").write_text("".join(f"@daily {n}\n" for n in range(2000)))
+    (loaded.directory / "large").chmod(0o644)
+    loaded.tables.look()
+    steps = 0
+    while loaded.tables.has_work:
+        assert loaded.fed == []
+        loaded.tables.work()
+        steps += 1
+        if loaded.fed:
+            break
+    assert steps > 10
+    while loaded.tables.has_work:
+        loaded.tables.work()
+    assert len(loaded.commands()) == 2000
+
+
+def test_a_change_during_the_steps_is_seen(loaded: LoadedDirectory) -> None:
+    loaded.put("@daily one\n", "first")
+    loaded.fed.clear()
+    loaded.tables.look()
+    (loaded.directory / "second").write_text("@daily two\n")
+    (loaded.directory / "second").chmod(0o644)
+    loaded.tables.look()
+    while loaded.tables.has_work:
+        loaded.tables.work()
+    assert loaded.commands() == ["two"]

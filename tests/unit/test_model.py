@@ -37,6 +37,7 @@ from pycron.engine.actions import (
     RecordGap,
     RecordNotStarted,
     RecordPause,
+    RecordRefused,
     RecordResume,
     RecordRevived,
     RecordRun,
@@ -85,8 +86,9 @@ from pycron.engine.events import (
     Tick,
     ZonesChanged,
 )
-from pycron.engine.limits import Limits, Pressure, PressureLimits
+from pycron.engine.limits import Limits, Pressure, PressureLimits, reserved
 from pycron.engine.mail_hours import MailHour
+from pycron.engine.refusals import RefusedRange
 from pycron.engine.retries import is_retryable, retry_delay
 from pycron.engine.start_times import start_delay
 from pycron.engine.states import State
@@ -106,6 +108,7 @@ LIVES = number_of(quick=60, thorough=3000)
 
 BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
 HOST = "host"
+SLICE = 2  # Runs that come to be in one Tick: so few that the daemon is killed between two parts
 BY_HAND = 1000  # the first pass number of Runs that were started by hand
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -151,6 +154,7 @@ LIMITS = (
     Limits(running=2, user_running=1, pools={"db": 1}),
     Limits(running=3, waiting=4, user_waiting=2, pools={MAIL_POOL: 1}),
     Limits(running=9, starts_per_second=2, pools={"db": 2}),
+    Limits(running=5, user_starts_per_second=0.1, user_waiting=3, priority=9, pools={"db": 2}),
 )
 GATES = (PressureLimits(load=4.0), PressureLimits(), PressureLimits(load=20.0))
 NEW_YORK = Zone("America/New_York", ZoneInfo("America/New_York"))
@@ -230,6 +234,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.runs: dict[RunKey, RecordedRun] = {}
         self.gaps: list[Gap] = []
+        self.refused: dict[tuple[str, int], RefusedRange] = {}
         self.pauses: dict[Scope, Pause] = {}
         self.cursor: Cursor | None = None
         self.runner: str | None = None
@@ -286,6 +291,8 @@ class FakeStore:
                 self.furthest[False] = max(self.furthest[False], record.cursor.fixed)
             case RecordGap():
                 self.gaps.append(record.gap)
+            case RecordRefused(refused):
+                self.refused[refused.user, refused.after] = refused
             case RecordPause():
                 self.pauses[record.pause.scope] = record.pause
             case RecordResume():
@@ -648,6 +655,7 @@ class World(RuleBasedStateMachine):
             DeliveryState(
                 self.delivery_rules, frozenset(self.store.failing), self.store.mail_hours(now)
             ),
+            slice_runs=SLICE,
         )
         self.executor = FakeExecutor(self)
         self.turn = Turn(self.engine, FakeRecorder(self), self.executor, lambda _: None, self.now)
@@ -820,10 +828,13 @@ class World(RuleBasedStateMachine):
         if self.engine.stopping:
             return
         wakeup = self.engine.next_wakeup()
-        # The first turn only released held Attempts; the second one handles the other due Runs.
-        if wakeup is not None and wakeup <= self.wall:
+        # The first turn only released held Attempts; the others handle the other due Runs, each of
+        # them a part.
+        while wakeup is not None and wakeup <= self.wall:
             self.feed(Tick())
             self.perform()
+            if not self.engine.busy:
+                break
         self.check_wakeup()
         if self.checked is None or not 0 <= self.wall - self.checked < MINUTE:
             self.check_waiting()  # nothing has changed otherwise, and the daemon looks often
@@ -1222,12 +1233,18 @@ class World(RuleBasedStateMachine):
                 assert live.why or live.planned > self.wall, f"forgotten: {live.run}"
                 continue
             assert live.why
-            if live.why.startswith("limits.running"):
+            if live.why.endswith("kept for users who have nothing running"):
+                most = self.limits.running or self.limits.pools["db"]
+                if live.why.startswith("pools"):
+                    most = self.limits.pools["db"]
+                assert len(holders) >= most - reserved(most)
+                assert any(holder.user == live.job.user for holder in holders)
+            elif live.why.startswith("limits.running"):
                 assert len(holders) >= (self.limits.running or 0)
             elif live.why.startswith("limits.user_running"):
                 same = [job for job in holders if job.user == live.job.user]
                 assert len(same) >= (self.limits.user_running or 0)
-            elif live.why.startswith("limits.starts"):
+            elif live.why.startswith(("limits.starts", "limits.user_starts")):
                 assert admission.recheck_after() < float("inf")
             else:
                 known = ("as many", "pools.", "mail.running", "half of mail", "mail.per_minute")
@@ -1274,6 +1291,9 @@ class World(RuleBasedStateMachine):
                     self.account_for(job, since[wall], self.store.furthest[wall], gaps[wall])
 
     def account_for(self, job: Job, after: int, until: int, gaps: list[Gap]) -> None:
+        for refused in self.store.refused.values():
+            if refused.user == job.user:
+                gaps = [*gaps, Gap(refused.after, refused.until, wall=True)]
         for fire in fire_times(job.schedule, self.zone_of(job.zone), after + 1, until + 1):
             passed_over = any(gap.after < fire <= gap.until for gap in gaps)
             assert passed_over or any(

@@ -847,8 +847,8 @@ def test_ten_thousand_due_jobs_start_in_order_and_do_not_delay_another_user() ->
     take(sim.tell(Tick(), 60))
     assert "single" in order[:2]
     while ends:
-        # As many commands run as the limit allows.
-        assert len(ends) == min(200, sim.engine.admission.waiting + len(ends))
+        # As many commands run as the limit allows; 25 places are kept for bob.
+        assert min(175, sim.engine.admission.waiting + len(ends)) <= len(ends) <= 200
         ended, _, attempt = heappop(ends)
         take(sim.tell(Ended(attempt, ending()), ended - sim.wall))
     assert sim.engine.idle

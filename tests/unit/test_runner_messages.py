@@ -12,6 +12,7 @@ START: dict[str, Any] = {
     "output_limit": 10, "short_output": 5, "report_output": False, "hold": None, "timeout": None,
     "kill_after": 10, "memory_max": None, "processes_max": 10,
     "session": None,
+    "outlives_runner": False,
 }  # fmt: skip
 END: dict[str, Any] = {
     "type": "end", "id": "a.1", "cause": "cancelled", "reason": "by root", "kill_after": 0,
@@ -49,7 +50,7 @@ def test_every_message_of_the_runner(message: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("message", OF_THE_DAEMON[1:7], ids=lambda message: message["type"])
 def test_a_key_that_is_missing_in_a_message_of_the_daemon(message: dict[str, Any]) -> None:
-    for missing in message.keys() - {"type", "short_output", "session"}:
+    for missing in message.keys() - {"type", "short_output", "session", "outlives_runner"}:
         broken = {key: value for key, value in message.items() if key != missing}
         with pytest.raises(ValueError, match=f"{message['type']}: bad {missing}: missing"):
             daemon_message(broken)
@@ -82,7 +83,7 @@ def test_a_type_that_is_no_text(kind: object) -> None:
 
 def test_what_an_older_version_does_not_say() -> None:
     start, ended = dict(START), dict(ENDED)
-    del start["short_output"], start["session"], ended["output"]
+    del start["short_output"], start["session"], start["outlives_runner"], ended["output"]
     assert daemon_message(start) == START | {"short_output": 0}
     assert runner_message(ended) == ENDED
 

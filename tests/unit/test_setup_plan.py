@@ -21,6 +21,7 @@ from pycron.cli.installing.plan import Plan, install_plan, made_of
 from pycron.cli.installing.record import Made, Record, merged
 from pycron.cli.installing.removal import removal_plan
 from pycron.cli.installing.steps import sentence
+from pycron.cli.pycron import main
 
 TARGET = Target(
     programs=Path("/opt/p/bin"),
@@ -325,10 +326,18 @@ def test_the_items_of_both_modes() -> None:
     system = [str(item.path) for item in wanted_items(TARGET, SHIPPED, "")]
     assert system == ["/etc/p", "/etc/a.conf", "/etc/d.conf", *shared]
     items = wanted_items(USER_TARGET, SHIPPED, "")
-    assert [str(item.path) for item in items] == shared
+    assert [str(item.path) for item in items] == ["/lib/p", *shared]
     assert items[-1] == File(TARGET.unit, b"ExecStart=/opt/p/bin/pycrond\n")
 
 
 def test_programs_that_are_in_their_place_already_get_no_link() -> None:
     items = wanted_items(replace(TARGET, links=TARGET.programs), SHIPPED, "")
     assert not [item for item in items if isinstance(item, Link)]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--system", "--purge"], ["--user", "--purge", "--dry-run"]]
+)
+def test_wrong_uses(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["setup", *options]) == 2
+    assert capsys.readouterr().err.startswith("pycron: ")

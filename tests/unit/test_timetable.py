@@ -20,6 +20,7 @@ from pycron.engine.cursor import (
     after_other_cron,
     starting_cursor,
 )
+from pycron.engine.intake import DueFire
 from pycron.engine.timetable import Timetable
 from pycron.model.job import Job, Source
 from pycron.schedule.fire_times import fire_times
@@ -60,9 +61,13 @@ class Sim:
         return self.look(awake)
 
     def look(self, awake: int) -> list[str]:
-        due = self.timetable.take_due(self.now, awake)
+        due = jobs_of(self.timetable.take_due(self.now, awake))
         assert len({(fire, pass_number, job.id) for fire, pass_number, job in due}) == len(due)
         return [describe(fire, pass_number, job) for fire, pass_number, job in due]
+
+
+def jobs_of(due: list[DueFire]) -> list[tuple[int, int, Job]]:
+    return [(fire, pass_number, entries[index]) for fire, pass_number, entries, index in due]
 
 
 def describe(fire: int, pass_number: int, job: Job) -> str:
@@ -497,13 +502,13 @@ def test_due_jobs_are_those_that_the_schedules_name(data: st.DataObject) -> None
             for job in each.jobs
             for fire in fire_times(job.schedule, ZONES[job.zone], now + 1, until + 1)
         )
-        coming = timetable.peek(until)
+        coming = jobs_of(timetable.peek(until))
         assert {job.id for _, _, job in coming} == {
             job.id for each in tables.values() for job in each.jobs
             if (job.source.name, job.line) in {due[1:] for due in expected}
         }  # fmt: skip
         assert [fire for fire, _, _ in coming][:1] == [due[0] for due in expected][:1]
-        due = timetable.take_due(until, until - now)
+        due = jobs_of(timetable.take_due(until, until - now))
         assert [(fire, job.source.name, job.line) for fire, _, job in due] == expected
         now = until
 
@@ -517,7 +522,8 @@ def test_thousands_of_entries_that_are_due_again_and_again() -> None:
     for _ in range(61):
         sim.now += 60
         minute, hour = sim.now // 60 % 60, sim.now // 3600 % 24
-        due = Counter(job.command for _, _, job in sim.timetable.take_due(sim.now, 60))
+        found = jobs_of(sim.timetable.take_due(sim.now, 60))
+        due = Counter(job.command for _, _, job in found)
         daily = sum(1 for n in range(6000) if (n % 60, n // 60 % 24) == (minute, hour))
         assert due == {"each": 1500, "hourly": 50, "daily": daily}
 

@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def carry_out(plan: Plan, record: Path, before: Record, say: Callable[[Step], No
     """`record`: its path. `say` is called before each step. Raises Failed."""
     try:
         if plan.after.made:
-            _make_state(record.parent)
+            _make_room(plan.steps, record)
             write_record(record, Record(merged(before.made, plan.after.made)))
         for step in plan.steps:
             say(step)
@@ -51,9 +51,11 @@ def carry_out(plan: Plan, record: Path, before: Record, say: Callable[[Step], No
                      "mended)") from None  # fmt: skip
 
 
-def _make_state(state: Path) -> None:
-    if not state.is_dir():
-        state.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True)
+def _make_room(steps: Iterable[Step], record: Path) -> None:
+    """Make the directories above the record, which are steps of the plan if they are missing."""
+    for step in steps:
+        if isinstance(step, Make) and step.item.path in record.parents:
+            _make(step.item)
 
 
 def _do(step: Step) -> None:

@@ -76,6 +76,8 @@ def wanted_items(target: Target, shipped: Mapping[str, bytes], config: str) -> l
         directories = shipped["share/pycron/tmpfiles.d/pycron.conf"]
         items += tmpfiles_directories(directories.decode())
         items += [File(target.accounts, accounts), File(target.directories, directories)]
+    else:
+        items.append(Directory(target.record.parent, target.private))
     items.append(File(target.config, config.encode(), yours=True))
     items += _shared(target, shipped)
     if target.links != target.programs:

@@ -98,7 +98,7 @@ def running_commands(target: Target) -> Iterator[str]:
     if not rows:
         return
     yield (f"{len(rows)} {'command runs' if len(rows) == 1 else 'commands run'}, and "
-           "a removal leaves them alone (pycron kill ends one):")  # fmt: skip
+           "a removal leaves them alone (pycron kill --all ends them):")  # fmt: skip
     for row in rows:
         yield printable(f"  {row['run_id']} {row['job']} of {row['user']}, pid {row['pid']}")
 

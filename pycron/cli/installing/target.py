@@ -24,8 +24,9 @@ def system_target() -> Target:
         raise Failed("a package of the system has installed pycron: its package manager upgrades "
                      "and removes it")  # fmt: skip
     programs = _programs()
-    for directory in (programs, Path(pycron.__file__).resolve().parent):
-        _check_is_roots(directory)
+    python = Path(os.path.realpath(sys.executable))
+    for file in (programs, Path(pycron.__file__).resolve(), python):
+        _check_is_roots(file)
     return Target(
         programs=programs,
         links=Path("/usr/local/bin"),
@@ -69,9 +70,9 @@ def _programs() -> Path:
                  "into a virtual environment")  # fmt: skip
 
 
-def _check_is_roots(directory: Path) -> None:
+def _check_is_roots(path: Path) -> None:
     """What root's daemon runs must not be another user's to change. Raises Failed."""
-    for each in (directory, *directory.parents):
+    for each in (path, *path.parents):
         status = each.stat()
         is_open = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
         if status.st_uid != 0 or is_open:

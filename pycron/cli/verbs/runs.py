@@ -1,16 +1,28 @@
 """`pycron runs`: Runs, newest first."""
 
 import argparse
+import sys
+import time
+from dataclasses import replace
 
 from pycron.cli.arguments import positive
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.instants import parse_instant
 from pycron.cli.pages import read_runs
-from pycron.cli.printing import print_json
+from pycron.cli.printing import print_columns, print_json
 from pycron.cli.run_rows import print_runs
 from pycron.cli.verb import verb
-from pycron.protocol.control_messages import RunsRequest
+from pycron.control.client import ControlClient, ControlError
+from pycron.model.text import printable
+from pycron.protocol.control_answers import RefusedRow
+from pycron.protocol.control_messages import RefusedRequest, RunsRequest
 from pycron.system.zone_data import ZoneData
+
+_DAY = 86_400  # seconds
+_REFUSED_COLUMNS = (
+    ("user", "user"), ("first", "first"), ("last", "last"), ("fire_times", "fire times"),
+    ("reason", "reason"),
+)  # fmt: skip
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +31,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outcome", metavar="OUTCOME", help="Runs that ended in this way")
     parser.add_argument("--deliveries", action="store_true",
                         help="mails, notifications, pings and failure hooks")  # fmt: skip
+    parser.add_argument("--refused", action="store_true",
+                        help="fire times that got no Run: too many Runs waited")  # fmt: skip
     parser.add_argument("--since", metavar="T", help="due at this time or later")
     parser.add_argument("--until", metavar="T", help="due before this time")
     parser.add_argument("--limit", type=positive, metavar="N", default=20,
@@ -29,12 +43,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def runs(options: argparse.Namespace) -> None:
     zone = ZoneData().machine
     client = client_for(options)
+    since = parse_instant(options.since, zone) if options.since else None
+    until = parse_instant(options.until, zone) if options.until else None
+    refused = RefusedRequest(options.limit, options.owner, since, until)
+    if options.refused:
+        _print_refused(client.request(refused)["rows"], as_json=options.json)
+        return
     wanted = RunsRequest(
         job=options.job,
         user=options.owner,
         outcome=options.outcome,
-        since=parse_instant(options.since, zone) if options.since else None,
-        until=parse_instant(options.until, zone) if options.until else None,
+        since=since,
+        until=until,
         deliveries=options.deliveries,
     )
     rows = read_runs(client, wanted, options.limit)
@@ -42,3 +62,24 @@ def runs(options: argparse.Namespace) -> None:
         print_json(rows)
     else:
         print_runs(rows, "no deliveries" if options.deliveries else "no runs")
+        _hint_at_refused(client, refused)
+
+
+def _print_refused(rows: list[RefusedRow], *, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        print_columns(_REFUSED_COLUMNS, rows, "no fire time was refused")
+
+
+def _hint_at_refused(client: ControlClient, refused: RefusedRequest) -> None:
+    """Say on stderr that fire times were refused; without --since, within a day."""
+    since = int(time.time()) - _DAY if refused.since is None else refused.since
+    try:
+        rows = client.request(replace(refused, limit=1, since=since))["rows"]
+    except ControlError:  # a daemon of an earlier version, or one that has just ended
+        return
+    if rows:
+        user = printable(rows[0]["user"])
+        text = f"fire times of {user} got no run: too many runs waited (pycron runs --refused)"
+        print(f"pycron: {text}", file=sys.stderr)

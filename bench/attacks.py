@@ -1,0 +1,237 @@
+"""What one user's load costs the others: `python bench/attacks.py [ATTACK…]`, as root.
+
+Each attack has a system's daemon of its own, in a mount namespace (tests/support). Beside the
+attack, another user has a Job that is due every five seconds, and root asks for `status` twice a
+second. The program prints one line for each attack.
+"""
+
+import json
+import os
+import shlex
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pycron.control.client import ControlClient, ControlError
+from pycron.protocol.control_messages import StatusRequest
+from pycron.system import paths
+from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+
+os.environ["PYTHONPATH"] = sys.path[0]  # for the programs that this one starts
+ATTACKER, SECOND_ATTACKER, VICTIM = USERS
+PERIOD = 5  # seconds between the fire times of the victim's Job
+SECONDS = 40  # of an attack
+DOWN = 7200  # seconds of downtime
+MANY = 10_000
+DATABASE = paths.SYSTEM_STATE / "pycron.db"
+_QUERY = (
+    "import json, sqlite3, sys; database = sqlite3.connect(sys.argv[1], timeout=60);"
+    "print(json.dumps(database.execute(sys.argv[2]).fetchall())); database.commit()"
+)
+_SOCKET = str(paths.SYSTEM_RUN / "pycron.sock").lstrip("/")
+
+
+class Scene:
+    """One attack. `answers`: how many seconds each of root's requests took."""
+
+    def __init__(self, system: IsolatedSystem) -> None:
+        self.system = system
+        self.answers: list[float] = []
+        self.memory = 0
+        self.began = 0.0
+        self._over = threading.Event()
+
+    @property
+    def socket(self) -> Path:
+        return self.system.root / _SOCKET
+
+    def query(self, query: str) -> list[list[Any]]:
+        """Rows of the database, read inside: SQLite resolves symlinks such as /proc/PID/root."""
+        rows: list[list[Any]] = json.loads(self.system.shell(
+            f"{sys.executable} -c {shlex.quote(_QUERY)} {DATABASE} {shlex.quote(query)}"
+        ))  # fmt: skip
+        return rows
+
+    def install(self, user: str, table: str) -> None:
+        """Install a table; a busy daemon may take longer than the client waits."""
+        with suppress(Exception):
+            self.system.run("pycrontab", "-u", user, "-", stdin=table)
+
+    def watch(self, seconds: float) -> None:
+        """Measure root's requests, and the memory of the daemon, for so long."""
+        daemon = psutil.Process(self.system.daemon.process.pid)
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            try:
+                with closing(ControlClient(self.socket, patience=60)) as client:
+                    client.request(StatusRequest())
+            except ControlError:
+                pass
+            self.answers.append(time.monotonic() - now)
+            self.memory = max(self.memory, daemon.memory_info().rss)
+            time.sleep(max(0.0, 0.5 - (time.monotonic() - now)))
+
+    def figures(self, name: str, log: Path) -> str:
+        starts = self.query(
+            "SELECT fire_time, (SELECT min(started) FROM attempts WHERE run = runs.number)"
+            " FROM runs JOIN jobs ON jobs.number = job"
+            f" WHERE \"table\" = '{VICTIM}' AND fire_time > {self.began}"
+        )
+        ((rows,),) = self.query("SELECT count(*) FROM runs")
+        late = [1000 * (start - fire) for fire, start in starts if start is not None]
+        expected = int((time.time() - 2) // PERIOD - self.began // PERIOD)
+        return (
+            f"{name:12} victim late max {max(late, default=float('nan')):9.1f} ms,"
+            f" {len(late):3} of {expected:3} starts;"
+            f" root max {1000 * max(self.answers):8.1f} ms in {len(self.answers):3} requests;"
+            f" daemon max {self.memory / 2**20:6.1f} MiB;"
+            f" log {log.stat().st_size / 2**20:7.2f} MiB; {rows:,} Runs"
+        )
+
+
+def quiet(scene: Scene) -> None:
+    """No attack."""
+    scene.watch(SECONDS)
+
+
+def every_second(scene: Scene) -> None:
+    """Ten thousand Jobs that are due each second."""
+    scene.install(ATTACKER, "".join(f"@every 1s : {n}\n" for n in range(MANY)))
+    scene.watch(SECONDS)
+
+
+def catch_up(scene: Scene) -> None:
+    """Ten thousand Jobs that want all their fire times of two hours back."""
+    scene.install(ATTACKER, "".join(f"CRON_CATCHUP=all * * * * * : {n}\n" for n in range(MANY)))
+    scene.system.daemon.stop()
+    then = int(time.time()) - DOWN
+    scene.query(f"UPDATE meta SET value = '[{then}, {then}, []]' WHERE key = 'cursor'")
+    scene.system.shell(f"rm -f {DATABASE}-cursor")
+    scene.system.start()
+    scene.began = time.time()
+    scene.watch(SECONDS)
+
+
+def sleepers(scene: Scene) -> None:
+    """Two users whose commands do not end take all that they can of limits.running (50)."""
+    for user in (ATTACKER, SECOND_ATTACKER):
+        scene.install(user, "@every 1s sleep 600\n" * 100)
+    scene.watch(SECONDS)
+
+
+def priority(scene: Scene) -> None:
+    """A high priority in a pool that the victim uses, too."""
+    scene.install(ATTACKER, "CRON_POOL=shared CRON_PRIORITY=1000 @every 1s sleep 0.2\n" * 50)
+    scene.watch(SECONDS)
+
+
+def clients(scene: Scene) -> None:
+    """Two hundred connections: one sends a byte a second, the others ask for all Jobs and Runs."""
+    scene.install(ATTACKER, "".join(f"0 0 1 1 * : {n}\n" for n in range(MANY)))
+    over = threading.Event()
+    threads = [
+        threading.Thread(target=_slow_client if n == 0 else _greedy_client, args=(scene, over))
+        for n in range(16)
+    ]
+    idle = []
+    for _ in range(100):
+        with suppress(ControlError):
+            idle.append(ControlClient(scene.socket))
+    for thread in threads:
+        thread.start()
+    scene.watch(SECONDS)
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+def _slow_client(scene: Scene, over: threading.Event) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(scene.socket))
+        while not over.wait(1):
+            with suppress(OSError):
+                connection.send(b"{")
+
+
+def _greedy_client(scene: Scene, over: threading.Event) -> None:
+    while not over.is_set():
+        with suppress(ControlError), closing(ControlClient(scene.socket)) as client:
+            for first in range(0, MANY, 500):
+                client.ask("jobs", version="0.1.0", first=first)
+                if over.is_set():
+                    return
+
+
+def users(scene: Scene) -> None:
+    """Five hundred users with a table of ten Jobs that are due each second or minute."""
+    spool = scene.system.root / str(paths.DROP_INS).lstrip("/")
+    lines = [f"@every 1s u{n} :\n" + f"* * * * * u{n} : {n}\n" * 9 for n in range(500)]
+    for n in range(0, 500, 50):
+        (spool / f"users{n}").write_text("".join(lines[n : n + 50]))
+    scene.watch(75)
+
+
+ATTACKS: dict[str, Callable[[Scene], None]] = {
+    "quiet": quiet,
+    "every_second": every_second,
+    "catch_up": catch_up,
+    "sleepers": sleepers,
+    "priority": priority,
+    "clients": clients,
+    "users": users,
+}
+CONFIG = {
+    "sleepers": "[limits]\nrunning = 50\nuser_running = 25\n",
+    "priority": "[pools]\nshared = 2\n",
+}
+VICTIMS = {"priority": f"CRON_POOL=shared @every {PERIOD}s :\n"}
+
+
+@contextmanager
+def scene_of(name: str, directory: Path) -> Iterator[Scene]:
+    with isolated_system(directory, own_etc=True) as system:
+        etc = directory / "etc"
+        if name == "users":
+            with (etc / "passwd").open("a") as passwd:
+                passwd.writelines(
+                    f"u{n}:x:{70000 + n}:{70000 + n}::/:/bin/sh\n" for n in range(500)
+                )
+            with (etc / "group").open("a") as group:
+                group.writelines(f"u{n}:x:{70000 + n}:\n" for n in range(500))
+        if name in CONFIG:
+            system.write(paths.SYSTEM_CONFIG, CONFIG[name])
+            assert system.run("pycron", "reload").returncode == 0
+        scene = Scene(system)
+        victims = system.run(
+            "pycrontab", "-u", VICTIM, "-", stdin=VICTIMS.get(name, f"@every {PERIOD}s :\n")
+        )
+        assert victims.returncode == 0, victims.stderr
+        scene.began = time.time()
+        try:
+            yield scene
+        finally:
+            system.daemon.kill()  # a busy daemon may not end in time
+
+
+def main() -> None:
+    for name in sys.argv[1:] or ATTACKS:
+        with tempfile.TemporaryDirectory() as temporary:
+            directory = Path(temporary)
+            with scene_of(name, directory) as scene:
+                ATTACKS[name](scene)
+                log = max(directory.glob("log*"), key=lambda path: path.stat().st_size)
+                print(scene.figures(name, log), flush=True)
+
+
+if __name__ == "__main__":
+    main()

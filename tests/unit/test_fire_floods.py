@@ -1,0 +1,144 @@
+"""Floods: many fire times at one instant are taken up in parts, or refused as ranges."""
+
+from collections import Counter
+
+import pytest
+
+from pycron.crontab.reader import ReaderContext, parse
+from pycron.engine.actions import Action, Log, RecordCursor, RecordRefused, RecordRun
+from pycron.engine.cursor import Cursor
+from pycron.engine.engine import Engine
+from pycron.engine.events import InputEvent, Now, TableLoaded, TableRemoved, Tick
+from pycron.engine.limits import Limits
+from pycron.engine.log_events import Event
+from pycron.engine.refusals import Refusals
+from pycron.model.job import Source
+from pycron.schedule.zone import UTC
+
+START = 1_800_000_000
+SLICE = 10
+
+
+class Flood:
+    """An engine whose parts are small, and its clock."""
+
+    def __init__(self, limits: Limits, **tables: str) -> None:
+        cursor = Cursor(START, START)
+        self.engine = Engine(lambda _: UTC, cursor, limits=limits, slice_runs=SLICE)
+        self.wall = float(START)
+        for name, text in tables.items():
+            self.tell(TableLoaded(parse(text, Source(name, name), ReaderContext())))
+        self.tell(Tick())
+
+    def tell(self, event: InputEvent, wait: float = 0) -> list[Action]:
+        self.wall += wait
+        return list(self.engine.handle(event, Now(self.wall, self.wall)))
+
+    def second(self) -> list[list[Action]]:
+        """The actions of each Tick of the next second."""
+        parts = [self.tell(Tick(), 1)]
+        while self.engine.busy:
+            parts.append(self.tell(Tick()))
+        return parts
+
+
+def begun(actions: list[Action]) -> list[str]:
+    """The users of the Runs that come to be."""
+    return [each.job.user for each in actions if isinstance(each, RecordRun)]
+
+
+def cursors(actions: list[Action]) -> list[int]:
+    return [each.cursor.wall for each in actions if isinstance(each, RecordCursor)]
+
+
+def many(count: int, schedule: str = "@every 1s") -> str:
+    return "".join(f"{schedule} : {number}\n" for number in range(count))
+
+
+def test_a_part_of_a_flood_is_taken_up_and_other_users_are_in_the_first_part() -> None:
+    flood = Flood(Limits(running=0), alice=many(100), bob="@every 1s true\n")
+    parts = flood.second()
+    assert "bob" in begun(parts[0])
+    assert all(len(begun(part)) <= 2 * SLICE for part in parts)
+    assert Counter(user for part in parts for user in begun(part))["alice"] >= 100
+
+
+def test_the_cursor_passes_a_fire_time_only_when_all_of_it_was_taken_up() -> None:
+    """Otherwise a daemon that is killed between two parts would lose the rest."""
+    flood = Flood(Limits(running=0), alice=many(100))
+    *parts, last = flood.second()
+    assert {cursor for part in parts for cursor in cursors(part)} == {START}
+    assert cursors(last)[-1] == START + 1
+
+
+def test_what_the_queue_refuses_is_a_range_and_a_log_line_a_minute() -> None:
+    flood = Flood(Limits(running=0, user_waiting=30), alice=many(100), bob="@every 1s true\n")
+    seconds = [flood.second() for _ in range(50)]
+    found = [each for second in seconds for part in second for each in part]
+    assert Counter(begun(found)) == {"alice": 30, "bob": 30}
+    ranges = {
+        (each.refused.user, each.refused.after): each.refused
+        for each in found
+        if isinstance(each, RecordRefused)
+    }
+    assert {user for user, _ in ranges} == {"alice", "bob"}
+    (of_alice,) = (each for each in ranges.values() if each.user == "alice")
+    assert (of_alice.after, of_alice.until) == (START, START + 50)
+    assert of_alice.count == 100 * 50 - 30
+    assert of_alice.reason == "the queue of alice is full (limits.user_waiting is 30)"
+    lines = [each for each in found if isinstance(each, Log)]
+    assert Counter(each.event for each in lines) == {Event.FIRE_TIMES_REFUSED: 2}
+
+
+def test_a_fire_time_that_starts_at_once_needs_no_place_in_the_queue() -> None:
+    flood = Flood(Limits(running=50, user_waiting=5), alice=many(40))
+    assert len([user for part in flood.second() for user in begun(part)]) == 40
+
+
+def test_of_the_queue_an_eighth_is_kept_for_users_who_have_nothing_waiting() -> None:
+    tables = {f"u{number}": many(100) for number in range(3)}
+    flood = Flood(Limits(running=0, waiting=80), **tables, zoe="0 0 * * * x\n")
+    flood.second()
+    flood.second()
+    assert flood.engine.admission.waiting == 70
+
+
+def test_a_table_that_changes_leaves_no_fire_time_unaccounted_for() -> None:
+    flood = Flood(Limits(running=0), alice=many(100))
+    first = flood.tell(Tick(), 1)
+    change = flood.tell(TableRemoved("alice"))
+    refused = [each.refused for each in change if isinstance(each, RecordRefused)]
+    runs = len(begun(first)) + len(begun(change))
+    assert runs + refused[-1].count == 100
+    assert refused[-1].reason == "its table was changed before its turn came"
+    assert not flood.engine.busy
+
+
+def test_delays_count_as_waiting() -> None:
+    """Ten thousand Runs that wait for the end of CRON_JITTER are a queue, too."""
+    table = "CRON_JITTER=1d\n" + many(100)
+    flood = Flood(Limits(user_waiting=30), alice=table)
+    for _ in range(3):
+        flood.second()
+    assert len(flood.engine.alive) == 30
+
+
+@pytest.mark.parametrize(
+    ("fires", "ranges"),
+    [
+        ((5, 6, 6, 66), [(4, 66, 4)]),
+        ((5, 66), [(4, 5, 1), (65, 66, 1)]),  # more than a minute apart
+        ((5, 4), [(4, 5, 1), (3, 4, 1)]),  # the clock was set back
+        (tuple(range(0, 3660, 60)), [(-1, 3540, 60), (3599, 3600, 1)]),  # an hour at most
+    ],
+)
+def test_ranges(fires: tuple[int, ...], ranges: list[tuple[int, int, int]]) -> None:
+    refusals = Refusals()
+    for fire in fires:
+        refusals.add("alice", fire, "full")
+    found = refusals.take()
+    assert [(each.after, each.until, each.count) for each in found] == ranges
+    assert refusals.take() == []
+    assert len(refusals.to_be_logged(found, 7.0)) == 1
+    assert refusals.to_be_logged(found, 66.9) == []
+    assert len(refusals.to_be_logged(found, 67.0)) == 1
