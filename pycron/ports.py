@@ -84,8 +84,11 @@ class History(Protocol):
     def owners_of(self, job: str) -> set[str]:
         """The users of all recorded Jobs that have this name or id."""
 
-    def count_runs(self) -> int:
-        """How many Runs are recorded."""
+    def jobs_called(self, job: str) -> list[tuple[str, str, str]]:
+        """All recorded Jobs of this name or id: the id, the user, and the table with the line."""
+
+    def count_runs(self, user: str | None = None) -> int:
+        """How many Runs are recorded, of a user or (None) of all users."""
 
     def gap_at(self, instant: int, *, wall: bool) -> str | None:
         """Why fire times at this UTC second have no Run.
@@ -166,8 +169,8 @@ class TableFailure(Exception):
 class Tables(Protocol):
     """The tables that the daemon has loaded. Implemented by tables."""
 
-    def count(self) -> int:
-        """How many tables are loaded."""
+    def count(self, owner: str | None = None) -> int:
+        """How many tables are loaded, of a user or (None) of all."""
 
     def problems(self) -> list[Problem]:
         """The problems of the loaded tables."""

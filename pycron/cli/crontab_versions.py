@@ -3,6 +3,7 @@
 import sys
 
 from pycron.cli.crontab_texts import Failed, encode, say_installed
+from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
 from pycron.model.table_version import Origin
 from pycron.model.text import printable
@@ -67,7 +68,7 @@ def print_difference(client: ControlClient, user: str | None, number: int) -> in
     """A unified diff from a version to the table as it is now; nothing if they are equal."""
     old = client.request(VersionRequest(number, user))["text"] or ""
     new = client.request(TableRequest(user))["text"] or ""
-    sys.stdout.buffer.write(_difference(encode(old), encode(new), f"version {number}"))
+    write_bytes(_difference(encode(old), encode(new), f"version {number}"))
     sys.stdout.flush()
     return 0
 

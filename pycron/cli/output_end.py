@@ -6,13 +6,15 @@ import os
 import sys
 from collections.abc import Callable
 
+from pycron.cli.terminal import guard_terminal
+
 Main = Callable[[list[str] | None], int]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def ends_quietly(main: Main) -> Callable[..., int]:
-    """Let `main` end without a message if its output is a closed pipe.
+    """Let `main` end without a message if its output is a closed pipe, and guard the terminal.
 
     The status is that of `main`, or 0 if the pipe was closed before `main` had an end. The output
     is flushed here: Python complains about what it cannot write when it exits. A full disk is an
@@ -23,6 +25,7 @@ def ends_quietly(main: Main) -> Callable[..., int]:
     def run(arguments: list[str] | None = None) -> int:
         status = 0
         _open_missing()
+        guard_terminal()
         try:
             try:
                 status = main(arguments)

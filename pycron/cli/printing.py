@@ -14,8 +14,15 @@ _NARROWEST = 10  # characters of the last column; if there is less room, the ter
 
 def print_json(rows: Iterable[Row]) -> None:
     for row in rows:
-        sys.stdout.write(json.dumps(row, ensure_ascii=False, default=str).encode(
-            "utf-8", "surrogateescape").decode("utf-8", "backslashreplace") + "\n")  # fmt: skip
+        text = json.dumps(row, ensure_ascii=False, default=str)
+        sys.stdout.write(_without_controls(text) + "\n")
+
+
+def _without_controls(text: str) -> str:
+    """JSON of the same value, in which what is not printable is an escape of JSON."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def print_columns(columns: Sequence[tuple[str, str]], rows: Sequence[Row], empty: str) -> None:

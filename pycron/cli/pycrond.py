@@ -15,11 +15,18 @@ from pycron import __version__
 from pycron.cli.named_tables import NamedTables, UnusableTable
 from pycron.cli.output_end import ends_quietly
 from pycron.cli.table_options import add_table_options, named_sources
+from pycron.cli.terminal import raw
 from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
 from pycron.daemon.demands import NO_DEMANDS, BadTables, NothingToRun, TableDemands
 from pycron.daemon.log import FORMATS, complaint, configure, default_format
 from pycron.daemon.setup import Mode, Setup
+from pycron.executor.environments import (
+    NOTHING_PASSED,
+    Passed,
+    passed_in_foreground,
+    passed_to_desktop,
+)
 from pycron.executor.link import NoRunner
 from pycron.model.problem import Problem, Severity
 from pycron.model.text import printable
@@ -52,6 +59,18 @@ _FAILURES = (
 )  # fmt: skip
 
 
+_OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names of variables with commas between them."""
+    names = tuple(text.split(","))
+    for name in names:
+        if not name or "=" in name:
+            raise argparse.ArgumentTypeError(f'no name of a variable: "{name}"')
+    return names
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pycrond",
@@ -71,6 +90,10 @@ def parser() -> argparse.ArgumentParser:
                         help="with --foreground: do not start if a table is bad")  # fmt: skip
     parser.add_argument("--allow-empty", action="store_true",
                         help="with --foreground: start with nothing to run, too")  # fmt: skip
+    parser.add_argument("--clean-env", action="store_true",
+                        help="with --foreground: give commands cron's environment")  # fmt: skip
+    parser.add_argument("--pass-env", metavar="NAME,…", type=_names, default=(),
+                        help="with --foreground: variables for all commands")  # fmt: skip
     parser.add_argument("--check", action="store_true",
                         help="check configuration and tables, and exit")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
@@ -86,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(options, mode)
     try:
         configuration = _configuration(options, mode)
-        log = configure(options.log_format or default_format())
+        log = configure(options.log_format or default_format(), raw(sys.stderr))
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:
@@ -103,8 +126,9 @@ def _mode(options: argparse.Namespace) -> Mode:
         return Mode.FOREGROUND
     if named and not options.check:
         parser().error("--table and --system-table need --foreground")
-    if options.strict or options.allow_empty:
-        parser().error("--strict and --allow-empty need --foreground")
+    for option in _OF_FOREGROUND:
+        if getattr(options, option):
+            parser().error(f"--{option.replace('_', '-')} needs --foreground")
     return Mode.SYSTEM if os.geteuid() == 0 else Mode.USER
 
 
@@ -225,9 +249,9 @@ def _setup(
         tables = _named_tables(options, configuration.config, account.name, where)
     else:
         tables = _tables(mode, configuration.config, account.name)
-    demands = _demands(options, mode)
+    demands, passed = _demands(options, mode), _passed(options, mode)
     return Setup(mode, where, tables, user_tables, configuration, account, host.host_id(), layout,
-                 demands)  # fmt: skip
+                 demands, passed)  # fmt: skip
 
 
 def _named_tables(
@@ -238,6 +262,12 @@ def _named_tables(
     copies.mkdir(mode=0o700, exist_ok=True)
     named = NamedTables(options.table, options.system_table, user)
     return named.locations(copies, config.table_bytes)
+
+
+def _passed(options: argparse.Namespace, mode: Mode) -> Passed:
+    if mode is Mode.FOREGROUND:
+        return passed_in_foreground(options.pass_env, clean=options.clean_env)
+    return passed_to_desktop() if mode is Mode.USER else NOTHING_PASSED
 
 
 def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:

@@ -23,6 +23,7 @@ from pycron.cli.crontab_texts import (
 )
 from pycron.cli.daemon_choice import add_daemon_options, client_for
 from pycron.cli.output_end import ends_quietly
+from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.table_version import Origin
 from pycron.protocol.control_messages import DeleteRequest, InstallRequest, TableRequest
@@ -133,7 +134,7 @@ def _list(client: ControlClient, user: str | None) -> int:
     answer = client.request(TableRequest(user))
     if answer["text"] is None:
         raise NoTable(answer["user"])
-    sys.stdout.buffer.write(encode(answer["text"]))
+    write_bytes(encode(answer["text"]))
     sys.stdout.flush()
     return 0
 

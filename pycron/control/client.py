@@ -1,6 +1,7 @@
 """The client of the control socket."""
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,7 +42,7 @@ class ControlClient:
     def __init__(
         self, path: Path, patience: float = 30.0, advice: str = "is pycrond running?"
     ) -> None:
-        """Raises NoDaemon when no daemon answers there.
+        """Raises NoDaemon when no daemon answers there, or one of another user who is not root.
 
         `patience`: seconds for each answer. `advice`: what to do if no daemon is running.
         """
@@ -51,11 +52,22 @@ class ControlClient:
         self._decoder = Decoder(_LARGEST_ANSWER)
         try:
             self._connection = unix_sockets.connect(str(path), patience)
+            self._check_server()
         except OSError as error:
             message = f"no pycron daemon answers at {path}: {error.strerror}"
             if not isinstance(error, PermissionError):
                 message += f"; {advice}"
             raise NoDaemon(message) from error
+
+    def _check_server(self) -> None:
+        """A daemon gets tables and gives orders: only root's and one's own. Raises NoDaemon."""
+        _, uid, _ = unix_sockets.credentials(self._connection)
+        if uid not in (0, os.geteuid()):
+            self._connection.close()
+            raise NoDaemon(
+                f"{self._path}: a process of uid {uid} listens there, not root and not you;"
+                " nothing was sent to it (speak to that user's daemon as that user)"
+            )
 
     def request(self, request: Request[A]) -> A:
         """The answer to a typed request, checked. Raises ControlError as `ask` does.

@@ -1,14 +1,17 @@
 """The Jobs and Runs that a request names, among those that the peer may see."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from pycron.control.access import Refusal
+from pycron.control.access import Refusal, user_of
 from pycron.control.context import Context
 from pycron.control.server import Peer
 from pycron.engine.diagnosis import refused_in_words
 from pycron.model.history import RefusedFilter, RunRecord
 from pycron.model.job import Job
 from pycron.model.run import RunKey
+
+_SHOWN = 10  # Jobs that an error names
 
 
 def visible_run(context: Context, peer: Peer, run_id: str) -> RunRecord:
@@ -33,18 +36,46 @@ def _why_not(context: Context, peer: Peer, run: RunKey) -> str:
     return f" ({refused_in_words(refused[0])})" if refused else ""
 
 
+class Called(NamedTuple):
+    """A Job that has a name, or had it. `where`: its table and line."""
+
+    id: str
+    user: str
+    where: str
+
+
+def called(job: Job) -> Called:
+    return Called(job.id, job.user, f"{job.source.name}:{job.line}")
+
+
 def visible_job(context: Context, peer: Peer, name: str) -> Job:
     """The one Job of this name or id. Raises Refusal if there is none, or several."""
     sees = context.access.sight(peer)
-    found = [job for job in context.engine.jobs().called(name) if sees(job.user)]
+    found = {job.id: job for job in context.engine.jobs().called(name) if sees(job.user)}
+    return found[only_one(name, peer, map(called, found.values()))]
+
+
+def visible_recorded_job(context: Context, peer: Peer, name: str) -> str:
+    """The id of the one Job that has this name or id, or of a removed one that had it.
+
+    Raises Refusal if there is none, or several.
+    """
+    sees = context.access.sight(peer)
+    live = [called(job) for job in context.engine.jobs().called(name) if sees(job.user)]
+    if live:
+        return only_one(name, peer, live)
+    recorded = (Called(*row) for row in context.history.jobs_called(name))
+    return only_one(name, peer, (job for job in recorded if sees(job.user)))
+
+
+def only_one(name: str, peer: Peer, jobs: Iterable[Called]) -> str:
+    """The id of the one Job; the peer's own go before those of others. Raises Refusal."""
+    found = set(jobs)
+    found = {job for job in found if job.user == user_of(peer)} or found
     if not found:
         raise Refusal(f'no such job: "{name}" (pycron list)')
-    return only_one(name, found)
-
-
-def only_one(name: str, jobs: Collection[Job]) -> Job:
-    """The only Job of a collection. Raises Refusal if there are several."""
-    if len(jobs) > 1:
-        ids = ", ".join(f"{job.id} ({job.source.name}:{job.line})" for job in jobs)
-        raise Refusal(f'several jobs are called "{name}": {ids}')
-    return next(iter(jobs))
+    if len(found) > 1:
+        shown = ", ".join(f"{job.id} ({job.user}, {job.where})" for job in sorted(found)[:_SHOWN])
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise Refusal(f'several jobs are called "{name}": {shown}{more}; use an id')
+    return found.pop().id

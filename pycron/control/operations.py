@@ -5,7 +5,7 @@ import time
 from pycron.control.access import Refusal, has_full_rights, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
-from pycron.control.lookup import only_one, visible_job
+from pycron.control.lookup import called, only_one, visible_job
 from pycron.control.server import Peer
 from pycron.engine.actions import Record, RecordNotStarted, RecordRun
 from pycron.engine.events import CancelledByHand, StartedByHand
@@ -91,6 +91,7 @@ def _called(context: Context, peer: Peer, name: str) -> list[LiveRun]:
     ]
     if not found:
         raise Refusal(f'nothing runs or waits that is called "{name}"')
-    job = only_one(name, {live.job.id: live.job for live in found}.values())
-    context.access.check_may_change(peer, job.user)
+    job_id = only_one(name, peer, (called(live.job) for live in found))
+    found = [live for live in found if live.job.id == job_id]
+    context.access.check_may_change(peer, found[0].job.user)
     return found

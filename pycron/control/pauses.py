@@ -1,7 +1,7 @@
 """`pauses`, `pause` and `resume`."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from pycron.control.access import Refusal, has_full_rights, user_of
 from pycron.control.context import Context
@@ -28,8 +28,14 @@ def visible_pauses(context: Context, peer: Peer) -> list[PauseRow]:
     pauses = context.engine.pauses
     if not pauses:
         return []
-    sees = context.access.sight(peer)
     jobs = _jobs_of(context, (pause.scope for pause in pauses))
+    is_visible = _visibility(context, peer, jobs)
+    return [pause_row(pause, jobs) for pause in pauses if is_visible(pause)]
+
+
+def _visibility(context: Context, peer: Peer, jobs: Mapping[str, Job]) -> Callable[[Pause], bool]:
+    """Whether a pause may apply to a Job that the peer may see. `jobs`: those of the pauses."""
+    sees = context.access.sight(peer)
 
     def is_visible(pause: Pause) -> bool:
         name = pause.scope.name
@@ -41,7 +47,7 @@ def visible_pauses(context: Context, peer: Peer) -> list[PauseRow]:
             case _:
                 return True
 
-    return [pause_row(pause, jobs) for pause in pauses if is_visible(pause)]
+    return is_visible
 
 
 @handles(PauseRequest)
@@ -70,9 +76,10 @@ def _check_may_pause(context: Context, peer: Peer, pause: Pause) -> None:
 def resume(context: Context, peer: Peer, request: ResumeRequest) -> PauseAnswer:
     paused = {pause.scope: pause for pause in context.engine.pauses}
     scope = Scope.of_job(request.job)  # a Job whose entry was removed can be named by its id
-    if scope not in paused:
+    jobs = _jobs_of(context, [scope]) if scope in paused else {}
+    if scope not in paused or not _visibility(context, peer, jobs)(paused[scope]):
         scope = _scope(context, peer, request)
-    jobs = _jobs_of(context, [scope])
+        jobs = _jobs_of(context, [scope])
     if scope not in paused:
         raise Refusal(f"{scope_in_words(scope, jobs)} is not paused")
     _check_may_resume(peer, paused[scope])

@@ -6,7 +6,7 @@ from pathlib import Path
 from pycron.control.access import Refusal, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
-from pycron.control.lookup import visible_run
+from pycron.control.lookup import visible_recorded_job, visible_run
 from pycron.control.rows import attempt_row, refused_row, run_details, run_row, waits_for
 from pycron.control.server import Peer
 from pycron.model.history import RefusedFilter, RunFilter
@@ -23,11 +23,14 @@ _OUTPUT_CHUNK = 256 * 1024  # bytes
 def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
     user = _visible_user(context, peer, request.user)
     outcome = _outcome(request.outcome)
-    if request.job is not None and not _is_known(context, peer, request.job):
-        raise Refusal(f'no such job: "{request.job}" (pycron list)')
+    job = request.job
+    if job is not None and request.one:
+        job = visible_recorded_job(context, peer, job)
+    elif job is not None and not _is_known(context, peer, job):
+        raise Refusal(f'no such job: "{job}" (pycron list)')
     wanted = RunFilter(
         limit=min(request.limit, _PAGE),
-        job=request.job,
+        job=job,
         user=user,
         outcome=outcome,
         since=request.since,

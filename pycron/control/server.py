@@ -9,7 +9,7 @@ import selectors
 import socket
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ def refusal(error: str, **more: object) -> Message:
 class _Client:
     """`asks`: its next request is to be answered.
 
-    `heard`: when the connection was last readable or writable, on the monotonic clock.
+    `heard`: when a whole request arrived, or a part of an answer was taken (monotonic clock).
     """
 
     connection: socket.socket
@@ -121,7 +121,7 @@ class ControlServer:
     def _welcome(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         peer = Peer(*unix_sockets.credentials(connection))
-        if not self._may_connect(peer):
+        if not self._make_room(peer):
             with contextlib.suppress(OSError):
                 connection.send(encode([refusal("too many clients; try again")]))
             connection.close()
@@ -144,20 +144,33 @@ class ControlServer:
         if self._clients:
             self._drop(min(self._clients, key=lambda client: client.heard))
 
-    def _may_connect(self, peer: Peer) -> bool:
-        """Whether there is room: no user can keep all others out, and root has a reserve."""
+    def _make_room(self, peer: Peer) -> bool:
+        """Whether there is room for a client: no users can keep another one out, or root.
+
+        If all places are taken, a user with fewer connections gets one of the user with most: that
+        of the client that has been silent for the longest time.
+        """
         most = self._config().clients
         if peer.uid == 0:
             return len(self._clients) < 2 * most
-        own = sum(1 for client in self._clients if client.peer.uid == peer.uid)
-        return len(self._clients) < most and own < max(4, most // 4)
+        counts = Counter(client.peer.uid for client in self._clients if client.peer.uid)
+        if counts[peer.uid] >= max(4, most // 4):
+            return False
+        if counts.total() < most:
+            return True
+        largest = max(counts.values())
+        if largest <= counts[peer.uid] + 1:
+            return False
+        theirs = (client for client in self._clients if counts[client.peer.uid] == largest)
+        self._drop(min(theirs, key=lambda client: client.heard))
+        return True
 
     def _serve(self, client: _Client, events: int) -> None:
         if client not in self._clients:
             return  # it was disconnected in this turn, to free a descriptor
-        client.heard = time.monotonic()
         try:
             if events & selectors.EVENT_WRITE:
+                client.heard = time.monotonic()
                 self._send(client)
             elif events & selectors.EVENT_READ:
                 self._read(client)
@@ -170,13 +183,16 @@ class ControlServer:
             self._drop(client)
             return
         try:
-            client.requests += client.decoder.feed(data)
+            requests = list(client.decoder.feed(data))
         except ValueError as error:
             # The client still writes its request: it reads this answer when that write fails.
             most = self._config().user_table_bytes
             answer = refusal(f"{error}; a table may have {most} (limits.user_table_bytes)")
             client.connection.send(encode([answer]))
             raise
+        if requests:  # who sends a byte now and then counts as silent
+            client.heard = time.monotonic()
+        client.requests += requests
         self._send(client)
 
     @property

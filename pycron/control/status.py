@@ -1,6 +1,7 @@
 """`status` and `top`: the state of the daemon, and what it is doing now."""
 
 from pycron import __version__
+from pycron.control.access import user_of
 from pycron.control.configuration import config_row
 from pycron.control.context import Context
 from pycron.control.handlers import handles
@@ -18,7 +19,7 @@ _MOST_ROWS = 500
 @handles(StatusRequest)
 def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswer:
     info, engine = context.info(), context.engine
-    sees = context.access.sight(peer)
+    sees, sees_all = context.access.sight(peer), context.access.sees_all(peer)
     running, waiting = engine.count(sees)
     answer: StatusAnswer = {
         "version": __version__,
@@ -30,18 +31,18 @@ def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswe
         "store_failure": context.recorder.failure,
         "unwritten": context.recorder.unwritten,
         "processes": {"daemon": _process(info.daemon_pid), "runner": _process(info.runner_pid)},
-        "next_fire_time": engine.next_fire_time,
-        "runs": _count_runs(context),
-        "tables": context.tables.count(),
+        "next_fire_time": _next_fire_time(context, peer),
+        "runs": _count_runs(context, peer),
+        "tables": context.tables.count(None if sees_all else user_of(peer)),
         "problems": len(visible_problems(context, peer)),
         "jobs": sum(1 for _ in engine.jobs().where(lambda each: sees(each.user))),
         "running": running,
         "waiting": waiting,
         "paused": len(visible_pauses(context, peer)),
         "mail": _mail(context, info.no_mail),
-        "other_crons": [problem.message for problem in info.other_crons],
+        "other_crons": [problem.message for problem in info.other_crons if sees_all],
     }
-    if context.access.sees_all(peer):
+    if sees_all:
         answer["config"] = config_row(context)
     return answer
 
@@ -58,10 +59,21 @@ def _mail(context: Context, no_mail: str | None) -> str:
     return config.mail_sendmail
 
 
-def _count_runs(context: Context) -> int | None:
-    """None if the store cannot be read, which the status has to be able to report."""
+def _next_fire_time(context: Context, peer: Peer) -> float | None:
+    """Of the Jobs that the peer may see."""
+    if context.access.sees_all(peer):
+        return context.engine.next_fire_time
+    coming = context.engine.coming(1, context.access.sight(peer))
+    return coming[0][0] if coming else None
+
+
+def _count_runs(context: Context, peer: Peer) -> int | None:
+    """Of those that the peer may see.
+
+    None if the store cannot be read, which the status has to be able to report.
+    """
     try:
-        return context.history.count_runs()
+        return context.history.count_runs(None if context.access.sees_all(peer) else user_of(peer))
     except StoreFailure:
         return None
 
@@ -93,13 +105,16 @@ def top(context: Context, peer: Peer, request: TopRequest) -> TopAnswer:
         "waiting": [live_row(run) for run in waiting[:most]],
         "next": [due_row(job, fire) for fire, job in engine.coming(most, sees)],
         "counts": {"running": len(running), "waiting": len(waiting)},
-        "limits": _limits(context),
+        "limits": _limits(context, totals=context.access.sees_all(peer)),
         "pauses": visible_pauses(context, peer),
     }
 
 
-def _limits(context: Context) -> dict[str, list[int] | str | None]:
-    """The use and the value of each limit that is set; under `closed`, why nothing may start."""
+def _limits(context: Context, *, totals: bool) -> dict[str, list[int] | str | None]:
+    """The use and the value of each limit that is set; under `closed`, why nothing may start.
+
+    `totals`: the use by all users together is shown to those who see everything.
+    """
     admission = context.engine.admission
     limits = admission.limits
     uses = {
@@ -108,6 +123,6 @@ def _limits(context: Context) -> dict[str, list[int] | str | None]:
         **{f"pools.{pool}": use for pool, use in admission.pools().items() if pool[0] != ":"},
     }
     rows: dict[str, list[int] | str | None] = {
-        name: [used, most] for name, (used, most) in uses.items() if most is not None
+        name: [used, most] for name, (used, most) in uses.items() if most is not None and totals
     }
     return rows | {"closed": admission.closed}

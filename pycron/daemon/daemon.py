@@ -23,6 +23,7 @@ from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
 from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
+from pycron.daemon.replaced_accounts import ReplacedAccounts
 from pycron.daemon.setup import Mode, Setup
 from pycron.daemon.shutdown import Shutdown, stopping_message
 from pycron.daemon.signals import catch_signals, is_init, reap_orphans
@@ -43,6 +44,7 @@ from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
+from pycron.model.run import AttemptKey
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
 from pycron.storage.housekeeping import Housekeeping
@@ -75,7 +77,7 @@ class Daemon:
         self._accounts = Accounts(setup.account)
         self._inputs = Inputs(setup, self._accounts, self._feed, log, self._attend)
         self._tables = self._inputs.tables
-        self._store = Store(paths.database, may_wait=True)
+        self._store = Store(paths.database, may_wait=True, uid_of=self._accounts.uid_of)
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
@@ -100,11 +102,18 @@ class Daemon:
             self._recorder,
             setup.configuration.current,
             self._engine.is_alive,
+            lambda: (
+                (run.job.user, AttemptKey(run.run, run.number)) for run in self._engine.running
+            ),
             log,
         )
         watched = {location.watched for location in setup.tables}
         self._watch = TableWatch(watched, self._selector, self._tables.look, log)
         self._server = self._new_server()
+        self._replaced_accounts = ReplacedAccounts(
+            self._tables, self._store, self._engine, self._accounts, self._feed,
+            self._turn.perform, log,
+        )  # fmt: skip
         self._minute_work = MinuteWork(self._look, self._tidy)
 
     def _new_engine(self, now: int) -> Engine:
@@ -134,7 +143,7 @@ class Daemon:
             setup.configuration.current,
             shown=setup.mode is Mode.FOREGROUND,
             deliverer=self._programs,
-            desktop=setup.mode is Mode.USER,
+            passed=setup.passed,
         )
         return RunnerExecutor(
             self._engine,
@@ -209,6 +218,7 @@ class Daemon:
             if time.time() >= self._next_wakeup():  # the first look only released held Attempts
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
+            self._housekeeping.go_on()
             self._tables.work()
             self._turn.perform()
             self._watchdog.turned()
@@ -268,6 +278,7 @@ class Daemon:
             self._minute_work.look_now()  # the clock was set back
         self._last_wall = wall
         if wall >= self._next_tick():
+            self._replaced_accounts.look()
             if pressure := self._inputs.pressure():
                 self._feed(pressure)
             self._feed(Tick())
@@ -295,6 +306,7 @@ class Daemon:
         if self._server.busy or self._tables.has_work:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
+        until = min(until, self._housekeeping.next_at - time.monotonic())
         return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:
@@ -351,6 +363,7 @@ class Daemon:
 
     def _answer(self, service: Service, peer: Peer, request: Message) -> Message:
         """Answer a request; its effects are recorded before the answer is sent."""
+        self._replaced_accounts.look()
         answer = service.answer(peer, request)
         self._turn.perform()
         return answer

@@ -107,6 +107,9 @@ MESSAGES = {
     Event.ACCESS_DENIED: EventMessage(
         WARNING, "{user} has tried to use pycrontab and may not (pid {pid})"
     ),
+    Event.ACCOUNT_REPLACED: EventMessage(
+        WARNING, "{user} is another account now (uid {uid}): what the former one had is not its own"
+    ),
     Event.SUMMARY: EventMessage(
         INFO, "running: {running}[: {commands}]; waiting: {waiting}[: {queue}]"
     ),

@@ -7,6 +7,7 @@ from pycron.config import Config, Configuration
 from pycron.daemon.demands import NO_DEMANDS, TableDemands
 from pycron.delivery.programs import MAIL_ACCOUNT, Sending
 from pycron.engine.delivery_rules import DeliveryRules
+from pycron.executor.environments import NOTHING_PASSED, Passed
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation
@@ -27,7 +28,8 @@ class Setup:
     """The values that the command line, the configuration and the machine give a daemon.
 
     `account` is the daemon's own. `host`: the value that `~` and `H` depend on. `layout`: where the
-    system's tables are; None in the other modes. `demands`: what the tables must fulfil.
+    system's tables are; None in the other modes. `demands`: what the tables must fulfil. `passed`:
+    what commands get of what the daemon was started with.
     """
 
     mode: Mode
@@ -39,6 +41,7 @@ class Setup:
     host: str
     layout: Layout | None = None
     demands: TableDemands = NO_DEMANDS
+    passed: Passed = NOTHING_PASSED
 
     @property
     def config(self) -> Config:

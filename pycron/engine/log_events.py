@@ -38,6 +38,7 @@ class Event(StrEnum):
     CLOCK_STEPPED = "clock_stepped"
     REQUEST_BROKEN = "request_broken"
     ACCESS_DENIED = "access_denied"
+    ACCOUNT_REPLACED = "account_replaced"
     SUMMARY = "summary"
     RELOADED = "reloaded"
     CONFIG_BAD = "config_bad"

@@ -11,6 +11,7 @@ from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Lost, NeverStarted, Refused, RunnerMet, Started
 from pycron.engine.states import State
+from pycron.executor.environments import Passed
 from pycron.executor.link import RunnerLink
 from pycron.executor.messages import ending_of, session_request, start_message
 from pycron.executor.output_lines import OutputLines
@@ -46,7 +47,7 @@ class ExecutorOptions:
     `own`: the daemon's account; only root can run commands as other users. `output`: the directory
     of the output files. `config`: their length, the processes of an Attempt, and PAM. `shown`: the
     daemon shows what commands print, line by line. `deliverer`: knows the programs that send
-    deliveries. `desktop`: the daemon is a user's own, and its commands may use the desktop.
+    deliveries. `passed`: what commands get of what the daemon was started with.
     """
 
     accounts: Accounts
@@ -55,7 +56,7 @@ class ExecutorOptions:
     config: Callable[[], Config]
     shown: bool
     deliverer: Deliverer
-    desktop: bool
+    passed: Passed
 
 
 class RunnerExecutor:
@@ -162,7 +163,7 @@ class RunnerExecutor:
             report_output=shown,
             processes_max=config.processes,
             hold=start.attempt.run.fire_time if start.hold else None,
-            desktop=options.desktop,
+            passed=options.passed,
             program=program,
             session=session,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent, connect
-from pycron.executor.messages import DEFAULT_PATH
+from pycron.executor.environments import DEFAULT_PATH
 from pycron.system import unix_sockets
 from pycron.system.cgroup import SCOPE
 from pycron.system.paths import Paths

@@ -126,7 +126,9 @@ class JobsRequest:
 class RunsRequest:
     """Runs, newest first. `since` (inclusive) and `until` (exclusive) limit the fire time.
 
-    `deliveries`: only deliveries. Without it, and without `job` and `dead`, all other Runs.
+    `deliveries`: only deliveries. Without it, and without `job` and `dead`, all other Runs. `one`:
+    of the Jobs that are called `job` only one is meant; the request is refused if it is not clear
+    which one.
     """
 
     verb: ClassVar = "runs"
@@ -140,6 +142,7 @@ class RunsRequest:
     until: int | None = None
     dead: bool = False
     deliveries: bool = False
+    one: bool = False
 
 
 @_register

@@ -92,9 +92,25 @@ def owners_of(database: sqlite3.Connection, job: str) -> set[str]:
     return {text(row, "name") for row in database.execute(query, (job, job))}
 
 
-def count_runs(database: sqlite3.Connection) -> int:
-    """How many Runs are recorded."""
-    return int(database.execute("SELECT total(runs) FROM jobs").fetchone()[0])
+def jobs_called(database: sqlite3.Connection, job: str) -> list[tuple[str, str, str]]:
+    """All recorded Jobs of this name or id: the id, the user, and the table with the line."""
+    query = (
+        'SELECT jobs.id, users.name AS user, jobs."table" AS file, jobs.line FROM jobs'
+        " JOIN users ON users.number = jobs.user WHERE jobs.name = ? OR jobs.id = ?"
+    )
+    return [
+        (text(row, "id"), text(row, "user"), f"{text(row, 'file')}:{whole(row, 'line')}")
+        for row in database.execute(query, (job, job))
+    ]
+
+
+def count_runs(database: sqlite3.Connection, user: str | None = None) -> int:
+    """How many Runs are recorded, of a user or (None) of all users."""
+    query = "SELECT total(runs) FROM jobs"
+    if user is None:
+        return int(database.execute(query).fetchone()[0])
+    query += " WHERE user = (SELECT number FROM users WHERE name = ?)"
+    return int(database.execute(query, (user,)).fetchone()[0])
 
 
 def gap_at(database: sqlite3.Connection, instant: int, wall: bool) -> str | None:
@@ -129,7 +145,8 @@ def _ranges(database: sqlite3.Connection, wanted: RunFilter) -> list[list[_Condi
         numbers = _job_numbers(database, wanted.job, deliveries=bool(wanted.delivery))
         return [[("job = ?", [job]), *rest] for job in numbers]
     if wanted.dead:
-        return [[("dead", []), *rest]]
+        users = [user] if user is not None else _user_numbers(database)
+        return [[("dead", []), ("user = ?", [each]), *rest] for each in users]
     if wanted.delivery:
         return [[("delivery", []), *rest]]
     if user is None and wanted.outcome is None:

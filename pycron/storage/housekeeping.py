@@ -1,5 +1,10 @@
-"""Housekeeping: deletes history beyond the limits, and output files without a record."""
+"""Housekeeping: deletes history beyond the limits, and output files without a record.
 
+A step takes a bounded time. If there is more to delete, further steps follow at short intervals;
+and if much output was recorded, the next step does not wait for the end of the minute.
+"""
+
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +25,16 @@ from pycron.system.output_tail import tail_of
 _DAY = 86_400
 _STRAYS_KEPT = 7  # days
 _FILES_PER_STEP = 500
+_NEXT_STEP = 0.1  # seconds after a step that left something
+_SOONEST = 1.0  # seconds between steps because of much output
+_MUCH_OUTPUT = 1 / 32  # of the limit
 
 
 class Housekeeping:
     """Prunes a store and its output files, a step at a time.
 
-    `is_alive`: whether a Run has not ended; such a Run may not be recorded yet.
+    `is_alive`: whether a Run has not ended; such a Run may not be recorded yet. `writing`: the
+    Attempts whose commands run, with their users.
     """
 
     def __init__(
@@ -35,6 +44,7 @@ class Housekeeping:
         recorder: Recorder,
         config: Callable[[], Config],
         is_alive: Callable[[RunKey], bool],
+        writing: Callable[[], Iterable[tuple[str, AttemptKey]]],
         log: Callable[[Log], None],
     ) -> None:
         self._store = store
@@ -42,25 +52,54 @@ class Housekeeping:
         self._recorder = recorder
         self._config = config
         self._is_alive = is_alive
+        self._writing = writing
         self._log = log
+        self._more = False
+        self._last = 0.0
         self._strays = Strays(outputs)
 
+    @property
+    def next_at(self) -> float:
+        """When a further step is due, on the monotonic clock; infinity if none is needed."""
+        if self._more:
+            return self._last + _NEXT_STEP
+        much = self._config().keep.output_bytes * _MUCH_OUTPUT
+        return self._last + _SOONEST if self._store.output_since_prune > much else math.inf
+
     def prune(self) -> None:
-        """Do one step; the next one tries again what could not be deleted."""
+        """Do the step of a minute; the next one tries again what could not be deleted."""
         self._prune_store()
         self._remove_strays()
+
+    def go_on(self) -> None:
+        """Do a further step if one is due."""
+        if time.monotonic() >= self.next_at:
+            self._prune_store()
 
     def _prune_store(self) -> None:
         """Done also if nothing can be written: deleting output files may make room."""
         config = self._config()
         before = int(time.time()) - config.retention_days * _DAY
+        self._more = False
         try:
-            self._store.prune(config.keep, before, self._remove)
+            self._more = self._store.prune(
+                config.keep, before, self._remove, self._bytes_being_written()
+            )
         except StoreError as error:
             if not self._recorder.behind:  # otherwise the failure was logged
                 self._log(Log(Event.STORE_FAILED, {"reason": str(error)}, bad=True))
         if self._recorder.behind:
             self._recorder.write([])  # before new output fills the room again
+        self._last = time.monotonic()
+
+    def _bytes_being_written(self) -> dict[str, int]:
+        """The size of the output files of running commands, for each user."""
+        sizes: dict[str, int] = {}
+        for user, attempt in self._writing():
+            path = str(self._outputs / output_name(attempt))
+            if size := _size(path) + _size(tail_of(path)):
+                sizes[user] = sizes.get(user, 0) + size
+        return sizes
 
     def _remove(self, attempts: list[AttemptKey]) -> None:
         remove_outputs(self._outputs / output_name(attempt) for attempt in attempts)
@@ -120,6 +159,13 @@ class Strays:
                 with suppress(OSError), os.scandir(day) as files:
                     for file in files:
                         yield Path(file.path)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # the Attempt has printed nothing so far
+        return 0
 
 
 def _last_written(path: Path) -> float:

@@ -1,14 +1,16 @@
 """Retention: deletes Runs and outputs beyond the limits, in steps whose cost does not grow.
 
 Runs that have not ended stay, and so do dead letters, up to a limit of their own. Of the other Runs
-the oldest are deleted first.
+of a user the oldest are deleted first. What is too much for all users together comes from those who
+have most (model/retention.py), so that nobody's records push out those of somebody else.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from pycron.model.retention import RetentionLimits
+from pycron.model.retention import RetentionLimits, surpluses
 from pycron.model.run import AttemptKey
+from pycron.storage import shares
 from pycron.storage.rows import RUN_KEY, run_key, whole, whole_or_none
 
 _JOBS_PER_STEP = 2000
@@ -20,16 +22,23 @@ _MAY_GO = "outcome IS NOT NULL AND NOT dead"
 
 
 class Retention:
-    """Steps through one database; each step continues where the last one stopped."""
+    """Steps through one database; each step continues where the last one stopped.
+
+    `more`: whether the last step deleted so much that the next one may find as much again.
+    """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
         self._last_job = 0
+        self.more = False
         self._nothing_found = False  # by any step since the one that began with the first Job
         self._free_pages = True
         self._applied: tuple[RetentionLimits, int] | None = None  # by the last step
+        self._writing: Mapping[str, int] = {}  # as the last step found it
 
-    def has_nothing_for(self, keep: RetentionLimits, before: int) -> bool:
+    def has_nothing_for(
+        self, keep: RetentionLimits, before: int, writing: Mapping[str, int]
+    ) -> bool:
         """Whether a step would find nothing to delete, and no free page to return.
 
         That is so if, within an hour, steps have looked at all Jobs and found nothing, and nothing
@@ -38,7 +47,7 @@ class Retention:
         if not self._nothing_found or self._last_job or self._free_pages or not self._applied:
             return False
         kept, since = self._applied
-        return keep == kept and since <= before < since + _AGE_CHECKED
+        return keep == kept and writing == self._writing and since <= before < since + _AGE_CHECKED
 
     def note_change(self) -> None:
         """Something was written, so the next step may find something."""
@@ -50,19 +59,21 @@ class Retention:
         before: int,
         at_once: int,
         remove: Callable[[list[AttemptKey]], None],
+        writing: Mapping[str, int],
     ) -> bool:
         """Delete at most `at_once` Runs and as many outputs; whether a Job was deleted, too.
 
-        To be called in a transaction. `remove` deletes the output files of Attempts before the
-        transaction commits: after a crash in between the rows still exist, and so no file is left
-        without a row.
+        `writing`: the bytes of the output files of each user that are still being written. They
+        cannot be deleted, so that user gives up other outputs. To be called in a transaction.
+        `remove` deletes the output files of Attempts before the transaction commits: after a crash
+        in between the rows still exist, and so no file is left without a row.
         """
         self._db.execute("CREATE TEMP TABLE IF NOT EXISTS gone (number INTEGER PRIMARY KEY)")
         nothing_found = self._nothing_found or not self._last_job
         self._nothing_found = False
-        self._applied = keep, before
+        self._applied, self._writing = (keep, before), dict(writing)
         changes = self._db.total_changes
-        self._release_dead_letters(keep.dead, at_once)
+        shares.release_dead_letters(self._db, keep.dead, at_once)
         self._choose(keep, before, at_once)
         jobs = self._choose_of_jobs(keep.job_runs, at_once)
         outputs = self._outputs_of_gone()
@@ -71,10 +82,11 @@ class Retention:
         self._db.execute("DELETE FROM gone")
         self._db.execute("DELETE FROM gaps WHERE until < ?", (before,))
         outputs += self._surplus_outputs_of_jobs(jobs, keep.job_output_bytes, at_once)
-        outputs += self._surplus_outputs(keep.output_bytes, at_once)
+        outputs += self._surplus_outputs(keep.output_bytes, at_once, writing)
         remove(outputs)
         jobs_were_deleted = self._drop_unused(jobs)
         self._nothing_found = nothing_found and self._db.total_changes == changes
+        self.more = self._db.total_changes - changes >= at_once
         return jobs_were_deleted
 
     def shrink(self) -> None:
@@ -83,32 +95,16 @@ class Retention:
         self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_PER_STEP})")
         self._free_pages = bool(self._pragma("freelist_count"))
 
-    def _release_dead_letters(self, most: int, at_once: int) -> None:
-        """Make the oldest dead letters ordinary Runs if there are too many of them."""
-        self._db.execute(
-            "UPDATE runs SET dead = 0 WHERE number IN"
-            " (SELECT number FROM runs WHERE dead ORDER BY fire_time DESC LIMIT ? OFFSET ?)",
-            (at_once, most),
-        )
-
     def _choose(self, keep: RetentionLimits, before: int, at_once: int) -> None:
-        """Choose Runs that are too old or too many; the oldest ones if the file is too large."""
+        """Choose Runs that are too old, and those of users with too many."""
         self._db.execute(
             f"INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE fire_time < ? AND {_MAY_GO}"
             " ORDER BY fire_time LIMIT ?",
             (before, at_once),
         )
-        (total,) = self._db.execute("SELECT total(runs) FROM jobs").fetchone()
-        runs = int(total)
-        full = self._used_bytes() > keep.database_bytes * (1 - _UNUSED_PART)
-        surplus = runs if full else runs - keep.runs
-        if surplus > 0:
-            self._db.execute(
-                "INSERT OR IGNORE INTO gone SELECT number FROM"
-                " (SELECT number, outcome, dead FROM runs ORDER BY fire_time LIMIT ?)"
-                f" WHERE {_MAY_GO} LIMIT ?",
-                (surplus, at_once),
-            )
+        full = self._used_bytes() / (keep.database_bytes * (1 - _UNUSED_PART) or 1)
+        surplus = shares.surplus_runs(self._db, keep.runs, full)
+        shares.choose_oldest(self._db, surplus, at_once)
 
     def _used_bytes(self) -> int:
         pages = self._pragma("page_count") - self._pragma("freelist_count")
@@ -192,25 +188,32 @@ class Retention:
                 break
         return chosen[::-1]
 
-    def _surplus_outputs(self, most: int, at_once: int) -> list[AttemptKey]:
-        """Delete the oldest outputs while all outputs are too many bytes; the Runs stay."""
-        query = "SELECT coalesce(sum(output_kept), 0) FROM jobs"
-        (total,) = self._db.execute(query).fetchone()
-        if total <= most:
-            return []
+    def _surplus_outputs(
+        self, most: int, at_once: int, writing: Mapping[str, int]
+    ) -> list[AttemptKey]:
+        """Delete the oldest outputs of the users who have too many bytes; the Runs stay."""
+        recorded = shares.used(self._db, shares.OUTPUT)
+        output = shares.with_writing(self._db, recorded, writing)
+        chosen: list[sqlite3.Row] = []
+        for user, surplus in shares.most_first(surpluses(output, most)):
+            if recorded.get(user) and len(chosen) < at_once:
+                chosen += self._oldest_outputs_of_user(user, surplus, at_once - len(chosen))
+        return self._drop_outputs(chosen)
+
+    def _oldest_outputs_of_user(self, user: int, surplus: int, at_once: int) -> list[sqlite3.Row]:
         rows = self._db.execute(
             f"SELECT {RUN_KEY}, attempts.number, run, attempts.output_kept"
-            " FROM attempts JOIN runs ON runs.number = run JOIN jobs ON jobs.number = job"
-            " WHERE attempts.output_kept > 0 ORDER BY run LIMIT ?",
-            (at_once,),
-        ).fetchall()
+            " FROM attempts CROSS JOIN runs ON runs.number = run JOIN jobs ON jobs.number = job"
+            " WHERE attempts.user = ? AND attempts.output_kept > 0 ORDER BY run LIMIT ?",
+            (user, at_once),
+        )
         chosen: list[sqlite3.Row] = []
         for row in rows:
-            if total <= most:
+            if surplus <= 0:
                 break
-            total -= whole(row, "output_kept")
+            surplus -= whole(row, "output_kept")
             chosen.append(row)
-        return self._drop_outputs(chosen)
+        return chosen
 
     def _drop_outputs(self, chosen: list[sqlite3.Row]) -> list[AttemptKey]:
         self._db.executemany(

@@ -177,8 +177,46 @@ END;
 INSERT INTO meta SELECT 'mail_is_new', 'yes' WHERE EXISTS (SELECT 1 FROM meta WHERE key = 'cursor');
 """
 
+# What retention needs to know of each user. `attempts.user`: whose output it is; NULL without one.
+# `jobs.size`: bytes of the texts of a Job. `users.uid`: a name that gets another uid is another
+# user; NULL in older rows until the name is used again. The triggers get shorter, because the
+# schema has to fit on the first page.
+_SHARES = """
+DROP INDEX dead;
+DROP INDEX attempts_with_output;
+DROP TRIGGER output_changed;
+DROP TRIGGER attempt_gone;
+DROP TRIGGER output_dropped;
+DROP TRIGGER output_added;
+DROP TRIGGER output_gone;
+CREATE INDEX dead ON runs(user,fire_time) WHERE dead;
+ALTER TABLE users ADD COLUMN uid INTEGER;
+ALTER TABLE jobs ADD COLUMN size INTEGER DEFAULT 0;
+UPDATE jobs SET size = length(command) + ifnull(length(settings), 0);
+ALTER TABLE attempts ADD COLUMN user INTEGER;
+UPDATE attempts SET user = (SELECT user FROM runs WHERE number = run) WHERE output_kept > 0;
+CREATE INDEX attempts_with_output ON attempts(user,run) WHERE output_kept>0;
+CREATE TRIGGER attempt_gone AFTER DELETE ON attempts WHEN old.output_kept>0 BEGIN
+    DELETE FROM outputs WHERE run=old.run AND number=old.number;
+    UPDATE jobs SET output_kept=output_kept-old.output_kept
+    WHERE number=(SELECT job FROM runs WHERE number=old.run);
+END;
+CREATE TRIGGER output_dropped AFTER UPDATE OF output_kept ON attempts WHEN new.output_kept=0 BEGIN
+    DELETE FROM outputs WHERE run=old.run AND number=old.number;
+END;
+CREATE TRIGGER output_added AFTER INSERT ON attempts WHEN new.output_kept>0 BEGIN
+    UPDATE jobs SET output_kept=output_kept+new.output_kept
+    WHERE number=(SELECT job FROM runs WHERE number=new.run);
+END;
+CREATE TRIGGER output_changed AFTER UPDATE OF output_kept ON attempts
+WHEN new.output_kept IS NOT old.output_kept BEGIN
+    UPDATE jobs SET output_kept=output_kept-ifnull(old.output_kept,0)+ifnull(new.output_kept,0)
+    WHERE number=(SELECT job FROM runs WHERE number=new.run);
+END;
+"""
+
 # Step n converts version n to version n + 1; a released step is never changed.
-MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS, _DELIVERIES]
+MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS, _DELIVERIES, _SHARES]
 
 _JOURNAL_BYTES = 4 * 2**20  # to which the write-ahead log is cut when its pages are in the file
 

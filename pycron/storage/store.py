@@ -5,8 +5,9 @@ anything of them starts. So after a crash each fire time either has its Run or i
 Instants are UTC seconds.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pycron.engine.actions import Record, RecordCursor
 from pycron.engine.cursor import Cursor
@@ -17,7 +18,7 @@ from pycron.model.history import RefusedFilter, RunFilter, RunRecord, Unfinished
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, RunKey
-from pycron.storage import deliveries, history, unfinished
+from pycron.storage import deliveries, history, owners, unfinished
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
 from pycron.storage.refused import read_refused
@@ -25,7 +26,7 @@ from pycron.storage.repair import Repair
 from pycron.storage.retention import Retention
 from pycron.storage.writer import Writer
 
-_RUNS_PER_STEP = 2000  # that prune() deletes at once, at least
+_RUNS_PER_STEP = 1000  # that prune() deletes at most; for so long nothing can start
 
 
 class Store:
@@ -34,18 +35,25 @@ class Store:
     Each method that reads or writes raises StoreError.
     """
 
-    def __init__(self, path: Path, *, may_wait: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        may_wait: bool = False,
+        uid_of: Callable[[str], int | None] = lambda _: None,
+    ) -> None:
         """Open or create the database, and repair it if it is damaged. Raises StoreError.
 
         `may_wait`: a database that cannot be opened is `shut`; only one that is too new is an
-        error.
+        error. `uid_of`: the uid of an account.
         """
+        self._uid_of = uid_of
         self._database = Database(path, may_wait=may_wait)
         self._use_connection()
 
     def _use_connection(self) -> None:
         """Begin without the row numbers and the state of retention of an earlier connection."""
-        self._writer = Writer(self._database.connection)
+        self._writer = Writer(self._database.connection, self._uid_of)
         self._retention = Retention(self._database.connection)
 
     # ---- the file
@@ -102,7 +110,7 @@ class Store:
             with self._database.transaction():
                 meta = self._writer.write(records)
         except StoreError:
-            self._writer = Writer(self._database.connection)
+            self._writer = Writer(self._database.connection, self._uid_of)
             raise
         self._database.meta.written(meta)
 
@@ -113,26 +121,51 @@ class Store:
         with self._database.errors():
             self._writer.drop_dead(key)
 
+    def replaced(self, uids: Mapping[str, int]) -> set[str]:
+        """The names under which an account with another uid has records. `uids`: by name."""
+        return set(self._database.query(owners.replaced, uids))
+
+    def disown(self, uids: Mapping[str, int]) -> None:
+        """Take the records of former accounts away from the accounts that have their names now.
+
+        The records are kept under the name and the former uid, such as `anna#1001`, which is no
+        name of an account.
+        """
+        self._database.check_writable()
+        with self._database.transaction():
+            owners.disown(self._database.connection, uids)
+        self._writer.forget_rows()
+
+    @property
+    def output_since_prune(self) -> int:
+        """The bytes of output that were recorded since the last step of `prune`."""
+        return self._writer.kept
+
     def prune(
-        self, keep: RetentionLimits, before: int, remove: Callable[[list[AttemptKey]], None]
-    ) -> None:
+        self,
+        keep: RetentionLimits,
+        before: int,
+        remove: Callable[[list[AttemptKey]], None],
+        writing: Mapping[str, int] = MappingProxyType({}),
+    ) -> bool:
         """Delete Runs and outputs beyond the limits, and those due before a UTC second.
 
-        One step deletes a bounded number, but more than has come since the last step. If nothing
-        can be beyond the limits, the database is not read, so that an idle minute costs little.
-        `remove` deletes the output files of Attempts; an error that it raises undoes the step.
+        One step deletes a bounded number; True if there may be more. If nothing can be beyond the
+        limits, the database is not read, so that an idle minute costs little. `remove` deletes the
+        output files of Attempts; an error that it raises undoes the step. `writing`: the bytes of
+        output that each user's commands have written so far; they count, and stay.
         """
-        if self._retention.has_nothing_for(keep, before):
-            return
+        if self._retention.has_nothing_for(keep, before, writing):
+            return False
         self._database.check_writable()
-        at_once = max(_RUNS_PER_STEP, 2 * self._writer.begun)
         with self._database.transaction():
-            jobs_were_deleted = self._retention.prune(keep, before, at_once, remove)
-        if jobs_were_deleted:
-            self._writer.clear_jobs()
-        self._writer.begun = 0
+            dropped = self._retention.prune(keep, before, _RUNS_PER_STEP, remove, writing)
+        if dropped:
+            self._writer.forget_rows()
+        self._writer.kept = 0
         with self._database.errors():
             self._retention.shrink()
+        return self._retention.more
 
     # ---- what an earlier daemon recorded: ports.RecordedState
 
@@ -207,9 +240,13 @@ class Store:
         """The users of all recorded Jobs that have this name or id."""
         return self._database.query(history.owners_of, job)
 
-    def count_runs(self) -> int:
-        """How many Runs are recorded."""
-        return self._database.query(history.count_runs)
+    def jobs_called(self, job: str) -> list[tuple[str, str, str]]:
+        """All recorded Jobs of this name or id: the id, the user, and the table with the line."""
+        return self._database.query(history.jobs_called, job)
+
+    def count_runs(self, user: str | None = None) -> int:
+        """How many Runs are recorded, of a user or (None) of all users."""
+        return self._database.query(history.count_runs, user)
 
     def gap_at(self, instant: int, *, wall: bool) -> str | None:
         """Why fire times at this UTC second have no Run.

@@ -1,7 +1,7 @@
 """Writes the records of the engine as rows of the database."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pycron.engine.actions import (
@@ -25,6 +25,7 @@ from pycron.engine.actions import (
 )
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.storage import owners
 from pycron.storage.deliveries import FAILING, stored_delivery
 from pycron.storage.meta import boot_text, cursor_text
 from pycron.storage.refused import write_refused
@@ -35,21 +36,25 @@ from pycron.storage.unfinished import stored_settings
 class Writer:
     """Knows the numbers of the rows that it has written; a failed transaction needs a new Writer.
 
-    `begun`: how many Runs it has written.
+    `kept`: the bytes of output of the Attempts whose end it has written.
     """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(
+        self, database: sqlite3.Connection, uid_of: Callable[[str], int | None] = lambda _: None
+    ) -> None:
         self._db = database
-        self.begun = 0
+        self._uid_of = uid_of
+        self.kept = 0
         self._meta: dict[str, str] = {}
         self._live_runs: dict[RunKey, int] = {}
         self._started: dict[AttemptKey, RecordStarted] = {}
         self._jobs: dict[str, tuple[int, int, Job]] = {}
         self._users: dict[str, int] = {}
 
-    def clear_jobs(self) -> None:
-        """Look up the rows of Jobs again: some were deleted."""
+    def forget_rows(self) -> None:
+        """Look up the rows of Jobs and users again: some were deleted or have another name."""
         self._jobs.clear()
+        self._users.clear()
 
     def write(self, records: Iterable[Record]) -> dict[str, str]:
         """Write records in their order; the values of `meta` among them. Raises sqlite3.Error."""
@@ -146,7 +151,6 @@ class Writer:
         )
         assert done.lastrowid
         self._live_runs[run] = done.lastrowid
-        self.begun += 1
 
     def _write_starts(self) -> None:
         """The starts of Attempts whose end is not among the same records."""
@@ -165,12 +169,15 @@ class Writer:
         if ending is not None:
             values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
                       ending.memory_peak, ending.output_bytes, ending.output_kept)  # fmt: skip
+            self.kept += ending.output_kept
         self._db.execute(
             "UPDATE attempts SET pid = coalesce(?, pid), started = coalesce(?, started),"
             " outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?, cpu_seconds = ?,"
-            " memory_peak = ?, output_bytes = ?, output_kept = ? WHERE run = ? AND number = ?",
+            " memory_peak = ?, output_bytes = ?, output_kept = ?,"
+            " user = CASE WHEN ? THEN (SELECT user FROM runs WHERE number = run) END"
+            " WHERE run = ? AND number = ?",
             (start and start.pid, start and start.started, record.outcome, _text(record.reason),
-             *values, run, attempt.number),
+             *values, bool(values[-1]), run, attempt.number),
         )  # fmt: skip
         if ending is not None and ending.output is not None:
             self._db.execute(
@@ -198,16 +205,18 @@ class Writer:
         if known and (known[2] is job or known[2] == job):
             return known[0], known[1]
         user = self._user_number(job.user)
+        command, settings = _text(job.command), stored_settings(job)
         row = (job.id, job.name, _text(job.source.name), job.line, user, _text(job.schedule.text),
-               job.zone, _text(job.command), stored_settings(job),
-               job.delivery and job.delivery.job_id, stored_delivery(job.delivery))  # fmt: skip
+               job.zone, command, settings, job.delivery and job.delivery.job_id,
+               stored_delivery(job.delivery), len(command or "") + len(settings))  # fmt: skip
         number: int = self._db.execute(
             'INSERT INTO jobs (id, name, "table", line, user, schedule, zone, command,'
-            " settings, about, delivery) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " settings, about, delivery, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET"
             " name = excluded.name, line = excluded.line, user = excluded.user,"
             " schedule = excluded.schedule, zone = excluded.zone, command = excluded.command,"
-            " settings = excluded.settings, about = excluded.about, delivery = excluded.delivery"
+            " settings = excluded.settings, about = excluded.about, delivery = excluded.delivery,"
+            " size = excluded.size"
             " RETURNING number",
             row,
         ).fetchone()[0]
@@ -216,9 +225,7 @@ class Writer:
 
     def _user_number(self, name: str) -> int:
         if name not in self._users:
-            self._db.execute("INSERT OR IGNORE INTO users (name) VALUES (?)", (name,))
-            row = self._db.execute("SELECT number FROM users WHERE name = ?", (name,)).fetchone()
-            self._users[name] = row[0]
+            self._users[name] = owners.number_of(self._db, name, self._uid_of(name))
         return self._users[name]
 
     def _run_number(self, run: RunKey) -> int:

@@ -1,4 +1,8 @@
-"""User accounts from the passwd and group databases, cached for a minute."""
+"""User accounts from the passwd and group databases.
+
+They are cached for a minute, which matters for a directory service. A change of the machine's own
+files is seen at once: an account may be deleted, and another one may get its name.
+"""
 
 import os
 import pwd
@@ -6,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 _CACHED = 60.0  # seconds
+_PASSWD, _GROUP = "/etc/passwd", "/etc/group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +25,28 @@ class Account:
 
 
 class Accounts:
-    """Looks up users, with their groups as in initgroups(3), at most once a minute each.
+    """Looks up users, with their groups as in initgroups(3).
 
-    `own`: the account of this process, which is known even if no database has it.
+    `own`: the account of this process, which is known even if no database has it. `gone`: names
+    that are no accounts at the moment, whatever the databases say.
     """
 
     def __init__(self, own: Account | None = None) -> None:
         self._own = own
         self._known: dict[str, tuple[float, Account | None]] = {}
+        self._files = _files()
+        self.gone: set[str] = set()
 
     def find(self, name: str) -> Account | None:
         """The account of this name; None if there is no such user."""
         if self._own is not None and self._own.uid != 0 and name == self._own.name:
             return self._own
+        if name in self.gone:
+            return None
+        files = _files()
+        if files != self._files:
+            self._known.clear()
+            self._files = files
         now = time.monotonic()
         found = self._known.get(name)
         if found is None or now - found[0] > _CACHED:
@@ -41,6 +55,10 @@ class Accounts:
 
     def exists(self, name: str) -> bool:
         return self.find(name) is not None
+
+    def uid_of(self, name: str) -> int | None:
+        account = self.find(name)
+        return None if account is None else account.uid
 
     def forget(self) -> None:
         self._known.clear()
@@ -53,6 +71,38 @@ def _look_up(name: str) -> Account | None:
         return None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def _files() -> tuple[tuple[int, int, int] | None, ...]:
+    return tuple(map(_version, (_PASSWD, _GROUP)))
+
+
+def _version(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+class LocalUids:
+    """The uids of the accounts in the machine's own file, read when the file has changed."""
+
+    def __init__(self) -> None:
+        self._version: tuple[int, int, int] | None = None
+
+    def changed(self) -> dict[str, int] | None:
+        """All of them by name; None if the file is the one that the last call has read."""
+        version = _version(_PASSWD)
+        if version == self._version:
+            return None
+        self._version = version
+        try:
+            with open(_PASSWD, encoding="utf-8", errors="surrogateescape") as file:
+                fields = [line.split(":", 3) for line in file]
+        except OSError:
+            return {}
+        return {each[0]: int(each[2]) for each in fields if len(each) > 3 and each[2].isdecimal()}
 
 
 def owners_of_table(user: str) -> set[int]:

@@ -261,10 +261,13 @@ def _has_unit(root: Path, unit: str) -> bool:
 
 
 def _enabled_scripts(root: Path, scripts: set[str]) -> set[str]:
-    """The init scripts that the runlevels of SysV init (2 to 5) or of OpenRC start."""
+    """The init scripts that the runlevels of SysV init (2 to 5) or of OpenRC start.
+
+    Debian leaves the script of a removed package there, not executable: nobody starts it.
+    """
     found = set()
     for link in [*root.glob("etc/rc[2-5].d/S[0-9][0-9]*"), *root.glob("etc/runlevels/*/*")]:
         script = link.name[3:] if link.parent.name.startswith("rc") else link.name
-        if script in scripts and (root / "etc/init.d" / script).exists():
+        if script in scripts and os.access(root / "etc/init.d" / script, os.X_OK):
             found.add(script)
     return found

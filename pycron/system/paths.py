@@ -92,10 +92,14 @@ def system_paths() -> Paths:
 
 
 def user_paths() -> Paths:
-    """The directories that the XDG base directory specification gives."""
+    """The directories that the XDG base directory specification gives.
+
+    A runtime directory of another user is passed over: the specification says that its owner is the
+    user, and su(1) may leave the one of the user before.
+    """
     state = _xdg("XDG_STATE_HOME", ".local/state") / "pycron"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    run = Path(runtime) / "pycron" if os.path.isabs(runtime) else state / "run"
+    run = Path(runtime) / "pycron" if _is_own_directory(runtime) else state / "run"
     return Paths(state, run)
 
 
@@ -115,6 +119,14 @@ def user_data() -> Path:
 def paths_in(directory: Path) -> Paths:
     """Everything in one directory, for --state-dir."""
     return Paths(directory, directory)
+
+
+def _is_own_directory(path: str) -> bool:
+    """True also for one that does not exist: then nobody listens there."""
+    try:
+        return os.path.isabs(path) and os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return True
 
 
 def _xdg(variable: str, default: str) -> Path:

@@ -1,7 +1,7 @@
 """Directories of tables: a scan finds the tables that are new, changed or gone."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,6 +152,20 @@ class TableDirectories:
         for path in sorted(set(self._known) - present):
             yield Gone(self._known.pop(path).source.name)
 
+    def forget_replaced(self, uids: Mapping[str, int]) -> set[str]:
+        """Let the next scan read the tables of accounts that have another uid now; their names.
+
+        `uids`: of accounts, by name.
+        """
+        found = set()
+        for path, known in self._known.items():
+            name = os.path.basename(path)
+            uid = uids.get(name) if known.location.users else None
+            if uid is not None and _owner(path) not in (0, uid, None):
+                known.signature = UNREAD
+                found.add(name)
+        return found
+
     def _forget(self) -> None:
         for known in self._known.values():
             known.signature = UNREAD
@@ -215,6 +229,13 @@ class TableDirectories:
         known.signature = signature
         self._known[path] = known
         return Found(known.source, text, problem)
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
 
 
 def _signature(path: str, rules: FileRules) -> Signature:

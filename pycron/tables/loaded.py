@@ -89,9 +89,11 @@ class Tables:
         """The problems of all loaded tables."""
         return [problem for table in self._current.values() for problem in table.problems]
 
-    def count(self) -> int:
-        """How many tables are loaded."""
-        return len(self._current)
+    def count(self, owner: str | None = None) -> int:
+        """How many tables are loaded, of a user or (None) of all."""
+        if owner is None:
+            return len(self._current)
+        return sum(1 for table in self._current.values() if table.source.owner == owner)
 
     def entries(self, name: str) -> Entries:
         """The entries that run of the table with this name; none if there is no such table."""

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -13,9 +14,10 @@ from pycron.protocol.runner_messages import StartMessage
 from pycron.runner.attempt import Attempt
 from pycron.runner.batch import Batch
 from pycron.runner.launch import Launch
+from pycron.runner.process_tree import ProcessTree
 from pycron.runner.progress import STARTED
 from pycron.system.cgroup import Cgroup, Delegation
-from tests.support.running_runner import needs_root
+from tests.support.running_runner import needs_root, status_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.root, needs_root]
@@ -124,3 +126,58 @@ def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(
     for cgroup, output in zip(cgroups, outputs, strict=True):
         until(output.read_text)
         assert output.read_text().endswith(f"/{Path(cgroup.path).name}\n")
+
+
+def is_over_after_steps(tree: ProcessTree, cgroup: Cgroup) -> bool:
+    """Take the step of ending a tree that is due, if one is."""
+    if tree.due <= time.monotonic():
+        for _ in tree.step({}, time.monotonic()):
+            pass
+    return not cgroup.populated()
+
+
+@pytest.mark.parametrize(
+    ("command", "kill_after"),
+    [
+        ("trap 'echo heard; exit' TERM; kill -STOP $$", 1000),
+        ("chain() { (chain) & exit; }; chain & exec sleep 1000", 1),
+        ("trap '' TERM; while :; do sleep 0.1; done", 0.3),
+    ],
+    ids=["stopped", "forks all the time", "deaf"],
+)
+def test_a_tree_in_a_cgroup_is_ended(
+    delegation: Delegation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    kill_after: float,
+) -> None:
+    """It is frozen for SIGTERM, so none is forked that does not get it."""
+    monkeypatch.setattr("pycron.system.cgroup._MOUNT", str(tmp_path / "cgroups"))
+    cgroup = make(delegation)
+    tree = ProcessTree(0, cgroup=cgroup)
+    with (tmp_path / "output").open("w") as output:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", f"echo 0 >{cgroup.path}/cgroup.procs; {command}"], stdout=output
+        )
+    until(cgroup.populated)
+    until(lambda: cgroup.pids() != {process.pid} or status_of(process.pid, "State")[0] == "T")
+    tree.end(time.monotonic(), kill_after)
+    until(lambda: is_over_after_steps(tree, cgroup))
+    process.wait(10)
+    assert not cgroup.frozen()
+    assert (tmp_path / "output").read_text() == ("heard\n" if "heard" in command else "")
+
+
+def test_a_command_that_cannot_enter_its_cgroup_is_not_run(
+    delegation: Delegation, tmp_path: Path
+) -> None:
+    cgroup = make(delegation)
+    output = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
+    batch = Batch([launch(cgroup, output, "echo ran")])
+    assert cgroup.remove()
+    errors, inlet = os.pipe()
+    starter = batch.start(inlet, (1024, 1024))
+    os.waitpid(starter, 0)
+    assert b"cannot enter its process tree" in os.read(errors, 4096)
+    assert (tmp_path / "output").read_text() == ""

@@ -308,7 +308,7 @@ def test_one_user_cannot_take_all_connections() -> None:
         assert server.lines(connect_as(nobody)) == [refusal("too many clients; try again")]
         for _ in range(CLIENTS // 2):
             assert server.ask(connect_as(4711))["ok"]
-        assert server.lines(connect_as(4712)) == [refusal("too many clients; try again")]
+        assert server.ask(connect_as(4712))["ok"]  # others cannot keep this user out
         assert server.ask(connect_as(0))["ok"]  # root can always get in
     server.close()
     shutil.rmtree(directory)

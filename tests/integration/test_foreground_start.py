@@ -84,7 +84,7 @@ def test_one_good_entry_is_enough_without_strict(tmp_path: Path) -> None:
 def test_the_options_need_the_foreground(option: str) -> None:
     ended = run("pycrond", option)
     assert ended.returncode == 2
-    assert "need --foreground" in ended.stderr
+    assert f"{option} needs --foreground" in ended.stderr
 
 
 def test_an_unknown_zone_of_the_machine(table: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.executor import connection
 from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent
+from pycron.executor.environments import NOTHING_PASSED
 from pycron.executor.launch import find_runner
 from pycron.executor.messages import start_message
 from pycron.model.job import Source
@@ -1108,6 +1109,7 @@ def test_the_largest_values_that_a_table_may_have_are_accepted() -> None:
     message = start_message(
         AttemptKey(RunKey("job", 0), 1), table.jobs[0], account, become=True, output="",
         output_limit=2**62, report_output=False, processes_max=2**62, hold=2**33,
+        passed=NOTHING_PASSED,
     )  # fmt: skip
     assert daemon_message(dict(message)) == message
 

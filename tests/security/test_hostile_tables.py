@@ -11,7 +11,7 @@ from pycron.crontab.changes import compare
 from pycron.crontab.reader import LONGEST_LINE, ReaderContext, parse, parsing
 from pycron.crontab.table import Table
 from pycron.crontab.variables import LARGEST_ENVIRONMENT
-from pycron.executor.messages import command_environment
+from pycron.executor.environments import command_environment
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, RunKey
 from pycron.system.accounts import own_account
@@ -94,7 +94,7 @@ def test_equal_environments_are_equal_however_they_came_about() -> None:
 def test_the_variables_reach_the_command() -> None:
     *_, job = read(entries_below_many_variables(2)).jobs
     attempt = AttemptKey(RunKey(job.id, 0), 1)
-    environment = command_environment(attempt, job, own_account(), desktop=False)
+    environment = command_environment(attempt, job, own_account(), {})
     assert environment["a"] == "1"
     assert len(environment) > 22_000
 

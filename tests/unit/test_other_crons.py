@@ -136,12 +136,20 @@ def test_an_init_link(
 ) -> None:
     for path in (link, "etc/init.d/cron", "etc/init.d/cronie"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
+        (tmp_path / path).touch(0o755)
     if with_systemd:
         (tmp_path / "run/systemd/system").mkdir(parents=True)
     if with_unit:
         unit(tmp_path, "cron.service", None)
     assert crons_in(tmp_path) == found
+
+
+def test_the_init_script_of_a_removed_package(tmp_path: Path) -> None:
+    """Debian's cron leaves its script and the links when it is removed."""
+    for path in ("etc/rc2.d/S01cron", "etc/init.d/cron"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch(0o644)
+    assert crons_in(tmp_path) == []
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ class Loaded:
 
     tables: int = 0
 
-    def count(self) -> int:
+    def count(self, owner: str | None = None) -> int:
         return self.tables
 
     def problems(self) -> list[Problem]:

@@ -9,9 +9,9 @@ from pycron.cli.daemon_choice import client_for
 from pycron.cli.printing import print_json
 from pycron.cli.run_output import read_output
 from pycron.cli.run_rows import find_run
+from pycron.cli.terminal import write_bytes, write_raw
 from pycron.cli.verb import Failed, verb
 from pycron.control.client import ControlClient
-from pycron.model.text import printable
 from pycron.protocol.control_answers import OutputAnswer
 from pycron.protocol.control_messages import OutputRequest
 
@@ -22,6 +22,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("-f", action="store_true", dest="follow",
                         help="follow the output until the Run has ended")  # fmt: skip
+    parser.add_argument("--raw", action="store_true",
+                        help="also to a terminal, write the output as it is")  # fmt: skip
     parser.add_argument("--attempt", type=positive, metavar="N",
                         help="the output of this Attempt; default: the last")  # fmt: skip
 
@@ -73,14 +75,5 @@ def _print_output(options: argparse.Namespace, run_id: str, attempt: int, data: 
         text = data.decode("utf-8", "backslashreplace")
         print_json([{"run_id": run_id, "attempt": attempt, "output": text}])
     else:
-        _write_output(data)
+        (write_raw if options.raw else write_bytes)(data)
     sys.stdout.flush()
-
-
-def _write_output(data: bytes) -> None:
-    """Unchanged to a file or a pipe; with control characters escaped to a terminal."""
-    if not sys.stdout.isatty():
-        sys.stdout.buffer.write(data)
-        return
-    text = data.decode("utf-8", "surrogateescape")
-    sys.stdout.write("".join(c if c in "\n\t" else printable(c) for c in text))

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pycron.cli.arguments import positive
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.printing import Row, print_columns, print_json
+from pycron.cli.terminal import clear_screen
 from pycron.cli.verb import verb
 from pycron.protocol.control_answers import LiveRow, TopAnswer
 from pycron.protocol.control_messages import TopRequest
 
 _EVERY = 2.0  # seconds between two requests on a terminal
-_CLEAR = "\x1b[H\x1b[2J"
 _RUNNING = (
     ("job", "job"), ("user", "user"), ("attempt", "attempt"), ("pid", "pid"),
     ("seconds", "seconds"), ("memory", "memory"), ("cpu_seconds", "cpu s"),
@@ -48,7 +48,7 @@ def top(options: argparse.Namespace) -> None:
     try:
         while True:
             answer = client.request(request)
-            sys.stdout.write(_CLEAR)
+            clear_screen()
             _show(answer)
             time.sleep(_EVERY)
     except KeyboardInterrupt:

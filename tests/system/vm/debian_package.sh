@@ -46,7 +46,7 @@ first_boot() {
     check no_reboot_job_now sh -c '! [ -s /srv/jobs/reboot ]'
     check pycron_mails mailed bob 'hello from bob' 2
     check session_of_pam grep -x plum /srv/jobs/fruit
-    check crontab_is_pycrontab sh -c 'crontab --version | grep pycron'
+    check crontab_is_pycrontab sh -c '[ "$(realpath /usr/bin/crontab)" = /usr/lib/pycrond/bin/pycrontab ]'
     check same_table sh -c 'runuser -u alice -- crontab -l | grep "@reboot date"'
     check manual sh -c 'zgrep -q pycrontab /usr/share/man/man1/crontab.1.gz'
     check is_a_cron_daemon sh -c 'apt-get -s install anacron | grep -v "Inst cron"'
