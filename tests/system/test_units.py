@@ -28,8 +28,8 @@ def test_the_units(tmp_path: Path) -> None:
     script = SCRIPTS / "units.sh"
     machine = subprocess.run(
         ["bash", os.environ["PYCRON_VM"], script, wheels.parent],
-        env=os.environ | {"VM_PACKAGES": PACKAGES, "VM_S": "1200"},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=1500,
+        env=os.environ | {"VM_PACKAGES": PACKAGES, "VM_S": "2400"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=2700,
         check=False,
     )  # fmt: skip
     wanted = re.findall(r"^ *(?:LIMIT=\d+ )?check ([a-z_]+)", script.read_text(), re.MULTILINE)

@@ -4,17 +4,18 @@
 # machine.sh and the example of reminders. Each check prints a line "ok NAME" or "not ok NAME ...".
 set -u
 . /payload/machine.sh
+LIMIT=60 # seconds; the machine may be emulated, and slow
 own() { # COMMAND...: as alice, who speaks to her own manager
     (cd /home/alice && XDG_RUNTIME_DIR=/run/user/$(id -u alice) HOME=/home/alice runuser -u alice -- "$@")
 }
 is() { [ "$(systemctl show -P "$1" pycron)" = "$2" ]; }
 fails() { ! "$@"; }
-every_second_once() { # JOB: its fire times follow each other, none twice
+each_once() { # JOB: it runs every five seconds, and no fire time is left out or there twice
     runs "$1" --limit 10000 | grep -o '"fire_time": "[^"]*' | cut -d'"' -f4 | python3 -c '
 import sys, datetime
 times = sorted(int(datetime.datetime.fromisoformat(each.strip()).timestamp()) for each in sys.stdin)
 print(len(times), times[:1], times[-1:], file=sys.stderr)
-sys.exit(len(times) < 5 or times != list(range(times[0], times[0] + len(times))))'
+sys.exit(len(times) < 5 or times != list(range(times[0], times[0] + 5 * len(times), 5)))'
 }
 runs() { pycron runs --json --job "$@"; }
 
@@ -29,25 +30,27 @@ the_system_unit() {
     mkdir -p /srv/mounted
     echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/alice
     cat >/etc/pycron.d/free <<'END'
-CRON_NAME=mount @every 15s root mountpoint -q /srv/mounted || mount -t tmpfs none /srv/mounted
-CRON_NAME=disk @every 15s root head -c 1 /dev/vda >/dev/null
-CRON_NAME=raw @every 15s root python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'
-CRON_NAME=listen @every 15s root python3 -c 'import socket; socket.create_server(("127.0.0.1", 4711))'
-CRON_NAME=memory @every 15s root python3 -c 'import sys; x = b"x" * (600 << 20)'
-CRON_NAME=filters @every 15s root grep -E '^(NoNewPrivs|Seccomp):.*[1-9]' /proc/self/status; [ $? = 1 ]
-CRON_NAME=spaces @every 15s root [ $(readlink /proc/self/ns/mnt) = $(readlink /proc/1/ns/mnt) ]
-CRON_NAME=capabilities @every 15s root [ "$(grep Cap[EB] /proc/self/status)" = "$(grep Cap[EB] /proc/1/status)" ]
-CRON_NAME=sudo @every 15s alice sudo -n true
-CRON_NAME=ping @every 15s alice ping -c 1 -W 5 127.0.0.1
-CRON_NAME=umask @every 15s alice [ $(umask) = 0022 ]
+CRON_NAME=mount @yearly root mountpoint -q /srv/mounted || mount -t tmpfs none /srv/mounted
+CRON_NAME=disk @yearly root head -c 1 /dev/vda >/dev/null
+CRON_NAME=raw @yearly root python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'
+CRON_NAME=listen @yearly root python3 -c 'import socket; socket.create_server(("127.0.0.1", 4711))'
+CRON_NAME=memory @yearly root [ $(cat /sys/fs/cgroup/system.slice/pycron-runner-*.scope/memory.max) = max ] && grep -q pycron-runner- /proc/self/cgroup
+CRON_NAME=filters @yearly root grep -E '^(NoNewPrivs|Seccomp):.*[1-9]' /proc/self/status; [ $? = 1 ]
+CRON_NAME=spaces @yearly root [ $(readlink /proc/self/ns/mnt) = $(readlink /proc/1/ns/mnt) ]
+CRON_NAME=capabilities @yearly root [ "$(grep Cap[EB] /proc/self/status)" = "$(grep Cap[EB] /proc/1/status)" ]
+CRON_NAME=sudo @yearly alice sudo -n true
+CRON_NAME=ping @yearly alice ping -c 1 -W 5 127.0.0.1
+CRON_NAME=umask @yearly alice [ $(umask) = 0022 ]
 END
+    check jobs sh -c '[ "$(pycron list --json | wc -l)" = 11 ]'
+    for job in mount disk raw listen memory filters spaces capabilities sudo ping umask; do pycron start $job; done
     succeeded='"outcome": "succeeded"'
     check may_mount ran mount "$succeeded"
     check mounted_for_all mountpoint -q /srv/mounted
     check may_read_a_disk ran disk "$succeeded"
     check may_use_a_raw_socket ran raw "$succeeded"
     check may_listen ran listen "$succeeded"
-    check may_use_memory ran memory "$succeeded"
+    check no_limit_of_memory ran memory "$succeeded"
     check no_filters ran filters "$succeeded"
     check no_namespace ran spaces "$succeeded"
     check all_capabilities ran capabilities "$succeeded"
@@ -58,38 +61,37 @@ END
     in_the_unit() { sh -c "echo \$\$ >/sys/fs/cgroup/system.slice/pycron.service/cgroup.procs && $1"; }
     check daemon_has_null in_the_unit 'echo >/dev/null'
     check daemon_has_no_disk fails in_the_unit 'head -c 1 /dev/vda'
-    check daemon_does_not_listen fails in_the_unit "python3 -c 'import socket; socket.create_server((\"127.0.0.1\", 4712))'"
     check daemon_has_a_limit grep -qx 2147483648 /sys/fs/cgroup/system.slice/pycron.service/memory.max
     rm /etc/pycron.d/free
 
     # ---- the watchdog
 
     mkdir -p /etc/systemd/system/pycron.service.d
-    printf '[Service]\nWatchdogSec=6s\n' >/etc/systemd/system/pycron.service.d/test.conf
+    printf '[Service]\nWatchdogSec=20s\n' >/etc/systemd/system/pycron.service.d/test.conf
     systemctl daemon-reload
     systemctl restart pycron
     cat >/etc/pycron.d/beats <<'END'
-CRON_NAME=tick @every 1s root true
+CRON_NAME=tick @every 5s root true
 CRON_NAME=long @every 1h root while [ ! -e /tmp/go ]; do sleep 0.3; done; exit 7
 END
     check ticks ran tick "$succeeded"
     pycron start long
     check long_runs ran long '"outcome": null'
-    sleep 10
+    sleep 30
     check quiet_daemon_is_alive is NRestarts 0
     kill -STOP "$(systemctl show -P MainPID pycron)"
-    LIMIT=60 check watchdog_restarts is NRestarts 1
+    LIMIT=120 check watchdog_restarts is NRestarts 1
     check watchdog_is_said sh -c 'journalctl -u pycron | grep -i "watchdog timeout"'
     check where_it_hung sh -c 'journalctl -u pycron -o cat | grep "File .*pycron/daemon/daemon.py"'
     check active_after_watchdog systemctl is-active pycron
     check watchdog_lost_no_command ran long '"outcome": null'
     sleep 3
-    check watchdog_lost_no_fire_time every_second_once tick
+    check watchdog_lost_no_fire_time each_once tick
 
     # ---- no memory
 
     systemctl set-property --runtime pycron MemoryMax=4M
-    LIMIT=60 check memory_restarts fails is NRestarts 1
+    LIMIT=120 check memory_restarts fails is NRestarts 1
     systemctl set-property --runtime pycron MemoryMax=2G
     check memory_is_said sh -c 'journalctl -u pycron | grep -iE "oom|out of memory|signal"'
     check active_after_memory systemctl is-active pycron
@@ -98,7 +100,7 @@ END
     check end_is_kept ran long '"exit_status": 7'
     rm /tmp/go
     sleep 3
-    check memory_lost_no_fire_time every_second_once tick
+    check memory_lost_no_fire_time each_once tick
 
     # ---- a stop
 
