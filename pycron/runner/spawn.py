@@ -48,10 +48,20 @@ def prepare(launches: list[Launch], files: tuple[int, int]) -> CannotStart | Non
             _become(user["uid"], user["gid"], user["groups"])
         step = "set the niceness"  # as the user, because only root may raise the priority
         if start["nice"] is not None:
-            os.setpriority(os.PRIO_PROCESS, 0, start["nice"])
+            _set_niceness(start["nice"])
     except Exception as error:  # noqa: BLE001  every error is reported
         return CannotStart(f"cannot {step}: {error}")
     return None
+
+
+def _set_niceness(niceness: int) -> None:
+    """Raises PermissionError if the niceness is below 0 and the user is not root.
+
+    Only root may lower it, and the daemon itself may have been started with more: then it stays.
+    """
+    if os.geteuid() != 0 and 0 <= niceness <= os.getpriority(os.PRIO_PROCESS, 0):
+        return
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def spawn(launch: Launch, failure: CannotStart | None) -> int:

@@ -54,6 +54,7 @@ class TurnedServer:
     def turn(self) -> None:
         for key, events in self.selector.select(0.01):
             key.data(events)
+        self.server.answer_some()
 
     def connect(self) -> socket.socket:
         connection = unix_sockets.connect(str(self.path), 10)

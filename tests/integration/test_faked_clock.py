@@ -152,7 +152,7 @@ def test_a_change_without_an_inotify_event_takes_effect_with_the_next_minute(
     table, state = tmp_path / "table", tmp_path / "state"
     table.symlink_to(elsewhere / "table")
     daemon = RunningDaemon(
-        ["--foreground", "--table", table, "--state-dir", state],
+        ["--foreground", "--allow-empty", "--table", table, "--state-dir", state],
         tmp_path / "log",
         prefix=["faketime", "-f", "@2026-03-10 12:00:05 x5"],
         env=dict(os.environ, TZ="UTC"),

@@ -452,6 +452,26 @@ def test_a_directory_that_only_root_may_enter(runner: RunningRunner) -> None:
 
 @pytest.mark.root
 @needs_root
+def test_a_niceness_that_is_higher_already_stays(tmp_path: Path) -> None:
+    """Only root may lower it, and the daemon may have been started with more than is wanted."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, before + 5)
+    try:
+        runner = RunningRunner(tmp_path)
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+    try:
+        for niceness, found in ((before + 2, before + 5), (before + 7, before + 7)):
+            name = str(niceness)
+            runner.start(name, "nice", user=other_user(), nice=niceness, cwd="/")
+            assert runner.ended(name)["exit_status"] == 0
+            assert runner.output(name) == f"{found}\n"
+    finally:
+        runner.close()
+
+
+@pytest.mark.root
+@needs_root
 def test_only_root_gets_a_negative_niceness(runner: RunningRunner) -> None:
     assert runner.run("nice", nice=-5)[1] == "-5\n"
     runner.start("other", "nice", user=other_user(), nice=-5, cwd="/")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -914,7 +915,7 @@ def test_a_full_disk_and_a_daemon_that_is_killed(
 def test_a_disk_that_is_full_of_outputs(tmp_path: Path, disk: Disk) -> None:
     """Surplus outputs are deleted also while nothing can be written."""
     config = tmp_path / "pycron.toml"
-    config.write_text("[retention]\noutput_bytes = 100000\n")
+    config.write_text("[retention]\noutput_bytes = 10000000\n")
     table = "".join(f"CRON_NAME=j{n} @every 1s head -c 50000 /dev/zero\n" for n in range(3))
     outputs = disk.seen / "output"
 
@@ -925,6 +926,8 @@ def test_a_disk_that_is_full_of_outputs(tmp_path: Path, disk: Disk) -> None:
         until(lambda: size() > 600_000, patience=90)
         disk.fill()
         daemon.wait_for("store_failed")
+        config.write_text("[retention]\noutput_bytes = 100000\n")
+        daemon.signal(signal.SIGHUP)
         until(lambda: bool(daemon.log("store_recovered")), patience=90)
     assert daemon.log("store_recovered")[0]["dropped"] == 0
 
