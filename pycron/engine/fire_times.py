@@ -121,7 +121,7 @@ class FireTimes:
 
     def record_cursor(self) -> None:
         """Record how far all fire times were taken up, and those that got no Run."""
-        space, cursor, earliest = self._space, self._timetable.cursor, self._intake.earliest()
+        space, cursor, earliest = self._space, self._timetable.cursor, self._earliest_left()
         ranges = self._refusals.take()
         space.out.records += [RecordRefused(each) for each in ranges]
         space.out.logs += map(reports.refused, self._refusals.to_be_logged(ranges, space.now.wall))
@@ -132,6 +132,16 @@ class FireTimes:
             cursor = replace(cursor, fixed=min(cursor.fixed, before), wall=min(cursor.wall, before))
             self._claims.forget_until(before)
         space.out.records.append(RecordCursor(cursor))
+
+    def _earliest_left(self) -> int | None:
+        """The first fire time that has come and is not taken up; None if there is none.
+
+        It may be in the timetable still: a Tick takes a part of what is due.
+        """
+        coming = self._timetable.next_fire_time()
+        due = coming if coming is not None and coming <= self._space.now.wall else None
+        return min((fire for fire in (self._intake.earliest(), due) if fire is not None),
+                   default=None)  # fmt: skip
 
     def _take_up(self, due: DueFire) -> float:
         """Take up one fire time; what part of the work of a Run that was."""

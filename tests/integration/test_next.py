@@ -170,7 +170,7 @@ def test_without_a_daemon(tmp_path: Path) -> None:
 
 def test_a_table_with_an_error_has_no_fire_times(tmp_path: Path) -> None:
     table = tmp_path / "table"
-    table.write_text("* * * * * x\n61 * * * * y\n0 25 * * * z\n")
+    table.write_text("* * * * * x\n61 * * * * y\n0 25 * * * z\n@daily w\n")
     done = run("pycron", "next", "--table", table)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [

@@ -29,7 +29,7 @@ def runner(tmp_path: Path) -> Iterator[RunningRunner]:
     resource.prlimit(runner.process.pid, resource.RLIMIT_NOFILE, (FILES, hard))
     yield runner
     runner.close()
-    for name in ("pycrontest1", "pycrontest2"):
+    for name in ("pycronowner", "pycronforger"):
         end_all_of(user(name)["uid"])
 
 
@@ -62,32 +62,32 @@ def test_a_flood_of_background_children_takes_no_descriptor_from_others(
     gate = runner.paths.state / "gate"
     let_others_enter(runner.paths.state)
     late = f"(while [ ! -e {gate} ]; do sleep 0.1; done; echo late) &"
-    run_all(runner, "pycrontest1", {"kept.1": late})
+    run_all(runner, "pycronowner", {"kept.1": late})
     for part in range(5):
         flood = {f"f{part}-{n}.1": "sleep 1000 &" for n in range(60)}
-        run_all(runner, "pycrontest2", flood)
+        run_all(runner, "pycronforger", flood)
     assert descriptors(runner) < 0.75 * FILES
     together = {f"o{n}.1": "sleep 0.5" for n in range(40)}
-    run_all(runner, "pycrontest1", together)
+    run_all(runner, "pycronowner", together)
     gate.touch()
     until(lambda: runner.output("kept.1") == "late\n")
 
 
 def test_commands_that_need_more_than_their_half_get_it(runner: RunningRunner) -> None:
-    run_all(runner, "pycrontest2", {f"f{n}.1": "sleep 1000 &" for n in range(90)})
+    run_all(runner, "pycronforger", {f"f{n}.1": "sleep 1000 &" for n in range(90)})
     before = descriptors(runner)
     together = {f"o{n}.1": "sleep 1" for n in range(150)}
-    run_all(runner, "pycrontest1", together)
+    run_all(runner, "pycronowner", together)
     assert before > 90
 
 
 def test_a_background_child_that_prints_takes_one_descriptor(runner: RunningRunner) -> None:
     """The file of its output is open only while something is written."""
-    run_all(runner, "pycrontest1", {"first.1": "true"})
+    run_all(runner, "pycronowner", {"first.1": "true"})
     before = descriptors(runner)
     run_all(
         runner,
-        "pycrontest1",
+        "pycronowner",
         {f"p{n}.1": "(sleep 0.2; echo x; exec sleep 1000) &" for n in range(20)},
     )
     until(lambda: all(runner.output(f"p{n}.1") == "x\n" for n in range(20)))

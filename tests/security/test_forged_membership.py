@@ -28,7 +28,7 @@ def runner(tmp_path: Path) -> Iterator[RunningRunner]:
     runner = RunningRunner(tmp_path)
     yield runner
     runner.close()
-    for name in ("pycrontest1", "pycrontest2"):
+    for name in ("pycronowner", "pycronforger"):
         end_all_of(user(name)["uid"])
 
 
@@ -46,10 +46,10 @@ def start_victim(runner: RunningRunner, owner: str, command: str, **limits: Any)
     return mark
 
 
-@pytest.mark.parametrize("owner", ["pycrontest1", "root"])
+@pytest.mark.parametrize("owner", ["pycronowner", "root"])
 def test_memory_of_a_stranger_does_not_count(runner: RunningRunner, owner: str) -> None:
     mark = start_victim(runner, owner, "sleep 3.5", memory_max=LIMIT)
-    with forger(mark, "hog", user("pycrontest2")):
+    with forger(mark, "hog", user("pycronforger")):
         ended = runner.ended("victim")
     assert (ended["cause"], ended["exit_status"]) == (None, 0)
 
@@ -64,13 +64,13 @@ def start_attacker(runner: RunningRunner, mark: Path, orphan: str = "") -> int:
     let_others_enter(mark.parent)
     script = f'read mark < {mark}; {orphan}"$@" "$mark" hog'
     argv = ["/bin/sh", "-c", script + (" & exit" if orphan else ""), "sh", *FORGING]
-    started = runner.start("attacker", "", argv=argv, user=user("pycrontest2"), cwd="/")
+    started = runner.start("attacker", "", argv=argv, user=user("pycronforger"), cwd="/")
     assert started["type"] == "started", started
     pid: int = started["pid"]
     return pid
 
 
-@pytest.mark.parametrize("owner", ["pycrontest1", "root"])
+@pytest.mark.parametrize("owner", ["pycronowner", "root"])
 @pytest.mark.parametrize("orphan", ["", "setsid "])
 def test_memory_of_a_command_of_another_user_does_not_count(
     runner: RunningRunner, tmp_path: Path, owner: str, orphan: str
@@ -95,18 +95,18 @@ def test_a_program_that_became_root_does_not_count(runner: RunningRunner) -> Non
 def test_no_command_of_a_user_can_take_a_mark_of_root(runner: RunningRunner) -> None:
     """Only root can raise the limit; so an orphan with a mark of root comes from root's command."""
     of_root = start_victim(runner, "root", "sleep 100")
-    started = runner.start("a.1", "sleep 100", user=user("pycrontest1"), cwd="/")
+    started = runner.start("a.1", "sleep 100", user=user("pycronowner"), cwd="/")
     of_user = mark_of(started["pid"])
     later = runner.start("b.1", "sleep 100")
     assert of_user is not None
     assert of_user < (mark_of(later["pid"]) or 0) < of_root
 
 
-@pytest.mark.parametrize("owner", ["pycrontest1", "root"])
+@pytest.mark.parametrize("owner", ["pycronowner", "root"])
 def test_a_forker_with_the_mark_does_not_keep_term_away(runner: RunningRunner, owner: str) -> None:
     command = "trap 'echo heard; exit 4' TERM; sleep 1000 & wait"
     mark = start_victim(runner, owner, command, timeout=1, kill_after=8)
-    with forger(mark, "100", user("pycrontest2")):
+    with forger(mark, "100", user("pycronforger")):
         ended = runner.ended("victim")
         assert (ended["cause"], ended["exit_status"]) == ("timeout", 4)
         assert ended["ended"] - ended["started"] < 5
@@ -116,11 +116,11 @@ def test_a_process_with_the_mark_of_a_stranger_gets_no_signal(
     runner: RunningRunner, tmp_path: Path
 ) -> None:
     attacker = start_attacker(runner, tmp_path / "mark")
-    mark = start_victim(runner, "pycrontest1", "sleep 1000", timeout=1, kill_after=0)
+    mark = start_victim(runner, "pycronowner", "sleep 1000", timeout=1, kill_after=0)
     (tmp_path / "mark").write_text(str(mark))
     until(lambda: runner.output("attacker"))
     assert runner.ended("victim")["signal"] == signal.SIGKILL
-    runner.start("later", "sleep 1000", user=user("pycrontest1"), cwd="/", timeout=1)
+    runner.start("later", "sleep 1000", user=user("pycronowner"), cwd="/", timeout=1)
     assert runner.ended("later")["cause"] == "timeout"
     assert status_of(attacker, "State")[0] in "SR"
 
@@ -132,7 +132,7 @@ def test_a_process_that_has_become_another_user_belongs_to_the_tree(
     runner: RunningRunner,
 ) -> None:
     """As with sudo: as long as its parent lives, and while the tree is being ended."""
-    bob = user("pycrontest1")["uid"]
+    bob = user("pycronowner")["uid"]
     deaf = "trap '' TERM; while true; do sleep 0.1; done"
     command = f'setpriv --reuid={bob} --clear-groups sh -c "{deaf}" & echo $!; wait'
     started = runner.start("victim", command, timeout=1, kill_after=1)

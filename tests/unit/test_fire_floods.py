@@ -8,11 +8,12 @@ from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, Log, RecordCursor, RecordRefused, RecordRun
 from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
-from pycron.engine.events import InputEvent, Now, TableLoaded, TableRemoved, Tick
+from pycron.engine.events import Ended, InputEvent, Now, Started, TableLoaded, TableRemoved, Tick
 from pycron.engine.limits import Limits
 from pycron.engine.log_events import Event
 from pycron.engine.refusals import Refusals
 from pycron.model.job import Source
+from pycron.model.run import AttemptKey, Ending
 from pycron.schedule.zone import UTC
 
 START = 1_800_000_000
@@ -69,6 +70,29 @@ def test_the_cursor_passes_a_fire_time_only_when_all_of_it_was_taken_up() -> Non
     *parts, last = flood.second()
     assert {cursor for part in parts for cursor in cursors(part)} == {START}
     assert cursors(last)[-1] == START + 1
+
+
+def test_a_run_that_was_claimed_and_has_ended_does_not_come_again() -> None:
+    """Much of the fire time is still in the timetable when the first part was taken up."""
+    flood = Flood(Limits(), alice=many(400, "@every 10s"))
+    begun_before = [each for second in range(9) for part in flood.second() for each in part]
+    assert not begun(begun_before)
+    actions = flood.tell(Tick(), 0.9)
+    while flood.engine.busy:
+        actions += flood.tell(Tick())
+    claimed = [each.run for each in actions if isinstance(each, RecordRun)]
+    assert len(claimed) == 400
+    flood.wall = START + 10
+    flood.tell(Tick())  # the first one only releases what was claimed
+    later = flood.tell(Tick())
+    for run in claimed:
+        attempt = AttemptKey(run, 1)
+        later += flood.tell(Started(attempt, 1, flood.wall))
+        later += flood.tell(Ended(attempt, Ending(flood.wall, 0, None, 0, 0, 0)))
+    while flood.engine.busy:
+        later += flood.tell(Tick())
+    assert not [each.run for each in later if isinstance(each, RecordRun)]
+    assert cursors(later)[-1] == START + 10
 
 
 def test_what_the_queue_refuses_is_a_range_and_a_log_line_a_minute() -> None:
