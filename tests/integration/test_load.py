@@ -43,7 +43,8 @@ class Crowd:
         (directory / "config").write_text(f"[limits]\nrunning = {RUNNING}\n")
         self.daemon = RunningDaemon(
             ["--foreground", "--allow-empty",
-             "--system-table" if IS_ROOT else "--table", self._table, "--config", directory / "config", "--state-dir", directory / "state"],
+             "--system-table" if IS_ROOT else "--table", self._table,
+             "--config", directory / "config", "--state-dir", directory / "state"],
             directory / "log",
         )  # fmt: skip
         self.daemon.wait_for("runner_started")

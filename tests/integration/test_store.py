@@ -836,7 +836,7 @@ def test_of_dead_letters_the_newest_are_kept(store: Store) -> None:
 
 
 def test_each_step_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It deletes so many Runs, or twice as many as came since the last step."""
+    """It deletes at most so many Runs, however many have come since the last step."""
     monkeypatch.setattr("pycron.storage.store._RUNS_PER_STEP", 3)
     many(store, 10)
     store.prune(EVERYTHING, 0, lambda _: None)
@@ -846,8 +846,10 @@ def test_each_step_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
         counts.append(store.count_runs())
     assert counts == [7, 4, 1]
     many(store, 10, a_job("* * * * * other"))
-    prune(store, before=NOON + 10**6)
-    assert store.count_runs() == 0
+    while left := store.count_runs():
+        counts.append(left)
+        prune(store, before=NOON + 10**6)
+    assert counts[3:] == [11, 8, 5, 2]
 
 
 def test_the_cost_of_a_step_does_not_grow_with_the_history(store: Store) -> None:
