@@ -9,8 +9,9 @@ BIN = $(dir $(PYTHON))
 test: $(PYTHON)
 	$(PYTHON) -m pytest -q -n auto
 
-VM_TESTS = tests/system/test_vm.py tests/system/test_installing.py tests/system/test_mail_servers.py \
-	tests/system/test_debian_package.py tests/system/test_moving.py
+VM_TESTS = tests/system/test_vm.py tests/system/test_units.py tests/security/test_cgroup_escapes.py \
+	tests/system/test_installing.py tests/system/test_debian_package.py tests/system/test_moving.py \
+	tests/system/test_mail_servers.py
 
 # Also the tests that take minutes, and more random examples: an hour. As root the system tests, too.
 # The crash test and the machines with systemd need both processors, so they run alone.
