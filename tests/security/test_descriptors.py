@@ -43,7 +43,9 @@ def run_all(runner: RunningRunner, owner: str, commands: dict[str, str]) -> None
     for key, command in commands.items():
         runner.client.send([runner.start_message(key, command, user=user(owner), cwd="/")])
     ends = until(lambda: done if len(done := ended(runner, commands)) == len(commands) else {}, 30)
-    assert {message.get("exit_status") for message in ends.values()} == {0}
+    assert {(message.get("exit_status"), message.get("reason")) for message in ends.values()} == {
+        (0, None)
+    }
 
 
 def ended(runner: RunningRunner, keys: Iterable[str]) -> dict[str, Message]:

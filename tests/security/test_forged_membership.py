@@ -28,7 +28,7 @@ def runner(tmp_path: Path) -> Iterator[RunningRunner]:
     runner = RunningRunner(tmp_path)
     yield runner
     runner.close()
-    for name in ("pycronowner", "pycronforger"):
+    for name in ("pycronowner", "pycronforger", "pycronattacker"):
         end_all_of(user(name)["uid"])
 
 
@@ -64,7 +64,7 @@ def start_attacker(runner: RunningRunner, mark: Path, orphan: str = "") -> int:
     let_others_enter(mark.parent)
     script = f'read mark < {mark}; {orphan}"$@" "$mark" hog'
     argv = ["/bin/sh", "-c", script + (" & exit" if orphan else ""), "sh", *FORGING]
-    started = runner.start("attacker", "", argv=argv, user=user("pycronforger"), cwd="/")
+    started = runner.start("attacker", "", argv=argv, user=user("pycronattacker"), cwd="/")
     assert started["type"] == "started", started
     pid: int = started["pid"]
     return pid
