@@ -2,7 +2,7 @@
 
 import argparse
 
-from pycron.cli.verb import WrongUse
+from pycron.cli.errors import WrongUse
 from pycron.schedule.durations import parse_duration
 
 

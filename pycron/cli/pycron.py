@@ -5,8 +5,9 @@ import sys
 
 from pycron import __version__
 from pycron.cli.daemon_choice import add_daemon_options
+from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.output_end import ends_quietly
-from pycron.cli.verb import Failed, WrongUse, all_verbs
+from pycron.cli.verb import all_verbs
 from pycron.control.client import ControlError
 
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterable
 
+from pycron.cli.errors import Failed
 from pycron.cli.printing import print_columns
-from pycron.cli.verb import Failed
 from pycron.control.client import ControlClient
 from pycron.model.run import RunKey
 from pycron.protocol.control_answers import RunRow

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from socket import SHUT_WR, socket
 
-from pycron.cli.verb import Failed
+from pycron.cli.errors import Failed
 from pycron.protocol.framing import CHUNK, Decoder, encode
 from pycron.protocol.runner_messages import (
     PROTOCOL,

@@ -6,8 +6,8 @@ The verbs import this module when they run: with the reader of tables it takes 5
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypedDict
 
+from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.instants import local_text
-from pycron.cli.verb import Failed, WrongUse
 from pycron.config import Config
 from pycron.crontab import reader
 from pycron.crontab.table import Table

@@ -13,14 +13,6 @@ from dataclasses import dataclass
 from pycron.cli import verbs
 
 
-class Failed(Exception):
-    """The verb cannot do what was asked; the message tells the user why. Exit status 1."""
-
-
-class WrongUse(Exception):
-    """The arguments contradict each other; the message tells the user why. Exit status 2."""
-
-
 def no_arguments(_parser: argparse.ArgumentParser) -> None:
     """For a verb that has none of its own. Every verb has --json."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from pycron.cli.errors import Failed
 from pycron.cli.importing import units
 from pycron.cli.importing.plan import NewFile, Plan
 from pycron.cli.importing.record import (
@@ -21,7 +22,6 @@ from pycron.cli.importing.record import (
     remove_record,
     write_record,
 )
-from pycron.cli.verb import Failed
 from pycron.system import paths
 from pycron.system.files import Unreadable, sync_directory
 from pycron.tables.files import ANY_OWNER, read_table

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pycron.cli.verb import Failed
+from pycron.cli.errors import Failed
 from pycron.system import paths
 from pycron.system.files import FileRules, Unreadable
 from pycron.tables import files

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pycron.cli.verb import WrongUse
+from pycron.cli.errors import WrongUse
 from pycron.crontab.comparison import Finding, Verdict
 from pycron.crontab.line import USER_NAME
 from pycron.crontab.other_cron import (

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pycron.cli.errors import Failed
 from pycron.cli.importing.plan import NewFile
 from pycron.cli.importing.record import Made, Stopped
-from pycron.cli.verb import Failed
 from pycron.system import paths
 from pycron.system.other_crons import Kind, OtherCron, conflicting_units, other_crons
 

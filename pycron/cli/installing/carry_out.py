@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from pycron.cli.errors import Failed
 from pycron.cli.installing.items import Directory, File, Item, Link
 from pycron.cli.installing.plan import Plan
 from pycron.cli.installing.record import Record, merged, temporary, write_record
@@ -24,7 +25,6 @@ from pycron.cli.installing.steps import (
     Run,
     Step,
 )
-from pycron.cli.verb import Failed
 from pycron.protocol.framing import encode
 from pycron.system import unix_sockets
 from pycron.system.files import sync_directory

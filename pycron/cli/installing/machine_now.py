@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pycron.cli.errors import Failed
 from pycron.cli.installing import machine
 from pycron.cli.installing.items import Target, sysusers_accounts, wanted_items
 from pycron.cli.installing.machine import Machine
@@ -12,7 +13,6 @@ from pycron.cli.installing.plan import Plan, install_plan, systemctl
 from pycron.cli.installing.record import Record, temporary
 from pycron.cli.installing.removal import removal_plan
 from pycron.cli.installing.shipped import shipped_files
-from pycron.cli.verb import Failed
 from pycron.config.template import template
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pycron.cli.verb import Failed
+from pycron.cli.errors import Failed
 from pycron.system.accounts import own_account
 from pycron.system.files import FileRules, Unreadable, read_checked
 from pycron.tables import files

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pycron
-from pycron.cli.verb import Failed
+from pycron.cli.errors import Failed
 
 _SOURCE = Path(pycron.__file__).resolve().parents[1]
 

@@ -7,8 +7,8 @@ import sysconfig
 from pathlib import Path
 
 import pycron
+from pycron.cli.errors import Failed
 from pycron.cli.installing.items import PROGRAMS, Target
-from pycron.cli.verb import Failed
 from pycron.system import paths
 
 # Where a package of the distribution has its unit.

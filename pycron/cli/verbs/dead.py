@@ -5,10 +5,11 @@ import sys
 from collections.abc import Mapping
 
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.errors import WrongUse
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_json
 from pycron.cli.run_rows import print_runs
-from pycron.cli.verb import WrongUse, verb
+from pycron.cli.verb import verb
 from pycron.protocol.control_messages import DropRequest, RedriveRequest, Request, RunsRequest
 
 

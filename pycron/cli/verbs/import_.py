@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json
-from pycron.cli.verb import Failed, WrongUse, verb
+from pycron.cli.verb import verb
 from pycron.model.text import printable
 
 if TYPE_CHECKING:

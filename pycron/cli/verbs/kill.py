@@ -4,8 +4,9 @@ import argparse
 
 from pycron.cli.arguments import duration
 from pycron.cli.daemon_choice import choice_for, client_for
+from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json
-from pycron.cli.verb import Failed, WrongUse, verb
+from pycron.cli.verb import verb
 from pycron.control.client import NoDaemon
 from pycron.protocol.control_messages import KillRequest
 

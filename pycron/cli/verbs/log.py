@@ -6,11 +6,12 @@ import time
 
 from pycron.cli.arguments import add_run, positive
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.errors import Failed
 from pycron.cli.printing import print_json
 from pycron.cli.run_output import read_output
 from pycron.cli.run_rows import find_run
 from pycron.cli.terminal import write_bytes, write_raw
-from pycron.cli.verb import Failed, verb
+from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
 from pycron.protocol.control_answers import OutputAnswer
 from pycron.protocol.control_messages import OutputRequest

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from pycron.cli.arguments import positive
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.errors import WrongUse
 from pycron.cli.instants import parse_instant
 from pycron.cli.pages import read_jobs
 from pycron.cli.printing import print_columns, print_json
 from pycron.cli.table_options import add_table_options, named_sources
-from pycron.cli.verb import WrongUse, verb
+from pycron.cli.verb import verb
 from pycron.protocol.control_messages import StatusRequest
 from pycron.schedule.zone import END_OF_TIME
 

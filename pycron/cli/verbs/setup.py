@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json
-from pycron.cli.verb import Failed, WrongUse, verb
+from pycron.cli.verb import verb
 
 if TYPE_CHECKING:
     from pycron.cli.installing.items import Target
