@@ -123,10 +123,40 @@ def _schedule_words(line: str, column: int) -> tuple[tuple[str, ...], int]:
     first, _, position = _next_word(line, column)
     if first == "@every":
         argument, _, position = _next_word(line, position)
+        _check_unit(line, column, argument, position)
         return (first, argument), position
     if first.startswith("@"):
         return (first,), position
     raise _field_error(line, column)
+
+
+_UNITS = {
+    word: words[0]
+    for words in (
+        ("s", "sec", "secs", "second", "seconds"), ("m", "min", "mins", "minute", "minutes"),
+        ("h", "hr", "hrs", "hour", "hours"), ("d", "day", "days"), ("w", "week", "weeks"),
+    )
+    for word in words
+}  # fmt: skip
+_CLOCK_TIME = re.compile(r"[0-9]{1,2}(?::[0-9]{2})?(?:am|pm)?", re.ASCII | re.IGNORECASE)
+
+
+def _check_unit(line: str, column: int, argument: str, position: int) -> None:
+    """Raise LineError if the duration lacks its unit, or goes on as a sentence does.
+
+    The rest of the sentence would be the command: `minutes /usr/local/bin/x`.
+    """
+    word, _, behind = _next_word(line, position)
+    if argument.isdecimal():
+        unit = _UNITS.get(word.lower())
+        what = f"@every {argument} {word}" if unit else f"@every {argument}"
+        hint = f"write @every {argument}{unit}" if unit else "a unit is missing: 90s, 10m, 1h, 2d"
+        raise LineError("every-unit", f'bad time specifier: "{what}" ({hint})', column)
+    after, _, _ = _next_word(line, behind)
+    if word == "at" and _CLOCK_TIME.fullmatch(after):
+        what = f"@every {argument} at {after}"
+        hint = "@every counts from 1970; five fields say a time of day: 0 3 * * *"
+        raise LineError("every-unit", f'bad time specifier: "{what}" ({hint})', column)
 
 
 def _field_error(line: str, column: int) -> LineError:

@@ -17,6 +17,7 @@ from pycron.schedule.fields import (
     HOUR,
     MINUTE,
     MONTH,
+    FieldError,
     Pick,
     is_star,
     parse_day_field,
@@ -29,6 +30,7 @@ from pycron.schedule.month_days import (
     longest,
     month_shape,
     shapes,
+    shortest,
     weekdays_mask,
 )
 
@@ -245,10 +247,20 @@ def parse_cron(
     """
     text = text or " ".join(fields)
     if pick is not None and is_random(text):
+        days = _days_of_chosen_months(fields[3])
         fields = tuple(
-            resolve(part, field, pick) for part, field in zip(fields, FIELDS, strict=True)
+            resolve(part, field, pick, days) for part, field in zip(fields, FIELDS, strict=True)
         )
     return _parse_cron(fields, text)
+
+
+def _days_of_chosen_months(text: str) -> int:
+    """How many days each of the chosen months has; 28 if the months are picked, too, or bad."""
+    try:
+        months = parse_field(text, MONTH)
+    except FieldError:
+        return shortest(2)
+    return min(shortest(month) for month in range(1, 13) if months >> month & 1)
 
 
 def is_random(text: str) -> bool:

@@ -83,13 +83,18 @@ def parse_field(text: str, field: Field) -> int:
     return _sunday_once(mask, field)
 
 
-def resolve(text: str, field: Field, pick: Pick) -> str:
+# A bare `~` or `H` in day-of-month: every month has these days, so no month is left out.
+_DAYS_OF_EVERY_MONTH = 28
+
+
+def resolve(text: str, field: Field, pick: Pick, days: int = 31) -> str:
     """The field with a list of values in place of each `~` and `H`. Raises FieldError.
 
     `pick` is called once for each of them. No value comes twice, so the result is not much longer
-    than the text.
+    than the text. `days`: how many days each of the chosen months has; a day of the month is picked
+    among these.
     """
-    values = _each(text, lambda element: _resolve_element(element, field, pick))
+    values = _each(text, lambda element: _resolve_element(element, field, pick, days))
     return ",".join(dict.fromkeys(chain.from_iterable(values)))
 
 
@@ -127,11 +132,11 @@ def _element_mask(text: str, field: Field) -> int:
     if field is DAY_OF_WEEK and last == 0 and first > 0:
         last = 7  # fri-sun, as cronie reads it
     if first > last:
-        raise FieldError(field, text, _reversed(first, last, field))
+        raise FieldError(field, text, _reversed(first, last, step, field))
     return _range_mask(first, last, step)
 
 
-def _resolve_element(text: str, field: Field, pick: Pick) -> Sequence[str]:
+def _resolve_element(text: str, field: Field, pick: Pick, days: int) -> Sequence[str]:
     """The element itself, or the values that stand for `~` or `H`."""
     match = _ELEMENT.fullmatch(text)
     if not match or not (match["random"] or match["hash"]):
@@ -141,9 +146,12 @@ def _resolve_element(text: str, field: Field, pick: Pick) -> Sequence[str]:
     kind = "hash_" if match["hash"] else ""
     low = _value(match[f"{kind}low"], text, field, default=field.low)
     high = _value(match[f"{kind}high"], text, field, default=_highest(field))
-    if low > high:
-        raise FieldError(field, text, _reversed(low, high, field))
     step = _step(match["step"], text, field)
+    if low > high:
+        raise FieldError(field, text, _reversed(low, high, step, field))
+    if field is DAY_OF_MONTH:
+        most = days if match[f"{kind}high"] else min(days, _DAYS_OF_EVERY_MONTH)
+        high = max(low, min(high, most))
     span = high - low + 1
     if step == 1:
         return (_NUMBERS[low + pick(field.name) % span],)
@@ -182,9 +190,16 @@ def _step(text: str | None, element: str, field: Field) -> int:
     return int(text)
 
 
-def _reversed(first: int, last: int, field: Field) -> str:
-    start = "" if first > _highest(field) else f"{first}-{_highest(field)},"
-    return f"the range runs backwards; cron would never run it: write {start}{field.low}-{last}"
+def _reversed(first: int, last: int, step: int, field: Field) -> str:
+    parts = [(first, _highest(field)), (field.low, last)]
+    hint = ",".join(_written(low, high, step) for low, high in parts if low <= high)
+    return f"the range runs backwards; cron would never run it: write {hint}"
+
+
+def _written(low: int, high: int, step: int) -> str:
+    if low == high:
+        return str(low)
+    return f"{low}-{high}" if step == 1 else f"{low}-{high}/{step}"
 
 
 def _guess(text: str, field: Field) -> str:

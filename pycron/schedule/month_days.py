@@ -32,6 +32,11 @@ def shapes(months: Iterable[int]) -> Iterator[Shape]:
     return ((first, length) for length in sorted(lengths) for first in range(7))
 
 
+def shortest(month: int) -> int:
+    """The fewest days that a month has."""
+    return _LENGTHS[month][0]
+
+
 def longest(month: int) -> int:
     """The most days that a month has."""
     return _LENGTHS[month][-1]
@@ -62,12 +67,13 @@ def extended_mask(element: str, shape: Shape) -> int:
 
 
 def _nearest_weekday(day: int, shape: Shape) -> int:
-    """The day from Monday to Friday that is nearest to a day, in the same month.
+    """The mask of the day from Monday to Friday that is nearest to a day, in the same month.
 
-    A day that the month does not have is its last one (as croniter has it).
+    It is empty if the month does not have that day, as in Quartz. croniter takes the last day then.
     """
     first, length = shape
-    day = min(day, length)
+    if day > length:
+        return 0
     weekday = (first + day - 1) % 7
     if weekday == _SATURDAY:
         day += -1 if day > 1 else 2

@@ -534,6 +534,11 @@ def test_a_bad_line_of_settings_sets_nothing() -> None:
         ("@DAILY x", "bad-time-specifier", 1, "; nicknames are lower-case)"),
         (" @every x", "bad-time-specifier", 2, 'bad time specifier: "@every x" (a duration'),
         ("@every 0s x", "bad-time-specifier", 1, 'bad time specifier: "@every 0s"'),
+        ("@every 10 minutes x", "every-unit", 1, '"@every 10 minutes" (write @every 10m)'),
+        ("@every 1 hour x", "every-unit", 1, '"@every 1 hour" (write @every 1h)'),
+        ("@every 2 weeks x", "every-unit", 1, '"@every 2 weeks" (write @every 2w)'),
+        ("@every 90 x", "every-unit", 1, '"@every 90" (a unit is missing: 90s, 10m, 1h, 2d)'),
+        ("@every 1d at 3 x", "every-unit", 1, '"@every 1d at 3" (@every counts from 1970;'),
         ("@every", "bad-time-specifier", 1, 'bad time specifier: "@every "'),
         ("@never x", "bad-time-specifier", 1, 'bad time specifier: "@never"'),
         # Dates that do not exist

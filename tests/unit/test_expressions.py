@@ -194,7 +194,7 @@ def matches(fields: tuple[str, str, str, str, str], wall_minute: int) -> bool:
         "* * * * *", "*/7 * * * *", "0 */5 * * *", "5,10 3 * * 1-5", "0 0 1 * *", "0 0 29 2 *",
         "30 4 1,15 * 5", "0 0 13 * fri", "59 23 31 12 *", "0 9-17/2 * jan,jul mon",
         # The extended ones
-        "0 0 L * *", "0 0 1,L 2 *", "0 0 15W * *", "0 0 1W * *", "0 0 31W * *",
+        "0 0 L * *", "0 0 1,L 2 *", "0 0 15W * *", "0 0 1W * *",
         "0 0 * * 5#2", "0 0 * * 0#1", "0 0 * * 1#5", "0 0 * * L5", "0 0 * 2 L0", "0 0 * * 1#1,3#3",
     ],
 )  # fmt: skip
@@ -359,3 +359,28 @@ def test_equal_fields_share_one_object() -> None:
     assert cron("5 4 3 2 1") is cron("5 4 3 2 1")
     assert Reboot() == parse_nickname("@reboot")
     assert isinstance(cron("* * * * *").days, Days)
+
+
+@pytest.mark.parametrize(
+    ("fields", "days"),
+    [
+        ("0 0 31W 6,7 *", ["2026-07-31"]),  # June has no 31st; 2026-07-31 is a Friday
+        ("0 0 30W 2,4 *", ["2026-04-30"]),
+        ("0 0 29W 2 *", []),  # February 2026 has 28 days
+    ],
+)
+def test_the_weekday_nearest_to_a_day_only_in_months_that_have_the_day(
+    fields: str, days: list[str]
+) -> None:
+    """As in Quartz. croniter takes the last day of a shorter month."""
+    schedule = parse_cron(tuple(fields.split()))
+    found, minute = [], wall("2026-01-01")
+    while (due := schedule.next_wall(minute, wall("2027-01-01"))) is not None:
+        found.append((EPOCH + datetime.timedelta(minutes=due)).date().isoformat())
+        minute = due + 1
+    assert found == days
+
+
+def test_a_day_that_no_chosen_month_has() -> None:
+    with pytest.raises(ScheduleError, match="it would never run"):
+        parse_cron(("0", "0", "31W", "6", "*"))

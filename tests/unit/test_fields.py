@@ -149,8 +149,11 @@ BAD = [
     (MINUTE, "55-5", 0, "write 55-59,0-5"),
     (HOUR, "22-2", 0, "write 22-23,0-2"),
     (HOUR, "22-0", 0, "runs backwards"),
-    (MONTH, "dec-feb", 0, "write 12-12,1-2"),
+    (MONTH, "dec-feb", 0, "write 12,1-2"),
     (MONTH, "11-2", 0, "write 11-12,1-2"),
+    (HOUR, "22-2/2", 0, "write 22-23/2,0-2/2"),
+    (HOUR, "23-0", 0, "write 23,0"),
+    (MINUTE, "50-10/7", 0, "write 50-59/7,0-10/7"),
     (DAY_OF_WEEK, "fri-mon", 0, "write 5-6,0-1"),
     (DAY_OF_WEEK, "7-1", 0, "runs backwards"),
     # Names: three letters, of this field
@@ -239,6 +242,27 @@ def test_random_values_become_plain_ones(
 
 def test_each_random_value_is_picked_separately() -> None:
     assert resolve("0~9,H,~/30", MINUTE, picks(3, 4, 5)) == "3,4,5,35"
+
+
+@pytest.mark.parametrize("number", range(40))
+@pytest.mark.parametrize(
+    ("text", "days", "low", "high"),
+    [
+        ("H", 31, 1, 28),
+        ("~", 30, 1, 28),
+        ("H/31", 31, 1, 28),
+        ("1~31", 31, 1, 31),
+        ("1~31", 30, 1, 30),
+        ("H(1-31)", 28, 1, 28),
+        ("20~", 30, 20, 28),
+        ("30~31", 28, 30, 30),  # no chosen month has it: refused for another reason
+    ],
+)
+def test_a_day_is_picked_that_every_chosen_month_has(
+    text: str, days: int, low: int, high: int, number: int
+) -> None:
+    """Otherwise an entry would be accepted or refused, and would run or not, by chance."""
+    assert low <= int(resolve(text, DAY_OF_MONTH, picks(number), days)) <= high
 
 
 @pytest.mark.parametrize(
