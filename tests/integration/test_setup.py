@@ -187,7 +187,7 @@ class TestSystem:
         assert {each for each in machine.listing() if not each.startswith("/opt")} == before - opt
 
     def test_a_read_only_usr(self, machine: OverlaySystem) -> None:
-        machine.shell("mount -o remount,ro /usr/local")
+        machine.shell("mount -o remount,bind,ro /usr/local")
         done = machine.setup()
         assert done.returncode == 0
         assert "left out /usr/local/bin: the file system is read-only" in done.stderr
