@@ -196,7 +196,8 @@ class TestSystem:
 
     def test_who_may(self, machine: OverlaySystem) -> None:
         before = machine.listing()
-        user = real_user("pycrontest1").pw_name
+        # The number: the account may be younger than the machine, which then does not know its name.
+        user = real_user("pycrontest1").pw_uid
         as_user = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
         assert failed(machine.run(*as_user, "/opt/pycron/bin/pycron", "setup", "--system"), "root")
         machine.shell(f"chown {user} /opt/pycron")
