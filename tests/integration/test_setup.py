@@ -196,7 +196,7 @@ class TestSystem:
 
     def test_who_may(self, machine: OverlaySystem) -> None:
         before = machine.listing()
-        # The number: the account may be younger than the machine, which then does not know its name.
+        # Its number: the account may be younger than the machine, which then has no name for it.
         user = real_user("pycrontest1").pw_uid
         as_user = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
         assert failed(machine.run(*as_user, "/opt/pycron/bin/pycron", "setup", "--system"), "root")
