@@ -1,4 +1,4 @@
-"""What one user's load costs the others: `python bench/attacks.py [ATTACK…]`, as root.
+"""Measures what the load of one user costs the others, as root: `bench/attacks.py [ATTACK…]`.
 
 Each attack has a system's daemon of its own, in a mount namespace (tests/support). Beside the
 attack, another user has a Job that is due every five seconds, and root asks for `status` twice a

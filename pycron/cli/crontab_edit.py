@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 from pycron.cli.crontab_texts import (
-    Failed,
     decode,
     encode,
     say,
@@ -15,6 +14,7 @@ from pycron.cli.crontab_texts import (
     say_installed,
     yes,
 )
+from pycron.cli.errors import Failed
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.table_version import Origin
 from pycron.protocol.control_messages import InstallRequest, TableRequest

@@ -4,16 +4,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from pycron.cli.errors import Failed
 from pycron.control.client import ControlError
 from pycron.model.problem import problem_from_row
 from pycron.protocol.control_answers import ProblemRow
 from pycron.protocol.table_answers import InstallAnswer, NextDueRow
 
 CRONTAB = "crontab"  # the name of cron's own program
-
-
-class Failed(Exception):
-    """The table could not be handled; the message tells the user why."""
 
 
 class NoTable(Failed):

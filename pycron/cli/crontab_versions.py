@@ -2,7 +2,8 @@
 
 import sys
 
-from pycron.cli.crontab_texts import Failed, encode, say_installed
+from pycron.cli.crontab_texts import encode, say_installed
+from pycron.cli.errors import Failed
 from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
 from pycron.model.table_version import Origin

@@ -1,8 +1,8 @@
-"""The errors that a verb of pycron(1) tells its user."""
+"""The errors that pycron(1) and pycrontab(1) tell their users."""
 
 
 class Failed(Exception):
-    """The verb cannot do what was asked; the message tells the user why. Exit status 1."""
+    """The program cannot do what was asked; the message tells the user why. Exit status 1."""
 
 
 class WrongUse(Exception):

@@ -36,7 +36,7 @@ from pycron.system.accounts import own_account
 from pycron.system.files import ROOTS, TRUSTED, FileRules, own_rules
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
-from pycron.system.zone_data import UnknownZone, unknown_machine_zone
+from pycron.system.zone_data import UnknownZone, ZoneData, unknown_machine_zone
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
 from pycron.tables.layouts import Layout, layout_of
@@ -274,7 +274,7 @@ def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:
     """A container that runs nothing must not look healthy. Raises UnknownZone."""
     if mode is not Mode.FOREGROUND:
         return NO_DEMANDS
-    if unknown := unknown_machine_zone():
+    if unknown := unknown_machine_zone(ZoneData()):
         raise UnknownZone(
             f'TZ: unknown zone: "{printable(unknown)}" (a name such as Europe/Berlin)'
         )

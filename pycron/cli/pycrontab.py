@@ -11,7 +11,6 @@ from pycron import __version__
 from pycron.cli.arguments import positive
 from pycron.cli.crontab_texts import (
     CRONTAB,
-    Failed,
     NoTable,
     called_as,
     encode,
@@ -22,6 +21,7 @@ from pycron.cli.crontab_texts import (
     yes,
 )
 from pycron.cli.daemon_choice import add_daemon_options, client_for
+from pycron.cli.errors import Failed
 from pycron.cli.output_end import ends_quietly
 from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient, ControlError

@@ -27,7 +27,7 @@ def start_notices(setup: Setup, store: Store, zones: ZoneData) -> Iterator[Log]:
         "state": str(setup.paths.state),
     }
     yield Log(Event.DAEMON_STARTED, fields)
-    if unknown := unknown_machine_zone():
+    if unknown := unknown_machine_zone(zones):
         reason = f'TZ: unknown zone: "{unknown}"; the zone of this daemon is {zones.machine.name}'
         yield Log(Event.ZONE_UNKNOWN, {"reason": reason}, bad=True)
     if setup.config.mail_transport != "none" and _mail_is_new(store):

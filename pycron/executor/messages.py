@@ -75,9 +75,11 @@ class _Executed:
 def _command(attempt: AttemptKey, job: Job, account: Account, passed: Passed) -> _Executed:
     own = account.uid == os.geteuid()
     environment = command_environment(attempt, job, account, passed.own if own else passed.others)
-    directory = passed.directory if own and "HOME" not in dict(job.environment) else None
+    directory = environment["HOME"]
+    if own and passed.directory and "HOME" not in dict(job.environment):
+        directory = passed.directory
     argv = [environment["SHELL"], "-c", job.command]
-    return _Executed(argv, job.stdin, environment, directory or environment["HOME"])
+    return _Executed(argv, job.stdin, environment, directory)
 
 
 def _program(program: Program, account: Account) -> _Executed:

@@ -81,10 +81,10 @@ class ZoneData:
         return UTC
 
 
-def unknown_machine_zone() -> str | None:
+def unknown_machine_zone(zones: ZoneData) -> str | None:
     """The value of TZ if it names no zone; then the machine's zone is not the one of TZ."""
     name = _name_in_environment()
-    known = not name or ZoneData().exists(name) or _posix_zone(name) is not None
+    known = not name or zones.exists(name) or _posix_zone(name) is not None
     return None if known else name
 
 
