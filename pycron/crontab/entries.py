@@ -184,14 +184,24 @@ class Entries(Sequence[Job]):
 
         Entries without fire times (@reboot) are among neither.
         """
-        for index, minutes in enumerate(self._minutes):
-            if minutes:
-                if is_wildcard(minutes) is wall:
-                    yield index
-                continue
-            schedule = self._unpacked[index]
-            if has_fire_times(schedule) and follows_the_wall(schedule) is wall:
-                yield index
+        return (index for index in range(len(self)) if self.follows(index, wall=wall))
+
+    def follows(self, index: int, *, wall: bool) -> bool:
+        """Whether an entry has fire times and follows the wall clock (`wall=False`: does not)."""
+        minutes = self._minutes[index]
+        if minutes:
+            return is_wildcard(minutes) is wall
+        schedule = self._unpacked[index]
+        return has_fire_times(schedule) and follows_the_wall(schedule) is wall
+
+    def by_priority(self) -> Sequence[int]:
+        """All entries; of those with one priority, the first line first."""
+        every = range(len(self))
+        priorities = [context.settings.priority for context in self._contexts]
+        if len(set(priorities)) <= 1:
+            return every
+        numbers = self._context_numbers
+        return array("L", sorted(every, key=lambda index: -priorities[numbers[index]]))
 
     def where(self, holds: Callable[[EntryContext], bool]) -> Iterator[int]:
         """The entries with an EntryContext for which `holds` is true."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import count
+from operator import itemgetter
 
 from pycron.crontab.entries import Entries
 from pycron.engine.table_queue import DueEntry, TableQueue
@@ -64,7 +65,9 @@ class FireQueue:
 
     def coming(self, until: int = END_OF_TIME) -> Iterator[DueEntry]:
         """Each entry's next fire time up to `until`, in order; the queue stays as it is."""
-        for due in merge(*(queue.coming() for queue in self._due_tables(until))):
+        for due in merge(
+            *(queue.coming() for queue in self._due_tables(until)), key=itemgetter(0, 1)
+        ):
             if due[0] > until:
                 return
             yield due

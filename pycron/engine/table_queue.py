@@ -22,9 +22,11 @@ DueEntry = tuple[int, str, int]
 # The next fire time by schedule, zone and the instant after which it comes.
 _NextFires = dict[tuple[Packed, str | None, int], int | None]
 
-# An item is a fire time with the index of its entry in the low bits: items sort by fire time.
-_INDEX = MOST_ENTRIES - 1
-_INDEX_BITS = _INDEX.bit_length()
+# An item is a fire time with the place of its entry in the low bits: items sort by fire time.
+# Places are in the order of priority and line, so of many entries that are due at once, the urgent
+# ones are taken first.
+_PLACE = MOST_ENTRIES - 1
+_PLACE_BITS = _PLACE.bit_length()
 _MOST_RECENT = 1000  # items in the heap, in addition to an eighth of those in the array
 _MOST_SHARED = 4096  # results in a _NextFires at once
 
@@ -43,6 +45,7 @@ class TableQueue:
         self._entries = entries
         self._zone_of = zone_of
         self._wall = wall
+        self._order = entries.by_priority()  # the entry at each place
         self._sorted = array("q")
         self._recent: list[int] = []
         self.restart(after)
@@ -54,20 +57,24 @@ class TableQueue:
 
     def next_fire_time(self) -> int | None:
         items = [*self._sorted[-1:], *self._recent[:1]]
-        return min(items) >> _INDEX_BITS if items else None
+        return min(items) >> _PLACE_BITS if items else None
 
     def take(self, until: int, most: int) -> Iterator[DueEntry]:
-        """Take the fire times up to `until` of at most so many entries, in no certain order."""
+        """Take the fire times up to `until` of at most so many entries: what is due first.
+
+        Of what is due at one time, the entries with the highest priority.
+        """
         coming = []
         shared: _NextFires = {}
         for item in self._pop(until, most):
-            fire: int | None = item >> _INDEX_BITS
-            index = item & _INDEX
+            fire: int | None = item >> _PLACE_BITS
+            place = item & _PLACE
+            index = self._order[place]
             while fire is not None and fire <= until:
                 yield fire, self.table, index
                 fire = self._fire_after(index, fire, shared)
             if fire is not None:
-                coming.append(_item(fire, index))
+                coming.append(_item(fire, place))
         self._put_back(coming)
 
     def count(self, until: int) -> int:
@@ -79,14 +86,16 @@ class TableQueue:
     def coming(self) -> Iterator[DueEntry]:
         """The next fire time of each entry, in order; the queue stays as it is."""
         for item in merge(reversed(self._sorted), sorted(self._recent)):
-            yield item >> _INDEX_BITS, self.table, item & _INDEX
+            yield item >> _PLACE_BITS, self.table, self._order[item & _PLACE]
 
     def _items_after(self, after: int) -> Iterator[int]:
         shared: _NextFires = {}
-        for index in self._entries.followers(wall=self._wall):
+        for place, index in enumerate(self._order):
+            if not self._entries.follows(index, wall=self._wall):
+                continue
             fire = self._fire_after(index, after, shared)
             if fire is not None:
-                yield _item(fire, index)
+                yield _item(fire, place)
 
     def _fire_after(self, index: int, after: int, shared: _NextFires) -> int | None:
         """The first fire time of an entry after an instant; found once for equal schedules."""
@@ -99,13 +108,17 @@ class TableQueue:
         return shared[key]
 
     def _pop(self, until: int, most: int) -> list[int]:
-        """Remove at most so many of the items up to `until`."""
+        """Remove the first items up to `until`, at most so many."""
         end = _item(until + 1, 0)
+        ordered, recent = self._sorted, self._recent
         items: list[int] = []
-        while self._sorted and self._sorted[-1] < end and len(items) < most:
-            items.append(self._sorted.pop())
-        while self._recent and self._recent[0] < end and len(items) < most:
-            items.append(heappop(self._recent))
+        while len(items) < most:
+            if recent and recent[0] < (min(end, ordered[-1]) if ordered else end):
+                items.append(heappop(recent))
+            elif ordered and ordered[-1] < end:
+                items.append(ordered.pop())
+            else:
+                break
         return items
 
     def _put_back(self, items: list[int]) -> None:
@@ -117,8 +130,8 @@ class TableQueue:
             heappush(self._recent, item)
 
 
-def _item(fire: int, index: int) -> int:
-    return fire << _INDEX_BITS | index
+def _item(fire: int, place: int) -> int:
+    return fire << _PLACE_BITS | place
 
 
 def _sorted_last_first(items: Iterable[int]) -> "array[int]":

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from operator import itemgetter
 
 from pycron.crontab.entries import Entries, Jobs
 from pycron.crontab.table import Table
@@ -102,7 +103,7 @@ class Timetable:
 
     def coming(self, most: int, wanted: Callable[[str], bool]) -> list[tuple[int, Job]]:
         """The next fire times of the wanted users' Jobs, one for each Job, the first `most`."""
-        times = heapq.merge(self._fixed.coming(), self._wall.coming())
+        times = heapq.merge(self._fixed.coming(), self._wall.coming(), key=itemgetter(0, 1))
         found = (due for due in times if wanted(self._user(due)))
         return [(fire, self._tables[name][index]) for fire, name, index in islice(found, most)]
 
@@ -113,7 +114,7 @@ class Timetable:
     # ---- what is due now
 
     def take_due(self, now: float, awake: float, most: int = sys.maxsize) -> list[DueFire]:
-        """Hand out what is due, in the order of time, table and line.
+        """Hand out what is due, in the order of `_turn`.
 
         `now`: UTC seconds by the clock. `awake`: seconds since the last call, by a clock that
         cannot be set. Missed fire times that a Job's CRON_CATCHUP brings back are included. `most`:
@@ -156,8 +157,13 @@ class Timetable:
         tables, stepped = self._tables, self._stepped
         return [
             (fire, self._pass_of(fire) if stepped else 0, tables[name], index)
-            for fire, name, index in sorted(due)
+            for fire, name, index in sorted(due, key=self._turn)
         ]
+
+    def _turn(self, due: DueEntry) -> tuple[int, str, int, int]:
+        """What is due is handed out in the order of time, table, priority and line."""
+        fire, name, index = due
+        return fire, name, -self._tables[name].context(index).settings.priority, index
 
     # ---- gaps
 

@@ -64,6 +64,22 @@ def test_a_part_of_a_flood_is_taken_up_and_other_users_are_in_the_first_part() -
     assert Counter(user for part in parts for user in begun(part))["alice"] >= 100
 
 
+@pytest.mark.parametrize("period", [1, 7])
+def test_urgent_runs_of_a_flood_are_in_the_first_part(period: int) -> None:
+    """Also after some turns, in which entries leave the sorted part of the queue, and return."""
+    table = many(300, f"@every {period}s")
+    urgent = [4, 150, 299]
+    lines = table.splitlines()
+    for number in urgent:
+        lines[number] = f"CRON_PRIORITY=7 CRON_NAME=urgent{number} {lines[number]}"
+    flood = Flood(Limits(running=0), alice="\n".join(lines) + "\n")
+    for _ in range(40):
+        parts = flood.second()
+        first = [each.job.name for each in parts[0] if isinstance(each, RecordRun)]
+        if flood.wall % period == 0:
+            assert first[: len(urgent)] == [f"urgent{number}" for number in urgent]
+
+
 def test_the_cursor_passes_a_fire_time_only_when_all_of_it_was_taken_up() -> None:
     """Otherwise a daemon that is killed between two parts would lose the rest."""
     flood = Flood(Limits(running=0), alice=many(100))
