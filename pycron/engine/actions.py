@@ -260,7 +260,9 @@ class Decisions:
 
         An Attempt that this turn hands to the runner, to be held, can be released only after that.
         """
-        holds = any(isinstance(action, Start) and action.hold for action in self.actions)
+        holds = bool(later.released) and any(
+            isinstance(action, Start) and action.hold for action in self.actions
+        )
         self.records += later.records
         self.actions += later.actions
         self.logs += later.logs

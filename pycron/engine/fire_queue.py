@@ -1,5 +1,6 @@
 """The queue of all tables: one TableQueue for each table, ordered by their next fire times."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import count
@@ -15,8 +16,8 @@ _MOST_DROPPED = 1000  # heap items of dropped tables, in addition to one for eac
 class FireQueue:
     """The fixed entries of all tables, or (`wall`) those that follow the wall clock.
 
-    `done`: the UTC second up to which fire times were handed out. When a table is dropped, its heap
-    item stays until it comes up or until there are too many such items.
+    `done`: the UTC second up to which all fire times were handed out. When a table is dropped, its
+    heap item stays until it comes up or until there are too many such items.
     """
 
     def __init__(self, zone_of: Callable[[str | None], Zone], done: int, *, wall: bool) -> None:
@@ -25,6 +26,7 @@ class FireQueue:
         self._wall = wall
         self._tables: dict[str, TableQueue] = {}
         self._heap: list[tuple[int, int, TableQueue]] = []  # next fire time, serial number
+        self._turns: deque[TableQueue] = deque()  # have more due than was taken; not in the heap
         self._serial = count()
 
     def put(self, entries: Entries) -> None:
@@ -36,6 +38,7 @@ class FireQueue:
 
     def drop(self, name: str) -> None:
         self._tables.pop(name, None)
+        self._turns = deque(queue for queue in self._turns if not self._is_dropped(queue))
         if len(self._heap) > 2 * len(self._tables) + _MOST_DROPPED:
             self._heap = [item for item in self._heap if not self._is_dropped(item[2])]
             heapify(self._heap)
@@ -43,21 +46,28 @@ class FireQueue:
     def next_fire_time(self) -> int | None:
         while self._heap and self._is_dropped(self._heap[0][2]):
             heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        times = [queue.next_fire_time() for queue in self._turns]
+        times += [fire for fire, _, _ in self._heap[:1]]
+        return min((fire for fire in times if fire is not None), default=None)
 
     def take(self, until: int, most: int) -> list[DueEntry]:
-        """Take the fire times after `done` up to `until`, which becomes `done`.
+        """Take the fire times after `done` up to `until`.
 
-        At most those of so many entries are taken: tables take turns, and `done` is the second
-        before the first fire time that is left.
+        At most those of so many entries are taken. Tables take turns, so a table with thousands of
+        fire times does not delay those of another one. `done` becomes the second before the first
+        fire time that is left.
         """
         due: list[DueEntry] = []
-        share = max(1, most // 8)
-        while self._heap and self._heap[0][0] <= until and len(due) < most:
+        while self._heap and self._heap[0][0] <= until:
             _, _, queue = heappop(self._heap)
             if not self._is_dropped(queue):
+                self._turns.append(queue)
+        while self._turns and len(due) < most:
+            share = max(1, (most - len(due)) // len(self._turns))
+            for _ in range(min(len(self._turns), most - len(due))):
+                queue = self._turns.popleft()
                 due += queue.take(until, share)
-                self._push(queue)
+                self._put_back(queue, until)
         left = self.next_fire_time()
         reached = until if left is None else min(until, left - 1)
         self.done = max(self.done, reached)
@@ -65,30 +75,40 @@ class FireQueue:
 
     def coming(self, until: int = END_OF_TIME) -> Iterator[DueEntry]:
         """Each entry's next fire time up to `until`, in order; the queue stays as it is."""
-        for due in merge(
-            *(queue.coming() for queue in self._due_tables(until)), key=itemgetter(0, 1)
-        ):
+        queues = (queue.coming() for queue in self._queues(until))
+        for due in merge(*queues, key=itemgetter(0, 1)):
             if due[0] > until:
                 return
             yield due
 
     def count(self, until: int) -> int:
         """How many entries have a fire time up to `until` that was not handed out."""
-        return sum(queue.count(until) for queue in self._due_tables(until))
+        return sum(queue.count(until) for queue in self._queues(until))
 
     def restart(self, done: int) -> None:
         """Hand out the fire times after `done`, whatever was handed out before."""
         self.done = done
         self._heap.clear()
+        self._turns.clear()
         for queue in self._tables.values():
             queue.restart(done)
             self._push(queue)
 
-    def _due_tables(self, until: int) -> list[TableQueue]:
-        return [q for fire, _, q in self._heap if fire <= until and not self._is_dropped(q)]
+    def _queues(self, until: int) -> list[TableQueue]:
+        """The tables with fire times up to `until`."""
+        waiting = [q for fire, _, q in self._heap if fire <= until and not self._is_dropped(q)]
+        return [*self._turns, *waiting]
 
     def _is_dropped(self, queue: TableQueue) -> bool:
         return self._tables.get(queue.table) is not queue
+
+    def _put_back(self, queue: TableQueue, until: int) -> None:
+        """A table had its turn; its next one comes last, if it has more that is due."""
+        fire = queue.next_fire_time()
+        if fire is not None and fire <= until:
+            self._turns.append(queue)
+        else:
+            self._push(queue)
 
     def _push(self, queue: TableQueue) -> None:
         fire = queue.next_fire_time()

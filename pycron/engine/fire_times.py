@@ -23,7 +23,6 @@ from pycron.model.run import RunKey
 # Runs that come to be in one Tick: more of them would keep the daemon from its other work for more
 # than a few hundredths of a second.
 SLICE_RUNS = 128
-_TAKEN = 8  # times as many fire times are taken from the timetable in a Tick
 _WORK_WITHOUT_RUN = 1 / 16  # of the work of a Run: a fire time that gets none
 _CLAIMED_AT_LEAST = 1 / 5  # of a slice, also while many fire times wait to be taken up
 _TABLE_CHANGED = "its table was changed before its turn came"
@@ -90,10 +89,16 @@ class FireTimes:
         Returns how many more Runs might have come to be. `awake`: as for Timetable.take_due.
         """
         self._look_at_users()
-        self._take_from_timetable(awake, sys.maxsize if at_once else _TAKEN * self._slice)
-        left = math.inf if at_once else float(self._slice)
-        while left > 0 and (due := self._intake.take()) is not None:
-            left -= self._take_up(due)
+        most, left = (sys.maxsize, math.inf) if at_once else (self._slice, float(self._slice))
+        self._take_from_timetable(awake, most)
+        while left > 0:
+            due = self._intake.take()
+            if due is not None:
+                left -= self._take_up(due)
+            elif self._more_is_due:
+                self._take_from_timetable(awake, most)
+            else:
+                break
         return min(left, self._slice)
 
     def take_all(self, awake: float) -> None:

@@ -64,6 +64,15 @@ def test_a_part_of_a_flood_is_taken_up_and_other_users_are_in_the_first_part() -
     assert Counter(user for part in parts for user in begun(part))["alice"] >= 100
 
 
+def test_who_has_more_due_than_the_daemon_can_take_up_delays_nobody_else() -> None:
+    """Bob's fire time comes later than thousands of Alice's that still wait for their turn."""
+    flood = Flood(Limits(running=0), alice=many(400), bob="@every 1s true\n")
+    for _ in range(20):
+        ticks = [flood.tell(Tick(), wait) for wait in (1, 0, 0)]
+        assert "bob" in begun(ticks[0])
+        assert flood.engine.busy
+
+
 @pytest.mark.parametrize("period", [1, 7])
 def test_urgent_runs_of_a_flood_are_in_the_first_part(period: int) -> None:
     """Also after some turns, in which entries leave the sorted part of the queue, and return."""
