@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pycron.control.client import ControlClient, ControlError
 from pycron.protocol.control_messages import StatusRequest
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.user_accounts import USERS
 
 os.environ["PYTHONPATH"] = sys.path[0]  # for the programs that this one starts
 ATTACKER, SECOND_ATTACKER, VICTIM = USERS

@@ -3,9 +3,9 @@
 `--thorough` repeats the random tests more often and runs the long ones, too.
 
 The tests may run in parallel (`-n auto`). The tests of an `xdist_group` run one after the other in
-one process: the group "machine" consists of the tests that load the machine, and of those with the
-mark `root`, which share accounts and find processes by user. A group also shares the fixtures of a
-module.
+one process: the group "machine" consists of the tests that load the machine. The tests of a file
+with the mark `root` are a group, too: they share accounts and find processes by user. A group also
+shares the fixtures of a module.
 """
 
 import os
@@ -42,11 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Most tests wait for processes most of the time."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("root"):
-            item.add_marker(pytest.mark.xdist_group("machine"))
+        if item.get_closest_marker("root") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if item.get_closest_marker("thorough") and not thoroughness.is_thorough():
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
     # The longest first: else one process would be busy with them when the others have ended.

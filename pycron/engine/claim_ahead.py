@@ -25,20 +25,23 @@ class Claims:
 
     def __init__(self, timetable: Timetable, known: Iterable[RunKey]) -> None:
         self._timetable = timetable
-        self._known = set(known)
+        self._known: dict[int, set[RunKey]] = {}  # by fire time
+        for run in known:
+            self.add(run)
         self._claimed: int | None = None  # the fire time that is or was claimed
         self._coming = Intake()  # what is still to be claimed of it
         self._ahead_of: tuple[int, float] | None = None  # seconds ahead of the next fire time
 
     def __contains__(self, run: RunKey) -> bool:
-        return run in self._known
+        return run in self._known.get(run.fire_time, ())
 
     def add(self, run: RunKey) -> None:
-        self._known.add(run)
+        self._known.setdefault(run.fire_time, set()).add(run)
 
     def forget_until(self, now: float) -> None:
         """The timetable has handed out all fire times up to this UTC second."""
-        self._known = {run for run in self._known if run.fire_time > now}
+        for fire in [fire for fire in self._known if fire <= now]:
+            del self._known[fire]
 
     def reconsider(self) -> None:
         """Tables or zones have changed, so other Runs may be due next."""

@@ -46,9 +46,11 @@ class FireQueue:
     def next_fire_time(self) -> int | None:
         while self._heap and self._is_dropped(self._heap[0][2]):
             heappop(self._heap)
-        times = [queue.next_fire_time() for queue in self._turns]
-        times += [fire for fire, _, _ in self._heap[:1]]
-        return min((fire for fire in times if fire is not None), default=None)
+        first = self._heap[0][0] if self._heap else None
+        if not self._turns:
+            return first
+        times = [first, *(queue.next_fire_time() for queue in self._turns)]
+        return min(fire for fire in times if fire is not None)
 
     def take(self, until: int, most: int) -> list[DueEntry]:
         """Take the fire times after `done` up to `until`.

@@ -143,8 +143,7 @@ class FireTimes:
 
         It may be in the timetable still: a Tick takes a part of what is due.
         """
-        coming = self._timetable.next_fire_time()
-        due = coming if coming is not None and coming <= self._space.now.wall else None
+        due = self._timetable.next_fire_time() if self._more_is_due else None
         return min((fire for fire in (self._intake.earliest(), due) if fire is not None),
                    default=None)  # fmt: skip
 

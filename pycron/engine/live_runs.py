@@ -83,10 +83,13 @@ class LiveRun:
 
 
 class LiveRuns:
-    """All live Runs, by identity and by Job. `held`: the Runs in State.HELD, in order."""
+    """All live Runs, by identity and by Job.
+
+    `held`: the Runs in State.HELD; when the Attempt of each is to start (UTC seconds).
+    """
 
     def __init__(self) -> None:
-        self.held: dict[RunKey, None] = {}
+        self.held: dict[RunKey, float] = {}
         self._runs: dict[RunKey, Live] = {}
         self._of_job: dict[str, dict[RunKey, None]] = {}
         self._latest: dict[str, int] = {}
@@ -145,7 +148,7 @@ class LiveRuns:
         assert state is not None
         live = self._runs[run] = Live(job, planned, state)
         self._of_job.setdefault(job.id, {})[run] = None
-        self._index(run, state)
+        self._index(run, live, state)
         self._count(job, None, state)
         return live
 
@@ -157,7 +160,7 @@ class LiveRuns:
             self._leave(run)
         else:
             live.state, live.put_off = state, False
-        self._index(run, state)
+        self._index(run, live, state)
         self._count(live.job, before, state)
 
     def can(self, attempt: AttemptKey, step: Step) -> bool:
@@ -167,9 +170,9 @@ class LiveRuns:
             live is not None and live.number == attempt.number and (live.state, step) in TRANSITIONS
         )
 
-    def _index(self, run: RunKey, state: State | None) -> None:
+    def _index(self, run: RunKey, live: Live, state: State | None) -> None:
         if state is State.HELD:
-            self.held[run] = None
+            self.held[run] = live.planned
         else:
             self.held.pop(run, None)
 

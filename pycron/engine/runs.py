@@ -4,6 +4,7 @@ The states and their steps are in states.py. What happens to an Attempt is in at
 Runs the limits admit, in admission.py. Which Runs an event concerns is decided in engine.py.
 """
 
+import math
 from collections.abc import Callable
 
 from pycron.crontab.entries import Entries
@@ -65,9 +66,8 @@ class Runs:
 
     def next_wakeup(self) -> float:
         """The UTC second at which the time of a Run comes; infinity if there is none."""
-        held = next(iter(self._live.held), None)
-        timer = self._space.timers.next()
-        return timer if held is None else min(timer, self._live[held].planned - RELEASE_AHEAD)
+        held = min(self._live.held.values(), default=math.inf)
+        return min(self._space.timers.next(), held - RELEASE_AHEAD)
 
     def release_due(self) -> bool:
         """Release the held Attempts whose fire time comes in a moment; False if there are none.
@@ -75,12 +75,12 @@ class Runs:
         If the clock was set back, their fire time may be far away again: they are taken back.
         """
         now = self._space.now.wall
-        held = [(run, self._live[run]) for run in self._live.held]
-        for run, live in held:
-            if live.planned > now + self._longest_ahead:
-                self.attempts.withdraw(run)
-                self._space.timers.set(live.planned, run)
-        due = [run for run, live in held if live.planned <= now + RELEASE_AHEAD]
+        held = self._live.held
+        due = [run for run, planned in held.items() if planned <= now + RELEASE_AHEAD]
+        far = [run for run, planned in held.items() if planned > now + self._longest_ahead]
+        for run in far:
+            self._space.timers.set(held[run], run)
+            self.attempts.withdraw(run)
         if due:
             self.attempts.release(due)
         return bool(due)

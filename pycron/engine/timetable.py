@@ -94,8 +94,10 @@ class Timetable:
     # ---- what is due later
 
     def next_fire_time(self) -> int | None:
-        times = [self._fixed.next_fire_time(), self._wall.next_fire_time()]
-        return min((time for time in times if time is not None), default=None)
+        fixed, wall = self._fixed.next_fire_time(), self._wall.next_fire_time()
+        if fixed is None or wall is None:
+            return wall if fixed is None else fixed
+        return min(fixed, wall)
 
     def count(self, until: int) -> int:
         """How many Jobs have their next fire time at or before `until`."""

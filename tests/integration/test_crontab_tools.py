@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.support.crontab_name import CrontabUser, crontab_user, programs_in
-from tests.support.isolated_system import USERS, IsolatedSystem
-from tests.support.user_accounts import real_user
+from tests.support.isolated_system import IsolatedSystem
+from tests.support.user_accounts import USERS, real_user
 
 OLD = "# by hand\n@monthly by-hand\\%x\n"
 

@@ -19,7 +19,7 @@ from pycron.model.job import Source
 from pycron.model.run import Outcome, RunKey
 from pycron.storage.store import Store
 from tests.support.running_daemon import RunningDaemon, alive, foreground, program, run
-from tests.support.user_accounts import real_user, user_account
+from tests.support.user_accounts import USERS, real_user, user_account
 from tests.support.waiting import until
 
 
@@ -165,8 +165,8 @@ def test_a_table_that_does_not_exist(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_uid_without_a_name(tmp_path: Path) -> None:
     """As in a container that was started with an arbitrary user id."""
-    real_user("pycrontest1")  # or skip: others must be able to run this interpreter
-    home = user_account("pycrontest1", tmp_path / "home").home
+    real_user(USERS[0])  # or skip: others must be able to run this interpreter
+    home = user_account(USERS[0], tmp_path / "home").home
     os.chown(home, 54_321, 54_321)
     prefix = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "env", f"HOME={home}"]
     (home / "table").write_text("@reboot id -u\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.running_daemon import RunningDaemon, foreground, run
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import USERS, real_user
 
 IMAGE = {
     "PATH": f"/opt/image/bin:{os.environ['PATH']}",
@@ -67,9 +67,9 @@ def test_a_clean_environment_is_that_of_cron(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_commands_of_other_users_get_only_what_is_named(tmp_path: Path) -> None:
     """Root's environment may contain secrets."""
-    account = real_user("pycrontest1")
+    account = real_user(USERS[0])
     table = tmp_path / "system"
-    table.write_text("CRON_NAME=other @reboot pycrontest1 pwd; env\n")
+    table.write_text(f"CRON_NAME=other @reboot {USERS[0]} pwd; env\n")
     options: list[str | Path] = ["--system-table", table, "--pass-env", "LANG"]
     with foreground(SHOW, tmp_path, *options, env=started_with(IMAGE), cwd=tmp_path) as daemon:
         _, own = shown(daemon)

@@ -22,6 +22,7 @@ from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.xdist_group("machine"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 

@@ -15,7 +15,7 @@ from pycron.tables.files import Signature, read_table
 from tests.support.cron_sandbox import CRON_D, SPOOL, CronSandbox
 from tests.support.isolated_system import IsolatedSystem
 from tests.support.running_daemon import run
-from tests.support.user_accounts import real_user, user_account
+from tests.support.user_accounts import USERS, real_user, user_account
 from tests.support.waiting import until
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -449,7 +449,7 @@ def test_files_of_other_owners_are_not_read(sandbox: CronSandbox) -> None:
 
 
 def test_only_root_may_apply(tmp_path: Path) -> None:
-    account = user_account("pycrontest1", tmp_path / "home")
+    account = user_account(USERS[0], tmp_path / "home")
     (account.home / "root").write_text("@daily x\n")
     (account.home / "root").chmod(0o644)
     done = run("pycron", "import", "--apply", "--from", account.home, cwd="/",
@@ -471,7 +471,7 @@ HEADER = (
 @pytest.mark.root
 def test_the_daemon_takes_the_tables_up(tmp_path: Path) -> None:
     """What was due before the import, and the boot, start nothing."""
-    user = real_user("pycrontest1").pw_name
+    user = real_user(USERS[0]).pw_name
     directory = tree(tmp_path / "tree")
     (directory / "etc/passwd").unlink()
     write(directory, f"spool_{user}", HEADER + "@reboot echo boot\n* * * * * echo minute\n")

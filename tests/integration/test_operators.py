@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,7 +29,7 @@ from pycron.model.job import Source
 from pycron.protocol.control_messages import PauseRequest
 from pycron.schedule.zone import UTC
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.operated_daemon import (
     OWN_NAME,
     OperatedDaemon,
@@ -39,6 +38,7 @@ from tests.support.operated_daemon import (
     waiting_for_gate,
 )
 from tests.support.running_daemon import RunningDaemon, alive, program
+from tests.support.user_accounts import USERS, member_of
 from tests.support.waiting import until
 
 NEVER = "@yearly"  # of the Jobs that are started by hand
@@ -739,9 +739,7 @@ def test_users_end_their_own_runs(system: IsolatedSystem) -> None:
 @pytest.mark.root
 @needs_root
 def test_operators_see_and_do_not_change(system: IsolatedSystem) -> None:
-    subprocess.run(["groupadd", "-f", "pycron"], check=True)
-    subprocess.run(["usermod", "-aG", "pycron", OPERATOR], check=True)
-    try:
+    with member_of(OPERATOR, "pycron"):
         ids = install_tables(system)
         (started,) = rows(system, BOB, "start", "mine")
         system.daemon.wait_for("attempt_started", run_id=started["run_id"])
@@ -754,8 +752,6 @@ def test_operators_see_and_do_not_change(system: IsolatedSystem) -> None:
             assert refusal(system, OPERATOR, *words) == "only its owner and root may do that"
         for words in (["pause", "--all"], ["pause", "--pool", "db"], ["resume", "--all"]):
             assert refusal(system, OPERATOR, *words) == "only root may do that"
-    finally:
-        subprocess.run(["gpasswd", "-d", OPERATOR, "pycron"], check=True, capture_output=True)
 
 
 @pytest.mark.root

@@ -14,7 +14,7 @@ from tests.support.overlay_system import (
     install_wheel,
     installed,
 )
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import USERS, real_user
 from tests.support.waiting import until
 from tests.support.wheels import build_wheel, copy_checkout
 
@@ -197,7 +197,7 @@ class TestSystem:
     def test_who_may(self, machine: OverlaySystem) -> None:
         before = machine.listing()
         # Its number: the account may be younger than the machine, which then has no name for it.
-        user = real_user("pycrontest1").pw_uid
+        user = real_user(USERS[0]).pw_uid
         as_user = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
         assert failed(machine.run(*as_user, "/opt/pycron/bin/pycron", "setup", "--system"), "root")
         machine.shell(f"chown {user} /opt/pycron")

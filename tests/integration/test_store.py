@@ -636,6 +636,7 @@ def write_many(store: Store, job: Job, count: int) -> None:
         ])  # fmt: skip
 
 
+@pytest.mark.xdist_group("long history")  # it is written once
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -653,8 +654,18 @@ def write_many(store: Store, job: Job, count: int) -> None:
     ],
     ids=repr,
 )
-def test_a_page_reads_little_of_a_long_history(store: Store, wanted: RunFilter) -> None:
+def test_a_page_reads_little_of_a_long_history(long_history: Store, wanted: RunFilter) -> None:
     """Counts SQLite's steps: 20,000 Runs do not pass the filter, and a few do."""
+    steps = count(1)
+    long_history._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
+    found = long_history.runs(wanted)
+    assert found
+    assert next(steps) * 100 < 20_000, "it reads every Run"
+
+
+@pytest.fixture(scope="module")
+def long_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = Store(tmp_path_factory.mktemp("history") / "pycron.db")
     often = a_job("CRON_NAME=often * * * * * often")
     jobs = [a_job(f"CRON_NAME=j{n} * * * * * {n}", user, user) for n, user in enumerate("aabc")]
     for job in jobs:
@@ -664,11 +675,8 @@ def test_a_page_reads_little_of_a_long_history(store: Store, wanted: RunFilter) 
     mail = mail_job(jobs[0], Occasion.FAILED, Mail(("a",), "a"))
     store.write([RecordRun(RunKey(mail.id, NOON + 30), mail)])
     write_many(store, often, 20_000)
-    steps = count(1)
-    store._database.connection.set_progress_handler(lambda: next(steps) and 0, 100)
-    found = store.runs(wanted)
-    assert found
-    assert next(steps) * 100 < 20_000, "it reads every Run"
+    yield store
+    store.close()
 
 
 # ---- retention

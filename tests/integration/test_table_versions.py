@@ -10,8 +10,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
-from tests.support.user_accounts import real_user
+from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.user_accounts import USERS, real_user
 
 pytestmark = [
     pytest.mark.root,

@@ -13,7 +13,7 @@ import pytest
 
 from pycron.system import host
 from tests.support.running_daemon import RunningDaemon, program, run
-from tests.support.user_accounts import UserAccount, user_account
+from tests.support.user_accounts import USERS, UserAccount, user_account
 from tests.support.waiting import until
 
 HELLO = "CRON_NAME=hello @every 1s echo hello\n"
@@ -74,7 +74,7 @@ class UserWithDaemon:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[UserWithDaemon]:
-    own = UserWithDaemon(user_account("pycrontest1", tmp_path / "home"), tmp_path / "log")
+    own = UserWithDaemon(user_account(USERS[0], tmp_path / "home"), tmp_path / "log")
     try:
         yield own
     finally:
@@ -183,7 +183,7 @@ def test_a_table_that_is_too_large(own: UserWithDaemon) -> None:
 
 
 def test_without_a_daemon(tmp_path: Path) -> None:
-    who = user_account("pycrontest1", tmp_path / "home")
+    who = user_account(USERS[0], tmp_path / "home")
     refused = run("pycrontab", "--user", "-l", env=who.environment(), cwd=who.home, **who.run_as)
     assert refused.returncode == 1
     assert "; start it: pycrond\n" in refused.stderr
@@ -328,7 +328,7 @@ def run_bytes(own: UserWithDaemon, *arguments: str) -> bytes:
 
 def test_commands_get_what_a_desktop_program_needs_and_no_more(tmp_path: Path) -> None:
     """What the daemon was started with; a table may set it otherwise."""
-    who = user_account("pycrontest1", tmp_path / "home")
+    who = user_account(USERS[0], tmp_path / "home")
     desktop = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere/bus", "DISPLAY": ":7",
                "WAYLAND_DISPLAY": "wayland-7", "XAUTHORITY": "/nowhere/x"}  # fmt: skip
     environment = who.environment(**desktop, SECRET="x")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.user_accounts import USERS
 
 pytestmark = [
     pytest.mark.root,

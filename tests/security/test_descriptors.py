@@ -17,7 +17,7 @@ from tests.support.running_runner import RunningRunner, needs_root
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.root, needs_root]
+pytestmark = [pytest.mark.root, needs_root, pytest.mark.xdist_group("forgers")]
 
 FILES = 200  # descriptors of the runner
 

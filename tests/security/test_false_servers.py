@@ -11,7 +11,7 @@ import pytest
 from pycron.control.client import ControlClient, NoDaemon
 from pycron.protocol.control_messages import StatusRequest
 from tests.support.running_daemon import program
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import USERS, real_user
 from tests.support.waiting import until
 
 pytestmark = [
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 
-MALLORY, VICTIM = "pycrontest1", "pycrontest2"
+MALLORY, VICTIM, _ = USERS
 ROOT = Path(__file__).parents[2]
 # Writes everything that it is sent to a file.
 SERVER = """

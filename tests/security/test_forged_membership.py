@@ -18,7 +18,7 @@ from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, st
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.root, needs_root]
+pytestmark = [pytest.mark.root, needs_root, pytest.mark.xdist_group("forgers")]
 
 LIMIT = 100 * MEGABYTE
 

@@ -19,7 +19,8 @@ from pycron.model.retention import RetentionLimits, surpluses
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.storage.store import Store
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.user_accounts import USERS
 from tests.support.waiting import until
 
 NOON = 1_772_971_200

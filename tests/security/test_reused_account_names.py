@@ -9,7 +9,7 @@ import pytest
 
 from pycron.system import paths
 from tests.support.isolated_system import IsolatedSystem, isolated_system
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import USERS, real_user
 
 pytestmark = [
     pytest.mark.root,
@@ -29,7 +29,7 @@ CRON_NAME=often @every 1s id -u
 def system(tmp_path: object, request: pytest.FixtureRequest) -> Iterator[IsolatedSystem]:
     """A daemon whose /etc is a copy, so that accounts can be deleted and made there."""
     directory = request.getfixturevalue("tmp_path")
-    real_user("pycrontest1")  # skips the test if other users cannot run the interpreter
+    real_user(USERS[0])  # skips the test if other users cannot run the interpreter
     with isolated_system(directory, own_etc=True) as system:
         account(system, OLD)
         yield system

@@ -17,8 +17,9 @@ import pytest
 
 from pycron.cli.verb import all_verbs
 from pycron.model.text import visible
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.running_daemon import program
+from tests.support.user_accounts import USERS
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.running_daemon import RunningDaemon, run
-from tests.support.user_accounts import UserAccount, user_account
+from tests.support.user_accounts import USERS, UserAccount, user_account
 from tests.support.waiting import until
 
 Done = subprocess.CompletedProcess[str]
@@ -58,7 +58,7 @@ class CrontabUser:
 @contextmanager
 def crontab_user(directory: Path) -> Iterator[CrontabUser]:
     """A user with a daemon of their own, whose files are in a directory."""
-    who = user_account("pycrontest1", directory / "home")
+    who = user_account(USERS[0], directory / "home")
     user = CrontabUser(who, programs_in(directory), directory / "log")
     try:
         yield user

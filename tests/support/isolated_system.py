@@ -18,10 +18,9 @@ import psutil
 
 from pycron.system import paths
 from tests.support.running_daemon import RunningDaemon, program
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import USERS, real_user
 from tests.support.waiting import until
 
-USERS = ("pycrontest1", "pycrontest2", "pycrontest3")
 PRIVATE = (paths.SPOOL, paths.DROP_INS, paths.ALLOW.parent, paths.CRON_DROP_INS,
            paths.CRONIE_SPOOL, paths.SYSTEM_STATE, paths.SYSTEM_RUN)  # fmt: skip
 _ROOT = Path(__file__).parents[2]

@@ -1,9 +1,11 @@
 """Accounts for tests: other users if the tests run as root, else the user who runs the tests."""
 
+import contextlib
 import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,10 @@ import pytest
 
 from tests.support.remaining_processes import VARIABLE
 from tests.support.waiting import until
+
+# Users whose commands tests run; each process that runs tests has its own.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+USERS = (f"pycrontest1{_WORKER}", f"pycrontest2{_WORKER}", f"pycrontest3{_WORKER}")
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,34 @@ def real_user(name: str) -> pwd.struct_passwd:
         pytest.skip(f"{sys.executable} can't be run by other users: use one under /usr or /opt")
     if account := _account(name):
         return account
-    # useradd fails if another process that runs tests is creating the same account.
-    subprocess.run(["useradd", "--create-home", name], check=False)
-    return until(lambda: _account(name))
+    return until(lambda: _created(name))
+
+
+def join(user: str, group: str) -> None:
+    """Add a user to a group, which is created if missing."""
+    _change("groupadd", "-f", group)
+    _change("usermod", "-aG", group, user)
+
+
+@contextlib.contextmanager
+def member_of(user: str, group: str) -> Iterator[None]:
+    """The user belongs to the group for a while."""
+    join(user, group)
+    try:
+        yield
+    finally:
+        _change("gpasswd", "-d", user, group)
+
+
+def _change(*command: str) -> None:
+    """Change accounts; such a program fails while another process changes them."""
+    until(lambda: subprocess.run(command, check=False, capture_output=True).returncode == 0)
+
+
+def _created(name: str) -> pwd.struct_passwd | None:
+    """None if another process is creating an account at this moment."""
+    subprocess.run(["useradd", "--create-home", name], check=False, capture_output=True)
+    return _account(name)
 
 
 def _account(name: str) -> pwd.struct_passwd | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.user_accounts import USERS
 from tests.support.waiting import until
 
 pytestmark = [

@@ -11,11 +11,10 @@ import pytest
 
 from pycron.runner.starter import STARTERS
 from pycron.system import paths
-from tests.support.isolated_system import USERS
 from tests.support.pam_system import PamSystem
 from tests.support.running_daemon import alive
 from tests.support.running_daemon import run as run_program
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import USERS, real_user
 from tests.support.waiting import until
 
 pytest.importorskip("pamela")

@@ -1,6 +1,5 @@
 """The system's daemon, as root: real users, the spool, drop-ins, hostile files."""
 
-import grp
 import json
 import os
 import signal
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
-from tests.support.user_accounts import real_user
+from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.user_accounts import USERS, join, member_of, real_user
 from tests.support.waiting import until
 
 pytestmark = [
@@ -32,8 +31,7 @@ WHO = "id -u; id -g; id -G; pwd; umask; env | sort"
 
 def test_commands_run_as_their_users(system: IsolatedSystem) -> None:
     """Two users with tables and one in a drop-in: uid, gid, groups and cron's environment."""
-    extra = grp.getgrnam("users")
-    subprocess.run(["usermod", "-aG", extra.gr_name, USERS[0]], check=True)
+    join(USERS[0], "users")
     for user in USERS[:2]:
         table = f"FOO=bar\nCRON_NAME=who @every 1s {WHO}\n"
         assert system.run("pycrontab", "-", user=user, stdin=table).returncode == 0
@@ -154,14 +152,10 @@ def test_runs_as_root_stay_hidden_from_the_next_user_of_the_entry(system: Isolat
 
 
 def test_operators_see_all(system: IsolatedSystem) -> None:
-    subprocess.run(["groupadd", "-f", "pycron"], check=True)
-    subprocess.run(["usermod", "-aG", "pycron", USERS[2]], check=True)
-    try:
+    with member_of(USERS[2], "pycron"):
         system.run("pycrontab", "-", user=USERS[0], stdin="@every 1s true\n")
         system.daemon.wait_for("attempt_ended", user=USERS[0])
         assert system.runs(user=USERS[2])
-    finally:
-        subprocess.run(["gpasswd", "-d", USERS[2], "pycron"], check=True, capture_output=True)
 
 
 def test_the_number_of_tables_is_limited(system: IsolatedSystem) -> None:

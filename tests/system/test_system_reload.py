@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pycron.system import paths
-from tests.support.isolated_system import USERS, IsolatedSystem, isolated_system
+from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.running_daemon import program
-from tests.support.user_accounts import user_account
+from tests.support.user_accounts import USERS, user_account
 
 pytestmark = [
     pytest.mark.root,

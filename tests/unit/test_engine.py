@@ -53,6 +53,7 @@ from pycron.model.job import Source
 from pycron.model.pause import ALL, Pause
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 from pycron.schedule.zone import UTC, Zone
+from tests.support.thoroughness import number_of
 
 ZONES: dict[str | None, Zone] = {None: UTC}
 
@@ -649,7 +650,8 @@ class Calendar:
 
 
 def test_a_hundred_entries_in_ten_zones_fire_correctly_for_a_year() -> None:
-    plan = entries(100, seed=20)
+    """A run that is not thorough takes a quarter of them."""
+    plan = entries(number_of(25, 100), seed=20)
     lines = [f"CRON_TZ={zone} {' '.join(fields)} n{n}" for n, (zone, fields) in enumerate(plan)]
     engine = Engine(zone_of, Cursor(YEAR[0] - 1, YEAR[0] - 1))
     engine.handle(TableLoaded(table(*lines)), Now(YEAR[0] - 1, YEAR[0] - 1))
@@ -669,4 +671,4 @@ def test_a_hundred_entries_in_ten_zones_fire_correctly_for_a_year() -> None:
     calendars = {zone: Calendar(zone) for zone in YEAR_ZONES}
     for number, (zone, fields) in enumerate(plan):
         assert found[f"n{number}"] == calendars[zone].fires(fields), (zone, fields)
-    assert sum(map(len, found.values())) > 10_000
+    assert sum(map(len, found.values())) > 100 * len(plan)

@@ -104,7 +104,7 @@ from tests.support.thoroughness import number_of
 
 pytestmark = pytest.mark.slow
 
-LIVES = number_of(quick=60, thorough=3000)
+LIVES = number_of(quick=40, thorough=3000)
 
 BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
 HOST = "host"
