@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import remaining_processes, thoroughness
+from tests.support.user_accounts import USERS, WORKER
 from tests.support.user_daemon import UserDaemon
 
 # Speed is measured in bench/, never asserted by the clock of a machine that may be busy.
@@ -45,6 +46,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Most tests wait for processes most of the time."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Tests have the same ids in all processes, although each process has its own accounts."""
+    if isinstance(val, str) and any(user in val for user in USERS):
+        return val.replace(WORKER, "")
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

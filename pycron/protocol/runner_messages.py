@@ -248,6 +248,7 @@ class RunnerHello(TypedDict):
 
 _Form = dict[str, tuple[type, ...]]
 _UNION = type(int | None)
+_NUMBERS = (int, float)
 _LARGEST = 2**62  # of a number
 _ADDED_LATER: dict[str, dict[str, Any]] = {  # what older versions do not send, and what it means
     "start": {"short_output": 0, "session": None, "outlives_runner": False},
@@ -327,13 +328,9 @@ def _check_keys(kind: str, part: dict[str, Any], form: _Form) -> None:
         if key not in part:
             raise ValueError(f"{kind}: bad {key}: missing")
         value = part[key]
-        if not isinstance(value, types) or not _is_small(value):
-            raise ValueError(f"{kind}: bad {key}: {value!r}")
-
-
-def _is_small(value: Any) -> bool:
-    """NaN is not."""
-    return not isinstance(value, (int, float)) or -_LARGEST <= value <= _LARGEST
+        found = type(value)
+        if found not in types or (found in _NUMBERS and not -_LARGEST <= value <= _LARGEST):
+            raise ValueError(f"{kind}: bad {key}: {value!r}")  # NaN is outside, too
 
 
 def _form(message: type) -> _Form:

@@ -16,8 +16,8 @@ from tests.support.remaining_processes import VARIABLE
 from tests.support.waiting import until
 
 # Users whose commands tests run; each process that runs tests has its own.
-_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-USERS = (f"pycrontest1{_WORKER}", f"pycrontest2{_WORKER}", f"pycrontest3{_WORKER}")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+USERS = (f"pycrontest1{WORKER}", f"pycrontest2{WORKER}", f"pycrontest3{WORKER}")
 
 
 @dataclass(frozen=True)
