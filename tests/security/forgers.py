@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 FORGER = """
@@ -57,12 +56,6 @@ def forger(mark: int, kind: str, user: dict[str, Any]) -> Iterator[None]:
             process.kill()
             if user["uid"]:
                 end_all_of(user["uid"])
-
-
-def let_others_enter(directory: Path) -> None:
-    """Other users may enter pytest's directories, which only their owner may at first."""
-    for each in (directory, *directory.parents):
-        each.chmod(each.stat().st_mode | 0o011)
 
 
 def end_all_of(uid: int) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pycron.protocol.framing import Message
-from tests.security.forgers import end_all_of, let_others_enter
+from tests.security.forgers import end_all_of
 from tests.support.running_runner import RunningRunner, needs_root
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import let_others_enter, real_user
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.root, needs_root, pytest.mark.xdist_group("forgers")]

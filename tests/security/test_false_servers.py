@@ -11,7 +11,7 @@ import pytest
 from pycron.control.client import ControlClient, NoDaemon
 from pycron.protocol.control_messages import StatusRequest
 from tests.support.running_daemon import program
-from tests.support.user_accounts import USERS, real_user
+from tests.support.user_accounts import USERS, let_others_enter, real_user
 from tests.support.waiting import until
 
 pytestmark = [
@@ -41,8 +41,7 @@ while True:
 @pytest.fixture
 def runtime(tmp_path: Path) -> Path:
     """A runtime directory of Mallory that others may enter, with a server in it."""
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
+    let_others_enter(tmp_path)
     account = real_user(MALLORY)
     for directory in (tmp_path / "run", tmp_path / "run" / "pycron"):
         directory.mkdir(mode=0o755)

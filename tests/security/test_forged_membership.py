@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from pycron.system.marks import mark_of
-from tests.security.forgers import FORGING, end_all_of, forger, let_others_enter
+from tests.security.forgers import FORGING, end_all_of, forger
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, status_of
-from tests.support.user_accounts import real_user
+from tests.support.user_accounts import let_others_enter, real_user
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.root, needs_root, pytest.mark.xdist_group("forgers")]

@@ -48,11 +48,17 @@ def user_account(name: str, home: Path) -> UserAccount:
         return UserAccount(pwd.getpwuid(os.geteuid()).pw_name, home, {})
     account = real_user(name)
     os.chown(home, account.pw_uid, account.pw_gid)
-    for parent in home.parents:  # only their owner may enter pytest's directories
-        if str(parent).startswith("/tmp/") and parent.stat().st_uid == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
+    let_others_enter(home.parent)
     run_as = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     return UserAccount(name, home, run_as)
+
+
+def let_others_enter(directory: Path) -> None:
+    """Other users may enter pytest's directories, which only their owner may at first."""
+    for each in (directory, *directory.parents):
+        mode = each.stat().st_mode
+        if mode & 0o011 != 0o011:
+            each.chmod(mode | 0o011)
 
 
 def real_user(name: str) -> pwd.struct_passwd:
