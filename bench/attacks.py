@@ -156,6 +156,22 @@ def clients(scene: Scene) -> None:
         thread.join()
 
 
+def installs(scene: Scene) -> None:
+    """Four megabytes of variables, installed again and again."""
+    over = threading.Event()
+    table = "".join(f"V{n}={n}\n" for n in range(250_000))
+
+    def install() -> None:
+        while not over.is_set():
+            scene.install(ATTACKER, table)
+
+    installing = threading.Thread(target=install)
+    installing.start()
+    scene.watch(SECONDS)
+    over.set()
+    installing.join()
+
+
 def _slow_client(scene: Scene, over: threading.Event) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(scene.socket))
@@ -189,6 +205,7 @@ ATTACKS: dict[str, Callable[[Scene], None]] = {
     "sleepers": sleepers,
     "priority": priority,
     "clients": clients,
+    "installs": installs,
     "users": users,
 }
 CONFIG = {

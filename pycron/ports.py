@@ -18,6 +18,7 @@ from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
 from pycron.model.run import AttemptKey, RunKey
+from pycron.model.steps import Steps
 from pycron.model.table_version import Provenance, TableVersion
 
 
@@ -181,6 +182,9 @@ class Tables(Protocol):
     def rescan(self, again: bool = False) -> None:
         """Load what has changed; with `again`, load everything anew."""
 
+    def rescanned(self) -> Steps[None]:
+        """Wait in steps until the daemon's loop has loaded what has changed until now."""
+
 
 class UserTables(Protocol):
     """Users' own tables, for pycrontab; each method raises TableFailure. Implemented by tables."""
@@ -192,7 +196,7 @@ class UserTables(Protocol):
     def read(self, user: str) -> str | None:
         """The text of a user's table; None if there is none."""
 
-    def install(self, user: str, text: str, by: Provenance) -> Table:
+    def install(self, user: str, text: str, by: Provenance) -> Steps[Table]:
         """Check the text and put it in place of the user's table, whole or not at all."""
 
     def remove(self, user: str, author: str) -> bool:

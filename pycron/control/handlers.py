@@ -5,11 +5,13 @@ from typing import Any, TypeVar
 
 from pycron.control.context import Context
 from pycron.control.server import Peer
+from pycron.model.steps import Steps
 
 R = TypeVar("R")
-A = TypeVar("A", bound=Mapping[str, object])
+Answer = Mapping[str, object]
+A = TypeVar("A", bound=Answer | Steps[Any])
 
-HANDLERS: dict[type, Callable[[Context, Peer, Any], Mapping[str, object]]] = {}
+HANDLERS: dict[type, Callable[[Context, Peer, Any], Answer | Steps[Answer]]] = {}
 
 
 def handles(
@@ -18,6 +20,7 @@ def handles(
     """Register the decorated function for requests of this type.
 
     The function returns the answer of the request, or raises Refusal, StoreFailure or TableFailure.
+    A long answer is given in steps, so that other requests are answered meanwhile.
     """
 
     def register(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycron.config import Config
+from pycron.model.steps import Steps
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
 from pycron.system import unix_sockets
@@ -36,7 +37,8 @@ class Peer:
     gid: int
 
 
-Handler = Callable[[Peer, Message], Message]
+# Returns the answer, after steps that take a few milliseconds each.
+Handler = Callable[[Peer, Message], Steps[Message]]
 
 
 def refusal(error: str, **more: object) -> Message:
@@ -46,7 +48,7 @@ def refusal(error: str, **more: object) -> Message:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """`asks`: its next request is to be answered.
+    """`asks`: its next request is to be answered. `answering`: the steps that are left of that.
 
     `heard`: when a whole request arrived, or a part of an answer was taken (monotonic clock).
     """
@@ -57,6 +59,7 @@ class _Client:
     outbox: Outbox
     requests: deque[Message] = field(default_factory=deque)
     asks: bool = False
+    answering: Steps[Message] | None = None
     heard: float = field(default_factory=time.monotonic)
 
 
@@ -64,7 +67,8 @@ class ControlServer:
     """Answers requests on a Unix socket; never waits for a client.
 
     A turn of the loop answers requests for a hundredth of a second, and at least one. Root's come
-    first; then users take turns, whatever the number of their connections.
+    first; then users take turns, whatever the number of their connections. A long request takes
+    several turns, one step in each.
     """
 
     def __init__(
@@ -103,7 +107,7 @@ class ControlServer:
     def drop_idle(self) -> None:
         """Disconnect clients that have been silent for long."""
         now = time.monotonic()
-        for client in [c for c in self._clients if now - c.heard > _IDLE]:
+        for client in [c for c in self._clients if now - c.heard > _IDLE and not c.answering]:
             self._drop(client)
 
     def _accept(self, _events: int) -> None:
@@ -203,12 +207,13 @@ class ControlServer:
     def answer_some(self) -> None:
         """Answer the requests of this turn."""
         end = time.monotonic() + _TURN
-        while self._asking:
+        unanswered = []
+        while self._asking and time.monotonic() < end:
             client = self._next_asking()
-            if client in self._clients:
-                self._answer_one(client)
-            if time.monotonic() >= end:
-                return
+            if client in self._clients and not self._answer_one(client):
+                unanswered.append(client)
+        for client in unanswered:
+            self._ask(client)
 
     def _next_asking(self) -> _Client:
         uid = _ROOT if _ROOT in self._asking else next(iter(self._asking))
@@ -218,14 +223,24 @@ class ControlServer:
             self._asking[uid] = clients  # its next turn comes last
         return client
 
-    def _answer_one(self, client: _Client) -> None:
-        client.asks = False
+    def _ask(self, client: _Client) -> None:
+        client.asks = True
+        self._asking.setdefault(client.peer.uid, deque()).append(client)
+
+    def _answer_one(self, client: _Client) -> bool:
+        """Do a step of an answer; whether that was the last one."""
+        if client.answering is None:
+            client.answering = self._handler(client.peer, client.requests.popleft())
+        answer = self._step(client.answering)
+        if answer is None:
+            return False
+        client.asks, client.answering = False, None
         try:
-            answer = self._answer(client.peer, client.requests.popleft())
             client.outbox.put(encode([answer]))
             self._send(client)
         except (OSError, ValueError):
             self._drop(client)
+        return True
 
     def _send(self, client: _Client) -> None:
         """Send the answer that waits; the next request has its turn once that answer is gone.
@@ -234,18 +249,23 @@ class ControlServer:
         """
         client.outbox.send(more=bool(client.requests))
         if not client.outbox and client.requests and not client.asks:
-            client.asks = True
-            self._asking.setdefault(client.peer.uid, deque()).append(client)
+            self._ask(client)
 
-    def _answer(self, peer: Peer, request: Message) -> Message:
+    def _step(self, answering: Steps[Message]) -> Message | None:
         """Clients are strangers: no request may end the daemon, even if it makes a handler fail."""
         try:
-            return self._handler(peer, request)
+            next(answering)
+            return None
+        except StopIteration as end:
+            answer: Message = end.value
+            return answer
         except Exception:  # noqa: BLE001  the log has it, and the client is told
             self._broken(traceback.format_exc(limit=-3))
             return refusal("an internal error; the daemon's log has more")
 
     def _drop(self, client: _Client) -> None:
         self._clients.remove(client)
+        if client.answering is not None:
+            client.answering.close()
         self._selector.unregister(client.connection)
         client.connection.close()

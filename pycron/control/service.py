@@ -4,6 +4,7 @@ The modules that are imported here have one handler for each request, by subject
 registers the handlers.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from pycron import __version__
@@ -25,6 +26,7 @@ from pycron.control.context import Context
 from pycron.control.handlers import HANDLERS
 from pycron.control.rows import problem_rows
 from pycron.control.server import Peer, refusal
+from pycron.model.steps import Steps
 from pycron.ports import StoreFailure, TableFailure
 from pycron.protocol.control_messages import BadRequest, parse_request
 from pycron.protocol.framing import Message
@@ -36,11 +38,15 @@ class Service:
 
     context: Context
 
-    def answer(self, peer: Peer, message: Message) -> Message:
+    def answer(self, peer: Peer, message: Message) -> Steps[Message]:
         """The answer to a message; a refusal if the message or its sender may not get one."""
         try:
             request = parse_request(message, __version__)
-            return {"ok": True, **HANDLERS[type(request)](self.context, peer, request)}
+            answer = HANDLERS[type(request)](self.context, peer, request)
+            return {
+                "ok": True,
+                **((yield from answer) if isinstance(answer, Generator) else answer),
+            }
         except BadRequest as error:
             return refusal(str(error))
         except Refusal as error:

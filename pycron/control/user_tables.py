@@ -13,6 +13,7 @@ from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.engine.table_queue import TableQueue
 from pycron.model.instants import rfc3339
+from pycron.model.steps import Steps
 from pycron.model.table_version import Origin, Provenance
 from pycron.ports import UserTables
 from pycron.protocol.control_messages import (
@@ -42,29 +43,29 @@ def read(context: Context, peer: Peer, request: TableRequest) -> TableAnswer:
 
 
 @handles(InstallRequest)
-def install(context: Context, peer: Peer, request: InstallRequest) -> InstallAnswer:
+def install(context: Context, peer: Peer, request: InstallRequest) -> Steps[InstallAnswer]:
     user, tables = _table_of(context, peer, request.user)
     by = Provenance(user_of(peer), _OF_CLIENTS.get(request.origin, Origin.REQUEST))
-    return _install(context, tables, user, request.text, by)
+    return (yield from _install(context, tables, user, request.text, by))
 
 
 @handles(RestoreRequest)
-def restore(context: Context, peer: Peer, request: RestoreRequest) -> InstallAnswer:
+def restore(context: Context, peer: Peer, request: RestoreRequest) -> Steps[InstallAnswer]:
     user, tables = _table_of(context, peer, request.user)
     text = tables.version(user, request.number)
     if text is None:
         raise Refusal(f"in version {request.number} the table was deleted: use -r to delete it")
     by = Provenance(user_of(peer), Origin.RESTORE, restored=request.number)
-    return _install(context, tables, user, text, by)
+    return (yield from _install(context, tables, user, text, by))
 
 
 @handles(DeleteRequest)
-def delete(context: Context, peer: Peer, request: DeleteRequest) -> DeleteAnswer:
+def delete(context: Context, peer: Peer, request: DeleteRequest) -> Steps[DeleteAnswer]:
     user, tables = _table_of(context, peer, request.user)
     if not tables.remove(user, user_of(peer)):
         return {"user": user, "deleted": False}
     context.log(Log(Event.TABLE_DELETED, {"table": user, "by": user_of(peer)}))
-    context.tables.rescan()
+    yield from context.tables.rescanned()
     return {"user": user, "deleted": True}
 
 
@@ -83,12 +84,12 @@ def version(context: Context, peer: Peer, request: VersionRequest) -> VersionAns
 
 def _install(
     context: Context, tables: UserTables, user: str, text: str, by: Provenance
-) -> InstallAnswer:
+) -> Steps[InstallAnswer]:
     before = context.tables.entries(user)
-    table = tables.install(user, text, by)
+    table = yield from tables.install(user, text, by)
     fields = {"table": user, "by": by.author, "origin": by.origin.value, "jobs": len(table.jobs)}
     context.log(Log(Event.TABLE_INSTALLED, fields))
-    context.tables.rescan()
+    yield from context.tables.rescanned()
     changes = compare(before, table.jobs)
     return {
         "user": user,

@@ -45,6 +45,7 @@ from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
 from pycron.model.run import AttemptKey
+from pycron.model.steps import Steps
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
 from pycron.storage.housekeeping import Housekeeping
@@ -361,10 +362,10 @@ class Daemon:
 
     # ---- what others ask
 
-    def _answer(self, service: Service, peer: Peer, request: Message) -> Message:
+    def _answer(self, service: Service, peer: Peer, request: Message) -> Steps[Message]:
         """Answer a request; its effects are recorded before the answer is sent."""
         self._replaced_accounts.look()
-        answer = service.answer(peer, request)
+        answer = yield from service.answer(peer, request)
         self._turn.perform()
         return answer
 

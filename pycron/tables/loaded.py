@@ -41,6 +41,7 @@ class Tables:
     _current: dict[str, Table] = field(default_factory=dict)
     _work: Steps[None] | None = None  # a scan that has begun
     _look_again: bool = False  # something has changed since it began
+    _scans: int = 0  # how many have ended
 
     def rescan(self, again: bool = False) -> None:
         """Load what has changed; with `again`, load everything anew."""
@@ -55,6 +56,13 @@ class Tables:
             self._work = self._scan(again=False)
         else:
             self._look_again = True
+
+    def rescanned(self) -> Steps[None]:
+        """Wait in steps until `work` has loaded what has changed until now."""
+        wanted = self._scans + (1 if self._work is None else 2)
+        self.look()
+        while self._scans < wanted:
+            yield
 
     @property
     def has_work(self) -> bool:
@@ -84,6 +92,7 @@ class Tables:
                     fields = {"path": change.path, "reason": change.reason}
                     self.log(Log(Event.TABLE_IGNORED, fields, bad=True))
             yield
+        self._scans += 1
 
     def problems(self) -> list[Problem]:
         """The problems of all loaded tables."""

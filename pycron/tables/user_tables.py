@@ -11,7 +11,7 @@ from pycron.crontab.reader import NOT_A_TABLE, ReaderContext
 from pycron.crontab.table import Table
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
-from pycron.model.steps import finish
+from pycron.model.steps import Steps, finish
 from pycron.model.table_version import Origin, Provenance, TableVersion
 from pycron.ports import TableFailure, Tables
 from pycron.system.files import WRONG_OWNER, FileRules, Unreadable
@@ -77,7 +77,7 @@ class UserTableFiles:
             raise TableFailure(f"{path}: {error}") from None
         return without_header(text)
 
-    def install(self, user: str, text: str, by: Provenance) -> Table:
+    def install(self, user: str, text: str, by: Provenance) -> Steps[Table]:
         """Check the text and put it in place of the user's table, whole or not at all.
 
         The Table that is returned has warnings at most; a version that could not be kept is one.
@@ -85,7 +85,7 @@ class UserTableFiles:
         """
         path = self._path_of(user)
         self._check_size(text)
-        table = self._checked(user, text)
+        table = yield from self._checked(user, text)
         self._check_count(path)
         self._notice(user)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ class UserTableFiles:
             text = self.read(user)
         except TableFailure:
             return  # what cannot be read cannot be kept
-        self.kept.notice(user, text, lambda: len(self._parsed(user, text or "").jobs))
+        self.kept.notice(user, text, lambda: self._count(user, text or ""))
 
     def _path_of(self, user: str) -> Path:
         path = self.paths.path_of(user)
@@ -153,8 +153,8 @@ class UserTableFiles:
             message = f"the table is larger than {most} bytes (limits.user_table_bytes)"
             raise TableFailure(message)
 
-    def _checked(self, user: str, text: str) -> Table:
-        table = self._parsed(user, text)
+    def _checked(self, user: str, text: str) -> Steps[Table]:
+        table = yield from self._parsing(user, text)
         if table.errors:
             message = "the table has errors; nothing was installed"
             # That so many entries are bad matters only for a file that is there already.
@@ -162,9 +162,13 @@ class UserTableFiles:
             raise TableFailure(message, problems)
         return table
 
-    def _parsed(self, user: str, text: str) -> Table:
+    def _count(self, user: str, text: str) -> int:
+        """How many entries a text has."""
+        return len(finish(self._parsing(user, text), self.attend).jobs)
+
+    def _parsing(self, user: str, text: str) -> Steps[Table]:
         context = replace(self.context(), most_entries=self.config().user_table_entries)
-        return finish(reader.parsing(text, Source(user, user), context), self.attend)
+        return reader.parsing(text, Source(user, user), context)
 
     def _check_count(self, path: Path) -> None:
         """A new table needs room; a changed one does not."""

@@ -20,6 +20,7 @@ from pycron.config import Config
 from pycron.control import server as control_server
 from pycron.control.client import ControlClient, ControlError
 from pycron.control.server import ControlServer, Peer, refusal
+from pycron.model.steps import Steps
 from pycron.protocol.framing import Message
 from pycron.system import unix_sockets
 from tests.support.waiting import until
@@ -40,12 +41,16 @@ class TurnedServer:
     def __init__(self, path: Path, mode: int = 0o600) -> None:
         self.path = path
         self.asked: list[Message] = []
+        self.may_end = False  # the verb `long`
         self.verbs: dict[str, Callable[[Message], Message]] = {}
         self.selector = selectors.DefaultSelector()
         self.server = ControlServer(path, mode, self.selector, self.answer, config)
 
-    def answer(self, peer: Peer, request: Message) -> Message:
+    def answer(self, peer: Peer, request: Message) -> Steps[Message]:
         self.asked.append(request)
+        if request.get("verb") == "long":
+            while not self.may_end:
+                yield
         act = self.verbs.get(str(request.get("verb")))
         if act:
             return act(request)
@@ -239,6 +244,20 @@ def test_many_requests_at_once_are_answered_as_they_are_read(server: TurnedServe
         server.turn_until(lambda: server.asked)
         assert server.ask(other, text="me, too")["echo"] == "me, too"
         assert len([request for request in server.asked if request.get("verb") == "much"]) <= 50
+
+
+def test_others_are_answered_between_the_steps_of_a_long_answer(server: TurnedServer) -> None:
+    with server.connect() as long, server.connect() as other:
+        with server.connect() as gone:
+            for client in (long, gone):
+                client.send(b'{"verb":"long"}\n{"text":"next"}\n')
+            server.turn_until(lambda: len(server.asked) == 2)
+            assert server.ask(other, text="short")["echo"] == "short"
+        server.turn()
+        assert server.server.busy
+        server.may_end = True
+        assert [answer["echo"] for answer in server.lines(long, 2)] == [None, "next"]
+        assert not server.server.busy
 
 
 def test_a_large_answer_arrives_whole(server: TurnedServer) -> None:

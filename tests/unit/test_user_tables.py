@@ -12,6 +12,7 @@ from pycron.crontab.entries import Entries
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.actions import Log
 from pycron.model.problem import Problem
+from pycron.model.steps import Steps, finish
 from pycron.model.table_version import Origin, Provenance
 from pycron.system.accounts import Account, Accounts
 from pycron.tables.loaded import Tables
@@ -39,6 +40,9 @@ class Loaded:
         raise AssertionError("the caller compares")
 
     def rescan(self, again: bool = False) -> None:
+        raise AssertionError("the caller rescans")
+
+    def rescanned(self) -> Steps[None]:
         raise AssertionError("the caller rescans")
 
 
@@ -75,7 +79,7 @@ def as_ports(tables: Tables, user_tables: UserTableFiles) -> tuple[ports.Tables,
 
 def refusal(tables: UserTableFiles, text: str) -> ports.TableFailure:
     with pytest.raises(ports.TableFailure) as caught:
-        tables.install("joe", text, BY)
+        finish(tables.install("joe", text, BY))
     assert tables.read("joe") is None
     return caught.value
 
@@ -84,7 +88,7 @@ def test_installed_read_and_removed(tmp_path: Path) -> None:
     tables = spool(tmp_path)
     assert tables.of_all_users
     assert tables.read("joe") is None
-    table = tables.install("joe", "@daily a\n@hourly b\n", BY)
+    table = finish(tables.install("joe", "@daily a\n@hourly b\n", BY))
     assert [job.command for job in table.jobs] == ["a", "b"]
     assert tables.read("joe") == "@daily a\n@hourly b\n"
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
@@ -95,13 +99,13 @@ def test_installed_read_and_removed(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     tables = spool(tmp_path)
-    tables.install("joe", "@daily \udcff\n", BY)
+    finish(tables.install("joe", "@daily \udcff\n", BY))
     assert (tmp_path / "spool" / "joe").read_bytes() == b"@daily \xff\n"
     assert tables.read("joe") == "@daily \udcff\n"
 
 
 def test_warnings_do_not_keep_a_table_from_being_installed(tmp_path: Path) -> None:
-    table = spool(tmp_path).install("joe", "@daily a", BY)
+    table = finish(spool(tmp_path).install("joe", "@daily a", BY))
     assert [problem.code for problem in table.problems] == ["unterminated"]
 
 
@@ -119,7 +123,7 @@ def test_too_many_entries(tmp_path: Path) -> None:
 def test_too_many_bytes(tmp_path: Path) -> None:
     """Bytes, not characters."""
     tables = spool(tmp_path)
-    tables.install("ann", "#" + "é" * 49 + "\n", BY)
+    finish(tables.install("ann", "#" + "é" * 49 + "\n", BY))
     failure = refusal(tables, "#" + "é" * 50 + "\n")
     assert str(failure) == "the table is larger than 100 bytes (limits.user_table_bytes)"
 
@@ -131,16 +135,16 @@ def test_a_surrogate_is_no_text(tmp_path: Path) -> None:
 
 def test_too_many_tables(tmp_path: Path) -> None:
     """A user who has a table may still change it."""
-    spool(tmp_path).install("ann", "@daily a\n", BY)
+    finish(spool(tmp_path).install("ann", "@daily a\n", BY))
     full = spool(tmp_path, loaded=3)
-    full.install("ann", "@daily b\n", BY)
+    finish(full.install("ann", "@daily b\n", BY))
     failure = refusal(full, "@daily a\n")
     assert str(failure) == "no room for another table (limits.tables is 3)"
 
 
 def test_a_file_that_must_not_be_read(tmp_path: Path) -> None:
     tables = spool(tmp_path)
-    tables.install("ann", "@daily a\n", BY)
+    finish(tables.install("ann", "@daily a\n", BY))
     path = tmp_path / "spool" / "ann"
     path.chmod(0o666)
     with pytest.raises(ports.TableFailure) as caught:
@@ -153,7 +157,7 @@ def test_a_table_that_cannot_be_written_or_deleted(tmp_path: Path) -> None:
     path = tmp_path / "spool" / "joe"
     path.mkdir(parents=True)
     with pytest.raises(ports.TableFailure) as caught:
-        tables.install("joe", "@daily a\n", BY)
+        finish(tables.install("joe", "@daily a\n", BY))
     assert str(caught.value) == f"{path}: cannot be written: Is a directory"
     with pytest.raises(ports.TableFailure) as caught:
         tables.remove("joe", "joe")
@@ -165,7 +169,7 @@ def test_the_one_table_of_a_users_own_daemon(tmp_path: Path) -> None:
     paths = UserTablePaths(tmp_path, only=("joe", path))
     tables = dataclasses.replace(spool(tmp_path), paths=paths)
     assert not tables.of_all_users
-    tables.install("joe", "@daily a\n", BY)
+    finish(tables.install("joe", "@daily a\n", BY))
     assert path.read_text() == "@daily a\n"
     with pytest.raises(ports.TableFailure, match="this is the daemon of another user than ann"):
         tables.read("ann")
@@ -185,7 +189,7 @@ def origins(tables: UserTableFiles) -> list[tuple[str, str | None, bool]]:
 def test_each_change_is_a_version(tmp_path: Path) -> None:
     tables = spool(tmp_path)
     assert origins(tables) == []
-    tables.install("joe", "@daily a\n", BY)
+    finish(tables.install("joe", "@daily a\n", BY))
     tables.remove("joe", "root")
     assert origins(tables) == [("delete", "root", True), ("edit", "joe", False)]
     assert (tables.version("joe", 1), tables.version("joe", 2)) == ("@daily a\n", None)
@@ -196,9 +200,9 @@ def test_each_change_is_a_version(tmp_path: Path) -> None:
 def test_the_same_text_is_no_new_version(tmp_path: Path) -> None:
     """A program that installs a table each hour does not push the other versions out."""
     tables = spool(tmp_path)
-    tables.install("joe", "@daily a\n", BY)
+    finish(tables.install("joe", "@daily a\n", BY))
     for _ in range(20):
-        tables.install("joe", "@daily b\n", BY)
+        finish(tables.install("joe", "@daily b\n", BY))
     assert len(tables.versions("joe")) == 2
 
 
@@ -215,7 +219,7 @@ def test_what_somebody_wrote_into_the_spool_is_kept_first(tmp_path: Path, act: s
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "joe").write_text("@daily by-hand\n")
     if act == "install":
-        tables.install("joe", "@daily a\n", BY)
+        finish(tables.install("joe", "@daily a\n", BY))
     if act == "remove":
         tables.remove("joe", "joe")
     *_, first = origins(tables)
@@ -227,7 +231,7 @@ def test_what_somebody_wrote_into_the_spool_is_kept_first(tmp_path: Path, act: s
 def test_a_version_that_cannot_be_kept_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "versions").write_text("in the way")
     tables = spool(tmp_path)
-    table = tables.install("joe", "@daily a\n", BY)
+    table = finish(tables.install("joe", "@daily a\n", BY))
     assert [str(problem) for problem in table.problems] == [
         "joe: warning: this version could not be kept for --restore: File exists"
     ]
@@ -245,7 +249,7 @@ def owned_by(uid: int) -> SpoolForm:
 def test_a_header_is_written_and_not_read(tmp_path: Path) -> None:
     tables = spool(tmp_path, form=SpoolForm(header=vixie_header))
     for _ in range(2):
-        tables.install("joe", tables.read("joe") or "@daily a\n", BY)
+        finish(tables.install("joe", tables.read("joe") or "@daily a\n", BY))
     assert origins(tables) == [("edit", "joe", True)]
     lines = (tmp_path / "spool" / "joe").read_text().splitlines()
     assert lines[0] == "# DO NOT EDIT THIS FILE - edit the master and reinstall."
@@ -257,12 +261,12 @@ def test_a_header_is_written_and_not_read(tmp_path: Path) -> None:
 def test_a_table_belongs_to_its_user(tmp_path: Path) -> None:
     """An account that gets the name of another one has no table, and may install one."""
     first, second = (spool(tmp_path, uid=uid, form=owned_by(uid)) for uid in (7, 8))
-    first.install("joe", "@daily secret\n", BY)
+    finish(first.install("joe", "@daily secret\n", BY))
     status = (tmp_path / "spool" / "joe").stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (7, 1234, 0o600)
     assert second.read("joe") is None
     assert second.versions("joe") == []
-    second.install("joe", "@daily a\n", BY)
+    finish(second.install("joe", "@daily a\n", BY))
     assert [second.read("joe"), first.read("joe")] == ["@daily a\n", None]
     assert [version.number for version in second.versions("joe")] == [2]
 
@@ -270,5 +274,5 @@ def test_a_table_belongs_to_its_user(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_table_of_root_is_that_of_any_user(tmp_path: Path) -> None:
     """An administrator may put it into the spool."""
-    spool(tmp_path).install("joe", "@daily a\n", BY)
+    finish(spool(tmp_path).install("joe", "@daily a\n", BY))
     assert spool(tmp_path, form=owned_by(8)).read("joe") == "@daily a\n"
