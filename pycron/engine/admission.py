@@ -160,6 +160,8 @@ class Admission:
         """
         if not self._waiting or self.closed:
             return None
+        if self._is_full() and not self._waiting_by_kind[True]:  # the usual case in a flood
+            return None
         self._steady = steady
         first = min(self._first_of_each_pool(steady), default=None)
         if first is None:

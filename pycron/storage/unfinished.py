@@ -5,6 +5,8 @@ All functions raise sqlite3.Error.
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from functools import lru_cache
 from types import UnionType
 from typing import Any
 
@@ -95,17 +97,23 @@ def stored_settings(job: Job) -> str:
 
     Besides settings these are the variables of its table that its deliveries need.
     """
-    settings = job.settings
+    variables = {
+        name: text
+        for name, text in job.environment
+        if job.settings.on_failure is not None or name in MAIL_VARIABLES
+    }
+    values, as_json = _stored_values(job.settings)
+    return json.dumps(values | {"variables": variables}) if variables else as_json
+
+
+@lru_cache(maxsize=16)
+def _stored_values(settings: Settings) -> tuple[Mapping[str, object], str]:
+    """Entries share their settings, so these are made once for thousands of Jobs."""
     values: dict[str, object] = {name: getattr(settings, name) for name in _STORED_SETTINGS}
     for name in (*_STORED_IF_SET, "mail_on", "notify"):
         if (value := getattr(settings, name)) != getattr(_DEFAULTS, name):
             values[name] = value
-    variables = {
-        name: text
-        for name, text in job.environment
-        if settings.on_failure is not None or name in MAIL_VARIABLES
-    }
-    return json.dumps(values | ({"variables": variables} if variables else {}))
+    return values, json.dumps(values)
 
 
 def _pause(row: sqlite3.Row) -> Pause:
