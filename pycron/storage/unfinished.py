@@ -5,7 +5,6 @@ All functions raise sqlite3.Error.
 
 import json
 import sqlite3
-from collections.abc import Mapping
 from functools import lru_cache
 from types import UnionType
 from typing import Any
@@ -107,7 +106,7 @@ def stored_settings(job: Job) -> str:
 
 
 @lru_cache(maxsize=16)
-def _stored_values(settings: Settings) -> tuple[Mapping[str, object], str]:
+def _stored_values(settings: Settings) -> tuple[dict[str, object], str]:
     """Entries share their settings, so these are made once for thousands of Jobs."""
     values: dict[str, object] = {name: getattr(settings, name) for name in _STORED_SETTINGS}
     for name in (*_STORED_IF_SET, "mail_on", "notify"):
