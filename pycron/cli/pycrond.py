@@ -258,6 +258,8 @@ def _lock_file(path: Path) -> TextIO:
 def _setup(
     options: argparse.Namespace, mode: Mode, configuration: Configuration, where: Paths
 ) -> Setup:
+    if where.temporary:
+        configuration.keep_within(shutil.disk_usage(where.state).free)
     account = own_account()
     user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
     if layout is not None:

@@ -80,7 +80,7 @@ class Daemon:
         self._accounts = Accounts(setup.account)
         self._inputs = Inputs(setup, self._accounts, self._feed, self._log, self._attend)
         self._tables = self._inputs.tables
-        self._store = Store(paths.database, may_wait=True, uid_of=self._accounts.uid_of)
+        self._store = self._new_store()
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
@@ -118,6 +118,11 @@ class Daemon:
             self._turn.perform, self._log,
         )  # fmt: skip
         self._minute_work = MinuteWork(self._look, self._tidy)
+
+    def _new_store(self) -> Store:
+        path, uid_of = self._setup.paths.database, self._accounts.uid_of
+        journal_bytes = self._setup.config.retention_database_bytes // 2
+        return Store(path, may_wait=True, uid_of=uid_of, journal_bytes=journal_bytes)
 
     def _new_engine(self, now: int) -> Engine:
         """An engine that continues where the last daemon stopped."""

@@ -27,7 +27,8 @@ def test_every_line_of_much_output_is_shown_while_the_command_runs(tmp_path: Pat
     config = tmp_path / "pycron.toml"
     config.write_text('[limits]\noutput_bytes = "80K"\n')
     count = 30_000
-    printing = f"seq -f 'line \\%06g of many lines' {count}; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    waiting = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    printing = f"seq -f 'line \\%06g of many lines' {count}; {waiting}"
     with foreground(f"@reboot {printing}\n", tmp_path, "--config", config) as daemon:
         daemon.wait_for("output", count=count)
         assert not daemon.log("attempt_ended")
@@ -226,3 +227,51 @@ def test_a_killed_daemon_without_a_state_directory_leaves_nothing(
     until(lambda: not state.exists())
     until(lambda: not alive(runner))
     assert (tmp_path / "done").exists() == running
+
+
+IN_SMALL_SHM = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec",
+                'mount -t tmpfs -o size=1m,mode=1777 shm /dev/shm; exec "$@"', "sh"]  # fmt: skip
+needs_namespaces = pytest.mark.skipif(
+    subprocess.run([*IN_SMALL_SHM, "true"], check=False, capture_output=True).returncode != 0,
+    reason="no user namespaces here",
+)
+
+
+@contextmanager
+def in_small_shm(directory: Path, table: str) -> Iterator[RunningDaemon]:
+    """A daemon without a state directory, and /dev/shm with a megabyte."""
+    (directory / "table").write_text(table)
+    words: list[str | Path] = ["--foreground", "--table", directory / "table"]
+    daemon = RunningDaemon(words, directory / "log", prefix=IN_SMALL_SHM)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+@needs_namespaces
+def test_output_is_shown_when_nothing_can_be_kept(tmp_path: Path) -> None:
+    fill = "head -c 2M /dev/zero >/dev/shm/full; exit 0"
+    tick = "CRON_NAME=tick @every 1s echo tick; seq 1000\n"
+    with in_small_shm(tmp_path, f"CRON_NAME=fill @reboot {fill}\n{tick}") as daemon:
+        daemon.wait_for("attempt_ended", job="fill")
+        daemon.wait_for("store_failed")
+        seen = len(daemon.log("attempt_ended", job="tick"))
+        daemon.wait_for("attempt_ended", job="tick", count=seen + 3)
+        runs = {line["run_id"] for line in daemon.log("attempt_ended", job="tick")}
+        lines = [line["line"] for line in daemon.log("output") if line["run_id"] in runs]
+    assert lines == ["tick", *map(str, range(1, 1001))] * len(runs)
+
+
+@needs_namespaces
+def test_what_is_kept_in_memory_has_a_bound(tmp_path: Path) -> None:
+    """Each second, the command prints a third of the room; the database is not full."""
+    used = "df --output=pcent /dev/shm | tail -n 1"
+    table = f"CRON_NAME=much @every 1s head -c 300000 /dev/zero | tr '\\0' x; echo; {used}\n"
+    with in_small_shm(tmp_path, table) as daemon:
+        daemon.wait_for("attempt_ended", count=8)
+        lines = [line["line"] for line in daemon.log("output")]
+        assert not daemon.log("store_failed")
+    percents = [int(line.strip("% ")) for line in lines if line.endswith("%")]
+    assert len(percents) >= 8
+    assert max(percents) < 70

@@ -7,6 +7,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -1223,6 +1224,25 @@ def test_a_log_that_cannot_be_written_does_not_end_the_runner(tmp_path: Path) ->
         assert runner.ended("running")["exit_status"] == 7
     finally:
         runner.close()
+
+
+def test_the_log_has_a_bound_and_counts_what_could_not_be_written(tmp_path: Path) -> None:
+    """The kernel refuses to write to a file beyond RLIMIT_FSIZE, as it does on a full disk."""
+    log = tmp_path / "runner.log"
+    script = (
+        "import os, resource, sys; from pycron.runner.log import say\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 2 * 2**20))\n"
+        "for number in range(20): say(f'number {number}')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 2**20, 2 * 2**20))\n"
+        "say('again')\n"
+        "os.write(2, b'x' * 2**20)\n"
+        "say('last'); say('very last')\n"
+        "sys.stdout.write(open(sys.argv[1]).read())"
+    )
+    with log.open("ab") as file:
+        done = subprocess.run([sys.executable, "-c", script, log], stderr=file, check=True,
+                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert done.stdout == "runner: last\nrunner: very last\n"
 
 
 def test_a_small_process_forks_cheaply(runner: RunningRunner) -> None:
