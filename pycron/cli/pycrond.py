@@ -19,7 +19,15 @@ from pycron.cli.terminal import raw
 from pycron.config import Config, ConfigError, Configuration
 from pycron.daemon.daemon import Daemon
 from pycron.daemon.demands import NO_DEMANDS, BadTables, NothingToRun, TableDemands
-from pycron.daemon.log import FORMATS, complaint, configure, default_format
+from pycron.daemon.log import (
+    FORMATS,
+    LEVELS,
+    DaemonLog,
+    LogChoice,
+    complaint,
+    configure,
+    default_format,
+)
 from pycron.daemon.setup import Mode, Setup
 from pycron.executor.environments import (
     NOTHING_PASSED,
@@ -59,7 +67,8 @@ _FAILURES = (
 )  # fmt: skip
 
 
-_OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env")
+_OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env", "passthrough", "quiet",
+                  "no_log_commands")  # fmt: skip
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -86,6 +95,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-format", choices=FORMATS,
                         help="of the log; default: journal under systemd, console on a "
                         "terminal, else json")  # fmt: skip
+    parser.add_argument("--log-level", choices=LEVELS, default="info",
+                        help="of the log: the least important events; default: info")  # fmt: skip
+    parser.add_argument("--passthrough", action="store_true",
+                        help="with --foreground: write output as it is, not as events")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true",
+                        help="with --foreground: log no starts and no successful ends")  # fmt: skip
+    parser.add_argument("--no-log-commands", action="store_true",
+                        help="with --foreground: keep commands' text out of the log")  # fmt: skip
     parser.add_argument("--strict", action="store_true",
                         help="with --foreground: do not start if a table is bad")  # fmt: skip
     parser.add_argument("--allow-empty", action="store_true",
@@ -109,13 +126,19 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(options, mode)
     try:
         configuration = _configuration(options, mode)
-        log = configure(options.log_format or default_format(), raw(sys.stderr))
+        log = _log(options)
         with _paths(options, mode) as where, _lock(where):
             Daemon(_setup(options, mode, configuration, where), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:
         print(complaint(f"pycrond: {error}"), file=sys.stderr)
         return os.EX_CONFIG if isinstance(error, _MISCONFIGURED) else 1
     return 0
+
+
+def _log(options: argparse.Namespace) -> DaemonLog:
+    choice = LogChoice(LEVELS[options.log_level], options.quiet, not options.no_log_commands)
+    form, output = options.log_format or default_format(), raw(sys.stdout)
+    return configure(form, raw(sys.stderr), choice, output if options.passthrough else None)
 
 
 def _mode(options: argparse.Namespace) -> Mode:
@@ -166,7 +189,7 @@ def _paths(options: argparse.Namespace, mode: Mode) -> Iterator[Paths]:
         where = paths.paths_in(options.state_dir.absolute())
     elif mode is Mode.FOREGROUND:
         with _temporary_directory() as directory:
-            yield paths.paths_in(directory)
+            yield paths.paths_in(directory, temporary=True)
         return
     else:
         where = paths.system_paths() if mode is Mode.SYSTEM else paths.user_paths()
@@ -235,6 +258,8 @@ def _lock_file(path: Path) -> TextIO:
 def _setup(
     options: argparse.Namespace, mode: Mode, configuration: Configuration, where: Paths
 ) -> Setup:
+    if where.temporary:
+        configuration.keep_within(shutil.disk_usage(where.state).free)
     account = own_account()
     user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
     if layout is not None:

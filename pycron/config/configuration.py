@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pycron.config.options import AT_START, OPTIONS, Config
+from pycron.config.options import AT_START, OPTIONS, Config, within
 from pycron.config.reader import ConfigError, read_config
 from pycron.model.settings import SETTINGS
 from pycron.system.files import FileRules
@@ -46,7 +46,13 @@ class Configuration:
         self._required = required
         self._rules = rules
         self._objection = objection
+        self._room: int | None = None
         self._config = self._read(None)
+
+    def keep_within(self, room: int) -> None:
+        """Keep only what has room in so many bytes, whatever the file says."""
+        self._room = room
+        self._config = within(self._config, room)
 
     @property
     def config(self) -> Config:
@@ -82,12 +88,14 @@ class Configuration:
         return self._read(zone_exists)
 
     def _read(self, zone_exists: Callable[[str], bool] | None) -> Config:
-        if self.path is None:
-            return Config()
-        config = read_config(self.path, self._required, zone_exists, self._rules)
+        config = Config() if self.path is None else self._read_file(self.path, zone_exists)
+        return config if self._room is None else within(config, self._room)
+
+    def _read_file(self, path: Path, zone_exists: Callable[[str], bool] | None) -> Config:
+        config = read_config(path, self._required, zone_exists, self._rules)
         objection = self._objection(config)
         if objection is not None:
-            raise ConfigError(self.path, objection)
+            raise ConfigError(path, objection)
         return config
 
 

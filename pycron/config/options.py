@@ -239,6 +239,23 @@ class Config:
         )
 
 
+def within(config: Config, room: int) -> Config:
+    """The options of a daemon that keeps everything in a directory with so many bytes of room.
+
+    Together the limits are less than the room, because the smallest file takes a page of 4096
+    bytes, and the journal of the database may need a half of what the database may have.
+    """
+    return dataclasses.replace(
+        config,
+        output_bytes=min(config.output_bytes, room // 64),
+        retention_output_bytes=min(config.retention_output_bytes, room // 8),
+        retention_job_output_bytes=min(config.retention_job_output_bytes, room // 8),
+        retention_database_bytes=min(config.retention_database_bytes, room // 8),
+        retention_runs=min(config.retention_runs, room // 16_384),
+        retention_dead=min(config.retention_dead, room // 65_536),
+    )
+
+
 OPTIONS: dict[str, "dataclasses.Field[Any]"] = {
     f.metadata["key"]: f for f in dataclasses.fields(Config) if f.metadata
 }

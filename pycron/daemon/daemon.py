@@ -19,6 +19,7 @@ from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
 from pycron.daemon.demands import BadTables, NothingToRun
 from pycron.daemon.inputs import Inputs
+from pycron.daemon.log import DaemonLog
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
 from pycron.daemon.other_crons import boot_markers, stopped_at
@@ -32,7 +33,7 @@ from pycron.daemon.turn import Turn
 from pycron.daemon.watchdog import Watchdog
 from pycron.daemon.words import commands_in_words, queue_in_words
 from pycron.delivery.programs import Programs
-from pycron.engine.actions import Decisions, Log
+from pycron.engine.actions import Decisions, Log, LogEntry
 from pycron.engine.cursor import (
     after_other_cron,
     handed_out_after,
@@ -68,23 +69,24 @@ def clock() -> Now:
 class Daemon:
     """One daemon, in one of its three modes."""
 
-    def __init__(self, setup: Setup, log: Callable[[Log], None]) -> None:
+    def __init__(self, setup: Setup, log: DaemonLog) -> None:
         """Raises StoreTooNew; OSError if a socket or a watch cannot be made."""
         paths = setup.paths
         self._setup = setup
-        self._log = log
+        self._daemon_log = log
+        self._log: Callable[[LogEntry], None] = log.write
         self._selector = selectors.DefaultSelector()
         self._watchdog = Watchdog()
         self._accounts = Accounts(setup.account)
-        self._inputs = Inputs(setup, self._accounts, self._feed, log, self._attend)
+        self._inputs = Inputs(setup, self._accounts, self._feed, self._log, self._attend)
         self._tables = self._inputs.tables
-        self._store = Store(paths.database, may_wait=True, uid_of=self._accounts.uid_of)
+        self._store = self._new_store()
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
         self._begun = False  # only afterwards may anything be started
         self._engine = self._new_engine(int(self._began))
-        self._link = RunnerLink(paths, self._selector, log)
+        self._link = RunnerLink(paths, self._selector, self._log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
         self._executor = self._new_executor()
         self._recovery = self._new_recovery()
@@ -93,10 +95,10 @@ class Daemon:
             self._link.acknowledge,
             self._recovery.resume_late,
             self._recovery.remember_boot,
-            log,
+            self._log,
         )
-        self._turn = Turn(self._engine, self._recorder, self._executor, log, clock)
-        self._shutdown = Shutdown(setup.mode, self._turn, self._engine, self._link, log)
+        self._turn = Turn(self._engine, self._recorder, self._executor, self._log, clock)
+        self._shutdown = Shutdown(setup.mode, self._turn, self._engine, self._link, self._log)
         self._housekeeping = Housekeeping(
             self._store,
             paths.output,
@@ -106,16 +108,21 @@ class Daemon:
             lambda: (
                 (run.job.user, AttemptKey(run.run, run.number)) for run in self._engine.running
             ),
-            log,
+            self._log,
         )
         watched = {location.watched for location in setup.tables}
-        self._watch = TableWatch(watched, self._selector, self._tables.look, log)
+        self._watch = TableWatch(watched, self._selector, self._tables.look, self._log)
         self._server = self._new_server()
         self._replaced_accounts = ReplacedAccounts(
             self._tables, self._store, self._engine, self._accounts, self._feed,
-            self._turn.perform, log,
+            self._turn.perform, self._log,
         )  # fmt: skip
         self._minute_work = MinuteWork(self._look, self._tidy)
+
+    def _new_store(self) -> Store:
+        path, uid_of = self._setup.paths.database, self._accounts.uid_of
+        journal_bytes = self._setup.config.retention_database_bytes // 2
+        return Store(path, may_wait=True, uid_of=uid_of, journal_bytes=journal_bytes)
 
     def _new_engine(self, now: int) -> Engine:
         """An engine that continues where the last daemon stopped."""
@@ -142,7 +149,7 @@ class Daemon:
             setup.account,
             setup.paths.output,
             setup.configuration.current,
-            shown=setup.mode is Mode.FOREGROUND,
+            longest_line=self._daemon_log.longest_line if setup.mode is Mode.FOREGROUND else None,
             deliverer=self._programs,
             passed=setup.passed,
         )
@@ -222,6 +229,9 @@ class Daemon:
             self._housekeeping.go_on()
             self._tables.work()
             self._turn.perform()
+            self._daemon_log.step()
+            if self._daemon_log.takes_output:
+                self._executor.take_more_output()
             self._watchdog.turned()
         self._end()
 
@@ -263,6 +273,7 @@ class Daemon:
         self._store.close()
         fields = {"running": len(running), "commands": commands_in_words(running, _NAMED)}
         self._log(Log(Event.DAEMON_STOPPED, fields))
+        self._daemon_log.close()
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Handle what came; what is due meanwhile is done in between."""
@@ -308,6 +319,7 @@ class Daemon:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
         until = min(until, self._housekeeping.next_at - time.monotonic())
+        until = min(until, self._daemon_log.patience)
         return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:
@@ -316,7 +328,7 @@ class Daemon:
             self._watchdog.table_was_read()
         return decided
 
-    def _say(self, entry: Log) -> None:
+    def _say(self, entry: LogEntry) -> None:
         self._turn.say(entry)
 
     # ---- once a minute

@@ -4,14 +4,16 @@ import json
 import os
 import re
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TextIO
 
 from pycron.daemon.log_messages import message, priority
+from pycron.daemon.log_queue import Transport
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.model.text import printable
 from pycron.system.journal import Journal, encode
+from pycron.system.log_stream import LogStream
 
 # People search for the name of the unit and of the program: `journalctl -t pycron`. The name is
 # never a Job's, because programs such as fail2ban trust an identifier.
@@ -19,44 +21,45 @@ _IDENTIFIER = "pycron"
 _CRON, _USER = 9, 1  # facilities of syslog(3); the output of a command is not a message of cron
 
 
-def journal_writer(stream: TextIO, journal: Journal | None = None) -> Callable[[Log], None]:
-    """A function that writes one Log action to the journal.
-
-    `stream`: where the message goes if the journal does not take the entry.
-    """
-    return _JournalLog(stream, journal or Journal()).write
+def journal_transport(stream: TextIO, journal: Journal | None = None) -> Transport:
+    """`stream`: where the message goes if the journal does not take the entry."""
+    return _JournalTransport(LogStream(stream.fileno()), journal or Journal())
 
 
-class _JournalLog:
+class _JournalTransport:
     """Neither a journal that is slow or gone nor a stream that nobody reads holds the daemon up.
 
     What the journal does not take is written to the stream, which in a service leads to the journal
-    too, and has room of its own. What neither takes is dropped, and the number is logged later.
+    too, and has room of its own.
     """
 
-    def __init__(self, stream: TextIO, journal: Journal) -> None:
+    def __init__(self, stream: LogStream, journal: Journal) -> None:
         self._stream = stream
         self._journal = journal
-        self._dropped = 0
 
-    def write(self, log: Log) -> None:
-        if log.quiet:
-            return
-        if self._dropped and self._deliver(_dropped(self._dropped)):
-            self._dropped = 0
-        if not self._deliver(log):
-            self._dropped += 1
-
-    def _deliver(self, log: Log) -> bool:
+    def write(self, data: bytes) -> int:
+        """Raises OSError if neither takes the entry; it is never divided."""
         try:
-            self._journal.send(encode(fields_of(log)))
+            self._journal.send(data)
         except OSError:
-            return _write_line(self._stream, f"<{priority(log).value}>{message(log)}")
-        return True
+            self._stream.write(_line(data))
+        return len(data)
+
+    def close(self) -> None:
+        self._journal.close()
+        self._stream.close()
 
 
-def _dropped(number: int) -> Log:
-    return Log(Event.LOG_DROPPED, {"dropped": number}, bad=True)
+def _line(entry: bytes) -> bytes:
+    """The message of an entry with its priority; of a long one, only the beginning."""
+    message, priority, _ = entry.split(b"\n", 2)  # fields_of() begins with these two
+    text = b"<%b>%b" % (priority.partition(b"=")[2], message.partition(b"=")[2])
+    return text[: select.PIPE_BUF - 1] + b"\n"
+
+
+def to_journal(log: Log, _at: float) -> bytes:
+    """The entry of an event; the journal notes the time."""
+    return encode(fields_of(log))
 
 
 def fields_of(log: Log) -> Iterator[tuple[str, str]]:
@@ -81,19 +84,3 @@ def _name(key: str) -> str:
 
 def _text(value: object) -> str:
     return printable(value) if isinstance(value, str) else json.dumps(value, default=repr)
-
-
-def _write_line(stream: TextIO, text: str) -> bool:
-    """Write a line if the stream takes it at once; of a long line only the beginning.
-
-    A pipe or a socket that can be written to has room for PIPE_BUF bytes (4096).
-    """
-    try:
-        poll = select.poll()
-        poll.register(stream, select.POLLOUT)
-        if not any(event == select.POLLOUT for _, event in poll.poll(0)):
-            return False
-        line = text.encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n"
-        return os.write(stream.fileno(), line) == len(line)
-    except (OSError, ValueError):  # nobody reads it, or it was closed
-        return False

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from pycron.daemon.deferred_import import deferred_import
@@ -17,55 +18,47 @@ with deferred_import("asyncio"), deferred_import("uuid"):
 _to_json = json.JSONEncoder(default=repr).encode  # made once, not for each line
 
 
-class _Sink:
-    """A stream whose errors are ignored: the daemon goes on when its log cannot be written."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        try:
-            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except (OSError, ValueError):  # ValueError: the stream was closed
-            pass
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            pass
-
-
-def line_writer(form: str, stream: TextIO) -> Callable[[Log], None]:
-    """A function that writes one Log action as a line of this format."""
+def line_format(form: str, stream: TextIO) -> Callable[[Log, float], bytes]:
+    """A function that turns an event and its time (UTC) into a line of this format for a stream."""
     processors: list[Any] = [structlog.processors.add_log_level]
     if form == "console":
         processors += [
-            structlog.processors.TimeStamper("%H:%M:%S", utc=False),
+            _local_time,
             _escape,
             _for_people,
             structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=16, sort_keys=False),
         ]
     else:
-        processors += [structlog.processors.TimeStamper("iso"), _escape, _first_keys]
+        processors += [_utc, _escape, _first_keys]
         processors += [
             structlog.processors.JSONRenderer(lambda event, **_: _to_json(event))
             if form == "json"
             else structlog.processors.LogfmtRenderer()
         ]
     logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(_Sink(stream)),  # type: ignore[arg-type]
+        structlog.ReturnLogger(),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger("info"),
     ).bind()
+    encoding = stream.encoding or "utf-8"
 
-    def write(log: Log) -> None:
-        if not log.quiet:
-            level = logger.warning if log.bad else logger.info
-            level(log.event.value, **log.fields)
+    def to_line(log: Log, at: float) -> bytes:
+        level = logger.warning if log.bad else logger.info
+        line: str = level(log.event.value, timestamp=at, **log.fields)
+        return f"{line}\n".encode(encoding, "backslashreplace")
 
-    return write
+    return to_line
+
+
+def _utc(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    at = datetime.fromtimestamp(event["timestamp"], UTC)
+    event["timestamp"] = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return event
+
+
+def _local_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event["timestamp"] = f"{datetime.fromtimestamp(event['timestamp']):%H:%M:%S}"
+    return event
 
 
 def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -82,6 +75,6 @@ def _first_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 def _for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """On the console: output is `name | line`, and fields without a value are left out."""
     if event["event"] == Event.OUTPUT.value:
-        text = f"{event['job']} | {event['line']}"
+        text = f"{event['job']} | {event['line']}{'…' if 'partial' in event else ''}"
         return {"timestamp": event["timestamp"], "level": event["level"], "event": text}
     return {key: value for key, value in event.items() if value is not None}

@@ -68,7 +68,7 @@ MESSAGES = {
     ),
     Event.TABLE_DELETED: EventMessage(NOTICE, "{by} has deleted the table of {table}"),
     Event.ATTEMPT_STARTED: EventMessage(
-        INFO, "{job} of {user} has started[, attempt {again}]: {command}[ ({entry})]"
+        INFO, "{job} of {user} has started[, attempt {again}][: {command}][ ({entry})]"
     ),
     Event.ATTEMPT_ENDED: EventMessage(INFO, ""),  # ENDINGS has the sentences
     Event.ATTEMPT_LOST: EventMessage(
@@ -133,7 +133,9 @@ MESSAGES = {
         NOTICE, "the zone is {zone}, the zone data {zone_data}[ {release}]"
     ),
     Event.LOG_DROPPED: EventMessage(
-        WARNING, "the journal did not take some events of the log (number: {dropped})"
+        WARNING,
+        "the log stood still, and a part of it is missing (lines of commands: {lines}, "
+        "events of the daemon: {events})",
     ),
 }
 

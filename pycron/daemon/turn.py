@@ -9,7 +9,7 @@ runner keeps the end of an Attempt until that end is recorded.
 
 from collections.abc import Callable
 
-from pycron.engine.actions import Decisions, Log
+from pycron.engine.actions import Decisions, LogEntry
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now
 from pycron.ports import Executor, Recorder
@@ -23,7 +23,7 @@ class Turn:
         engine: Engine,
         recorder: Recorder,
         executor: Executor,
-        log: Callable[[Log], None],
+        log: Callable[[LogEntry], None],
         clock: Callable[[], Now],
     ) -> None:
         self._engine = engine
@@ -44,7 +44,7 @@ class Turn:
         self._decided.add(decided)
         return decided
 
-    def say(self, entry: Log) -> None:
+    def say(self, entry: LogEntry) -> None:
         """Log this after what is decided already."""
         self._decided.logs.append(entry)
 

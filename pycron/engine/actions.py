@@ -228,7 +228,22 @@ class Log:
     entry: EntryLine | None = None
 
 
-Action = Record | RunnerAction | Log
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Lines that a command has printed, for the log; the last one is without its newline.
+
+    `stream`: stdout or stderr. `partial`: this is a piece of a long line, and is not the last one.
+    """
+
+    job: str
+    run_id: str
+    stream: str
+    lines: bytes
+    partial: bool = False
+
+
+LogEntry = Log | Printed
+Action = Record | RunnerAction | LogEntry
 
 
 @dataclass(slots=True)
@@ -243,7 +258,7 @@ class Decisions:
     released: list[Release] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     actions: list[RunnerAction] = field(default_factory=list)
-    logs: list[Log] = field(default_factory=list)
+    logs: list[LogEntry] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.released or self.records or self.actions or self.logs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pycron.config import Config
-from pycron.engine.actions import Log, Release, RunnerAction, Start, Stop, Withdraw
+from pycron.engine.actions import LogEntry, Release, RunnerAction, Start, Stop, Withdraw
 from pycron.engine.attempts import RELEASE_AHEAD
 from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Lost, NeverStarted, Refused, RunnerMet, Started
@@ -18,6 +18,7 @@ from pycron.executor.output_lines import OutputLines
 from pycron.model.run import AttemptKey, Cause, RunKey
 from pycron.ports import CannotDeliver, Deliverer, Program, RecordedState
 from pycron.protocol.runner_messages import (
+    WINDOW,
     AttemptMessage,
     DaemonMessage,
     OutputMessage,
@@ -33,6 +34,7 @@ _OLD_RUNNER = (
     "the runner is of a version without PAM (pam.service); "
     "when its commands have ended, restart pycrond"
 )
+_TAKEN_AT_ONCE = WINDOW // 8  # bytes of output, for which one message to the runner is enough
 _GIVING_WAY = 0.005  # seconds in which released Attempts have the processors to themselves
 
 
@@ -45,8 +47,9 @@ class ExecutorOptions:
     """How commands are run.
 
     `own`: the daemon's account; only root can run commands as other users. `output`: the directory
-    of the output files. `config`: their length, the processes of an Attempt, and PAM. `shown`: the
-    daemon shows what commands print, line by line. `deliverer`: knows the programs that send
+    of the output files. `config`: their length, the processes of an Attempt, and PAM.
+    `longest_line`: the daemon shows what commands print, line by line, and longer lines in pieces
+    of so many bytes; None if it does not show them. `deliverer`: knows the programs that send
     deliveries. `passed`: what commands get of what the daemon was started with.
     """
 
@@ -54,16 +57,21 @@ class ExecutorOptions:
     own: Account
     output: Path
     config: Callable[[], Config]
-    shown: bool
+    longest_line: int | None
     deliverer: Deliverer
     passed: Passed
+
+    @property
+    def shown(self) -> bool:
+        """Whether the daemon shows what commands print."""
+        return self.longest_line is not None
 
 
 class RunnerExecutor:
     """Turns actions into messages to the runner, and the runner's messages into events.
 
     `recorded`: what an earlier daemon recorded. `feed` hands an event to the engine, `say` takes
-    events of the log, which are written after what the engine has decided so far.
+    entries of the log, which are written after what the engine has decided so far.
     """
 
     def __init__(
@@ -73,7 +81,7 @@ class RunnerExecutor:
         link: RunnerLink,
         options: ExecutorOptions,
         feed: Callable[[InputEvent], object],
-        say: Callable[[Log], None],
+        say: Callable[[LogEntry], None],
     ) -> None:
         self._engine = engine
         self._recorded = recorded
@@ -81,7 +89,8 @@ class RunnerExecutor:
         self._options = options
         self._feed = feed
         self._say = say
-        self._output = OutputLines()
+        self._output = OutputLines(options.longest_line or 0)
+        self._untaken = 0  # bytes of output that the runner does not know to be taken
         self._ended: list[AttemptKey] = []
         # The last message about each Attempt that the runner knows and the engine does not (yet).
         self._unexpected: dict[str, AttemptMessage] = {}
@@ -126,6 +135,7 @@ class RunnerExecutor:
             case Release():
                 return {"type": "go", "until": action.until}
             case Withdraw():
+                self._output.forget(action.attempt)
                 return {"type": "drop", "id": str(action.attempt)}
             case Stop():
                 return {
@@ -152,7 +162,7 @@ class RunnerExecutor:
         output = options.output / output_name(start.attempt)
         shown = options.shown and program is None
         if shown:
-            self._output.follow(start.attempt, start.job, output)
+            self._output.follow(start.attempt, start.job.name)
         return start_message(
             start.attempt,
             start.job,
@@ -200,6 +210,10 @@ class RunnerExecutor:
         known = hello["attempts"]
         self._give_up_unknown(hello["instance"], {message["id"] for message in known})
         self._feed(RunnerMet(hello["instance"]))
+        self._untaken = 0
+        for running in self._engine.attempts:
+            if self._options.shown and not running.job.is_message:
+                self._output.follow(running.attempt, running.job.name)
         recorded = {str(running.attempt) for running in self._engine.attempts}
         for message in known:
             attempt = AttemptKey.parse(message["id"])
@@ -221,6 +235,7 @@ class RunnerExecutor:
             if running.state is State.HELD or (same and running.pid is None):
                 self._feed(NeverStarted(running.attempt))
             else:
+                self._output.forget(running.attempt)
                 reason = "the runner died; nobody knows how the command ended"
                 self._feed(Lost(running.attempt, reason))
 
@@ -238,38 +253,49 @@ class RunnerExecutor:
 
     def heard(self, message: RunnerMessage) -> None:
         """Take one message of the runner."""
-        if message["id"] in self._unexpected:
-            if message["type"] != "output":
-                self._unexpected[message["id"]] = message
+        if message["type"] == "output":
+            self._take_output(message)
+        elif message["id"] in self._unexpected:
+            self._unexpected[message["id"]] = message
         else:
             self._report(message)
 
-    def _report(self, message: AttemptMessage | OutputMessage) -> None:
+    def _take_output(self, message: OutputMessage) -> None:
+        data = message["data"].encode("latin-1")
+        self._untaken += len(data)
+        attempt = AttemptKey.parse(message["id"])
+        for lines in self._output.printed(attempt, message["stream"], data):
+            self._say(lines)
+
+    def take_more_output(self) -> None:
+        """The log has taken all output so far, so the runner may send more."""
+        if self._untaken >= _TAKEN_AT_ONCE:
+            self._link.send([{"type": "taken", "bytes": self._untaken}])
+            self._untaken = 0
+
+    def _report(self, message: AttemptMessage) -> None:
         """Turn a message into events."""
         attempt = AttemptKey.parse(message["id"])
         match message["type"]:
             case "started":
                 self._feed(Started(attempt, message["pid"], message["started"]))
-            case "output":
-                self._say_output(attempt)
             case "ended":
                 self._feed(Started(attempt, message["pid"], message["started"]))
-                self._say_output(attempt, ended=True)
+                for lines in self._output.ended(attempt):
+                    self._say(lines)
                 self._feed(Ended(attempt, ending_of(message)))
                 self._ended.append(attempt)
             case "refused":
-                self._say_output(attempt, ended=True)
+                self._output.forget(attempt)
                 cause = Cause(message["cause"]) if message["cause"] else None
                 self._feed(Refused(attempt, message["reason"], cause, message["final"]))
                 self._ended.append(attempt)
             case "lost":
-                self._say_output(attempt, ended=True)
+                for lines in self._output.ended(attempt):
+                    self._say(lines)
+                self._output.forget(attempt)
                 self._feed(Lost(attempt, message["reason"]))
                 self._ended.append(attempt)
-
-    def _say_output(self, attempt: AttemptKey, *, ended: bool = False) -> None:
-        for line in self._output.grown(attempt, ended=ended):
-            self._say(line)
 
     # ---- Attempts that the engine does not know
 

@@ -108,6 +108,8 @@ def _launch(listener: int, paths: Paths, prefix: list[str]) -> "subprocess.Popen
     root = str(Path(__file__).resolve().parents[2])
     arguments = ["-S", "-s", "-P", "-m", "pycron.runner"]
     arguments += [str(listener), str(paths.running)]
+    if paths.temporary:
+        arguments.append(str(paths.state))
     environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": DEFAULT_PATH}
     inherited = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
     inherited += [name for name in ("TZ", "XDG_RUNTIME_DIR") if name in os.environ]

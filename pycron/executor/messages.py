@@ -49,7 +49,7 @@ def start_message(
         "stdin": what.stdin,
         "output": output,
         "output_limit": output_limit,
-        "short_output": 0 if report_output else _SHORT_OUTPUT,
+        "short_output": _SHORT_OUTPUT,
         "report_output": report_output,
         "timeout": settings.timeout,
         "kill_after": settings.kill_after,

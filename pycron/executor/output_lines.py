@@ -1,46 +1,104 @@
-"""The output of running commands, followed line by line."""
+"""What commands print, as lines for the log of a daemon in the foreground."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from pycron.engine.actions import Log
-from pycron.engine.log_events import Event
-from pycron.model.job import Job
+from pycron.engine.actions import Printed
 from pycron.model.run import AttemptKey
+from pycron.protocol.runner_messages import STREAMS
 
-_LONGEST = 65_536  # bytes; a longer line is shown in pieces
+
+@dataclass(slots=True)
+class _Stream:
+    """`rest`: of a line that is not complete. `begun`: pieces of that line were shown."""
+
+    rest: bytes = b""
+    begun: bool = False
 
 
-class OutputFollower:
-    """Reads what was added to a file since the last call."""
+def _streams() -> dict[str, _Stream]:
+    return {stream: _Stream() for stream in STREAMS}
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self._rest = b""
 
-    def lines(self, ended: bool) -> list[str]:
-        """The new complete lines; with `ended`, also a last line without a newline."""
-        data = self._rest + self._read()
-        *lines, self._rest = data.split(b"\n")
-        if self._rest and ended:
-            lines.append(self._rest)
-            self._rest = b""
-        elif len(self._rest) > _LONGEST:
-            whole = _whole_characters(self._rest)
-            lines.append(self._rest[:whole])
-            self._rest = self._rest[whole:]
-        return [line.decode("utf-8", "backslashreplace") for line in lines]
+@dataclass(slots=True)
+class _Followed:
+    """An Attempt. `open`: its streams that have not ended. `over`: its command has ended."""
 
-    def _read(self) -> bytes:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except FileNotFoundError:
-            return b""
-        self._offset += len(data)
-        return data
+    job: str
+    open: dict[str, _Stream] = field(default_factory=_streams)
+    over: bool = False
+
+
+class OutputLines:
+    """The output of Attempts, line by line.
+
+    A line is shown when it is complete, or when its stream or its command ends. One of more than
+    `longest` bytes is shown in pieces. An Attempt is forgotten when its command and both of its
+    streams have ended: background processes may print after their command has ended.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._followed: dict[AttemptKey, _Followed] = {}
+
+    def follow(self, attempt: AttemptKey, job: str) -> None:
+        """Show what this Attempt prints from now on; `job`: the name of its Job."""
+        self._followed.setdefault(attempt, _Followed(job))
+
+    def forget(self, attempt: AttemptKey) -> None:
+        """The Attempt was not started, or it is lost."""
+        self._followed.pop(attempt, None)
+
+    def printed(self, attempt: AttemptKey, stream: str, data: bytes) -> Iterator[Printed]:
+        """The lines that this data completes; no data is the end of the stream."""
+        followed = self._followed.get(attempt)
+        if followed is None or stream not in followed.open:
+            return
+        if data:
+            yield from self._completed(attempt, stream, data)
+            return
+        yield from self._rest(attempt, stream)
+        del followed.open[stream]
+        self._forget_if_over(attempt)
+
+    def ended(self, attempt: AttemptKey) -> Iterator[Printed]:
+        """What is left of an Attempt whose command has ended: lines without a newline."""
+        followed = self._followed.get(attempt)
+        if followed is None:
+            return
+        for stream in followed.open:
+            yield from self._rest(attempt, stream)
+        followed.over = True
+        self._forget_if_over(attempt)
+
+    def _completed(self, attempt: AttemptKey, stream: str, data: bytes) -> Iterator[Printed]:
+        state = self._followed[attempt].open[stream]
+        lines, newline, rest = (state.rest + data).rpartition(b"\n")
+        if newline:
+            state.begun = False
+            yield self._lines(attempt, stream, lines)
+        while len(rest) > self._longest:
+            whole = _whole_characters(rest[: self._longest])
+            piece, rest = rest[:whole], rest[whole:]
+            state.begun = True
+            yield self._lines(attempt, stream, piece, partial=True)
+        state.rest = rest
+
+    def _rest(self, attempt: AttemptKey, stream: str) -> Iterator[Printed]:
+        state = self._followed[attempt].open[stream]
+        if state.rest or state.begun:
+            yield self._lines(attempt, stream, state.rest)
+        state.rest, state.begun = b"", False
+
+    def _lines(
+        self, attempt: AttemptKey, stream: str, lines: bytes, *, partial: bool = False
+    ) -> Printed:
+        return Printed(self._followed[attempt].job, str(attempt.run), stream, lines, partial)
+
+    def _forget_if_over(self, attempt: AttemptKey) -> None:
+        followed = self._followed[attempt]
+        if followed.over and not followed.open:
+            del self._followed[attempt]
 
 
 def _whole_characters(data: bytes) -> int:
@@ -51,24 +109,3 @@ def _whole_characters(data: bytes) -> int:
         if data[-back] < 0x80:
             break
     return len(data)
-
-
-class OutputLines:
-    """The output of running commands as log events, for a daemon in the foreground."""
-
-    def __init__(self) -> None:
-        self._followed: dict[AttemptKey, tuple[Job, OutputFollower]] = {}
-
-    def follow(self, attempt: AttemptKey, job: Job, path: Path) -> None:
-        self._followed[attempt] = job, OutputFollower(path)
-
-    def grown(self, attempt: AttemptKey, *, ended: bool = False) -> Iterator[Log]:
-        """The new lines of an Attempt, which is forgotten once it has ended."""
-        if attempt not in self._followed:
-            return
-        job, follower = self._followed[attempt]
-        for line in follower.lines(ended):
-            fields = {"job": job.name, "run_id": str(attempt.run), "line": line}
-            yield Log(Event.OUTPUT, fields)
-        if ended:
-            del self._followed[attempt]

@@ -15,8 +15,12 @@ from typing import Any, Literal, TypedDict, cast, get_args, get_origin
 
 from pycron.protocol.framing import Message
 
-PROTOCOL = 3  # 2: a go message comes ahead of its time. 3: a start message may need a PAM session
+# 2: a go message comes ahead of its time. 3: a start message may need a PAM session. 4: an output
+# message has what was printed; before, it only said that the output file had grown.
+PROTOCOL = 4
 CAUSES = ("timeout", "memory", "cancelled")  # why the runner ends an Attempt
+STDOUT, STDERR = STREAMS = ("stdout", "stderr")
+WINDOW = 262_144  # bytes of output that may be on their way from the runner to the daemon
 
 # ---- from the daemon to the runner
 
@@ -56,10 +60,11 @@ class StartMessage(TypedDict):
     run if `cwd` cannot be entered; otherwise it runs in `/`. `stdin`: None if the command has no
     input. `output`: path of the output file, which keeps `output_limit` bytes. An output of at most
     `short_output` bytes may come with the `ended` message instead of being in the file.
-    `report_output`: send an `output` message when the file has grown. `processes_max`: how many
-    processes the Attempt may have. `hold`: the command waits for the `go` message of this UTC
-    second; None if it starts at once. `session`: None if the command has no PAM session. A runner
-    before protocol 3 would start the command without one, so the daemon does not ask it to.
+    `report_output`: send what is printed in `output` messages; stdout and stderr are then two
+    pipes. `processes_max`: how many processes the Attempt may have. `hold`: the command waits for
+    the `go` message of this UTC second; None if it starts at once. `session`: None if the command
+    has no PAM session. A runner before protocol 3 would start the command without one, so the
+    daemon does not ask it to.
     `outlives_runner`: if the runner is killed, the next one leaves the command alone, and the
     Attempt is lost at once. Otherwise the next one ends it first.
     """
@@ -104,6 +109,17 @@ class DropMessage(TypedDict):
     id: str
 
 
+class TakenMessage(TypedDict):
+    """The daemon has dealt with so many more bytes of `output` messages.
+
+    While it has not, for WINDOW bytes or more, the runner reads no more output that is to be
+    reported: a command that prints faster than its output is shown has to wait.
+    """
+
+    type: Literal["taken"]
+    bytes: int
+
+
 class AckMessage(TypedDict):
     """The ends of these Attempts are recorded; the runner forgets them."""
 
@@ -146,8 +162,8 @@ class LeaveMessage(TypedDict):
 
 
 DaemonMessage = (
-    DaemonHello | StartMessage | GoMessage | DropMessage | AckMessage | SignalMessage | EndMessage
-    | ByeMessage | LeaveMessage
+    DaemonHello | StartMessage | GoMessage | DropMessage | TakenMessage | AckMessage | SignalMessage
+    | EndMessage | ByeMessage | LeaveMessage
 )  # fmt: skip
 
 # ---- from the runner to the daemon
@@ -219,10 +235,16 @@ class LostMessage(TypedDict):
 
 
 class OutputMessage(TypedDict):
-    """The output file of an Attempt has grown."""
+    """What an Attempt has printed, in the order of one stream.
+
+    `data` has one character for each byte; it is empty at the end of the stream. That may come
+    after the end of the Attempt, if a background process has the stream open.
+    """
 
     type: Literal["output"]
     id: str
+    stream: str
+    data: str
 
 
 AttemptMessage = StartingMessage | StartedMessage | RefusedMessage | EndedMessage | LostMessage
@@ -254,6 +276,7 @@ _ADDED_LATER: dict[str, dict[str, Any]] = {  # what older versions do not send, 
     "start": {"short_output": 0, "session": None, "outlives_runner": False},
     "refused": {"final": False},
     "ended": {"output": None},
+    "output": {"stream": STDOUT, "data": ""},
 }
 
 
@@ -278,6 +301,8 @@ def runner_message(message: Message) -> RunnerMessage | None:
     kind = _check(message, _OF_RUNNER)
     if kind and message.get("cause") not in (None, *CAUSES):
         raise ValueError(f"{kind}: bad cause: {message['cause']!r}")
+    if kind == "output" and message["stream"] not in STREAMS:
+        raise ValueError(f"output: bad stream: {message['stream']!r}")
     return cast(RunnerMessage, message) if kind else None
 
 

@@ -29,12 +29,14 @@ class Attempt:
     `reason` say why the runner ends it.
 
     Afterwards: `ended` is the message that says so.
+
+    `pipes` are the open ends from which its output is read, each with the name of its stream.
     """
 
     __slots__ = (
         "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "outlives_runner",
-        "output", "pid", "reason", "report_output", "session", "signals", "start", "started",
-        "starter", "timeout", "tree",
+        "output", "pid", "pipes", "reason", "report_output", "session", "signals", "start",
+        "started", "starter", "timeout", "tree",
     )  # fmt: skip
 
     def __init__(self, start: StartMessage) -> None:
@@ -49,6 +51,7 @@ class Attempt:
         self.deadline = NEVER
         self.signals: tuple[int, ...] = ()
         self.output: OutputCapture | None = None
+        self.pipes: dict[int, str] = {}
         self.tree = ProcessTree(os.geteuid() if start["user"] is None else start["user"]["uid"])
         self.cause: str | None = None
         self.reason: str | None = None

@@ -123,7 +123,8 @@ class Attempts:
         self._by_pid.pop(attempt.pid, None)
         output = self._output_pipes.drain(attempt)
         # Without a daemon the output could stay in memory for long, together with many others.
-        short = output.take_short() if self._daemon.greeted else None
+        whole = self._daemon.greeted and not attempt.pipes
+        short = output.take_short() if whole else None
         output.finish()
         self._tree_limits.blame_memory(attempt)
         failure = self._start_failures.take(attempt.id)
@@ -131,7 +132,6 @@ class Attempts:
         attempt.ended = _ended_message(attempt, status, usage, short)
         self._tree_limits.leave_behind(attempt.tree)
         self._sessions.close(attempt)
-        self._daemon.tell_of_output(attempt)
         self._daemon.tell(attempt)
 
 

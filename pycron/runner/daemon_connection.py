@@ -6,6 +6,7 @@ Imported by the runner: it stays small.
 import os
 import select
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -13,8 +14,10 @@ from typing import Protocol
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
 from pycron.protocol.runner_messages import (
+    WINDOW,
     AttemptMessage,
     DaemonMessage,
+    OutputMessage,
     RefusedMessage,
     RunnerHello,
     daemon_message,
@@ -44,6 +47,7 @@ class DaemonConnection:
     `take` is called with each checked message of the daemon. If a message is wrong, or `take`
     raises ValueError or TypeError, the connection is closed; a wrong start message is only refused,
     because the daemon's other Attempts must go on. `gone` is called when the connection has ended.
+    `comes_back`: after a daemon that was killed, another one may find this runner.
     """
 
     def __init__(
@@ -52,8 +56,11 @@ class DaemonConnection:
         loop: EventLoop,
         take: Callable[[DaemonMessage], None],
         gone: Callable[[], None],
+        *,
+        comes_back: bool,
     ) -> None:
         self.greeted = False
+        self._comes_back = comes_back
         self._listener = listener
         self._loop = loop
         self._take = take
@@ -63,10 +70,13 @@ class DaemonConnection:
         self._outbox: Outbox | None = None
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._changed: dict[str, Reported] = {}  # since the daemon was last told of them
-        self._grown: set[str] = set()  # Attempts whose output file has grown
+        self._shown: list[AttemptMessage | OutputMessage] = []  # to be sent before the changes
+        self._untaken = 0  # bytes of output that the daemon has not taken yet
+        self._window = WINDOW
         self._busy_since: float | None = None  # monotonic; sends are delayed since then
         self._bye = False
         self._leaving = False
+        self._ending = False
         self._deadline: float | None = time.monotonic() + _FIRST_CONTACT
         loop.watch(listener.fileno(), self._accept)
 
@@ -74,6 +84,16 @@ class DaemonConnection:
         """How long the event loop may wait, in seconds."""
         waits = self._deadline is not None or self._listen_again is not None
         return _PAUSE if waits else NEVER
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no daemon is connected, and none shall find this runner any more."""
+        return self._daemon is None and self._ending
+
+    def end(self, *, idle: bool) -> None:
+        """The runner was told to end: at once if it is idle, else when no daemon is connected."""
+        self._ending = True
+        self._leaving |= idle
 
     def nobody_will_ask(self, left_to_tell: bool) -> bool:
         """Whether neither this daemon nor a later one needs this runner.
@@ -85,10 +105,19 @@ class DaemonConnection:
         waited = self._deadline is None or time.monotonic() > self._deadline
         return self._daemon is None and not left_to_tell and waited
 
-    def greet(self, hello: RunnerHello) -> None:
-        """Answer the hello of a daemon; from now on, changes are sent to this daemon."""
+    @property
+    def window_is_full(self) -> bool:
+        """Whether so much output is on its way to the daemon that none should be read."""
+        return self._untaken >= self._window
+
+    def greet(self, hello: RunnerHello, protocol: int) -> None:
+        """Answer the hello of a daemon; from now on, changes are sent to this daemon.
+
+        A daemon before protocol 4 does not say what it has taken.
+        """
         self.greeted = True
-        self._changed.clear()
+        self._window = WINDOW if protocol >= 4 else sys.maxsize
+        self._forget_unsent()
         self._put(hello)
 
     def part(self, *, leave: bool) -> None:
@@ -101,9 +130,22 @@ class DaemonConnection:
         if self.greeted:
             self._changed[attempt.id] = attempt
 
-    def tell_of_output(self, attempt: Attempt) -> None:
-        if attempt.report_output:
-            self._grown.add(attempt.id)
+    def show(self, attempt: Attempt, stream: str, data: bytes) -> None:
+        """Send what an Attempt has printed; nothing is the end of a stream.
+
+        The daemon hears first that the Attempt has started.
+        """
+        if not self.greeted:
+            return
+        if (changed := self._changed.pop(attempt.id, None)) is not None:
+            self._shown.append(changed.message())
+        text = data.decode("latin-1")
+        self._shown.append({"type": "output", "id": attempt.id, "stream": stream, "data": text})
+        self._untaken += len(data)
+
+    def taken(self, bytes: int) -> None:
+        """The daemon has dealt with so much more output."""
+        self._untaken -= bytes
 
     def send(self, *, busy: bool) -> None:
         """Send the changes of Attempts. `busy`: many commands are due.
@@ -114,11 +156,10 @@ class DaemonConnection:
         if not self.greeted or self._outbox is None or (busy and self._sent_recently()):
             return
         self._busy_since = None
-        self._outbox.put(encode(attempt.message() for attempt in self._changed.values()))
+        changes = (attempt.message() for attempt in self._changed.values())
+        self._outbox.put(encode([*self._shown, *changes]))
+        self._shown.clear()
         self._changed.clear()
-        if not self._outbox and self._grown:
-            self._outbox.put(encode({"type": "output", "id": grown} for grown in self._grown))
-            self._grown.clear()
         try:
             self._outbox.send()
         except OSError:
@@ -133,6 +174,11 @@ class DaemonConnection:
         now = time.monotonic()
         self._busy_since = self._busy_since or now
         return now - self._busy_since < _SEND_INTERVAL
+
+    def _forget_unsent(self) -> None:
+        self._changed.clear()
+        self._shown.clear()
+        self._untaken = 0
 
     def _put(self, message: RunnerHello | RefusedMessage) -> None:
         if self._outbox is not None:
@@ -160,7 +206,7 @@ class DaemonConnection:
         self._outbox = Outbox(connection, lambda wait: self._wait_to_send(descriptor, wait))
         self._decoder = Decoder(_MESSAGE_LIMIT)
         self._deadline = None
-        self.greeted = self._bye = self._leaving = False
+        self.greeted = self._bye = self._leaving = self._ending = False
         self._loop.watch(descriptor, self._read)
 
     def _wait_to_send(self, descriptor: int, wait: bool) -> None:
@@ -208,8 +254,8 @@ class DaemonConnection:
         self._daemon.close()
         self._daemon = self._outbox = None
         self.greeted = False
-        self._changed.clear()
-        self._grown.clear()
+        self._forget_unsent()
         if not self._bye:  # the next daemon asks this runner which Attempts were never started
+            self._ending |= not self._comes_back
             self._deadline = time.monotonic() + _FIRST_CONTACT
         self._gone()

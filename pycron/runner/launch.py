@@ -12,18 +12,19 @@ from pycron.runner.attempt import Attempt
 class Launch:
     """A start message, what PAM adds to it, the process tree and the descriptors of its command.
 
-    `output` becomes its stdout and stderr. `door` is the descriptor through which a process enters
-    the cgroup of the tree (-1: no cgroup).
+    `output` becomes its stdout, and `errors`, which may be the same, its stderr. `door` is the
+    descriptor through which a process enters the cgroup of the tree (-1: no cgroup).
     """
 
-    __slots__ = ("door", "output", "session", "start", "stdin", "tree")
+    __slots__ = ("door", "errors", "output", "session", "start", "stdin", "tree")
 
-    def __init__(self, attempt: Attempt, output: int) -> None:
+    def __init__(self, attempt: Attempt, output: int, errors: int) -> None:
         """Raises OSError if there is no descriptor to be had."""
         self.start = attempt.start_message
         self.session = attempt.session
         self.tree = tree = attempt.tree
         self.output = output
+        self.errors = errors
         self.door = tree.cgroup.open_door() if tree.cgroup is not None else -1
         try:
             self.stdin = _stdin(self.start["stdin"])
@@ -34,7 +35,8 @@ class Launch:
 
     @property
     def descriptors(self) -> set[int]:
-        return {each for each in (self.stdin, self.output, self.door) if each >= 0}
+        each = (self.stdin, self.output, self.errors, self.door)
+        return {descriptor for descriptor in each if descriptor >= 0}
 
     def join(self) -> None:
         """Make the calling process a member of the tree. Raises OSError."""

@@ -4,8 +4,10 @@ Imported by the runner: it stays small.
 """
 
 import errno
+import itertools
 import os
 
+from pycron.protocol.runner_messages import STREAMS
 from pycron.runner.attempt import Attempt
 from pycron.runner.attempts import Attempts
 from pycron.runner.batch import Batch, reserve
@@ -44,13 +46,13 @@ class Launcher:
         self._tree_limits.give_cgroup(attempt)
         while True:
             try:
-                receiver, launch = _descriptors(attempt)
+                pipes, launch = _descriptors(attempt)
             except OSError as error:
                 if error.errno == errno.EMFILE and self._output_pipes.make_room():
                     continue
                 self._refuse(attempt, f"cannot fork: {error.strerror}")
                 return None
-            self._output_pipes.open(attempt, receiver)
+            self._output_pipes.open(attempt, pipes)
             return launch
 
     def launch(self, batch: Batch, attempts: list[Attempt]) -> int:
@@ -97,12 +99,16 @@ class Launcher:
         self._attempts.refused(attempt, None, reason)
 
 
-def _descriptors(attempt: Attempt) -> tuple[int, Launch]:
-    """The end of an output pipe to read from, and what has the other end. Raises OSError."""
-    receiver, sender = os.pipe2(os.O_CLOEXEC)
+def _descriptors(attempt: Attempt) -> tuple[dict[int, str], Launch]:
+    """The ends of output pipes to read from, and what has the other ends. Raises OSError."""
+    pipes: list[tuple[int, int]] = []
     try:
-        return receiver, Launch(attempt, sender)
+        streams = STREAMS if attempt.report_output else STREAMS[:1]
+        for _ in streams:
+            pipes.append(os.pipe2(os.O_CLOEXEC))  # noqa: PERF401  after an error, all are closed
+        launch = Launch(attempt, pipes[0][1], pipes[-1][1])
     except OSError:
-        os.close(receiver)
-        os.close(sender)
+        for descriptor in itertools.chain(*pipes):
+            os.close(descriptor)
         raise
+    return {pipe: stream for (pipe, _), stream in zip(pipes, streams, strict=True)}, launch

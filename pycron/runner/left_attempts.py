@@ -16,8 +16,6 @@ _REASON = "the runner died; nobody knows how the command ended"
 class LeftAttempt:
     """`lost`: whether its processes have ended."""
 
-    report_output = False
-
     def __init__(self, left: Left) -> None:
         self.id = left.id
         self.tree = left.tree

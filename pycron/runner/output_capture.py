@@ -1,4 +1,4 @@
-"""The output of a command, read from its pipe: its beginning and its end are kept in a file.
+"""The output of a command: its beginning and its end are kept in a file.
 
 A short output may be kept in memory instead and be sent to the daemon: to write a file for one line
 costs more than to start the command that prints it.
@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pycron.system.output_tail import tail_of
 
 CHUNK = 65_536
-_LARGEST_PIPE = 2**20
 
 
 class OutputCapture:
-    """Reads one pipe, and keeps at most `limit` bytes of what was printed.
+    """Keeps at most `limit` bytes of what was printed.
 
     The first half of `limit` goes into the file at `path` as it comes. The rest goes into a second
     file with room for the other half, in which new bytes replace the oldest ones; `finish` appends
@@ -28,11 +27,10 @@ class OutputCapture:
 
     __slots__ = (
         "_broken", "_file", "_finished", "_limit", "_path", "_room", "_short", "_tail",
-        "_tail_room", "held", "kept", "pipe", "total",
+        "_tail_room", "held", "kept", "total",
     )  # fmt: skip
 
-    def __init__(self, pipe: int, path: str, limit: int, short: int) -> None:
-        self.pipe = pipe
+    def __init__(self, path: str, limit: int, short: int) -> None:
         self.total = 0
         self.kept = 0
         self.held = b""
@@ -48,21 +46,12 @@ class OutputCapture:
             False  # the command has ended: the file is only open while it is written to
         )
 
-    @property
-    def open(self) -> bool:
-        return self.pipe >= 0
-
-    def read(self) -> bool:
-        """Read at most one chunk; False at the end of the pipe."""
-        try:
-            data = os.read(self.pipe, CHUNK)
-        except BlockingIOError:
-            return True
+    def add(self, data: bytes) -> None:
+        """The command has printed this."""
         self.total += len(data)
         self.held += data
         if len(self.held) > self._short:
             self.write_held()
-        return bool(data)
 
     def write_held(self) -> None:
         """Write the held output to the file; later output goes to the file at once."""
@@ -76,25 +65,12 @@ class OutputCapture:
             self._broken = True
 
     def take_short(self) -> bytes | None:
-        """The whole output, if the pipe has ended and none of it is in the file."""
-        if self.open or not self.held:
+        """The whole output of a command that prints no more, if none of it is in the file."""
+        if not self.held:
             return None
         data, self.held = self.held, b""
         self.kept = len(data)
         return data
-
-    def drain(self) -> bool:
-        """Read what an ended command left in the pipe; False at the end of the pipe.
-
-        At most as much as a pipe holds, because children of the command may write for ever.
-        """
-        for _ in range(1 + _LARGEST_PIPE // CHUNK):
-            before = self.total
-            if not self.read():
-                return False
-            if self.total == before:
-                break
-        return True
 
     def finish(self) -> None:
         """The command has ended. What its children still print is kept while there is room."""
@@ -116,9 +92,7 @@ class OutputCapture:
         self._close_file()
 
     def close(self) -> None:
-        """Close the pipe, whether or not it has come to its end."""
-        os.close(self.pipe)
-        self.pipe = -1
+        """Nothing more will be added."""
         self._close_file()
 
     def _keep(self, data: bytes) -> None:

@@ -4,7 +4,8 @@ It starts commands (starters.py), copies their output into files (output_pipes.p
 and tells the daemon (daemon_connection.py). It decides nothing; it ends what exceeds its limits
 (tree_limits.py), with or without a daemon. It outlives the daemon: what a daemon did not
 acknowledge is told to the next one (attempts.py). It exits when there is no daemon and nothing is
-left to keep: at once if the last daemon said good-bye, otherwise after a minute.
+left to keep: at once if the last daemon said good-bye, otherwise after a minute. If no daemon can
+come back, or after SIGTERM, it exits when no command runs.
 
 The cost of a fork grows with the memory of the runner, so it imports as little as possible. It
 imports everything at the start: later, the files on disk may belong to another version.
@@ -18,7 +19,14 @@ import socket
 import sys
 import time
 
-from pycron.protocol.runner_messages import PROTOCOL, DaemonMessage, EndMessage, StartMessage
+from pycron.protocol.runner_messages import (
+    PROTOCOL,
+    DaemonMessage,
+    EndMessage,
+    RunnerHello,
+    StartMessage,
+)
+from pycron.runner import own_directory
 from pycron.runner.attempts import Attempts, Usage
 from pycron.runner.daemon_connection import DaemonConnection
 from pycron.runner.event_loop import EventLoop
@@ -42,14 +50,22 @@ class Runner:
     """Connects one listening socket, at most one daemon and any number of commands."""
 
     def __init__(
-        self, listener: socket.socket, delegation: Delegation | None, running_file: RunningFile
+        self,
+        listener: socket.socket,
+        delegation: Delegation | None,
+        running_file: RunningFile,
+        *,
+        comes_back: bool,
     ) -> None:
+        """`comes_back`: another daemon may find this runner when its daemon was killed."""
         self._instance = f"{os.getpid()}-{time.time_ns()}"
         self._cgroup = delegation.path if delegation else None
         self._loop = loop = EventLoop()
-        self._children = _signal_pipe()
-        loop.watch(self._children, self._reap)
-        self._daemon = DaemonConnection(listener, loop, self._take, self._daemon_gone)
+        self._signals = _signal_pipe()
+        loop.watch(self._signals, self._signalled)
+        self._daemon = DaemonConnection(
+            listener, loop, self._take, self._daemon_gone, comes_back=comes_back
+        )
         self._output_pipes = OutputPipes(loop, self._daemon)
         self._tree_limits = TreeLimits(loop, delegation, running_file)
         self._left = LeftAttempts(self._daemon, self._tree_limits, running_file.take_over())
@@ -77,6 +93,7 @@ class Runner:
                 self._output_pipes.tend()
                 self._tree_limits.tend(self._attempts.running)
                 self._left.step()
+            self._output_pipes.resume()
             self._daemon.send(busy=self._starters.many_due)
             self._daemon.resume_listening()
 
@@ -86,18 +103,25 @@ class Runner:
 
     def _done(self) -> bool:
         """Whether nothing runs, no background child has an output pipe, and no daemon is due."""
-        starting = not (self._starters.idle and self._sessions.idle)
-        if starting or self._attempts.running or self._tree_limits.any_ending:
+        if not self._idle:
             return False
+        if self._daemon.is_over:
+            return True
         left_to_tell = bool(self._attempts or self._left)
         return not self._output_pipes.count and self._daemon.nobody_will_ask(left_to_tell)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no command runs or is being started."""
+        starting = not (self._starters.idle and self._sessions.idle)
+        return not (starting or self._attempts.running or self._tree_limits.any_ending)
 
     # ---- the daemon
 
     def _take(self, message: DaemonMessage) -> None:
         match message["type"]:
             case "hello":
-                self._greet()
+                self._greet(message["protocol"])
             case "start":
                 self._start(message)
             case "go":
@@ -106,6 +130,8 @@ class Runner:
             case "drop":
                 self._sessions.drop(message["id"])
                 self._starters.drop(message["id"])
+            case "taken":
+                self._daemon.taken(message["bytes"])
             case "ack":
                 for attempt in message["ids"]:
                     self._attempts.forget(attempt)
@@ -127,14 +153,15 @@ class Runner:
         else:
             self._starters.start(message)
 
-    def _greet(self) -> None:
-        self._daemon.greet({
+    def _greet(self, protocol: int) -> None:
+        hello: RunnerHello = {
             "type": "hello",
             "protocol": PROTOCOL,
             "instance": self._instance,
             "cgroup": self._cgroup,
             "attempts": [*self._attempts.messages(), *self._left.messages()],
-        })  # fmt: skip
+        }
+        self._daemon.greet(hello, protocol)
 
     def _end(self, message: EndMessage) -> None:
         attempt = self._attempts.get(message["id"])
@@ -149,14 +176,18 @@ class Runner:
         self._sessions.drop_held()
         self._starters.drop_held()
 
-    # ---- children
+    # ---- signals
 
-    def _reap(self) -> None:
+    def _signalled(self) -> None:
         try:
-            while os.read(self._children, 4096):
-                pass
+            while numbers := os.read(self._signals, 4096):
+                if signal.SIGTERM in numbers:
+                    self._daemon.end(idle=self._idle)
         except BlockingIOError:
             pass
+        self._reap()
+
+    def _reap(self) -> None:
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -179,12 +210,13 @@ class Runner:
 
 
 def _signal_pipe() -> int:
-    """A descriptor that can be read from when a child has ended."""
+    """A descriptor from which the numbers of signals can be read: SIGCHLD and SIGTERM."""
     receiver, sender = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     # A terminal's Ctrl-C is for the daemon, which decides what happens to the commands.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     return receiver
 
@@ -218,16 +250,22 @@ def _close_all_but(descriptor: int) -> None:
 
 
 def main() -> None:
-    """`python -m pycron.runner DESCRIPTOR FILE`: the listening socket, and see running_file.py.
+    """`python -m pycron.runner DESCRIPTOR FILE [DIRECTORY]`.
 
-    The process that starts the runner has made it a subreaper: see executor/launch.py.
+    The listening socket, the running file (running_file.py), and the directory that the runner
+    removes if the daemon is killed (own_directory.py). The process that starts the runner has made
+    it a subreaper: see executor/launch.py.
     """
     descriptor = int(sys.argv[1])
     _close_all_but(descriptor)
     os.set_inheritable(descriptor, False)
     _reset_signals()
     os.umask(0o022)
-    runner = Runner(socket.socket(fileno=descriptor), take_delegation(), RunningFile(sys.argv[2]))
+    listener, running_file = socket.socket(fileno=descriptor), RunningFile(sys.argv[2])
+    own = sys.argv[3] if len(sys.argv) > 3 else None
+    runner = Runner(listener, take_delegation(), running_file, comes_back=own is None)
     gc.freeze()
     gc.disable()
     runner.run()
+    if own is not None:
+        own_directory.remove(own)

@@ -44,7 +44,8 @@ def prepare(launches: list[Launch], files: tuple[int, int]) -> CannotStart | Non
         user = start["user"]
         if user is not None:
             for launch in launches:  # so that the commands can open their /dev/stderr
-                os.fchown(launch.output, user["uid"], -1)
+                for output in {launch.output, launch.errors}:
+                    os.fchown(output, user["uid"], -1)
             _become(user["uid"], user["gid"], user["groups"])
         step = "set the niceness"  # as the user, because only root may raise the priority
         if start["nice"] is not None:
@@ -79,9 +80,10 @@ def spawn(launch: Launch, failure: CannotStart | None) -> int:
         _enter(start["cwd"], start["cwd_required"])
         step = f"run {start['argv'][0]}"
         # posix_spawn's own dup2 refuses a number that is above the limit of open files.
-        for target, source in enumerate((launch.stdin, launch.output, launch.output)):
+        for target, source in enumerate((launch.stdin, launch.output, launch.errors)):
             os.dup2(source, target)
-        os.close(launch.output)
+        for output in {launch.output, launch.errors}:
+            os.close(output)
         pid = os.posix_spawn(
             start["argv"][0],
             start["argv"],

@@ -218,7 +218,8 @@ END;
 # Step n converts version n to version n + 1; a released step is never changed.
 MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS, _DELIVERIES, _SHARES]
 
-_JOURNAL_BYTES = 4 * 2**20  # to which the write-ahead log is cut when its pages are in the file
+JOURNAL_BYTES = 4 * 2**20  # to which the write-ahead log is cut when its pages are in the file
+_PAGE = 4096  # bytes
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -232,7 +233,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             database.row_factory = sqlite3.Row
             _migrate(database, path)
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+            limit_journal(database, JOURNAL_BYTES)
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA foreign_keys = ON")
             # SQLite may have opened the file read-only, which only a write reports.
@@ -243,6 +244,15 @@ def open_database(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise store_error(path, error) from error
     return database
+
+
+def limit_journal(database: sqlite3.Connection, most: int) -> None:
+    """Move the pages of the write-ahead log to the file before there are more than `most` bytes.
+
+    A single transaction may need more.
+    """
+    database.execute(f"PRAGMA wal_autocheckpoint = {max(1, most // _PAGE)}")
+    database.execute(f"PRAGMA journal_size_limit = {most}")
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

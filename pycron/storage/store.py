@@ -24,6 +24,7 @@ from pycron.storage.errors import StoreCorrupt, StoreError
 from pycron.storage.refused import read_refused
 from pycron.storage.repair import Repair
 from pycron.storage.retention import Retention
+from pycron.storage.schema import JOURNAL_BYTES, limit_journal
 from pycron.storage.writer import Writer
 
 _RUNS_PER_STEP = 1000  # that prune() deletes at most; for so long nothing can start
@@ -41,18 +42,22 @@ class Store:
         *,
         may_wait: bool = False,
         uid_of: Callable[[str], int | None] = lambda _: None,
+        journal_bytes: int = JOURNAL_BYTES,
     ) -> None:
         """Open or create the database, and repair it if it is damaged. Raises StoreError.
 
         `may_wait`: a database that cannot be opened is `shut`; only one that is too new is an
-        error. `uid_of`: the uid of an account.
+        error. `uid_of`: the uid of an account. `journal_bytes`: when so much has been written to
+        the write-ahead log, its pages are moved to the database.
         """
         self._uid_of = uid_of
+        self._journal_bytes = min(JOURNAL_BYTES, journal_bytes)
         self._database = Database(path, may_wait=may_wait)
         self._use_connection()
 
     def _use_connection(self) -> None:
         """Begin without the row numbers and the state of retention of an earlier connection."""
+        limit_journal(self._database.connection, self._journal_bytes)
         self._writer = Writer(self._database.connection, self._uid_of)
         self._retention = Retention(self._database.connection)
 

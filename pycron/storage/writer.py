@@ -32,11 +32,13 @@ from pycron.storage.refused import write_refused
 from pycron.storage.rows import find_run
 from pycron.storage.unfinished import stored_settings
 
+_PAGE = 4096  # bytes that a small file takes
+
 
 class Writer:
     """Knows the numbers of the rows that it has written; a failed transaction needs a new Writer.
 
-    `kept`: the bytes of output of the Attempts whose end it has written.
+    `kept`: bytes of output of the Attempts whose end it has written; a file has at least a page.
     """
 
     def __init__(
@@ -169,7 +171,8 @@ class Writer:
         if ending is not None:
             values = (ending.ended, ending.exit_status, ending.signal, ending.cpu_seconds,
                       ending.memory_peak, ending.output_bytes, ending.output_kept)  # fmt: skip
-            self.kept += ending.output_kept
+            if ending.output_kept:
+                self.kept += max(ending.output_kept, _PAGE if ending.output is None else 0)
         self._db.execute(
             "UPDATE attempts SET pid = coalesce(?, pid), started = coalesce(?, started),"
             " outcome = ?, reason = ?, ended = ?, exit_status = ?, signal = ?, cpu_seconds = ?,"

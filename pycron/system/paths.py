@@ -32,10 +32,14 @@ SETUP_RECORD = "setup.json"
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """`state` survives a boot; `run`, which has the sockets, does not."""
+    """`state` survives a boot; `run`, which has the sockets, does not.
+
+    `temporary`: both are one directory, which is removed when the daemon has ended.
+    """
 
     state: Path
     run: Path
+    temporary: bool = False
 
     @property
     def socket(self) -> Path:
@@ -116,9 +120,9 @@ def user_data() -> Path:
     return _xdg("XDG_DATA_HOME", ".local/share")
 
 
-def paths_in(directory: Path) -> Paths:
+def paths_in(directory: Path, *, temporary: bool = False) -> Paths:
     """Everything in one directory, for --state-dir."""
-    return Paths(directory, directory)
+    return Paths(directory, directory, temporary)
 
 
 def _is_own_directory(path: str) -> bool:

@@ -105,7 +105,7 @@ def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
     }  # fmt: skip
     attempt = Attempt(cast(StartMessage, start))
     attempt.tree.cgroup = cgroup
-    return Launch(attempt, output)
+    return Launch(attempt, output, output)
 
 
 def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(

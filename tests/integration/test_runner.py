@@ -7,6 +7,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from pycron.executor.messages import start_message
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, RunKey
 from pycron.protocol.framing import encode
-from pycron.protocol.runner_messages import PROTOCOL, daemon_message
+from pycron.protocol.runner_messages import PROTOCOL, WINDOW, daemon_message
 from pycron.runner.starter import STARTERS
 from pycron.system import unix_sockets
 from pycron.system.accounts import Account
@@ -245,15 +246,62 @@ def test_output_that_cannot_be_stored_does_not_harm_the_command(runner: RunningR
     assert (ended["exit_status"], ended["output_bytes"]) == (0, 200_005)
 
 
-def test_growing_output_is_reported_if_the_start_message_says_so(
-    runner: RunningRunner, tmp_path: Path
-) -> None:
-    runner.start("quiet", "echo x; sleep 1000", report_output=False)
-    runner.start("shown", "echo x; sleep 1000", report_output=True)
-    until(lambda: runner.received("output", "shown"))
-    assert runner.output("shown") == "x\n"
+def shown(runner: RunningRunner, id: str) -> dict[str, str]:
+    """What the runner has reported of an Attempt, by stream; an ended stream ends with `$`."""
+    streams: dict[str, str] = {}
+    for message in runner.receive():
+        if message["type"] == "output" and message["id"] == id:
+            stream = message["stream"]
+            streams[stream] = streams.get(stream, "") + (message["data"] or "$")
+    return streams
+
+
+def test_output_is_reported_if_the_start_message_says_so(runner: RunningRunner) -> None:
+    printing = "echo ä; echo no >&2; exec >&-; sleep 1000"
+    runner.start("quiet", printing, report_output=False)
+    runner.start("shown", printing, report_output=True)
+    until(lambda: shown(runner, "shown").get("stdout", "").endswith("$"))
+    assert shown(runner, "shown") == {"stdout": "ä\n$".encode().decode("latin-1"), "stderr": "no\n"}
     until(lambda: runner.output("quiet"))
-    assert not runner.received("output", "quiet")
+    assert not shown(runner, "quiet")
+    order = [m["type"] for m in runner.messages if m["id"] == "shown"]
+    assert order[:2] == ["started", "output"]
+
+
+def test_reported_output_comes_before_the_end_of_its_command(runner: RunningRunner) -> None:
+    runner.start("a.1", "echo x; (sleep 0.3; echo late) &", report_output=True)
+    runner.ended("a.1")
+    until(lambda: shown(runner, "a.1") == {"stdout": "x\nlate\n$", "stderr": "$"})
+    order = [m.get("data", m["type"]) for m in runner.messages if m.get("stream") != "stderr"]
+    assert order == ["started", "x\n", "ended", "late\n", ""]
+
+
+def test_a_command_waits_when_the_daemon_takes_no_output(runner: RunningRunner) -> None:
+    """And everything is reported, and kept, when it takes output again."""
+    total = 3 * WINDOW
+    runner.start("a.1", f"head -c {total} /dev/zero", report_output=True)
+    runner.start("b.1", "echo me, too", report_output=False)
+    runner.ended("b.1")
+
+    def untaken() -> int:
+        return sum(map(len, shown(runner, "a.1").values()))
+
+    until(lambda: untaken() >= WINDOW)
+    assert untaken() <= WINDOW + 65_536
+    for _ in range(100):
+        runner.receive()
+    assert not runner.received("ended", "a.1")
+    runner.client.send([{"type": "taken", "bytes": 2**40}])
+    assert runner.ended("a.1")["output_bytes"] == total
+    until(lambda: shown(runner, "a.1")["stdout"] == "\0" * total + "$")
+    assert len(runner.output("a.1")) == total
+
+
+def test_a_daemon_that_goes_away_leaves_no_command_waiting(runner: RunningRunner) -> None:
+    runner.start("a.1", f"head -c {3 * WINDOW} /dev/zero; touch done", report_output=True)
+    until(lambda: sum(map(len, shown(runner, "a.1").values())) >= WINDOW)
+    runner.disconnect()
+    until((runner.paths.state / "done").exists)
 
 
 def test_a_command_that_prints_without_end_does_not_delay_another(runner: RunningRunner) -> None:
@@ -708,10 +756,38 @@ def test_a_signal_right_behind_the_fork_is_not_lost(runner: RunningRunner) -> No
     until(lambda: sum(1 for m in runner.receive() if m["type"] == "ended") == 100)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_the_runner_itself_is_not_ended_by_a_signal(runner: RunningRunner, number: int) -> None:
     os.kill(runner.process.pid, number)
     assert runner.run("echo fine")[1] == "fine\n"
+
+
+def test_a_runner_without_a_command_ends_on_sigterm(runner: RunningRunner) -> None:
+    runner.process.terminate()
+    assert runner.process.wait(10) == 0
+
+
+def test_a_runner_that_got_sigterm_ends_with_its_last_command(runner: RunningRunner) -> None:
+    """When no daemon is connected; with a daemon, the runner goes on."""
+    runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
+    runner.process.terminate()
+    (runner.paths.state / "go").touch()
+    assert runner.ended("a.1")["exit_status"] == 0
+    runner.start("b.1", "while [ -e go ]; do sleep 0.01; done")
+    runner.process.terminate()
+    runner.disconnect()
+    (runner.paths.state / "go").unlink()
+    assert runner.process.wait(10) == 0
+
+
+def test_a_new_daemon_keeps_a_runner_that_got_sigterm(runner: RunningRunner) -> None:
+    runner.start("a.1", "while [ ! -e go ]; do sleep 0.01; done")
+    runner.process.terminate()
+    runner.disconnect()
+    assert set(runner.reconnect()) == {"a.1"}
+    (runner.paths.state / "go").touch()
+    assert runner.ended("a.1")["exit_status"] == 0
+    assert runner.alive()
 
 
 @pytest.mark.root
@@ -1148,6 +1224,25 @@ def test_a_log_that_cannot_be_written_does_not_end_the_runner(tmp_path: Path) ->
         assert runner.ended("running")["exit_status"] == 7
     finally:
         runner.close()
+
+
+def test_the_log_has_a_bound_and_counts_what_could_not_be_written(tmp_path: Path) -> None:
+    """The kernel refuses to write to a file beyond RLIMIT_FSIZE, as it does on a full disk."""
+    log = tmp_path / "runner.log"
+    script = (
+        "import os, resource, sys; from pycron.runner.log import say\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 2 * 2**20))\n"
+        "for number in range(20): say(f'number {number}')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 2**20, 2 * 2**20))\n"
+        "say('again')\n"
+        "os.write(2, b'x' * 2**20)\n"
+        "say('last'); say('very last')\n"
+        "sys.stdout.write(open(sys.argv[1]).read())"
+    )
+    with log.open("ab") as file:
+        done = subprocess.run([sys.executable, "-c", script, log], stderr=file, check=True,
+                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert done.stdout == "runner: last\nrunner: very last\n"
 
 
 def test_a_small_process_forks_cheaply(runner: RunningRunner) -> None:

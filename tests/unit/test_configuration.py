@@ -142,3 +142,18 @@ def test_no_message_shows_a_secret(tmp_path: Path) -> None:
         Configuration(written(tmp_path, '[defaults]\nCRON_PING_URL = "ftp://hunter2"\n'))
     assert "bad defaults.CRON_PING_URL: not shown" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_daemon_that_keeps_everything_in_memory_has_less(tmp_path: Path) -> None:
+    """Whatever the file says, also after a reload; smaller limits of the file hold."""
+    path = tmp_path / "pycron.toml"
+    path.write_text('[retention]\noutput_bytes = "1T"\n')
+    configuration = Configuration(path)
+    configuration.keep_within(64 * 2**20)
+    keep = configuration.config.keep
+    assert (keep.runs, keep.output_bytes, keep.database_bytes) == (4096, 8 * 2**20, 8 * 2**20)
+    assert configuration.config.output_bytes == 2**20
+    path.write_text('[limits]\noutput_bytes = "10K"\n[retention]\noutput_bytes = "2T"\n')
+    assert configuration.reload(lambda _: True).at_reload == ("limits.output_bytes",)
+    assert configuration.config.keep == keep
+    assert configuration.config.output_bytes == 10 * 2**10

@@ -8,14 +8,18 @@ import socket
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycron.daemon.log_journal import fields_of, journal_writer
+from pycron.daemon.log import DaemonLog
+from pycron.daemon.log_entries import encoder
+from pycron.daemon.log_journal import fields_of, journal_transport, to_journal
 from pycron.daemon.log_messages import ENDINGS, MESSAGES, Priority, message, priority
-from pycron.engine.actions import EntryLine, Log
+from pycron.daemon.log_queue import LogQueue
+from pycron.engine.actions import EntryLine, Log, Printed
 from pycron.engine.log_events import Event
 from pycron.model.run import Outcome
 from pycron.system.journal import Journal, encode
@@ -239,66 +243,78 @@ def test_a_bad_event_is_a_warning_at_least() -> None:
 # ---- a journal that does not take the entries
 
 
+def journal_log(stream: TextIO, journal: Journal) -> DaemonLog:
+    return DaemonLog(LogQueue(journal_transport(stream, journal), encoder(to_journal, raw=False)))
+
+
 def test_what_the_journal_does_not_take_goes_to_the_stream_with_its_priority(
     journal: Journal, tmp_path: Path
 ) -> None:
     with (tmp_path / "log").open("w") as stream:
-        write = journal_writer(stream, journal)
-        write(ended("failed", exit_status=3))
-        write(Log(Event.RESUMED, {"scope": "x\n<0>forged"}))
-        write(Log(Event.ATTEMPT_STARTED, {}, quiet=True))
+        log = journal_log(stream, journal)
+        log.write(ended("failed", exit_status=3))
+        log.write(Log(Event.RESUMED, {"scope": "x\n<0>forged"}))
+        log.write(Log(Event.ATTEMPT_STARTED, {}, quiet=True))
+        log.write(Printed("backup", "x", "stdout", b"one\ntwo"))
+        log.close()
     assert (tmp_path / "log").read_text().splitlines() == [
         "<4>backup of root failed: exit status 3 (/etc/pycron.d/backup:4)",
         "<5>the pause of x\\n<0>forged is over",
+        "<6>backup | one",
+        "<6>backup | two",
     ]
+
+
+def test_of_a_long_message_the_stream_gets_the_beginning(journal: Journal, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        log = journal_log(stream, journal)
+        log.write(Log(Event.RESUMED, {"scope": "x" * 10_000}))
+        log.close()
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert line == "<5>the pause of " + "x" * (4095 - 16)
 
 
 def test_a_journal_that_was_started_again_is_found(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     first = Journald(path)
     with (tmp_path / "log").open("w") as stream:
-        write = journal_writer(stream, journal)
-        write(ended("failed"))
+        log = journal_log(stream, journal)
+        log.write(ended("failed"))
         first.close()
-        write(ended("killed"))  # the socket is there, and nobody listens
+        log.write(ended("killed"))  # the socket is there, and nobody listens
         path.unlink()
         second = Journald(path)
-        write(ended("timed_out"))
+        log.write(ended("timed_out"))
+        log.close()
     assert [e["PYCRON_OUTCOME"] for e in second.read()] == ["timed_out"]
     assert (tmp_path / "log").read_text().startswith("<4>backup of root was killed")
     second.close()
 
 
 def test_a_journal_that_nobody_reads_holds_nothing_up(journald: Journald, journal: Journal) -> None:
-    """Neither the journal nor the stream is read; what is lost is counted, and said later."""
+    """Neither the journal nor the stream is read; what waits is written later, in order."""
     ours, theirs = socket.socketpair()
     with ours, theirs, os.fdopen(os.dup(theirs.fileno()), "w") as stream:
-        write = journal_writer(stream, journal)
+        log = journal_log(stream, journal)
         fill(lambda: journal.send(b"FILLED=1\n"))
         theirs.setblocking(False)
         fill(lambda: theirs.send(b"x" * 4096))
         theirs.setblocking(True)  # as the standard error of a service
-        for _ in range(7):
-            write(ended("failed"))
+        for number in range(7):
+            log.write(ended("failed", duration=number))
+        log.step()
         assert all("FILLED" in entry for entry in journald.read())
         journald.entries.clear()
-        write(ended("killed"))
-    lost, killed = journald.read()
-    assert (lost["PYCRON_EVENT"], lost["PYCRON_DROPPED"], lost["PRIORITY"]) == (
-        "log_dropped",
-        "7",
-        "4",
-    )
-    assert killed["PYCRON_OUTCOME"] == "killed"
+        log.close()
+    assert [entry["PYCRON_DURATION"] for entry in journald.read()] == list("0123456")
 
 
 def test_a_stream_that_nobody_reads_any_more_is_ignored(journal: Journal) -> None:
     receiver, sender = os.pipe()
     os.close(receiver)
-    stream = os.fdopen(sender, "w")
-    write = journal_writer(stream, journal)
-    for _ in range(3):
-        write(ended("failed"))
-    with contextlib.suppress(BrokenPipeError):
-        stream.close()
-    write(ended("failed"))
+    with os.fdopen(sender, "w") as stream:
+        log = journal_log(stream, journal)
+        for _ in range(3):
+            log.write(ended("failed"))
+            log.step()
+        log.close()

@@ -1,16 +1,16 @@
 """The daemon's log: one line for each event, which no table and no output can forge."""
 
-import contextlib
 import io
 import json
 import os
 import re
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
-from pycron.daemon.log import FORMATS, configure, default_format
-from pycron.engine.actions import Log
+from pycron.daemon.log import EVERYTHING, FORMATS, LEVELS, LogChoice, configure, default_format
+from pycron.engine.actions import Log, LogEntry, Printed
 from pycron.engine.log_events import Event
 
 HOSTILE = [
@@ -24,10 +24,19 @@ LINES = [form for form in FORMATS if form != "journal"]  # test_journal.py has t
 PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"]*)(?: |$)')
 
 
-def written(form: str, log: Log) -> str:
-    stream = io.StringIO()
-    configure(form, stream)(log)
-    return stream.getvalue()
+def written(form: str, *entries: LogEntry, choice: LogChoice = EVERYTHING) -> str:
+    """The log of these entries."""
+    with open(os.memfd_create("log"), "r+", encoding="utf-8") as stream:
+        log = configure(form, stream, choice)
+        for entry in entries:
+            log.write(entry)
+        log.close()
+        stream.seek(0)
+        return stream.read()
+
+
+def printed(*lines: bytes, stream: str = "stdout", partial: bool = False) -> Printed:
+    return Printed("backup-1", "x", stream, b"\n".join(lines), partial)
 
 
 def ended(**fields: object) -> Log:
@@ -77,11 +86,24 @@ def test_no_text_can_forge_a_field_on_the_console(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["12:00:00 [info     ] attempt_ended outcome=succeeded", "\x1b[A"])
 def test_the_output_of_a_command_is_marked_as_output(text: str) -> None:
-    log = Log(Event.OUTPUT, {"job": "backup-1", "run_id": "x", "line": text})
-    console = written("console", log)
+    console = written("console", printed(text.encode()))
     assert re.match(r"\d\d:\d\d:\d\d \[info     \] backup-1 \| ", console)
     assert console[:-1].isprintable()
-    assert json.loads(written("json", log))["event"] == "output"
+    assert json.loads(written("json", printed(text.encode())))["event"] == "output"
+
+
+def test_each_line_of_output_is_an_event() -> None:
+    lines = written("json", printed("ä".encode(), b"", b"\xff", stream="stderr")).splitlines()
+    assert [json.loads(line)["line"] for line in lines] == ["ä", "", "\\xff"]
+    keys = ["timestamp", "level", "event", "job", "run_id", "stream", "line"]
+    assert [list(json.loads(line)) for line in lines] == [keys] * 3
+    assert {json.loads(line)["stream"] for line in lines} == {"stderr"}
+
+
+def test_a_piece_of_a_line_is_marked() -> None:
+    assert json.loads(written("json", printed(b"x", partial=True)))["partial"] is True
+    assert written("console", printed(b"x", partial=True)).endswith("backup-1 | x…\n")
+    assert written("logfmt", printed(b"x", partial=True)).endswith(" line=x partial\n")
 
 
 def test_a_quiet_event_is_not_written() -> None:
@@ -110,39 +132,116 @@ def test_the_default_format_is_that_of_the_stream(
     os.close(leader)
 
 
+def started(command: str = "secret") -> Log:
+    fields = {"job": "backup", "user": "root", "command": command, "pid": 1}
+    return Log(Event.ATTEMPT_STARTED, fields)
+
+
+def test_a_quiet_log_has_neither_starts_nor_successful_ends() -> None:
+    entries: list[LogEntry] = [
+        started(), ended(outcome="succeeded"), ended(), printed(b"said"),
+    ]  # fmt: skip
+    events = [
+        json.loads(line)["event"]
+        for line in written("json", *entries, choice=LogChoice(quiet=True)).splitlines()
+    ]
+    assert events == ["attempt_ended", "output"]
+    assert '"failed"' in written("json", *entries, choice=LogChoice(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [
+        ("error", ["store_failed"]),
+        ("warning", ["store_failed", "attempt_ended"]),
+        ("notice", ["store_failed", "attempt_ended", "daemon_stopped"]),
+        ("info", ["store_failed", "attempt_ended", "daemon_stopped", "attempt_started", "output"]),
+    ],
+)
+def test_the_level_of_the_log(level: str, events: list[str]) -> None:
+    entries: list[LogEntry] = [
+        Log(Event.STORE_FAILED, {}, bad=True), ended(), Log(Event.DAEMON_STOPPED, {}), started(),
+        printed(b"x"),
+    ]  # fmt: skip
+    text = written("json", *entries, choice=LogChoice(LEVELS[level]))
+    assert [json.loads(line)["event"] for line in text.splitlines()] == events
+
+
+@pytest.mark.parametrize("form", LINES)
+def test_a_log_without_commands(form: str) -> None:
+    assert "secret" in written(form, started())
+    without = written(form, started(), choice=LogChoice(commands=False))
+    assert "secret" not in without
+    assert "backup" in without
+
+
+def raw(tmp_path: Path, form: str, *entries: LogEntry, same: bool = False) -> list[str]:
+    """What is on the log and on the standard output, with the output of commands as it is."""
+    names = ["log", "log" if same else "out"]
+    streams = [(tmp_path / name).open("a") for name in names]
+    log = configure(form, streams[0], raw=streams[0] if same else streams[1])
+    for entry in entries:
+        log.write(entry)
+    log.close()
+    for stream in streams:
+        stream.close()
+    return [(tmp_path / name).read_text(errors="surrogateescape") for name in names]
+
+
+def test_raw_output_goes_to_the_stream_on_which_it_was_printed(tmp_path: Path) -> None:
+    entries = printed(b"a", b"\xff\x1b[1m"), started(), printed(b"no", stream="stderr")
+    log, out = raw(tmp_path, "json", *entries)
+    assert out.encode(errors="surrogateescape") == b"a\n\xff\x1b[1m\n"
+    event, error = log.splitlines()
+    assert json.loads(event)["event"] == "attempt_started"
+    assert error == "no"
+
+
+def test_raw_output_and_the_log_may_be_one_file(tmp_path: Path) -> None:
+    log, _ = raw(tmp_path, "logfmt", printed(b"a"), started(), printed(b"b"), same=True)
+    first, event, last = log.splitlines()
+    assert (first, last) == ("a", "b")
+    assert "event=attempt_started" in event
+
+
+def test_a_timestamp_is_utc_with_microseconds() -> None:
+    stamp = json.loads(written("json", ended()))["timestamp"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", stamp)
+
+
+# ---- a log that cannot be written to
+
+
+def still_writes(form: str, stream: TextIO) -> None:
+    """The daemon goes on."""
+    log = configure(form, stream)
+    for _ in range(3):
+        log.write(ended())
+        log.step()
+    assert 0 < log.patience < 1
+    log.events._transport.close()
+
+
 @pytest.mark.parametrize("form", LINES)
 def test_a_log_whose_reader_has_gone_is_ignored(form: str) -> None:
     receiver, sender = os.pipe()
     os.close(receiver)
-    stream = os.fdopen(sender, "w", buffering=1)
-    write = configure(form, stream)
-    for _ in range(3):
-        write(ended())
-    with contextlib.suppress(BrokenPipeError):
-        stream.close()
-
-
-@pytest.mark.parametrize("form", LINES)
-def test_a_log_that_was_closed_is_ignored(form: str, tmp_path: Path) -> None:
-    with (tmp_path / "log").open("w") as stream:
-        write = configure(form, stream)
-    write(ended())
+    with os.fdopen(sender, "w") as stream:
+        still_writes(form, stream)
 
 
 @pytest.mark.parametrize("form", LINES)
 def test_a_log_on_a_full_disk_is_ignored(form: str) -> None:
-    stream = open("/dev/full", "w", buffering=1)  # noqa: SIM115  closing the stream would fail, too
-    write = configure(form, stream)
-    write(ended())
-    with contextlib.suppress(OSError):
-        stream.close()
+    with open("/dev/full", "w") as stream:
+        still_writes(form, stream)
 
 
 @pytest.mark.parametrize("form", LINES)
 def test_characters_that_the_log_cannot_hold_are_escaped(form: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="ascii") as stream:
-        write = configure(form, stream)
-        write(ended(command="grüße"))
-        write(ended())
+        log = configure(form, stream)
+        log.write(ended(command="grüße"))
+        log.write(ended())
+        log.close()
     lines = (tmp_path / "log").read_text().splitlines()
     assert any("true" in line for line in lines)

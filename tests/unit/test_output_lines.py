@@ -1,73 +1,99 @@
-"""OutputFollower: the lines of an output file, while a command still writes to it."""
+"""OutputLines: what commands print becomes lines, however it comes in parts."""
 
-from pathlib import Path
+from hypothesis import given
+from hypothesis import strategies as st
 
-import pytest
+from pycron.engine.actions import Printed
+from pycron.executor.output_lines import OutputLines
+from pycron.model.run import AttemptKey, RunKey
 
-from pycron.executor.output_lines import OutputFollower
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "output.log"
-
-
-def append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
+LONGEST = 20
+ATTEMPT = AttemptKey(RunKey("00000000000000aa", 1_772_928_000), 1)
 
 
-def test_a_file_that_does_not_exist_yet_has_no_lines(path: Path) -> None:
-    follower = OutputFollower(path)
-    assert follower.lines(ended=False) == []
-    append(path, b"first\n")
-    assert follower.lines(ended=False) == ["first"]
+def followed() -> OutputLines:
+    output = OutputLines(LONGEST)
+    output.follow(ATTEMPT, "job")
+    return output
 
 
-def test_a_line_is_returned_when_it_is_complete_or_the_output_has_ended(path: Path) -> None:
-    follower = OutputFollower(path)
-    append(path, b"one\ntw")
-    assert follower.lines(ended=False) == ["one"]
-    assert follower.lines(ended=False) == []
-    append(path, b"o\n\nthree")
-    assert follower.lines(ended=False) == ["two", ""]
-    assert follower.lines(ended=True) == ["three"]
-    assert follower.lines(ended=True) == []
+def text(entries: list[Printed]) -> bytes:
+    """What the entries show: a piece of a line is continued by the next entry of the stream."""
+    return b"".join(each.lines + (b"" if each.partial else b"\n") for each in entries)
 
 
-def test_a_command_without_output_has_no_lines(path: Path) -> None:
-    assert OutputFollower(path).lines(ended=True) == []
+def test_a_line_is_shown_when_it_is_complete_or_its_stream_has_ended() -> None:
+    output = followed()
+    shown = [
+        [(each.stream, each.lines) for each in output.printed(ATTEMPT, stream, data)]
+        for stream, data in [
+            ("stdout", b"one\ntw"), ("stderr", b"un"), ("stdout", b"o\n\nthree"), ("stdout", b""),
+            ("stderr", b""),
+        ]
+    ]  # fmt: skip
+    assert shown == [
+        [("stdout", b"one")], [], [("stdout", b"two\n")], [("stdout", b"three")],
+        [("stderr", b"un")],
+    ]  # fmt: skip
+    assert list(output.ended(ATTEMPT)) == []
 
 
-def test_bytes_that_are_not_utf8_are_escaped(path: Path) -> None:
-    append(path, "ä".encode() + b"\xff\n")
-    assert OutputFollower(path).lines(ended=True) == ["ä\\xff"]
+def test_the_end_of_a_command_shows_what_has_no_newline() -> None:
+    output = followed()
+    assert list(output.printed(ATTEMPT, "stderr", b"bye")) == []
+    (last,) = output.ended(ATTEMPT)
+    assert last == Printed("job", str(ATTEMPT.run), "stderr", b"bye")
 
 
-def test_a_character_written_in_two_parts_is_kept_whole(path: Path) -> None:
-    follower = OutputFollower(path)
-    append(path, b"\xc3")
-    assert follower.lines(ended=False) == []
-    append(path, b"\xa4\n")
-    assert follower.lines(ended=False) == ["ä"]
+def test_background_processes_may_print_after_the_end_of_their_command() -> None:
+    output = followed()
+    assert list(output.ended(ATTEMPT)) == []
+    (late,) = output.printed(ATTEMPT, "stdout", b"late\n")
+    assert late.lines == b"late"
+    for stream in ("stdout", "stderr"):
+        assert list(output.printed(ATTEMPT, stream, b"")) == []
+    assert list(output.printed(ATTEMPT, "stdout", b"nobody follows it any more\n")) == []
 
 
-def test_a_very_long_line_is_returned_in_pieces(path: Path) -> None:
-    follower = OutputFollower(path)
-    shown: list[str] = []
-    for _ in range(20):
-        append(path, b"x" * 10_000)
-        shown += follower.lines(ended=False)
-    assert shown
-    shown += follower.lines(ended=True)
-    assert "".join(shown) == "x" * 200_000
-    assert all(len(piece) <= 80_000 for piece in shown)
+def test_an_attempt_that_nobody_follows_shows_nothing() -> None:
+    output = OutputLines(LONGEST)
+    assert list(output.printed(ATTEMPT, "stdout", b"x\n")) == list(output.ended(ATTEMPT)) == []
+    output.follow(ATTEMPT, "job")
+    output.forget(ATTEMPT)
+    assert list(output.printed(ATTEMPT, "stdout", b"x\n")) == []
 
 
-def test_a_long_line_is_not_divided_within_a_character(path: Path) -> None:
-    follower = OutputFollower(path)
-    append(path, b"x" * 70_000 + b"\xc3")
-    shown = follower.lines(ended=False)
-    append(path, b"\xa4\n")
-    shown += follower.lines(ended=True)
-    assert "".join(shown) == "x" * 70_000 + "ä"
+def test_a_long_line_is_shown_in_pieces_that_are_marked() -> None:
+    output = followed()
+    shown = list(output.printed(ATTEMPT, "stdout", b"x" * 50))
+    assert [(len(each.lines), each.partial) for each in shown] == [(20, True), (20, True)]
+    shown += output.printed(ATTEMPT, "stdout", b"y\nshort\n")
+    assert shown[2:] == [Printed("job", str(ATTEMPT.run), "stdout", b"x" * 10 + b"y\nshort")]
+
+
+def test_the_last_piece_of_a_line_is_shown_even_if_it_is_empty() -> None:
+    """So that a reader who puts pieces together never waits in vain."""
+    output = followed()
+    (piece,) = output.printed(ATTEMPT, "stdout", b"x" * 21)
+    rest = [*output.printed(ATTEMPT, "stdout", b"x" * 19 + b"z")]
+    assert (piece.partial, [each.partial for each in rest]) == (True, [True])
+    (last,) = output.ended(ATTEMPT)
+    assert (last.lines, last.partial) == (b"z", False)
+
+
+def test_a_long_line_is_not_divided_within_a_character() -> None:
+    output = followed()
+    shown = list(output.printed(ATTEMPT, "stdout", b"x" * 19 + "ä".encode()))
+    assert [each.lines for each in shown] == [b"x" * 19]
+    shown += output.ended(ATTEMPT)
+    assert text(shown) == b"x" * 19 + "ä\n".encode()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60).map(lambda part: part.replace(b"\r", b"\n"))))
+def test_no_byte_is_lost_and_none_is_added(parts: list[bytes]) -> None:
+    output = followed()
+    shown = [each for part in parts for each in output.printed(ATTEMPT, "stdout", part)]
+    shown += output.printed(ATTEMPT, "stdout", b"")
+    printed = b"".join(parts)
+    assert text(shown) == printed + (b"" if printed.endswith(b"\n") or not printed else b"\n")
+    assert all(len(each.lines) <= LONGEST for each in shown if each.partial)

@@ -19,7 +19,7 @@ END: dict[str, Any] = {
 }  # fmt: skip
 OF_THE_DAEMON: list[dict[str, Any]] = [
     {"type": "hello", "protocol": 2}, START, {"type": "go", "until": 1},
-    {"type": "drop", "id": "a.1"}, {"type": "ack", "ids": ["a.1"]},
+    {"type": "drop", "id": "a.1"}, {"type": "taken", "bytes": 5}, {"type": "ack", "ids": ["a.1"]},
     {"type": "signal", "id": "a.1", "signal": 15}, END, {"type": "bye"}, {"type": "leave"},
 ]  # fmt: skip
 ENDED: dict[str, Any] = {
@@ -31,7 +31,7 @@ OF_THE_RUNNER: list[dict[str, Any]] = [
     {"type": "started", "id": "a.1", "pid": 5, "started": 1.5},
     {"type": "refused", "id": "a.1", "cause": None, "reason": "cannot fork",
      "final": False}, ENDED,
-    {"type": "output", "id": "a.1"},
+    {"type": "output", "id": "a.1", "stream": "stderr", "data": "ä"},
 ]  # fmt: skip
 HELLO: dict[str, Any] = {
     "type": "hello", "protocol": 2, "instance": "5-1", "cgroup": None, "attempts": [],
@@ -48,7 +48,7 @@ def test_every_message_of_the_runner(message: dict[str, Any]) -> None:
     assert runner_message(dict(message)) == message
 
 
-@pytest.mark.parametrize("message", OF_THE_DAEMON[1:7], ids=lambda message: message["type"])
+@pytest.mark.parametrize("message", OF_THE_DAEMON[1:8], ids=lambda message: message["type"])
 def test_a_key_that_is_missing_in_a_message_of_the_daemon(message: dict[str, Any]) -> None:
     for missing in message.keys() - {"type", "short_output", "session", "outlives_runner"}:
         broken = {key: value for key, value in message.items() if key != missing}
@@ -86,6 +86,14 @@ def test_what_an_older_version_does_not_say() -> None:
     del start["short_output"], start["session"], start["outlives_runner"], ended["output"]
     assert daemon_message(start) == START | {"short_output": 0}
     assert runner_message(ended) == ENDED
+    assert runner_message({"type": "output", "id": "a.1"}) == {
+        "type": "output", "id": "a.1", "stream": "stdout", "data": "",
+    }  # fmt: skip
+
+
+def test_a_stream_that_no_command_has() -> None:
+    with pytest.raises(ValueError, match="output: bad stream: 'stdin'"):
+        runner_message({"type": "output", "id": "a.1", "stream": "stdin", "data": ""})
 
 
 @pytest.mark.parametrize("number", [2**62 + 1, -(2**62) - 1, float("nan"), float("inf")])
