@@ -71,6 +71,12 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _host_id(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text identifies no host")
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pycrond",
@@ -83,6 +89,9 @@ def parser() -> argparse.ArgumentParser:
     add_table_options(parser)
     parser.add_argument("--state-dir", metavar="D", type=Path,
                         help="where history, output and sockets are kept")  # fmt: skip
+    parser.add_argument("--host-id", metavar="ID", type=_host_id,
+                        help="what H, ~ and CRON_JITTER depend on, instead of the machine "
+                        "id")  # fmt: skip
     parser.add_argument("--log-format", choices=FORMATS,
                         help="of the log; default: journal under systemd, console on a "
                         "terminal, else json")  # fmt: skip
@@ -250,7 +259,8 @@ def _setup(
     else:
         tables = _tables(mode, configuration.config, account.name)
     demands, passed = _demands(options, mode), _passed(options, mode)
-    return Setup(mode, where, tables, user_tables, configuration, account, host.host_id(), layout,
+    host_id = options.host_id or host.host_id()
+    return Setup(mode, where, tables, user_tables, configuration, account, host_id, layout,
                  demands, passed)  # fmt: skip
 
 
