@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pycron import __version__
+from pycron.cli.instants import parse_instant
 from pycron.cli.named_tables import NamedTables, UnusableTable
 from pycron.cli.output_end import ends_quietly
 from pycron.cli.table_options import add_table_options, named_sources
@@ -59,7 +60,7 @@ _FAILURES = (
 )  # fmt: skip
 
 
-_OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env")
+_OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env", "once")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -101,6 +102,9 @@ def parser() -> argparse.ArgumentParser:
                         help="with --foreground: start with nothing to run, too")  # fmt: skip
     parser.add_argument("--clean-env", action="store_true",
                         help="with --foreground: give commands cron's environment")  # fmt: skip
+    parser.add_argument("--once", metavar="MINUTE",
+                        help="with --foreground: run what is due in this minute (or now), and "
+                        "exit with the worst status")  # fmt: skip
     parser.add_argument("--pass-env", metavar="NAME,…", type=_names, default=(),
                         help="with --foreground: variables for all commands")  # fmt: skip
     parser.add_argument("--check", action="store_true",
@@ -112,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
 @ends_quietly
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    mode = _mode(options)
+    mode, once = _mode(options), _minute(options)
     os.umask(0o077)  # other users may not read the files of the daemon
     if options.check:
         return _check(options, mode)
@@ -120,11 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
         configuration = _configuration(options, mode)
         log = configure(options.log_format or default_format(), raw(sys.stderr))
         with _paths(options, mode) as where, _lock(where):
-            Daemon(_setup(options, mode, configuration, where), log).run()
+            return Daemon(_setup(options, mode, configuration, where, once), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:
         print(complaint(f"pycrond: {error}"), file=sys.stderr)
         return os.EX_CONFIG if isinstance(error, _MISCONFIGURED) else 1
-    return 0
 
 
 def _mode(options: argparse.Namespace) -> Mode:
@@ -139,6 +142,17 @@ def _mode(options: argparse.Namespace) -> Mode:
         if getattr(options, option):
             parser().error(f"--{option.replace('_', '-')} needs --foreground")
     return Mode.SYSTEM if os.geteuid() == 0 else Mode.USER
+
+
+def _minute(options: argparse.Namespace) -> int | None:
+    """The UTC second at which the minute of --once begins; None without the option."""
+    if options.once is None:
+        return None
+    try:
+        instant = parse_instant(options.once, ZoneData().machine)
+    except argparse.ArgumentTypeError as error:
+        parser().error(f"--once: {error}")
+    return instant - instant % 60
 
 
 def _configuration(options: argparse.Namespace, mode: Mode) -> Configuration:
@@ -242,7 +256,11 @@ def _lock_file(path: Path) -> TextIO:
 
 
 def _setup(
-    options: argparse.Namespace, mode: Mode, configuration: Configuration, where: Paths
+    options: argparse.Namespace,
+    mode: Mode,
+    configuration: Configuration,
+    where: Paths,
+    once: int | None,
 ) -> Setup:
     account = own_account()
     user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
@@ -261,7 +279,7 @@ def _setup(
     demands, passed = _demands(options, mode), _passed(options, mode)
     host_id = options.host_id or host.host_id()
     return Setup(mode, where, tables, user_tables, configuration, account, host_id, layout,
-                 demands, passed)  # fmt: skip
+                 demands, passed, once)  # fmt: skip
 
 
 def _named_tables(

@@ -19,7 +19,8 @@ class Live:
     when the first of the queued Runs that this one has replaced was to start. `put_off`: the Run
     waits for the end of a pause. `outcome`, `exit_status` and `printed` (bytes) are those of the
     Attempt before, which has failed. `redrive`: the last redrive, if the Run was a dead letter.
-    `gone`: the entry of its Job was removed. `state` is set by LiveRuns alone.
+    `asked`: the UTC second at which somebody asked for it, whatever its fire time. `gone`: the
+    entry of its Job was removed. `state` is set by LiveRuns alone.
     """
 
     job: Job
@@ -32,6 +33,7 @@ class Live:
     exit_status: int | None = None
     printed: int = 0
     redrive: Redrive | None = None
+    asked: float | None = None
     pid: int | None = None
     started: float | None = None
     gone: bool = False
