@@ -35,6 +35,7 @@ from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
 from pycron.system.accounts import own_account
 from pycron.system.files import ROOTS, TRUSTED, FileRules, own_rules
+from pycron.system.links import is_read_only
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.system.zone_data import UnknownZone, ZoneData, unknown_machine_zone
@@ -220,7 +221,8 @@ def _make_directory(path: Path, mode: int) -> None:
         path.mkdir(parents=True)
     except FileExistsError:
         status = path.stat()
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        others_write = status.st_mode & 0o022 and not is_read_only(path)
+        if status.st_uid != os.geteuid() or others_write:
             reason = "it must be this user's, and nobody else may write to it"
             raise UnsafeDirectory(f"{path}: not a safe directory: {reason}") from None
         if mode & ~status.st_mode & 0o777:
