@@ -278,7 +278,7 @@ def _setup(
         tables = _named_tables(options, configuration.config, account.name, where)
     else:
         tables = _tables(mode, configuration.config, account.name)
-    demands, passed = _demands(options, mode), _passed(options, mode)
+    demands, passed = _demands(options, mode), _passed(options, mode, where)
     host_id = options.host_id or host.host_id()
     return Setup(mode, where, tables, user_tables, configuration, account, host_id, layout,
                  demands, passed, once)  # fmt: skip
@@ -294,10 +294,14 @@ def _named_tables(
     return named.locations(copies, config.table_bytes)
 
 
-def _passed(options: argparse.Namespace, mode: Mode) -> Passed:
+def _passed(options: argparse.Namespace, mode: Mode, where: Paths) -> Passed:
+    """A command that calls pycron finds this daemon, also where its directory is not the usual."""
+    passed = passed_to_desktop() if mode is Mode.USER else NOTHING_PASSED
     if mode is Mode.FOREGROUND:
-        return passed_in_foreground(options.pass_env, clean=options.clean_env)
-    return passed_to_desktop() if mode is Mode.USER else NOTHING_PASSED
+        passed = passed_in_foreground(options.pass_env, clean=options.clean_env)
+    elif not options.state_dir:
+        return passed
+    return passed.with_variable(paths.STATE_DIR_VARIABLE, str(where.state))
 
 
 def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:

@@ -187,6 +187,7 @@ class Daemon:
             log=self._log,
             info=self._info,
             reload=self._inputs.reload,
+            runner_reads=lambda ask: self._link.reads(ask=ask),
         )
         service = Service(context)
         return ControlServer(

@@ -252,6 +252,10 @@ class Engine:
         """All Runs that have not ended."""
         return self._where(lambda _: True)
 
+    def late(self, before: float) -> list[LiveRun]:
+        """The Runs whose start was planned before a UTC second, and has not come."""
+        return [self._shown(run, self._live[run]) for run in self._live.late(before)]
+
     def find(self, run: RunKey) -> LiveRun | None:
         """A Run that has not ended; None if there is no such Run."""
         live = self._live.get(run)

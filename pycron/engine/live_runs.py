@@ -129,6 +129,20 @@ class LiveRuns:
                 waiting += 1
         return begun, waiting
 
+    def late(self, before: float) -> list[RunKey]:
+        """The Runs whose start was planned before a UTC second, and has not come.
+
+        Those that a pause holds back, and messages, are not among them.
+        """
+        return [
+            run
+            for run, live in self._runs.items()
+            if live.planned < before
+            and live.state is not State.RUNNING
+            and not live.put_off
+            and not live.job.is_message
+        ]
+
     def of_job(self, job_id: str) -> list[RunKey]:
         return list(self._of_job.get(job_id, ()))
 
