@@ -2,16 +2,21 @@
 
 import argparse
 import contextlib
-import fcntl
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from pycron import __version__
+from pycron.cli.daemon_directories import (
+    AlreadyRunning,
+    NoSafeDirectory,
+    locked,
+    make_directory,
+    make_spool,
+    temporary_directory,
+)
 from pycron.cli.instants import parse_instant
 from pycron.cli.named_tables import NamedTables, UnusableTable
 from pycron.cli.output_end import ends_quietly
@@ -35,26 +40,16 @@ from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
 from pycron.system.accounts import own_account
 from pycron.system.files import ROOTS, TRUSTED, FileRules, own_rules
-from pycron.system.links import is_read_only
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.system.zone_data import UnknownZone, ZoneData, unknown_machine_zone
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
-from pycron.tables.layouts import Layout, layout_of
+from pycron.tables.layouts import layout_of
 from pycron.tables.user_tables import UserTablePaths
 
-
-class AlreadyRunning(Exception):
-    """Another daemon uses this state directory."""
-
-
-class UnsafeDirectory(Exception):
-    """Another user could write to a directory in which the daemon keeps its state."""
-
-
 # A second start would fail in the same way: the unit does not try it (RestartPreventExitStatus).
-_MISCONFIGURED = (ConfigError, UnsafeDirectory, StoreTooNew)
+_MISCONFIGURED = (ConfigError, NoSafeDirectory, StoreTooNew)
 _FAILURES = (
     AlreadyRunning, UnusableTable, UnknownZone, NothingToRun, BadTables, NoRunner, StoreError,
     OSError,
@@ -124,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         configuration = _configuration(options, mode)
         log = configure(options.log_format or default_format(), raw(sys.stderr))
-        with _paths(options, mode) as where, _lock(where):
+        with _paths(options, mode) as where, locked(where):
             return Daemon(_setup(options, mode, configuration, where, once), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:
         print(complaint(f"pycrond: {error}"), file=sys.stderr)
@@ -189,72 +184,15 @@ def _paths(options: argparse.Namespace, mode: Mode) -> Iterator[Paths]:
     if options.state_dir:
         where = paths.paths_in(options.state_dir.absolute())
     elif mode is Mode.FOREGROUND:
-        with _temporary_directory() as directory:
+        with temporary_directory() as directory:
             yield paths.paths_in(directory)
         return
     else:
         where = paths.system_paths() if mode is Mode.SYSTEM else paths.user_paths()
     # All users may reach the socket of root's daemon and their receipts, but not list a directory.
     for path in (where.run, where.state):
-        _make_directory(path, 0o711 if os.geteuid() == 0 else 0o700)
+        make_directory(path, 0o711 if os.geteuid() == 0 else 0o700)
     yield where
-
-
-@contextlib.contextmanager
-def _temporary_directory() -> Iterator[Path]:
-    import tempfile
-
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    directory = tempfile.mkdtemp(prefix="pycron-", dir=memory)
-    try:
-        yield Path(directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _make_directory(path: Path, mode: int) -> None:
-    """Create a directory, or check that no other user could have prepared or can change it.
-
-    Raises UnsafeDirectory or OSError.
-    """
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        status = path.stat()
-        others_write = status.st_mode & 0o022 and not is_read_only(path)
-        if status.st_uid != os.geteuid() or others_write:
-            reason = "it must be this user's, and nobody else may write to it"
-            raise UnsafeDirectory(f"{path}: not a safe directory: {reason}") from None
-        if mode & ~status.st_mode & 0o777:
-            path.chmod(status.st_mode | mode)  # an earlier version gave it fewer permissions
-    else:
-        path.chmod(mode)
-
-
-@contextlib.contextmanager
-def _lock(where: Paths) -> Iterator[None]:
-    """Hold the lock of the state directory. Raises AlreadyRunning."""
-    with _lock_file(where.lock) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            pid = file.read().strip()
-            raise AlreadyRunning(f"another pycrond (pid {pid}) runs on {where.state}") from None
-        with contextlib.suppress(
-            OSError
-        ):  # on a full or read-only disk the file only lacks the pid
-            where.lock.write_text(f"{os.getpid()}\n")
-        yield
-
-
-def _lock_file(path: Path) -> TextIO:
-    try:
-        return path.open("a+")
-    except OSError:
-        if not path.exists():
-            raise
-        return path.open()  # the file of an earlier daemon, on a disk that cannot be written to
 
 
 def _setup(
@@ -267,8 +205,8 @@ def _setup(
     account = own_account()
     user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
     if layout is not None:
-        _make_spool(layout)
-        _make_directory(paths.DROP_INS, 0o755)
+        make_spool(layout)
+        make_directory(paths.DROP_INS, 0o755)
         user_tables = UserTablePaths(layout.spool, form=layout.form())
     elif mode is Mode.USER:
         table = paths.user_table()
@@ -313,26 +251,6 @@ def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:
             f'TZ: unknown zone: "{printable(unknown)}" (a name such as Europe/Berlin)'
         )
     return TableDemands(jobs=not options.allow_empty, no_errors=options.strict)
-
-
-def _make_spool(layout: Layout) -> None:
-    """Make the spool, or check it. The spool of another cron keeps its owner and its mode.
-
-    Raises UnsafeDirectory or OSError.
-    """
-    if not layout.is_foreign:
-        _make_directory(layout.spool, 0o700)
-        return
-    try:
-        layout.spool.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        status = layout.spool.stat()
-        if status.st_uid != 0 or status.st_mode & 0o002:
-            reason = "it must be root's, and not everybody may write to it"
-            raise UnsafeDirectory(f"{layout.spool}: not a safe spool: {reason}") from None
-    else:
-        os.chown(layout.spool, 0, layout.spool_gid or 0)
-        layout.spool.chmod(layout.spool_mode)
 
 
 def _tables(mode: Mode, config: Config, user: str) -> list[TableLocation]:
