@@ -86,6 +86,7 @@ def test_a_bad_table_and_a_store_that_cannot_be_written_to(tmp_path: Path) -> No
     database.mkdir(parents=True)
     with operated_daemon(tmp_path, TICK) as operated:
         reason = operated.daemon.wait_for("store_failed")["reason"]
+        operated.daemon.wait_for("attempt_started", job="tick")
         (tmp_path / "table").write_text("61 * * * * true\n")
         operated.daemon.wait_for("table_bad")
         bad = f"bad tables: {tmp_path}/table (pycron check)"
