@@ -154,6 +154,15 @@ def test_a_table_is_tested(tmp_path: Path) -> None:
     assert run("pycrond", "--version").returncode == 0
 
 
+@pytest.mark.parametrize("schedule", ["*/15 * * * * * *", "5/15 * * * *"])
+def test_schedules_of_supercronic_that_are_errors_here(tmp_path: Path, schedule: str) -> None:
+    """supercronic, crontab_test.go: fields with seconds. None of them runs at a wrong time here."""
+    (tmp_path / "table").write_text(f"{schedule} true\n")
+    checked = run("pycrond", "--check", "--table", tmp_path / "table")
+    assert checked.returncode == 1
+    assert checked.stdout.startswith(f"{tmp_path}/table:1: bad ")
+
+
 def line_of(name: str) -> str:
     return f"CRON_NAME={name} @every 1s true\n"
 
