@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -93,24 +92,6 @@ def test_a_bad_table_and_a_store_that_cannot_be_written_to(tmp_path: Path) -> No
         assert said(operated) == (1, f"unhealthy: the database: {reason}; {bad}")
         answer = json.loads(operated.run("status", "--health", "--json").stdout)
         assert answer == {"healthy": False, "reasons": [f"the database: {reason}", bad]}
-
-
-def test_it_costs_little(tmp_path: Path) -> None:
-    """Most of it is the start of Python. A daemon with a hundred Jobs notices nothing of it."""
-    with operated_daemon(tmp_path, 100 * "0 0 1 1 * true\n") as operated:
-        pid = operated.daemon.process.pid
-
-        def of_daemon() -> float:
-            times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
-
-        before, before_daemon = resource.getrusage(resource.RUSAGE_CHILDREN), of_daemon()
-        for _ in range(3):
-            assert said(operated)[0] == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Orders of magnitude: with ten seconds between two checks, less than a tenth of a CPU.
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
-        assert of_daemon() - before_daemon < 0.3
 
 
 def test_commands_find_their_daemon(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ TABLE = (
     "CRON_NAME=long @reboot trap 'echo told; exit 5' TERM; echo ready;"
     " while :; do sleep 0.1; done\n"
 )
-MEMORY = Path("/sys/fs/cgroup/memory")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 Make = Callable[..., Container]
@@ -98,15 +98,28 @@ def test_with_no_place_for_the_state(make: Make, tmp_path: Path) -> None:
 
 @pytest.fixture
 def limited() -> Iterator[Path]:
-    """A cgroup with 200 MB of memory."""
-    if not os.access(MEMORY / "cgroup.procs", os.W_OK):
-        pytest.skip("no cgroup (v1) of memory can be made here")
-    cgroup = MEMORY / f"pycron-test-{os.getpid()}"
-    cgroup.mkdir()
-    (cgroup / "memory.limit_in_bytes").write_text("200M")
-    yield cgroup / "cgroup.procs"
-    until(lambda: not (cgroup / "cgroup.procs").read_text())
-    cgroup.rmdir()
+    """The file that takes the processes of a cgroup with 200 MB of memory."""
+    made = _limited_cgroup(f"pycron-test-{os.getpid()}")
+    if made is None:
+        pytest.skip("no cgroup with a limit of memory can be made here")
+    processes = made / "cgroup.procs"
+    yield processes
+    until(lambda: not processes.read_text())
+    made.rmdir()
+
+
+def _limited_cgroup(name: str) -> Path | None:
+    """Version 1 has a tree for memory; version 2 has one tree, and a switch for memory."""
+    tree, limit = CGROUPS / "memory", "memory.limit_in_bytes"
+    if not tree.is_dir():
+        tree, limit = CGROUPS, "memory.max"
+    with contextlib.suppress(OSError):
+        if limit == "memory.max":
+            (tree / "cgroup.subtree_control").write_text("+memory")
+        (tree / name).mkdir()
+        (tree / name / limit).write_text("200M")
+        return tree / name
+    return None
 
 
 def test_a_memory_limit(make: Make, limited: Path) -> None:
