@@ -39,24 +39,30 @@ def client_for(options: argparse.Namespace, patience: float = 30.0) -> ControlCl
 def choice_for(options: argparse.Namespace) -> Choice:
     """The daemon that the options select.
 
-    Without an option: the system's daemon if its socket exists, else the user's own daemon if its
-    socket exists. If no socket exists, it is the system's daemon for root and on a machine on which
-    that has been in use, and the user's own daemon elsewhere.
+    Without an option: that of PYCRON_STATE_DIR, else the system's daemon if its socket exists, else
+    the user's own daemon if its socket exists. If no socket exists, it is the system's daemon for
+    root and on a machine on which that has been in use, and the user's own daemon elsewhere.
     """
     if options.state_dir:
-        directory = options.state_dir.absolute()
-        return Choice(paths_in(directory), None, f"pycrond --state-dir {directory}")
+        return _choice_in(options.state_dir)
     system = Choice(system_paths(), paths.SYSTEM_CONFIG, "systemctl start pycron")
     if options.system:
         return system
     own = Choice(user_paths(), paths.user_config(), "pycrond")
     if options.own:
         return own
+    if directory := os.environ.get(paths.STATE_DIR_VARIABLE):
+        return _choice_in(Path(directory))
     if _exists(system.paths.socket):
         return system
     if _exists(own.paths.socket):
         return own
     return system if os.geteuid() == 0 or _is_installed(system.paths) else own
+
+
+def _choice_in(directory: Path) -> Choice:
+    where = directory.absolute()
+    return Choice(paths_in(where), None, f"pycrond --state-dir {where}")
 
 
 def _is_installed(system: Paths) -> bool:

@@ -2,16 +2,23 @@
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from pycron import __version__
+from pycron.cli.daemon_directories import (
+    AlreadyRunning,
+    NoSafeDirectory,
+    locked,
+    make_directory,
+    make_spool,
+    temporary_directory,
+)
+from pycron.cli.instants import parse_instant
 from pycron.cli.named_tables import NamedTables, UnusableTable
 from pycron.cli.output_end import ends_quietly
 from pycron.cli.table_options import add_table_options, named_sources
@@ -47,20 +54,11 @@ from pycron.system.paths import Paths
 from pycron.system.zone_data import UnknownZone, ZoneData, unknown_machine_zone
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
-from pycron.tables.layouts import Layout, layout_of
+from pycron.tables.layouts import layout_of
 from pycron.tables.user_tables import UserTablePaths
 
-
-class AlreadyRunning(Exception):
-    """Another daemon uses this state directory."""
-
-
-class UnsafeDirectory(Exception):
-    """Another user could write to a directory in which the daemon keeps its state."""
-
-
 # A second start would fail in the same way: the unit does not try it (RestartPreventExitStatus).
-_MISCONFIGURED = (ConfigError, UnsafeDirectory, StoreTooNew)
+_MISCONFIGURED = (ConfigError, NoSafeDirectory, StoreTooNew)
 _FAILURES = (
     AlreadyRunning, UnusableTable, UnknownZone, NothingToRun, BadTables, NoRunner, StoreError,
     OSError,
@@ -68,7 +66,7 @@ _FAILURES = (
 
 
 _OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env", "passthrough", "quiet",
-                  "no_log_commands")  # fmt: skip
+                  "no_log_commands", "once")  # fmt: skip
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -78,6 +76,12 @@ def _names(text: str) -> tuple[str, ...]:
         if not name or "=" in name:
             raise argparse.ArgumentTypeError(f'no name of a variable: "{name}"')
     return names
+
+
+def _host_id(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text identifies no host")
+    return text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,6 +96,9 @@ def parser() -> argparse.ArgumentParser:
     add_table_options(parser)
     parser.add_argument("--state-dir", metavar="D", type=Path,
                         help="where history, output and sockets are kept")  # fmt: skip
+    parser.add_argument("--host-id", metavar="ID", type=_host_id,
+                        help="what H, ~ and CRON_JITTER depend on, instead of the machine "
+                        "id")  # fmt: skip
     parser.add_argument("--log-format", choices=FORMATS,
                         help="of the log; default: journal under systemd, console on a "
                         "terminal, else json")  # fmt: skip
@@ -109,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
                         help="with --foreground: start with nothing to run, too")  # fmt: skip
     parser.add_argument("--clean-env", action="store_true",
                         help="with --foreground: give commands cron's environment")  # fmt: skip
+    parser.add_argument("--once", metavar="MINUTE",
+                        help="with --foreground: run what is due in this minute (or now), and "
+                        "exit with the worst status")  # fmt: skip
     parser.add_argument("--pass-env", metavar="NAME,…", type=_names, default=(),
                         help="with --foreground: variables for all commands")  # fmt: skip
     parser.add_argument("--check", action="store_true",
@@ -120,19 +130,18 @@ def parser() -> argparse.ArgumentParser:
 @ends_quietly
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    mode = _mode(options)
+    mode, once = _mode(options), _minute(options)
     os.umask(0o077)  # other users may not read the files of the daemon
     if options.check:
         return _check(options, mode)
     try:
         configuration = _configuration(options, mode)
         log = _log(options)
-        with _paths(options, mode) as where, _lock(where):
-            Daemon(_setup(options, mode, configuration, where), log).run()
+        with _paths(options, mode) as where, locked(where):
+            return Daemon(_setup(options, mode, configuration, where, once), log).run()
     except (*_MISCONFIGURED, *_FAILURES) as error:
         print(complaint(f"pycrond: {error}"), file=sys.stderr)
         return os.EX_CONFIG if isinstance(error, _MISCONFIGURED) else 1
-    return 0
 
 
 def _log(options: argparse.Namespace) -> DaemonLog:
@@ -153,6 +162,17 @@ def _mode(options: argparse.Namespace) -> Mode:
         if getattr(options, option):
             parser().error(f"--{option.replace('_', '-')} needs --foreground")
     return Mode.SYSTEM if os.geteuid() == 0 else Mode.USER
+
+
+def _minute(options: argparse.Namespace) -> int | None:
+    """The UTC second at which the minute of --once begins; None without the option."""
+    if options.once is None:
+        return None
+    try:
+        instant = parse_instant(options.once, ZoneData().machine)
+    except argparse.ArgumentTypeError as error:
+        parser().error(f"--once: {error}")
+    return instant - instant % 60
 
 
 def _configuration(options: argparse.Namespace, mode: Mode) -> Configuration:
@@ -188,83 +208,31 @@ def _paths(options: argparse.Namespace, mode: Mode) -> Iterator[Paths]:
     if options.state_dir:
         where = paths.paths_in(options.state_dir.absolute())
     elif mode is Mode.FOREGROUND:
-        with _temporary_directory() as directory:
+        with temporary_directory() as directory:
             yield paths.paths_in(directory, temporary=True)
         return
     else:
         where = paths.system_paths() if mode is Mode.SYSTEM else paths.user_paths()
     # All users may reach the socket of root's daemon and their receipts, but not list a directory.
     for path in (where.run, where.state):
-        _make_directory(path, 0o711 if os.geteuid() == 0 else 0o700)
+        make_directory(path, 0o711 if os.geteuid() == 0 else 0o700)
     yield where
 
 
-@contextlib.contextmanager
-def _temporary_directory() -> Iterator[Path]:
-    import tempfile
-
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    directory = tempfile.mkdtemp(prefix="pycron-", dir=memory)
-    try:
-        yield Path(directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _make_directory(path: Path, mode: int) -> None:
-    """Create a directory, or check that no other user could have prepared or can change it.
-
-    Raises UnsafeDirectory or OSError.
-    """
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        status = path.stat()
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            reason = "it must be this user's, and nobody else may write to it"
-            raise UnsafeDirectory(f"{path}: not a safe directory: {reason}") from None
-        if mode & ~status.st_mode & 0o777:
-            path.chmod(status.st_mode | mode)  # an earlier version gave it fewer permissions
-    else:
-        path.chmod(mode)
-
-
-@contextlib.contextmanager
-def _lock(where: Paths) -> Iterator[None]:
-    """Hold the lock of the state directory. Raises AlreadyRunning."""
-    with _lock_file(where.lock) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            pid = file.read().strip()
-            raise AlreadyRunning(f"another pycrond (pid {pid}) runs on {where.state}") from None
-        with contextlib.suppress(
-            OSError
-        ):  # on a full or read-only disk the file only lacks the pid
-            where.lock.write_text(f"{os.getpid()}\n")
-        yield
-
-
-def _lock_file(path: Path) -> TextIO:
-    try:
-        return path.open("a+")
-    except OSError:
-        if not path.exists():
-            raise
-        return path.open()  # the file of an earlier daemon, on a disk that cannot be written to
-
-
 def _setup(
-    options: argparse.Namespace, mode: Mode, configuration: Configuration, where: Paths
+    options: argparse.Namespace,
+    mode: Mode,
+    configuration: Configuration,
+    where: Paths,
+    once: int | None,
 ) -> Setup:
     if where.temporary:
         configuration.keep_within(shutil.disk_usage(where.state).free)
     account = own_account()
     user_tables, layout = None, layout_of(configuration.config) if mode is Mode.SYSTEM else None
     if layout is not None:
-        _make_spool(layout)
-        _make_directory(paths.DROP_INS, 0o755)
+        make_spool(layout)
+        make_directory(paths.DROP_INS, 0o755)
         user_tables = UserTablePaths(layout.spool, form=layout.form())
     elif mode is Mode.USER:
         table = paths.user_table()
@@ -274,9 +242,10 @@ def _setup(
         tables = _named_tables(options, configuration.config, account.name, where)
     else:
         tables = _tables(mode, configuration.config, account.name)
-    demands, passed = _demands(options, mode), _passed(options, mode)
-    return Setup(mode, where, tables, user_tables, configuration, account, host.host_id(), layout,
-                 demands, passed)  # fmt: skip
+    demands, passed = _demands(options, mode), _passed(options, mode, where)
+    host_id = options.host_id or host.host_id()
+    return Setup(mode, where, tables, user_tables, configuration, account, host_id, layout,
+                 demands, passed, once)  # fmt: skip
 
 
 def _named_tables(
@@ -289,10 +258,14 @@ def _named_tables(
     return named.locations(copies, config.table_bytes)
 
 
-def _passed(options: argparse.Namespace, mode: Mode) -> Passed:
+def _passed(options: argparse.Namespace, mode: Mode, where: Paths) -> Passed:
+    """A command that calls pycron finds this daemon, also where its directory is not the usual."""
+    passed = passed_to_desktop() if mode is Mode.USER else NOTHING_PASSED
     if mode is Mode.FOREGROUND:
-        return passed_in_foreground(options.pass_env, clean=options.clean_env)
-    return passed_to_desktop() if mode is Mode.USER else NOTHING_PASSED
+        passed = passed_in_foreground(options.pass_env, clean=options.clean_env)
+    elif not options.state_dir:
+        return passed
+    return passed.with_variable(paths.STATE_DIR_VARIABLE, str(where.state))
 
 
 def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:
@@ -304,26 +277,6 @@ def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:
             f'TZ: unknown zone: "{printable(unknown)}" (a name such as Europe/Berlin)'
         )
     return TableDemands(jobs=not options.allow_empty, no_errors=options.strict)
-
-
-def _make_spool(layout: Layout) -> None:
-    """Make the spool, or check it. The spool of another cron keeps its owner and its mode.
-
-    Raises UnsafeDirectory or OSError.
-    """
-    if not layout.is_foreign:
-        _make_directory(layout.spool, 0o700)
-        return
-    try:
-        layout.spool.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        status = layout.spool.stat()
-        if status.st_uid != 0 or status.st_mode & 0o002:
-            reason = "it must be root's, and not everybody may write to it"
-            raise UnsafeDirectory(f"{layout.spool}: not a safe spool: {reason}") from None
-    else:
-        os.chown(layout.spool, 0, layout.spool_gid or 0)
-        layout.spool.chmod(layout.spool_mode)
 
 
 def _tables(mode: Mode, config: Config, user: str) -> list[TableLocation]:

@@ -58,7 +58,8 @@ class Context:
     directory of output files. `feed` hands an event to the engine and returns its actions, which
     the daemon performs before the answer is sent. `last_start`: the last Run that a user started
     by hand. `reload` reads configuration and tables again for the user that it is given; it raises
-    ConfigError.
+    ConfigError. `runner_reads`: whether the runner has read all that was sent to it; with True, it
+    is sent something to read.
     """
 
     engine: Engine
@@ -73,4 +74,5 @@ class Context:
     log: Callable[[Log], None]
     info: Callable[[], DaemonInfo]
     reload: Callable[[str], Reloaded]
+    runner_reads: Callable[[bool], bool]
     last_start: RunKey | None = None

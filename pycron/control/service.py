@@ -12,6 +12,7 @@ from pycron.control import (  # noqa: F401
     configuration,
     dead_letters,
     diagnosis,
+    health,
     jobs,
     mail,
     operations,

@@ -22,6 +22,7 @@ from pycron.daemon.inputs import Inputs
 from pycron.daemon.log import DaemonLog
 from pycron.daemon.minute_work import MinuteWork
 from pycron.daemon.notices import start_notices
+from pycron.daemon.once import Once
 from pycron.daemon.other_crons import boot_markers, stopped_at
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.replaced_accounts import ReplacedAccounts
@@ -31,7 +32,7 @@ from pycron.daemon.signals import catch_signals, is_init, reap_orphans
 from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
 from pycron.daemon.watchdog import Watchdog
-from pycron.daemon.words import commands_in_words, queue_in_words
+from pycron.daemon.words import commands_in_words, summary
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log, LogEntry
 from pycron.engine.cursor import (
@@ -97,7 +98,10 @@ class Daemon:
             self._recovery.remember_boot,
             self._log,
         )
-        self._turn = Turn(self._engine, self._recorder, self._executor, self._log, clock)
+        self._once = Once(setup.once)
+        self._turn = Turn(
+            self._engine, self._recorder, self._executor, self._log, clock, self._once.note
+        )
         self._shutdown = Shutdown(setup.mode, self._turn, self._engine, self._link, self._log)
         self._housekeeping = Housekeeping(
             self._store,
@@ -129,17 +133,19 @@ class Daemon:
         stopped = stopped_at(self._setup.paths.other_cron_stopped)
         record = after_other_cron(self._store.cursor(), stopped, now)
         cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
+        only_asked = self._setup.once is not None
         config = self._setup.config
         return Engine(
             self._inputs.zones.zone,
             cursor,
-            gaps,
+            () if only_asked else gaps,
             self._setup.host,
             config.limits,
             config.gates,
             self._store.pauses(),
             self._store.done_after(handed_out_after(cursor, gaps)),
             self._store.delivery_state(self._setup.delivery_rules, now),
+            only_asked=only_asked,
         )
 
     def _new_executor(self) -> RunnerExecutor:
@@ -190,6 +196,7 @@ class Daemon:
             log=self._log,
             info=self._info,
             reload=self._inputs.reload,
+            runner_reads=lambda ask: self._link.reads(ask=ask),
         )
         service = Service(context)
         return ControlServer(
@@ -216,8 +223,11 @@ class Daemon:
 
     # ---- the loop
 
-    def run(self) -> None:
-        """Work until a signal ends the daemon. Raises NoRunner, NothingToRun or BadTables."""
+    def run(self) -> int:
+        """Work until a signal ends the daemon, or what was to run once has run.
+
+        Returns the exit status. Raises NoRunner, NothingToRun or BadTables.
+        """
         self._begin()
         while not self._shutdown.finished:
             self._take(self._selector.select(self._patience()))
@@ -232,8 +242,11 @@ class Daemon:
             self._daemon_log.step()
             if self._daemon_log.takes_output:
                 self._executor.take_more_output()
+            if self._once.is_over(self._engine):
+                self._shutdown.end_with_the_work()
             self._watchdog.turned()
         self._end()
+        return self._once.exit_status
 
     def _begin(self) -> None:
         """Load the tables, take over what an earlier daemon left, and meet the runner."""
@@ -247,7 +260,9 @@ class Daemon:
         self._recovery.resume()
         self._check_demands()
         self._link.meet()
-        self._recovery.boot()
+        if self._setup.once is None:
+            self._recovery.boot()
+        self._once.begin(self._engine, self._store, self._feed, self._log)
         self._turn.perform()
         self._recovery.mark_boot()
         self._begun = True
@@ -363,14 +378,7 @@ class Daemon:
                 self._link.reap()
 
     def _say_what_runs(self) -> None:
-        running, waiting = self._engine.running, self._engine.waiting
-        fields = {
-            "running": len(running),
-            "waiting": len(waiting),
-            "commands": commands_in_words(running, _NAMED),
-            "queue": queue_in_words(waiting, _NAMED),
-        }
-        self._log(Log(Event.SUMMARY, fields))
+        self._log(summary(self._engine.running, self._engine.waiting, _NAMED))
 
     # ---- what others ask
 

@@ -113,6 +113,7 @@ MESSAGES = {
     Event.SUMMARY: EventMessage(
         INFO, "running: {running}[: {commands}]; waiting: {waiting}[: {queue}]"
     ),
+    Event.ONCE: EventMessage(INFO, "what is due at {minute} runs once (Jobs: {due})"),
     Event.RELOADED: EventMessage(
         NOTICE,
         "the configuration and all tables were read again, asked for by {by} (tables: {tables})"

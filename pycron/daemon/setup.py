@@ -29,7 +29,8 @@ class Setup:
 
     `account` is the daemon's own. `host`: the value that `~` and `H` depend on. `layout`: where the
     system's tables are; None in the other modes. `demands`: what the tables must fulfil. `passed`:
-    what commands get of what the daemon was started with.
+    what commands get of what the daemon was started with. `once`: the beginning of the minute (UTC
+    seconds) whose Jobs run once; None for a daemon that follows the clock.
     """
 
     mode: Mode
@@ -42,6 +43,7 @@ class Setup:
     layout: Layout | None = None
     demands: TableDemands = NO_DEMANDS
     passed: Passed = NOTHING_PASSED
+    once: int | None = None
 
     @property
     def config(self) -> Config:

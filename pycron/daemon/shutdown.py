@@ -37,13 +37,14 @@ class Shutdown:
     engine: Engine
     link: RunnerLink
     log: Callable[[Log], None]
+    _over: bool = False
     _signals: int = 0
     _kill_at: float | None = None  # seconds of the monotonic clock
 
     @property
     def finished(self) -> bool:
         """Whether the loop is over."""
-        if not self._signals:
+        if not (self._signals or self._over):
             return False
         return self.mode is not Mode.FOREGROUND or self.engine.idle
 
@@ -63,6 +64,12 @@ class Shutdown:
             self.signal_commands(signal.SIGTERM)
         elif self._signals > 2:
             self.signal_commands(signal.SIGKILL)
+
+    def end_with_the_work(self) -> None:
+        """A foreground daemon has nothing left to do but to tell of its Runs."""
+        if not (self._signals or self._over):
+            self._over = True
+            self.turn.feed(StopStarting(delivers=True))
 
     def _what_comes_next(self) -> dict[str, object]:
         """For the log: what a foreground daemon waits for, and what the next signal does."""

@@ -7,9 +7,9 @@ The order makes a crash harmless at any point: an Attempt is recorded before it 
 runner keeps the end of an Attempt until that end is recorded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from pycron.engine.actions import Decisions, LogEntry
+from pycron.engine.actions import Decisions, LogEntry, Record
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now
 from pycron.ports import Executor, Recorder
@@ -25,12 +25,15 @@ class Turn:
         executor: Executor,
         log: Callable[[LogEntry], None],
         clock: Callable[[], Now],
+        observe: Callable[[Sequence[Record]], object] = lambda _: None,
     ) -> None:
+        """`observe`: sees all records."""
         self._engine = engine
         self._recorder = recorder
         self._executor = executor
         self._log = log
         self._clock = clock
+        self._observe = observe
         self._decided = Decisions()  # what is to be performed at the end of this turn
 
     @property
@@ -57,6 +60,7 @@ class Turn:
             decided, self._decided = self._decided, Decisions()
             self._executor.release(decided.released)
             self._recorder.write(decided.records)
+            self._observe(decided.records)
             self._executor.perform(decided.actions)
             for entry in decided.logs:
                 self._log(entry)

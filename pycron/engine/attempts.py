@@ -13,8 +13,9 @@ from pycron.engine.actions import (
     Stop,
     Withdraw,
 )
-from pycron.engine.events import Started
+from pycron.engine.events import Ended, Lost, Refused, Started
 from pycron.engine.live_runs import Live
+from pycron.engine.outcomes import OUTCOME_OF_CAUSE, outcome_of
 from pycron.engine.retries import is_retryable, retry_delay, too_late_to_retry
 from pycron.engine.states import Step
 from pycron.engine.workspace import Workspace
@@ -38,6 +39,18 @@ class AttemptEnd:
     ending: Ending | None
     reason: str | None
     final: bool = False
+
+    @classmethod
+    def of(cls, event: Ended | Refused | Lost) -> "AttemptEnd":
+        """The end of an Attempt that an event reports."""
+        match event:
+            case Ended(ending=ending):
+                return cls(Step.ENDED, outcome_of(ending), ending, ending.reason)
+            case Refused(reason=reason, cause=cause, final=final):
+                outcome = OUTCOME_OF_CAUSE[cause] if cause else Outcome.FAILED
+                return cls(Step.REFUSED, outcome, None, reason, final)
+            case Lost(reason=reason):
+                return cls(Step.LOST, Outcome.LOST, None, reason)
 
     @property
     def exit_status(self) -> int | None:
@@ -168,7 +181,7 @@ class Attempts:
         retryable = is_retryable(settings, end.outcome, end.exit_status) and not end.final
         if live.number >= live.last or not retryable:
             return _Sequel(end.reason, dead=True)
-        since = live.redrive.at if live.redrive else attempt.run.fire_time
+        since = live.redrive.at if live.redrive else live.asked or attempt.run.fire_time
         if settings.retry_until == "next" and self._live.has_come(live.job.id, since):
             return _Sequel(end.reason or "the next fire time has come: no retry")
         at = self._space.now.wall + retry_delay(settings, attempt.run, attempt.number)

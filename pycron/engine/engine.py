@@ -38,6 +38,7 @@ from pycron.engine.events import (
     Refused,
     Resumed,
     RunnerMet,
+    RunOnce,
     Started,
     StartedByHand,
     StopStarting,
@@ -55,15 +56,14 @@ from pycron.engine.limits import (
     PressureLimits,
 )
 from pycron.engine.live_runs import Live, LiveRun
-from pycron.engine.outcomes import OUTCOME_OF_CAUSE, outcome_of
 from pycron.engine.pauses import Pauses, with_its_end
 from pycron.engine.runs import Runs
-from pycron.engine.states import WITH_ATTEMPT, State, Step
+from pycron.engine.states import WITH_ATTEMPT, State
 from pycron.engine.timetable import Timetable
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
-from pycron.model.run import Outcome, RunKey
+from pycron.model.run import RunKey
 from pycron.schedule.zone import Zone
 
 
@@ -82,16 +82,19 @@ class Engine:
         done: Iterable[RunKey] = (),
         deliveries: DeliveryState = NO_DELIVERIES,
         slice_runs: int = SLICE_RUNS,
+        *,
+        only_asked: bool = False,
     ) -> None:
         """`cursor`: where the timetable begins. `gaps`: what was passed over before the cursor.
 
         `host`: the value that the delays of CRON_JITTER depend on, besides the Job. `pauses`: the
         pauses that hold. `done`: Runs that have ended although their fire time is after the cursor.
-        `slice_runs`: how many Runs come to be in one Tick.
+        `slice_runs`: how many Runs come to be in one Tick. `only_asked`: no fire time comes by
+        itself.
         """
         self.zone_of = zone_of
         self._gaps = list(gaps)
-        self._timetable = Timetable(zone_of, cursor, self._gaps)
+        self._timetable = Timetable(zone_of, cursor, self._gaps, closed=only_asked)
         self._pauses = Pauses(pauses)
         self._space = Workspace(Admission(limits, gates))
         self._live = self._space.live
@@ -127,7 +130,7 @@ class Engine:
             case Started():
                 self._runs.started(event)
             case Ended() | Refused() | Lost():
-                self._runs.end_attempt(event.attempt, _end_of(event))
+                self._runs.end_attempt(event.attempt, AttemptEnd.of(event))
             case NeverStarted():
                 self._runs.start_again(event.attempt)
             case RunnerMet():
@@ -154,7 +157,7 @@ class Engine:
                 self._take_wish(event)
 
     def _take_wish(
-        self, event: Redriven | StartedByHand | CancelledByHand | PauseBegan | PauseEnded
+        self, event: Redriven | StartedByHand | RunOnce | CancelledByHand | PauseBegan | PauseEnded
     ) -> None:
         """Handle the wish of a user or an operator."""
         match event:
@@ -163,6 +166,8 @@ class Engine:
                     self._runs.redrive(event)
             case StartedByHand():
                 self._start_by_hand(event)
+            case RunOnce():
+                self._fire_times.run_once(event.run, event.job)
             case CancelledByHand():
                 if event.run in self._live:
                     self._runs.cancel(event.run, event.by, event.kill_after)
@@ -247,6 +252,10 @@ class Engine:
         """All Runs that have not ended."""
         return self._where(lambda _: True)
 
+    def late(self, before: float) -> list[LiveRun]:
+        """The Runs whose start was planned before a UTC second, and has not come."""
+        return [self._shown(run, self._live[run]) for run in self._live.late(before)]
+
     def find(self, run: RunKey) -> LiveRun | None:
         """A Run that has not ended; None if there is no such Run."""
         live = self._live.get(run)
@@ -255,6 +264,11 @@ class Engine:
     def coming(self, most: int, wanted: Callable[[str], bool]) -> list[tuple[int, Job]]:
         """The next fire times of Jobs whose user is wanted, the first ones first."""
         return self._timetable.coming(most, wanted)
+
+    def due_in(self, start: int, end: int) -> list[tuple[int, Job]]:
+        """The first fire time of each Job in [start, end), at most five minutes of UTC seconds."""
+        due = self._timetable.due_in(start, end)
+        return [(fire, entries[index]) for fire, _, entries, index in due]
 
     def _where(self, wanted: Callable[[State], bool]) -> list[LiveRun]:
         return [self._shown(run, live) for run, live in self._live.items() if wanted(live.state)]
@@ -377,15 +391,3 @@ class Engine:
             self._space.out.records.append(RecordResume(scope))
             self._space.out.logs.append(reports.resumed(scope))
             self._runs.end_hold()
-
-
-def _end_of(event: Ended | Refused | Lost) -> AttemptEnd:
-    """The end of an Attempt that an event reports."""
-    match event:
-        case Ended(ending=ending):
-            return AttemptEnd(Step.ENDED, outcome_of(ending), ending, ending.reason)
-        case Refused(reason=reason, cause=cause, final=final):
-            outcome = OUTCOME_OF_CAUSE[cause] if cause else Outcome.FAILED
-            return AttemptEnd(Step.REFUSED, outcome, None, reason, final)
-        case Lost(reason=reason):
-            return AttemptEnd(Step.LOST, Outcome.LOST, None, reason)

@@ -139,6 +139,14 @@ class StartedByHand:
 
 
 @dataclass(frozen=True, slots=True)
+class RunOnce:
+    """A Run is to begin now, whatever its fire time, its delay and the timetable say."""
+
+    run: RunKey
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class CancelledByHand:
     """A user ends a Run: TERM, then KILL after `kill_after` seconds (None: the Job's setting)."""
 
@@ -218,6 +226,6 @@ class Lost:
 
 InputEvent = (
     Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | ConfigChanged
-    | MailTransport | StopStarting | Resumed | Redriven | StartedByHand | CancelledByHand
+    | MailTransport | StopStarting | Resumed | Redriven | StartedByHand | RunOnce | CancelledByHand
     | PauseBegan | PauseEnded | RunnerMet | NeverStarted | Started | Refused | Ended | Lost
 )  # fmt: skip

@@ -81,6 +81,15 @@ class FireTimes:
         if not self._is_known(run):
             self._runs.come(run, job)
 
+    def run_once(self, run: RunKey, job: Job) -> None:
+        """A Run begins now; its delay and its start deadline count from now, too."""
+        self._space.live.came(job.id, run.fire_time)
+        if not self._is_known(run):
+            now = self._space.now.wall
+            self._runs.come(run, job, now)
+            if run in self._space.live:
+                self._space.live[run].asked = now
+
     # ---- what has come
 
     def take_up(self, awake: float, *, at_once: bool) -> float:
@@ -136,7 +145,8 @@ class FireTimes:
             before = earliest - 1
             cursor = replace(cursor, fixed=min(cursor.fixed, before), wall=min(cursor.wall, before))
             self._claims.forget_until(before)
-        space.out.records.append(RecordCursor(cursor))
+        if not self._timetable.closed:
+            space.out.records.append(RecordCursor(cursor))
 
     def _earliest_left(self) -> int | None:
         """The first fire time that has come and is not taken up; None if there is none.

@@ -19,7 +19,8 @@ class Live:
     when the first of the queued Runs that this one has replaced was to start. `put_off`: the Run
     waits for the end of a pause. `outcome`, `exit_status` and `printed` (bytes) are those of the
     Attempt before, which has failed. `redrive`: the last redrive, if the Run was a dead letter.
-    `gone`: the entry of its Job was removed. `state` is set by LiveRuns alone.
+    `asked`: the UTC second at which somebody asked for it, whatever its fire time. `gone`: the
+    entry of its Job was removed. `state` is set by LiveRuns alone.
     """
 
     job: Job
@@ -32,6 +33,7 @@ class Live:
     exit_status: int | None = None
     printed: int = 0
     redrive: Redrive | None = None
+    asked: float | None = None
     pid: int | None = None
     started: float | None = None
     gone: bool = False
@@ -126,6 +128,20 @@ class LiveRuns:
             elif not live.job.is_message or live.state is State.QUEUED or live.number:
                 waiting += 1
         return begun, waiting
+
+    def late(self, before: float) -> list[RunKey]:
+        """The Runs whose start was planned before a UTC second, and has not come.
+
+        Those that a pause holds back, and messages, are not among them.
+        """
+        return [
+            run
+            for run, live in self._runs.items()
+            if live.planned < before
+            and live.state is not State.RUNNING
+            and not live.put_off
+            and not live.job.is_message
+        ]
 
     def of_job(self, job_id: str) -> list[RunKey]:
         return list(self._of_job.get(job_id, ()))

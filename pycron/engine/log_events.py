@@ -40,6 +40,7 @@ class Event(StrEnum):
     ACCESS_DENIED = "access_denied"
     ACCOUNT_REPLACED = "account_replaced"
     SUMMARY = "summary"
+    ONCE = "once"
     RELOADED = "reloaded"
     CONFIG_BAD = "config_bad"
     STORE_FAILED = "store_failed"

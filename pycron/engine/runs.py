@@ -116,12 +116,14 @@ class Runs:
         free = concurrency_of(settings) is Concurrency.ALLOW and not settings.retries
         return free or not self._live.of_job(job.id)
 
-    def come(self, run: RunKey, job: Job) -> None:
-        """A fire time has come: its Run starts, or waits for the end of its CRON_JITTER delay."""
+    def come(self, run: RunKey, job: Job, planned: float | None = None) -> None:
+        """A fire time has come: its Run starts, or waits for `planned`, as CRON_JITTER says."""
         self._supersede_retries(job)
         self._space.out.records.append(RecordRun(run, job))
-        live = self._live.enter(run, job, self._planned(run, job), Step.DUE)
-        self.deliveries.came(run, job)
+        when = self._planned(run, job) if planned is None else planned
+        live = self._live.enter(run, job, when, Step.DUE)
+        if planned is None:  # else it is not late, however long ago its fire time was
+            self.deliveries.came(run, job)
         if live.planned > self._space.now.wall:
             self._space.timers.set(live.planned, run)
         else:

@@ -41,9 +41,15 @@ class Timetable:
     """
 
     def __init__(
-        self, zone_of: Callable[[str | None], Zone], cursor: Cursor, gaps: Iterable[Gap] = ()
+        self,
+        zone_of: Callable[[str | None], Zone],
+        cursor: Cursor,
+        gaps: Iterable[Gap] = (),
+        *,
+        closed: bool = False,
     ) -> None:
-        """`gaps`: what was passed over before `cursor`."""
+        """`gaps`: what was passed over before `cursor`. `closed`: it hands out nothing."""
+        self.closed = closed
         self._zone_of = zone_of
         self._new_gaps = list(gaps)
         self._unrecorded_gaps: list[Gap] = []
@@ -61,9 +67,12 @@ class Timetable:
     def put(self, table: Table) -> None:
         """Add a table; it replaces the one of the same name."""
         self.drop(table.source.name)
-        self._tables[table.source.name] = table.jobs
-        for queue in (self._fixed, self._wall):
-            queue.put(table.jobs)
+        self._put(table.jobs)
+
+    def _put(self, entries: Entries) -> None:
+        self._tables[entries.source.name] = entries
+        for queue in () if self.closed else (self._fixed, self._wall):
+            queue.put(entries)
 
     def drop(self, name: str) -> None:
         if self._tables.pop(name, None) is None:
@@ -112,6 +121,20 @@ class Timetable:
     def peek(self, until: int) -> list[DueFire]:
         """The next fire times up to `until`, as take_due will hand them out."""
         return self._due([*self._fixed.coming(until), *self._wall.coming(until)])
+
+    def due_in(self, start: int, end: int) -> list[DueFire]:
+        """The first fire time of each Job in [start, end), whatever was handed out before.
+
+        These are at most LATE seconds.
+        """
+        opened = Timetable(self._zone_of, Cursor(start - 1, start - 1))
+        for entries in self._tables.values():
+            opened._put(entries)
+        first: dict[tuple[str, int], DueFire] = {}
+        for due in opened.take_due(end - 1, end - start):
+            _, _, entries, index = due
+            first.setdefault((entries.source.name, index), due)
+        return list(first.values())
 
     # ---- what is due now
 

@@ -1,8 +1,11 @@
 """The daemon's end of the connection to the runner."""
 
 import contextlib
+import fcntl
 import selectors
 import socket
+import struct
+import termios
 from collections.abc import Iterable, Mapping
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
@@ -19,6 +22,7 @@ from pycron.system import unix_sockets
 
 _PATIENCE = 60.0  # seconds for the hello of a runner that may be busy
 _LARGEST_MESSAGE = 256 * 2**20
+_INT = struct.Struct("i")
 
 
 class RunnerGone(Exception):
@@ -92,6 +96,12 @@ class RunnerClient:
     def flush(self) -> None:
         with contextlib.suppress(OSError):  # receive() reports the end of the connection
             self._outbox.send()
+
+    @property
+    def unread(self) -> bool:
+        """Whether the runner has not read yet all that was sent to it (SIOCOUTQ of unix(7))."""
+        left = fcntl.ioctl(self._connection, termios.TIOCOUTQ, bytes(_INT.size))
+        return bool(self._outbox) or _INT.unpack(left) != (0,)
 
     def _wait_to_send(self, wait: bool) -> None:
         key = self._selector.get_map().get(self)

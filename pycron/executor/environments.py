@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pycron.model.instants import rfc3339
@@ -32,6 +32,11 @@ class Passed:
     own: Mapping[str, str] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
     directory: str | None = None
+
+    def with_variable(self, name: str, value: str) -> "Passed":
+        """The same, and one more variable for all commands."""
+        more = {name: value}
+        return replace(self, own={**self.own, **more}, others={**self.others, **more})
 
 
 NOTHING_PASSED = Passed()

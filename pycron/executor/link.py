@@ -114,6 +114,17 @@ class RunnerLink:
         if self._client:
             self._client.send(messages)
 
+    def reads(self, *, ask: bool) -> bool:
+        """Whether the runner has read all that was sent to it; with `ask`, it is sent a message.
+
+        So it reads after some milliseconds, unless it is stopped or hangs.
+        """
+        if self._client is None:
+            return False
+        if ask and not self._client.unread:
+            self._client.send([{"type": "ping"}])
+        return not self._client.unread
+
     def signal(self, attempts: Iterable[AttemptKey], number: signal.Signals) -> None:
         """Signal the process groups of these Attempts."""
         self.send({"type": "signal", "id": str(key), "signal": int(number)} for key in attempts)

@@ -222,6 +222,16 @@ class StatusAnswer(TypedDict):
     config: NotRequired[ConfigRow]
 
 
+class HealthAnswer(TypedDict):
+    """`reasons`: what is wrong. `runner_reads`: the runner has read all that was sent to it."""
+
+    reasons: list[str]
+    runner_reads: bool
+    tables: int
+    jobs: int
+    running: int
+
+
 class JobsAnswer(TypedDict):
     """One page. `more`: there are further Jobs."""
 

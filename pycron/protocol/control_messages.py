@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pycron.protocol.control_answers import (
     DropAnswer,
+    HealthAnswer,
     JobsAnswer,
     KillAnswer,
     OutputAnswer,
@@ -109,6 +110,16 @@ class StatusRequest:
 
     verb: ClassVar = "status"
     answer: ClassVar = StatusAnswer
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class HealthRequest:
+    """Whether something is wrong with the daemon; with `ask`, the runner gets something to read."""
+
+    verb: ClassVar = "health"
+    answer: ClassVar = HealthAnswer
+    ask: bool = False
 
 
 @_register

@@ -161,9 +161,15 @@ class LeaveMessage(TypedDict):
     type: Literal["leave"]
 
 
+class PingMessage(TypedDict):
+    """Nothing is to be done. That the runner reads the message shows that it works."""
+
+    type: Literal["ping"]
+
+
 DaemonMessage = (
     DaemonHello | StartMessage | GoMessage | DropMessage | TakenMessage | AckMessage | SignalMessage
-    | EndMessage | ByeMessage | LeaveMessage
+    | EndMessage | ByeMessage | LeaveMessage | PingMessage
 )  # fmt: skip
 
 # ---- from the runner to the daemon

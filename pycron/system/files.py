@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycron.system.links import NotTrusted, Way
+
 _MOST_SECRET = 4096  # bytes
 WRONG_OWNER = "wrong-owner"  # the code of an Unreadable
 
@@ -25,13 +27,16 @@ class FileRules:
 
     `owners`: the uids that a file of this name may belong to; None allows any. `forbidden_mode`:
     the permission bits that the file must not have, besides those that let others write to it.
-    `link_owners`: the uids whose symlinks may stand for the file. `trusted`: the administrator
-    named this file, so none of these rules holds.
+    `link_owners`: the uids whose symlinks may stand for the file, wherever they lead.
+    `checked_links`: symlinks of `owners` may stand for the file if only they could have made or
+    changed the whole way to it. `trusted`: the administrator named this file, so none of these
+    rules holds.
     """
 
     owners: Callable[[str], Collection[int] | None] | None = None
     forbidden_mode: int = 0o022
     link_owners: frozenset[int] = frozenset()
+    checked_links: bool = False
     trusted: bool = False
 
     @property
@@ -113,17 +118,49 @@ def _open(path: str, rules: FileRules) -> int:
         raise Unreadable("symlink", reason)
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
+        if rules.checked_links and _is_link(path):
+            return _open_checked_link(path, rules, flags)
         return os.open(path, flags if rules.follows_links else flags | os.O_NOFOLLOW)
     except FileNotFoundError:
         if rules.link_owners and _is_link(path):
             raise Unreadable("symlink", "a symbolic link to no file: mend or remove it") from None
         raise
     except OSError as error:
-        if not rules.follows_links and _is_link(path):
-            raise Unreadable("symlink", "a symbolic link: put the file itself here") from None
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise  # the file is not the cause
+        if not (rules.follows_links or rules.checked_links) and _is_link(path):
+            raise Unreadable("symlink", "a symbolic link: put the file itself here") from None
         raise Unreadable("unreadable", f"cannot be read: {error.strerror}") from None
+
+
+def _open_checked_link(path: str, rules: FileRules, flags: int) -> int:
+    """Open what a symlink leads to. Raises Unreadable or OSError."""
+    try:
+        return Way(_owners(path, rules)).open(path, flags)
+    except NotTrusted as error:
+        raise Unreadable("symlink", str(error)) from None
+    except FileNotFoundError:
+        raise Unreadable("symlink", "a symbolic link to no file: mend or remove it") from None
+
+
+def way_facts(path: str, rules: FileRules) -> tuple[int, ...]:
+    """Numbers that differ if the way from a checked symlink to its file, or the file, changes."""
+    way = Way(_owners(path, rules))
+    try:
+        file = way.open(path, os.O_PATH)
+    except (NotTrusted, OSError):
+        return tuple(way.facts)
+    try:
+        status = os.fstat(file)
+    finally:
+        os.close(file)
+    return (*way.facts, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _owners(path: str, rules: FileRules) -> Collection[int]:
+    """The uids that a file of this name may belong to; without a rule, this process's."""
+    owners = rules.owners(os.path.basename(path)) if rules.owners else None
+    return {0, os.geteuid()} if owners is None else owners
 
 
 def _is_link(path: str) -> bool:

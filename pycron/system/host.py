@@ -5,13 +5,23 @@ import socket
 import time
 from pathlib import Path
 
+_NO_MACHINE_ID = ("", "uninitialized")  # an image for many machines has no id yet: machine-id(5)
+
 
 def host_id() -> str:
-    """A text that stays the same for this installation: machine-id(5), else the host name."""
+    """A text that stays the same for this installation.
+
+    PYCRON_HOST_ID in the environment, else machine-id(5), else the host name.
+    """
+    return os.environ.get("PYCRON_HOST_ID") or _machine_id() or socket.gethostname()
+
+
+def _machine_id() -> str | None:
     try:
-        return Path("/etc/machine-id").read_text().strip() or socket.gethostname()
+        text = Path("/etc/machine-id").read_text().strip()
     except OSError:
-        return socket.gethostname()
+        return None
+    return None if text in _NO_MACHINE_ID else text
 
 
 def name() -> str:

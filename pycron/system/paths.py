@@ -26,6 +26,9 @@ IMPORT_RECORD = SYSTEM_STATE / "import.json"
 # Makes systemd stop the other cron when pycron starts, and pycron when the other cron starts.
 CONFLICTS = Path("/etc/systemd/system/pycron.service.d/conflicts.conf")
 
+# In the environment: the state directory of the daemon that the programs speak to.
+STATE_DIR_VARIABLE = "PYCRON_STATE_DIR"
+
 # What `pycron setup` has made: a file in the state directory.
 SETUP_RECORD = "setup.json"
 

@@ -1,6 +1,7 @@
 """Directories of tables: a scan finds the tables that are new, changed or gone."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pycron.config import Config
 from pycron.crontab.line import RUN_PARTS_NAME, USER_NAME
 from pycron.model.job import Source
 from pycron.model.problem import Problem
-from pycron.system.files import FileRules, Unreadable
+from pycron.system.files import FileRules, Unreadable, way_facts
 from pycron.tables.files import (
     ANY_OWNER,
     UNREAD,
@@ -215,7 +216,7 @@ class TableDirectories:
             if signature == known.signature:
                 return None
             content = read_table_file(path, rules, self.config().table_bytes)
-            text, signature = text_of(content), signature_of(content.status)
+            text = text_of(content)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -241,6 +242,9 @@ def _owner(path: str) -> int | None:
 def _signature(path: str, rules: FileRules) -> Signature:
     """The signature of the file, or of a symlink that leads to none. Raises OSError."""
     try:
-        return signature_of(os.stat(path, follow_symlinks=rules.follows_links))
+        status = os.stat(path, follow_symlinks=rules.follows_links)
     except FileNotFoundError:
-        return signature_of(os.lstat(path))
+        status = os.lstat(path)
+    if rules.checked_links and stat.S_ISLNK(status.st_mode):
+        return way_facts(path, rules)
+    return signature_of(status)

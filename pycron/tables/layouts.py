@@ -31,6 +31,9 @@ def _not_in_a_foreign_spool(name: str) -> str | None:
     return "crontab(1) is about to install it" if name[:4] == "tmp." else not_a_user_name(name)
 
 
+_OWN_RULES = replace(ROOTS, checked_links=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The places of the system's tables.
@@ -44,7 +47,7 @@ class Layout:
     """
 
     system: tuple[Path, ...] = (paths.DROP_INS,)
-    system_rules: FileRules = ROOTS
+    system_rules: FileRules = _OWN_RULES
     why_not: Callable[[str], str | None] = not_a_run_parts_name
     spool: Path = paths.SPOOL
     spool_mode: int = 0o700

@@ -103,6 +103,7 @@ def test_a_user_may_have_a_limited_number_of_pauses(
         log=print,
         info=unused,
         reload=unused,
+        runner_reads=unused,
     )
     me = Peer(os.getpid(), os.geteuid(), os.getegid())
     for job in ("a", "b", "a"):

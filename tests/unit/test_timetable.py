@@ -550,3 +550,25 @@ def test_cached_jobs_of_a_replaced_table_are_not_used() -> None:
     assert sim.wait(60) == ["12:01 old"]
     sim.timetable.put(table("* * * * * new"))
     assert sim.wait(60) == ["12:02 new"]
+
+
+def test_what_is_due_in_a_minute_whatever_was_handed_out() -> None:
+    """In a skipped hour a fixed Job is due when the gap ends; each Job once."""
+    text = (
+        "CRON_TZ=America/New_York\n"
+        "CRON_NAME=gap 30 2 * * * true\n"
+        "CRON_NAME=often @every 10s true\n"
+        "CRON_NAME=never 31 3 * * * true\n"
+    )
+    zone = Zone("America/New_York", ZoneInfo("America/New_York"))
+    minute = int(datetime.datetime(2026, 3, 8, 7, tzinfo=datetime.UTC).timestamp())  # 03:00 EDT
+    table = parse(text, Source("joe", "joe"), ReaderContext())
+    timetable = Timetable(lambda _: zone, Cursor(minute + 10**6, minute + 10**6), closed=True)
+    timetable.put(table)
+    due = timetable.due_in(minute, minute + 60)
+    assert [(fire - minute, entries[index].name) for fire, _, entries, index in due] == [
+        (0, "gap"),
+        (0, "often"),
+    ]
+    assert timetable.next_fire_time() is None
+    assert timetable.take_due(minute + 10**7, 10**7) == []

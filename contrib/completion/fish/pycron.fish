@@ -146,6 +146,7 @@ complete -c pycron -n '_shtab_pycron_using start' -l force -d 'regardless of lim
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a status -d 'Show the state of the daemon.'
 complete -c pycron -n '_shtab_pycron_using status' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using status' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using status' -l health -d 'say in one line whether something is wrong; then exit 1'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a test-mail -d 'Send a mail, and show what the mail program or server says.'
 complete -c pycron -n '_shtab_pycron_using test-mail' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using test-mail' -l json -d 'one JSON object a line'

@@ -46,7 +46,7 @@ function _shtab_pycrond_using
 end
 
 set -g _shtab_pycrond_commands 
-set -g _shtab_pycrond_opts_with_value --config --log-format --pass-env --state-dir --system-table --table
+set -g _shtab_pycrond_opts_with_value --config --host-id --log-format --once --pass-env --state-dir --system-table --table
 
 complete -c pycrond -e
 complete -c pycrond -f
@@ -57,10 +57,12 @@ complete -c pycrond -n _shtab_pycrond_using -l config -xka "(__fish_complete_pat
 complete -c pycrond -n _shtab_pycrond_using -l table -xka "(__fish_complete_path (commandline -ct))" -d 'a table without a user column'
 complete -c pycrond -n _shtab_pycrond_using -l system-table -xka "(__fish_complete_path (commandline -ct))" -d 'a table with a user column'
 complete -c pycrond -n _shtab_pycrond_using -l state-dir -xka "(__fish_complete_directories)" -d 'where history, output and sockets are kept'
+complete -c pycrond -n _shtab_pycrond_using -l host-id -x -d 'what H, ~ and CRON_JITTER depend on, instead of the machine id'
 complete -c pycrond -n _shtab_pycrond_using -l log-format -xka "console json logfmt journal" -d 'of the log; default: journal under systemd, console on a terminal, else json'
 complete -c pycrond -n _shtab_pycrond_using -l strict -d 'with --foreground: do not start if a table is bad'
 complete -c pycrond -n _shtab_pycrond_using -l allow-empty -d 'with --foreground: start with nothing to run, too'
 complete -c pycrond -n _shtab_pycrond_using -l clean-env -d 'with --foreground: give commands cron'"'"'s environment'
+complete -c pycrond -n _shtab_pycrond_using -l once -x -d 'with --foreground: run what is due in this minute (or now), and exit with the worst status'
 complete -c pycrond -n _shtab_pycrond_using -l pass-env -x -d 'with --foreground: variables for all commands'
 complete -c pycrond -n _shtab_pycrond_using -l check -d 'check configuration and tables, and exit'
 complete -c pycrond -n _shtab_pycrond_using -l version -d 'show program'"'"'s version number and exit'

@@ -2,18 +2,58 @@
 
 import argparse
 import sys
+import time
 
 from pycron import __version__
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.printing import print_fields, print_json
 from pycron.cli.verb import verb
+from pycron.control.client import ControlClient, ControlError
 from pycron.model.instants import rfc3339
+from pycron.model.text import printable
 from pycron.protocol.control_answers import ConfigRow, ProcessRow, StatusAnswer
-from pycron.protocol.control_messages import StatusRequest
+from pycron.protocol.control_messages import HealthRequest, StatusRequest
+
+_PATIENCE = 5.0  # seconds for the daemon and for its runner
+_PAUSE = 0.02  # seconds between two questions
 
 
-@verb("status", "Show the state of the daemon.")
-def status(options: argparse.Namespace) -> None:
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--health", action="store_true",
+                        help="say in one line whether something is wrong; then exit 1")  # fmt: skip
+
+
+@verb("status", "Show the state of the daemon.", _arguments)
+def status(options: argparse.Namespace) -> int:
+    return _health(options) if options.health else _state(options)
+
+
+def _health(options: argparse.Namespace) -> int:
+    """Print one line: the exit status is 1 if it says that something is wrong."""
+    try:
+        reasons, counts = _asked(client_for(options, _PATIENCE))
+    except ControlError as error:
+        reasons, counts = [str(error)], None
+    if options.json:
+        print_json([{"healthy": not reasons, "reasons": reasons}])
+    else:
+        print(printable(f"unhealthy: {'; '.join(reasons)}" if reasons else f"healthy: {counts}"))
+    return 1 if reasons else 0
+
+
+def _asked(client: ControlClient) -> tuple[list[str], str]:
+    """What is wrong, and how much there is. The runner gets a while to read what it is sent."""
+    answer = client.request(HealthRequest(ask=True))
+    until = time.monotonic() + _PATIENCE
+    while not answer["runner_reads"] and time.monotonic() < until:
+        time.sleep(_PAUSE)
+        answer = client.request(HealthRequest())
+    silent = [] if answer["runner_reads"] else [f"the runner has not answered in {_PATIENCE:.0f} s"]
+    counts = f"tables {answer['tables']}, Jobs {answer['jobs']}, running {answer['running']}"
+    return [*answer["reasons"], *silent], counts
+
+
+def _state(options: argparse.Namespace) -> int:
     answer = client_for(options).request(StatusRequest())
     config = answer.get("config")
     wakeup = answer["next_fire_time"]
@@ -25,7 +65,7 @@ def status(options: argparse.Namespace) -> None:
     }
     if options.json:
         print_json([{**row, "installed_version": __version__}])
-        return
+        return 0
     del row["processes"], row["config"]
     row.pop("other_crons", None)
     if config is not None:
@@ -36,6 +76,7 @@ def status(options: argparse.Namespace) -> None:
         print(f"warning: {message}")
     if answer["version"] != __version__:
         print(f"pycron: {_other_version(answer)}", file=sys.stderr)
+    return 0
 
 
 def _other_version(answer: StatusAnswer) -> str:

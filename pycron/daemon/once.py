@@ -1,0 +1,108 @@
+"""`pycrond --once`: what is due in one minute runs once, and the daemon ends with its status."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from pycron.engine.actions import Log, Record, RecordEnded, RecordNotStarted
+from pycron.engine.engine import Engine
+from pycron.engine.events import RunOnce
+from pycron.engine.log_events import Event
+from pycron.model.instants import rfc3339
+from pycron.model.job import Job
+from pycron.model.run import Ending, Outcome, RunKey
+from pycron.ports import History, StoreFailure
+
+_MINUTE = 60
+_TIMED_OUT = 124  # as timeout(1) has it
+_KILLED = 128  # and the number of the signal, as the shell has it
+_FAILED = 1  # the command was not started, or nobody knows how it ended
+
+
+@dataclass(slots=True)
+class Once:
+    """The Runs of one minute, which begins at a UTC second (None: the timetable decides).
+
+    `status`: the worst exit status of those that have ended.
+    """
+
+    minute: int | None
+    status: int = 0
+    _left: set[RunKey] = field(default_factory=set)  # have not ended
+    _last: dict[RunKey, int] = field(default_factory=dict)  # status of the last Attempt
+
+    def begin(
+        self,
+        engine: Engine,
+        history: History,
+        feed: Callable[[RunOnce], object],
+        log: Callable[[Log], None],
+    ) -> None:
+        """Let each Job that is due in the minute run once, with its first fire time there."""
+        if self.minute is None:
+            return
+        due = engine.due_in(self.minute, self.minute + _MINUTE)
+        fields = {"minute": rfc3339(self.minute), "due": len(due)}
+        log(Log(Event.ONCE, fields))
+        for fire, job in due:
+            run = _free_run(job, fire, partial(_is_taken, engine, history))
+            self._left.add(run)
+            feed(RunOnce(run, job))
+
+    def note(self, records: Iterable[Record]) -> None:
+        """Runs end, as these records say."""
+        for record in records if self._left else ():
+            if isinstance(record, RecordEnded):
+                self._ended(record)
+            elif isinstance(record, RecordNotStarted) and record.run in self._left:
+                self._over(record.run, self._last.get(record.run, _FAILED))
+
+    def _ended(self, record: RecordEnded) -> None:
+        run = record.attempt.run
+        if run not in self._left:
+            return
+        self._last[run] = status_of(record.outcome, record.ending)
+        if record.run_outcome is not None:
+            self._over(run, self._last[run])
+
+    def _over(self, run: RunKey, status: int) -> None:
+        self._left.discard(run)
+        self.status = max(self.status, status)
+
+    def is_over(self, engine: Engine) -> bool:
+        """Whether all Runs have ended; what tells of them may still be to be sent."""
+        if self.minute is None or self._left:
+            return False
+        return all(live.job.is_message for live in engine.alive)
+
+    @property
+    def exit_status(self) -> int:
+        """The status with which the program ends: not 0 if a Run was left to a next daemon."""
+        return max(self.status, _FAILED) if self._left else self.status
+
+
+def status_of(outcome: Outcome, ending: Ending | None) -> int:
+    """The exit status of an Attempt, as timeout(1) and the shell would report it."""
+    if outcome is Outcome.SUCCEEDED:
+        return 0
+    if outcome is Outcome.TIMED_OUT:
+        return _TIMED_OUT
+    if ending is not None and ending.signal is not None:
+        return _KILLED + ending.signal
+    return (ending.exit_status if ending else None) or _FAILED
+
+
+def _is_taken(engine: Engine, history: History, run: RunKey) -> bool:
+    """Whether there is such a Run already, as far as the records can be read."""
+    try:
+        return engine.is_alive(run) or history.run(run) is not None
+    except StoreFailure:
+        return False
+
+
+def _free_run(job: Job, fire: int, is_taken: Callable[[RunKey], bool]) -> RunKey:
+    """The Run of this fire time; another pass of it if it has run before."""
+    run = RunKey(job.id, fire)
+    while is_taken(run):
+        run = RunKey(job.id, fire, run.pass_number + 1)
+    return run
