@@ -14,6 +14,7 @@ from pycron.tables.files import (
     ANY_OWNER,
     UNREAD,
     Signature,
+    changed_at,
     linked,
     problem_of,
     read_table_file,
@@ -27,12 +28,14 @@ from pycron.tables.files import (
 class Found:
     """A table that is new or has changed: its text, or the problem why there is none.
 
-    With a text, the problem is a warning about the file.
+    With a text, the problem is a warning about the file. `changed`: when the file changed last
+    (ctime in nanoseconds); None if that is not known.
     """
 
     source: Source
     text: str | None
     problem: Problem | None = None
+    changed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +231,7 @@ class TableDirectories:
             problem = linked(known.source, content) if not rules.trusted else None
         known.signature = signature
         self._known[path] = known
-        return Found(known.source, text, problem)
+        return Found(known.source, text, problem, changed_at(signature))
 
 
 def _owner(path: str) -> int | None:
