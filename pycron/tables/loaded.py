@@ -1,17 +1,18 @@
 """The tables of the daemon: each change that a scan finds is read and passed to the engine."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pycron.crontab import reader
 from pycron.crontab.entries import Entries, nothing
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
+from pycron.crontab.users import unknown_users
 from pycron.engine.actions import Log
 from pycron.engine.events import InputEvent, TableLoaded, TableRemoved
 from pycron.engine.log_events import Event
-from pycron.model.problem import Problem, Severity
+from pycron.model.problem import Problem
 from pycron.model.steps import Steps, finish
 from pycron.system.accounts import Accounts
 from pycron.system.files import WRONG_OWNER
@@ -143,7 +144,7 @@ class Tables:
         new = yield from parsing_found(found, self.context())
         if found.text is not None:
             self._notice(name, without_header(found.text), len(new.jobs))
-        new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
+        new = replace(new, problems=(*new.problems, *unknown_users(new.jobs, self.accounts.exists)))
         if found.problem and found.problem.code == WRONG_OWNER and found.source.owner == name:
             self._good.pop(name, None)  # the table of an account that had this name before
         if new.errors:
@@ -197,14 +198,6 @@ class Tables:
         self._current.pop(name, None)
         self.feed(TableRemoved(name))
         self.log(Log(Event.TABLE_REMOVED, {"table": name}))
-
-    def _unknown_users(self, table: Table) -> Iterator[Problem]:
-        """Warnings only: a directory service may know the user by the time the Job is due."""
-        for user, line in table.jobs.users().items():
-            if not self.accounts.exists(user):
-                message = f'no such user: "{user}" (its commands fail until there is one)'
-                name = table.source.name
-                yield Problem(name, line, 1, Severity.WARNING, "unknown-user", message)
 
     def _log_load(self, new: Table, table: Table, kept: bool) -> None:
         """Log the problems of the new version, and which Jobs run. `kept`: there was a good one."""
