@@ -61,6 +61,7 @@ class EntryLine:
     `words`: the schedule as one word (`@daily`), two (`@every 90s`) or five fields. `user`: the
     table's owner, or the user column of a system table. `flags`: OpenBSD's -n (mail only on
     failure), -q (don't log) and -s (one at a time); cronie's leading `-` (don't log) is a `q`.
+    `command_column`: where its command begins.
     """
 
     column: int
@@ -69,6 +70,7 @@ class EntryLine:
     flags: tuple[Flags, ...]
     command: str
     stdin: str | None
+    command_column: int
 
     @property
     def letters(self) -> str:
@@ -103,7 +105,7 @@ def read_entry(line: str, start: int, owner: str | None) -> EntryLine:
     except LineError:
         read_schedule(line, column, words, "", "")  # raises for a mistake further left
         raise
-    return EntryLine(column, words, user, flags + more, command, stdin)
+    return EntryLine(column, words, user, flags + more, command, stdin, position)
 
 
 # ---- the schedule

@@ -125,8 +125,9 @@ class Tables:
         self._written = recent
 
     def problems(self) -> list[Problem]:
-        """The problems of all loaded tables."""
-        return [problem for table in self._current.values() for problem in table.problems]
+        """The problems of all loaded tables, and the files that are ignored."""
+        found = [problem for table in self._current.values() for problem in table.problems]
+        return [*found, *self.directories.ignored()]
 
     def count(self, owner: str | None = None) -> int:
         """How many tables are loaded, of a user or (None) of all."""
