@@ -53,13 +53,15 @@ def say_installed(answer: InstallAnswer, file: str, text: str | None = None) -> 
 
     `text`: the table that was installed, for the linter; None if it is an old version.
 
-    Cron's crontab says nothing. Under its name the changes are only written to a terminal, so that
-    a command of a table that installs a table gives no mail.
+    Cron's crontab says nothing. Under its name the changes, and what the linter finds, are only
+    written to a terminal, so that a command of a table that installs a table gives no mail.
     """
     known = tuple(problem_from_row(row).renamed(file) for row in answer["problems"])
+    if called_as() == CRONTAB and not sys.stderr.isatty():
+        say_warnings(known)
+        return
     say_warnings(known if text is None else _warnings(text, answer["user"], file, known))
-    words = _words_of_changes(answer)
-    if words and (called_as() != CRONTAB or sys.stderr.isatty()):
+    if words := _words_of_changes(answer):
         say(words)
 
 

@@ -18,6 +18,7 @@ from pycron.schedule.fields import FIELDS, FieldError
 _FIELD = re.compile(r"[-0-9*?,/~#LWH()]+|(?:[0-9]+-)?[A-Za-z]{3}(?:[-,#/][0-9A-Za-z]+)*")
 _BEGINNING = re.compile(r"[ \t]*+(?:[0-9*@~#]|H(?![A-Za-z]))")
 _WORD = re.compile(r"[ \t]*+([^\W\d_]++(?=[.,:!?]?+(?:[ \t]|$))|//|;|--|/\*)")
+_COMMENT_OF_C = re.compile(r"[ \t]*+(\*)/?(?:[ \t]++[^\W\d_]{2}|[ \t]*+$)")
 _PLACEHOLDER = re.compile(r"[ \t]*+(\$\{|\{\{|\{%|%%|@@|<[A-Za-z])[^ \t]*+")
 _EXPORT = re.compile(r"[ \t]*+(export|set|setenv|declare -x)[ \t]++([A-Za-z_][A-Za-z0-9_]*+)"
                      r"[ \t]*+=?[ \t]*+(.*)")  # fmt: skip
@@ -111,7 +112,7 @@ def _words_before_fields(text: str) -> Iterator[str]:
 def _six_fields(error: LineError, line: str) -> LineError | None:
     """Seconds in front of the five fields, as Quartz, Spring and cron of Go have them."""
     words = line.split(maxsplit=6)[:6]
-    if len(words) < 6 or not words[0].isdecimal() or not all(map(_FIELD.fullmatch, words)):
+    if len(words) < 6 or words[0][0] not in "0123456789*" or not all(map(_FIELD.fullmatch, words)):
         return None
     five = [re.sub("^0/", "*/", word.replace("?", "*")) for word in words[1:]]
     try:
@@ -132,7 +133,7 @@ def _placeholder(_error: LineError, line: str) -> LineError | None:
 
 def _prose(line: str) -> LineError | None:
     """A line that begins with a word, as no entry does."""
-    match = _WORD.match(line)
+    match = _WORD.match(line) or _COMMENT_OF_C.match(line)
     if match is None or match[1] == "H":
         return None
     nickname = f"@{match[1].lower()}"
