@@ -19,7 +19,7 @@ _FIELD = re.compile(r"[-0-9*?,/~#LWH()]+|(?:[0-9]+-)?[A-Za-z]{3}(?:[-,#/][0-9A-Z
 _BEGINNING = re.compile(r"[ \t]*+(?:[0-9*@~#]|H(?![A-Za-z]))")
 _WORD = re.compile(r"[ \t]*+([^\W\d_]++(?=[.,:!?]?+(?:[ \t]|$))|//|;|--|/\*)")
 _COMMENT_OF_C = re.compile(r"[ \t]*+(\*)/?(?:[ \t]++[^\W\d_]{2}|[ \t]*+$)")
-_PLACEHOLDER = re.compile(r"[ \t]*+(\$\{|\{\{|\{%|%%|@@|<[A-Za-z])[^ \t]*+")
+_PLACEHOLDER = re.compile(r"[ \t]*+(\$\{|\{\{|\{%|%%|@@|__[A-Z]|<[A-Za-z])[^ \t]*+")
 _EXPORT = re.compile(r"[ \t]*+(export|set|setenv|declare -x)[ \t]++([A-Za-z_][A-Za-z0-9_]*+)"
                      r"[ \t]*+=?[ \t]*+(.*)")  # fmt: skip
 _QUOTED = re.compile(r"""[ \t]*+([^ \t="']++)[ \t]*+=[ \t]*+(["'])""")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pycron.crontab.odd_characters import without_odd
 from pycron.model.problem import Problem
 
+_FIVE_FIELDS = re.compile(r"[ \t]*+(?:[^ \t]++[ \t]*+){1,5}")
 _WRITE = re.compile(r"\(.*?write (?P<text>[^()]+)\)$")
 
 
@@ -16,8 +17,8 @@ def with_fix(problem: Problem, lines: list[str]) -> Problem:
     line = lines[problem.line - 1]
     if problem.code == "carriage-return":
         return replace(problem, fix=line.rstrip("\r"))
-    if problem.code == "odd-character":
-        return replace(problem, fix=without_odd(line))
+    if problem.code == "odd-character" and (fields := _FIVE_FIELDS.match(line)):
+        return replace(problem, fix=without_odd(fields[0]) + line[fields.end() :])
     match = _WRITE.search(problem.message)
     if match and problem.code == "export":
         return replace(problem, fix=match["text"])

@@ -139,4 +139,6 @@ def _odd_characters(entry: Entry) -> Iterator[Found]:
     )
     message = f"the command has {described(match[0][0])}"
     message, _, remedy = message.partition(": ")
-    yield entry.found(ODD_CHARACTER, match, message, remedy, entry.with_command(fixed))
+    is_option = _OPTION_DASH.match(unquoted, match.start())  # which may have had two dashes
+    fix = None if is_option else entry.with_command(fixed)
+    yield entry.found(ODD_CHARACTER, match, message, remedy, fix)

@@ -169,6 +169,24 @@ def test_columns_behind_settings_and_bytes_of_several_characters() -> None:
     assert problem.fix == "CRON_NAME=x 0 5 * * * echo \u00e9\u00e9; date +\\%F"
 
 
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ("0 5 * * 1\u20135 echo '\u2013'", "0 5 * * 1-5 echo '\u2013'"),
+        ("0\u00a05 * * * x", "0 5 * * * x"),
+        ("0 5 * * * x \u201ca b\u201d 'c\u2019s'", "0 5 * * * x \"a b\" 'c\u2019s'"),
+        ("0 5 * * * x \u2014keep 7", None),  # -keep or --keep?
+        ("export A=b", "A=b"),
+        ("@daily x\r", "@daily x"),
+        ("SHELL=bash", "SHELL=/bin/bash"),
+        ("SHELL=zsh", None),
+    ],
+)
+def test_a_fix_is_given_where_one_text_is_safe(line: str, fix: str | None) -> None:
+    [found] = problems(f"{line}\n@daily good")
+    assert found.fix == fix
+
+
 # ---- the machine
 
 

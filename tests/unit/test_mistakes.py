@@ -33,6 +33,7 @@ def problem_of(text: str, owner: str | None = "alice") -> Problem:
         (" */", "prose", 2, "no entry"),
         ("Daily /bin/x", "prose", 1, "did you mean @daily?"),
         ("{{ minute }} 5 * * * x", "placeholder", 1, "nobody has filled in"),
+        ("__SCHEDULE__ x", "placeholder", 1, "nobody has filled in"),
         ("<code>5 4 * * * x", "placeholder", 1, "HTML"),
         ("0 30 2 * * * x", "seconds-field", 3, "write 30 2 * * *"),
         ("0 0/15 8-18 ? * MON-FRI x", "seconds-field", 3, "write */15 8-18 * * MON-FRI"),
