@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pycron.crontab.line import UNITS, LineError
 from pycron.crontab.odd_characters import ODD, described
-from pycron.crontab.users import COMMANDS, MISSING_COLUMN
+from pycron.crontab.users import MISSING_COLUMN, is_command
 from pycron.model.settings import SETTINGS
 from pycron.schedule.expressions import NICKNAMES, ScheduleError, parse_cron
 from pycron.schedule.fields import FIELDS, FieldError
@@ -80,7 +80,7 @@ def _quotes(_error: LineError, line: str) -> LineError | None:
 def _user(error: LineError, line: str) -> LineError | None:
     """`5 * * * * test -x /x` in a system table: the option is behind what should be the user."""
     words = line[: error.column].split()
-    if error.code != "bad-option" or not words or not COMMANDS.fullmatch(words[-1]):
+    if error.code != "bad-option" or not words or not is_command(words[-1]):
         return None
     message = f'bad username: "{words[-1]}" ({MISSING_COLUMN})'
     return LineError("bad-username", message, line.index(words[-1]))

@@ -10,7 +10,7 @@ from pycron.model.text import printable
 UNKNOWN_USER = "unknown-user"
 
 # First words of commands. In a table without a user column they stand where the user should be.
-COMMANDS = re.compile(
+_COMMANDS = (
     r"(?:cd|test|echo|exit|export|source|sleep|exec|eval|env|nice|ionice|timeout|flock|if|for|while"
     r"|(?:ba|da|z|k)?sh|php[0-9.]*|python[0-9.]*|perl|ruby|node|npm|java|make|docker|curl|wget|tar"
     r"|rsync|rm|cp|mv|find|touch|cat|mkdir|ls|git|mail|mysqldump|pg_dump|certbot|run-parts"
@@ -18,6 +18,11 @@ COMMANDS = re.compile(
 )
 
 MISSING_COLUMN = "is the user column missing? a system table has the user before the command"
+
+
+def is_command(word: str) -> bool:
+    """Whether a word is surely the beginning of a command. Compiled when it is asked for."""
+    return re.fullmatch(_COMMANDS, word) is not None
 
 
 def unknown_users(entries: Entries, exists: Callable[[str], bool]) -> Iterator[Problem]:
@@ -29,6 +34,6 @@ def unknown_users(entries: Entries, exists: Callable[[str], bool]) -> Iterator[P
 
 
 def _reason(user: str, entries: Entries) -> str:
-    if entries.source.owner is None and COMMANDS.fullmatch(user):
+    if entries.source.owner is None and is_command(user):
         return MISSING_COLUMN
     return "its commands fail until there is one"

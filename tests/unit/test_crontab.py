@@ -527,8 +527,8 @@ def test_a_bad_line_of_settings_sets_nothing() -> None:
         ("1 2 3 4 5 %input", "bad-command", 17, 'bad command: "" (no command)'),
         ("@daily", "bad-command", 7, 'bad command: "" (no command)'),
         # One field too many
-        ("* * * * * * x", "bad-command", 11, 'bad command: "*" (an entry has five fields'),
-        ("* * * * *    */5 x", "bad-command", 14, 'bad command: "*" (an entry has five fields'),
+        ("* * * * * * x", "seconds-field", 11, 'bad command: "*" (six fields, but cron has'),
+        ("* * * * *    */5 x", "seconds-field", 14, 'bad command: "*" (six fields, but'),
         # Nicknames
         ("@fortnightly x", "bad-time-specifier", 1, 'bad time specifier: "@fortnightly" (@yearly'),
         ("@DAILY x", "bad-time-specifier", 1, "; nicknames are lower-case)"),
