@@ -1,7 +1,7 @@
 """Tables that are checked without a daemon, and the facts about the machine for that."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
 from pycron.system.accounts import own_account
 from pycron.system.files import TRUSTED
+from pycron.system.paths import SYSTEM_CONFIG
 from pycron.system.programs import is_program, name_of_sh
 from pycron.system.zone_data import ZoneData
 from pycron.tables.check import find, local_context, parse_found
 from pycron.tables.directories import not_a_run_parts_name
+from pycron.tables.layouts import layout_of
 
 STDIN = Path("-")
 _OF_SYSTEM = ("cron.d", "pycron.d")  # directories whose tables have a user column
@@ -80,14 +82,25 @@ class TableChecker:
             paths = sorted(directory.iterdir())
         except OSError as error:
             raise Failed(f"{directory}: {error.strerror}") from None
+        why_not = _why_not_in(directory)
         for path in paths:
             if path.name.startswith(".") or path.is_dir():
                 continue
-            reason = not_a_run_parts_name(path.name)
-            if reason and directory.name in _OF_SYSTEM:
+            if reason := why_not(path.name):
                 yield Problem(str(path), 0, 1, Severity.WARNING, "ignored-file", reason)
             else:
                 yield from self.of_file(_source_of(path))
+
+
+def _why_not_in(directory: Path) -> Callable[[str], str | None]:
+    """Why the daemon passes over a file of a name in this directory, by the rules of its layout."""
+    if directory.name not in _OF_SYSTEM:
+        return lambda _: None
+    try:
+        layout = layout_of(read_config(SYSTEM_CONFIG, required=False, rules=TRUSTED))
+    except ConfigError:
+        return not_a_run_parts_name
+    return layout.why_not if directory.resolve() in layout.system else not_a_run_parts_name
 
 
 def _source_of(path: Path) -> Source:

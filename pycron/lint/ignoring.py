@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pycron.lint.codes import CODES, UNKNOWN_CODE
 from pycron.model.problem import Problem, Severity
+from pycron.model.text import printable
 
 _COMMENT = re.compile(r"[ \t]*+#[ \t]*+pycron:[ \t]*+ignore=([^ \t]*+)")
 
@@ -34,5 +35,6 @@ class Ignored:
     def unknown(self) -> Iterator[Problem]:
         for line, codes in self._codes.items():
             for code in sorted(codes - set(CODES)):
-                message = f'there is no code "{code}" (pycron check --explain lists them)'
+                shown = printable(code[:80])
+                message = f'there is no code "{shown}" (pycron check --explain lists them)'
                 yield Problem(self._file, line, 1, Severity.WARNING, UNKNOWN_CODE.name, message)

@@ -3,6 +3,8 @@
 import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext
 from pycron.lint.check import check
@@ -317,3 +319,27 @@ def test_a_warning_of_the_reader_can_be_hidden() -> None:
 )
 def test_runs_that_take_longer_than_the_period(durations: list[float], message: str | None) -> None:
     assert overlap(durations, [0, 600, 1800]) == message
+
+
+# ---- any text
+
+_WORDS = st.sampled_from([
+    "0", "*", "*/7", "*/90", "1-7", "sun", "5", "@daily", "@every", "10m", "root", "CRON_TZ=UTC",
+    "A=b", "PATH=$PATH:~", "TZ=Asia/Tokyo", "SHELL=bash", "x", "./x", "date", "+%F", "%", "\\%",
+    "\\", "'", '"', "`", "$(", ")", "2>&1", ">f", "&>", "[[", "{{", "<x>", "-p", "mysql", "://",
+    "#", "# pycron: ignore=percent", "=", "\u2013a", "\u201c", "\u00a0", "\u200b", "\ufeff", "\r",
+    "\udcff", "\x1b", "\t", "\n", "\0",
+])  # fmt: skip
+
+
+@given(st.lists(_WORDS, max_size=40), st.sampled_from([" ", ""]), st.sampled_from(["alice", None]))
+def test_any_text_can_be_checked(words: list[str], between: str, owner: str | None) -> None:
+    text = "0 5 * * * root a\n" + between.join(words)
+    lines = text.split("\n")
+    for problem in problems(text, owner, HERE):
+        assert problem.line <= len(lines)
+        line = lines[problem.line - 1] if problem.line else ""
+        if problem.end_column is not None:
+            assert 1 <= problem.column < problem.end_column <= len(line) + 1
+        assert problem.fix is None or "\n" not in problem.fix
+        assert str(problem).isprintable()
