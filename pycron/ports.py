@@ -174,7 +174,7 @@ class Tables(Protocol):
         """How many tables are loaded, of a user or (None) of all."""
 
     def problems(self) -> list[Problem]:
-        """The problems of the loaded tables."""
+        """The problems of the loaded tables, and the files that are ignored."""
 
     def entries(self, name: str) -> Entries:
         """The entries that run of the table with this name; none if there is no such table."""

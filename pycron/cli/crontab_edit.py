@@ -65,7 +65,7 @@ class Edit:
                     return False
                 continue
             say("installed the new crontab")
-            say_installed(answer, str(path))
+            say_installed(answer, str(path), text)
             return True
 
     def _install(self, text: str) -> InstallAnswer:

@@ -1,12 +1,12 @@
 """The texts that pycrontab reads, and the messages that it writes; its other modules use them."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pycron.cli.errors import Failed
 from pycron.control.client import ControlError
-from pycron.model.problem import problem_from_row
+from pycron.model.problem import Problem, Severity, problem_from_row
 from pycron.protocol.control_answers import ProblemRow
 from pycron.protocol.table_answers import InstallAnswer, NextDueRow
 
@@ -45,16 +45,42 @@ def print_problems(rows: Iterable[ProblemRow], file: str) -> None:
         print(problem_from_row(row).renamed(file), file=sys.stderr)
 
 
-def say_installed(answer: InstallAnswer, file: str) -> None:
+_MOST_WARNINGS = 10  # lines after an installation
+
+
+def say_installed(answer: InstallAnswer, file: str, text: str | None = None) -> None:
     """Write the warnings about a table, and what its installation has changed.
 
-    Cron's crontab says nothing. Under its name the changes are only written to a terminal, so that
-    a command of a table that installs a table gives no mail.
+    `text`: the table that was installed, for the linter; None if it is an old version.
+
+    Cron's crontab says nothing. Under its name the changes, and what the linter finds, are only
+    written to a terminal, so that a command of a table that installs a table gives no mail.
     """
-    print_problems(answer["problems"], file)
-    words = _words_of_changes(answer)
-    if words and (called_as() != CRONTAB or sys.stderr.isatty()):
+    known = tuple(problem_from_row(row).renamed(file) for row in answer["problems"])
+    if called_as() == CRONTAB and not sys.stderr.isatty():
+        say_warnings(known)
+        return
+    say_warnings(known if text is None else _warnings(text, answer["user"], file, known))
+    if words := _words_of_changes(answer):
         say(words)
+
+
+def _warnings(text: str, user: str, file: str, known: tuple[Problem, ...]) -> Sequence[Problem]:
+    """The warnings of the daemon and of the linter; a note is for `pycron check` alone."""
+    from pycron.cli.checked_tables import TableChecker  # 50 ms, which -l does not need
+    from pycron.model.job import Source
+
+    found = TableChecker().of_text(text, Source(file, user), True, known)
+    return [problem for problem in found if problem.severity is not Severity.NOTE]
+
+
+def say_warnings(problems: Sequence[Problem]) -> None:
+    """A line for each of the first problems, on stderr."""
+    for problem in problems[:_MOST_WARNINGS]:
+        print(problem, file=sys.stderr)
+    more = len(problems) - _MOST_WARNINGS
+    if more > 0:
+        say(f"{more} more warnings: pycron check shows all")
 
 
 def _words_of_changes(answer: InstallAnswer) -> str:

@@ -18,6 +18,7 @@ from pycron.cli.crontab_texts import (
     say,
     say_failure,
     say_installed,
+    say_warnings,
     yes,
 )
 from pycron.cli.daemon_choice import add_daemon_options, client_for
@@ -25,6 +26,7 @@ from pycron.cli.errors import Failed
 from pycron.cli.output_end import ends_quietly
 from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient, ControlError
+from pycron.model.problem import Severity
 from pycron.model.table_version import Origin
 from pycron.protocol.control_messages import DeleteRequest, InstallRequest, TableRequest
 
@@ -114,19 +116,16 @@ def _replaces_by_stdin() -> bool:
 
 
 def _test(file: str) -> int:
-    from pycron.crontab import reader
-    from pycron.model.job import Source
-    from pycron.system.accounts import own_account
-    from pycron.system.zone_data import ZoneData
-    from pycron.tables.check import local_context
+    from pycron.cli.checked_tables import TableChecker
 
-    owner = own_account().name
-    table = reader.parse(read_text(file), Source(file, owner), local_context(ZoneData()))
-    for problem in table.problems:
+    problems, jobs = TableChecker().own_table(read_text(file), file)
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    for problem in errors:
         print(problem, file=sys.stderr)
-    if table.errors:
+    say_warnings([problem for problem in problems if problem.severity is Severity.WARNING])
+    if errors:
         return 1
-    print(f"{file}: no errors, {len(table.jobs)} jobs", file=sys.stderr)
+    print(f"{file}: no errors, {jobs} jobs", file=sys.stderr)
     return 0
 
 
@@ -171,7 +170,7 @@ def _replace(client: ControlClient, user: str | None, file: str | None) -> int:
                      " empty table, crontab -r deletes the table)")  # fmt: skip
     origin = Origin.STDIN if file in (None, "-") else Origin.FILE
     answer = client.again().request(InstallRequest(text, user, origin.value))
-    say_installed(answer, file or "-")
+    say_installed(answer, file or "-", text)
     return 0
 
 

@@ -41,6 +41,7 @@ def job_row(job: Job) -> JobRow:
         "resolved": resolved_text(job.schedule),
         "zone": job.zone,
         "command": job.command,
+        "stdin": job.stdin,
     }
 
 
@@ -81,7 +82,9 @@ def _delivery(delivery: Delivery | None) -> str | None:
 
 
 def run_details(run: RunRecord) -> RunDetails:
-    return {**run_row(run), "schedule": run.schedule, "zone": run.zone, "command": run.command}
+    """`stdin` is not on record."""
+    said = {"schedule": run.schedule, "zone": run.zone, "command": run.command}
+    return cast(RunDetails, {**run_row(run), **said})
 
 
 def attempt_row(attempt: AttemptRecord) -> AttemptRow:

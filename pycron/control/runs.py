@@ -86,8 +86,12 @@ def list_refused(context: Context, peer: Peer, request: RefusedRequest) -> Refus
 @handles(RunRequest)
 def show_run(context: Context, peer: Peer, request: RunRequest) -> RunAnswer:
     run = visible_run(context, peer, request.run_id)
+    row = run_details(run)
+    job = context.engine.jobs().find({run.key.job_id}).get(run.key.job_id)
+    if job is not None and job.command == run.command:
+        row["stdin"] = job.stdin
     return {
-        "row": run_details(run),
+        "row": row,
         "attempts": [attempt_row(attempt) for attempt in run.attempts],
         "deliveries": [run_row(each) for each in context.history.deliveries(run.key)],
     }

@@ -149,7 +149,7 @@ class _Comparison:
     def _takes_what_pycron_refuses(self, error: Problem, line: str) -> bool:
         if error.code in _TAKEN or (error.code == "bad-username" and not self._rules.discards):
             return True
-        of_a_field = error.code in {f"bad-{field}" for field in FIELDS}
+        of_a_field = error.code in {"odd-character", *(f"bad-{field}" for field in FIELDS)}
         return of_a_field and self._rules.discards and other_cron.debian_takes_fields(line)
 
     def _why_user_is_bad(self, line: str) -> str | None:

@@ -108,6 +108,11 @@ class Entries(Sequence[Job]):
         """The text of the table."""
         return self._text.decode("utf-8", "surrogatepass")
 
+    @property
+    def lines(self) -> Sequence[int]:
+        """The line of each entry, from 1."""
+        return self._lines
+
     # ---- as Jobs
 
     def __len__(self) -> int:

@@ -4,7 +4,6 @@
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,6 +61,7 @@ class EntryLine:
     `words`: the schedule as one word (`@daily`), two (`@every 90s`) or five fields. `user`: the
     table's owner, or the user column of a system table. `flags`: OpenBSD's -n (mail only on
     failure), -q (don't log) and -s (one at a time); cronie's leading `-` (don't log) is a `q`.
+    `command_column`: where its command begins.
     """
 
     column: int
@@ -70,6 +70,7 @@ class EntryLine:
     flags: tuple[Flags, ...]
     command: str
     stdin: str | None
+    command_column: int
 
     @property
     def letters(self) -> str:
@@ -77,17 +78,12 @@ class EntryLine:
         return "".join([flags.letters for flags in self.flags]) if self.flags else ""
 
 
-def read_entry(
-    line: str,
-    start: int,
-    owner: str | None,
-    user_exists: Callable[[str], bool] | None = None,
-) -> EntryLine:
+def read_entry(line: str, start: int, owner: str | None) -> EntryLine:
     """Take an entry apart that begins at column `start`, which is not blank.
 
-    `owner`: the user whose table it is; None for a system table, which has a user column. If given,
-    `user_exists` checks that column. Raises LineError for the leftmost mistake in the text, but a
-    mistake in the schedule alone is left to `read_schedule`.
+    `owner`: the user whose table it is; None for a system table, which has a user column. Raises
+    LineError for the leftmost mistake in the text, but a mistake in the schedule alone is left to
+    `read_schedule`.
     """
     flags: tuple[Flags, ...] = ()
     column = start
@@ -103,13 +99,13 @@ def read_entry(
         if user is None:
             more, position = _read_flags(line, position)
             flags += more
-            user, position = _read_user(line, position, user_exists)
+            user, position = _read_user(line, position)
         more, position = _read_flags(line, position)
         command, stdin = _read_command(line, position)
     except LineError:
         read_schedule(line, column, words, "", "")  # raises for a mistake further left
         raise
-    return EntryLine(column, words, user, flags + more, command, stdin)
+    return EntryLine(column, words, user, flags + more, command, stdin, position)
 
 
 # ---- the schedule
@@ -130,7 +126,7 @@ def _schedule_words(line: str, column: int) -> tuple[tuple[str, ...], int]:
     raise _field_error(line, column)
 
 
-_UNITS = {
+UNITS = {
     word: words[0]
     for words in (
         ("s", "sec", "secs", "second", "seconds"), ("m", "min", "mins", "minute", "minutes"),
@@ -148,7 +144,7 @@ def _check_unit(line: str, column: int, argument: str, position: int) -> None:
     """
     word, _, behind = _next_word(line, position)
     if argument.isdecimal():
-        unit = _UNITS.get(word.lower())
+        unit = UNITS.get(word.lower())
         what = f"@every {argument} {word}" if unit else f"@every {argument}"
         hint = f"write @every {argument}{unit}" if unit else "a unit is missing: 90s, 10m, 1h, 2d"
         raise LineError("every-unit", f'bad time specifier: "{what}" ({hint})', column)
@@ -216,16 +212,12 @@ def _read_flags(line: str, position: int) -> tuple[tuple[Flags, ...], int]:
     return tuple(found), position
 
 
-def _read_user(
-    line: str, position: int, user_exists: Callable[[str], bool] | None
-) -> tuple[str, int]:
+def _read_user(line: str, position: int) -> tuple[str, int]:
     """The user column of a system table, and the column behind it."""
     user, column, position = _next_word(line, position)
     if not USER_NAME.fullmatch(user):
         reason = "a system table has a user before the command"
         raise LineError("bad-username", f'bad username: "{user}" ({reason})', column)
-    if user_exists and not user_exists(user):
-        raise LineError("unknown-user", f'bad username: "{user}" (no such user)', column)
     return user, position
 
 

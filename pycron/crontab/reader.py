@@ -19,22 +19,24 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pycron.crontab.assignment import read_variable
 from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
 from pycron.crontab.identity import entry_key, job_number, twin_key
+from pycron.crontab.junk import why_junk
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
 from pycron.crontab.mail_addresses import unsafe_addresses
 from pycron.crontab.problem_list import MOST_PROBLEMS, ProblemList
 from pycron.crontab.table import Table
+from pycron.crontab.users import unknown_users
 from pycron.crontab.variables import Variables
 from pycron.model.job import Source
-from pycron.model.problem import Problem, Severity
 from pycron.model.settings import SETTINGS, Setting
 from pycron.model.steps import Steps, finish
 from pycron.model.text import hint_at
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
-NOT_A_TABLE = "not-a-table"  # the code of the problem
 LONGEST_VALUE = 4096  # characters of a setting
+_BYTE_ORDER_MARK = "\ufeff"  # Windows editors write it in front of UTF-8
 _STEP = 16_384  # characters that are read at a time: 1 to 10 ms
 _WORK_OF_A_LINE = 200  # characters whose reading takes as long as a short line's
 
@@ -71,10 +73,15 @@ def parse(text: str, source: Source, context: ReaderContext) -> Table:
 
 def parsing(text: str, source: Source, context: ReaderContext) -> Steps[Table]:
     """The same in steps of a few milliseconds, so that the caller can do other work in between."""
-    reader = _Reader(text, source, context)
-    yield from reader.read(text)
+    plain = text.removeprefix(_BYTE_ORDER_MARK)
+    reader = _Reader(plain, source, context)
+    if plain != text:
+        message = "a byte order mark, which other crons read as text: save the file without it"
+        reader.problems.warn(1, "byte-order-mark", message)
+    yield from reader.read(plain)
+    reader.check_users()
     problems = reader.problems.sorted()
-    junk = reader.why_junk(text)
+    junk = why_junk(text, source, len(reader.entries), reader.bad_entries)
     if junk is None:
         return Table(source, reader.entries, problems)
     return Table(source, Entries(source, text), (junk, *problems), is_junk=True)
@@ -82,9 +89,6 @@ def parsing(text: str, source: Source, context: ReaderContext) -> Steps[Table]:
 
 # No repetition in these patterns gives anything back (`++`), so each takes time that is linear in
 # the line.
-_NAME_AND_VALUE = re.compile(
-    r"""[ \t]*+(?:"([^"]*+)"|'([^']*+)'|([^ \t="']?+[^ \t=]*+))[ \t]*+=[ \t]*+(.*+)""", re.DOTALL
-)
 _SETTING = re.compile(
     r"""[ \t]*+(CRON_[A-Za-z0-9_]*+)[ \t]*+=[ \t]*+"""
     r"""("[^"]*+"|'[^']*+'|[^ \t"'][^ \t]*+|)(?=[ \t]|$)"""
@@ -114,7 +118,7 @@ class _Reader:
         self._most = min(context.most_entries, MOST_ENTRIES)
         self._line = 0  # its number, from 1
         self._offset = 0  # of the line, in the encoded text
-        self._bad_entries = 0
+        self.bad_entries = 0
         ceilings = context.ceilings if source.owner is not None else {}
         self._variables = Variables(context.defaults, ceilings)
         self._twins: dict[str, int] = {}
@@ -128,15 +132,16 @@ class _Reader:
         if text and text[-1] != "\n":
             self._line = text.count("\n") + 1
             self._warn("unterminated", "the last line has no newline at its end; taken as it is")
-        work = 0
+        work, before = 0, ""
         for number, line in enumerate(_lines(text), 1):
             self._line = number
             try:
                 self._read_line(line)
             except LineError as error:
-                self.problems.error(number, error.code, str(error), error.column)
+                self._explain(error, line, before)
                 if error.code == "too-many-entries":
                     break
+            before = line
             self._offset += 1 + _size(line)
             if self.problems.errors > MOST_PROBLEMS:
                 message = "too many errors; the rest was not read"
@@ -147,21 +152,17 @@ class _Reader:
                 work = 0
                 yield
 
-    def why_junk(self, text: str) -> Problem | None:
-        """Why the text that was read is no table; None if it is one."""
-        file, good = self.source.name, len(self.entries)
-        if "\0" in text:
-            at = text.index("\0")
-            line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-            message = "a NUL byte: this is no text, so nothing in it runs"
-            return Problem(file, line, column, Severity.ERROR, "binary", message)
-        if self._bad_entries > good > 0:
-            message = (
-                f"{self._bad_entries} entries are bad and {good} good: this is no table, "
-                "so nothing in it runs"
-            )
-            return Problem(file, 0, 1, Severity.ERROR, NOT_A_TABLE, message)
-        return None
+    def _explain(self, error: LineError, line: str, before: str) -> None:
+        from pycron.crontab.mistakes import explained  # only a mistake asks for it
+
+        better = explained(error, line, before)
+        self.problems.error(self._line, better.code, str(better), better.column)
+
+    def check_users(self) -> None:
+        """Warn of users in a system table whom the machine does not know."""
+        if (exists := self.context.user_exists) is not None and self.source.owner is None:
+            for problem in unknown_users(self.entries, exists):
+                self.problems.warn(problem.line, problem.code, problem.message)
 
     def _read_line(self, line: str) -> None:
         start = _first_column(line)
@@ -185,18 +186,17 @@ class _Reader:
     # ---- variables
 
     def _read_variable(self, line: str) -> bool:
-        """Set the variable of a line by cronie's env.c; False if the line is not NAME=VALUE."""
-        match = _NAME_AND_VALUE.fullmatch(line)
-        value = _unquoted_value(match[4]) if match else None
-        if match is None or value is None:
+        """Set the variable of a line; False if the line is not NAME=VALUE."""
+        assignment = read_variable(line)
+        if assignment is None:
             return False
-        name = next(group for group in match.groups()[:3] if group is not None)
+        name, value, column = assignment
         if not name:
             raise LineError("bad-variable", "bad variable: no name before the =", 0)
         if name == "RANDOM_DELAY":
-            self._set_random_delay(value, match.start(4))
+            self._set_random_delay(value, column)
         if name in ("MAILTO", "MAILFROM"):
-            self._check_mail(name, value, match.start(4))
+            self._check_mail(name, value, column)
         self._variables.set(name, value)
         return True
 
@@ -320,15 +320,15 @@ class _Reader:
         """Check the entry that begins at column `start`, and add it. `values`: of its settings."""
         try:
             self._add_checked(line, start, values)
-        except LineError as error:
-            self._bad_entries += error.code != "unknown-user"  # the daemon takes such an entry
+        except LineError:
+            self.bad_entries += 1
             raise
 
     def _add_checked(self, line: str, start: int, values: dict[str, Any]) -> None:
         if len(self.entries) >= self._most:
             message = f"more than {self._most} entries; this one was not taken"
             raise LineError("too-many-entries", message, start)
-        entry = read_entry(line, start, self.source.owner, self.context.user_exists)
+        entry = read_entry(line, start, self.source.owner)
         key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
         twin = self._twins.get(key, 0)
         self._twins[key] = twin + 1
@@ -387,13 +387,3 @@ def _first_column(line: str) -> int:
 def _size(text: str) -> int:
     """The bytes that a text takes in the encoded table."""
     return len(text) if text.isascii() else len(encoded(text))
-
-
-def _unquoted_value(text: str) -> str | None:
-    """The value of a variable; None if a quote is not closed, or text follows the closing quote."""
-    value = text.rstrip(BLANKS)
-    if value[:1] not in ("'", '"'):
-        return value
-    if len(value) < 2 or value.find(value[0], 1) != len(value) - 1:
-        return None
-    return value[1:-1]

@@ -1,20 +1,23 @@
 """Problem: a mistake in a table, as people and programs see it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
 class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A mistake in a table. Lines and columns count from 1; line 0 is the whole file.
 
-    `str(problem)` is the line that people read: `FILE:LINE: [warning: ]MESSAGE`.
+    `end_column`: behind the last character; None if it is not known. `remedy`: what to do, if the
+    message does not say it. `fix`: the whole line as it should read, if only one text is safe.
+    `str(problem)` is the line that people read: `FILE:LINE: [warning: ]MESSAGE[ (REMEDY)]`.
     """
 
     file: str
@@ -23,20 +26,27 @@ class Problem:
     severity: Severity
     code: str
     message: str
+    end_column: int | None = None
+    remedy: str = ""
+    fix: str | None = None
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        mark = "warning: " if self.severity is Severity.WARNING else ""
-        return f"{where}: {mark}{self.message}"
+        mark = "" if self.severity is Severity.ERROR else f"{self.severity}: "
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return f"{where}: {mark}{self.message}{remedy}"
 
     def renamed(self, file: str) -> "Problem":
         """The same problem of a file with another name."""
         return replace(self, file=file)
 
 
+_WIRE = ("file", "line", "column", "severity", "code", "message")
+
+
 def problem_row(problem: Problem) -> dict[str, str | int]:
-    """A Problem as a row of JSON."""
-    row = {field.name: getattr(problem, field.name) for field in fields(problem)}
+    """A Problem as a row of JSON, as the daemon sends it, without what only the linter knows."""
+    row = {name: getattr(problem, name) for name in _WIRE}
     return {**row, "severity": problem.severity.value}
 
 

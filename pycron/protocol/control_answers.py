@@ -11,7 +11,10 @@ from typing import NotRequired, TypedDict
 
 
 class JobRow(TypedDict):
-    """`resolved`: the schedule with values instead of a nickname, `~` and `H`."""
+    """`resolved`: the schedule with values instead of a nickname, `~` and `H`.
+
+    `stdin`: the command's standard input, which follows the first `%`; None if there is none.
+    """
 
     job: str
     id: str
@@ -22,6 +25,7 @@ class JobRow(TypedDict):
     resolved: str
     zone: str | None
     command: str
+    stdin: NotRequired[str | None]
 
 
 class DueRow(JobRow):
@@ -58,11 +62,12 @@ class RunRow(TypedDict):
 
 
 class RunDetails(RunRow):
-    """A Run and what its entry said."""
+    """A Run and what its entry said. `stdin`: what its entry says now."""
 
     schedule: str
     zone: str | None
     command: str
+    stdin: NotRequired[str | None]
 
 
 class AttemptRow(TypedDict):

@@ -7,7 +7,8 @@ The grammar is crontab(5) of Vixie cron and cronie, with OpenBSD's `~`:
     hashed  = "H" ["(" value "-" value ")"] ["/" step]
 
 Bit n of a mask stands for the value n. Some texts are errors here that the classic parsers cut off,
-wrap around or never match: junk after a number, a reversed range, a step larger than the field.
+wrap around or never match: junk after a number, a reversed range. A step that is larger than its
+field chooses the first value only, as in cron; the linter warns of it.
 """
 
 import re
@@ -181,12 +182,16 @@ def _value(text: str | None, element: str, field: Field, default: int = 0) -> in
     return field.names.index(text.lower()) + field.low
 
 
+_LONGEST_STEP = 9  # digits; cron's own numbers end there
+
+
 def _step(text: str | None, element: str, field: Field) -> int:
     if text is None:
         return 1
-    most = field.high - field.low + 1
-    if len(text) > 4 or not 1 <= int(text) <= most:
-        raise FieldError(field, element, f"a step is 1-{most}")
+    if len(text) > _LONGEST_STEP:
+        raise FieldError(field, element, f"a step has at most {_LONGEST_STEP} digits")
+    if int(text) < 1:
+        raise FieldError(field, element, "a step is at least 1")
     return int(text)
 
 

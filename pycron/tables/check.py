@@ -58,10 +58,11 @@ def _system_config() -> Config | None:
 
 def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
     """The table in the file whose path is the name of the source."""
-    return parse_found(_find(source, most_bytes), local_context(zones))
+    return parse_found(find(source, most_bytes), local_context(zones))
 
 
-def _find(source: Source, most_bytes: int) -> Found:
+def find(source: Source, most_bytes: int) -> Found:
+    """The text in the file whose path is the name of the source, or the problem why not."""
     try:
         text, _ = read_table(source.name, TRUSTED, most_bytes)
     except FileNotFoundError:
@@ -74,7 +75,7 @@ def _find(source: Source, most_bytes: int) -> Found:
 def check_file(source: Source, config: Config) -> tuple[Problem, ...]:
     """The problems of the table in the file whose path is the name of the source."""
     context = local_context(ZoneData(), config)
-    return parse_found(_find(source, config.table_bytes), context).problems
+    return parse_found(find(source, config.table_bytes), context).problems
 
 
 def check_found(change: Change, config: Config) -> tuple[Problem, ...]:

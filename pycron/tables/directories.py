@@ -9,12 +9,13 @@ from pathlib import Path
 from pycron.config import Config
 from pycron.crontab.line import RUN_PARTS_NAME, USER_NAME
 from pycron.model.job import Source
-from pycron.model.problem import Problem
+from pycron.model.problem import Problem, Severity
 from pycron.system.files import FileRules, Unreadable, way_facts
 from pycron.tables.files import (
     ANY_OWNER,
     UNREAD,
     Signature,
+    changed_at,
     linked,
     problem_of,
     read_table_file,
@@ -28,12 +29,14 @@ from pycron.tables.files import (
 class Found:
     """A table that is new or has changed: its text, or the problem why there is none.
 
-    With a text, the problem is a warning about the file.
+    With a text, the problem is a warning about the file. `changed`: when the file changed last
+    (ctime in nanoseconds); None if that is not known.
     """
 
     source: Source
     text: str | None
     problem: Problem | None = None
+    changed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ class TableDirectories:
     locations: list[TableLocation]
     config: Callable[[], Config]
     _known: dict[str, _Known] = field(default_factory=dict)  # by path
-    _ignored: set[str] = field(default_factory=set)
+    _ignored: dict[str, str] = field(default_factory=dict)  # paths, with the reason
 
     def scan(self, again: bool = False) -> Iterator[Change]:
         """The changes since the last scan; with `again`, every table counts as changed."""
@@ -152,6 +155,12 @@ class TableDirectories:
             yield from self._scan_location(location, present)
         for path in sorted(set(self._known) - present):
             yield Gone(self._known.pop(path).source.name)
+
+    def ignored(self) -> Iterator[Problem]:
+        """Warnings about the paths that the last scan has passed over, and that are still there."""
+        for path, reason in self._ignored.items():
+            if os.path.lexists(path):
+                yield Problem(path, 0, 1, Severity.WARNING, "ignored-file", reason)
 
     def forget_replaced(self, uids: Mapping[str, int]) -> set[str]:
         """Let the next scan read the tables of accounts that have another uid now; their names.
@@ -180,12 +189,12 @@ class TableDirectories:
             present |= {path for path, known in self._known.items() if known.location == location}
             yield from self._ignore(str(location.path), f"cannot be read: {error.strerror}")
             return
-        self._ignored.discard(str(location.path))
+        self._ignored.pop(str(location.path), None)
         for path in paths:
             if path not in self._known and (reason := self._why_not(location, path)):
                 yield from self._ignore(path, reason)
                 continue
-            self._ignored.discard(path)
+            self._ignored.pop(path, None)
             try:
                 found = self._look(location, path)
             except FileNotFoundError:  # deleted since the directory was listed
@@ -204,7 +213,7 @@ class TableDirectories:
     def _ignore(self, path: str, reason: str) -> Iterator[Ignored]:
         """Report once that a path is passed over."""
         if path not in self._ignored:
-            self._ignored.add(path)
+            self._ignored[path] = reason
             yield Ignored(path, reason)
 
     def _look(self, location: TableLocation, path: str) -> Found | None:
@@ -229,7 +238,7 @@ class TableDirectories:
             problem = linked(known.source, content) if not rules.trusted else None
         known.signature = signature
         self._known[path] = known
-        return Found(known.source, text, problem)
+        return Found(known.source, text, problem, changed_at(signature))
 
 
 def _owner(path: str) -> int | None:

@@ -1,16 +1,18 @@
 """The tables of the daemon: each change that a scan finds is read and passed to the engine."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pycron.crontab import reader
 from pycron.crontab.entries import Entries, nothing
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
+from pycron.crontab.users import unknown_users
 from pycron.engine.actions import Log
 from pycron.engine.events import InputEvent, TableLoaded, TableRemoved
 from pycron.engine.log_events import Event
-from pycron.model.problem import Problem, Severity
+from pycron.model.problem import Problem
 from pycron.model.steps import Steps, finish
 from pycron.system.accounts import Accounts
 from pycron.system.files import WRONG_OWNER
@@ -18,6 +20,30 @@ from pycron.tables.check import parsing_found
 from pycron.tables.directories import Found, Gone, Ignored, TableDirectories
 from pycron.tables.spool_form import without_header
 from pycron.tables.versions import TableVersions
+
+_ONE_WRITE = 2_000_000_000  # nanoseconds that the writing of a table takes at most
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A good version that has just been written, and the good one before it, if there was one.
+
+    A scan reads whatever is in a file that somebody is just writing: first nothing, then a part of
+    the text. Such a beginning may have no error, and must not become the last good version.
+    `changed`: when the file changed, in nanoseconds.
+    """
+
+    changed: int
+    table: Table
+    before: Table | None
+
+    def is_beginning_of(self, new: Table, changed: int | None) -> bool:
+        """Whether this version is the beginning of a text that was written soon after it."""
+        text, begun = new.jobs.table_text, self.table.jobs.table_text
+        return self.is_recent(changed) and text != begun and text.startswith(begun)
+
+    def is_recent(self, now: int | None) -> bool:
+        return now is not None and 0 <= now - self.changed < _ONE_WRITE
 
 
 @dataclass(slots=True)
@@ -38,6 +64,7 @@ class Tables:
     versions: TableVersions
     attend: Callable[[], object] = lambda: None
     _good: dict[str, Table] = field(default_factory=dict)  # the last version without errors
+    _written: dict[str, _Written] = field(default_factory=dict)  # what has just been written
     _current: dict[str, Table] = field(default_factory=dict)
     _work: Steps[None] | None = None  # a scan that has begun
     _look_again: bool = False  # something has changed since it began
@@ -93,10 +120,14 @@ class Tables:
                     self.log(Log(Event.TABLE_IGNORED, fields, bad=True))
             yield
         self._scans += 1
+        now = time.time_ns()
+        recent = {name: each for name, each in self._written.items() if each.is_recent(now)}
+        self._written = recent
 
     def problems(self) -> list[Problem]:
-        """The problems of all loaded tables."""
-        return [problem for table in self._current.values() for problem in table.problems]
+        """The problems of all loaded tables, and the files that are ignored."""
+        found = [problem for table in self._current.values() for problem in table.problems]
+        return [*found, *self.directories.ignored()]
 
     def count(self, owner: str | None = None) -> int:
         """How many tables are loaded, of a user or (None) of all."""
@@ -114,18 +145,39 @@ class Tables:
         new = yield from parsing_found(found, self.context())
         if found.text is not None:
             self._notice(name, without_header(found.text), len(new.jobs))
-        new = replace(new, problems=(*new.problems, *self._unknown_users(new)))
+        new = replace(new, problems=(*new.problems, *unknown_users(new.jobs, self.accounts.exists)))
         if found.problem and found.problem.code == WRONG_OWNER and found.source.owner == name:
             self._good.pop(name, None)  # the table of an account that had this name before
         if new.errors:
+            self._take_back_beginning(new, found.changed)
             yield from self._read_last_good_again(name)
         good = self._good.get(name)
         table = with_last_good_jobs(good, new)
         if not new.errors:
-            self._good[name] = new
+            self._keep_good(new, found.changed)
         self._current[name] = table
         self.feed(TableLoaded(table))
         self._log_load(new, table, kept=good is not None)
+
+    def _keep_good(self, new: Table, changed: int | None) -> None:
+        """Keep the last good version, and until it is surely whole, the one before it."""
+        name = new.source.name
+        if changed is not None:
+            last = self._written.get(name)
+            is_longer = last is not None and last.is_beginning_of(new, changed)
+            before = last.before if last and is_longer else self._good.get(name)
+            self._written[name] = _Written(changed, new, before)
+        self._good[name] = new
+
+    def _take_back_beginning(self, new: Table, changed: int | None) -> None:
+        """Forget the last good version if it was only the beginning of this bad one."""
+        name = new.source.name
+        last = self._written.get(name)
+        if last is None or not last.is_beginning_of(new, changed):
+            return
+        self._good.pop(name, None)
+        if last.before is not None:
+            self._good[name] = last.before
 
     def _notice(self, name: str, text: str | None, entries: int) -> None:
         """Keep a version of a user's own table, which has the name of the user."""
@@ -143,17 +195,10 @@ class Tables:
     def _unload(self, name: str) -> None:
         self._notice(name, None, 0)
         self._good.pop(name, None)
+        self._written.pop(name, None)
         self._current.pop(name, None)
         self.feed(TableRemoved(name))
         self.log(Log(Event.TABLE_REMOVED, {"table": name}))
-
-    def _unknown_users(self, table: Table) -> Iterator[Problem]:
-        """Warnings only: a directory service may know the user by the time the Job is due."""
-        for user, line in table.jobs.users().items():
-            if not self.accounts.exists(user):
-                message = f'no such user: "{user}" (its commands fail until there is one)'
-                name = table.source.name
-                yield Problem(name, line, 1, Severity.WARNING, "unknown-user", message)
 
     def _log_load(self, new: Table, table: Table, kept: bool) -> None:
         """Log the problems of the new version, and which Jobs run. `kept`: there was a good one."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pycron.config import Config
 from pycron.crontab import reader
-from pycron.crontab.reader import NOT_A_TABLE, ReaderContext
+from pycron.crontab.junk import NOT_A_TABLE
+from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity

@@ -97,7 +97,7 @@ def test_the_editor_of_a_variable(user: CrontabUser, variable: str) -> None:
 
 def test_a_terminal_is_told_what_changed(user: CrontabUser) -> None:
     ours, theirs = pty.openpty()
-    (user.who.home / "table").write_text("@reboot a\n@reboot b\n")
+    (user.who.home / "table").write_text("@reboot /bin/true a\n@reboot /bin/true b\n")
     environment = user.who.environment(PATH=f"{user.programs}:/usr/bin:/bin")
     command = ["crontab", str(user.who.home / "table")]
     subprocess.run(
@@ -119,3 +119,25 @@ def test_no_arguments_on_a_terminal_print_the_usage(user: CrontabUser) -> None:
     os.close(ours)
     assert done.returncode == 1
     assert done.stderr.startswith(b"usage: crontab ")
+
+
+def test_an_installation_writes_ten_warnings_and_succeeds(user: CrontabUser) -> None:
+    """The linter's, under the name pycrontab; cron's crontab says nothing where nobody reads it."""
+    table = "".join(f"* 4 * * * /usr/bin/true {i}\n" for i in range(12))
+    done = user("pycrontab -", stdin=table + "*/7 * * * * /usr/bin/true note\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    *warnings, more, changes = done.stderr.splitlines()
+    assert [line.partition(" (")[0] for line in warnings] == [
+        f'-:{number}: warning: runs every minute, sixty times in each hour of "4"'
+        for number in range(1, 11)
+    ]
+    assert more == "pycrontab: 2 more warnings: pycron check shows all"
+    assert changes.startswith("pycrontab: 13 entries added")
+    assert outcome(user("crontab -", stdin=table)) == (0, "", "")
+
+
+def test_a_test_of_a_file_writes_warnings_and_succeeds(user: CrontabUser) -> None:
+    done = user("pycrontab -T -", stdin="* 4 * * * /usr/bin/true\n")
+    assert done.returncode == 0
+    assert "warning: runs every minute" in done.stderr
+    assert "no errors, 1 jobs" in done.stderr

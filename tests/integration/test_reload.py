@@ -157,7 +157,8 @@ def test_a_bad_file_changes_nothing_until_it_is_mended(tmp_path: Path) -> None:
         }  # fmt: skip
         assert f"config is bad, and was not read again: {WHY_BAD}" in op.run("status").stdout
         checked = op.run("check")
-        assert (checked.returncode, checked.stdout) == (1, f"{path}: {WHY_BAD}\n")
+        said = f"{path}: {WHY_BAD} [bad-configuration]\n"
+        assert (checked.returncode, checked.stdout) == (1, said)
         assert op.row("status")["problems"] == 1
 
         configure(op, "[pools]\ndb = 2\n")

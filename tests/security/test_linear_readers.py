@@ -19,6 +19,8 @@ from pycron.crontab.mail_addresses import addresses, unsafe_addresses
 from pycron.crontab.other_cron import CRONIE, DEBIAN
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.delivery.body import output_body
+from pycron.lint.check import check
+from pycron.lint.found import CheckContext
 from pycron.model.job import Source
 from pycron.protocol.framing import Decoder
 from pycron.schedule.durations import parse_duration
@@ -53,6 +55,10 @@ def two_versions(text: str) -> None:
     context = ReaderContext(most_entries=10**6)
     old, new = parse(text, MALLORY, context), parse(text + "@daily x\n", MALLORY, context)
     compare(old.jobs, new.jobs)
+
+
+def linted(text: str) -> None:
+    check(text, MALLORY, ReaderContext(), CheckContext(lambda _: UTC, 0, lambda _: False))
 
 
 def anacron(text: str) -> None:
@@ -125,6 +131,23 @@ READERS: dict[str, tuple[Reader, Callable[[int], str]]] = {
             + "x installed on " * (n // 15)
         ),
     ),
+    "mistakes of all kinds": (
+        table,
+        lambda n: "x=1 \\\n{{ a\nexport a\n9 9 9 9 9 9 9 x\n" * (n // 36),
+    ),
+    "linter: entries": (linted, lambda n: "".join(f"0 5 * * * {i}\n" for i in range(n // 14))),
+    "linter: variables": (linted, lambda n: "".join(f"A{i % 900}=$B\n" for i in range(n // 8))),
+    "linter: backslashes": (linted, lambda n: "@daily x" + "\\" * n + " y\n"),
+    "linter: quotes": (linted, lambda n: "@daily x" + "'\"" * (n // 2) + "\n"),
+    "linter: open brackets": (linted, lambda n: "@daily x" + "$(" * (n // 2) + "%\n"),
+    "linter: passwords": (linted, lambda n: "@daily " + "mysql curl -u " * (n // 14) + "\n"),
+    "linter: placeholders": (linted, lambda n: "@daily " + "{{ <a b " * (n // 8) + "\n"),
+    "linter: redirects": (linted, lambda n: "@daily x" + " 2>&1 > & [[ ==" * (n // 15) + "\n"),
+    "linter: dates": (linted, lambda n: "@daily " + "date +" * (n // 6) + "%\n"),
+    "linter: assignments": (linted, lambda n: "@daily " + "A=b " * (n // 4) + "(\n"),
+    "linter: comments": (linted, lambda n: "# pycron: ignore=a\n" * (n // 19) + "@daily x\n"),
+    "linter: a value": (linted, lambda n: "A=" + " #" * (n // 2) + "\n@daily x\n"),
+    "linter: urls": (linted, lambda n: "@daily " + "https://a.b" * (n // 11) + "\n"),
     "anacrontab: blanks": (anacron, lambda n: "1 1 x" + " " * n + "\n"),
     "anacrontab: continued": (anacron, lambda n: "\\\n" * (n // 2) + "x\n"),
     "anacrontab: the guard": (

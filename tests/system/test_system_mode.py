@@ -211,6 +211,7 @@ def test_hostile_files_in_the_drop_in_directory(system: IsolatedSystem) -> None:
     assert codes == {
         "fifo": "not-a-file", "link": "symlink", "directory": "not-a-file", "open": "writable",
         "twice": "hard-link", "again": "hard-link", "stranger": "wrong-owner", "big": "too-large",
+        "dotted.bak": "ignored-file",
     }  # fmt: skip
     assert any(Path(p["file"]).name == "junk" and p["severity"] == "error" for p in problems)
     assert system.daemon.log("table_ignored", path=str(paths.DROP_INS / "dotted.bak"))

@@ -75,7 +75,8 @@ def test_a_bad_configuration_at_the_start(system: IsolatedSystem) -> None:
     assert (checked.returncode, checked.stdout) == (1, f"{CONFIG}: {WHY_BAD}\n")
     for user in ("root", USER):
         checked = system.run("pycron", "check", user=user)
-        assert (checked.returncode, checked.stdout) == (1, f"{CONFIG}: {WHY_BAD}\n")
+        line = f"{CONFIG}: {WHY_BAD} [bad-configuration]\n"
+        assert (checked.returncode, checked.stdout) == (1, line)
         assert "systemctl start pycron" in checked.stderr
     system.shell(f"chmod 600 {CONFIG}")
     checked = system.run("pycron", "check", user=USER)

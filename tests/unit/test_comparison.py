@@ -211,10 +211,8 @@ def test_a_table_is_left_out_if_debian_runs_nothing_of_it() -> None:
 
 
 REFUSALS = {
-    "refused not-a-table": 1,
-    "refused bad-minute": 1, "refused bad-hour": 7, "refused bad-day-of-month": 5,
-    "refused bad-month": 2, "refused bad-day-of-week": 1, "refused bad-command": 3,
-    "refused bad-option": 8, "refused bad-username": 5,
+    "refused not-a-table": 1, "refused bad-hour": 2, "refused bad-day-of-month": 5,
+    "refused bad-username": 13, "refused prose": 9, "refused seconds-field": 3,
 }  # fmt: skip
 
 

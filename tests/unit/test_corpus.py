@@ -167,14 +167,14 @@ def read_fixture(name: str, owner: str | None) -> Table:
         ("user_column", SYSTEM, []),
         ("no_user_column", USER, []),
         ("no_user_column", SYSTEM, [(2, ERROR, "bad-username")]),
-        ("seconds", USER, [(2, ERROR, "bad-command")]),
-        ("seconds", SYSTEM, [(2, ERROR, "bad-command")]),
+        ("seconds", USER, [(2, ERROR, "seconds-field")]),
+        ("seconds", SYSTEM, [(2, ERROR, "seconds-field")]),
         (
             "pasted",
             USER,
-            [(0, ERROR, "not-a-table"), (2, ERROR, "bad-minute"), (4, ERROR, "bad-minute")],
+            [(0, ERROR, "not-a-table"), (2, ERROR, "prose"), (4, ERROR, "placeholder")],
         ),
-        ("templated", USER, [(2, ERROR, "bad-minute"), (3, ERROR, "bad-time-specifier")]),
+        ("templated", USER, [(2, ERROR, "placeholder"), (3, ERROR, "bad-time-specifier")]),
     ],
 )
 def test_a_fixture(name: str, owner: str | None, problems: list[tuple[int, Severity, str]]) -> None:

@@ -179,17 +179,17 @@ def test_a_variable(line: str, name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('A="b" c', "bad day-of-month"),
-        ('A="b" 2 3 4 5 c', "bad minute"),
-        ("A='b", "bad hour"),
-        ('A="b', "bad hour"),
-        ('A="b"c"', "bad hour"),
-        ("A b=c", "bad day-of-month"),
-        ("A", "bad hour"),
+        ('A="b" c', "bad variable"),
+        ('A="b" 2 3 4 5 c', "bad variable"),
+        ("A='b", "bad variable"),
+        ('A="b', "bad variable"),
+        ('A="b"c"', "bad variable"),
+        ("A b=c", "bad minute"),
+        ("A", "bad minute"),
         ("5 5 5 5 5=x", "bad day-of-week"),
     ],
 )
-def test_a_line_that_is_no_variable_is_read_as_an_entry(line: str, message: str) -> None:
+def test_a_line_that_is_neither_a_variable_nor_an_entry(line: str, message: str) -> None:
     assert message in problem_of(line).message
 
 
@@ -527,8 +527,8 @@ def test_a_bad_line_of_settings_sets_nothing() -> None:
         ("1 2 3 4 5 %input", "bad-command", 17, 'bad command: "" (no command)'),
         ("@daily", "bad-command", 7, 'bad command: "" (no command)'),
         # One field too many
-        ("* * * * * * x", "bad-command", 11, 'bad command: "*" (an entry has five fields'),
-        ("* * * * *    */5 x", "bad-command", 14, 'bad command: "*" (an entry has five fields'),
+        ("* * * * * * x", "seconds-field", 11, 'bad command: "*" (six fields, but cron has'),
+        ("* * * * *    */5 x", "seconds-field", 14, 'bad command: "*" (six fields, but'),
         # Nicknames
         ("@fortnightly x", "bad-time-specifier", 1, 'bad time specifier: "@fortnightly" (@yearly'),
         ("@DAILY x", "bad-time-specifier", 1, "; nicknames are lower-case)"),
@@ -657,7 +657,6 @@ def test_a_system_table_has_a_user_column(line: str, user: str, command: str) ->
 @pytest.mark.parametrize(
     ("line", "code", "column", "message"),
     [
-        ("* * * * *  carol x", "unknown-user", 12, 'bad username: "carol" (no such user)'),
         (
             "* * * * * /bin/x y",
             "bad-username",
@@ -674,6 +673,19 @@ def test_a_bad_user(line: str, code: str, column: int, message: str) -> None:
     problem = problem_of(line, source=SYSTEM)
     assert (problem.code, problem.column) == (code, column)
     assert message in problem.message
+
+
+def test_an_unknown_user_is_a_warning() -> None:
+    """A directory service may know the user later."""
+    [warning] = read("@daily carol x", "@hourly carol y", source=SYSTEM).problems
+    assert (warning.severity, warning.code, warning.line) == (Severity.WARNING, "unknown-user", 1)
+    assert "until there is one" in warning.message
+
+
+@pytest.mark.parametrize("command", ["cd /srv && make", "php /srv/cron.php", "test -x /bin/x"])
+def test_a_command_where_the_user_should_be(command: str) -> None:
+    [problem] = read(f"@daily {command}", source=SYSTEM).problems
+    assert "is the user column missing?" in problem.message
 
 
 def test_without_a_user_check_every_name_is_accepted() -> None:

@@ -21,6 +21,7 @@ import pycron
 from pycron.cli import pycron as pycron_program
 from pycron.cli import pycrond, pycrontab
 from pycron.cli.installing.steps import Remove
+from pycron.cli.problem_formats import problem_details
 from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config, NotificationOptions
 from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_row
 from pycron.crontab import reader
@@ -33,7 +34,7 @@ from pycron.engine.states import State
 from pycron.model.history import AttemptRecord, RunRecord
 from pycron.model.job import Source
 from pycron.model.pause import ALL, Pause
-from pycron.model.problem import Problem, Severity, problem_row
+from pycron.model.problem import Problem, Severity
 from pycron.model.run import Outcome, RunKey
 from pycron.model.settings import SETTINGS, Setting
 from pycron.system.zone_data import ZoneData
@@ -205,7 +206,7 @@ def json_keys() -> dict[str, Mapping[str, object]]:
         "show": attempt_row(AttemptRecord(1)),
         "pause": pause_row(Pause(ALL, 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
-        "check": problem_row(problem),
+        "check": problem_details(problem),
         "setup": dict(Remove(Path("/x")).row),
         "import": finding_row(Finding("x", 1, Verdict.SAME, "same", "means the same")),
     }

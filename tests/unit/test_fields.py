@@ -115,7 +115,7 @@ BAD = [
     (MINUTE, "4294967296", 0, "(0-59)"),
     (MINUTE, "9" * 5000, 0, "(0-59)"),
     (MINUTE, "0" * 5000, 0, "(0-59)"),
-    (MINUTE, "*/4294967297", 0, "(a step is 1-60)"),
+    (MINUTE, "*/4294967297", 0, "(a step has at most 9 digits)"),
     # The classic parsers drop what follows a number; here it is an error
     (MINUTE, "1-5-7", 0, '"1-5-7" (0-59)'),
     (MINUTE, "1-10/2/3", 0, '"1-10/2/3" (0-59)'),
@@ -133,16 +133,10 @@ BAD = [
     (MINUTE, "$", 0, '"$"'),
     (MINUTE, "5\r", 0, "(0-59)"),
     (MINUTE, "5\n", 0, "(0-59)"),
-    # Steps: of a range, neither 0 nor larger than the field
+    # Steps: of a range, and not 0
     (MINUTE, "5/15", 0, "(a step needs a range: 5-59/15)"),
     (DAY_OF_WEEK, "1/2", 0, "(a step needs a range: 1-7/2)"),
-    (MINUTE, "*/0", 0, '"*/0" (a step is 1-60)'),
-    (MINUTE, "*/61", 0, '"*/61" (a step is 1-60)'),
-    (MINUTE, "*/100", 0, '"*/100" (a step is 1-60)'),
-    (HOUR, "*/25", 0, "(a step is 1-24)"),
-    (DAY_OF_MONTH, "*/32", 0, "(a step is 1-31)"),
-    (MONTH, "*/13", 0, "(a step is 1-12)"),
-    (DAY_OF_WEEK, "*/9", 0, "(a step is 1-8)"),
+    (MINUTE, "*/0", 0, '"*/0" (a step is at least 1)'),
     (MINUTE, "1-30/-5", 0, '"1-30/-5"'),
     (MINUTE, "*/", 0, '"*/"'),
     # Reversed ranges, which cron accepts and never matches
@@ -266,14 +260,38 @@ def test_a_day_is_picked_that_every_chosen_month_has(
 
 
 @pytest.mark.parametrize(
+    ("field", "text", "values"),
+    [
+        (MINUTE, "*/60", {0}),
+        (MINUTE, "*/90", {0}),
+        (MINUTE, "5-20/999999999", {5}),
+        (HOUR, "*/25", {0}),
+        (DAY_OF_MONTH, "*/32", {1}),
+        (MONTH, "*/13", {1}),
+        (DAY_OF_WEEK, "*/9", {0}),
+    ],
+)
+def test_a_step_beyond_the_range_chooses_the_first_value(
+    field: Field, text: str, values: set[int]
+) -> None:
+    """As cron does; `pycron check` warns of it."""
+    mask = parse_field(text, field)
+    assert {value for value in range(60) if mask >> value & 1} == values
+
+
+def test_a_random_step_beyond_the_range_picks_one_value() -> None:
+    [value] = resolve("H/61", MINUTE, picks(71)).split(",")
+    assert value == "11"
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("30~10", "runs backwards"),
         ("0~60", "(0-59)"),
         ("H(20-10)", "runs backwards"),
         ("H(0-60)", "(0-59)"),
-        ("~/0", "(a step is 1-60)"),
-        ("H/61", "(a step is 1-60)"),
+        ("~/0", "(a step is at least 1)"),
         ("0~mon", "(0-59)"),
     ],
 )

@@ -15,7 +15,7 @@ from pycron.engine.states import TRANSITIONS
 
 PACKAGE = Path(pycron.__file__).parent
 ROOT = PACKAGE.parent
-PURE = ("schedule", "model", "crontab", "engine")
+PURE = ("schedule", "model", "crontab", "engine", "lint")
 FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 # The runner forks for every command, and the price of a fork grows with the memory of the process.
@@ -75,6 +75,7 @@ def test_the_daemon_has_nothing_in_memory_that_few_ask_for(form: str) -> None:
     )
     loaded = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
     assert "pycron.daemon.daemon" in loaded
+    assert not {name for name in loaded if name.startswith("pycron.lint")}
     assert ("structlog" in loaded) == (form == "json")  # the journal needs no renderer
     assert not loaded & {
         "asyncio", "asyncio.events", "ssl", "_ssl", "hashlib", "_hashlib", "croniter", "dateutil",

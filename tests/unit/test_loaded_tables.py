@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,45 @@ def test_a_table_that_was_never_good_runs_its_good_lines(loaded: LoadedDirectory
     assert loaded.said(Event.TABLE_BAD).fields["running"] == "its good lines"
     loaded.put("61 * * * * two\n* * * * * three\n")  # there never was a good one
     assert loaded.commands() == ["three"]
+
+
+GOOD = "* * * * * one\n"
+BAD = "* * * * * two\n* * * * * three\n61 * * * * four\n"
+
+
+@pytest.mark.parametrize("beginning", ["", "* * * * * two\n"])
+@pytest.mark.parametrize(
+    ("before", "commands", "running"),
+    [
+        (GOOD, ["one"], "its last good version"),
+        (None, ["two", "three"], "its good lines"),
+    ],
+)
+def test_the_beginning_of_a_bad_table_is_no_good_version(
+    loaded: LoadedDirectory, before: str | None, beginning: str, commands: list[str], running: str
+) -> None:
+    """A scan that another change caused reads a file that somebody is just writing."""
+    if before is not None:
+        loaded.put(before)
+    with (loaded.directory / "table").open("w") as file:  # as an editor or `cp` writes it
+        os.fchmod(file.fileno(), 0o644)
+        loaded.look()
+        file.write(beginning)
+        file.flush()
+        loaded.look()
+        file.write(BAD.removeprefix(beginning))
+    loaded.look()
+    assert loaded.commands() == commands
+    assert loaded.said(Event.TABLE_BAD).fields["running"] == running
+
+
+def test_a_bad_line_that_is_added_later_leaves_the_good_version(loaded: LoadedDirectory) -> None:
+    loaded.put(GOOD)
+    time.sleep(2.1)  # longer than one write takes
+    with (loaded.directory / "table").open("a") as file:
+        file.write("* * * * * two\n61 * * * * three\n")
+    loaded.look()
+    assert loaded.commands() == ["one"]
 
 
 def test_a_table_that_cannot_be_read_any_more_keeps_its_jobs(loaded: LoadedDirectory) -> None:

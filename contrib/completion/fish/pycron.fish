@@ -46,7 +46,7 @@ function _shtab_pycron_using
 end
 
 set -g _shtab_pycron_commands check dead explain import kill list log next pause reload resume runs setup show start status test-mail top why
-set -g _shtab_pycron_opts_with_value --attempt --count --for --from --job --kill-after --limit --outcome --owner --pool --reason --since --state-dir --system-table --table --tz --until
+set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --outcome --owner --pool --reason --since --state-dir --system-table --table --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -61,6 +61,10 @@ complete -c pycron -n '_shtab_pycron_using check' -s h -l help -d 'show this hel
 complete -c pycron -n '_shtab_pycron_using check' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using check' -l table -xka "(__fish_complete_path (commandline -ct))" -d 'a table without a user column'
 complete -c pycron -n '_shtab_pycron_using check' -l system-table -xka "(__fish_complete_path (commandline -ct))" -d 'a table with a user column'
+complete -c pycron -n '_shtab_pycron_using check' -l strict -d 'a warning is a failure, too'
+complete -c pycron -n '_shtab_pycron_using check' -l format -xka "text json github sarif" -d 'how to print what is found; default: text'
+complete -c pycron -n '_shtab_pycron_using check' -l explain -x -d 'describe a code; without one, list all'
+complete -c pycron -n '_shtab_pycron_using check; and test $_shtab_pycron_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a table, a directory such as cron.d, or - for stdin'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a dead -d 'List, redrive or drop Runs that have used up their retries.'
 complete -c pycron -n '_shtab_pycron_using dead' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using dead' -l json -d 'one JSON object a line'

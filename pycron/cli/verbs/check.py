@@ -1,69 +1,73 @@
 """`pycron check`: what is wrong with tables, and with the configuration."""
 
 import argparse
-import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-from pycron.cli.daemon_choice import choice_for, client_for
-from pycron.cli.printing import print_json
+from pycron.cli.errors import WrongUse
 from pycron.cli.table_options import add_table_options, named_sources
 from pycron.cli.verb import verb
-from pycron.control.client import NoDaemon
-from pycron.model.problem import Problem, Severity, problem_from_row, problem_row
-from pycron.protocol.control_messages import ProblemsRequest
+from pycron.model.problem import Problem, Severity
+
+_FORMATS = ("text", "json", "github", "sarif")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add_table_options(parser)
+    parser.add_argument("files", nargs="*", metavar="FILE", type=Path,
+                        help="a table, a directory such as cron.d, or - for stdin")  # fmt: skip
+    parser.add_argument("--strict", action="store_true", help="a warning is a failure, too")
+    parser.add_argument("--format", choices=_FORMATS, default="text",
+                        help="how to print what is found; default: text")  # fmt: skip
+    parser.add_argument("--explain", nargs="?", metavar="CODE", const="",
+                        help="describe a code; without one, list all")  # fmt: skip
 
 
 @verb(
     "check",
     "Say what is wrong with tables; without any, with the daemon's, and its configuration.",
-    add_table_options,
+    _arguments,
 )
 def check(options: argparse.Namespace) -> int:
-    problems = _problems(options)
-    if options.json:
-        print_json(map(problem_row, problems))
-    else:
-        for problem in problems:
-            print(problem)
-    return 1 if any(problem.severity is Severity.ERROR for problem in problems) else 0
+    # The linter takes 30 ms to import, and few verbs need it.
+    from pycron.cli import problem_formats
+
+    if options.explain is not None:
+        return _explain(options.explain)
+    problems = list(_problems(options))
+    problem_formats.FORMATS["json" if options.json else options.format](problems)
+    bad = {Severity.ERROR, Severity.WARNING} if options.strict else {Severity.ERROR}
+    return 1 if any(problem.severity in bad for problem in problems) else 0
 
 
-def _problems(options: argparse.Namespace) -> list[Problem]:
-    """The problems of the named tables, or of the daemon's tables and configuration."""
+def _problems(options: argparse.Namespace) -> Iterator[Problem]:
+    """The problems of what is named, or of the daemon's tables and configuration."""
+    from pycron.cli.checked_tables import TableChecker
+
+    checker = TableChecker()
     sources = named_sources(options)
-    if not sources:
-        return _problems_of_daemon(options)
-    from pycron.cli import schedules
+    for path in options.files:
+        yield from checker.problems(path)
+    for source in sources:
+        yield from checker.of_file(source)
+    if not sources and not options.files:
+        from pycron.cli import daemon_tables
 
-    tables = schedules.read_sources(sources, schedules.zones_of(None))
-    return [problem for table in tables for problem in table.problems]
-
-
-def _problems_of_daemon(options: argparse.Namespace) -> list[Problem]:
-    """If no daemon answers, its configuration may be the reason. Raises ControlError."""
-    try:
-        rows = client_for(options).request(ProblemsRequest())["rows"]
-    except NoDaemon as error:
-        bad = _problem_of_configuration(options)
-        if bad is None:
-            raise
-        print(f"pycron: {error}", file=sys.stderr)
-        return [bad]
-    return [problem_from_row(row) for row in rows]
+        yield from daemon_tables.problems(options, checker)
 
 
-def _problem_of_configuration(options: argparse.Namespace) -> Problem | None:
-    """What is wrong with the file that the daemon would read; None also if it is not readable."""
-    from pycron.config import ConfigError, ConfigUnreadable, read_config  # rarely needed here
-    from pycron.system.files import ROOTS, own_rules
-    from pycron.system.paths import SYSTEM_CONFIG
+def _explain(name: str) -> int:
+    from pycron.lint.codes import CODES
+    from pycron.model.text import hint_at
 
-    path = choice_for(options).config
-    rules = ROOTS if path == SYSTEM_CONFIG else own_rules()
-    try:
-        if path is not None:
-            read_config(path, required=False, rules=rules)
-    except ConfigUnreadable:
-        return None
-    except ConfigError as error:
-        return error.problem
-    return None
+    if not name:
+        for code in CODES.values():
+            print(f"{code.name:24} {code.severity}")
+        return 0
+    if name not in CODES:
+        hint = hint_at(name.replace("-", "_"), [each.replace("-", "_") for each in CODES], "")
+        raise WrongUse(f'no code "{name}" ({hint.replace("_", "-") or "--explain lists them"})')
+    from pycron.cli.code_texts import explained
+
+    print(explained(CODES[name]))
+    return 0
