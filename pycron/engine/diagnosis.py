@@ -242,7 +242,7 @@ def _notes_on_the_pause(evidence: Evidence) -> list[str]:
 def _notes_on_the_schedule(schedule: Schedule, evidence: Evidence) -> list[str]:
     if isinstance(schedule, Reboot) and evidence.started is not None:
         return [f"The last such start was at {rfc3339(evidence.started)}."]
-    if isinstance(schedule, CronSchedule) and "*" not in (schedule.fields[2], schedule.fields[4]):
+    if isinstance(schedule, CronSchedule) and not {"*", "?"} & {*schedule.fields[2::2]}:
         return [
             "Both day fields have to match, as one of them begins with a star."
             if schedule.days.both

@@ -53,7 +53,7 @@ class Days:
 
     Vixie's rule (entry.c, cron.c): the two fields are combined with AND (`both`) if either is a
     star field, otherwise with OR. The masks hold days 1-31 and weekdays 0-6 (Sunday is 0). The
-    extended elements (`L`, `15W`, `5#2`) are in croniter's spelling.
+    extended elements (`L`, `15W`, `5#2`) are spelt as parse_day_field() does it.
     """
 
     of_month: int

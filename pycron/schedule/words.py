@@ -93,6 +93,11 @@ def _extended_day(element: str) -> str:
         return "the last day"
     if element == "LW":
         return "the last weekday"
+    if element.startswith("L-"):
+        before = int(element[2:])
+        return (
+            "the day before the last" if before == 1 else f"the day {before} days before the last"
+        )
     return f"the weekday nearest to day {element.rstrip('W')}"
 
 
