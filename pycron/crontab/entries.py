@@ -8,17 +8,19 @@ text begins, its id, and its schedule. `read_entry` reads an entry again when it
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from operator import itemgetter
 from typing import overload
 
+from pycron.crontab.day_rules import NO_CALENDARS, day_rules
 from pycron.crontab.identity import ID_DIGITS_IN_NAME, derived_name, entry_key, job_id, twin_key
 from pycron.crontab.line import EntryLine, read_entry, schedule_of
 from pycron.model.job import Environment, Job, Source
 from pycron.model.settings import Settings
-from pycron.schedule.expressions import Reboot, Schedule, is_random
+from pycron.schedule.day_rules import Calendar, DayRules
+from pycron.schedule.expressions import Reboot, Schedule, is_random, limited
 from pycron.schedule.fire_times import Times, follows_the_wall, has_fire_times
 from pycron.schedule.packed import Packed, is_wildcard, unpack
 
@@ -32,11 +34,15 @@ def encoded(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class EntryContext:
-    """The user, variables and settings of an entry; many entries share one EntryContext."""
+    """The user, variables and settings of an entry; many entries share one EntryContext.
+
+    `rules`: what its settings say about the days.
+    """
 
     user: str
     environment: Environment
     settings: Settings
+    rules: DayRules | None = None
 
 
 class Entries(Sequence[Job]):
@@ -45,9 +51,16 @@ class Entries(Sequence[Job]):
     The reader of the table adds the entries in order; they never change afterwards.
     """
 
-    def __init__(self, source: Source, text: str = "", host: str = "") -> None:
+    def __init__(
+        self,
+        source: Source,
+        text: str = "",
+        host: str = "",
+        calendars: Mapping[str, Calendar] = NO_CALENDARS,
+    ) -> None:
         self.source = source
         self._host = host
+        self._calendars = calendars
         self._text = encoded(text)
         self._starts = array("I")
         self._lines = array("I")
@@ -100,7 +113,8 @@ class Entries(Sequence[Job]):
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._contexts)
-            self._contexts.append(EntryContext(user, environment, settings))
+            rules = day_rules(settings, self._calendars)
+            self._contexts.append(EntryContext(user, environment, settings, rules))
         return number
 
     @property
@@ -157,7 +171,7 @@ class Entries(Sequence[Job]):
         if is_random("".join(entry.words)):
             key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
             key = twin_key(key, self._twins.get(index, 0))
-        return schedule_of(entry.words, self._host, key)
+        return limited(schedule_of(entry.words, self._host, key), self.context(index).rules)
 
     # ---- without reading the text
 
@@ -166,12 +180,13 @@ class Entries(Sequence[Job]):
 
     def times(self, index: int) -> Times:
         """When an entry is due: its schedule without the text."""
-        return self._unpacked.get(index) or unpack(*self.packed(index))
+        times = self._unpacked.get(index) or unpack(*self.packed(index))
+        return limited(times, self.context(index).rules)
 
     def packed(self, index: int) -> Packed:
         """The packed schedule of an entry; (0, 0, 0) if the schedule cannot be packed.
 
-        Equal other values mean equal schedules.
+        Equal other values mean equal schedules, apart from the day rules.
         """
         return self._minutes[index], self._hours[index], self._days[index]
 

@@ -4,8 +4,9 @@ If there are recorded Runs of that time, they decide. Otherwise the schedule say
 whether the Job was due at all.
 """
 
+import datetime
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pycron.engine.field_checks import FieldCheck, check_fields, failed_checks, fields_match
@@ -15,8 +16,8 @@ from pycron.engine.refusals import RefusedRange
 from pycron.model.instants import rfc3339
 from pycron.model.pause import Pause
 from pycron.model.run import Outcome
-from pycron.schedule.expressions import CronSchedule, Reboot, Schedule
-from pycron.schedule.fire_times import last_fire_times, next_fire
+from pycron.schedule.expressions import CronSchedule, Reboot, Schedule, rules_of
+from pycron.schedule.fire_times import horizon_of, last_fire_times, next_fire
 from pycron.schedule.words import daylight_saving, explain
 from pycron.schedule.zone import LONGEST_SHIFT, Zone
 
@@ -90,7 +91,8 @@ class Answer:
 def diagnose(schedule: Schedule, zone: Zone, local: LocalTime, evidence: Evidence) -> Answer:
     """Say what happened to a Job that has an entry, or what will happen to it."""
     verdict, reason = _verdict(schedule, local, evidence)
-    before = last_fire_times(schedule, zone, 0, local.start, 1)
+    earliest = max(0, local.start - horizon_of(schedule))
+    before = last_fire_times(schedule, zone, earliest, local.start, 1)
     return Answer(
         verdict,
         reason,
@@ -181,12 +183,22 @@ def _run_in_words(run: RunEvidence) -> str:
 
 def _not_due(schedule: Schedule, local: LocalTime) -> str:
     if not isinstance(schedule, CronSchedule):
-        return f"it is due {explain(schedule)}"
-    if not fields_match(schedule, local.wall):
+        return _refusal(schedule, local) or f"it is due {explain(schedule)}"
+    if not fields_match(replace(schedule, rules=None), local.wall):
         return "; ".join(str(check) for check in failed_checks(schedule, local.wall))
+    refusal = _refusal(schedule, local)
+    if refusal is not None:
+        return refusal
     if local.jump is not None:
         return "the clock skipped that time"
     return "the clock showed that time for the second time, and it is due the first time only"
+
+
+def _refusal(schedule: Schedule, local: LocalTime) -> str | None:
+    """Why the day rules of a schedule do not allow that day; None if they do."""
+    rules = rules_of(schedule)
+    day = datetime.datetime.fromtimestamp(local.wall, datetime.UTC).date()
+    return rules.refusal(day) if rules else None
 
 
 # ---- notes

@@ -64,6 +64,7 @@ from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import Outcome, RunKey
+from pycron.schedule.fire_times import may_run_on_day_of
 from pycron.schedule.zone import Zone
 
 
@@ -356,7 +357,8 @@ class Engine:
             return
         second = int(self._space.now.wall)
         for job in () if event.jobs_have_run else self._timetable.reboot_jobs():
-            self._fire_times.boot(RunKey(job.id, second, event.pass_number), job)
+            if may_run_on_day_of(job.schedule, self.zone_of(job.zone), second):
+                self._fire_times.boot(RunKey(job.id, second, event.pass_number), job)
         self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
 
     # ---- what users and operators want

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from pycron.model import setting_values as values
+from pycron.schedule.day_rules import Every, parse_every
 
 
 class Concurrency(StrEnum):
@@ -87,6 +88,27 @@ class Settings:
         values.matching(r"[A-Za-z0-9_+/.-]{1,64}"),
         "a time zone such as Europe/Berlin",
         "zone of the schedule",
+    )
+    every: Every | None = _setting(
+        "CRON_EVERY",
+        None,
+        parse_every,
+        "a number, the unit d, w, mo or y, an @ and a date: 2w@2026-01-05",
+        "only every n-th day, week, month or year",
+    )
+    only: tuple[str, ...] = _setting(
+        "CRON_ONLY",
+        (),
+        values.names,
+        "calendars of the configuration, with commas",
+        "the calendars on whose days alone the Job is due",
+    )
+    excepted: tuple[str, ...] = _setting(
+        "CRON_EXCEPT",
+        (),
+        values.names,
+        "calendars of the configuration, with commas",
+        "the calendars on whose days the Job is never due",
     )
     retries: int = _setting(
         "CRON_RETRIES",

@@ -11,7 +11,10 @@ from typing import NotRequired, TypedDict
 
 
 class JobRow(TypedDict):
-    """`resolved`: the schedule with values instead of a nickname, `~` and `H`."""
+    """`resolved`: the schedule with values instead of a nickname, `~` and `H`.
+
+    `days`: the settings about days, as `CRON_EXCEPT=bavaria`; null without any.
+    """
 
     job: str
     id: str
@@ -20,6 +23,7 @@ class JobRow(TypedDict):
     user: str
     schedule: str
     resolved: str
+    days: NotRequired[str | None]
     zone: str | None
     command: str
 
@@ -220,6 +224,12 @@ class StatusAnswer(TypedDict):
     mail: NotRequired[str]
     other_crons: NotRequired[list[str]]
     config: NotRequired[ConfigRow]
+
+
+class CalendarAnswer(TypedDict):
+    """The days of a calendar in a year, such as 2026-12-25."""
+
+    days: list[str]
 
 
 class JobsAnswer(TypedDict):

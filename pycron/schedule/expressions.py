@@ -6,9 +6,11 @@ Only fire_times.py converts wall minutes to UTC.
 """
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeVar
 
+from pycron.schedule.day_rules import DayRules
 from pycron.schedule.durations import parse_duration
 from pycron.schedule.fields import (
     DAY_OF_MONTH,
@@ -83,7 +85,8 @@ class WallTimes:
     """The wall minutes that five fields choose.
 
     `wildcard`: the minute or the hour is a star field, so the Job follows the wall clock through
-    every jump. Every other Job is fixed (see fire_times.py).
+    every jump. Every other Job is fixed (see fire_times.py). `rules`: the days are chosen among
+    those that these rules allow.
     """
 
     minutes: int
@@ -91,6 +94,7 @@ class WallTimes:
     days: Days
     months: int
     wildcard: bool
+    rules: DayRules | None = field(default=None, kw_only=True)
 
     def next_wall(self, minute: int, before: int) -> int | None:
         """The first matching wall minute in [minute, before); None if there is none."""
@@ -123,6 +127,10 @@ class WallTimes:
             return None
         return (hour + 1 + _lowest_bit(hours)) * 60 + _lowest_bit(self.minutes)
 
+    def _days_in_month(self, year: int, month: int) -> int:
+        days = self.days.in_month(year, month)
+        return days & self.rules.in_month(year, month) if self.rules and days else days
+
     def _next_day(self, day: int, last: int) -> int | None:
         """The first matching day (days since 1970-01-01) in [day, last]."""
         if day > last:
@@ -132,7 +140,7 @@ class WallTimes:
         start_of_month = day - first
         while start_of_month < last:
             if self.months >> month & 1:
-                days = self.days.in_month(year, month) >> first
+                days = self._days_in_month(year, month) >> first
                 if days:
                     found = start_of_month + first + _lowest_bit(days)
                     return found if found <= last else None
@@ -164,6 +172,7 @@ class Interval:
 
     text: str
     seconds: int
+    rules: DayRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,7 @@ class Reboot:
     """`@reboot`: due once, when the daemon first starts after a boot of the machine."""
 
     text: str = "@reboot"
+    rules: DayRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +195,21 @@ class NoSchedule:
 
 Schedule = CronSchedule | Interval | Reboot | NoSchedule
 """When a Job is due. Only the clock makes a CronSchedule or an Interval due."""
+
+Limited = TypeVar("Limited", bound=WallTimes | Interval | Reboot | NoSchedule)
+
+
+def limited(schedule: Limited, rules: DayRules | None) -> Limited:
+    """The schedule on the days that rules allow; `rules` None allows all days."""
+    if rules is None or isinstance(schedule, NoSchedule):
+        return schedule
+    return replace(schedule, rules=rules)
+
+
+def rules_of(schedule: WallTimes | Interval | Reboot | NoSchedule) -> DayRules | None:
+    """The day rules of a schedule."""
+    return None if isinstance(schedule, NoSchedule) else schedule.rules
+
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",

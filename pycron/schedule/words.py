@@ -2,7 +2,15 @@
 
 from itertools import pairwise
 
-from pycron.schedule.expressions import CronSchedule, Days, Interval, NoSchedule, Reboot, Schedule
+from pycron.schedule.expressions import (
+    CronSchedule,
+    Days,
+    Interval,
+    NoSchedule,
+    Reboot,
+    Schedule,
+    rules_of,
+)
 from pycron.schedule.fields import DAY_OF_WEEK, HOUR, MINUTE, MONTH, Field
 from pycron.schedule.fire_times import follows_the_wall
 
@@ -23,6 +31,11 @@ WILDCARD = (
 
 def explain(schedule: Schedule) -> str:
     """When a Job with this schedule is due, as a person would say it."""
+    rules = rules_of(schedule)
+    return ", ".join(part for part in (_clock(schedule), rules and rules.in_words()) if part)
+
+
+def _clock(schedule: Schedule) -> str:
     if isinstance(schedule, Interval):
         often = "second" if schedule.seconds == 1 else f"{schedule.seconds} seconds"
         return f"every {often}, counted from 1970-01-01T00:00Z"

@@ -34,7 +34,8 @@ def _problems(options: argparse.Namespace) -> list[Problem]:
         return _problems_of_daemon(options)
     from pycron.cli import schedules
 
-    tables = schedules.read_sources(sources, schedules.zones_of(None))
+    zones, config = schedules.zones_of(None), schedules.local_config(options)
+    tables = schedules.read_sources(sources, zones, config)
     return [problem for table in tables for problem in table.problems]
 
 
