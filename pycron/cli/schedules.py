@@ -23,7 +23,13 @@ from pycron.model.problem import Severity
 from pycron.protocol.control_answers import JobRow
 from pycron.protocol.control_messages import CalendarRequest
 from pycron.schedule.day_rules import Calendar
-from pycron.schedule.expressions import Schedule, limited, parse_resolved
+from pycron.schedule.expressions import (
+    Schedule,
+    ScheduleError,
+    limited,
+    parse_nickname,
+    parse_resolved,
+)
 from pycron.schedule.fire_times import fire_times
 from pycron.system.accounts import own_account
 from pycron.system.files import ROOTS, own_rules
@@ -109,11 +115,20 @@ def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Sc
     """
     if "\n" in expression:
         raise Failed("expression: one line")
+    if expression.startswith("@after"):  # only a table has the Jobs that it names
+        return Scheduled("expression", 1, _of_after(expression), None)
     source = Source("expression", own_account().name)
     jobs = of_table(reader.parse(f"{expression} :\n", source, local_context(zones, config)))
     if not jobs:
         raise Failed(f'expression: no schedule: "{expression}"')
     return jobs[0]
+
+
+def _of_after(expression: str) -> Schedule:
+    try:
+        return parse_nickname(*expression.split(maxsplit=1))
+    except ScheduleError as error:
+        raise Failed(f"expression: {error}") from None
 
 
 def of_row(row: JobRow, calendars: Mapping[str, Calendar]) -> Scheduled:

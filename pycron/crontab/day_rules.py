@@ -11,6 +11,8 @@ from pycron.schedule.fire_times import next_fire
 from pycron.schedule.packed import Packed, unpack
 from pycron.schedule.zone import UTC
 
+# The attributes of settings that decide about fire times.
+SETTINGS_OF_TIMES = ("zone", "every", "only", "excepted")
 NO_CALENDARS: Mapping[str, Calendar] = {}
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pycron.crontab.after import AfterEntry, error_of, refuse_times, resolve
 from pycron.crontab.day_rules import NO_CALENDARS, refuse_never
 from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
 from pycron.crontab.identity import entry_key, job_number, twin_key
@@ -34,6 +35,7 @@ from pycron.model.settings import SETTINGS, Setting
 from pycron.model.steps import Steps, finish
 from pycron.model.text import hint_at
 from pycron.schedule.day_rules import Calendar
+from pycron.schedule.expressions import After
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
 NOT_A_TABLE = "not-a-table"  # the code of the problem
@@ -77,6 +79,7 @@ def parsing(text: str, source: Source, context: ReaderContext) -> Steps[Table]:
     """The same in steps of a few milliseconds, so that the caller can do other work in between."""
     reader = _Reader(text, source, context)
     yield from reader.read(text)
+    yield from reader.resolve_after()
     problems = reader.problems.sorted()
     junk = reader.why_junk(text)
     if junk is None:
@@ -126,6 +129,7 @@ class _Reader:
         self._twins: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._ids: set[int] = set()
+        self._after: list[AfterEntry] = []
 
     def read(self, text: str) -> Steps[None]:
         """Read all lines, unless there are too many mistakes or the text is none."""
@@ -168,6 +172,18 @@ class _Reader:
             )
             return Problem(file, 0, 1, Severity.ERROR, NOT_A_TABLE, message)
         return None
+
+    def resolve_after(self) -> Steps[None]:
+        """Look for the Jobs that entries with @after name."""
+        if not self._after:
+            return
+        errors = yield from resolve(self.entries, self._after)
+        for each, reason in errors.values():
+            error = error_of(each, reason)
+            self.problems.error(each.line, error.code, str(error), error.column)
+            self._bad_entries += 1
+        if errors:
+            self.entries = self.entries.without(errors)
 
     def _read_line(self, line: str) -> None:
         start = _first_column(line)
@@ -232,6 +248,8 @@ class _Reader:
             self._set_for_all_below(assignments)
             return
         own = {each.setting.attribute: each.value for each in assignments}
+        if line.startswith("@after", rest):
+            refuse_times((each.setting, each.column) for each in assignments)
         self._add_entry(line, rest, {**self._variables.values, **own})
 
     def _assignments(self, line: str) -> tuple[list[_Assignment], int]:
@@ -312,6 +330,9 @@ class _Reader:
         if name is not None:
             self._claim_name(name, entry.column)
         self._check_nice(values.get("nice"), entry)
+        if isinstance(schedule, After):
+            after = AfterEntry(len(self.entries), self._line, entry.column, schedule.jobs)
+            self._after.append(after)
         number = job_number(self.source, entry.user, name, key)
         self._check_number(number, entry.column)
         settings = self._variables.settings_of(values, entry.letters)

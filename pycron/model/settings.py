@@ -5,7 +5,7 @@ Durations are seconds, sizes are bytes.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -308,6 +308,14 @@ SETTINGS: dict[str, Setting] = {
 def intern(attributes: frozenset[tuple[str, Any]]) -> Settings:
     """The one Settings object with these attribute values."""
     return Settings(**dict(attributes))
+
+
+def replaced(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings with other values of some attributes."""
+    names = (field.name for field in dataclasses.fields(Settings))
+    return intern(
+        frozenset({**{name: getattr(settings, name) for name in names}, **values}.items())
+    )
 
 
 def concurrency_of(settings: Settings) -> Concurrency:

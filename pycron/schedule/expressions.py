@@ -6,6 +6,7 @@ Only fire_times.py converts wall minutes to UTC.
 """
 
 import datetime
+import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
@@ -37,6 +38,8 @@ from pycron.schedule.month_days import (
 )
 
 MINUTES_A_DAY = 1440
+JOB_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"  # in CRON_NAME
+MOST_AWAITED = 20  # Jobs that one @after names
 _EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 _LAST_ORDINAL = datetime.date(9999, 12, 31).toordinal()
 
@@ -193,17 +196,37 @@ class NoSchedule:
     text: str = ""
 
 
-Schedule = CronSchedule | Interval | Reboot | NoSchedule
-"""When a Job is due. Only the clock makes a CronSchedule or an Interval due."""
+@dataclass(frozen=True, slots=True)
+class After:
+    """`@after JOB[,JOB…]`: due at each fire time at which all the named Jobs have succeeded.
 
-Limited = TypeVar("Limited", bound=WallTimes | Interval | Reboot | NoSchedule)
+    `jobs`: their names. `job_ids`: their ids, in the same order. `when`: their schedule; NoSchedule
+    while nobody has looked for the Jobs.
+    """
+
+    text: str
+    jobs: tuple[str, ...]
+    job_ids: tuple[str, ...] = ()
+    when: "CronSchedule | Interval | Reboot | NoSchedule" = NoSchedule()
+
+
+OwnSchedule = CronSchedule | Interval | Reboot | NoSchedule
+Schedule = OwnSchedule | After
+"""When a Job is due. The clock alone makes a CronSchedule or an Interval due."""
+
+Limited = TypeVar("Limited", bound=WallTimes | Interval | Reboot | NoSchedule | After)
 
 
 def limited(schedule: Limited, rules: DayRules | None) -> Limited:
     """The schedule on the days that rules allow; `rules` None allows all days."""
-    if rules is None or isinstance(schedule, NoSchedule):
+    if rules is None or isinstance(schedule, NoSchedule | After):
         return schedule
     return replace(schedule, rules=rules)
+
+
+def own_schedule(schedule: Schedule) -> OwnSchedule:
+    """The schedule itself; for `@after`, that of the named Jobs: their fire times are its own."""
+    return schedule.when if isinstance(schedule, After) else schedule
 
 
 def rules_of(schedule: WallTimes | Interval | Reboot | NoSchedule) -> DayRules | None:
@@ -225,22 +248,25 @@ NICKNAMES = {
 def parse_nickname(text: str, argument: str = "") -> Schedule:
     """The schedule of a nickname such as `@daily`. Raises ScheduleError.
 
-    `argument`: the duration behind `@every`.
+    `argument`: the duration behind `@every`, or the names behind `@after`.
     """
     if text == "@every":
         return _interval(argument)
+    if text == "@after":
+        return _after(argument)
     if text == "@reboot":
         return Reboot()
     if text in NICKNAMES:
         return parse_cron(tuple(NICKNAMES[text].split()), text=text)
-    known = ", ".join([*NICKNAMES, "@reboot", "@every DURATION"])
+    known = ", ".join([*NICKNAMES, "@reboot", "@every DURATION", "@after JOB"])
     hint = "; nicknames are lower-case" if text.lower() in NICKNAMES else ""
     raise ScheduleError(f'bad time specifier: "{text}" ({known}{hint})')
 
 
 def resolved_text(schedule: Schedule) -> str:
-    """The schedule as a text that means the same on every host, without `~` and `H`."""
-    return " ".join(schedule.fields) if isinstance(schedule, CronSchedule) else schedule.text
+    """The schedule as a text that means the same on every host, without `~`, `H` and `@after`."""
+    own = own_schedule(schedule)
+    return " ".join(own.fields) if isinstance(own, CronSchedule) else own.text
 
 
 def parse_resolved(text: str) -> Schedule:
@@ -260,6 +286,20 @@ def _interval(argument: str) -> Interval:
         reason = "a duration such as 90s, 15m or 1h30m"
         raise ScheduleError(f'bad time specifier: "@every {argument}" ({reason})')
     return Interval(f"@every {argument}", seconds)
+
+
+def _after(argument: str) -> After:
+    names = tuple(argument.split(","))
+    reason = None
+    if not all(re.fullmatch(JOB_NAME, name, re.ASCII) for name in names):
+        reason = "names of CRON_NAME with commas, without blanks"
+    elif len(names) > MOST_AWAITED:
+        reason = f"more than {MOST_AWAITED} names"
+    elif len(set(names)) < len(names):
+        reason = "a name comes twice"
+    if reason:
+        raise ScheduleError(f'bad time specifier: "@after {argument}" ({reason})')
+    return After(f"@after {argument}", names)
 
 
 def parse_cron(

@@ -20,17 +20,17 @@ from dataclasses import replace
 
 from pycron.schedule.day_rules import DayRules
 from pycron.schedule.expressions import (
+    After,
     Days,
     Interval,
     NoSchedule,
     Reboot,
-    Schedule,
     WallTimes,
     rules_of,
 )
 from pycron.schedule.zone import END_OF_TIME, START_OF_TIME, Zone
 
-Times = WallTimes | Interval | Reboot | NoSchedule
+Times = WallTimes | Interval | Reboot | NoSchedule | After
 
 # Any date falls on any weekday within 40 years (29 February around 2100).
 _HORIZON = 41 * 366 * 86_400
@@ -42,11 +42,12 @@ _MIDNIGHTS = WallTimes(1, 1, Days((1 << 32) - 2, 0x7F, both=True), (1 << 13) - 2
 
 def has_fire_times(schedule: Times) -> bool:
     """Whether the clock makes a Job with this schedule due; for @reboot, another event does."""
-    return isinstance(schedule, WallTimes | Interval)
+    return isinstance(_own(schedule), WallTimes | Interval)
 
 
 def next_fire(schedule: Times, zone: Zone, after: int) -> int | None:
     """The first fire time after a UTC second; None if there is none (@reboot, end of time)."""
+    schedule = _own(schedule)
     if isinstance(schedule, WallTimes):
         return _next_cron(schedule, zone, after + 1)
     if isinstance(schedule, Interval):
@@ -54,9 +55,14 @@ def next_fire(schedule: Times, zone: Zone, after: int) -> int | None:
     return None
 
 
-def may_run_on_day_of(schedule: Schedule, zone: Zone, instant: int) -> bool:
+def _own(schedule: Times) -> WallTimes | Interval | Reboot | NoSchedule:
+    """The schedule itself; for `@after`, that of the named Jobs."""
+    return schedule.when if isinstance(schedule, After) else schedule
+
+
+def may_run_on_day_of(schedule: Times, zone: Zone, instant: int) -> bool:
     """Whether the day rules of a schedule allow the day of a UTC second."""
-    rules = rules_of(schedule)
+    rules = rules_of(_own(schedule))
     return rules is None or rules.allow(zone.local(instant).date())
 
 
@@ -88,12 +94,13 @@ def follows_the_wall(schedule: Times) -> bool:
 
     A fixed Job waits until the clock has caught up.
     """
+    schedule = _own(schedule)
     return schedule.wildcard if isinstance(schedule, WallTimes) else True
 
 
 def horizon_of(schedule: Times) -> int:
     """How many seconds ahead, or back, a fire time of the schedule is looked for."""
-    rules = rules_of(schedule)
+    rules = rules_of(_own(schedule))
     return _HORIZON_OF_CALENDARS if rules and rules.has_calendars else _HORIZON
 
 
