@@ -17,7 +17,7 @@ from pycron.model.history import RefusedFilter, RunFilter, RunRecord, Unfinished
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
-from pycron.model.run import AttemptKey, RunKey
+from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.model.steps import Steps
 from pycron.model.table_version import Provenance, TableVersion
 
@@ -120,7 +120,7 @@ class RecordedState(Protocol):
     def unfinished(self) -> list[UnfinishedRun]:
         """The Runs that have not ended, in the order in which they were recorded."""
 
-    def done_after(self, instant: int) -> list[RunKey]:
+    def done_after(self, instant: int) -> dict[RunKey, Outcome]:
         """The Runs that have ended although their fire time is after this UTC second."""
 
     def runner(self) -> str | None:

@@ -30,11 +30,14 @@ _CONFIGURATION = ".toml"
 
 
 class TableChecker:
-    """Checks files against this machine: its zones, and for its own tables also its programs."""
+    """Checks files against this machine: its zones, and for its own tables also its programs.
 
-    def __init__(self) -> None:
+    `config`: that of the daemon, whose calendars tables may name; by default the system's.
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
         self._zones = ZoneData()
-        self._context: ReaderContext = local_context(self._zones)
+        self._context: ReaderContext = local_context(self._zones, config)
 
     def problems(self, path: Path) -> Iterator[Problem]:
         """The problems of a file, of all files of a directory, or of the standard input (`-`).

@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -21,6 +21,7 @@ from pycron.model.job import Source
 from pycron.model.problem import Problem, problem_from_row
 from pycron.protocol.control_answers import JobRow, RunRow
 from pycron.protocol.control_messages import ProblemsRequest, RunsRequest, TableRequest
+from pycron.schedule.day_rules import Calendar
 from pycron.schedule.zone import END_OF_TIME
 from pycron.system.files import ROOTS, own_rules
 from pycron.system.paths import SYSTEM_CONFIG
@@ -52,7 +53,7 @@ def problems(options: argparse.Namespace, checker: TableChecker) -> Iterator[Pro
     for name, first in sorted(tables.items()):
         own = tuple(problem for problem in known if problem.file == name)
         yield from _of_table(client, checker, first, own)
-    yield from _overlaps(jobs, runs)
+    yield from _overlaps(jobs, runs, schedules.DaemonCalendars(client))
 
 
 def _of_table(
@@ -78,7 +79,9 @@ def _is_own_table(text: str, job: JobRow) -> bool:
     return job["user"] not in before.split()
 
 
-def _overlaps(jobs: Sequence[JobRow], runs: Sequence[RunRow]) -> Iterator[Problem]:
+def _overlaps(
+    jobs: Sequence[JobRow], runs: Sequence[RunRow], calendars: Mapping[str, Calendar]
+) -> Iterator[Problem]:
     """Jobs whose last Runs took longer than the time between two fire times."""
     durations: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in runs:
@@ -88,7 +91,8 @@ def _overlaps(jobs: Sequence[JobRow], runs: Sequence[RunRow]) -> Iterator[Proble
     for job in jobs:
         took = durations.get((job["table"], job["job"]), ())
         if took and zones.exists(job["zone"] or "UTC"):
-            due = schedules.due_rows(schedules.of_row(job), zones, int(time.time()), END_OF_TIME)
+            scheduled = schedules.of_row(job, calendars)
+            due = schedules.due_rows(scheduled, zones, int(time.time()), END_OF_TIME)
             message = overlap(took, [fire for fire, _ in islice(due, _FIRE_TIMES)])
             if message:
                 remedy = "set CRON_CONCURRENCY=forbid, or a longer period"

@@ -3,21 +3,37 @@
 The verbs import this module when they run: with the reader of tables it takes 50 ms to import.
 """
 
-from collections.abc import Iterable, Iterator
+import argparse
+import datetime
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypedDict
 
+from pycron.cli.daemon_choice import choice_for
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.instants import local_text
-from pycron.config import Config
+from pycron.config import Config, ConfigError, read_config
+from pycron.control.client import ControlClient
 from pycron.crontab import reader
+from pycron.crontab.day_rules import day_rules, parse_day_settings
+from pycron.crontab.known_names import UNKNOWN_CALENDAR
 from pycron.crontab.table import Table
 from pycron.model.instants import rfc3339
 from pycron.model.job import Source
 from pycron.model.problem import Severity
 from pycron.protocol.control_answers import JobRow
-from pycron.schedule.expressions import Schedule, parse_resolved
+from pycron.protocol.control_messages import CalendarRequest
+from pycron.schedule.day_rules import Calendar
+from pycron.schedule.expressions import (
+    Schedule,
+    ScheduleError,
+    limited,
+    parse_nickname,
+    parse_resolved,
+)
 from pycron.schedule.fire_times import fire_times
 from pycron.system.accounts import own_account
+from pycron.system.files import ROOTS, own_rules
+from pycron.system.paths import SYSTEM_CONFIG
 from pycron.system.zone_data import UnknownZone, ZoneData
 from pycron.tables.check import local_context, read_and_parse
 
@@ -63,29 +79,86 @@ def due_rows(job: Scheduled, zones: ZoneData, start: int, end: int) -> Iterator[
         )
 
 
-def read_sources(sources: Iterable[Source], zones: ZoneData) -> list[Table]:
-    return [read_and_parse(source, Config().table_bytes, zones) for source in sources]
+def local_config(options: argparse.Namespace) -> Config | None:
+    """The configuration of the daemon that the options select; None if it cannot be read here."""
+    path = choice_for(options).config
+    rules = ROOTS if path == SYSTEM_CONFIG else own_rules()
+    try:
+        return read_config(path, required=False, rules=rules) if path else None
+    except ConfigError:
+        return None
+
+
+def read_sources(
+    sources: Iterable[Source], zones: ZoneData, config: Config | None = None
+) -> list[Table]:
+    """The tables of these files. `config`: see `local_context`."""
+    return [read_and_parse(source, Config().table_bytes, zones, config) for source in sources]
 
 
 def of_table(table: Table) -> list[Scheduled]:
-    """The Jobs of a table. Raises Failed if the table has an error."""
-    errors = [problem for problem in table.problems if problem.severity is Severity.ERROR]
+    """The Jobs of a table. Raises Failed if it has an error, or if a calendar is not known."""
+    errors = [
+        problem
+        for problem in table.problems
+        if problem.severity is Severity.ERROR or problem.code == UNKNOWN_CALENDAR
+    ]
     if errors:
         raise Failed("\npycron: ".join(str(error) for error in errors))
     return [Scheduled(job.name, job.line, job.schedule, job.zone) for job in table.jobs]
 
 
-def of_expression(expression: str, zones: ZoneData) -> Scheduled:
-    """The expression as the schedule of an entry; settings may stand before it. Raises Failed."""
+def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Scheduled:
+    """The expression as the schedule of an entry; settings may stand before it. Raises Failed.
+
+    `config`: see `local_context`.
+    """
     if "\n" in expression:
         raise Failed("expression: one line")
+    if expression.startswith("@after"):  # only a table has the Jobs that it names
+        return Scheduled("expression", 1, _of_after(expression), None)
     source = Source("expression", own_account().name)
-    jobs = of_table(reader.parse(f"{expression} :\n", source, local_context(zones)))
+    jobs = of_table(reader.parse(f"{expression} :\n", source, local_context(zones, config)))
     if not jobs:
         raise Failed(f'expression: no schedule: "{expression}"')
     return jobs[0]
 
 
-def of_row(row: JobRow) -> Scheduled:
+def _of_after(expression: str) -> Schedule:
+    try:
+        return parse_nickname(*expression.split(maxsplit=1))
+    except ScheduleError as error:
+        raise Failed(f"expression: {error}") from None
+
+
+def of_row(row: JobRow, calendars: Mapping[str, Calendar]) -> Scheduled:
     """A Job as the daemon answers it."""
-    return Scheduled(row["job"], row["line"], parse_resolved(row["resolved"]), row["zone"])
+    schedule = parse_resolved(row["resolved"])
+    rules = day_rules(parse_day_settings(row.get("days") or ""), calendars)
+    return Scheduled(row["job"], row["line"], limited(schedule, rules), row["zone"])
+
+
+class DaemonCalendars(Mapping[str, Calendar]):
+    """The calendars of the daemon; it is asked for the days of each year that is needed."""
+
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
+        self._known: dict[str, Calendar] = {}
+
+    def __getitem__(self, name: str) -> Calendar:
+        if name not in self._known:
+            self._known[name] = Calendar(name, "daemon", lambda year: self._days(name, year))
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _days(self, name: str, year: int) -> list[datetime.date]:
+        answer = self._client.request(CalendarRequest(name, year))
+        return [datetime.date.fromisoformat(day) for day in answer["days"]]

@@ -116,6 +116,7 @@ def _differing(one: Config, other: Config) -> Iterator[str]:
     if one.has_mail != other.has_mail:
         yield "[mail]"
     yield from _differing_keys("pools", one.pools, other.pools)
+    yield from _differing_keys("calendars", one.calendars, other.calendars)
     yield from _differing_keys("defaults", one.defaults, other.defaults)
     yield from _differing_keys("ceilings", one.ceilings, other.ceilings)
     yield from _differing_keys("notify", one.notifications, other.notifications)

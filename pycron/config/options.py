@@ -14,6 +14,7 @@ from pycron.engine.delivery_rules import DeliveryRules, NotificationRule
 from pycron.engine.limits import Limits, PressureLimits
 from pycron.model.delivery import Occasion
 from pycron.model.retention import RetentionLimits
+from pycron.schedule.day_rules import Calendar
 
 # What [notify.NAME] can tell, by the words of its option `on`.
 NOTIFIED = {
@@ -55,7 +56,7 @@ class Config:
     """The options. Sizes are bytes; None means no limit.
 
     The retention limit that is reached first decides (see storage/retention.py). `has_mail`:
-    whether the file has a section [mail]. `pools`: the pools by name.
+    whether the file has a section [mail]. `pools` and `calendars`: by name.
     `defaults` and `ceilings`: values of settings, by attribute.
     """
 
@@ -180,6 +181,7 @@ class Config:
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
     pools: Mapping[str, PoolOptions] = field(default_factory=dict)
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ceilings: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,17 +1,19 @@
 """Reads pycron.toml: each section and option is checked, and an error names both."""
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pycron.config import forms
+from pycron.config import calendars, forms
 from pycron.config.forms import Form
 from pycron.config.options import NOTIFIED, OPTIONS, Config, NotificationOptions, PoolOptions
 from pycron.model.problem import Problem, Severity
 from pycron.model.setting_values import NAME_PATTERN
 from pycron.model.settings import SETTINGS
 from pycron.model.text import hint_at, printable
+from pycron.schedule.day_rules import Calendar
 from pycron.system.files import FileRules, Unreadable, own_rules, read_checked
 from pycron.system.zone_data import ZoneData
 
@@ -67,10 +69,17 @@ def read_config(
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(path, str(error)) from None
-    config = Config(**_values(document, path))
+    values = _values(document, path)
+    named = values.get("calendars", {})
+    values["calendars"] = _calendars(named, path, rules or own_rules())
+    config = Config(**values)
     unknown = set(config.default_notifications) - set(config.notifications)
     if unknown:
         raise ConfigError(path, f"bad defaults.CRON_NOTIFY: no section [notify.{min(unknown)}]")
+    for attribute in ("only", "excepted"):
+        unknown = set(config.defaults.get(attribute, ())) - set(config.calendars)
+        if unknown:
+            raise ConfigError(path, f"bad defaults: no calendar {min(unknown)} in [calendars]")
     zone = config.defaults.get("zone")
     if zone is not None and not (zone_exists or ZoneData().exists)(zone):
         raise ConfigError(path, f"bad defaults.CRON_TZ: {zone!r} (no such time zone)")
@@ -175,6 +184,25 @@ def _pool(name: str, value: Any, path: Path) -> tuple[str, PoolOptions]:
                              if "users" in value else None)  # fmt: skip
 
 
+def _calendar(name: str, value: Any, path: Path) -> tuple[str, Any]:
+    """A calendar, not read yet. Raises ConfigError."""
+    if not re.fullmatch(NAME_PATTERN, name, re.ASCII):
+        raise ConfigError(path, f'bad calendar: "{name}" (letters, digits and . _ + -, at most 64)')
+    return name, value
+
+
+def _calendars(values: dict[str, Any], path: Path, rules: FileRules) -> dict[str, Calendar]:
+    """The calendars of the section; their files are read. Raises ConfigError."""
+    found = {}
+    for name, value in values.items():
+        try:
+            found[name] = calendars.calendar(name, value, rules, time.gmtime().tm_year)
+        except calendars.CalendarError as error:
+            failure = ConfigUnreadable if error.unreadable else ConfigError
+            raise failure(path, f"bad calendars.{name}: {error}") from None
+    return found
+
+
 def _users(section: str, users: Any, path: Path) -> frozenset[str]:
     if not isinstance(users, list) or not all(isinstance(each, str) for each in users):
         raise ConfigError(path, f"bad {section}.users: {users!r} (a list of users)")
@@ -205,6 +233,7 @@ def _setting(option: str, name: str, value: Any, path: Path, known: set[str]) ->
 # The sections whose keys are names: each function gives the key and value for Config.
 OPEN_SECTIONS: dict[str, Callable[[str, Any, Path], tuple[str, Any]]] = {
     "pools": _pool,
+    "calendars": _calendar,
     "defaults": _default,
     "ceilings": _ceiling,
 }

@@ -20,6 +20,11 @@ _TAIL = """
 #[pools]
 #database = 3
 
+# Days that tables name: CRON_EXCEPT=inventory. A calendar is also "/etc/pycron/company.ics" or, for
+# public holidays, "holidays:DE-BY". Both need: pip install 'pycrond[calendars]'
+#[calendars]
+#inventory = ["2026-06-30", "2026-12-28..2026-12-31"]
+
 # Defaults of the settings of tables, and the highest values that a table can choose.
 #[defaults]
 #CRON_MAIL_ON = "failure"

@@ -23,7 +23,7 @@ from pycron.model.run import RunKey
 from pycron.ports import History
 from pycron.protocol.control_answers import FieldRow, FireTimeRow, WhyAnswer, WhyRow
 from pycron.protocol.control_messages import WhyRequest
-from pycron.schedule.expressions import Reboot
+from pycron.schedule.expressions import Reboot, own_schedule
 from pycron.schedule.fire_times import follows_the_wall
 from pycron.schedule.zone import Zone
 from pycron.system.zone_data import UnknownZone
@@ -141,7 +141,8 @@ class Diagnosis:
             gap = self.history.gap_at(local.due[0], wall=follows_the_wall(job.schedule))
             refused = self._refused(job.user, local.due[0])
             reaches_back = bool(self.history.runs(RunFilter(1, until=local.end)))
-        started = self.last_boot() if isinstance(job.schedule, Reboot) else None
+        is_reboot = isinstance(own_schedule(job.schedule), Reboot)
+        started = self.last_boot() if is_reboot else None
         on_record = tuple(map(self._run_evidence, runs))
         return Evidence(
             now, on_record, gap, reaches_back, started, self._pause_to_come(job, local, now),

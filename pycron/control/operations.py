@@ -11,12 +11,10 @@ from pycron.engine.actions import Record, RecordNotStarted, RecordRun
 from pycron.engine.events import CancelledByHand, StartedByHand
 from pycron.engine.live_runs import LiveRun
 from pycron.model.job import Job
-from pycron.model.run import RunKey
+from pycron.model.run import FIRST_BY_HAND, RunKey
 from pycron.protocol.control_answers import KillAnswer, StartAnswer
 from pycron.protocol.control_messages import KillRequest, StartRequest
 
-# The first pass number of a Run that was started by hand; no clock is set back so often.
-_BY_HAND = 1000
 ENDING = "the daemon is ending, and begins nothing"
 
 
@@ -53,7 +51,7 @@ def _check_not_given_up(job: Job, run: RunKey, records: list[Record]) -> None:
 
 def _free_pass_number(context: Context, job: Job) -> int:
     """A pass number that no Run of the Job has in this second, recorded or not."""
-    run = RunKey(job.id, int(time.time()), _BY_HAND)
+    run = RunKey(job.id, int(time.time()), FIRST_BY_HAND)
     last = context.last_start
     if last and last.fire_time >= run.fire_time:
         run = RunKey(job.id, run.fire_time, last.pass_number + 1)

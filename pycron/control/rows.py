@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from pycron.crontab.day_rules import day_settings
 from pycron.engine.live_runs import LiveRun
 from pycron.engine.refusals import RefusedRange
 from pycron.engine.reports import lateness_ms
@@ -39,6 +40,7 @@ def job_row(job: Job) -> JobRow:
         "user": job.user,
         "schedule": job.schedule.text,
         "resolved": resolved_text(job.schedule),
+        "days": day_settings(job.settings),
         "zone": job.zone,
         "command": job.command,
         "stdin": job.stdin,

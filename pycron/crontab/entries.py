@@ -7,18 +7,26 @@ text begins, its id, and its schedule. `read_entry` reads an entry again when it
 
 import re
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, chain
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import overload
 
+from pycron.crontab.day_rules import NO_CALENDARS, SETTINGS_OF_TIMES, day_rules
 from pycron.crontab.identity import ID_DIGITS_IN_NAME, derived_name, entry_key, job_id, twin_key
 from pycron.crontab.line import EntryLine, read_entry, schedule_of
 from pycron.model.job import Environment, Job, Source
-from pycron.model.settings import Settings
-from pycron.schedule.expressions import Reboot, Schedule, is_random
+from pycron.model.settings import Settings, replaced
+from pycron.schedule.day_rules import Calendar, DayRules
+from pycron.schedule.expressions import (
+    After,
+    CronSchedule,
+    Interval,
+    Reboot,
+    Schedule,
+    is_random,
+    limited,
+)
 from pycron.schedule.fire_times import Times, follows_the_wall, has_fire_times
 from pycron.schedule.packed import Packed, is_wildcard, unpack
 
@@ -32,11 +40,15 @@ def encoded(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class EntryContext:
-    """The user, variables and settings of an entry; many entries share one EntryContext."""
+    """The user, variables and settings of an entry; many entries share one EntryContext.
+
+    `rules`: what its settings say about the days.
+    """
 
     user: str
     environment: Environment
     settings: Settings
+    rules: DayRules | None = None
 
 
 class Entries(Sequence[Job]):
@@ -45,9 +57,16 @@ class Entries(Sequence[Job]):
     The reader of the table adds the entries in order; they never change afterwards.
     """
 
-    def __init__(self, source: Source, text: str = "", host: str = "") -> None:
+    def __init__(
+        self,
+        source: Source,
+        text: str = "",
+        host: str = "",
+        calendars: Mapping[str, Calendar] = NO_CALENDARS,
+    ) -> None:
         self.source = source
         self._host = host
+        self._calendars = calendars
         self._text = encoded(text)
         self._starts = array("I")
         self._lines = array("I")
@@ -61,6 +80,7 @@ class Entries(Sequence[Job]):
         self._unpacked: dict[int, Schedule] = {}
         self._names: dict[int, str] = {}
         self._twins: dict[int, int] = {}
+        self._leaders: dict[int, tuple[int, ...]] = {}
 
     def add(
         self,
@@ -100,7 +120,8 @@ class Entries(Sequence[Job]):
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._contexts)
-            self._contexts.append(EntryContext(user, environment, settings))
+            rules = day_rules(settings, self._calendars)
+            self._contexts.append(EntryContext(user, environment, settings, rules))
         return number
 
     @property
@@ -158,11 +179,25 @@ class Entries(Sequence[Job]):
         return data.decode("utf-8", "surrogatepass")
 
     def _schedule(self, index: int, entry: EntryLine) -> Schedule:
+        if index in self._leaders:
+            return self._after(index, entry)
         key = ""
         if is_random("".join(entry.words)):
             key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
             key = twin_key(key, self._twins.get(index, 0))
-        return schedule_of(entry.words, self._host, key)
+        return limited(schedule_of(entry.words, self._host, key), self.context(index).rules)
+
+    def _after(self, index: int, entry: EntryLine) -> Schedule:
+        """The schedule of an `@after` entry, with that of the Jobs that it names."""
+        root = index
+        while root in self._leaders:
+            root = self._leaders[root][0]
+        when = self._schedule(root, read_entry(self.text(root), 0, self.source.owner))
+        after = schedule_of(entry.words, self._host, "")
+        assert isinstance(after, After)
+        assert not isinstance(when, After)
+        ids = tuple(self.id(leader) for leader in self._leaders[index])
+        return replace(after, job_ids=ids, when=when)
 
     # ---- without reading the text
 
@@ -171,12 +206,81 @@ class Entries(Sequence[Job]):
 
     def times(self, index: int) -> Times:
         """When an entry is due: its schedule without the text."""
-        return self._unpacked.get(index) or unpack(*self.packed(index))
+        times = self._unpacked.get(index) or unpack(*self.packed(index))
+        return limited(times, self.context(index).rules)
+
+    def same_times(self, index: int, other: int) -> bool:
+        """Whether two entries have the same fire times, by their schedules, zones and days."""
+        zones = [self.context(each).settings.zone for each in (index, other)]
+        unpacked = [self._unpacked.get(each) for each in (index, other)]
+        same_fields = self.packed(index) == self.packed(other) and _alike(*unpacked)
+        rules = [self.context(each).rules for each in (index, other)]
+        return same_fields and zones[0] == zones[1] and rules[0] == rules[1]
+
+    # ---- @after
+
+    def follow(self, index: int, leaders: tuple[int, ...]) -> None:
+        """Let an entry with `@after` follow others, which have the same times.
+
+        From then on it has their schedule, zone and days.
+        """
+        first = leaders[0]
+        self._leaders[index] = leaders
+        self._minutes[index], self._hours[index], self._days[index] = self.packed(first)
+        if first in self._unpacked:
+            self._unpacked[index] = self._unpacked[first]
+        else:
+            self._unpacked.pop(index, None)
+        own, settings = self.context(index), self.context(first).settings
+        times = {name: getattr(settings, name) for name in SETTINGS_OF_TIMES}
+        number = self.context_number(own.user, own.environment, replaced(own.settings, times))
+        self._context_numbers[index] = number
+
+    def leaders(self, index: int) -> tuple[int, ...]:
+        """The entries that an `@after` entry names; none for any other entry."""
+        return self._leaders.get(index, ())
+
+    def followers_in_order(self) -> list[int]:
+        """The `@after` entries, each behind those that it names."""
+        return list(self._leaders)
+
+    def following(self, job_id: str) -> list[int]:
+        """The `@after` entries that follow the Job with this id, also through others, in order."""
+        number = int(job_id, 16)
+        if not self._leaders or number not in self._ids:
+            return []
+        found = {self._ids.index(number)}
+        for index, leaders in self._leaders.items():
+            if not found.isdisjoint(leaders):
+                found.add(index)
+        return [index for index in self._leaders if index in found]
+
+    def named(self) -> dict[str, int]:
+        """The entries with CRON_NAME, by name."""
+        return {name: index for index, name in self._names.items()}
+
+    def without(self, indexes: Collection[int]) -> "Entries":
+        """The same entries without some; no other entry follows one of these."""
+        kept = Entries(self.source, self.table_text, self._host, self._calendars)
+        moved: dict[int, int] = {}
+        for index in range(len(self)):
+            if index not in indexes:
+                moved[index] = len(kept)
+                context = self.context(index)
+                number = kept.context_number(context.user, context.environment, context.settings)
+                schedule = self._unpacked.get(index) or self.packed(index)
+                kept.add(self._starts[index], self._lines[index], self._ids[index], number,
+                         schedule, self._names.get(index), self._twins.get(index, 0))  # fmt: skip
+        kept._leaders = {
+            moved[index]: tuple(map(moved.__getitem__, leaders))
+            for index, leaders in self._leaders.items()
+        }
+        return kept
 
     def packed(self, index: int) -> Packed:
         """The packed schedule of an entry; (0, 0, 0) if the schedule cannot be packed.
 
-        Equal other values mean equal schedules.
+        Equal other values mean equal schedules, apart from the day rules.
         """
         return self._minutes[index], self._hours[index], self._days[index]
 
@@ -260,46 +364,15 @@ class Entries(Sequence[Job]):
         return {i for i, number in enumerate(self._ids) if number >> shift == wanted}
 
 
+def _alike(one: Schedule | None, other: Schedule | None) -> bool:
+    """Whether two schedules that are not packed (None: packed ones) have the same fire times."""
+    if isinstance(one, CronSchedule) and isinstance(other, CronSchedule):
+        return one.fields == other.fields
+    if isinstance(one, Interval) and isinstance(other, Interval):
+        return one.seconds == other.seconds
+    return one == other
+
+
 def nothing() -> Entries:
     """No entries."""
     return Entries(Source("", None))
-
-
-class Jobs(Sequence[Job]):
-    """The Jobs of several tables, one table after the other; each is made when it is needed."""
-
-    def __init__(self, tables: Sequence[Entries]) -> None:
-        self._tables = tables
-        self._ends = list(accumulate(map(len, tables)))
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> Job: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Job]: ...
-    def __getitem__(self, index: int | slice) -> Job | Sequence[Job]:
-        found = range(len(self))[index]
-        if not isinstance(found, int):
-            return [self[i] for i in found]
-        number = bisect_right(self._ends, found)
-        entries = self._tables[number]
-        return entries[found - self._ends[number] + len(entries)]
-
-    def __iter__(self) -> Iterator[Job]:
-        return chain.from_iterable(self._tables)
-
-    def where(self, holds: Callable[[EntryContext], bool]) -> Iterator[tuple[Entries, int]]:
-        """The entries with an EntryContext for which `holds` is true; none of them is read."""
-        return ((entries, index) for entries in self._tables for index in entries.where(holds))
-
-    def find(self, job_ids: Collection[str]) -> dict[str, Job]:
-        """The Jobs that have one of these ids, by id."""
-        return {
-            job_id: job for entries in self._tables for job_id, job in entries.find(job_ids).items()
-        }
-
-    def called(self, name: str) -> list[Job]:
-        """The Jobs with this name or id."""
-        return [job for entries in self._tables for job in entries.called(name)]

@@ -121,6 +121,9 @@ def _schedule_words(line: str, column: int) -> tuple[tuple[str, ...], int]:
         argument, _, position = _next_word(line, position)
         _check_unit(line, column, argument, position)
         return (first, argument), position
+    if first == "@after":
+        argument, _, position = _next_word(line, position)
+        return (first, argument), position
     if first.startswith("@"):
         return (first,), position
     raise _field_error(line, column)

@@ -136,9 +136,10 @@ def has_leading_dash(entry: EntryLine) -> bool:
     return bool(entry.flags) and entry.flags[0].column < entry.column
 
 
-# Elements that cronie does not know: H, L, 15W, 5L, 5#2, and a step behind `~`.
+# Elements that cronie does not know: ?, H, L, L-3, 15W, 5L, 5#2, and a step behind `~`.
 _OURS = re.compile(
-    "(?:^|,)(?:H(?![A-Za-z])|LW?(?![A-Za-z])|[0-9]+[LW]|[A-Za-z]{3}L|[0-9A-Za-z]+#|[^,]*~[^,]*/)"
+    r"(?:^|,)(?:\?|H(?![A-Za-z])|(?i:LW?(?![A-Za-z])|[0-9]+[LW]|[A-Za-z]{3}L)|[0-9A-Za-z]+#"
+    r"|[^,]*~[^,]*/)"
 )
 
 

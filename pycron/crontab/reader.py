@@ -19,10 +19,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pycron.crontab.after import AfterEntry, error_of, refuse_times, resolve
 from pycron.crontab.assignment import read_variable
+from pycron.crontab.day_rules import NO_CALENDARS, refuse_never
 from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
 from pycron.crontab.identity import entry_key, job_number, twin_key
 from pycron.crontab.junk import why_junk
+from pycron.crontab.known_names import KnownNames
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
 from pycron.crontab.mail_addresses import unsafe_addresses
 from pycron.crontab.problem_list import MOST_PROBLEMS, ProblemList
@@ -33,6 +36,8 @@ from pycron.model.job import Source
 from pycron.model.settings import SETTINGS, Setting
 from pycron.model.steps import Steps, finish
 from pycron.model.text import hint_at
+from pycron.schedule.day_rules import Calendar
+from pycron.schedule.expressions import After
 
 LONGEST_LINE = 131_072  # characters; cronie's limit of a command
 LONGEST_VALUE = 4096  # characters of a setting
@@ -47,9 +52,9 @@ class ReaderContext:
 
     `host`: decides `~` and `H`, together with the entry. `user_exists`: None if users are not to be
     checked yet. `pools`: those of the configuration, with the users that may use each (None: all
-    users); None if they are not known. `notifications`: the same. `no_mail`: why this machine can
-    send no mail. `defaults` and `ceilings`: values of settings, by attribute, from the
-    configuration.
+    users); None if they are not known. `notifications` and `calendars`: the same. `no_mail`: why
+    this machine can send no mail. `defaults` and `ceilings`: values of settings, by attribute, from
+    the configuration.
     """
 
     host: str = ""
@@ -58,6 +63,7 @@ class ReaderContext:
     most_entries: int = 1_000_000
     pools: Mapping[str, Collection[str] | None] | None = None
     notifications: Mapping[str, Collection[str] | None] | None = None
+    calendars: Mapping[str, Calendar] | None = None
     no_mail: str | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ceilings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -79,6 +85,7 @@ def parsing(text: str, source: Source, context: ReaderContext) -> Steps[Table]:
         message = "a byte order mark, which other crons read as text: save the file without it"
         reader.problems.warn(1, "byte-order-mark", message)
     yield from reader.read(plain)
+    yield from reader.resolve_after()
     reader.check_users()
     problems = reader.problems.sorted()
     junk = why_junk(text, source, len(reader.entries), reader.bad_entries)
@@ -113,17 +120,20 @@ class _Reader:
     def __init__(self, text: str, source: Source, context: ReaderContext) -> None:
         self.source = source
         self.context = context
-        self.entries = Entries(source, text, context.host)
+        self.entries = Entries(source, text, context.host, context.calendars or NO_CALENDARS)
         self.problems = ProblemList(source.name)
         self._most = min(context.most_entries, MOST_ENTRIES)
         self._line = 0  # its number, from 1
         self._offset = 0  # of the line, in the encoded text
         self.bad_entries = 0
+        self._known = KnownNames(source.owner, context.zone_exists, context.pools,
+                                 context.notifications, context.calendars)  # fmt: skip
         ceilings = context.ceilings if source.owner is not None else {}
         self._variables = Variables(context.defaults, ceilings)
         self._twins: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._ids: set[int] = set()
+        self._after: list[AfterEntry] = []
 
     def read(self, text: str) -> Steps[None]:
         """Read all lines, unless there are too many mistakes or the text is none."""
@@ -163,6 +173,18 @@ class _Reader:
         if (exists := self.context.user_exists) is not None and self.source.owner is None:
             for problem in unknown_users(self.entries, exists):
                 self.problems.warn(problem.line, problem.code, problem.message)
+
+    def resolve_after(self) -> Steps[None]:
+        """Look for the Jobs that entries with @after name."""
+        if not self._after:
+            return
+        errors = yield from resolve(self.entries, self._after)
+        for each, reason in errors.values():
+            error = error_of(each, reason)
+            self.problems.error(each.line, error.code, str(error), error.column)
+            self.bad_entries += 1
+        if errors:
+            self.entries = self.entries.without(errors)
 
     def _read_line(self, line: str) -> None:
         start = _first_column(line)
@@ -226,6 +248,8 @@ class _Reader:
             self._set_for_all_below(assignments)
             return
         own = {each.setting.attribute: each.value for each in assignments}
+        if line.startswith("@after", rest):
+            refuse_times((each.setting, each.column) for each in assignments)
         self._add_entry(line, rest, {**self._variables.values, **own})
 
     def _assignments(self, line: str) -> tuple[list[_Assignment], int]:
@@ -271,48 +295,15 @@ class _Reader:
             shown = "not shown" if setting.secret else f'"{text}"'
             message = f"bad {setting.name}: {shown} ({setting.form})"
             raise LineError("bad-setting", message, column) from None
-        self._check_known(setting, text, column)
-        if setting.name == "CRON_POOL" and self._pool_is_denied(text, column):
+        for code, message in self._known.warnings(setting, text, column):
+            self._warn(code, message, column)
+        if setting.name == "CRON_POOL" and self._known.denies_pool(text):
             return setting.default
         most = self._variables.ceilings.get(setting.attribute)
         if most is not None and value > most:
             message = f'{setting.name}: "{text}" is above the ceiling of this system, {most}'
             self._warn("above-ceiling", message, column)
         return value
-
-    def _check_known(self, setting: Setting, text: str, column: int) -> None:
-        """Check the names of zones, pools and notifications."""
-        if setting.name == "CRON_TZ" and not self.context.zone_exists(text):
-            message = f'bad CRON_TZ: "{text}" (no such time zone; {setting.form})'
-            raise LineError("unknown-zone", message, column)
-        pools = self.context.pools
-        if setting.name == "CRON_POOL" and pools is not None and text not in pools:
-            message = f'CRON_POOL: "{text}" is not in the configuration, and has no limit'
-            self._warn("unknown-pool", message, column)
-        if setting.name == "CRON_NOTIFY" and self.context.notifications is not None:
-            for name in text.split(","):
-                self._check_notification(name, column)
-
-    def _pool_is_denied(self, name: str, column: int) -> bool:
-        """Whether the configuration has this pool for other users; then the entry has no pool."""
-        users, owner = (self.context.pools or {}).get(name), self.source.owner
-        if users is None or owner in (None, "root", *users):
-            return False
-        message = f'CRON_POOL: "{name}" is not for {owner}, whose jobs count against no pool'
-        self._warn("pool-denied", message, column)
-        return True
-
-    def _check_notification(self, name: str, column: int) -> None:
-        """Warn of a section that the configuration does not have, or not for this user."""
-        sections, owner = self.context.notifications or {}, self.source.owner
-        if name not in sections:
-            message = f'CRON_NOTIFY: "{name}" is not in the configuration, and tells nobody'
-            self._warn("unknown-notification", message, column)
-            return
-        users = sections[name]
-        if users is not None and owner not in (None, "root", *users):
-            message = f'CRON_NOTIFY: "{name}" tells nothing about the jobs of {owner}'
-            self._warn("notification-denied", message, column)
 
     # ---- entries
 
@@ -334,10 +325,14 @@ class _Reader:
         self._twins[key] = twin + 1
         key = twin_key(key, twin)
         schedule = read_schedule(line, entry.column, entry.words, self.context.host, key)
+        refuse_never(schedule, values.get("every"), entry.column)
         name = values.get("name")
         if name is not None:
             self._claim_name(name, entry.column)
         self._check_nice(values.get("nice"), entry)
+        if isinstance(schedule, After):
+            after = AfterEntry(len(self.entries), self._line, entry.column, schedule.jobs)
+            self._after.append(after)
         number = job_number(self.source, entry.user, name, key)
         self._check_number(number, entry.column)
         settings = self._variables.settings_of(values, entry.letters)

@@ -72,6 +72,7 @@ class Inputs:
             notifications={
                 name: rule.users for name, rule in self._setup.delivery_rules.notifications.items()
             },
+            calendars=config.calendars,
             no_mail=self.no_mail,
             defaults=config.defaults,
             ceilings=config.ceilings,

@@ -12,8 +12,9 @@ from pycron.engine.events import Booted, InputEvent, PauseBegan, Resumed
 from pycron.executor.executor import RunnerExecutor
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Job
-from pycron.model.run import RunKey
+from pycron.model.run import Outcome, RunKey
 from pycron.ports import RecordedState
+from pycron.schedule.expressions import After
 from pycron.system import host
 
 
@@ -77,6 +78,8 @@ class Recovery:
                 job = self._hook_again(hooked[left.job.id], left.attempt.run)
             if left.job.is_message:
                 job = left.job
+            if job and isinstance(left.job.schedule, After) and not isinstance(job.schedule, After):
+                job = None  # its entry does not wait for others any more
             self._feed(
                 Resumed(
                     left.attempt,
@@ -90,8 +93,16 @@ class Recovery:
                     latest=left.latest,
                     exit_status=left.exit_status,
                     printed=left.printed,
+                    awaited=self._awaited(job, left.attempt.run),
                 )
             )
+
+    def _awaited(self, job: Job | None, run: RunKey) -> dict[str, Outcome]:
+        """By id, how the Runs have ended that the Run of an @after Job waits for."""
+        if job is None or not isinstance(job.schedule, After):
+            return {}
+        runs = (self._recorded.run(run._replace(job_id=each)) for each in job.schedule.job_ids)
+        return {each.key.job_id: each.outcome for each in runs if each and each.outcome}
 
     def _hooked_jobs(self, hook_ids: set[str]) -> dict[str, Job]:
         """The Jobs whose failure hook has one of these ids, by the id of the hook."""

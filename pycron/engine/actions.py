@@ -105,6 +105,13 @@ class RecordRevived:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordTakenUp:
+    """A skipped Run of an @after Job waits again, because a Run that it waits for was redriven."""
+
+    run: RunKey
+
+
+@dataclass(frozen=True, slots=True)
 class RecordCursor:
     """How far the timetable has come."""
 
@@ -158,8 +165,8 @@ class RecordRunner:
 
 Record = (
     RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordWithdrawn | RecordNotStarted
-    | RecordDiscarded | RecordFailing | RecordRevived | RecordCursor | RecordGap | RecordRefused
-    | RecordPause | RecordResume | RecordBoot | RecordRunner
+    | RecordDiscarded | RecordFailing | RecordRevived | RecordTakenUp | RecordCursor | RecordGap
+    | RecordRefused | RecordPause | RecordResume | RecordBoot | RecordRunner
 )  # fmt: skip
 
 

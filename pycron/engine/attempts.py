@@ -77,9 +77,11 @@ class _Sequel:
 class Attempts:
     """The current Attempts of all live Runs."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, longest_ahead: float) -> None:
+        """`longest_ahead`: the most seconds before its fire time at which a Run is claimed."""
         self._space = workspace
         self._live = workspace.live
+        self._longest_ahead = longest_ahead
 
     # ---- towards a process
 
@@ -102,6 +104,22 @@ class Attempts:
         for run in runs:
             self._live.step(run, Step.RELEASED)
         self._space.out.released.append(Release(max(run.fire_time for run in runs)))
+
+    def release_due(self) -> bool:
+        """Release the held Attempts whose fire time comes in a moment; False if there are none.
+
+        If the clock was set back, their fire time may be far away again: they are taken back.
+        """
+        now = self._space.now.wall
+        held = [(run, self._live[run]) for run in self._live.held]
+        for run, live in held:
+            if live.planned > now + self._longest_ahead:
+                self.withdraw(run)
+                self._space.timers.set(live.planned, run)
+        due = [run for run, live in held if live.planned <= now + RELEASE_AHEAD]
+        if due:
+            self.release(due)
+        return bool(due)
 
     def withdraw(self, run: RunKey) -> None:
         """Take back an Attempt that was never started: the runner holds it, or never had it."""

@@ -4,8 +4,9 @@ If there are recorded Runs of that time, they decide. Otherwise the schedule say
 whether the Job was due at all.
 """
 
+import datetime
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pycron.engine.field_checks import FieldCheck, check_fields, failed_checks, fields_match
@@ -15,8 +16,16 @@ from pycron.engine.refusals import RefusedRange
 from pycron.model.instants import rfc3339
 from pycron.model.pause import Pause
 from pycron.model.run import Outcome
-from pycron.schedule.expressions import CronSchedule, Reboot, Schedule
-from pycron.schedule.fire_times import last_fire_times, next_fire
+from pycron.schedule.expressions import (
+    After,
+    CronSchedule,
+    OwnSchedule,
+    Reboot,
+    Schedule,
+    own_schedule,
+    rules_of,
+)
+from pycron.schedule.fire_times import horizon_of, last_fire_times, next_fire
 from pycron.schedule.words import daylight_saving, explain
 from pycron.schedule.zone import LONGEST_SHIFT, Zone
 
@@ -89,15 +98,17 @@ class Answer:
 
 def diagnose(schedule: Schedule, zone: Zone, local: LocalTime, evidence: Evidence) -> Answer:
     """Say what happened to a Job that has an entry, or what will happen to it."""
-    verdict, reason = _verdict(schedule, local, evidence)
-    before = last_fire_times(schedule, zone, 0, local.start, 1)
+    own = own_schedule(schedule)
+    verdict, reason = _verdict(own, local, evidence)
+    earliest = max(0, local.start - horizon_of(own))
+    before = last_fire_times(own, zone, earliest, local.start, 1)
     return Answer(
         verdict,
         reason,
-        tuple(_notes(schedule, zone, local, evidence)),
-        check_fields(schedule, local.wall),
+        (*_notes(own, zone, local, evidence), *_notes_on_awaited(schedule)),
+        check_fields(own, local.wall),
         before[0] if before else None,
-        next_fire(schedule, zone, local.end - 1),
+        next_fire(own, zone, local.end - 1),
     )
 
 
@@ -117,7 +128,7 @@ _VERDICT_WITHOUT_START = {
 }
 
 
-def _verdict(schedule: Schedule, local: LocalTime, evidence: Evidence) -> tuple[Verdict, str]:
+def _verdict(schedule: OwnSchedule, local: LocalTime, evidence: Evidence) -> tuple[Verdict, str]:
     if evidence.runs:
         return _of_runs(evidence.runs)
     if not local.due:
@@ -179,14 +190,24 @@ def _run_in_words(run: RunEvidence) -> str:
     return ", ".join(parts)
 
 
-def _not_due(schedule: Schedule, local: LocalTime) -> str:
+def _not_due(schedule: OwnSchedule, local: LocalTime) -> str:
     if not isinstance(schedule, CronSchedule):
-        return f"it is due {explain(schedule)}"
-    if not fields_match(schedule, local.wall):
+        return _refusal(schedule, local) or f"it is due {explain(schedule)}"
+    if not fields_match(replace(schedule, rules=None), local.wall):
         return "; ".join(str(check) for check in failed_checks(schedule, local.wall))
+    refusal = _refusal(schedule, local)
+    if refusal is not None:
+        return refusal
     if local.jump is not None:
         return "the clock skipped that time"
     return "the clock showed that time for the second time, and it is due the first time only"
+
+
+def _refusal(schedule: OwnSchedule, local: LocalTime) -> str | None:
+    """Why the day rules of a schedule do not allow that day; None if they do."""
+    rules = rules_of(schedule)
+    day = datetime.datetime.fromtimestamp(local.wall, datetime.UTC).date()
+    return rules.refusal(day) if rules else None
 
 
 # ---- notes
@@ -194,13 +215,20 @@ def _not_due(schedule: Schedule, local: LocalTime) -> str:
 _TOO_LARGE = "A shift of more than three hours is not made up for."
 
 
-def _notes(schedule: Schedule, zone: Zone, local: LocalTime, evidence: Evidence) -> list[str]:
+def _notes(schedule: OwnSchedule, zone: Zone, local: LocalTime, evidence: Evidence) -> list[str]:
     return [
         *_notes_on_runs(local, evidence),
         *_notes_on_the_clock(schedule, zone, local),
         *_notes_on_the_pause(evidence),
         *_notes_on_the_schedule(schedule, evidence),
     ]
+
+
+def _notes_on_awaited(schedule: Schedule) -> list[str]:
+    if not isinstance(schedule, After):
+        return []
+    names = " and ".join(schedule.jobs)
+    return [f"It runs for each fire time at which {names} succeeded, after that."]
 
 
 def _notes_on_runs(local: LocalTime, evidence: Evidence) -> list[str]:
@@ -211,7 +239,7 @@ def _notes_on_runs(local: LocalTime, evidence: Evidence) -> list[str]:
     return notes
 
 
-def _notes_on_the_clock(schedule: Schedule, zone: Zone, local: LocalTime) -> list[str]:
+def _notes_on_the_clock(schedule: OwnSchedule, zone: Zone, local: LocalTime) -> list[str]:
     """How a shift of the clock (daylight saving) affected the Job."""
     shift = daylight_saving(schedule)
     if shift is None:
@@ -239,10 +267,10 @@ def _notes_on_the_pause(evidence: Evidence) -> list[str]:
     return [f"It is {with_its_end(evidence.pause)}: what is due in the pause is skipped."]
 
 
-def _notes_on_the_schedule(schedule: Schedule, evidence: Evidence) -> list[str]:
+def _notes_on_the_schedule(schedule: OwnSchedule, evidence: Evidence) -> list[str]:
     if isinstance(schedule, Reboot) and evidence.started is not None:
         return [f"The last such start was at {rfc3339(evidence.started)}."]
-    if isinstance(schedule, CronSchedule) and "*" not in (schedule.fields[2], schedule.fields[4]):
+    if isinstance(schedule, CronSchedule) and not {"*", "?"} & {*schedule.fields[2::2]}:
         return [
             "Both day fields have to match, as one of them begins with a star."
             if schedule.days.both

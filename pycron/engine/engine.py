@@ -5,9 +5,10 @@ concerns. What happens to each of these Runs is decided in runs.py and attempts.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from pycron.crontab.entries import Jobs, nothing
+from pycron.crontab.entries import nothing
+from pycron.crontab.jobs import Jobs
 from pycron.engine import reports
 from pycron.engine.actions import (
     Decisions,
@@ -22,6 +23,7 @@ from pycron.engine.attempts import AttemptEnd
 from pycron.engine.claim_ahead import LONGEST_CLAIM_AHEAD
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
+from pycron.engine.entry_changes import EntryChanges
 from pycron.engine.events import (
     Booted,
     CancelledByHand,
@@ -63,8 +65,11 @@ from pycron.engine.timetable import Timetable
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
-from pycron.model.run import RunKey
+from pycron.model.run import Outcome, RunKey
+from pycron.schedule.fire_times import may_run_on_day_of
 from pycron.schedule.zone import Zone
+
+NOTHING_DONE: Mapping[RunKey, Outcome] = {}
 
 
 class Engine:
@@ -79,7 +84,7 @@ class Engine:
         limits: Limits = UNLIMITED,
         gates: PressureLimits = NO_PRESSURE_LIMITS,
         pauses: Iterable[Pause] = (),
-        done: Iterable[RunKey] = (),
+        done: Mapping[RunKey, Outcome] = NOTHING_DONE,
         deliveries: DeliveryState = NO_DELIVERIES,
         slice_runs: int = SLICE_RUNS,
         *,
@@ -88,7 +93,7 @@ class Engine:
         """`cursor`: where the timetable begins. `gaps`: what was passed over before the cursor.
 
         `host`: the value that the delays of CRON_JITTER depend on, besides the Job. `pauses`: the
-        pauses that hold. `done`: Runs that have ended although their fire time is after the cursor.
+        pauses that hold. `done`: how Runs ended whose fire time is after the cursor.
         `slice_runs`: how many Runs come to be in one Tick. `only_asked`: no fire time comes by
         itself.
         """
@@ -106,7 +111,9 @@ class Engine:
             host,
             LONGEST_CLAIM_AHEAD,
             deliveries,
+            done,
         )
+        self._changes = EntryChanges(self._space, self._runs)
         self._fire_times = FireTimes(self._space, self._timetable, self._runs, done, slice_runs)
         self._was_set_back = False  # since the last look
         self._seen: Now | None = None  # when the engine looked at the clock last
@@ -281,9 +288,9 @@ class Engine:
         if live.state is State.QUEUED:
             return self.admission.waits_for(run)
         pause = self._pauses.of(live.job)
-        if live.state is State.WAITING and pause is not None:
+        if live.state is State.WAITING and pause is not None and run not in self._runs.followers:
             return with_its_end(pause)
-        return None
+        return self._runs.followers.why(run)
 
     @property
     def idle(self) -> bool:
@@ -306,7 +313,7 @@ class Engine:
             return
         awake = self._look_at_clock()
         # The release goes out at once; a second tick, which is due, too, handles the rest.
-        if not self._runs.release_due():
+        if not self._runs.attempts.release_due():
             self._take_due(awake, at_once=self._was_set_back)
 
     def _look_at_clock(self) -> float:
@@ -347,11 +354,11 @@ class Engine:
             case TableLoaded():
                 self._fire_times.leave_table(event.table.source.name)
                 self._timetable.put(event.table)
-                self._runs.follow_table(event.table.source.name, event.table.jobs)
+                self._changes.follow_table(event.table.source.name, event.table.jobs)
             case TableRemoved():
                 self._fire_times.leave_table(event.name)
                 self._timetable.drop(event.name)
-                self._runs.follow_table(event.name, nothing())
+                self._changes.follow_table(event.name, nothing())
             case ZonesChanged():
                 self._timetable.zones_changed()
         self._fire_times.users_changed = True
@@ -360,7 +367,7 @@ class Engine:
         """Before the first tick there is nothing to catch up with: the tables are still loading."""
         if self._seen and not self.stopping:
             awake = self._look_at_clock()
-            self._runs.release_due()
+            self._runs.attempts.release_due()
             self._fire_times.take_all(awake)  # the next tick may not have the same Jobs
             self._take_due(awake)
         self._fire_times.reconsider()
@@ -370,7 +377,8 @@ class Engine:
             return
         second = int(self._space.now.wall)
         for job in () if event.jobs_have_run else self._timetable.reboot_jobs():
-            self._fire_times.boot(RunKey(job.id, second, event.pass_number), job)
+            if may_run_on_day_of(job.schedule, self.zone_of(job.zone), second):
+                self._fire_times.boot(RunKey(job.id, second, event.pass_number), job)
         self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
 
     # ---- what users and operators want

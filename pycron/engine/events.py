@@ -1,6 +1,7 @@
 """The input of the engine: events, as values. An event says what has happened."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pycron.crontab.table import Table
 from pycron.engine.delivery_rules import DeliveryRules
@@ -98,7 +99,7 @@ class Resumed:
     If the last Attempt has ended, `outcome`, `exit_status` and `printed` (bytes) say how. The next
     one is due at `retry_at`. `gone`: the entry was removed, so no further Attempt starts.
     `redrive`: the last redrive, if the Run was a dead letter. `latest`: the last fire time of its
-    Job that has come.
+    Job that has come. `awaited`: by id, how the Runs ended that the Run of an @after Job waits for.
     """
 
     attempt: AttemptKey
@@ -112,17 +113,34 @@ class Resumed:
     latest: int | None = None
     exit_status: int | None = None
     printed: int = 0
+    awaited: Mapping[str, Outcome] = field(default_factory=dict)
 
 
 # ---- what users and operators want
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedFollower:
+    """A Run of an @after Job that was skipped because of another Run.
+
+    `ended`: by id, how the Runs of the Jobs that it waits for have ended, as far as they have.
+    """
+
+    run: RunKey
+    job: Job
+    ended: Mapping[str, Outcome]
+
+
+@dataclass(frozen=True, slots=True)
 class Redriven:
-    """An operator redrives a dead letter: one more round of Attempts, after this one."""
+    """An operator redrives a dead letter: one more round of Attempts, after this one.
+
+    `followers`: the Runs that were skipped because of it, each behind those that it waits for.
+    """
 
     attempt: AttemptKey
     job: Job
+    followers: tuple[SkippedFollower, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

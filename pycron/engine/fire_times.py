@@ -12,6 +12,7 @@ from dataclasses import replace
 from pycron.engine import reports
 from pycron.engine.actions import RecordCursor, RecordRefused
 from pycron.engine.claim_ahead import Claims
+from pycron.engine.cursor import Cursor
 from pycron.engine.intake import DueFire, Intake
 from pycron.engine.refusals import Refusals
 from pycron.engine.runs import Runs
@@ -139,6 +140,7 @@ class FireTimes:
         ranges = self._refusals.take()
         space.out.records += [RecordRefused(each) for each in ranges]
         space.out.logs += map(reports.refused, self._refusals.to_be_logged(ranges, space.now.wall))
+        self._settle_followers(earliest, cursor)
         if earliest is None:
             self._claims.forget_until(space.now.wall)
         else:
@@ -147,6 +149,23 @@ class FireTimes:
             self._claims.forget_until(before)
         if not self._timetable.closed:
             space.out.records.append(RecordCursor(cursor))
+
+    def _settle_followers(self, earliest: int | None, cursor: Cursor) -> None:
+        """Tell the Runs that wait for others which fire times have been taken up.
+
+        `earliest`: the first one that has not. `cursor`: how far they have been handed out.
+        """
+
+        def is_taken_up(run: RunKey, wall: bool) -> bool:
+            if earliest is not None and earliest <= run.fire_time:
+                return False
+            if wall:
+                return self._timetable.has_passed(run.fire_time, run.pass_number)
+            return run.fire_time <= cursor.fixed
+
+        until = min(cursor.fixed, cursor.wall)
+        until = until if earliest is None else min(until, earliest - 1)
+        self._runs.followers.settle(is_taken_up, until)
 
     def _earliest_left(self) -> int | None:
         """The first fire time that has come and is not taken up; None if there is none.

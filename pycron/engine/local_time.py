@@ -6,7 +6,7 @@ A time means a whole minute. With an interval and a time that has seconds, it me
 from dataclasses import dataclass, replace
 
 from pycron.engine.field_checks import fields_match
-from pycron.schedule.expressions import Interval, Schedule
+from pycron.schedule.expressions import Interval, Schedule, own_schedule
 from pycron.schedule.fire_times import fire_times, follows_the_wall
 from pycron.schedule.zone import Zone
 
@@ -54,6 +54,7 @@ class LocalTime:
 
 def local_time(asked: AskedTime, schedule: Schedule | None, zone: Zone) -> LocalTime:
     """The asked time for a Job with this schedule (None: not known) and zone."""
+    schedule = schedule and own_schedule(schedule)
     to_the_second = isinstance(schedule, Interval) and asked.second % _MINUTE
     width = 1 if to_the_second else _MINUTE
     if asked.wall:

@@ -5,15 +5,15 @@ Runs the limits admit, in admission.py. Which Runs an event concerns is decided 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from pycron.crontab.entries import Entries
 from pycron.engine import reports
-from pycron.engine.actions import RecordNotStarted, RecordRevived, RecordRun
+from pycron.engine.actions import RecordNotStarted, RecordRevived, RecordRun, RecordTakenUp
 from pycron.engine.attempts import RELEASE_AHEAD, AttemptEnd, Attempts
 from pycron.engine.concurrency import meet
 from pycron.engine.deliveries import Deliveries, DeliveryState, RunEnd
-from pycron.engine.events import Redriven, Resumed, Started
+from pycron.engine.events import Redriven, Resumed, SkippedFollower, Started
+from pycron.engine.followers import Followers
 from pycron.engine.live_runs import Live
 from pycron.engine.pauses import Pauses, in_words
 from pycron.engine.run_queue import RunQueue
@@ -24,7 +24,7 @@ from pycron.model.job import Job
 from pycron.model.pause import Pause, scopes_of
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.model.settings import CatchUp, Concurrency, concurrency_of
-from pycron.schedule.expressions import NoSchedule, Reboot
+from pycron.schedule.expressions import After, NoSchedule, Reboot
 
 _REPLACED = "replaced by the next fire time"
 _LOOK_AGAIN = 1.0  # seconds, for a delivery that waits for another one
@@ -36,8 +36,8 @@ class Runs:
 
     `has_passed`: whether the timetable will not hand out a fire time (again) in this pass.
     `was_missed`: whether no daemon was running at a UTC second. `host`: the value that the delays
-    of CRON_JITTER depend on, besides the Job. `longest_ahead`: the most seconds before its fire
-    time at which a Run is claimed.
+    of CRON_JITTER depend on, besides the Job. `longest_ahead` and `ended`: see Attempts and
+    Followers.
     """
 
     def __init__(
@@ -49,18 +49,19 @@ class Runs:
         host: str,
         longest_ahead: float,
         deliveries: DeliveryState,
+        ended: Mapping[RunKey, Outcome],
     ) -> None:
         self._space = workspace
         self._live = workspace.live
         self._admission = workspace.admission
-        self.attempts = Attempts(workspace)
-        self._queue = RunQueue(workspace, pauses)
-        self.deliveries = Deliveries(workspace, deliveries, self._queue)
+        self.attempts = Attempts(workspace, longest_ahead)
+        self.followers = Followers(workspace.live, ended)
+        self.queue = RunQueue(workspace, pauses)
+        self.deliveries = Deliveries(workspace, deliveries, self.queue)
         self._pauses = pauses
         self._has_passed = has_passed
         self._was_missed = was_missed
         self._host = host
-        self._longest_ahead = longest_ahead
 
     # ---- time
 
@@ -68,22 +69,6 @@ class Runs:
         """The UTC second at which the time of a Run comes; infinity if there is none."""
         held = min(self._live.held.values(), default=math.inf)
         return min(self._space.timers.next(), held - RELEASE_AHEAD)
-
-    def release_due(self) -> bool:
-        """Release the held Attempts whose fire time comes in a moment; False if there are none.
-
-        If the clock was set back, their fire time may be far away again: they are taken back.
-        """
-        now = self._space.now.wall
-        held = self._live.held
-        due = [run for run, planned in held.items() if planned <= now + RELEASE_AHEAD]
-        far = [run for run, planned in held.items() if planned > now + self._longest_ahead]
-        for run in far:
-            self._space.timers.set(held[run], run)
-            self.attempts.withdraw(run)
-        if due:
-            self.attempts.release(due)
-        return bool(due)
 
     def take_timers(self) -> None:
         """Look at the Runs whose timer has come: they are due, or too late to start."""
@@ -110,7 +95,7 @@ class Runs:
 
     def is_undisputed(self, job: Job) -> bool:
         """Whether nothing but a limit can keep a Job from starting, as far as is known."""
-        if start_delay(job, self._host) or self._pauses.of(job):
+        if start_delay(job, self._host) or self._pauses.of(job) or isinstance(job.schedule, After):
             return False
         settings = job.settings
         free = concurrency_of(settings) is Concurrency.ALLOW and not settings.retries
@@ -124,6 +109,12 @@ class Runs:
         live = self._live.enter(run, job, when, Step.DUE)
         if planned is None:  # else it is not late, however long ago its fire time was
             self.deliveries.came(run, job)
+        if isinstance(job.schedule, After):
+            self.followers.wait(run, job.schedule)
+        else:
+            self._arrive_when_planned(run, live)
+
+    def _arrive_when_planned(self, run: RunKey, live: Live) -> None:
         if live.planned > self._space.now.wall:
             self._space.timers.set(live.planned, run)
         else:
@@ -131,12 +122,12 @@ class Runs:
 
     def full_for(self, user: str) -> str | None:
         """Why a fire time of this user gets no Run; None if it gets one."""
-        return self._queue.full_for(user)
+        return self.queue.full_for(user)
 
     def claim(self, run: RunKey, job: Job) -> None:
         """A fire time comes in a moment: its Run is recorded and queued already."""
         self._space.out.records.append(RecordRun(run, job))
-        self._queue.enqueue(
+        self.queue.enqueue(
             run, self._live.enter(run, job, float(run.fire_time), Step.CLAIMED_EARLY)
         )
         self.deliveries.came(run, job)
@@ -161,7 +152,19 @@ class Runs:
         live.number, live.outcome = event.attempt.number, Outcome.FAILED
         live.redrive = Redrive(live.number, now)
         self._space.out.records.append(RecordRevived(run, live.redrive))
-        self._queue.enqueue(run, live)
+        self.followers.revived(run)
+        self.queue.enqueue(run, live)
+        for skipped in event.followers:
+            self._take_up(skipped)
+
+    def _take_up(self, skipped: SkippedFollower) -> None:
+        """A Run was skipped because of one that was redriven: it waits for that again."""
+        run, schedule = skipped.run, skipped.job.schedule
+        if run not in self._live and isinstance(schedule, After):
+            self._space.out.records.append(RecordTakenUp(run))
+            self.followers.revived(run)
+            self._live.enter(run, skipped.job, self._space.now.wall, Step.REDRIVEN)
+            self.followers.wait(run, schedule, skipped.ended)
 
     def resume(self, event: Resumed) -> None:
         """Take up a Run where an earlier daemon left it."""
@@ -179,8 +182,12 @@ class Runs:
             self._admission.admit_past_limits(run, event.job)
             return
         live.planned = event.retry_at or live.planned
+        schedule = event.job.schedule
         if event.gone:
-            self._lose_entry(run, live)
+            self.lose_entry(run, live)
+        elif isinstance(schedule, After) and not live.number and not run.is_by_hand:
+            self.deliveries.resumed(run, live)
+            self.followers.wait(run, schedule, event.awaited)
         elif not live.number and self._missed_its_delay(live):
             self.give_up(run, Outcome.MISSED, "the daemon was not running")
         else:
@@ -218,7 +225,7 @@ class Runs:
             return
         refusal = None if live.number else self._meet_others(run, live)
         if refusal is None:
-            self._queue.enqueue(run, live)
+            self.queue.enqueue(run, live)
         else:
             self.give_up(run, Outcome.SKIPPED, refusal)
 
@@ -237,9 +244,29 @@ class Runs:
 
     def admit(self) -> None:
         """Start the queued Runs that the limits admit; give up those that the queue is full for."""
+        self._admit()
+        while self._follow():
+            self._admit()
+
+    def _follow(self) -> bool:
+        """Start or skip the Runs that have waited for others; False if there are none."""
+        followed = False
+        while (decision := self.followers.take()) is not None:
+            run, reason = decision
+            live, followed = self._live.get(run), True
+            if live is None:
+                continue  # its own entry is gone, too
+            live.planned = self._space.now.wall + start_delay(live.job, self._host)
+            if reason is None:
+                self._arrive_when_planned(run, live)
+            else:
+                self.give_up(run, Outcome.SKIPPED, reason)
+        return followed
+
+    def _admit(self) -> None:
         while (run := self._admission.admit_next(self._space.now.steady)) is not None:
             self._begin(run)
-        for run, reason in self._queue.take_overflow():
+        for run, reason in self.queue.take_overflow():
             # An operator may still send a message that nobody got.
             self.give_up(run, Outcome.MISSED, reason, dead=self._live[run].job.is_message)
 
@@ -261,7 +288,7 @@ class Runs:
         if late and not live.gone:
             self.give_up(run, Outcome.MISSED, late)
         else:
-            self._lose_entry(run, live)
+            self.lose_entry(run, live)
 
     # ---- Runs that end without an Attempt, or without a further one
 
@@ -273,6 +300,7 @@ class Runs:
         self._admission.withdraw(run)
         self._admission.release(run)
         self._live.step(run, Step.GIVEN_UP)
+        self.followers.ended(run, outcome)
         self._space.out.records.append(RecordNotStarted(run, outcome, reason, dead))
         self._space.out.logs.append(reports.given_up(run, live.job, outcome, reason))
         if live.was_tried:
@@ -327,6 +355,7 @@ class Runs:
             if live.state in NOT_STARTED:
                 self._admission.withdraw(run)
                 self._live.step(run, Step.LEFT_TO_THE_NEXT)
+                self.followers.leave(run)
                 self.deliveries.left(run, live)
 
     # ---- the end of an Attempt
@@ -340,6 +369,7 @@ class Runs:
         """An Attempt has ended: its Run ends, and is told of, or waits for a retry."""
         ended = self.attempts.end(attempt, end)
         if ended is not None:
+            self.followers.ended(attempt.run, end.outcome)
             of_run = RunEnd(end.outcome, end.exit_status, end.printed)
             self.deliveries.ended(attempt.run, ended, of_run)
 
@@ -353,45 +383,15 @@ class Runs:
             if live.state is State.HELD:
                 self.give_up(run, Outcome.SKIPPED, in_words(pause))
             elif live.state is State.QUEUED:
-                self._queue.put_off(run, live)
+                self.queue.put_off(run, live)
 
     def end_hold(self) -> None:
         """A pause is over: the Runs that waited for its end enter the queue."""
         for run, live in self._live.items():
             if live.put_off:
-                self._queue.enqueue_again(run, live)
+                self.queue.enqueue_again(run, live)
 
-    # ---- entries that change
-
-    def follow_table(self, name: str, entries: Entries) -> None:
-        """Runs that have not started follow what their entries say now; entries may be gone."""
-        theirs = [
-            (run, live)
-            for run, live in self._live.items()
-            if live.job.source.name == name and live.job.delivery is None
-        ]
-        current = entries.find({live.job.id for _, live in theirs}) if theirs else {}
-        for run, live in theirs:
-            job = current.get(live.job.id)
-            if job is None:
-                self._lose_entry(run, live)
-                continue
-            live.gone = False
-            if live.job != job:
-                self._change_job(run, live, job)
-
-    def _change_job(self, run: RunKey, live: Live, job: Job) -> None:
-        """Its entry says something else: a Run that has not started queues again under it."""
-        live.job = job
-        if live.state is State.HELD:
-            self.attempts.withdraw(run)
-        elif live.state is State.QUEUED:
-            self._queue.put_off(run, live)
-        elif not live.put_off:
-            return
-        self._queue.enqueue_again(run, live)
-
-    def _lose_entry(self, run: RunKey, live: Live) -> None:
+    def lose_entry(self, run: RunKey, live: Live) -> None:
         """Its entry is gone: a running command goes on, and no further Attempt starts."""
         live.gone = True
         if live.state in NOT_STARTED:

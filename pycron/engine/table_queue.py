@@ -11,6 +11,7 @@ from heapq import heappop, heappush, merge
 from operator import neg
 
 from pycron.crontab.entries import MOST_ENTRIES, Entries
+from pycron.schedule.day_rules import DayRules
 from pycron.schedule.fire_times import next_fire
 from pycron.schedule.packed import Packed
 from pycron.schedule.zone import Zone
@@ -19,8 +20,8 @@ from pycron.schedule.zone import Zone
 # time, table and line.
 DueEntry = tuple[int, str, int]
 
-# The next fire time by schedule, zone and the instant after which it comes.
-_NextFires = dict[tuple[Packed, str | None, int], int | None]
+# The next fire time by schedule, zone, day rules and the instant after which it comes.
+_NextFires = dict[tuple[Packed, str | None, DayRules | None, int], int | None]
 
 # An item is a fire time with the place of its entry in the low bits: items sort by fire time.
 # Places are in the order of priority and line, so of many entries that are due at once, the urgent
@@ -99,8 +100,9 @@ class TableQueue:
 
     def _fire_after(self, index: int, after: int, shared: _NextFires) -> int | None:
         """The first fire time of an entry after an instant; found once for equal schedules."""
-        packed, zone = self._entries.packed(index), self._entries.context(index).settings.zone
-        key = packed, zone, after
+        packed, context = self._entries.packed(index), self._entries.context(index)
+        zone = context.settings.zone
+        key = packed, zone, context.rules, after
         if key not in shared or not any(packed):
             if len(shared) > _MOST_SHARED:
                 shared.clear()

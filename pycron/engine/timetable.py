@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import itemgetter
 
-from pycron.crontab.entries import Entries, Jobs
+from pycron.crontab.entries import Entries
+from pycron.crontab.jobs import Jobs
 from pycron.crontab.table import Table
 from pycron.engine.cursor import LATE, LONGEST_STEP, MOST_STEPS, Cursor, Gap
 from pycron.engine.fire_queue import FireQueue
@@ -217,12 +218,19 @@ class Timetable:
         wanted = [
             index
             for index in entries.where(lambda each: each.settings.catch_up is not CatchUp.NONE)
-            if follows_the_wall(entries.times(index)) == gap.wall
+            if follows_the_wall(entries.times(index)) == gap.wall and not entries.leaders(index)
         ]
-        share = max(1, MOST_CAUGHT_UP_OF_TABLE // max(1, len(wanted)))
-        for index in wanted:
-            for fire in self._missed(entries, index, gap, share, is_due=(name, index) in due):
-                yield fire, index
+        after = entries.followers_in_order()
+        share = max(1, MOST_CAUGHT_UP_OF_TABLE // max(1, len(wanted) + len(after)))
+        missed = {
+            index: self._missed(entries, index, gap, share, is_due=(name, index) in due)
+            for index in wanted
+        }
+        for index in after:  # an @after entry comes back with each of those that it names
+            found = {fire for leader in entries.leaders(index) for fire in missed.get(leader, ())}
+            missed[index] = sorted(found)
+        for index, fires in missed.items():
+            yield from ((fire, index) for fire in fires)
 
     def _missed(
         self, entries: Entries, index: int, gap: Gap, share: int, *, is_due: bool

@@ -30,6 +30,9 @@ class Outcome(StrEnum):
 DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
 
 
+FIRST_BY_HAND = 1000  # the first pass of Runs that are started by hand: no clock steps so often
+
+
 class RunKey(NamedTuple):
     """The identity of a Run: no fire time of a Job runs twice.
 
@@ -39,6 +42,11 @@ class RunKey(NamedTuple):
     job_id: str
     fire_time: int
     pass_number: int = 0
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether a user started the Run by hand."""
+        return self.pass_number >= FIRST_BY_HAND
 
     def __str__(self) -> str:
         """The run_id: also what the command sees as CRON_RUN_ID, and safe as a file name."""

@@ -5,13 +5,14 @@ Durations are seconds, sizes are bytes.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 from pycron.model import setting_values as values
+from pycron.schedule.day_rules import Every, parse_every
 
 
 class Concurrency(StrEnum):
@@ -87,6 +88,27 @@ class Settings:
         values.matching(r"[A-Za-z0-9_+/.-]{1,64}"),
         "a time zone such as Europe/Berlin",
         "zone of the schedule",
+    )
+    every: Every | None = _setting(
+        "CRON_EVERY",
+        None,
+        parse_every,
+        "a number, the unit d, w, mo or y, an @ and a date: 2w@2026-01-05",
+        "only every n-th day, week, month or year",
+    )
+    only: tuple[str, ...] = _setting(
+        "CRON_ONLY",
+        (),
+        values.names,
+        "calendars of the configuration, with commas",
+        "the calendars on whose days alone the Job is due",
+    )
+    excepted: tuple[str, ...] = _setting(
+        "CRON_EXCEPT",
+        (),
+        values.names,
+        "calendars of the configuration, with commas",
+        "the calendars on whose days the Job is never due",
     )
     retries: int = _setting(
         "CRON_RETRIES",
@@ -286,6 +308,14 @@ SETTINGS: dict[str, Setting] = {
 def intern(attributes: frozenset[tuple[str, Any]]) -> Settings:
     """The one Settings object with these attribute values."""
     return Settings(**dict(attributes))
+
+
+def replaced(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings with other values of some attributes."""
+    names = (field.name for field in dataclasses.fields(Settings))
+    return intern(
+        frozenset({**{name: getattr(settings, name) for name in names}, **values}.items())
+    )
 
 
 def concurrency_of(settings: Settings) -> Concurrency:

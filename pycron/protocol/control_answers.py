@@ -13,7 +13,8 @@ from typing import NotRequired, TypedDict
 class JobRow(TypedDict):
     """`resolved`: the schedule with values instead of a nickname, `~` and `H`.
 
-    `stdin`: the command's standard input, which follows the first `%`; None if there is none.
+    `days`: the settings about days, as `CRON_EXCEPT=bavaria`; null without any. `stdin`: the
+    command's standard input, which follows the first `%`; None if there is none.
     """
 
     job: str
@@ -23,6 +24,7 @@ class JobRow(TypedDict):
     user: str
     schedule: str
     resolved: str
+    days: NotRequired[str | None]
     zone: str | None
     command: str
     stdin: NotRequired[str | None]
@@ -235,6 +237,12 @@ class HealthAnswer(TypedDict):
     tables: int
     jobs: int
     running: int
+
+
+class CalendarAnswer(TypedDict):
+    """The days of a calendar in a year, such as 2026-12-25."""
+
+    days: list[str]
 
 
 class JobsAnswer(TypedDict):

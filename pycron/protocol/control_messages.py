@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pycron.protocol.control_answers import (
+    CalendarAnswer,
     DropAnswer,
     HealthAnswer,
     JobsAnswer,
@@ -130,6 +131,17 @@ class JobsRequest:
     verb: ClassVar = "jobs"
     answer: ClassVar = JobsAnswer
     first: int = 0
+
+
+@_register
+@dataclass(repr=False, eq=False)
+class CalendarRequest:
+    """The days of a calendar of the configuration in a year."""
+
+    verb: ClassVar = "calendar"
+    answer: ClassVar = CalendarAnswer
+    name: str = ""
+    year: int = 1970
 
 
 @_register

@@ -6,9 +6,12 @@ Only fire_times.py converts wall minutes to UTC.
 """
 
 import datetime
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeVar
 
+from pycron.schedule.day_rules import DayRules
 from pycron.schedule.durations import parse_duration
 from pycron.schedule.fields import (
     DAY_OF_MONTH,
@@ -35,6 +38,8 @@ from pycron.schedule.month_days import (
 )
 
 MINUTES_A_DAY = 1440
+JOB_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"  # in CRON_NAME
+MOST_AWAITED = 20  # Jobs that one @after names
 _EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 _LAST_ORDINAL = datetime.date(9999, 12, 31).toordinal()
 
@@ -53,7 +58,7 @@ class Days:
 
     Vixie's rule (entry.c, cron.c): the two fields are combined with AND (`both`) if either is a
     star field, otherwise with OR. The masks hold days 1-31 and weekdays 0-6 (Sunday is 0). The
-    extended elements (`L`, `15W`, `5#2`) are in croniter's spelling.
+    extended elements (`L`, `15W`, `5#2`) are spelt as parse_day_field() does it.
     """
 
     of_month: int
@@ -83,7 +88,8 @@ class WallTimes:
     """The wall minutes that five fields choose.
 
     `wildcard`: the minute or the hour is a star field, so the Job follows the wall clock through
-    every jump. Every other Job is fixed (see fire_times.py).
+    every jump. Every other Job is fixed (see fire_times.py). `rules`: the days are chosen among
+    those that these rules allow.
     """
 
     minutes: int
@@ -91,6 +97,7 @@ class WallTimes:
     days: Days
     months: int
     wildcard: bool
+    rules: DayRules | None = field(default=None, kw_only=True)
 
     def next_wall(self, minute: int, before: int) -> int | None:
         """The first matching wall minute in [minute, before); None if there is none."""
@@ -123,6 +130,10 @@ class WallTimes:
             return None
         return (hour + 1 + _lowest_bit(hours)) * 60 + _lowest_bit(self.minutes)
 
+    def _days_in_month(self, year: int, month: int) -> int:
+        days = self.days.in_month(year, month)
+        return days & self.rules.in_month(year, month) if self.rules and days else days
+
     def _next_day(self, day: int, last: int) -> int | None:
         """The first matching day (days since 1970-01-01) in [day, last]."""
         if day > last:
@@ -132,7 +143,7 @@ class WallTimes:
         start_of_month = day - first
         while start_of_month < last:
             if self.months >> month & 1:
-                days = self.days.in_month(year, month) >> first
+                days = self._days_in_month(year, month) >> first
                 if days:
                     found = start_of_month + first + _lowest_bit(days)
                     return found if found <= last else None
@@ -164,6 +175,7 @@ class Interval:
 
     text: str
     seconds: int
+    rules: DayRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +183,7 @@ class Reboot:
     """`@reboot`: due once, when the daemon first starts after a boot of the machine."""
 
     text: str = "@reboot"
+    rules: DayRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +196,43 @@ class NoSchedule:
     text: str = ""
 
 
-Schedule = CronSchedule | Interval | Reboot | NoSchedule
-"""When a Job is due. Only the clock makes a CronSchedule or an Interval due."""
+@dataclass(frozen=True, slots=True)
+class After:
+    """`@after JOB[,JOB…]`: due at each fire time at which all the named Jobs have succeeded.
+
+    `jobs`: their names. `job_ids`: their ids, in the same order. `when`: their schedule; NoSchedule
+    while nobody has looked for the Jobs.
+    """
+
+    text: str
+    jobs: tuple[str, ...]
+    job_ids: tuple[str, ...] = ()
+    when: "CronSchedule | Interval | Reboot | NoSchedule" = NoSchedule()
+
+
+OwnSchedule = CronSchedule | Interval | Reboot | NoSchedule
+Schedule = OwnSchedule | After
+"""When a Job is due. The clock alone makes a CronSchedule or an Interval due."""
+
+Limited = TypeVar("Limited", bound=WallTimes | Interval | Reboot | NoSchedule | After)
+
+
+def limited(schedule: Limited, rules: DayRules | None) -> Limited:
+    """The schedule on the days that rules allow; `rules` None allows all days."""
+    if rules is None or isinstance(schedule, NoSchedule | After):
+        return schedule
+    return replace(schedule, rules=rules)
+
+
+def own_schedule(schedule: Schedule) -> OwnSchedule:
+    """The schedule itself; for `@after`, that of the named Jobs: their fire times are its own."""
+    return schedule.when if isinstance(schedule, After) else schedule
+
+
+def rules_of(schedule: WallTimes | Interval | Reboot | NoSchedule) -> DayRules | None:
+    """The day rules of a schedule."""
+    return None if isinstance(schedule, NoSchedule) else schedule.rules
+
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -200,22 +248,25 @@ NICKNAMES = {
 def parse_nickname(text: str, argument: str = "") -> Schedule:
     """The schedule of a nickname such as `@daily`. Raises ScheduleError.
 
-    `argument`: the duration behind `@every`.
+    `argument`: the duration behind `@every`, or the names behind `@after`.
     """
     if text == "@every":
         return _interval(argument)
+    if text == "@after":
+        return _after(argument)
     if text == "@reboot":
         return Reboot()
     if text in NICKNAMES:
         return parse_cron(tuple(NICKNAMES[text].split()), text=text)
-    known = ", ".join([*NICKNAMES, "@reboot", "@every DURATION"])
+    known = ", ".join([*NICKNAMES, "@reboot", "@every DURATION", "@after JOB"])
     hint = "; nicknames are lower-case" if text.lower() in NICKNAMES else ""
     raise ScheduleError(f'bad time specifier: "{text}" ({known}{hint})')
 
 
 def resolved_text(schedule: Schedule) -> str:
-    """The schedule as a text that means the same on every host, without `~` and `H`."""
-    return " ".join(schedule.fields) if isinstance(schedule, CronSchedule) else schedule.text
+    """The schedule as a text that means the same on every host, without `~`, `H` and `@after`."""
+    own = own_schedule(schedule)
+    return " ".join(own.fields) if isinstance(own, CronSchedule) else own.text
 
 
 def parse_resolved(text: str) -> Schedule:
@@ -235,6 +286,20 @@ def _interval(argument: str) -> Interval:
         reason = "a duration such as 90s, 15m or 1h30m"
         raise ScheduleError(f'bad time specifier: "@every {argument}" ({reason})')
     return Interval(f"@every {argument}", seconds)
+
+
+def _after(argument: str) -> After:
+    names = tuple(argument.split(","))
+    reason = None
+    if not all(re.fullmatch(JOB_NAME, name, re.ASCII) for name in names):
+        reason = "names of CRON_NAME with commas, without blanks"
+    elif len(names) > MOST_AWAITED:
+        reason = f"more than {MOST_AWAITED} names"
+    elif len(set(names)) < len(names):
+        reason = "a name comes twice"
+    if reason:
+        raise ScheduleError(f'bad time specifier: "@after {argument}" ({reason})')
+    return After(f"@after {argument}", names)
 
 
 def parse_cron(

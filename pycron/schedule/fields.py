@@ -20,6 +20,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+ANY_DAY = "?"  # in the place of a day field
+
 # Gives the number from which `~` or `H` in a field of one entry is derived: always the same one.
 Pick = Callable[[str], int]
 
@@ -71,8 +73,8 @@ _ELEMENT = re.compile(
 
 
 def is_star(text: str) -> bool:
-    """Whether this is a star field: one whose first character is `*` (Vixie's entry.c)."""
-    return text.startswith("*")
+    """Whether this is a star field: one whose first character is `*` (Vixie's entry.c), or `?`."""
+    return text.startswith("*") or text == ANY_DAY
 
 
 @lru_cache(maxsize=4096)  # a table of many schedules has few texts in its single fields
@@ -219,21 +221,28 @@ def _guess(text: str, field: Field) -> str:
     return f"{bounds} or {field.names[0]}-{field.names[-1]}" if field.names else bounds
 
 
-# Elements of the day fields that Vixie cron and cronie refuse.
+# Elements of the day fields that Vixie cron and cronie refuse, in upper case.
 _EXTENDED = {
-    DAY_OF_MONTH: re.compile(r"L|LW|W?([0-9]{1,2})|([0-9]{1,2})W?", re.ASCII),
-    DAY_OF_WEEK: re.compile(r"(?:L([0-7]|[A-Za-z]{3}))|([0-7]|[A-Za-z]{3})(?:L|\#[1-5])", re.ASCII),
-}
+    DAY_OF_MONTH: re.compile(r"L|LW|L-(?P<before>[0-9]{1,2})|W(?P<day>[0-9]{1,2})"
+                             r"|(?P<day_>[0-9]{1,2})W", re.ASCII),
+    DAY_OF_WEEK: re.compile(r"L(?P<day>[0-7]|[A-Z]{3})"
+                            r"|(?P<day_>[0-7]|[A-Z]{3})(?:\#?L|\#(?P<number>[1-5]))", re.ASCII),
+}  # fmt: skip
+_MARK_OF_EXTENDED = re.compile(r"[LW#?]", re.IGNORECASE | re.ASCII)
+_MOST_BEFORE_LAST = 30  # days: the first day of a month of 31 days
 
 
 def parse_day_field(text: str, field: Field) -> tuple[int, tuple[str, ...]]:
-    """The mask of a day field and its extended elements, as croniter writes them.
+    """The mask of a day field and its extended elements, in one spelling.
 
-    Of the month: `L` (its last day), `LW` (its last weekday), `15W` (the weekday nearest to the
-    15th). Of the week: `5L` (the last Friday of the month), `5#2` (its second Friday).
+    Of the month: `L` (its last day), `L-3` (the third day before that), `LW` (its last weekday),
+    `15W` (the weekday nearest to the 15th). Of the week: `L5` (the last Friday of the month), `5#2`
+    (its second Friday). A day field that is `?` means `*`, as in Quartz.
     """
-    if field not in _EXTENDED or not re.search(r"[LW#]", text):
+    if field not in _EXTENDED or not _MARK_OF_EXTENDED.search(text):
         return parse_field(text, field), ()
+    if text == ANY_DAY:
+        return parse_field("*", field), ()
     mask = 0
     extended = []
     for chosen in _each(text, lambda element: _day_element(element, field)):
@@ -249,15 +258,20 @@ def _day_element(element: str, field: Field) -> str | int:
 
 
 def _extended(element: str, field: Field) -> str | None:
-    """The element in croniter's spelling; None if it is an ordinary one."""
-    match = _EXTENDED[field].fullmatch(element) if field in _EXTENDED else None
-    if not match or not re.search(r"[LW#]", element) or element.lower() in field.names:
+    """An extended element in one spelling; None if it is an ordinary one."""
+    match = _EXTENDED[field].fullmatch(element.upper()) if field in _EXTENDED else None
+    if not match:
         return None
-    day = match[1] or match[2]
-    if day is None:
-        return element
-    value = _value(day, element, field)
     if field is DAY_OF_MONTH:
-        return f"{value}W"
-    weekday = value % 7
-    return f"{weekday}#{element[-1]}" if "#" in element else f"L{weekday}"
+        return _extended_of_month(match, element)
+    value = _value(match["day"] or match["day_"], element, field) % 7
+    return f"{value}#{match['number']}" if match["number"] else f"L{value}"
+
+
+def _extended_of_month(match: re.Match[str], element: str) -> str:
+    day, before = match["day"] or match["day_"], match["before"]
+    if before is not None:
+        if int(before) > _MOST_BEFORE_LAST:
+            raise FieldError(DAY_OF_MONTH, element, f"L-0 to L-{_MOST_BEFORE_LAST}")
+        return f"L-{int(before)}" if int(before) else "L"
+    return match[0] if day is None else f"{_value(day, element, DAY_OF_MONTH)}W"

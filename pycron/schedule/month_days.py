@@ -1,4 +1,4 @@
-"""The days of a month: their weekdays, and those that `L`, `LW`, `15W`, `5L` and `5#2` mean.
+"""The days of a month: their weekdays, and those that `L`, `L-3`, `LW`, `15W`, `5L` and `5#2` mean.
 
 A month is its shape: the weekday of its first day (Sunday is 0) and the number of its days. So
 there are 28 different months.
@@ -58,6 +58,9 @@ def extended_mask(element: str, shape: Shape) -> int:
         return _nearest_weekday(length, shape)
     if element.endswith("W"):
         return _nearest_weekday(int(element[:-1]), shape)
+    if element.startswith("L-"):
+        day = length - int(element[2:])
+        return 1 << day if day > 0 else 0
     if element.startswith("L"):
         last = (first + length - 1) % 7
         return 1 << length - (last - int(element[1:])) % 7

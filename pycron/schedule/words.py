@@ -2,7 +2,18 @@
 
 from itertools import pairwise
 
-from pycron.schedule.expressions import CronSchedule, Days, Interval, NoSchedule, Reboot, Schedule
+from pycron.schedule.expressions import (
+    After,
+    CronSchedule,
+    Days,
+    Interval,
+    NoSchedule,
+    OwnSchedule,
+    Reboot,
+    Schedule,
+    own_schedule,
+    rules_of,
+)
 from pycron.schedule.fields import DAY_OF_WEEK, HOUR, MINUTE, MONTH, Field
 from pycron.schedule.fire_times import follows_the_wall
 
@@ -23,6 +34,15 @@ WILDCARD = (
 
 def explain(schedule: Schedule) -> str:
     """When a Job with this schedule is due, as a person would say it."""
+    if isinstance(schedule, After):
+        each = f"after each success of {_list(list(schedule.jobs))}"
+        when = explain(schedule.when)
+        return each if isinstance(schedule.when, NoSchedule) else f"{each}, which is due {when}"
+    rules = rules_of(schedule)
+    return ", ".join(part for part in (_clock(schedule), rules and rules.in_words()) if part)
+
+
+def _clock(schedule: OwnSchedule) -> str:
     if isinstance(schedule, Interval):
         often = "second" if schedule.seconds == 1 else f"{schedule.seconds} seconds"
         return f"every {often}, counted from 1970-01-01T00:00Z"
@@ -36,6 +56,7 @@ def explain(schedule: Schedule) -> str:
 
 def daylight_saving(schedule: Schedule) -> str | None:
     """The effect of a shifted clock on the Job; None for a schedule without wall times."""
+    schedule = own_schedule(schedule)
     if not isinstance(schedule, CronSchedule):
         return None
     return WILDCARD if follows_the_wall(schedule) else FIXED
@@ -93,6 +114,11 @@ def _extended_day(element: str) -> str:
         return "the last day"
     if element == "LW":
         return "the last weekday"
+    if element.startswith("L-"):
+        before = int(element[2:])
+        return (
+            "the day before the last" if before == 1 else f"the day {before} days before the last"
+        )
     return f"the weekday nearest to day {element.rstrip('W')}"
 
 

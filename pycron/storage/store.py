@@ -17,7 +17,7 @@ from pycron.engine.refusals import RefusedRange
 from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
-from pycron.model.run import AttemptKey, RunKey
+from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.storage import deliveries, history, owners, unfinished
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
@@ -194,7 +194,7 @@ class Store:
         """The pauses that hold."""
         return self._database.query(unfinished.pauses)
 
-    def done_after(self, instant: int) -> list[RunKey]:
+    def done_after(self, instant: int) -> dict[RunKey, Outcome]:
         """The Runs that have ended although their fire time is after this UTC second."""
         return self._database.query(unfinished.done_after, instant)
 

@@ -14,9 +14,9 @@ from pycron.engine.delivery_jobs import MAIL_VARIABLES, message_settings
 from pycron.model.history import UnfinishedRun
 from pycron.model.job import Environment, Job, Source
 from pycron.model.pause import Pause
-from pycron.model.run import AttemptKey, Redrive, RunKey
+from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.model.settings import MailOn, Settings, intern
-from pycron.schedule.expressions import Reboot
+from pycron.schedule.expressions import After, Reboot, Schedule
 from pycron.storage.deliveries import read_delivery
 from pycron.storage.rows import (
     RUN_KEY,
@@ -47,7 +47,7 @@ _DEFAULTS = Settings()
 
 _UNFINISHED = f"""
 SELECT {RUN_KEY}, jobs.name, jobs."table", jobs.line, users.name AS user, jobs.command,
-    jobs.settings, jobs.delivery, runs.retry_at, runs.redriven, runs.redriven_at,
+    jobs.schedule, jobs.settings, jobs.delivery, runs.retry_at, runs.redriven, runs.redriven_at,
     attempts.number AS attempt, attempts.pid, attempts.started, attempts.outcome,
     attempts.exit_status, attempts.output_bytes,
     (SELECT max(fire_time) FROM runs AS others
@@ -77,13 +77,14 @@ def unfinished(database: sqlite3.Connection, cursor: Cursor | None) -> list[Unfi
     return [_unfinished(row) for row in database.execute(_UNFINISHED, (reached,))]
 
 
-def done_after(database: sqlite3.Connection, instant: int) -> list[RunKey]:
-    """The Runs that have ended although their fire time is after this UTC second."""
+def done_after(database: sqlite3.Connection, instant: int) -> dict[RunKey, Outcome]:
+    """The Runs that have ended although their fire time is after this UTC second, and how."""
     query = (
-        f"SELECT {RUN_KEY} FROM runs JOIN jobs ON jobs.number = runs.job"
+        f"SELECT {RUN_KEY}, outcome FROM runs JOIN jobs ON jobs.number = runs.job"
         " WHERE fire_time > ? AND outcome IS NOT NULL"
     )
-    return [run_key(row) for row in database.execute(query, (instant,))]
+    rows = database.execute(query, (instant,))
+    return {run_key(row): how for row in rows if (how := outcome_or_none(row, "outcome"))}
 
 
 def pauses(database: sqlite3.Connection) -> list[Pause]:
@@ -154,13 +155,20 @@ def _job(row: sqlite3.Row) -> Job:
         source=Source(text(row, "table"), text(row, "user")),
         line=whole(row, "line"),
         user=text(row, "user"),
-        schedule=Reboot(),
+        schedule=_schedule(text(row, "schedule")),
         command=text(row, "command"),
         stdin=None,
         environment=_variables(stored),
         settings=settings,
         delivery=delivery,
     )
+
+
+def _schedule(stored: str) -> Schedule:
+    """The schedule as far as it matters: whether the Run may wait for others."""
+    if not stored.startswith("@after "):
+        return Reboot()
+    return After(stored, tuple(stored.removeprefix("@after ").split(",")))
 
 
 def _stored(text: object) -> dict[str, object]:

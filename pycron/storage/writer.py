@@ -21,6 +21,7 @@ from pycron.engine.actions import (
     RecordRun,
     RecordRunner,
     RecordStarted,
+    RecordTakenUp,
     RecordWithdrawn,
 )
 from pycron.model.job import Job
@@ -91,6 +92,11 @@ class Writer:
                 number = self._run_number(record.run)
                 self._db.execute("DELETE FROM runs WHERE number = ?", (number,))
                 del self._live_runs[record.run]
+            case RecordTakenUp():
+                self._db.execute(
+                    "UPDATE runs SET outcome = NULL, reason = NULL WHERE number = ?",
+                    (self._run_number(record.run),),
+                )
             case RecordRevived():
                 number, at = record.redrive.number, record.redrive.at
                 self._db.execute(

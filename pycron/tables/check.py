@@ -40,12 +40,19 @@ def parsing_found(found: Found, context: ReaderContext) -> Steps[Table]:
 def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContext:
     """The zones and users of this machine, to check tables of any origin.
 
-    `config`: by default that of the system. If it cannot be read, nothing is said about mail.
+    `config`: by default that of the system. If it cannot be read, nothing is said about mail, and
+    calendars are not known.
     """
     accounts = Accounts()
     config = config or _system_config()
     no_mail = why_no_mail(config, None, accounts) if config else None
-    return ReaderContext(host.host_id(), zones.exists, accounts.exists, no_mail=no_mail)
+    return ReaderContext(
+        host.host_id(),
+        zones.exists,
+        accounts.exists,
+        calendars=config.calendars if config else None,
+        no_mail=no_mail,
+    )
 
 
 def _system_config() -> Config | None:
@@ -56,9 +63,11 @@ def _system_config() -> Config | None:
         return None
 
 
-def read_and_parse(source: Source, most_bytes: int, zones: ZoneData) -> Table:
-    """The table in the file whose path is the name of the source."""
-    return parse_found(find(source, most_bytes), local_context(zones))
+def read_and_parse(
+    source: Source, most_bytes: int, zones: ZoneData, config: Config | None = None
+) -> Table:
+    """The table in the file whose path is the name of the source. `config`: see local_context."""
+    return parse_found(find(source, most_bytes), local_context(zones, config))
 
 
 def find(source: Source, most_bytes: int) -> Found:

@@ -133,9 +133,47 @@ def test_without_a_table_the_zone_is_that_of_the_daemon(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_calendars_are_those_of_the_daemon(tmp_path: Path) -> None:
+    """The fire times that the daemon will follow, found by a client that cannot read its file."""
+    config = tmp_path / "pycron.toml"
+    config.write_text('[calendars]\nclosed = ["2027-06-02..2027-06-04", "2028-06-01"]\n')
+    lines = "CRON_NAME=a CRON_EXCEPT=closed 0 9 1-5 6 * x\nCRON_NAME=b CRON_ONLY=closed @daily y\n"
+    with foreground(lines, tmp_path, "--config", config) as daemon:
+        daemon.wait_for("table_loaded")
+        rows = upcoming("--from", "2027-06-01T00:00:00Z", "--until", "2029-01-01T00:00:00Z",
+                        state=tmp_path / "state", zone="UTC")  # fmt: skip
+        why = run("pycron", "--state-dir", tmp_path / "state", "why", "a", "2027-06-02T09:00")
+    found = [(row["job"], row["local"][:10]) for row in rows]
+    assert [day for job, day in found if job == "a"] == [
+        "2027-06-01", "2027-06-05", "2028-06-02", "2028-06-03", "2028-06-04", "2028-06-05",
+    ]  # fmt: skip
+    assert [day for job, day in found if job == "b"] == [
+        "2027-06-02", "2027-06-03", "2027-06-04", "2028-06-01",
+    ]  # fmt: skip
+    assert "not due: 2027-06-02 is in the calendar closed (CRON_EXCEPT)" in why.stdout
+
+
+def test_a_calendar_in_front_of_an_expression(tmp_path: Path) -> None:
+    """The client reads the configuration itself: that of the user."""
+    config = tmp_path / "pycron" / "pycron.toml"
+    config.parent.mkdir()
+    config.write_text('[calendars]\nx = ["2026-06-02"]\n')
+    own = dict(os.environ, XDG_CONFIG_HOME=str(tmp_path), TZ="UTC")
+    expression = "CRON_EXCEPT=x CRON_EVERY=2d@2026-06-01 @daily"
+    arguments = ("--user", "next", expression, "--from", "2026-05-30", "--count", "3")
+    done = run("pycron", *arguments, env=own)
+    assert [line[:10] for line in done.stdout.splitlines()[1:]] == [
+        "2026-05-30", "2026-06-01", "2026-06-03",
+    ]  # fmt: skip
+    explained = run("pycron", "--user", "explain", expression, env=own).stdout
+    assert "only every 2 days, counted from 2026-06-01, not on the days of x" in explained
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
+        (["CRON_EVERY=2w @daily"], 1, 'bad CRON_EVERY: "2w"'),
+        (["CRON_ONLY=nowhere @daily"], 1, 'bad CRON_ONLY: "nowhere" (no such calendar'),
         (["61 * * * *"], 1, 'expression:1: bad minute: "61" (0-59)'),
         (["0 0 30 2 *"], 1, "it would never run"),
         (["* * * *"], 1, "bad day-of-week"),

@@ -1,5 +1,6 @@
 """The text of a table becomes Jobs and problems: one line for each rule of crontab(5)."""
 
+import datetime
 import hashlib
 from dataclasses import replace
 
@@ -14,14 +15,21 @@ from pycron.model.job import Job, Source
 from pycron.model.problem import Problem, Severity
 from pycron.model.settings import SETTINGS, CatchUp, Concurrency, MailOn, Setting, job_limit
 from pycron.model.text import printable
-from pycron.schedule.expressions import CronSchedule, Interval, Reboot
+from pycron.schedule.day_rules import Calendar, Every, Unit
+from pycron.schedule.expressions import CronSchedule, Interval, Reboot, resolved_text
 
 ALICE = Source("alice", "alice")
 ROOT = Source("root", "root")
 SYSTEM = Source("/etc/pycron.d/backup", None)
 USERS = {"root", "alice", "www-data", "bob"}
 ZONES = {"Europe/Berlin", "UTC", "America/New_York"}
-CONTEXT = ReaderContext(host="mill", zone_exists=ZONES.__contains__, user_exists=USERS.__contains__)
+CALENDARS = {name: Calendar(name, "", lambda _: ()) for name in ("inventory", "bavaria", "company")}
+CONTEXT = ReaderContext(
+    host="mill",
+    zone_exists=ZONES.__contains__,
+    user_exists=USERS.__contains__,
+    calendars=CALENDARS,
+)
 
 
 def read(*lines: str, source: Source = ALICE, context: ReaderContext = CONTEXT) -> Table:
@@ -391,6 +399,9 @@ GOOD_VALUES = {
     "CRON_NICE": ("19", 19),
     "CRON_UMASK": ("0027", 0o27),
     "CRON_CWD": ("/srv", "/srv"),
+    "CRON_EVERY": ("2w@2026-01-05", Every(2, Unit.WEEK, datetime.date(2026, 1, 5))),
+    "CRON_ONLY": ("inventory", ("inventory",)),
+    "CRON_EXCEPT": ("bavaria,company", ("bavaria", "company")),
     "CRON_CATCHUP": ("latest", CatchUp.LATEST),
     "CRON_START_DEADLINE": ("1w2d", 9 * 86400),
     "CRON_JITTER": ("5m", 300),
@@ -423,6 +434,9 @@ BAD_VALUES = {
     "CRON_NICE": ["20", "-21", "+-1"],
     "CRON_UMASK": ["8", "07777", "u=rwx", "-1"],
     "CRON_CWD": ["srv", "~", "/" + "x" * 1024],
+    "CRON_EVERY": ["2w", "2w@2026-02-30", "0d@2026-01-05", "2m@2026-01-05"],
+    "CRON_ONLY": ["a,,b", "-x"],
+    "CRON_EXCEPT": ["a b", "ä"],
     "CRON_CATCHUP": ["some", "ALL"],
     "CRON_START_DEADLINE": ["0", "later"],
     "CRON_JITTER": ["-5", "1 m"],
@@ -866,9 +880,8 @@ def test_a_new_setting_keeps_the_id_of_a_job(name: str) -> None:
     for line in ("@daily a", "CRON_NAME=n @daily a", "H ~ * * * a"):
         known = job_of(line)
         for changed in (job_of(f"{setting} {line}"), job_of(setting, line)):
-            assert (changed.id, changed.name, changed.schedule) == (
-                known.id, known.name, known.schedule,
-            )  # fmt: skip
+            fields = resolved_text(changed.schedule), resolved_text(known.schedule)
+            assert (changed.id, changed.name, fields[0]) == (known.id, known.name, fields[1])
 
 
 def test_a_name_keeps_the_id_when_the_command_changes() -> None:

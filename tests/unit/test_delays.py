@@ -240,9 +240,9 @@ def test_a_run_that_ended_before_its_fire_time_is_not_brought_back(setting: str)
     table = parse(
         f"CRON_CATCHUP={setting} 0 12 * * * x\n", Source("alice", "alice"), ReaderContext()
     )
-    done = [RunKey(job.id, NOON) for job in table.jobs]
+    done = {RunKey(job.id, NOON): Outcome.SKIPPED for job in table.jobs}
     assert cursor.wall >= NOON > handed_out_after(cursor, gaps)
-    for known, fires in ((done, []), ([], [NOON])):
+    for known, fires in ((done, []), ({}, [NOON])):
         engine = Engine(lambda _: UTC, cursor, gaps, done=known)
         engine.handle(TableLoaded(table), Now(now, now))
         assert started(tick(engine, now)) == fires

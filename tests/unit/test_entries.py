@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycron.crontab.entries import Entries, EntryContext, Jobs
+from pycron.crontab.entries import Entries, EntryContext
+from pycron.crontab.jobs import Jobs
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
 from pycron.model.job import Job, Source

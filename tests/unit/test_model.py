@@ -5,6 +5,7 @@ dictionaries that stand for the store and the runner. After each step the test c
 Attempt has started twice, that no Run is lost, and that each Run is told as its entry says.
 """
 
+import datetime
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ from pycron.engine.actions import (
     RecordRun,
     RecordRunner,
     RecordStarted,
+    RecordTakenUp,
     RecordWithdrawn,
     Release,
     RunnerAction,
@@ -78,6 +80,7 @@ from pycron.engine.events import (
     Refused,
     Resumed,
     RunnerMet,
+    SkippedFollower,
     Started,
     StartedByHand,
     StopStarting,
@@ -97,7 +100,8 @@ from pycron.model.job import Job, Source
 from pycron.model.pause import ALL, Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
 from pycron.model.settings import MailOn, Settings, job_limit
-from pycron.schedule.expressions import Reboot
+from pycron.schedule.day_rules import Calendar
+from pycron.schedule.expressions import After, Reboot
 from pycron.schedule.fire_times import fire_times, follows_the_wall
 from pycron.schedule.zone import UTC, Zone
 from tests.support.thoroughness import number_of
@@ -140,7 +144,22 @@ TABLES = {
         "CRON_RETRIES=1 CRON_RETRY_DELAY=20s CRON_EXPECT_WITHIN=90s */3 * * * * late prints",
         "CRON_MAIL_ON=always CRON_PING_URL=https://example.org/ping */2 * * * * ping",
     ),
+    # What belongs together is one text: a table without the named Job would be bad.
+    "erin": (
+        "CRON_NAME=lead CRON_RETRIES=1 CRON_RETRY_DELAY=20s CRON_RETRY_UNTIL=5m */3 * * * * lead\n"
+        "CRON_NAME=then @after lead then\n"
+        "CRON_RETRIES=1 CRON_RETRY_DELAY=20s @after then last",
+        "CRON_NAME=one CRON_CATCHUP=latest */20 5-8 * * * one\n"
+        "CRON_NAME=two CRON_CATCHUP=all CRON_POOL=db */20 5-8 * * * two\n"
+        "CRON_JITTER=3m @after one,two both",
+        "CRON_NAME=often @every 200s often\n"
+        "CRON_CONCURRENCY=queue CRON_EXPECT_WITHIN=90s @after often queue",
+        "CRON_NAME=up @reboot up\n@after up booted",
+        "CRON_EVERY=2d@2026-03-08 CRON_CATCHUP=all 5,35 * * * * every-other-day",
+        "CRON_NAME=open CRON_EXCEPT=closed 7 * * * * open\n@after open opened",
+    ),
 }
+CALENDARS = {"closed": Calendar("closed", "", lambda year: [datetime.date(year, 3, 9)])}
 VARIABLES = {"dave": "MAILTO=dave\n"}
 RULES = DeliveryRules(
     mail=True,
@@ -165,7 +184,7 @@ BERLIN = Zone("Europe/Berlin", ZoneInfo("Europe/Berlin"))
 def table_of(name: str, chosen: tuple[int, ...], edit: str) -> Table:
     lines = [TABLES[name][number] for number in chosen]
     text = VARIABLES.get(name, "") + edit + "".join(f"{line}\n" for line in lines)
-    table = parse(text, Source(name, name), ReaderContext())
+    table = parse(text, Source(name, name), ReaderContext(calendars=CALENDARS))
     assert not table.errors
     return table
 
@@ -208,6 +227,7 @@ class RecordedRun:
     by: str | None = None
     redrive: Redrive | None = None
     ended: float | None = None
+    reason: str | None = None
     attempts: dict[int, RecordedAttempt] = field(default_factory=dict)
 
     def since(self, key: RunKey) -> float:
@@ -272,6 +292,12 @@ class FakeStore:
                 del self.runs[record.attempt.run].attempts[record.attempt.number]
             case RecordNotStarted():
                 self._end_run(record.run, record.outcome, dead=record.dead)
+                self.runs[record.run].reason = record.reason
+            case RecordTakenUp():
+                run = self.runs[record.run]
+                assert run.outcome is Outcome.SKIPPED
+                assert not run.attempts
+                run.outcome = run.reason = None
             case RecordDiscarded():
                 run = self.runs.pop(record.run)
                 assert run.outcome is None
@@ -335,8 +361,16 @@ class FakeStore:
     def unfinished(self) -> Iterator[tuple[RunKey, RecordedRun]]:
         yield from ((key, run) for key, run in self.runs.items() if run.outcome is None)
 
-    def done_after(self, instant: int) -> list[RunKey]:
-        return [key for key, run in self.runs.items() if key.fire_time > instant and run.outcome]
+    def done_after(self, instant: int) -> dict[RunKey, Outcome]:
+        later = {key: run.outcome for key, run in self.runs.items() if key.fire_time > instant}
+        return {key: outcome for key, outcome in later.items() if outcome}
+
+    def awaited(self, key: RunKey, job: Job) -> dict[str, Outcome]:
+        """By id, how the Runs have ended that the Run of an @after Job waits for."""
+        if not isinstance(job.schedule, After):
+            return {}
+        runs = {each: self.runs.get(key._replace(job_id=each)) for each in job.schedule.job_ids}
+        return {job_id: run.outcome for job_id, run in runs.items() if run and run.outcome}
 
     def boots_in(self, second: int) -> int:
         return self.boot[2] + 1 if self.boot and self.boot[1] == second else 0
@@ -726,6 +760,7 @@ class World(RuleBasedStateMachine):
                 latest=self.store.latest(key.job_id),
                 exit_status=tried.exit_status,
                 printed=tried.printed,
+                awaited=self.store.awaited(key, job) if job else {},
             )
             if attempt in self.runner.commands:
                 self.runner.commands[attempt].job = event.job
@@ -802,6 +837,7 @@ class World(RuleBasedStateMachine):
             self.check_deadline(attempt, job)
         if job.is_message:
             self.check_message(attempt, job)
+        self.check_awaited(attempt.run, job)
         self.runner.start(attempt, Command(job, forced), hold=start.hold)
 
     def stop_command(self, attempt: AttemptKey) -> None:
@@ -1091,11 +1127,29 @@ class World(RuleBasedStateMachine):
         for key, run in self.store.runs.items():
             if run.dead and key.job_id in jobs:
                 number = max(run.attempts, default=0)
-                self.tell(Redriven(AttemptKey(key, number), jobs[key.job_id]))
+                followers = tuple(self.skipped_followers(key))
+                self.tell(Redriven(AttemptKey(key, number), jobs[key.job_id], followers))
+                if self.engine:
+                    assert all(self.engine.is_alive(each.run) for each in followers[:1])
                 if killed:
                     self.crash()
                     self.start_daemon()
                 return
+
+    def skipped_followers(self, key: RunKey) -> Iterator[SkippedFollower]:
+        """Like _skipped_followers in control/dead_letters.py."""
+        assert self.engine
+        skipped = {key.job_id}
+        for job in self.engine.jobs().following(key.job_id):
+            assert isinstance(job.schedule, After)
+            run = key._replace(job_id=job.id)
+            found = self.store.runs.get(run)
+            is_skipped = found and found.outcome is Outcome.SKIPPED and not found.attempts
+            if is_skipped and not skipped.isdisjoint(job.schedule.job_ids):
+                skipped.add(job.id)
+                ended = self.store.awaited(run, job)
+                known = {each: how for each, how in ended.items() if each not in skipped}
+                yield SkippedFollower(run, job, known)
 
     @precondition(lambda self: self.works)
     @rule(load=st.sampled_from([1.0, 1.0, 9.0]))
@@ -1128,6 +1182,13 @@ class World(RuleBasedStateMachine):
         if attempt.number == 1 and attempt.run.pass_number < BY_HAND and job.delivery is None:
             planned = attempt.run.fire_time + start_delay(job, HOST)
             assert now >= planned, f"before its delay: {attempt}"
+
+    def check_awaited(self, key: RunKey, job: Job) -> None:
+        """A Run of an @after Job starts only after the success of all that it waits for."""
+        if isinstance(job.schedule, After) and not key.is_by_hand:
+            awaited = self.store.awaited(key, job)
+            assert set(awaited) == set(job.schedule.job_ids), f"it did not wait: {key}"
+            assert set(awaited.values()) == {Outcome.SUCCEEDED}, f"it follows a failure: {key}"
 
     def check_limits(self, job: Job) -> None:
         """The limits admit one more Attempt of this Job; messages only count towards their pool."""
@@ -1229,6 +1290,8 @@ class World(RuleBasedStateMachine):
         for live in self.engine.alive:
             if live.state not in (State.WAITING, State.QUEUED):
                 continue
+            if live.why and live.why.startswith("waits for the success"):
+                self.check_waits_for_others(live.run, live.job)
             if live.state is State.WAITING:
                 assert live.why or live.planned > self.wall, f"forgotten: {live.run}"
                 continue
@@ -1249,6 +1312,15 @@ class World(RuleBasedStateMachine):
             else:
                 known = ("as many", "pools.", "mail.running", "half of mail", "mail.per_minute")
                 assert live.why == admission.closed or live.why.startswith(known)
+
+    def check_waits_for_others(self, key: RunKey, job: Job) -> None:
+        """A Run of an @after Job waits for a Run that has not ended, or whose fire time comes."""
+        assert self.engine
+        assert isinstance(job.schedule, After)
+        awaited = [key._replace(job_id=each) for each in job.schedule.job_ids]
+        assert self.store.cursor
+        is_over = key.fire_time <= min(self.store.cursor.fixed, self.store.cursor.wall)
+        assert not is_over or any(map(self.engine.is_alive, awaited)), f"it waits for none: {key}"
 
     # ---- conditions that hold at any time
 
@@ -1286,6 +1358,8 @@ class World(RuleBasedStateMachine):
             gaps[gap.wall].append(gap)
         for name, since in self.since.items():
             for job in self.files[name].jobs:
+                if isinstance(job.schedule, After):
+                    self.account_for_successes(job, job.schedule, max(since.values()))
                 if not isinstance(job.schedule, Reboot):
                     wall = follows_the_wall(job.schedule)
                     self.account_for(job, since[wall], self.store.furthest[wall], gaps[wall])
@@ -1299,6 +1373,32 @@ class World(RuleBasedStateMachine):
             assert passed_over or any(
                 RunKey(job.id, fire, number) in self.store.runs for number in range(5)
             ), f"{job.command}: {fire} is lost"
+
+    def account_for_successes(self, job: Job, schedule: After, since: int) -> None:
+        """Each success of all named Jobs has its Run, which no other outcome of theirs keeps back.
+
+        A redriven Run that has succeeded has taken its followers up, unless they were gone then.
+        """
+        first = schedule.job_ids[0]
+        for key in list(self.store.runs):
+            if key.job_id != first or key.is_by_hand or key.fire_time <= since:
+                continue
+            run = key._replace(job_id=job.id)
+            awaited = [self.store.runs.get(key._replace(job_id=each)) for each in schedule.job_ids]
+            if not all(each and each.outcome is Outcome.SUCCEEDED for each in awaited):
+                continue
+            found = self.store.runs.get(run)
+            refused = any(each.user == job.user and each.after < key.fire_time <= each.until
+                          for each in self.store.refused.values())  # fmt: skip
+            is_taken_up = self.store.cursor and key.fire_time <= min(
+                self.store.cursor.fixed, self.store.cursor.wall
+            )
+            assert found or refused or not is_taken_up, f"a success without follower: {run}"
+            again = any(each and each.redrive for each in awaited)
+            if found and found.outcome is Outcome.SKIPPED and not again:
+                names = tuple(f"{name} " for name in schedule.jobs)
+                assert found.reason, run
+                assert not found.reason.startswith(names), (run, found.reason)
 
 
 class Lifetime:

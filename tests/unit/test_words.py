@@ -56,6 +56,8 @@ ROOT = Path(__file__).parents[2]
         ("0 0 8-14 * *", "at 00:00, on days 8 to 14 of the month"),
         ("0 0 L * *", "at 00:00, on the last day of the month"),
         ("0 0 LW * *", "at 00:00, on the last weekday of the month"),
+        ("0 0 L-1 * ?", "at 00:00, on the day before the last of the month"),
+        ("0 0 l-3 * ?", "at 00:00, on the day 3 days before the last of the month"),
         ("0 0 15W * *", "at 00:00, on the weekday nearest to day 15 of the month"),
         ("0 0 * * 5#2", "at 00:00, on the second Friday of the month"),
         ("0 0 * * 5L", "at 00:00, on the last Friday of the month"),

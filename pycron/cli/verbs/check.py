@@ -42,9 +42,10 @@ def check(options: argparse.Namespace) -> int:
 
 def _problems(options: argparse.Namespace) -> Iterator[Problem]:
     """The problems of what is named, or of the daemon's tables and configuration."""
+    from pycron.cli import schedules
     from pycron.cli.checked_tables import TableChecker
 
-    checker = TableChecker()
+    checker = TableChecker(schedules.local_config(options))
     sources = named_sources(options)
     for path in options.files:
         yield from checker.problems(path)

@@ -61,10 +61,13 @@ def _scheduled(options: argparse.Namespace, zones: "ZoneData") -> list["Schedule
     if options.expression is not None:
         if sources:
             raise WrongUse("an expression, or tables: not both")
-        return [schedules.of_expression(options.expression, zones)]
+        config = schedules.local_config(options)
+        return [schedules.of_expression(options.expression, zones, config)]
     if not sources:
-        return [schedules.of_row(row) for row in read_jobs(client_for(options))]
-    tables = schedules.read_sources(sources, zones)
+        client = client_for(options)
+        calendars = schedules.DaemonCalendars(client)
+        return [schedules.of_row(row, calendars) for row in list(read_jobs(client))]
+    tables = schedules.read_sources(sources, zones, schedules.local_config(options))
     return [job for table in tables for job in schedules.of_table(table)]
 
 
