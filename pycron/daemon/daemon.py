@@ -191,7 +191,7 @@ class Daemon:
             user_tables=self._new_user_tables(),
             config=current,
             output=self._setup.paths.output,
-            access=Access(current, self._log, self._everyone_may),
+            access=Access(current, self._log, self._setup.everyone_may),
             feed=self._feed,
             log=self._log,
             info=self._info,
@@ -215,11 +215,6 @@ class Daemon:
         current, tables = self._setup.configuration.current, self._tables
         context = self._inputs.reader_context
         return UserTableFiles(where, current, context, tables, tables.versions, self._attend)
-
-    @property
-    def _everyone_may(self) -> bool:
-        layout = self._setup.layout
-        return layout is None or layout.everyone
 
     # ---- the loop
 
@@ -371,14 +366,11 @@ class Daemon:
             case signal.SIGHUP | signal.SIGUSR2:  # USR2 is the reload signal of supercronic
                 self._inputs.reload_on_signal(number)
             case signal.SIGUSR1:
-                self._say_what_runs()
+                self._log(summary(self._engine.running, self._engine.waiting, _NAMED))
             case signal.SIGCHLD if is_init():
                 reap_orphans()
             case signal.SIGCHLD:
                 self._link.reap()
-
-    def _say_what_runs(self) -> None:
-        self._log(summary(self._engine.running, self._engine.waiting, _NAMED))
 
     # ---- what others ask
 

@@ -51,6 +51,11 @@ class Setup:
         return self.configuration.config
 
     @property
+    def everyone_may(self) -> bool:
+        """Whether users may have tables if there is neither an allow nor a deny file."""
+        return self.layout is None or self.layout.everyone
+
+    @property
     def delivery_rules(self) -> DeliveryRules:
         return self.config.delivery_rules(
             system=self.mode is Mode.SYSTEM, foreground=self.mode is Mode.FOREGROUND

@@ -6,6 +6,7 @@ concerns. What happens to each of these Runs is decided in runs.py and attempts.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from pycron.crontab.entries import nothing
 from pycron.crontab.jobs import Jobs
@@ -69,8 +70,6 @@ from pycron.model.run import Outcome, RunKey
 from pycron.schedule.fire_times import may_run_on_day_of
 from pycron.schedule.zone import Zone
 
-NOTHING_DONE: Mapping[RunKey, Outcome] = {}
-
 
 class Engine:
     """All Jobs, and the Runs that have not ended."""
@@ -84,7 +83,7 @@ class Engine:
         limits: Limits = UNLIMITED,
         gates: PressureLimits = NO_PRESSURE_LIMITS,
         pauses: Iterable[Pause] = (),
-        done: Mapping[RunKey, Outcome] = NOTHING_DONE,
+        done: Mapping[RunKey, Outcome] = MappingProxyType({}),
         deliveries: DeliveryState = NO_DELIVERIES,
         slice_runs: int = SLICE_RUNS,
         *,

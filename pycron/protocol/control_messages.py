@@ -11,7 +11,7 @@ are seconds.
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast, dataclass_transform
 
 from pycron.protocol.control_answers import (
     CalendarAnswer,
@@ -64,14 +64,17 @@ class Request(Protocol[A_co]):
 REQUESTS: dict[str, type[Request[Mapping[str, object]]]] = {}
 
 
-def _register(request: R) -> R:
-    REQUESTS[request.verb] = request
-    return request
-
-
 def _checked_by(rule: Rule, **default: Any) -> Any:
     """A field with a rule of its own; the type of the others says which rule they have."""
     return field(metadata={"rule": rule}, **default)
+
+
+@dataclass_transform(field_specifiers=(_checked_by,))
+def _request(request: R) -> R:
+    """Make a dataclass of the class of a request, and register its verb."""
+    dataclass(repr=False, eq=False)(request)
+    REQUESTS[request.verb] = request
+    return request
 
 
 def parse_request(message: Mapping[str, object], version: str) -> Request[Mapping[str, object]]:
@@ -104,8 +107,7 @@ def request_message(request: Request[object]) -> dict[str, object]:
 # ---- requests: what dataclass() adds by default would take 17 of the 100 ms that pycrontab needs
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class StatusRequest:
     """How the daemon is."""
 
@@ -113,8 +115,7 @@ class StatusRequest:
     answer: ClassVar = StatusAnswer
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class HealthRequest:
     """Whether something is wrong with the daemon; with `ask`, the runner gets something to read."""
 
@@ -123,8 +124,7 @@ class HealthRequest:
     ask: bool = False
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class JobsRequest:
     """The Jobs that the user may see, from number `first` on."""
 
@@ -133,8 +133,7 @@ class JobsRequest:
     first: int = 0
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class CalendarRequest:
     """The days of a calendar of the configuration in a year."""
 
@@ -144,8 +143,7 @@ class CalendarRequest:
     year: int = 1970
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class RunsRequest:
     """Runs, newest first. `since` (inclusive) and `until` (exclusive) limit the fire time.
 
@@ -168,8 +166,7 @@ class RunsRequest:
     one: bool = False
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class RefusedRequest:
     """Ranges of fire times that got no Run, newest first; of a user, of a time."""
 
@@ -181,8 +178,7 @@ class RefusedRequest:
     until: int | None = None
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class RunRequest:
     """One Run and its Attempts."""
 
@@ -191,8 +187,7 @@ class RunRequest:
     run_id: str = ""
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class OutputRequest:
     """Output of an Attempt (None: the last one) from byte `offset` on.
 
@@ -207,8 +202,7 @@ class OutputRequest:
     follow: bool = False
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class ProblemsRequest:
     """Ask for the problems of the tables."""
 
@@ -216,8 +210,7 @@ class ProblemsRequest:
     answer: ClassVar = ProblemsAnswer
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class WhyRequest:
     """Ask what happened to a Job at a time. `wall`: a time of the clock in the Job's zone."""
 
@@ -228,8 +221,7 @@ class WhyRequest:
     wall: bool = False
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class TopRequest:
     """Ask what runs, waits and comes next; at most `limit` of each."""
 
@@ -238,8 +230,7 @@ class TopRequest:
     limit: int = 50
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class PausesRequest:
     """The pauses that the user may see."""
 
@@ -247,8 +238,7 @@ class PausesRequest:
     answer: ClassVar = PausesAnswer
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class StartRequest:
     """Start a Job now. `force`: regardless of limits, policies and pauses."""
 
@@ -258,8 +248,7 @@ class StartRequest:
     force: bool = False
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class ReloadRequest:
     """Read the configuration and all tables again."""
 
@@ -267,8 +256,7 @@ class ReloadRequest:
     answer: ClassVar = ReloadAnswer
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class TestMailRequest:
     """Send a mail to a user (None: the one who asks) to try out whether it arrives."""
 
@@ -277,8 +265,7 @@ class TestMailRequest:
     user: str | None = None
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class KillRequest:
     """End a Run, or all Runs of a Job. `kill_after`: seconds from TERM to KILL.
 
@@ -292,8 +279,7 @@ class KillRequest:
     kill_after: int | None = _checked_by(DURATION, default=None)
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class PauseRequest:
     """Start nothing in a scope: `all`, or the `job`, `user` or `pool` of the field of that name.
 
@@ -310,8 +296,7 @@ class PauseRequest:
     reason: str | None = None
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class ResumeRequest:
     """End the pause of a scope, which is named as in PauseRequest."""
 
@@ -323,8 +308,7 @@ class ResumeRequest:
     pool: str = ""
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class RedriveRequest:
     """Try a dead letter again."""
 
@@ -333,8 +317,7 @@ class RedriveRequest:
     run_id: str = ""
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class DropRequest:
     """Give a dead letter up."""
 
@@ -343,8 +326,7 @@ class DropRequest:
     run_id: str = ""
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class TableRequest:
     """The text of a user's table; `user` None: the one who asks."""
 
@@ -353,8 +335,7 @@ class TableRequest:
     user: str | None = None
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class InstallRequest:
     """Replace a user's table. `origin`: where the text comes from (edit, file or stdin)."""
 
@@ -365,8 +346,7 @@ class InstallRequest:
     origin: str = ""
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class DeleteRequest:
     """Delete a user's table."""
 
@@ -375,8 +355,7 @@ class DeleteRequest:
     user: str | None = None
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class VersionsRequest:
     """The last versions of a user's table."""
 
@@ -385,8 +364,7 @@ class VersionsRequest:
     user: str | None = None
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class VersionRequest:
     """The text of one version of a user's table."""
 
@@ -396,8 +374,7 @@ class VersionRequest:
     user: str | None = None
 
 
-@_register
-@dataclass(repr=False, eq=False)
+@_request
 class RestoreRequest:
     """Install a version of a user's table again."""
 
