@@ -1,15 +1,13 @@
 """`pycrond --once`: what is due in one minute runs once, and the daemon ends with its status."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from pycron.engine.actions import Log, Record, RecordEnded, RecordNotStarted
 from pycron.engine.engine import Engine
 from pycron.engine.events import RunOnce
 from pycron.engine.log_events import Event
 from pycron.model.instants import rfc3339
-from pycron.model.job import Job
 from pycron.model.run import Ending, Outcome, RunKey
 from pycron.ports import History, StoreFailure
 
@@ -44,8 +42,9 @@ class Once:
         due = engine.due_in(self.minute, self.minute + _MINUTE)
         fields = {"minute": rfc3339(self.minute), "due": len(due)}
         log(Log(Event.ONCE, fields))
+        number = _free_pass([RunKey(job.id, fire) for fire, job in due], engine, history)
         for fire, job in due:
-            run = _free_run(job, fire, partial(_is_taken, engine, history))
+            run = RunKey(job.id, fire, number)
             self._left.add(run)
             feed(RunOnce(run, job))
 
@@ -100,9 +99,9 @@ def _is_taken(engine: Engine, history: History, run: RunKey) -> bool:
         return False
 
 
-def _free_run(job: Job, fire: int, is_taken: Callable[[RunKey], bool]) -> RunKey:
-    """The Run of this fire time; another pass of it if it has run before."""
-    run = RunKey(job.id, fire)
-    while is_taken(run):
-        run = RunKey(job.id, fire, run.pass_number + 1)
-    return run
+def _free_pass(runs: Sequence[RunKey], engine: Engine, history: History) -> int:
+    """The first pass in which none of these Runs has come to be: @after needs the same for all."""
+    number = 0
+    while any(_is_taken(engine, history, run._replace(pass_number=number)) for run in runs):
+        number += 1
+    return number

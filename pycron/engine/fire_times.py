@@ -159,7 +159,7 @@ class FireTimes:
         def is_taken_up(run: RunKey, wall: bool) -> bool:
             if earliest is not None and earliest <= run.fire_time:
                 return False
-            if wall:
+            if wall or self._timetable.closed:
                 return self._timetable.has_passed(run.fire_time, run.pass_number)
             return run.fire_time <= cursor.fixed
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pycron.engine.states import TRANSITIONS, State, Step
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
+from pycron.schedule.expressions import After
 
 _WAITS = (State.WAITING, State.QUEUED)
 
@@ -132,7 +133,7 @@ class LiveRuns:
     def late(self, before: float) -> list[RunKey]:
         """The Runs whose start was planned before a UTC second, and has not come.
 
-        Those that a pause holds back, and messages, are not among them.
+        Messages are not among them, and neither is what waits for a pause or for another Job.
         """
         return [
             run
@@ -141,6 +142,7 @@ class LiveRuns:
             and live.state is not State.RUNNING
             and not live.put_off
             and not live.job.is_message
+            and not (live.state is State.WAITING and isinstance(live.job.schedule, After))
         ]
 
     def of_job(self, job_id: str) -> list[RunKey]:

@@ -248,6 +248,8 @@ class Timetable:
 
     def has_passed(self, fire: int, pass_number: int) -> bool:
         """Whether this fire time will not be handed out again in this pass."""
+        if self.closed:
+            return True
         return fire <= self._wall.done or self._pass_of(fire) != pass_number
 
     def _pass_of(self, fire: int) -> int:

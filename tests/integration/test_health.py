@@ -18,11 +18,21 @@ from pycron.control.server import Peer
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.cursor import Cursor
 from pycron.engine.engine import Engine
-from pycron.engine.events import Now, PauseBegan, StartedByHand, StopStarting, TableLoaded, Tick
+from pycron.engine.events import (
+    Now,
+    PauseBegan,
+    RunOnce,
+    Started,
+    StartedByHand,
+    StopStarting,
+    TableLoaded,
+    Tick,
+)
 from pycron.engine.limits import Limits
 from pycron.model.job import Source
 from pycron.model.pause import ALL, Pause
 from pycron.model.problem import Problem
+from pycron.model.run import RunKey
 from pycron.protocol.control_messages import HealthRequest
 from pycron.schedule.zone import UTC
 from tests.support.operated_daemon import OWN_NAME, OperatedDaemon, operated_daemon
@@ -42,8 +52,7 @@ def said(operated: OperatedDaemon) -> tuple[int, str]:
 def test_healthy(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, TICK + "CRON_NAME=long @reboot sleep 1000\n") as operated:
         operated.daemon.wait_for("attempt_started", job="long")
-        assert until(lambda: "running 1" in said(operated)[1])
-        assert said(operated) == (0, "healthy: tables 1, Jobs 2, running 1")
+        until(lambda: said(operated) == (0, "healthy: tables 1, Jobs 2, running 1"))
         assert operated.row("status", "--health") == {"healthy": True, "reasons": []}
         operated.run("kill", "long")
 
@@ -160,6 +169,21 @@ def test_what_waits_for_a_pause_or_is_young_is_not_late() -> None:
     late.engine.handle(StartedByHand(late.first, "joe", 1000), Now(time.time() - 30, 0))
     late.engine.handle(StartedByHand(late.second, "joe", 1001), Now(late.now, 0))
     late.engine.handle(PauseBegan(Pause(ALL, 0, None, "root", None)), Now(late.now, 0))
+    assert late.reasons() == []
+
+
+def test_what_waits_for_another_job_is_not_late() -> None:
+    """The command of the first Job runs for more than a minute."""
+    late = Late()
+    text = "CRON_NAME=leads 0 0 29 2 * x\nCRON_NAME=follows @after leads y\n"
+    table = parse(text, Source("a", OWN_NAME), ReaderContext())
+    now = Now(late.now, 0)
+    late.engine.handle(TableLoaded(table), now)
+    for job in table.jobs:
+        late.engine.handle(RunOnce(RunKey(job.id, int(late.now)), job), now)
+    (attempt,) = (run.attempt for run in late.engine.attempts)
+    late.engine.handle(Started(attempt, 1, late.now), now)
+    assert [run.job.name for run in late.engine.waiting] == ["follows"]
     assert late.reasons() == []
 
 

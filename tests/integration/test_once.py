@@ -98,6 +98,22 @@ def test_a_failure_hook_is_waited_for(tmp_path: Path) -> None:
     assert told.exists()
 
 
+def test_what_is_due_after_others(tmp_path: Path) -> None:
+    """Also in a minute that is still to come, and when it runs again on a state directory."""
+    table = (
+        "CRON_NAME=second @after first echo second $CRON_FIRE_TIME\n"
+        "CRON_NAME=first 30 2 * * * sleep 0.3; echo first\n"
+        "CRON_NAME=fails 30 2 * * * exit 4\n"
+        "CRON_NAME=never @after fails,first true\n"
+    )
+    for minute in (HALF_PAST_TWO, "2099-01-01T02:30:00Z", "2099-01-01T02:30:00Z"):
+        state = str(tmp_path / "state")
+        status, log = once(tmp_path, table, "--state-dir", state, minute=minute)
+        assert [line["line"] for line in of(log, "output")] == ["first", f"second {minute}"]
+        assert [line["job"] for line in of(log, "run_given_up")] == ["never"]
+        assert status == 4
+
+
 def test_on_a_state_directory_it_runs_again_each_time(tmp_path: Path) -> None:
     """It is on record, and no daemon that follows the clock misses a fire time by it."""
     state = ("--state-dir", str(tmp_path / "state"))
