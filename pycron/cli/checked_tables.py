@@ -32,9 +32,10 @@ _CONFIGURATION = ".toml"
 class TableChecker:
     """Checks files against this machine: its zones, and for its own tables also its programs."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config | None = None) -> None:
+        """`config`: by default that of the system (see `local_context`)."""
         self._zones = ZoneData()
-        self._context: ReaderContext = local_context(self._zones)
+        self._context: ReaderContext = local_context(self._zones, config)
 
     def problems(self, path: Path) -> Iterator[Problem]:
         """The problems of a file, of all files of a directory, or of the standard input (`-`).
