@@ -158,9 +158,8 @@ class Admission:
 
         `steady`: seconds of a clock that cannot be set.
         """
-        if not self._waiting or self.closed:
-            return None
-        if self._is_full() and not self._waiting_by_kind[True]:  # the usual case in a flood
+        no_place = self._is_full() and not self._waiting_by_kind[True]  # as most times in a flood
+        if no_place or not self._waiting or self.closed:
             return None
         self._steady = steady
         first = min(self._first_of_each_pool(steady), default=None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _JOINED = 60  # seconds between two refused fire times of a user that one range may contain
 _LONGEST = 3600  # seconds of a range
+_MOST_KEPT = 100  # ranges of a user that may still grow
 _LOGGED_EVERY = 60.0  # seconds between two log lines about one user
 
 
@@ -39,21 +40,27 @@ class _Open:
 
 
 class Refusals:
-    """The newest range of each user whose fire times were refused lately."""
+    """The newest ranges of each user whose fire times were refused lately.
+
+    Fire times come in any order: tables take turns, and each may be behind.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, list[_Open]] = {}
         self._changed: dict[tuple[str, int], _Open] = {}
         self._logged: dict[str, float] = {}
 
     def add(self, user: str, fire: int, reason: str) -> None:
         """A fire time of this user gets no Run."""
-        known = self._open.get(user)
-        if known is None or not known.after < fire <= known.farthest:
-            known = self._open[user] = _Open(user, fire - 1, reason)
-        known.count += 1
-        known.until = max(known.until, fire)
-        self._changed[user, known.after] = known
+        ranges = self._open.setdefault(user, [])
+        found = next((each for each in ranges if each.after < fire <= each.farthest), None)
+        if found is None:
+            found = _Open(user, fire - 1, reason)
+            ranges.insert(0, found)
+            del ranges[_MOST_KEPT:]
+        found.count += 1
+        found.until = max(found.until, fire)
+        self._changed[user, found.after] = found
 
     def take(self) -> list[RefusedRange]:
         """The ranges that are new or have grown since the last call, to be recorded."""

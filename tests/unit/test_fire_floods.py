@@ -3,6 +3,8 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, Log, RecordCursor, RecordRefused, RecordRun
@@ -11,7 +13,7 @@ from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Now, Started, TableLoaded, TableRemoved, Tick
 from pycron.engine.limits import Limits
 from pycron.engine.log_events import Event
-from pycron.engine.refusals import Refusals
+from pycron.engine.refusals import Refusals, RefusedRange
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, Ending
 from pycron.schedule.zone import UTC
@@ -191,3 +193,18 @@ def test_ranges(fires: tuple[int, ...], ranges: list[tuple[int, int, int]]) -> N
     assert len(refusals.to_be_logged(found, 7.0)) == 1
     assert refusals.to_be_logged(found, 66.9) == []
     assert len(refusals.to_be_logged(found, 67.0)) == 1
+
+
+@given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 10))
+def test_each_fire_time_is_in_the_ranges_in_any_order(fires: list[int], part: int) -> None:
+    """The store keeps one range for each user and beginning: the last that it was given."""
+    refusals = Refusals()
+    stored: dict[int, RefusedRange] = {}
+    for number, fire in enumerate(fires):
+        refusals.add("alice", 60 * fire, "full")
+        if number % part == 0:
+            stored |= {each.after: each for each in refusals.take()}
+    stored |= {each.after: each for each in refusals.take()}
+    assert sum(each.count for each in stored.values()) == len(fires)
+    for fire in fires:
+        assert any(each.after < 60 * fire <= each.until for each in stored.values())
