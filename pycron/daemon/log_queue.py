@@ -9,6 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from pycron.engine.actions import Log, LogEntry, Printed
@@ -37,15 +38,20 @@ class Transport(Protocol):
         """Give back what was opened."""
 
 
-Encode = Callable[[LogEntry, float], Iterator[bytes]]
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Entries and their time (UTC) as bytes: an event, and the lines of an output one by one."""
+
+    event: Callable[[Log, float], bytes]
+    output: Callable[[Printed, float], Iterator[bytes]]
 
 
 class LogQueue:
-    """One queue before one transport. `encode`: an entry and its time (UTC) as bytes."""
+    """One queue before one transport."""
 
-    def __init__(self, transport: Transport, encode: Encode) -> None:
+    def __init__(self, transport: Transport, encoding: Encoding) -> None:
         self._transport = transport
-        self._encode = encode
+        self._encoding = encoding
         self._entries: deque[tuple[int, Iterator[bytes]]] = deque()
         self._size = 0  # bytes of the entries that are not written
         self._rest = b""  # of what is being written
@@ -76,15 +82,13 @@ class LogQueue:
 
         Only output can be so much that it would hold the daemon up.
         """
-        is_output = isinstance(entry, Printed)
-        size = _OVERHEAD + (len(entry.lines) if isinstance(entry, Printed) else 0)
-        if self._has_no_room(size, is_output=is_output):
-            self._drop(entry)
-            return
-        nothing_waits = not self._entries
-        self._append(entry, size)
-        if nothing_waits and not is_output:
-            self.step()
+        if isinstance(entry, Log):
+            self._put_event(entry)
+        elif self._lines or self._size + len(entry.lines) > MOST_OUTPUT:
+            # From the first line that is dropped until a half of the queue is written.
+            self._lines += entry.lines.count(b"\n") + 1
+        else:
+            self._append(len(entry.lines), self._encoding.output(entry, time.time()))
 
     def step(self) -> None:
         """Write what can be written now, for a few milliseconds."""
@@ -93,9 +97,9 @@ class LogQueue:
             return
         until = now + _SLICE
         try:
-            while self._rest or self._next():
+            while self._next():
                 self._write()
-                if time.monotonic() >= until:
+                if time.monotonic() >= until and self._next():
                     break
         except OSError:
             self._wait()
@@ -110,38 +114,40 @@ class LogQueue:
                 break
         self._transport.close()
 
-    def _has_no_room(self, size: int, *, is_output: bool) -> bool:
-        """Once output is dropped, all of it is dropped until a half of the queue is written."""
-        if is_output and self._lines:
-            return True
-        return self._size + size > (MOST_OUTPUT if is_output else MOST)
-
-    def _append(self, entry: LogEntry, size: int) -> None:
-        encoded = self._encode(entry, time.time())
-        if isinstance(entry, Log):  # as bytes it needs less memory, and its size is known
-            data = b"".join(encoded)
-            size += len(data)
-            encoded = iter((data,))
-        self._entries.append((size, encoded))
-        self._size += size
-
-    def _drop(self, entry: LogEntry) -> None:
-        if isinstance(entry, Log):
+    def _put_event(self, event: Log) -> None:
+        if self._size > MOST:
             self._events += 1
+            return
+        data = self._encoding.event(event, time.time())
+        if self._entries:
+            self._append(len(data), iter((data,)))
         else:
-            self._lines += entry.lines.count(b"\n") + 1
+            self._write_at_once(data)
+
+    def _write_at_once(self, data: bytes) -> None:
+        """Write this if it is possible; what is left of it waits."""
+        self._rest = data
+        try:
+            self._write()
+        except OSError:
+            self._wait()
+        if self._rest:
+            self._entries.append((0, iter(())))
+
+    def _append(self, size: int, encoded: Iterator[bytes]) -> None:
+        self._entries.append((size + _OVERHEAD, encoded))
+        self._size += size + _OVERHEAD
 
     def _next(self) -> bool:
         """Take the next bytes that are to be written; False if there are none."""
-        while self._entries:
+        while self._entries and not self._rest:
             size, encoded = self._entries[0]
             self._rest = next(encoded, b"")
-            if self._rest:
-                return True
-            self._entries.popleft()
-            self._size -= size
-            self._tell_of_dropped()
-        return False
+            if not self._rest:
+                self._entries.popleft()
+                self._size -= size
+                self._tell_of_dropped()
+        return bool(self._rest)
 
     def _write(self) -> None:
         taken = self._transport.write(self._rest)
@@ -159,4 +165,5 @@ class LogQueue:
         if (self._lines or self._events) and self._size <= MOST_OUTPUT // 2:
             fields = {"lines": self._lines, "events": self._events}
             self._lines = self._events = 0
-            self._append(Log(Event.LOG_DROPPED, fields, bad=True), _OVERHEAD)
+            dropped = self._encoding.event(Log(Event.LOG_DROPPED, fields, bad=True), time.time())
+            self._append(len(dropped), iter((dropped,)))

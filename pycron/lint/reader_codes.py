@@ -102,6 +102,11 @@ VARIABLES: tuple[Code, ...] = (
     warning("above-ceiling", "The configuration limits the value for users' tables ([ceilings])."),
     warning("unknown-pool", "The configuration has no such pool, so there is no limit."),
     warning("pool-denied", "The pool is for other users, so the Jobs count against none."),
+    error(
+        "unknown-calendar",
+        "The configuration has no such calendar ([calendars]). It is a warning where the"
+        " configuration cannot be read.",
+    ),
     warning("unknown-notification", "The configuration has no such section [notify.NAME]."),
     warning("notification-denied", "The section [notify.NAME] is for other users."),
     warning(

@@ -149,7 +149,9 @@ def _steps(entry: Entry, index: int, text: str) -> Iterator[Found]:
 
 
 def _every(step: int, field: Field) -> str:
-    unit = {MINUTE.name: "m", HOUR.name: "h"}.get(field.name, "d")
+    if field is DAY_OF_MONTH:
+        return f"* with CRON_EVERY={step}d@DATE has even distances"
+    unit = "m" if field is MINUTE else "h"
     return f"@every {step}{unit} has even distances"
 
 

@@ -145,7 +145,7 @@ class DaemonConnection:
 
     def taken(self, bytes: int) -> None:
         """The daemon has dealt with so much more output."""
-        self._untaken -= bytes
+        self._untaken = max(0, self._untaken - bytes)
 
     def send(self, *, busy: bool) -> None:
         """Send the changes of Attempts. `busy`: many commands are due.

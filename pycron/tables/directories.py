@@ -15,7 +15,6 @@ from pycron.tables.files import (
     ANY_OWNER,
     UNREAD,
     Signature,
-    changed_at,
     linked,
     problem_of,
     read_table_file,
@@ -219,13 +218,13 @@ class TableDirectories:
     def _look(self, location: TableLocation, path: str) -> Found | None:
         """The table at a path; None if it has not changed. Raises FileNotFoundError."""
         known = self._known.get(path) or _Known(location, location.source_of(path))
-        text, problem, rules = None, None, location.rules
+        text, problem, changed, rules = None, None, None, location.rules
         try:
             signature = _signature(path, rules)
             if signature == known.signature:
                 return None
             content = read_table_file(path, rules, self.config().table_bytes)
-            text = text_of(content)
+            text, changed = text_of(content), content.status.st_ctime_ns
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -238,7 +237,7 @@ class TableDirectories:
             problem = linked(known.source, content) if not rules.trusted else None
         known.signature = signature
         self._known[path] = known
-        return Found(known.source, text, problem, changed_at(signature))
+        return Found(known.source, text, problem, changed)
 
 
 def _owner(path: str) -> int | None:

@@ -49,11 +49,6 @@ def signature_of(status: os.stat_result) -> Signature:
     )  # fmt: skip
 
 
-def changed_at(signature: Signature) -> int | None:
-    """When the file of this signature changed last, in nanoseconds."""
-    return signature[-1] if signature else None
-
-
 def problem_of(source: Source, error: Unreadable) -> Problem:
     """The Problem of a table that must not be read."""
     return Problem(source.name, 0, 1, Severity.ERROR, error.code, str(error))

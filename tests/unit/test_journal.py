@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.daemon.log import DaemonLog
-from pycron.daemon.log_entries import encoder
+from pycron.daemon.log_entries import output_as_events
 from pycron.daemon.log_journal import fields_of, journal_transport, to_journal
 from pycron.daemon.log_messages import ENDINGS, MESSAGES, Priority, message, priority
-from pycron.daemon.log_queue import LogQueue
+from pycron.daemon.log_queue import Encoding, LogQueue
 from pycron.engine.actions import EntryLine, Log, Printed
 from pycron.engine.log_events import Event
 from pycron.model.run import Outcome
@@ -244,7 +244,8 @@ def test_a_bad_event_is_a_warning_at_least() -> None:
 
 
 def journal_log(stream: TextIO, journal: Journal) -> DaemonLog:
-    return DaemonLog(LogQueue(journal_transport(stream, journal), encoder(to_journal, raw=False)))
+    encoding = Encoding(to_journal, output_as_events(to_journal))
+    return DaemonLog(LogQueue(journal_transport(stream, journal), encoding))
 
 
 def test_what_the_journal_does_not_take_goes_to_the_stream_with_its_priority(

@@ -103,7 +103,7 @@ def test_each_line_of_output_is_an_event() -> None:
 def test_a_piece_of_a_line_is_marked() -> None:
     assert json.loads(written("json", printed(b"x", partial=True)))["partial"] is True
     assert written("console", printed(b"x", partial=True)).endswith("backup-1 | x…\n")
-    assert written("logfmt", printed(b"x", partial=True)).endswith(" line=x partial\n")
+    assert written("logfmt", printed(b"x", partial=True)).endswith(" partial line=x\n")
 
 
 def test_a_quiet_event_is_not_written() -> None:

@@ -1,18 +1,18 @@
 """LogQueue and LogStream: nobody waits for who reads the log, and what is missing is counted."""
 
+import errno
 import json
 import math
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from pycron.daemon.log import configure
-from pycron.daemon.log_queue import MOST, MOST_OUTPUT, LogQueue
-from pycron.engine.actions import Log, LogEntry, Printed
+from pycron.daemon.log_queue import MOST, MOST_OUTPUT, Encoding, LogQueue
+from pycron.engine.actions import Log, Printed
 from pycron.engine.log_events import Event
 from pycron.system.log_stream import LogStream
 from tests.support.journald import fill
@@ -25,13 +25,14 @@ BLOCK = Printed("job", "run", "stdout", b"\n".join([b"x" * 99] * LINES))
 class Reader:
     """A transport that takes everything, or nothing. `written`: the entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, reason: int = errno.EAGAIN) -> None:
         self.stopped = False
+        self.reason = reason
         self.written: list[str] = []
 
     def write(self, data: bytes) -> int:
         if self.stopped:
-            raise BlockingIOError
+            raise OSError(self.reason, "stopped")
         self.written.append(data.decode())
         return len(data)
 
@@ -42,14 +43,14 @@ class Reader:
         return [json.loads(each) for each in self.written if each.startswith("{")]
 
 
-def encode(entry: LogEntry, _at: float) -> Iterator[bytes]:
-    """Lines as they are; the fields of log_dropped as JSON; of another event its name."""
-    if isinstance(entry, Printed):
-        yield from entry.lines.split(b"\n")
-    elif entry.event is Event.LOG_DROPPED:
-        yield json.dumps(dict(entry.fields)).encode()
-    else:
-        yield str(entry.fields.get("text", entry.event.value)).encode()
+def encode(event: Log, _at: float) -> bytes:
+    """The fields of log_dropped as JSON; of another event its text."""
+    if event.event is Event.LOG_DROPPED:
+        return json.dumps(dict(event.fields)).encode()
+    return str(event.fields["text"]).encode()
+
+
+PLAIN = Encoding(encode, lambda printed, _at: iter(printed.lines.split(b"\n")))
 
 
 def event(text: str = "event") -> Log:
@@ -66,7 +67,7 @@ def drain(queue: LogQueue) -> None:
 
 def test_the_order_is_kept_and_output_waits_for_its_turn() -> None:
     reader = Reader()
-    queue = LogQueue(reader, encode)
+    queue = LogQueue(reader, PLAIN)
     queue.put(event("first"))
     assert reader.written == ["first"]  # an event is written at once if nothing waits
     queue.put(BLOCK)
@@ -76,9 +77,11 @@ def test_the_order_is_kept_and_output_waits_for_its_turn() -> None:
     assert reader.written == ["first", *["x" * 99] * LINES, "last"]
 
 
-def test_a_reader_that_stops_gets_everything_later_if_there_was_room() -> None:
-    reader = Reader()
-    queue = LogQueue(reader, encode)
+@pytest.mark.parametrize("reason", [errno.EAGAIN, errno.ENOSPC, errno.EPIPE])
+def test_a_reader_that_stops_gets_everything_later_if_there_was_room(reason: int) -> None:
+    """The same holds for a full disk, and for a FIFO that gets another reader."""
+    reader = Reader(reason)
+    queue = LogQueue(reader, PLAIN)
     reader.stopped = True
     for number in range(50):
         queue.put(event(str(number)))
@@ -94,7 +97,7 @@ def test_a_reader_that_stops_gets_everything_later_if_there_was_room() -> None:
 
 def test_output_is_dropped_before_events_and_what_is_missing_is_counted() -> None:
     reader = Reader()
-    queue = LogQueue(reader, encode)
+    queue = LogQueue(reader, PLAIN)
     reader.stopped = True
     blocks = 3 * MOST_OUTPUT // len(BLOCK.lines)
     for number in range(blocks):
@@ -114,7 +117,7 @@ def test_output_is_dropped_before_events_and_what_is_missing_is_counted() -> Non
 
 def test_events_are_dropped_when_they_alone_are_too_many() -> None:
     reader = Reader()
-    queue = LogQueue(reader, encode)
+    queue = LogQueue(reader, PLAIN)
     reader.stopped = True
     count = 2 * MOST // 10_000
     for _ in range(count):
@@ -128,7 +131,7 @@ def test_events_are_dropped_when_they_alone_are_too_many() -> None:
 
 def test_commands_wait_for_a_slow_reader_and_not_for_one_that_has_stopped() -> None:
     reader = Reader()
-    queue = LogQueue(reader, encode)
+    queue = LogQueue(reader, PLAIN)
     for _ in range(50):
         queue.put(BLOCK)
     assert not queue.takes_output
@@ -143,7 +146,7 @@ def test_commands_wait_for_a_slow_reader_and_not_for_one_that_has_stopped() -> N
 
 def test_a_daemon_that_ends_does_not_wait_for_a_reader_that_has_stopped() -> None:
     reader = Reader()
-    queue = LogQueue(reader, encode)
+    queue = LogQueue(reader, PLAIN)
     reader.stopped = True
     queue.put(event())
     queue.close()  # returns

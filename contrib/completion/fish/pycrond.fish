@@ -46,7 +46,7 @@ function _shtab_pycrond_using
 end
 
 set -g _shtab_pycrond_commands 
-set -g _shtab_pycrond_opts_with_value --config --host-id --log-format --once --pass-env --state-dir --system-table --table
+set -g _shtab_pycrond_opts_with_value --config --host-id --log-format --log-level --once --pass-env --state-dir --system-table --table
 
 complete -c pycrond -e
 complete -c pycrond -f
@@ -59,6 +59,10 @@ complete -c pycrond -n _shtab_pycrond_using -l system-table -xka "(__fish_comple
 complete -c pycrond -n _shtab_pycrond_using -l state-dir -xka "(__fish_complete_directories)" -d 'where history, output and sockets are kept'
 complete -c pycrond -n _shtab_pycrond_using -l host-id -x -d 'what H, ~ and CRON_JITTER depend on, instead of the machine id'
 complete -c pycrond -n _shtab_pycrond_using -l log-format -xka "console json logfmt journal" -d 'of the log; default: journal under systemd, console on a terminal, else json'
+complete -c pycrond -n _shtab_pycrond_using -l log-level -xka "error warning notice info" -d 'of the log: the least important events; default: info'
+complete -c pycrond -n _shtab_pycrond_using -l passthrough -d 'with --foreground: write output as it is, not as events'
+complete -c pycrond -n _shtab_pycrond_using -l quiet -d 'with --foreground: log no starts and no successful ends'
+complete -c pycrond -n _shtab_pycrond_using -l no-log-commands -d 'with --foreground: keep commands'"'"' text out of the log'
 complete -c pycrond -n _shtab_pycrond_using -l strict -d 'with --foreground: do not start if a table is bad'
 complete -c pycrond -n _shtab_pycrond_using -l allow-empty -d 'with --foreground: start with nothing to run, too'
 complete -c pycrond -n _shtab_pycrond_using -l clean-env -d 'with --foreground: give commands cron'"'"'s environment'
