@@ -326,6 +326,30 @@ def test_the_other_runs_may_be_resumed_later() -> None:
     assert second.started == ["b"]
 
 
+@pytest.mark.parametrize(("status", "expected"), [(0, ["a", "b"]), (1, ["a"])])
+def test_a_run_that_ends_before_its_fire_time_is_taken_up(status: int, expected: list[str]) -> None:
+    """It was claimed, and its command was faster than the daemon, which has not looked yet."""
+    machine = Machine(CHAIN, NOON - 2)
+    machine.tick(NOON - 0.2)
+    assert machine.started == ["a"]
+    machine.now = NOON + 0.1
+    machine.end("a", status)
+    assert machine.started == ["a"]
+    machine.tick(NOON + 0.2)
+    assert machine.started == expected
+    assert ("b" in machine.ends) is (status == 1)
+
+
+def test_the_next_daemon_knows_how_such_a_run_has_ended() -> None:
+    for outcome, expected in ((Outcome.SUCCEEDED, ["b"]), (Outcome.FAILED, [])):
+        machine = Machine(CHAIN, NOON - 2)
+        done = {machine.run("a"): outcome}
+        machine.engine = Engine(lambda _: UTC, Cursor(NOON - 2, NOON - 2), done=done)
+        machine.feed(TableLoaded(parse(CHAIN, Source("joe", "joe"), ReaderContext())))
+        machine.tick(NOON + 1)
+        assert machine.started == expected
+
+
 def test_a_redrive_takes_its_followers_up() -> None:
     machine = Machine(
         "CRON_RETRIES=1 CRON_NAME=a 0 * * * * a\nCRON_NAME=b @after a b\n@after b c\n"
