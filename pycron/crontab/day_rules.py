@@ -53,8 +53,10 @@ def parse_day_settings(text: str) -> Settings:
 
 def refuse_never(schedule: Packed | Schedule, every: Every | None, column: int) -> None:
     """Raise LineError if the fields never choose a day that CRON_EVERY chooses."""
+    if every is None:
+        return
     times = unpack(*schedule) if isinstance(schedule, tuple) else schedule
-    if every is None or not isinstance(times, WallTimes):
+    if not isinstance(times, WallTimes):
         return
     first = (every.date.toordinal() - _EPOCH) * 86_400
     if next_fire(limited(times, DayRules(every)), UTC, first) is None:

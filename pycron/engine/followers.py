@@ -64,22 +64,26 @@ class Followers:
         names = [name for name, job_id in named if job_id not in waiting.succeeded]
         return f"waits for the success of {', '.join(names)}"
 
-    def wait(
-        self, run: RunKey, schedule: After, ended: Mapping[str, Outcome] | None = None
-    ) -> None:
-        """A Run waits from now on, or for other Jobs than before.
-
-        `ended`: how the Runs of these Jobs ended, by id, as far as that is known from the store.
-        """
+    def wait(self, run: RunKey, schedule: After) -> None:
+        """A Run waits from now on, or for other Jobs than before."""
         before = self._waiting.get(run)
+        self._enter(run, schedule, before.succeeded if before else set())
+        self._look(run, {})
+
+    def wait_again(self, run: RunKey, schedule: After, ended: Mapping[str, Outcome]) -> None:
+        """A Run of the store waits. The next Tick decides: the other Runs may not be alive yet.
+
+        `ended`: how the Runs of the named Jobs have ended, by id, as far as they have.
+        """
+        self._enter(run, schedule, set())
+        self._ended |= {run._replace(job_id=job_id): how for job_id, how in ended.items()}
+        self._unsure.add(run)
+
+    def _enter(self, run: RunKey, schedule: After, succeeded: set[str]) -> None:
         self.leave(run)
-        self._waiting[run] = _Waiting(schedule, before.succeeded if before else set())
-        for job_id, outcome in (ended or {}).items():
-            if outcome is Outcome.SUCCEEDED:
-                self._waiting[run].succeeded.add(job_id)
+        self._waiting[run] = _Waiting(schedule, succeeded)
         for job_id in schedule.job_ids:
             self._behind.setdefault(run._replace(job_id=job_id), {})[run] = None
-        self._look(run, ended or {})
 
     def leave(self, run: RunKey) -> None:
         """A Run waits no more, whatever the reason."""
@@ -113,8 +117,8 @@ class Followers:
         clock or of fixed ones. `until`: the UTC second up to which both have.
         """
         for run in sorted(self._unsure):
-            if is_taken_up(run, follows_the_wall(self._waiting[run].schedule)):
-                self._look(run, {}, is_settled=True)
+            settled = is_taken_up(run, follows_the_wall(self._waiting[run].schedule))
+            self._look(run, {}, is_settled=settled)
         self._taken_up = until
         self._ended = {run: how for run, how in self._ended.items() if run.fire_time > until}
 
@@ -123,6 +127,7 @@ class Followers:
         waiting = self._waiting[run]
         named = zip(waiting.schedule.jobs, waiting.schedule.job_ids, strict=True)
         is_complete, reason = True, None
+        self._unsure.discard(run)
         for name, job_id in named:
             if job_id in waiting.succeeded:
                 continue

@@ -164,7 +164,7 @@ class Runs:
             self._space.out.records.append(RecordTakenUp(run))
             self.followers.revived(run)
             self._live.enter(run, skipped.job, self._space.now.wall, Step.REDRIVEN)
-            self.followers.wait(run, schedule, skipped.ended)
+            self.followers.wait_again(run, schedule, skipped.ended)
 
     def resume(self, event: Resumed) -> None:
         """Take up a Run where an earlier daemon left it."""
@@ -187,7 +187,7 @@ class Runs:
             self.lose_entry(run, live)
         elif isinstance(schedule, After) and not live.number and not run.is_by_hand:
             self.deliveries.resumed(run, live)
-            self.followers.wait(run, schedule, event.awaited)
+            self.followers.wait_again(run, schedule, event.awaited)
         elif not live.number and self._missed_its_delay(live):
             self.give_up(run, Outcome.MISSED, "the daemon was not running")
         else:
