@@ -444,7 +444,7 @@ class Evidence:
             for attempt in machine.rows("SELECT * FROM attempts ORDER BY run, number")
             if attempt["run"] in ids
         }
-        self.short_outputs = {
+        self.short_outputs: dict[str, str] = {
             f"{ids[row['run']]}.{row['number']}": row["data"].decode()
             for row in machine.rows("SELECT * FROM outputs")
             if row["run"] in ids
