@@ -82,8 +82,6 @@ class Daemon:
         self._inputs = Inputs(setup, self._accounts, self._feed, self._log, self._attend)
         self._tables = self._inputs.tables
         self._store = self._new_store()
-        with suppress(OSError):  # without the directory, output is not kept
-            paths.output.mkdir(exist_ok=True)
         self._began = self._last_wall = time.time()
         self._begun = False  # only afterwards may anything be started
         self._engine = self._new_engine(int(self._began))
@@ -124,9 +122,11 @@ class Daemon:
         self._minute_work = MinuteWork(self._look, self._tidy)
 
     def _new_store(self) -> Store:
-        path, uid_of = self._setup.paths.database, self._accounts.uid_of
+        paths, uid_of = self._setup.paths, self._accounts.uid_of
+        with suppress(OSError):  # without the directory, output is not kept
+            paths.output.mkdir(exist_ok=True)
         journal_bytes = self._setup.config.retention_database_bytes // 2
-        return Store(path, may_wait=True, uid_of=uid_of, journal_bytes=journal_bytes)
+        return Store(paths.database, may_wait=True, uid_of=uid_of, journal_bytes=journal_bytes)
 
     def _new_engine(self, now: int) -> Engine:
         """An engine that continues where the last daemon stopped."""

@@ -12,7 +12,7 @@ from pycron.protocol.runner_messages import STREAMS
 class _Stream:
     """`rest`: of a line that is not complete. `begun`: pieces of that line were shown."""
 
-    rest: bytes = b""
+    rest: bytearray = field(default_factory=bytearray)
     begun: bool = False
 
 
@@ -73,22 +73,25 @@ class OutputLines:
 
     def _completed(self, attempt: AttemptKey, stream: str, data: bytes) -> Iterator[Printed]:
         state = self._followed[attempt].open[stream]
-        lines, newline, rest = (state.rest + data).rpartition(b"\n")
+        lines, newline, rest = data.rpartition(b"\n")
         if newline:
+            lines = bytes(state.rest + lines)
+            state.rest.clear()
             state.begun = False
             yield self._lines(attempt, stream, lines)
-        while len(rest) > self._longest:
-            whole = _whole_characters(rest[: self._longest])
-            piece, rest = rest[:whole], rest[whole:]
+        state.rest += rest
+        while len(state.rest) > self._longest:
+            piece = bytes(state.rest[: self._longest])
+            piece = piece[: _whole_characters(piece)]
+            del state.rest[: len(piece)]
             state.begun = True
             yield self._lines(attempt, stream, piece, partial=True)
-        state.rest = rest
 
     def _rest(self, attempt: AttemptKey, stream: str) -> Iterator[Printed]:
         state = self._followed[attempt].open[stream]
         if state.rest or state.begun:
-            yield self._lines(attempt, stream, state.rest)
-        state.rest, state.begun = b"", False
+            yield self._lines(attempt, stream, bytes(state.rest))
+        state.rest, state.begun = bytearray(), False
 
     def _lines(
         self, attempt: AttemptKey, stream: str, lines: bytes, *, partial: bool = False

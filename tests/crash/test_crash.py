@@ -444,6 +444,11 @@ class Evidence:
             for attempt in machine.rows("SELECT * FROM attempts ORDER BY run, number")
             if attempt["run"] in ids
         }
+        self.short_outputs: dict[str, str] = {
+            f"{ids[row['run']]}.{row['number']}": row["data"].decode()
+            for row in machine.rows("SELECT * FROM outputs")
+            if row["run"] in ids
+        }
         self.gaps = machine.rows("SELECT * FROM gaps")
         self.output = machine.state / "output"
         # Marks of Runs that were due later are left out.
@@ -585,6 +590,8 @@ def check_exit_statuses(evidence: Evidence) -> None:
 
 
 def _output(evidence: Evidence, attempt: str) -> str:
+    if attempt in evidence.short_outputs:
+        return evidence.short_outputs[attempt]
     day = time.strftime("%Y-%m-%d", time.gmtime(_fire_time(attempt)))
     try:
         return (evidence.output / day / f"{attempt}.log").read_text()

@@ -1,5 +1,7 @@
 """OutputLines: what commands print becomes lines, however it comes in parts."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,3 +99,15 @@ def test_no_byte_is_lost_and_none_is_added(parts: list[bytes]) -> None:
     printed = b"".join(parts)
     assert text(shown) == printed + (b"" if printed.endswith(b"\n") or not printed else b"\n")
     assert all(len(each.lines) <= LONGEST for each in shown if each.partial)
+
+
+def test_a_long_line_that_comes_byte_by_byte_takes_linear_time() -> None:
+    def cost(count: int) -> float:
+        output = OutputLines(2**20)
+        output.follow(ATTEMPT, "job")
+        begun = time.thread_time()
+        for _ in range(count):
+            assert not list(output.printed(ATTEMPT, "stdout", b"x"))
+        return time.thread_time() - begun
+
+    assert cost(200_000) < 20 * cost(20_000)  # copying the line each time: more than 50 times
