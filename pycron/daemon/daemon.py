@@ -46,7 +46,6 @@ from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
 from pycron.executor.link import RunnerLink
-from pycron.model.run import AttemptKey
 from pycron.model.steps import Steps
 from pycron.ports import UserTables
 from pycron.protocol.framing import Message
@@ -107,9 +106,7 @@ class Daemon:
             self._recorder,
             setup.configuration.current,
             self._engine.is_alive,
-            lambda: (
-                (run.job.user, AttemptKey(run.run, run.number)) for run in self._engine.running
-            ),
+            lambda: ((run.job.user, run.attempt) for run in self._engine.running),
             self._log,
         )
         watched = {location.watched for location in setup.tables}

@@ -158,10 +158,10 @@ class Admission:
 
         `steady`: seconds of a clock that cannot be set.
         """
+        self._steady = steady
         no_place = self._is_full() and not self._waiting_by_kind[True]  # as most times in a flood
         if no_place or not self._waiting or self.closed:
             return None
-        self._steady = steady
         first = min(self._first_of_each_pool(steady), default=None)
         if first is None:
             return None
@@ -211,14 +211,10 @@ class Admission:
             is_of_messages = pool in DELIVERY_POOLS
             if not self._pool_may_start(pool, steady):
                 continue
-            if is_of_messages:
-                first = queue.first(partial(self._user_may_send, pool), self._last_turn)
-            elif commands_may_start:
-                first = queue.first(partial(self._user_may_start, pool), self._last_turn)
-            else:
-                continue
-            if first is not None:
-                yield first
+            if is_of_messages or commands_may_start:
+                may_begin = self._user_may_send if is_of_messages else self._user_may_start
+                if first := queue.first(partial(may_begin, pool), self._last_turn):
+                    yield first
 
     def _user_may_send(self, pool: str | None, user: str) -> bool:
         """A user whose mail program hangs takes half of the places, and leaves others the rest."""
