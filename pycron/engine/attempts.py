@@ -111,12 +111,12 @@ class Attempts:
         If the clock was set back, their fire time may be far away again: they are taken back.
         """
         now = self._space.now.wall
-        held = [(run, self._live[run]) for run in self._live.held]
-        for run, live in held:
-            if live.planned > now + self._longest_ahead:
-                self.withdraw(run)
-                self._space.timers.set(live.planned, run)
-        due = [run for run, live in held if live.planned <= now + RELEASE_AHEAD]
+        held = self._live.held
+        due = [run for run, planned in held.items() if planned <= now + RELEASE_AHEAD]
+        far = [run for run, planned in held.items() if planned > now + self._longest_ahead]
+        for run in far:
+            self._space.timers.set(held[run], run)
+            self.withdraw(run)
         if due:
             self.release(due)
         return bool(due)

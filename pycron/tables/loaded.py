@@ -143,18 +143,19 @@ class Tables:
     def _load(self, found: Found) -> Steps[None]:
         name = found.source.name
         new = yield from parsing_found(found, self.context())
+        changed = found.changed if self._scans else None  # what is there at the start is whole
         if found.text is not None:
             self._notice(name, without_header(found.text), len(new.jobs))
         new = replace(new, problems=(*new.problems, *unknown_users(new.jobs, self.accounts.exists)))
         if found.problem and found.problem.code == WRONG_OWNER and found.source.owner == name:
             self._good.pop(name, None)  # the table of an account that had this name before
         if new.errors:
-            self._take_back_beginning(new, found.changed)
+            self._take_back_beginning(new, changed)
             yield from self._read_last_good_again(name)
         good = self._good.get(name)
         table = with_last_good_jobs(good, new)
         if not new.errors:
-            self._keep_good(new, found.changed)
+            self._keep_good(new, changed)
         self._current[name] = table
         self.feed(TableLoaded(table))
         self._log_load(new, table, kept=good is not None)

@@ -113,6 +113,7 @@ def test_the_beginning_of_a_bad_table_is_no_good_version(
     loaded: LoadedDirectory, before: str | None, beginning: str, commands: list[str], running: str
 ) -> None:
     """A scan that another change caused reads a file that somebody is just writing."""
+    loaded.look()  # the daemon starts
     if before is not None:
         loaded.put(before)
     with (loaded.directory / "table").open("w") as file:  # as an editor or `cp` writes it
