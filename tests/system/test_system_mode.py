@@ -190,7 +190,7 @@ def test_hostile_files_in_the_drop_in_directory(system: IsolatedSystem) -> None:
     system.shell(f"""
         cd {paths.DROP_INS}
         mkfifo fifo
-        ln -s /etc/passwd link
+        ln -s /etc/passwd link; chown -h {USERS[0]} link
         mkdir directory
         for name in open twice stranger; do echo '* * * * * root true' > .$name; done
         chmod 666 .open; ln .twice again; chown {USERS[0]} .stranger

@@ -227,6 +227,8 @@ def test_every_setting_can_have_a_default(tmp_path: Path, name: str) -> None:
     setting = SETTINGS[name]
     text = "UTC" if name == "CRON_TZ" else GOOD_VALUES[name][0].strip("'\"")
     sections = "".join(f'[notify.{each}]\nurl = "json://x"\n' for each in ("ops", "phone"))
+    days = (f'{each} = ["2026-12-24"]\n' for each in ("bavaria", "company", "inventory"))
+    sections += "[calendars]\n" + "".join(days)
     (tmp_path / "pycron.toml").write_text(f"{sections}[defaults]\n{name} = '{text}'\n")
     config = read_config(tmp_path / "pycron.toml", required=True)
     assert config.defaults == {setting.attribute: setting.parse(text)}

@@ -332,9 +332,9 @@ def test_the_resolved_text_of_no_schedule() -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("@weakly", "@every DURATION)"),
+        ("@weakly", "@every DURATION, @after JOB)"),
         ("@Daily", "nicknames are lower-case)"),
-        ("@", "@every DURATION)"),
+        ("@", "@every DURATION, @after JOB)"),
     ],
 )
 def test_an_unknown_nickname(text: str, hint: str) -> None:
