@@ -37,7 +37,11 @@ class RunnerSilent(Exception):
 
 
 class RunnerClient:
-    """One connection to a runner; `hello` is its first message."""
+    """One connection to a runner.
+
+    `hello`: its first message. `came_with_hello`: the messages that were received together with it;
+    nothing else tells of them, because they are not in the socket any more.
+    """
 
     def __init__(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
         """Say hello and wait for the answer. Raises RunnerGone or RunnerSilent."""
@@ -45,10 +49,11 @@ class RunnerClient:
         self._selector = selector
         self._decoder = Decoder(_LARGEST_MESSAGE)
         self._outbox = Outbox(connection, self._wait_to_send)
-        self._incoming: list[Message] = []
         try:
             connection.sendall(encode([{"type": "hello", "protocol": PROTOCOL}]))
-            self.hello: RunnerHello = runner_hello(self._first_message())
+            first, *rest = self._first_messages()
+            self.hello: RunnerHello = runner_hello(first)
+            self.came_with_hello: list[RunnerMessage] = _checked(rest)
         except TimeoutError as error:
             connection.close()
             raise RunnerSilent(_silence()) from error
@@ -58,6 +63,9 @@ class RunnerClient:
         except ValueError as error:
             connection.close()
             raise RunnerSilent(str(error)) from error
+        except RunnerGone:
+            connection.close()
+            raise
         connection.setblocking(False)
 
     @property
@@ -74,13 +82,14 @@ class RunnerClient:
         """The Attempts that the runner knew when it said hello."""
         return self.hello["attempts"]
 
-    def _first_message(self) -> Message:
-        while not self._incoming:
+    def _first_messages(self) -> list[Message]:
+        """At least one."""
+        while True:
             data = self._connection.recv(CHUNK)
             if not data:
                 raise OSError("it closed the connection")
-            self._incoming += self._decoder.feed(data)
-        return self._incoming.pop(0)
+            if messages := list(self._decoder.feed(data)):
+                return messages
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -115,17 +124,16 @@ class RunnerClient:
         Raises RunnerGone at the end of the connection, and if a message is wrong. A new connection
         begins with all that the runner knows, so nothing is lost.
         """
-        messages, self._incoming = self._incoming, []
         try:
             data = self._connection.recv(CHUNK)
-            messages += self._decoder.feed(data)
-            if not data and not messages:
-                raise RunnerGone("it closed the connection")
+            messages = list(self._decoder.feed(data))
         except BlockingIOError:
-            pass
+            return []
         except (ConnectionError, ValueError) as error:
             raise RunnerGone(str(error)) from error
-        return _checked(messages)  # after an end, the next call raises RunnerGone
+        if not data:
+            raise RunnerGone("it closed the connection")
+        return _checked(messages)
 
 
 def connect(path: str, selector: selectors.BaseSelector) -> RunnerClient:

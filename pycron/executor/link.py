@@ -79,6 +79,8 @@ class RunnerLink:
         self.selector.register(client, selectors.EVENT_READ, self._ready)
         assert self._listener is not None
         self._listener.met(client.hello)
+        for message in client.came_with_hello:
+            self._listener.heard(message)
         client.hello["attempts"] = []  # there may be many, and they are not needed any more
 
     def _started(self) -> RunnerClient:

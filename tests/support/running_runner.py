@@ -99,7 +99,8 @@ class RunningRunner:
         """
         self.client.flush()
         started = {message["id"] for message in self.messages if message["type"] == "started"}
-        for message in map(dict, self.client.receive()):
+        early, self.client.came_with_hello = self.client.came_with_hello, []
+        for message in map(dict, [*early, *self.client.receive()]):
             if message["type"] == "started":
                 started.add(message["id"])
             elif message["type"] == "ended" and message["id"] not in started:
