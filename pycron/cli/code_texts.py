@@ -1,4 +1,4 @@
-"""What people read about a code, for `pycron check --explain`."""
+"""The description of a code of the linter, for `pycron check --explain`."""
 
 import textwrap
 

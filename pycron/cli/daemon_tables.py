@@ -11,10 +11,10 @@ from itertools import islice
 from pycron.cli import schedules
 from pycron.cli.checked_tables import TableChecker
 from pycron.cli.crontab_texts import read_text
-from pycron.cli.daemon_choice import choice_for, client_for
+from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed
 from pycron.cli.pages import read_jobs, read_runs
-from pycron.config import ConfigError, ConfigUnreadable, read_config
+from pycron.config import ConfigError, ConfigUnreadable
 from pycron.control.client import ControlClient, ControlError, NoDaemon
 from pycron.lint.history import OVERLAP, overlap
 from pycron.model.job import Source
@@ -23,8 +23,6 @@ from pycron.protocol.control_answers import JobRow, RunRow
 from pycron.protocol.control_messages import ProblemsRequest, RunsRequest, TableRequest
 from pycron.schedule.day_rules import Calendar
 from pycron.schedule.zone import END_OF_TIME
-from pycron.system.files import ROOTS, own_rules
-from pycron.system.paths import SYSTEM_CONFIG
 from pycron.system.zone_data import ZoneData
 
 _LAST_RUNS = 500
@@ -105,12 +103,9 @@ def _seconds(started: str, ended: str) -> float:
 
 
 def _problem_of_configuration(options: argparse.Namespace) -> Problem | None:
-    """What is wrong with the file that the daemon would read; None also if it is not readable."""
-    path = choice_for(options).config
-    rules = ROOTS if path == SYSTEM_CONFIG else own_rules()
+    """The problem of the file that the daemon would read; None also if it is not readable."""
     try:
-        if path is not None:
-            read_config(path, required=False, rules=rules)
+        schedules.config_of_daemon(options)
     except ConfigUnreadable:
         return None
     except ConfigError as error:

@@ -79,12 +79,20 @@ def due_rows(job: Scheduled, zones: ZoneData, start: int, end: int) -> Iterator[
         )
 
 
-def local_config(options: argparse.Namespace) -> Config | None:
-    """The configuration of the daemon that the options select; None if it cannot be read here."""
+def config_of_daemon(options: argparse.Namespace) -> Config | None:
+    """The configuration of the daemon that the options select; None if it has no file.
+
+    Raises ConfigError.
+    """
     path = choice_for(options).config
     rules = ROOTS if path == SYSTEM_CONFIG else own_rules()
+    return read_config(path, required=False, rules=rules) if path else None
+
+
+def local_config(options: argparse.Namespace) -> Config | None:
+    """The same; None also if it cannot be read here."""
     try:
-        return read_config(path, required=False, rules=rules) if path else None
+        return config_of_daemon(options)
     except ConfigError:
         return None
 

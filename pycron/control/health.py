@@ -18,7 +18,7 @@ _NAMED = 3  # bad tables that are named
 
 @handles(HealthRequest)
 def health(context: Context, peer: Peer, request: HealthRequest) -> HealthAnswer:
-    """What is wrong, as far as it concerns Jobs that the peer may see."""
+    """The reasons why the daemon is not healthy, as far as the peer may know them."""
     sees, everything = context.access.sight(peer), context.access.sees_all(peer)
     running, _ = context.engine.count(sees)
     jobs = context.engine.jobs()

@@ -7,18 +7,8 @@ import shlex
 
 from pycron.delivery.request import MailRequest, RunFacts, SummedRun
 from pycron.model.instants import rfc3339
-from pycron.model.run import Outcome
+from pycron.model.run import OUTCOME_IN_WORDS, Outcome
 from pycron.model.text import printable
-
-_ENDINGS = {
-    Outcome.TIMED_OUT: "timed out",
-    Outcome.KILLED: "was killed",
-    Outcome.OUT_OF_MEMORY: "ran out of memory",
-    Outcome.MISSED: "was missed",
-    Outcome.SKIPPED: "was skipped",
-    Outcome.CANCELLED: "was cancelled",
-    Outcome.LOST: "was lost",
-}
 
 
 def note(request: MailRequest) -> str:
@@ -55,7 +45,7 @@ def _ending(run: RunFacts) -> str:
         return f"was killed by signal {run['signal']}"
     if outcome == Outcome.FAILED and run["exit_status"] is not None:
         return f"failed: exit status {run['exit_status']}"
-    return _ENDINGS.get(Outcome(outcome), outcome)
+    return OUTCOME_IN_WORDS[Outcome(outcome)]
 
 
 def _sentence(request: MailRequest) -> str:

@@ -10,20 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pycron.engine.live_runs import LiveRuns
-from pycron.model.run import Outcome, RunKey
+from pycron.model.run import OUTCOME_IN_WORDS, Outcome, RunKey
 from pycron.schedule.expressions import After
 from pycron.schedule.fire_times import follows_the_wall
-
-_IN_WORDS = {
-    Outcome.FAILED: "failed",
-    Outcome.TIMED_OUT: "timed out",
-    Outcome.KILLED: "was killed",
-    Outcome.OUT_OF_MEMORY: "ran out of memory",
-    Outcome.MISSED: "was missed",
-    Outcome.SKIPPED: "was skipped",
-    Outcome.CANCELLED: "was cancelled",
-    Outcome.LOST: "was lost",
-}
 
 Decision = tuple[RunKey, str | None]
 """A Run that waits no more: it starts, or (with a reason) is skipped."""
@@ -138,7 +127,7 @@ class Followers:
             elif awaited in self._live:
                 is_complete = False
             elif outcome is not None:
-                reason = reason or f"{name} {_IN_WORDS[outcome]}"
+                reason = reason or f"{name} {OUTCOME_IN_WORDS[outcome]}"
             elif is_settled:
                 reason = reason or f"{name} has no Run at this fire time"
             else:

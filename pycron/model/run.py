@@ -27,6 +27,19 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
+# What a sentence about a Run says, behind the name of its Job.
+OUTCOME_IN_WORDS = {
+    Outcome.SUCCEEDED: "succeeded",
+    Outcome.FAILED: "failed",
+    Outcome.TIMED_OUT: "timed out",
+    Outcome.KILLED: "was killed",
+    Outcome.OUT_OF_MEMORY: "ran out of memory",
+    Outcome.MISSED: "was missed",
+    Outcome.SKIPPED: "was skipped",
+    Outcome.CANCELLED: "was cancelled",
+    Outcome.LOST: "was lost",
+}
+
 DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
 
 

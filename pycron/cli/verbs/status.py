@@ -42,7 +42,7 @@ def _health(options: argparse.Namespace) -> int:
 
 
 def _asked(client: ControlClient) -> tuple[list[str], str]:
-    """What is wrong, and how much there is. The runner gets a while to read what it is sent."""
+    """Ask whether the daemon is healthy. The runner gets a while to read what it is sent."""
     answer = client.request(HealthRequest(ask=True))
     until = time.monotonic() + _PATIENCE
     while not answer["runner_reads"] and time.monotonic() < until:
