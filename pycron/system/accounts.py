@@ -39,8 +39,10 @@ class Accounts:
 
     def find(self, name: str) -> Account | None:
         """The account of this name; None if there is no such user."""
-        if self._own is not None and self._own.uid != 0 and name == self._own.name:
-            return self._own
+        if self._own is not None and name == self._own.name:
+            # Root's is looked up again; but a container may have no account at all, not even root's.
+            if self._own.uid != 0 or name == "0":
+                return self._own
         if name in self.gone:
             return None
         files = _files()

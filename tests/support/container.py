@@ -108,6 +108,8 @@ class Container:
             else _NO_SHM.format(d / "dev"),
             _NO_PASSWD.format(d / "layers"),
             "mount -o remount,bind,ro /",
+            # A directory of temporary files may be a mount of its own.
+            "for d in /tmp /var/tmp; do ! mountpoint -q $d || mount -o remount,bind,ro $d; done",
         ]
         if self.cgroup:
             script.insert(0, f"echo 0 >{self.cgroup}")
