@@ -39,10 +39,10 @@ class Accounts:
 
     def find(self, name: str) -> Account | None:
         """The account of this name; None if there is no such user."""
-        if self._own is not None and name == self._own.name:
-            # Root's is looked up again; but a container may have no account at all, not even root's.
-            if self._own.uid != 0 or name == "0":
-                return self._own
+        own = self._own
+        # Root's is looked up again; but a container may have no account at all, not even root's.
+        if own is not None and name == own.name and (own.uid != 0 or name == "0"):
+            return own
         if name in self.gone:
             return None
         files = _files()
