@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pycron", metavar="DIR", default=Path(sys.executable).parent,
                         help="pycron's programs; default: beside this interpreter")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1000, help="due in the minute of a burst")
-    parser.add_argument("--minutes", type=int, default=3, help="measured by burst, first and idle")
+    parser.add_argument(
+        "--minutes", type=int, default=3, help="measured by burst, flood, first and idle"
+    )
     parser.add_argument("--flood", type=int, default=10_000, help="jobs due in a flood")
     parser.add_argument(
         "--limit", type=int, default=200, help="how many jobs of a flood may run at once"

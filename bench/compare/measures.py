@@ -134,6 +134,18 @@ class _Burst(NamedTuple):
     doubled: int
 
 
+class _Order(NamedTuple):
+    """The order of the starts of a flood, in percent.
+
+    `urgent_first`: the share of urgent jobs among the first starts, as many as there are urgent
+    jobs; 100 is right. `one_user`: one of two users' share of the first half of the other starts;
+    50 is fair.
+    """
+
+    urgent_first: float
+    one_user: float
+
+
 def _measured_burst(box: Box, boundary: int, count: int, patience: float) -> _Burst:
     _sleep_until(boundary - 0.5)
     before, cpu = box.starts(), box.cpu()
@@ -240,36 +252,33 @@ def first(plan: Plan) -> Table:
 
 
 def flood(plan: Plan) -> Table:
-    """Far more jobs are due than may run at once: how fast they start, and in which order."""
-    rows: list[Row] = []
-    least = 0.0
-    for daemon in plan.able():
-        if not daemon.limits:
-            continue
-        boundary = _next_boundary(60, margin=20)
-        with plan.trying(daemon), Box(plan.cache) as box:
-            entries = _stamps(box.stamps, plan.cache, plan.flood, prints=False)
-            _sleep_until(boundary - 15)
-            _install_flood(daemon, box, entries, boundary)
-            daemon.start(box, "root", plan.limit)
-            box.settle(14)
-            minute = _measured_burst(box, boundary, plan.flood, plan.patience)
-            if isinstance(daemon, Spawn):
-                least = minute.last
-            rows.append(
-                {
-                    "daemon": daemon.name,
-                    "first": minute.first,
-                    "last": minute.last,
-                    "starts a second": 1000 * plan.flood / minute.last,
-                    "last / spawn": minute.last / least if least else "",
-                    "CPU s": minute.cpu,
-                    "lost": minute.lost,
-                    "doubled": minute.doubled,
-                }
-                | ({} if isinstance(daemon, Spawn) else _order(box))
-            )
-    return Table(f"{plan.flood:,} jobs due in one minute, {plan.limit} at once (ms)", rows)
+    """Far more jobs are due than may run at once: how fast they start, and in which order.
+
+    The daemons take turns, as in a burst.
+    """
+    floods: defaultdict[str, list[_Burst]] = defaultdict(list)
+    orders: defaultdict[str, list[_Order]] = defaultdict(list)
+    for _ in range(plan.minutes):
+        for daemon in (each for each in plan.able() if each.limits):
+            boundary = _next_boundary(60, margin=20)
+            with plan.trying(daemon), Box(plan.cache) as box:
+                entries = _stamps(box.stamps, plan.cache, plan.flood, prints=False)
+                _sleep_until(boundary - 15)
+                _install_flood(daemon, box, entries, boundary)
+                daemon.start(box, "root", plan.limit)
+                box.settle(14)
+                minute = _measured_burst(box, boundary, plan.flood, plan.patience)
+                floods[daemon.name].append(minute)
+                if not isinstance(daemon, Spawn):
+                    orders[daemon.name].append(_order(box))
+    least = floods.get(Spawn.name)
+    rows = [
+        _burst_row(name, minutes, least) | _order_row(orders[name])
+        for name, minutes in floods.items()
+        if minutes
+    ]
+    title = f"{plan.flood:,} jobs due in one minute, {plan.limit} at once"
+    return Table(f"{title} (ms; {plan.minutes} minutes)", rows)
 
 
 def _install_flood(daemon: Daemon, box: Box, entries: list[Entry], boundary: int) -> None:
@@ -293,20 +302,24 @@ def _first_urgent(count: int) -> int:
     return count * 3 // 4
 
 
-def _order(box: Box) -> Row:
-    """How well the order of the starts follows the priority and shares the limit between users.
-
-    "urgent first": the share of urgent jobs among the first starts, as many as there are urgent
-    jobs; 100 % is right. "one of two users": one user's share of the first half of the other
-    starts; 50 % is fair.
-    """
+def _order(box: Box) -> _Order:
+    """How well the order of the starts follows the priority and shares the limit between users."""
     order = [int(name) for name, _ in sorted(box.started(), key=lambda start: start[1])]
     urgent = _first_urgent(len(order))
     first = order[: len(order) - urgent]
     half = [number for number in order if number < urgent][: urgent // 2]
+    return _Order(
+        urgent_first=100 * sum(number >= urgent for number in first) / len(first),
+        one_user=100 * sum(number % 2 for number in half) / len(half),
+    )
+
+
+def _order_row(orders: list[_Order]) -> Row:
+    if not orders:
+        return {}
     return {
-        "urgent first %": 100 * sum(number >= urgent for number in first) / len(first),
-        "one of two users %": 100 * sum(number % 2 for number in half) / len(half),
+        "urgent first %": statistics.median(each.urgent_first for each in orders),
+        "one of two users %": statistics.median(each.one_user for each in orders),
     }
 
 
