@@ -9,6 +9,12 @@ import pycron
 from pycron.cli.errors import Failed
 
 _SOURCE = Path(pycron.__file__).resolve().parents[1]
+_MISSING = """\
+pip has not installed units and manual pages here.
+If it is a package such as pycrond.deb that has installed pycron, they are in place:
+  systemctl enable --now pycron          (as root, for all users)
+  systemctl --user enable --now pycron   (for your own user)
+Otherwise install pycron again with pip."""
 
 
 def shipped_files() -> dict[str, Path]:
@@ -20,7 +26,7 @@ def shipped_files() -> dict[str, Path]:
     """
     found = dict(_of_checkout(_SOURCE) if _is_checkout(_SOURCE) else _of_pip())
     if not found:
-        raise Failed("the units and manual pages are missing: install pycron again with pip")
+        raise Failed(_MISSING)
     return found
 
 

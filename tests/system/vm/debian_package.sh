@@ -49,6 +49,8 @@ first_boot() {
     check crontab_is_pycrontab sh -c '[ "$(realpath /usr/bin/crontab)" = /usr/lib/pycrond/bin/pycrontab ]'
     check same_table sh -c 'runuser -u alice -- crontab -l | grep "@reboot date"'
     check manual sh -c 'zgrep -q pycrontab /usr/share/man/man1/crontab.1.gz'
+    check setup_leaves_it_to_the_package \
+        sh -c 'pycron setup --system 2>&1 | grep -F "systemctl enable --now pycron"'
     check is_a_cron_daemon sh -c 'apt-get -s install anacron | grep -v "Inst cron"'
 
     # ---- restart and upgrade while a command runs
