@@ -13,6 +13,7 @@ from pycron.crontab.table import Table
 from pycron.engine.actions import Record, Release, RunnerAction
 from pycron.engine.cursor import Cursor
 from pycron.engine.refusals import RefusedRange
+from pycron.model.counts import CountsOfJobs, Series
 from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.job import Job
 from pycron.model.pause import Pause
@@ -102,6 +103,12 @@ class History(Protocol):
 
     def drop_dead(self, key: RunKey) -> None:
         """The Run is no dead letter any more; it stays in the history."""
+
+    def counts(self, jobs: Iterable[Series]) -> CountsOfJobs:
+        """What has ended since the database was made. `jobs`: all named Jobs, as series."""
+
+    def count_dead(self) -> int:
+        """How many dead letters there are, of all users."""
 
 
 class RecordedState(Protocol):

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from pycron import __version__
@@ -49,6 +50,7 @@ from pycron.storage.errors import StoreError, StoreTooNew
 from pycron.system import host, paths
 from pycron.system.accounts import own_account
 from pycron.system.files import ROOTS, TRUSTED, FileRules, own_rules
+from pycron.system.listen_address import NO_PROMETHEUS_CLIENT, BadAddress, parse_address
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
 from pycron.system.zone_data import UnknownZone, ZoneData, unknown_machine_zone
@@ -66,7 +68,7 @@ _FAILURES = (
 
 
 _OF_FOREGROUND = ("strict", "allow_empty", "clean_env", "pass_env", "passthrough", "quiet",
-                  "no_log_commands", "once")  # fmt: skip
+                  "no_log_commands", "once", "metrics")  # fmt: skip
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -76,6 +78,16 @@ def _names(text: str) -> tuple[str, ...]:
         if not name or "=" in name:
             raise argparse.ArgumentTypeError(f'no name of a variable: "{name}"')
     return names
+
+
+def _address(text: str) -> str:
+    try:
+        parse_address(text)
+    except BadAddress as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if find_spec("prometheus_client") is None:
+        raise argparse.ArgumentTypeError(NO_PROMETHEUS_CLIENT)
+    return text
 
 
 def _host_id(text: str) -> str:
@@ -119,6 +131,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--once", metavar="MINUTE",
                         help="with --foreground: run what is due in this minute (or now), and "
                         "exit with the worst status")  # fmt: skip
+    parser.add_argument("--metrics", metavar="ADDRESS", type=_address,
+                        help="with --foreground: serve metrics for Prometheus at HOST:PORT, or at "
+                        "the socket of this path")  # fmt: skip
     parser.add_argument("--pass-env", metavar="NAME,…", type=_names, default=(),
                         help="with --foreground: variables for all commands")  # fmt: skip
     parser.add_argument("--check", action="store_true",
@@ -245,7 +260,7 @@ def _setup(
     demands, passed = _demands(options, mode), _passed(options, mode, where)
     host_id = options.host_id or host.host_id()
     return Setup(mode, where, tables, user_tables, configuration, account, host_id, layout,
-                 demands, passed, once)  # fmt: skip
+                 demands, passed, once, options.metrics)  # fmt: skip
 
 
 def _named_tables(

@@ -13,6 +13,7 @@ from pycron.schedule.durations import parse_duration
 
 _DAY = 86_400
 _MOST = 2**62
+_MOST_SERIES = 5000  # an answer with all their counts is below the largest message
 _MOST_DAYS = 1_000_000  # their seconds are a number of SQLite
 
 
@@ -101,6 +102,12 @@ def _port(value: Any) -> int:
     return _whole(value)
 
 
+def _few(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _MOST_SERIES:
+        raise ValueError
+    return value
+
+
 def _one_of(*words: str) -> Form:
     def parse(value: Any) -> str:
         if value not in words:
@@ -122,6 +129,7 @@ PATH = Form("an absolute path", _path)
 PATHS = Form("a list of absolute paths", _paths)
 LAYOUT = _one_of("pycron", "debian", "cronie")
 SERVICE = Form("the name of a file in /etc/pam.d", _service)
+FEW = Form(f"a number from 0 to {_MOST_SERIES}", _few)
 PORT = Form("a number from 1 to 65535", _port)
 TRANSPORT = _one_of("sendmail", "smtp", "none")
 SECURITY = _one_of("starttls", "tls", "none")

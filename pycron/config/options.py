@@ -169,6 +169,9 @@ class Config:
     mail_smtp_password_file: str | None = _option(
         "mail.smtp_password_file", None, "a file that contains the password", forms.TEXT
     )
+    metrics_jobs: int = _option(
+        "metrics.most_jobs", 200, "how many named Jobs have metrics of their own", forms.FEW
+    )
     pam_service: str | None = _option(
         "pam.service",
         None,

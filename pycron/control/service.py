@@ -15,6 +15,7 @@ from pycron.control import (  # noqa: F401
     health,
     jobs,
     mail,
+    metrics,
     operations,
     pauses,
     problems,

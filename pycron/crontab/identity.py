@@ -31,6 +31,11 @@ def job_number(source: Source, user: str, name: str | None, key: str) -> int:
     return int(digest(source.name, "name", name, *column), 16)
 
 
+def is_named(identifier: str, table: str, user: str, name: str) -> bool:
+    """Whether the Job with this id has its name from CRON_NAME, not from its command."""
+    return identifier in (digest(table, "name", name), digest(table, "name", name, user))
+
+
 def job_id(number: int) -> str:
     """The id of a Job as people see it: 16 hexadecimal digits."""
     return f"{number:016x}"

@@ -38,6 +38,12 @@ class Jobs(Sequence[Job]):
         """The entries with an EntryContext for which `holds` is true; none of them is read."""
         return ((entries, index) for entries in self._tables for index in entries.where(holds))
 
+    def named(self) -> Iterator[tuple[Entries, int, str]]:
+        """The entries with CRON_NAME, and that name; none of them is read."""
+        for entries in self._tables:
+            for name, index in entries.named().items():
+                yield entries, index, name
+
     def find(self, job_ids: Collection[str]) -> dict[str, Job]:
         """The Jobs that have one of these ids, by id."""
         return {

@@ -20,10 +20,12 @@ from pycron.control.service import Service
 from pycron.daemon.demands import BadTables, NothingToRun
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.log import DaemonLog
+from pycron.daemon.metrics_process import MetricsProcess
 from pycron.daemon.minute_work import MinuteWork
+from pycron.daemon.new_engine import new_engine
 from pycron.daemon.notices import start_notices
 from pycron.daemon.once import Once
-from pycron.daemon.other_crons import boot_markers, stopped_at
+from pycron.daemon.other_crons import boot_markers
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.replaced_accounts import ReplacedAccounts
 from pycron.daemon.setup import Mode, Setup
@@ -35,13 +37,6 @@ from pycron.daemon.watchdog import Watchdog
 from pycron.daemon.words import commands_in_words, summary
 from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log, LogEntry
-from pycron.engine.cursor import (
-    after_other_cron,
-    handed_out_after,
-    starting_cursor,
-    starting_gaps,
-)
-from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
 from pycron.executor.executor import ExecutorOptions, RunnerExecutor
@@ -83,7 +78,7 @@ class Daemon:
         self._store = self._new_store()
         self._began = self._last_wall = time.time()
         self._begun = False  # only afterwards may anything be started
-        self._engine = self._new_engine(int(self._began))
+        self._engine = new_engine(setup, self._store, self._inputs.zones.zone, int(self._began))
         self._link = RunnerLink(paths, self._selector, self._log)
         self._programs = Programs(self._store, setup.sending, self._accounts)
         self._executor = self._new_executor()
@@ -117,32 +112,18 @@ class Daemon:
             self._turn.perform, self._log,
         )  # fmt: skip
         self._minute_work = MinuteWork(self._look, self._tidy)
+        self._metrics = MetricsProcess(setup.metrics, paths.socket, self._log)
 
     def _new_store(self) -> Store:
         paths, uid_of = self._setup.paths, self._accounts.uid_of
         with suppress(OSError):  # without the directory, output is not kept
             paths.output.mkdir(exist_ok=True)
-        journal_bytes = self._setup.config.retention_database_bytes // 2
-        return Store(paths.database, may_wait=True, uid_of=uid_of, journal_bytes=journal_bytes)
-
-    def _new_engine(self, now: int) -> Engine:
-        """An engine that continues where the last daemon stopped."""
-        stopped = stopped_at(self._setup.paths.other_cron_stopped)
-        record = after_other_cron(self._store.cursor(), stopped, now)
-        cursor, gaps = starting_cursor(record, now), starting_gaps(record, now)
-        only_asked = self._setup.once is not None
-        config = self._setup.config
-        return Engine(
-            self._inputs.zones.zone,
-            cursor,
-            () if only_asked else gaps,
-            self._setup.host,
-            config.limits,
-            config.gates,
-            self._store.pauses(),
-            self._store.done_after(handed_out_after(cursor, gaps)),
-            self._store.delivery_state(self._setup.delivery_rules, now),
-            only_asked=only_asked,
+        return Store(
+            paths.database,
+            may_wait=True,
+            uid_of=uid_of,
+            journal_bytes=self._setup.config.retention_database_bytes // 2,
+            most_counted=lambda: self._setup.configuration.current().metrics_jobs,
         )
 
     def _new_executor(self) -> RunnerExecutor:
@@ -258,6 +239,7 @@ class Daemon:
         self._turn.perform()
         self._recovery.mark_boot()
         self._begun = True
+        self._metrics.run()
         self._watchdog.ready()
 
     def _check_demands(self) -> None:
@@ -274,6 +256,7 @@ class Daemon:
         """End in good order; commands that still run are left to the runner."""
         running = self._engine.running
         notify(stopping_message(running))
+        self._metrics.close()
         self._server.close()
         self._recorder.write([])  # one more try for what could not be written so far
         self._link.close(leave=self._setup.mode is Mode.FOREGROUND)
@@ -353,6 +336,7 @@ class Daemon:
         self._housekeeping.prune()
         self._programs.remove_receipts(self._engine.is_alive)
         self._inputs.check_hourly()
+        self._metrics.run()
 
     # ---- signals
 
@@ -365,8 +349,10 @@ class Daemon:
             case signal.SIGUSR1:
                 self._log(summary(self._engine.running, self._engine.waiting, _NAMED))
             case signal.SIGCHLD if is_init():
+                self._metrics.look()
                 reap_orphans()
             case signal.SIGCHLD:
+                self._metrics.look()
                 self._link.reap()
 
     # ---- what others ask

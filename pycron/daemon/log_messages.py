@@ -48,6 +48,9 @@ MESSAGES = {
         "the daemon has ended (commands that go on: {running}"
         "[: {commands}; pycron kill --all ends them])",
     ),
+    Event.METRICS_ENDED: EventMessage(
+        WARNING, "the process that serves metrics at {address} has ended: {reason}"
+    ),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"
     ),

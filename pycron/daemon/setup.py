@@ -30,7 +30,8 @@ class Setup:
     `account` is the daemon's own. `host`: the value that `~` and `H` depend on. `layout`: where the
     system's tables are; None in the other modes. `demands`: what the tables must fulfil. `passed`:
     what commands get of what the daemon was started with. `once`: the beginning of the minute (UTC
-    seconds) whose Jobs run once; None for a daemon that follows the clock.
+    seconds) whose Jobs run once; None for a daemon that follows the clock. `metrics`: the address
+    at which a process of its own serves metrics.
     """
 
     mode: Mode
@@ -44,6 +45,7 @@ class Setup:
     demands: TableDemands = NO_DEMANDS
     passed: Passed = NOTHING_PASSED
     once: int | None = None
+    metrics: str | None = None
 
     @property
     def config(self) -> Config:

@@ -51,14 +51,8 @@ from pycron.engine.events import (
     ZonesChanged,
 )
 from pycron.engine.fire_times import SLICE_RUNS, FireTimes
-from pycron.engine.limits import (
-    NO_PRESSURE_LIMITS,
-    UNLIMITED,
-    Limits,
-    Pressure,
-    PressureLimits,
-)
-from pycron.engine.live_runs import Live, LiveRun
+from pycron.engine.limits import NO_PRESSURE_LIMITS, UNLIMITED, Limits, Pressure, PressureLimits
+from pycron.engine.live_runs import Live, LiveRun, Wait
 from pycron.engine.pauses import Pauses, with_its_end
 from pycron.engine.runs import Runs
 from pycron.engine.states import WITH_ATTEMPT, State
@@ -252,6 +246,10 @@ class Engine:
     def count(self, wanted: Callable[[str], bool]) -> tuple[int, int]:
         """How many of `running` and of `waiting` are of a user who is wanted."""
         return self._live.count(wanted)
+
+    def count_waits(self, wanted: Callable[[str], bool]) -> Mapping[Wait, int]:
+        """How many of `waiting` wait for what, of users who are wanted."""
+        return self._live.count_waits(wanted)
 
     @property
     def alive(self) -> list[LiveRun]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pycron.engine.states import TRANSITIONS, State, Step
 from pycron.model.job import Job
@@ -10,6 +11,16 @@ from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.schedule.expressions import After
 
 _WAITS = (State.WAITING, State.QUEUED)
+
+
+class Wait(StrEnum):
+    """What a Run waits for."""
+
+    TIME = "time"  # a delay: CRON_JITTER, or a fire time that is taken up a moment before
+    RETRY = "retry"
+    LIMIT = "limit"
+    PAUSE = "pause"
+    AFTER = "after"  # the success of other Jobs
 
 
 @dataclass(slots=True)
@@ -47,6 +58,19 @@ class Live:
         whose Runs replace each other would never start while the queue is long.
         """
         return self.planned if self.number or self.replaces is None else self.replaces
+
+    @property
+    def wait(self) -> Wait | None:
+        """What it waits for; None if it does not wait, or tells of a Run at a later time."""
+        if self.state is State.QUEUED:
+            return Wait.LIMIT
+        if self.state is not State.WAITING or (self.job.is_message and not self.number):
+            return None
+        if self.put_off:
+            return Wait.PAUSE
+        if self.number:
+            return Wait.RETRY
+        return Wait.AFTER if isinstance(self.job.schedule, After) else Wait.TIME
 
     @property
     def was_tried(self) -> bool:
@@ -126,9 +150,14 @@ class LiveRuns:
                 continue
             if live.state not in _WAITS:
                 begun += 1
-            elif not live.job.is_message or live.state is State.QUEUED or live.number:
+            elif live.wait:
                 waiting += 1
         return begun, waiting
+
+    def count_waits(self, wanted: Callable[[str], bool]) -> Counter[Wait]:
+        """How many Runs of the wanted users wait for what."""
+        waits = (live.wait for live in self._runs.values() if wanted(live.job.user))
+        return Counter(wait for wait in waits if wait)
 
     def late(self, before: float) -> list[RunKey]:
         """The Runs whose start was planned before a UTC second, and has not come.

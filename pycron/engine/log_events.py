@@ -50,3 +50,4 @@ class Event(StrEnum):
     ZONE_UNKNOWN = "zone_unknown"
     ZONES_RELOADED = "zones_reloaded"
     LOG_DROPPED = "log_dropped"
+    METRICS_ENDED = "metrics_ended"

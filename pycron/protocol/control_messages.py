@@ -35,6 +35,7 @@ from pycron.protocol.control_answers import (
     WhyAnswer,
 )
 from pycron.protocol.control_checks import DURATION, RULE_OF_TYPE, TABLE_TEXT, TIME, Rule
+from pycron.protocol.metrics_answer import MetricsAnswer
 from pycron.protocol.table_answers import (
     DeleteAnswer,
     InstallAnswer,
@@ -122,6 +123,14 @@ class HealthRequest:
     verb: ClassVar = "health"
     answer: ClassVar = HealthAnswer
     ask: bool = False
+
+
+@_request
+class MetricsRequest:
+    """What has been counted since the database was made, and what runs and waits now."""
+
+    verb: ClassVar = "metrics"
+    answer: ClassVar = MetricsAnswer
 
 
 @_request

@@ -113,6 +113,11 @@ def count_runs(database: sqlite3.Connection, user: str | None = None) -> int:
     return int(database.execute(query, (user,)).fetchone()[0])
 
 
+def count_dead(database: sqlite3.Connection) -> int:
+    """How many dead letters there are; they have an index of their own."""
+    return int(database.execute("SELECT count(*) FROM runs WHERE dead").fetchone()[0])
+
+
 def gap_at(database: sqlite3.Connection, instant: int, wall: bool) -> str | None:
     """Why fire times at this UTC second have no Run; the gap that was recorded last counts."""
     row = database.execute(

@@ -14,11 +14,13 @@ from pycron.engine.cursor import Cursor
 from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.refusals import RefusedRange
+from pycron.model.counts import CountsOfJobs, Series
 from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.storage import deliveries, history, owners, unfinished
+from pycron.storage.counting import Counting
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
 from pycron.storage.refused import read_refused
@@ -43,14 +45,17 @@ class Store:
         may_wait: bool = False,
         uid_of: Callable[[str], int | None] = lambda _: None,
         journal_bytes: int = JOURNAL_BYTES,
+        most_counted: Callable[[], int] = lambda: 0,
     ) -> None:
         """Open or create the database, and repair it if it is damaged. Raises StoreError.
 
         `may_wait`: a database that cannot be opened is `shut`; only one that is too new is an
         error. `uid_of`: the uid of an account. `journal_bytes`: when so much has been written to
-        the write-ahead log, its pages are moved to the database.
+        the write-ahead log, its pages are moved to the database. `most_counted`: how many named
+        Jobs have counts of their own.
         """
         self._uid_of = uid_of
+        self._most_counted = most_counted
         self._journal_bytes = min(JOURNAL_BYTES, journal_bytes)
         self._database = Database(path, may_wait=may_wait)
         self._use_connection()
@@ -58,8 +63,12 @@ class Store:
     def _use_connection(self) -> None:
         """Begin without the row numbers and the state of retention of an earlier connection."""
         limit_journal(self._database.connection, self._journal_bytes)
-        self._writer = Writer(self._database.connection, self._uid_of)
+        self._new_writer()
         self._retention = Retention(self._database.connection)
+
+    def _new_writer(self) -> None:
+        self._writer = Writer(self._database.connection, self._uid_of)
+        self._counting = Counting(self._database.connection, self._most_counted)
 
     # ---- the file
 
@@ -114,8 +123,9 @@ class Store:
         try:
             with self._database.transaction():
                 meta = self._writer.write(records)
+                self._counting.count(records)
         except StoreError:
-            self._writer = Writer(self._database.connection, self._uid_of)
+            self._new_writer()
             raise
         self._database.meta.written(meta)
 
@@ -139,7 +149,11 @@ class Store:
         self._database.check_writable()
         with self._database.transaction():
             owners.disown(self._database.connection, uids)
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
         self._writer.forget_rows()
+        self._counting.forget_jobs()
 
     @property
     def output_since_prune(self) -> int:
@@ -166,7 +180,7 @@ class Store:
         with self._database.transaction():
             dropped = self._retention.prune(keep, before, _RUNS_PER_STEP, remove, writing)
         if dropped:
-            self._writer.forget_rows()
+            self._forget_rows()
         self._writer.kept = 0
         with self._database.errors():
             self._retention.shrink()
@@ -263,6 +277,14 @@ class Store:
     def refused(self, wanted: RefusedFilter) -> list[RefusedRange]:
         """Ranges of fire times that got no Run, newest first."""
         return self._database.query(read_refused, wanted)
+
+    def counts(self, jobs: Iterable[Series]) -> CountsOfJobs:
+        """What has ended since the database was made. `jobs`: all named Jobs, as series."""
+        return self._database.query(lambda _: self._counting.of_jobs(jobs))
+
+    def count_dead(self) -> int:
+        """How many dead letters there are, of all users."""
+        return self._database.query(history.count_dead)
 
 
 def _cursor_alone(records: list[Record]) -> Cursor | None:

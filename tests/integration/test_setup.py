@@ -147,7 +147,9 @@ class TestSystem:
         assert machine.listing() == before
 
     def test_an_interrupted_installation_is_completed(self, machine: OverlaySystem) -> None:
-        machine.shell("mkdir -p /usr/local/share; touch /usr/local/share/zsh")
+        machine.shell(
+            "rm -rf /usr/local/share/zsh; mkdir -p /usr/local/share; touch /usr/local/share/zsh"
+        )
         before = machine.listing()
         assert failed(machine.setup(), "/usr/local/share/zsh", "the same command goes on")
         assert machine.run("test", "-e", UNIT).returncode == 1

@@ -23,6 +23,7 @@ FOLDERS = {
     "contrib/sysusers.d": ("*", "share/pycron/sysusers.d"),
     "contrib/tmpfiles.d": ("*", "share/pycron/tmpfiles.d"),
     "contrib/pam": ("*", "share/pycron/pam"),
+    "contrib/prometheus": ("*", "share/pycron/prometheus"),
     "contrib/completion/bash": ("*", "share/bash-completion/completions"),
     "contrib/completion/zsh": ("*", "share/zsh/site-functions"),
     "contrib/completion/fish": ("*", "share/fish/vendor_completions.d"),

@@ -39,6 +39,7 @@ EXAMPLES = {
     forms.TRANSPORT: ('"smtp"', "smtp"),
     forms.SECURITY: ('"tls"', "tls"),
     forms.LAYOUT: ('"debian"', "debian"),
+    forms.FEW: ("0", 0),
     forms.SERVICE: ('"pycron"', "pycron"),
     forms.TEXT: ('"wheel"', "wheel"),
     forms.COMMAND: ('"/bin/mail -t"', "/bin/mail -t"),

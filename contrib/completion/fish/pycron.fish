@@ -45,8 +45,8 @@ function _shtab_pycron_using
   test "$_shtab_pycron_cmdpath" = "$argv"
 end
 
-set -g _shtab_pycron_commands check dead explain import kill list log next pause reload resume runs setup show start status test-mail top why
-set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --outcome --owner --pool --reason --since --state-dir --system-table --table --tz --until
+set -g _shtab_pycron_commands check dead explain import kill list log metrics next pause reload resume runs setup show start status test-mail top why
+set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --listen --outcome --owner --pool --reason --since --state-dir --system-table --table --textfile --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -95,6 +95,12 @@ complete -c pycron -n '_shtab_pycron_using log' -l json -d 'one JSON object a li
 complete -c pycron -n '_shtab_pycron_using log' -s f -d 'follow the output until the Run has ended'
 complete -c pycron -n '_shtab_pycron_using log' -l raw -d 'also to a terminal, write the output as it is'
 complete -c pycron -n '_shtab_pycron_using log' -l attempt -x -d 'the output of this Attempt; default: the last'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a metrics -d 'Print or serve metrics for Prometheus.'
+complete -c pycron -n '_shtab_pycron_using metrics' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using metrics' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using metrics' -l openmetrics -d 'in the format OpenMetrics; default: Prometheus'"'"'s text'
+complete -c pycron -n '_shtab_pycron_using metrics' -l textfile -xka "(__fish_complete_path (commandline -ct))" -d 'write the file F, as node_exporter'"'"'s collector reads it'
+complete -c pycron -n '_shtab_pycron_using metrics' -l listen -x -d 'serve them at HOST:PORT, or at the socket of this path'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a next -d 'List fire times to come, in order.'
 complete -c pycron -n '_shtab_pycron_using next' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using next' -l json -d 'one JSON object a line'

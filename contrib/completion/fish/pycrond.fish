@@ -46,7 +46,7 @@ function _shtab_pycrond_using
 end
 
 set -g _shtab_pycrond_commands 
-set -g _shtab_pycrond_opts_with_value --config --host-id --log-format --log-level --once --pass-env --state-dir --system-table --table
+set -g _shtab_pycrond_opts_with_value --config --host-id --log-format --log-level --metrics --once --pass-env --state-dir --system-table --table
 
 complete -c pycrond -e
 complete -c pycrond -f
@@ -67,6 +67,7 @@ complete -c pycrond -n _shtab_pycrond_using -l strict -d 'with --foreground: do 
 complete -c pycrond -n _shtab_pycrond_using -l allow-empty -d 'with --foreground: start with nothing to run, too'
 complete -c pycrond -n _shtab_pycrond_using -l clean-env -d 'with --foreground: give commands cron'"'"'s environment'
 complete -c pycrond -n _shtab_pycrond_using -l once -x -d 'with --foreground: run what is due in this minute (or now), and exit with the worst status'
+complete -c pycrond -n _shtab_pycrond_using -l metrics -x -d 'with --foreground: serve metrics for Prometheus at HOST:PORT, or at the socket of this path'
 complete -c pycrond -n _shtab_pycrond_using -l pass-env -x -d 'with --foreground: variables for all commands'
 complete -c pycrond -n _shtab_pycrond_using -l check -d 'check configuration and tables, and exit'
 complete -c pycrond -n _shtab_pycrond_using -l version -d 'show program'"'"'s version number and exit'

@@ -1,0 +1,103 @@
+"""`metrics`: what is counted, for programs that watch the daemon."""
+
+import time
+from itertools import islice
+
+from pycron import __version__
+from pycron.control.access import user_of
+from pycron.control.context import Context
+from pycron.control.handlers import handles
+from pycron.control.server import Peer
+from pycron.crontab.entries import Entries
+from pycron.engine.live_runs import Wait
+from pycron.model.counts import Counts, Histogram, Series
+from pycron.model.problem import Severity
+from pycron.model.run import Outcome
+from pycron.model.steps import Steps
+from pycron.protocol.control_messages import MetricsRequest
+from pycron.protocol.metrics_answer import HistogramRow, MetricsAnswer, MetricsRow
+from pycron.schedule.fire_times import next_fire
+
+_AT_ONCE = 1000  # named Jobs that are looked at in one step
+_FIRE_TIMES_AT_ONCE = 50
+
+_Named = dict[Series, list[tuple[Entries, int]]]
+
+
+@handles(MetricsRequest)
+def metrics(context: Context, peer: Peer, _request: MetricsRequest) -> Steps[MetricsAnswer]:
+    """Answer in steps: there may be many named Jobs, and fire times have to be found."""
+    sees, sees_all = context.access.sight(peer), context.access.sees_all(peer)
+    named = yield from _named(context)
+    counted = context.history.counts(named)
+    rows: list[MetricsRow] = []
+    for number, (series, counts) in enumerate(counted.jobs.items()):
+        if not sees(series.user):
+            continue
+        rows.append({**_row(series, counts), "next": _next(context, named[series])})
+        if number % _FIRE_TIMES_AT_ONCE == 0:
+            yield
+    own = None if sees_all else user_of(peer)
+    problems = [each for each in context.tables.problems() if each.severity is Severity.ERROR]
+    waits = context.engine.count_waits(sees)
+    answer: MetricsAnswer = {
+        "version": __version__,
+        "since": context.info().since,
+        "outcomes": list(Outcome),
+        "jobs": rows,
+        "running": context.engine.count(sees)[0],
+        "waiting": {wait: waits.get(wait, 0) for wait in Wait},
+        "all_jobs": sum(1 for _ in context.engine.jobs().where(lambda each: sees(each.user))),
+        "tables": context.tables.count(own),
+        "bad_tables": len({each.file for each in problems if own in (None, each.file)}),
+    }
+    if sees_all:
+        answer["dead_letters"] = context.history.count_dead()
+        answer["other"] = _row(Series("", "other"), counted.other)
+        answer["starts"] = _histogram(counted.starts.seconds)
+        answer["deliveries"] = counted.deliveries.ended
+        answer["config_is_good"] = context.info().config_state().error is None
+        answer["store_is_writable"] = context.recorder.failure is None
+    return answer
+
+
+def _named(context: Context) -> Steps[_Named]:
+    """The entries with CRON_NAME, by user and name."""
+    found: _Named = {}
+    entries_of_all = context.engine.jobs().named()
+    while part := list(islice(entries_of_all, _AT_ONCE)):
+        for entries, index, name in part:
+            series = Series(entries.context(index).user, name)
+            found.setdefault(series, []).append((entries, index))
+        yield
+    return found
+
+
+def _next(context: Context, entries_of_series: list[tuple[Entries, int]]) -> int | None:
+    """The next fire time of the Jobs of a series."""
+    now = int(time.time())
+    times = []
+    for entries, index in entries_of_series:
+        zone = context.engine.zone_of(entries.context(index).settings.zone)
+        fire = next_fire(entries.times(index), zone, now)
+        if fire is not None:
+            times.append(fire)
+    return min(times, default=None)
+
+
+def _row(series: Series, counts: Counts) -> MetricsRow:
+    return {
+        "job": series.job_name,
+        "user": series.user,
+        "ended": counts.ended,
+        "seconds": _histogram(counts.seconds),
+        "succeeded": counts.succeeded,
+    }
+
+
+def _histogram(histogram: Histogram) -> HistogramRow:
+    return {
+        "bounds": list(histogram.bounds),
+        "buckets": histogram.buckets,
+        "sum": histogram.sum,
+    }
