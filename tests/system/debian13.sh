@@ -18,6 +18,8 @@ apt-get update -qq
 id alice >/dev/null 2>&1 || useradd -m alice
 rm -rf /srv/jobs
 mkdir -m 777 /srv/jobs
+rm -rf /etc/pycron /etc/pycron.d /var/lib/pycron /var/spool/pycron # tests leave them in this root
+getent group pycron >/dev/null && groupdel pycron
 install cron # brings cron-daemon-common, and is there in the end, too
 echo '@every 1s date >>/srv/jobs/alice' >/tmp/table
 listing >/tmp/before

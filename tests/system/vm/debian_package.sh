@@ -50,7 +50,9 @@ first_boot() {
     check same_table sh -c 'runuser -u alice -- crontab -l | grep "@reboot date"'
     check manual sh -c 'zgrep -q pycrontab /usr/share/man/man1/crontab.1.gz'
     check setup_leaves_it_to_the_package \
-        sh -c 'pycron setup --system 2>&1 | grep -F "systemctl enable --now pycron"'
+        sh -c 'pycron setup --system 2>&1 | grep -F "a package of the system has installed pycron"'
+    check users_unit_is_there \
+        sh -c 'runuser -u alice -- pycron setup --user 2>&1 | grep -F "systemctl --user enable --now pycron"'
     check is_a_cron_daemon sh -c 'apt-get -s install anacron | grep -v "Inst cron"'
 
     # ---- restart and upgrade while a command runs

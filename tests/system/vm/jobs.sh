@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # For the scripts that move from Debian's cron to pycron and back: jobs that run each minute, and whether
-# they have run once in each.
+# they have run once in each. A command of pycron writes its fire time: on a slow machine it may start
+# minutes late, after an installation. A command of cron knows only the present time.
 LIMIT=60 # seconds; the machine may be emulated, and slow
 
+# shellcheck disable=SC2016
 server_with_jobs() { # USER...: what a Debian server has; alice and bob are among the users
     hostname db1
     hostname >/etc/hostname
@@ -13,12 +15,12 @@ server_with_jobs() { # USER...: what a Debian server has; alice and bob are amon
     touch /srv/jobs/{alice,bob,package,machine,reboot}
     chmod 666 /srv/jobs/*
     # Users' tables, one of them with mail, a drop-in of a package, and a line of the machine's own crontab.
-    printf 'MAILTO=alice\n* * * * * date +\\%%s >>/srv/jobs/alice\n@reboot date >>/srv/jobs/reboot\n' |
+    printf 'MAILTO=alice\n* * * * * date -d "${CRON_FIRE_TIME:-now}" +\\%%s >>/srv/jobs/alice\n@reboot date >>/srv/jobs/reboot\n' |
         /usr/bin/crontab -u alice -
-    printf '* * * * * date +\\%%s >>/srv/jobs/bob; echo hello from bob\n' | /usr/bin/crontab -u bob -
-    printf '* * * * * bob test -x /bin/true && if [ -d /run/systemd/system ]; then date +\\%%s >>/srv/jobs/package; fi\n' \
+    printf '* * * * * date -d "${CRON_FIRE_TIME:-now}" +\\%%s >>/srv/jobs/bob; echo hello from bob\n' | /usr/bin/crontab -u bob -
+    printf '* * * * * bob test -x /bin/true && if [ -d /run/systemd/system ]; then date -d "${CRON_FIRE_TIME:-now}" +\\%%s >>/srv/jobs/package; fi\n' \
         >/etc/cron.d/package
-    printf '* * * * * root date +\\%%s >>/srv/jobs/machine\n' >>/etc/crontab
+    printf '* * * * * root date -d "${CRON_FIRE_TIME:-now}" +\\%%s >>/srv/jobs/machine\n' >>/etc/crontab
 }
 as() { runuser -u "$1" -- "${@:2}"; }
 mails() { python3 /payload/read_mail.py "$1" count "$2"; } # USER TEXT: mails with the text in the subject
@@ -30,7 +32,7 @@ minutes() { # the next COUNT minutes pass
 once() { # FILE: no minute twice and none left out, from the first one in the file until now
     python3 - "$1" <<'END'
 import sys, time
-found = [int(line) // 60 for line in open(sys.argv[1])]
+found = sorted(int(line) // 60 for line in open(sys.argv[1]))
 expected = list(range(found[0], int(time.time() - 15) // 60 + 1))
 if found != expected:
     print(sys.argv[1], "has", [minute - found[0] for minute in found], "of", len(expected), "minutes", file=sys.stderr)
