@@ -26,3 +26,8 @@ def parse_compact(stamp: str) -> int:
     """The UTC second of a compact text. Raises ValueError."""
     moment = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ")
     return int(moment.replace(tzinfo=datetime.UTC).timestamp())
+
+
+def parse_rfc3339(text: str) -> float:
+    """The UTC second of a text with an offset, as it stands in JSON. Raises ValueError."""
+    return datetime.datetime.fromisoformat(text).timestamp()
