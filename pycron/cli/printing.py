@@ -50,6 +50,7 @@ class Cell(NamedTuple):
 
 
 Value = str | Cell | None  # None: there is none; a table shows "-", a page leaves its line out
+_NOTHING = Cell("-", Tone.FAINT)
 
 _OUTCOME_TONES = {
     Outcome.SUCCEEDED: Tone.GOOD,
@@ -95,18 +96,36 @@ def print_table(
 
     `title`: a line above the table, on a terminal only: in a file, the first line names columns.
     """
+    for line in table_lines(columns, rows, title):
+        write_line(line)
+        empty = ""
+    if empty:
+        print(empty, file=sys.stderr)
+
+
+def table_lines(
+    columns: Sequence[Column], rows: Iterable[Sequence[Value]], title: str | None = None
+) -> Iterator[str]:
+    """The lines of a table; none if there are no rows."""
     rows = iter(rows)
     head = [_cells(row) for row in islice(rows, _MEASURED)]
     if not head:
-        print(empty, file=sys.stderr)
         return
-    titles = [Cell(column.title.upper(), Tone.STRONG) for column in columns]
-    widths = [max(width_of(line[i].text) for line in (titles, *head)) for i in range(len(columns))]
-    shown = fit(columns, widths, line_width())
+    shown = fit(
+        columns, [_width(column, i, head) for i, column in enumerate(columns)], line_width()
+    )
     if title and on_terminal():
-        print_line([Cell(title, Tone.FAINT)])
+        yield paint(Cell(title, Tone.FAINT))
+    titles = [Cell(column.title.upper(), Tone.STRONG) for column in columns]
     for line in chain([titles], head, map(_cells, rows)):
-        print_line(_placed(columns, shown, line))
+        yield _joined(_placed(columns, shown, line))
+
+
+def _width(column: Column, i: int, head: Sequence[Sequence[Cell]]) -> int:
+    """What the values of a column take; 0 if there are none, and it need not be there."""
+    if column.optional and on_terminal() and all(line[i] is _NOTHING for line in head):
+        return 0
+    return max(width_of(column.title), *(width_of(line[i].text) for line in head))
 
 
 def print_columns(columns: Sequence[tuple[str, str]], rows: Iterable[Row], empty: str) -> None:
@@ -130,7 +149,7 @@ def _cells(row: Sequence[Value]) -> list[Cell]:
 def _cell(value: Value) -> Cell:
     if isinstance(value, Cell):
         return Cell(printable(value.text), value.tone)
-    return Cell("-", Tone.FAINT) if value is None else Cell(printable(value))
+    return _NOTHING if value is None else Cell(printable(value))
 
 
 def _placed(
@@ -231,7 +250,11 @@ def line_width() -> int | None:
 
 def print_line(cells: Iterable[Cell]) -> None:
     """Cells of printable text, one behind the other; on a terminal in colours."""
-    write_line("".join(paint(cell) for cell in cells).rstrip(" "))
+    write_line(_joined(cells))
+
+
+def _joined(cells: Iterable[Cell]) -> str:
+    return "".join(map(paint, cells)).rstrip(" ")
 
 
 def write_line(line: str) -> None:

@@ -55,16 +55,21 @@ def test_a_table_is_never_wider_than_its_room(table: tuple[list[Column], list[in
     assert {i for i, column in enumerate(columns) if column.rank == 0} <= set(shown)
     if sum(widths) + GAP * (len(widths) - 1) <= room:
         assert list(shown.values()) == widths
+    assert not any(columns[i].rank for i in shown) or all(
+        shown[i] >= min(widths[i], 24) for i in shown if not columns[i].rank
+    )
 
 
-def test_what_may_be_cut_is_cut_before_a_column_goes() -> None:
-    columns = [Column("a"), Column("b", least=5), Column("c", rank=1), Column("d", rank=2)]
+def test_a_column_goes_before_the_important_ones_are_cut() -> None:
+    columns = [Column("a"), Column("b", least=5), Column("c", least=4, rank=1), Column("d", rank=2)]
     assert fit(columns, [10, 30, 10, 10], 66) == {0: 10, 1: 30, 2: 10, 3: 10}
-    assert fit(columns, [10, 30, 10, 10], 46) == {0: 10, 1: 10, 2: 10, 3: 10}
-    assert fit(columns, [10, 30, 10, 10], 40) == {0: 10, 1: 16, 2: 10}
+    assert fit(columns, [10, 30, 10, 10], 60) == {0: 10, 1: 24, 2: 10, 3: 10}
+    assert fit(columns, [10, 30, 10, 10], 56) == {0: 10, 1: 24, 2: 6, 3: 10}
+    assert fit(columns, [10, 30, 10, 10], 50) == {0: 10, 1: 26, 2: 10}
+    assert fit(columns, [10, 30, 10, 10], 36) == {0: 10, 1: 24}
     assert fit(columns, [10, 30, 10, 10], 20) == {0: 10, 1: 8}
     assert fit(columns, [10, 30, 10, 10], 12) == {0: 5, 1: 5}
-    assert fit(columns, [10, 30, 10, 10], None) == {0: 10, 1: 30, 2: 10, 3: 10}
+    assert fit(columns, [10, 30, 0, 10], None) == {0: 10, 1: 30, 3: 10}
 
 
 @pytest.mark.parametrize("columns", [20, 37, 80, 160])
