@@ -49,14 +49,17 @@ class ControlClient:
         self._path = path
         self._patience = patience
         self._advice = advice
+        self._connect()
+
+    def _connect(self) -> None:
         self._decoder = Decoder(_LARGEST_ANSWER)
         try:
-            self._connection = unix_sockets.connect(str(path), patience)
+            self._connection = unix_sockets.connect(str(self._path), self._patience)
             self._check_server()
         except OSError as error:
-            message = f"no pycron daemon answers at {path}: {error.strerror}"
+            message = f"no pycron daemon answers at {self._path}: {error.strerror}"
             if not isinstance(error, PermissionError):
-                message += f"; {advice}"
+                message += f"; {self._advice}"
             raise NoDaemon(message) from error
 
     def _check_server(self) -> None:

@@ -16,17 +16,17 @@ from pycron.protocol.control_messages import OutputRequest, RefusedRequest, RunR
 from pycron.system.output_names import output_name
 
 _PAGE = 100  # rows of one answer: more would keep the daemon from its other work
-_OUTPUT_CHUNK = 256 * 1024  # bytes
+OUTPUT_CHUNK = 256 * 1024  # bytes
 
 
 @handles(RunsRequest)
 def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
-    user = _visible_user(context, peer, request.user)
+    user = visible_user(context, peer, request.user)
     outcome = _outcome(request.outcome)
     job = request.job
     if job is not None and request.one:
         job = visible_recorded_job(context, peer, job)
-    elif job is not None and not _is_known(context, peer, job):
+    elif job is not None and not is_known(context, peer, job):
         raise Refusal(f'no such job: "{job}" (pycron list)')
     wanted = RunFilter(
         limit=min(request.limit, _PAGE),
@@ -43,7 +43,7 @@ def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
     return {"rows": [run_row(run) for run in runs], "before": runs[-1].number if runs else None}
 
 
-def _visible_user(context: Context, peer: Peer, user: str | None) -> str | None:
+def visible_user(context: Context, peer: Peer, user: str | None) -> str | None:
     """The user whose Runs are listed; None for all users. Raises Refusal."""
     if context.access.sees_all(peer):
         return user
@@ -69,7 +69,7 @@ def _outcome(name: str | None) -> Outcome | None:
         raise Refusal(f'unknown outcome: "{name}" ({", ".join(Outcome)})') from None
 
 
-def _is_known(context: Context, peer: Peer, job: str) -> bool:
+def is_known(context: Context, peer: Peer, job: str) -> bool:
     """Whether there is, or was, a Job of this name or id that the peer may see."""
     users = {each.user for each in context.engine.jobs().called(job)}
     users |= context.history.owners_of(job)
@@ -78,7 +78,7 @@ def _is_known(context: Context, peer: Peer, job: str) -> bool:
 
 @handles(RefusedRequest)
 def list_refused(context: Context, peer: Peer, request: RefusedRequest) -> RefusedAnswer:
-    user = _visible_user(context, peer, request.user)
+    user = visible_user(context, peer, request.user)
     wanted = RefusedFilter(min(request.limit, _PAGE), user, request.since, request.until)
     return {"rows": [refused_row(each) for each in context.history.refused(wanted)]}
 
@@ -113,14 +113,14 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
     if attempt is None and not request.follow:
         raise Refusal(f"{run.run_id} has {count} attempts")
     key = AttemptKey(run.key, wanted)
-    data = _part_of_output(context, key, request.offset) if attempt else b""
+    data = part_of_output(context, key, request.offset) if attempt else b""
     outcome = attempt.outcome if attempt else None
     return {
         "data": b2a_base64(data, newline=False).decode(),
         "attempt": wanted,
         "attempts": count,
-        "ended": (outcome is not None or over) and len(data) < _OUTPUT_CHUNK,
-        "more": len(data) == _OUTPUT_CHUNK,
+        "ended": (outcome is not None or over) and len(data) < OUTPUT_CHUNK,
+        "more": len(data) == OUTPUT_CHUNK,
         "outcome": outcome,
         "output_bytes": attempt.output_bytes if attempt else None,
         "over": over,
@@ -128,7 +128,8 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
     }
 
 
-def _part_of_output(context: Context, attempt: AttemptKey, offset: int) -> bytes:
+def part_of_output(context: Context, attempt: AttemptKey, offset: int) -> bytes:
+    """The output from this byte on, as far as one answer takes it."""
     short = context.history.short_output(attempt)
     if short is not None:
         return short[offset:]
@@ -141,6 +142,14 @@ def _read_output(path: Path, offset: int) -> bytes:
             return b""
         with path.open("rb") as file:
             file.seek(offset)
-            return file.read(_OUTPUT_CHUNK)
+            return file.read(OUTPUT_CHUNK)
     except FileNotFoundError:
         return b""  # the Attempt has printed nothing
+
+
+def output_size(context: Context, attempt: AttemptKey) -> int:
+    """How many bytes the output file of a running Attempt has."""
+    try:
+        return (context.output / output_name(attempt)).stat().st_size
+    except OSError:
+        return 0  # the Attempt has printed nothing

@@ -6,15 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pycron.model.instants import rfc3339
-from pycron.model.job import Job
+from pycron.model.job import TEST_SUFFIX, Job
 from pycron.model.run import AttemptKey
 from pycron.system.accounts import Account
+from pycron.system.host import DESKTOP_VARIABLES
 
 DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
 _REACHING = ("TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
-# What a program needs that shows something on the desktop of its user, such as notify-send(1).
-_DESKTOP = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY",
-            "XAUTHORITY")  # fmt: skip
 # What concerns the daemon itself, from its service manager. SHELL is the shell of whoever started
 # the daemon; the shell of commands is cron's, unless the table names another one.
 _DAEMONS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "SHELL")
@@ -44,7 +42,7 @@ NOTHING_PASSED = Passed()
 
 def passed_to_desktop() -> Passed:
     """For a user's own daemon."""
-    return Passed(own=_inherited(_DESKTOP))
+    return Passed(own=_inherited(DESKTOP_VARIABLES))
 
 
 def passed_in_foreground(names: Collection[str], *, clean: bool) -> Passed:
@@ -79,7 +77,7 @@ def command_environment(
         **dict(job.environment),
         "LOGNAME": account.name,
         "USER": account.name,
-        "CRON_JOB": job.name,
+        "CRON_JOB": job.name.removesuffix(TEST_SUFFIX),
         "CRON_RUN_ID": str(attempt.run),
         "CRON_FIRE_TIME": rfc3339(attempt.run.fire_time),
         "CRON_ATTEMPT": str(attempt.number),
