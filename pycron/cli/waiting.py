@@ -7,6 +7,7 @@ from pycron.cli.printing import print_json
 from pycron.cli.run_end import end_in_words
 from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
+from pycron.model.job import TEST_SUFFIX
 from pycron.protocol.control_answers import RunDetails
 from pycron.protocol.control_messages import RunRequest
 
@@ -41,4 +42,4 @@ def wait_silently(client: ControlClient, run_id: str) -> RunDetails:
 
 def say_end(row: RunDetails) -> None:
     """How the Run ended, for people."""
-    say(f"{row['job']} {end_in_words(row)}")
+    say(f"{row['job'].removesuffix(TEST_SUFFIX)} {end_in_words(row)}")

@@ -67,5 +67,7 @@ def _entry(table: Table, peer: Peer, name: str) -> Job:
     if not name and len(found) != 1:
         several = "the table has several entries: which one? (pycron test --table FILE JOB)"
         raise Refusal(several if found else "the table has no entry")
+    if not found:
+        raise Refusal(f'the table has no entry called "{name}"')
     job_id = only_one(name, peer, map(called, found))
     return next(job for job in found if job.id == job_id)
