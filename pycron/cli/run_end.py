@@ -2,31 +2,21 @@
 
 from datetime import datetime
 
-from pycron.model.run import OUTCOME_IN_WORDS, Outcome, status_of
+from pycron.model.in_words import duration_in_words, end_in_words
+from pycron.model.run import Outcome, status_of
 from pycron.model.text import printable
 from pycron.protocol.control_answers import RunRow
 
 
 def run_status(row: RunRow) -> int:
     """The status of its last Attempt, as the shell and timeout(1) would report it."""
-    return status_of(_outcome(row), row["exit_status"], row["signal"])
+    return status_of(Outcome(str(row["outcome"])), row["exit_status"], row["signal"])
 
 
-def end_in_words(row: RunRow) -> str:
-    """Such as `failed, exit status 3, after 1.2 s`."""
-    parts = [OUTCOME_IN_WORDS[_outcome(row)]]
-    if row["exit_status"]:
-        parts.append(f"exit status {row['exit_status']}")
-    if row["signal"]:
-        parts.append(f"signal {row['signal']}")
+def end_of_run(row: RunRow) -> str:
+    """Such as `failed, exit status 3, after 1.2 s`; of a Run that has ended."""
+    text = end_in_words(Outcome(str(row["outcome"])), row["exit_status"], row["signal"])
     if row["started"] and row["ended"]:
         took = datetime.fromisoformat(row["ended"]) - datetime.fromisoformat(row["started"])
-        parts.append(f"after {took.total_seconds():.1f} s")
-    if row["reason"]:
-        parts.append(printable(row["reason"]))
-    return ", ".join(parts)
-
-
-def _outcome(row: RunRow) -> Outcome:
-    """That of a Run that has ended."""
-    return Outcome(str(row["outcome"]))
+        text += f", after {duration_in_words(took.total_seconds())}"
+    return f"{text} ({printable(row['reason'])})" if row["reason"] else text

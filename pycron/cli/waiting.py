@@ -4,7 +4,7 @@ import sys
 
 from pycron.cli.following import PatientClient, follow_run, say
 from pycron.cli.printing import print_json
-from pycron.cli.run_end import end_in_words
+from pycron.cli.run_end import end_of_run
 from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
 from pycron.model.job import TEST_SUFFIX
@@ -42,4 +42,4 @@ def wait_silently(client: ControlClient, run_id: str) -> RunDetails:
 
 def say_end(row: RunDetails) -> None:
     """How the Run ended, for people."""
-    say(f"{row['job'].removesuffix(TEST_SUFFIX)} {end_in_words(row)}")
+    say(f"{row['job'].removesuffix(TEST_SUFFIX)}: {end_of_run(row)}")

@@ -49,12 +49,12 @@ def result(done: CompletedProcess[str]) -> tuple[int, str, str]:
 def test_a_job_is_tested_as_the_daemon_runs_it(operator: OperatedDaemon) -> None:
     done = operator.run("test", "three")
     assert result(done) == (
-        3, "the table\n5\n0077\n/usr\n", "pycron: three failed, exit status 3, after N s",
+        3, "the table\n5\n0077\n/usr\n", "pycron: three: failed, exit status 3, after N s",
     )  # fmt: skip
     assert operator.run("test", "fine").stdout == "one\ntwo\n"
     status, out, said = result(operator.run("test", "slow"))
     assert (status, out) == (124, "begun\n")
-    assert said.startswith("pycron: slow timed out")
+    assert said.startswith("pycron: slow: timed out")
 
 
 def test_a_test_tells_nobody_and_is_no_run_of_the_job(operator: OperatedDaemon) -> None:
@@ -78,10 +78,12 @@ def test_the_environment_is_that_of_the_command(operator: OperatedDaemon) -> Non
 
 
 LINES = {
-    "* * * * * echo of $CRON_JOB; exit 7": (7, r"of echo\S*\n", r"pycron: \S+ failed, exit .* 7.*"),
-    "CRON_NAME=x @daily kill -9 $$": (137, "", r"pycron: x .*killed.* 9.*"),
+    "* * * * * echo of $CRON_JOB; exit 7": (
+        7, r"of \S+\n", r"pycron: \S+: failed, exit status 7, after .*"
+    ),
+    "CRON_NAME=x @daily kill -9 $$": (137, "", r"pycron: x: killed, SIGKILL, after .*"),
     "CRON_CWD=/no/where CRON_NAME=y @daily pwd": (
-        126, "", r"pycron: y failed, .*126.*/no/where.*"
+        126, "", r"pycron: y: failed, exit status 126, .*/no/where.*"
     ),
     "61 * * * * echo": (1, "", 'pycron: bad minute: "61" .*'),
     "PATH=/bin": (1, "", "pycron: .*no entry.*"),
@@ -131,7 +133,7 @@ def test_a_signal_ends_the_command_that_is_tested(
     trying.send_signal(number)
     _, err = trying.communicate(timeout=30)
     assert trying.returncode == 130
-    assert "long was cancelled" in err
+    assert "long: cancelled, SIGTERM" in err
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 
@@ -139,9 +141,10 @@ def test_without_a_daemon_a_text_is_tested_by_one_of_our_own(tmp_path: Path) -> 
     """In the environment of cron, not in that of the person who asks; nothing is left behind."""
     state = tmp_path / "no-daemon"
     before = set(Path("/dev/shm").glob("pycron-*"))
-    more = {"env": {**os.environ, "SECRET": "x", "PYTHONPATH": str(Path(__file__).parents[2])}}
-    words = ["--state-dir", state, "test", "--line", "@daily echo ${SECRET-clean}; pwd; exit 9"]
-    done = run("pycron", *words, cwd=tmp_path, **more)
+    environment = os.environ | {"SECRET": "x", "PYTHONPATH": str(Path(__file__).parents[2])}
+    line = "@daily echo ${SECRET-clean}; pwd; exit 9"
+    words = ("test", "--line", line)
+    done = run("pycron", "--state-dir", state, *words, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout) == (9, f"clean\n{Path.home()}\n"), done.stderr
     assert set(Path("/dev/shm").glob("pycron-*")) <= before
     missing = run("pycron", "--state-dir", state, "test", "job")

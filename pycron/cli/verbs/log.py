@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pycron.cli.arguments import positive
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.following import PatientClient, Write, follow_on, print_attempt, say
-from pycron.cli.instants import local_text, parse_instant
-from pycron.cli.printing import print_columns, print_json
+from pycron.cli.instants import parse_instant
+from pycron.cli.printing import print_json, print_table
 from pycron.cli.run_rows import find_run
+from pycron.cli.table_layout import Column
 from pycron.cli.terminal import write_bytes, write_raw
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
@@ -19,9 +21,10 @@ from pycron.model.run import RunKey
 from pycron.protocol.control_messages import OutputRequest
 from pycron.protocol.output_answers import FollowedRow, FoundLine
 from pycron.protocol.output_messages import SearchRequest
-from pycron.system.zone_data import ZoneData
 
-_COLUMNS = (("local", "fire time"), ("job", "job"), ("run_id", "run"), ("line", "line"))
+_COLUMNS = (
+    Column("fire time"), Column("job", least=10), Column("run", rank=1), Column("line", least=20),
+)  # fmt: skip
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,18 +107,17 @@ def _follow_all(options: argparse.Namespace) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
-    zone = ZoneData().machine
-    since = parse_instant(options.since, zone) if options.since else None
-    run_id, job = None, options.run
-    if job is not None and _is_run_id(job):
-        run_id, job = job, None
+    clock = clock_for(options)
+    since = parse_instant(options.since, clock.zone) if options.since else None
+    is_run = options.run is not None and _is_run_id(options.run)
+    run_id, job = (options.run, None) if is_run else (None, options.run)
     wanted = SearchRequest(options.search, run_id, job, since, limit=options.limit)
     rows = _found(client_for(options), wanted)
     if options.json:
         print_json(rows)
         return
-    shown = [{**row, "local": local_text(_second(row), zone)} for row in rows]
-    print_columns(_COLUMNS, shown, "no such line")
+    shown = ([clock.at(_second(row)), row["job"], row["run_id"], row["line"]] for row in rows)
+    print_table(_COLUMNS, shown, "no such line", clock.title)
 
 
 def _is_run_id(text: str) -> bool:
