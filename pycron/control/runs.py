@@ -22,22 +22,23 @@ OUTPUT_CHUNK = 256 * 1024  # bytes
 @handles(RunsRequest)
 def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
     user = visible_user(context, peer, request.user)
-    outcome = _outcome(request.outcome)
-    job = request.job
+    outcomes = _outcomes(request.outcome)
+    job, job_ids = request.job, tuple[str, ...]()
     if job is not None and request.one:
         job = visible_recorded_job(context, peer, job)
-    elif job is not None and not is_known(context, peer, job):
-        raise Refusal(f'no such job: "{job}" (pycron list)')
+    elif job is not None:
+        job_ids = known_ids(context, peer, job)
     wanted = RunFilter(
         limit=min(request.limit, _PAGE),
         job=job,
         user=user,
-        outcome=outcome,
+        outcomes=outcomes,
         since=request.since,
         until=request.until,
         before=request.before,
         dead=True if request.dead else None,
         delivery=_delivery(request),
+        job_ids=job_ids,
     )
     runs = context.history.runs(wanted)
     return {"rows": [run_row(run) for run in runs], "before": runs[-1].number if runs else None}
@@ -60,20 +61,26 @@ def _delivery(request: RunsRequest) -> bool | None:
     return None if request.job is not None or request.dead else False
 
 
-def _outcome(name: str | None) -> Outcome | None:
-    if name is None:
+def _outcomes(names: str | None) -> list[Outcome] | None:
+    """The Outcomes of a text with commas. Raises Refusal."""
+    if names is None:
         return None
     try:
-        return Outcome(name)
+        return [Outcome(name) for name in names.split(",")]
     except ValueError:
-        raise Refusal(f'unknown outcome: "{name}" ({", ".join(Outcome)})') from None
+        raise Refusal(f'unknown outcome: "{names}" ({", ".join(Outcome)})') from None
 
 
-def is_known(context: Context, peer: Peer, job: str) -> bool:
-    """Whether there is, or was, a Job of this name or id that the peer may see."""
-    users = {each.user for each in context.engine.jobs().called(job)}
-    users |= context.history.owners_of(job)
-    return any(map(context.access.sight(peer), users))
+def known_ids(context: Context, peer: Peer, name: str) -> tuple[str, ...]:
+    """The ids of the Jobs that the peer may see and that are called so now.
+
+    The record may know them by another name. Raises Refusal if there is and was no such Job.
+    """
+    sees = context.access.sight(peer)
+    found = tuple(job.id for job in context.engine.jobs().called(name) if sees(job.user))
+    if not found and not any(map(sees, context.history.owners_of(name))):
+        raise Refusal(f'no such job: "{name}" (pycron list)')
+    return found
 
 
 @handles(RefusedRequest)

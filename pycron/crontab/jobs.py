@@ -49,5 +49,5 @@ class Jobs(Sequence[Job]):
         return [entries[index] for entries in self._tables for index in entries.following(job_id)]
 
     def called(self, name: str) -> list[Job]:
-        """The Jobs with this name or id."""
+        """The Jobs with this name or id; else the first of those that share this word."""
         return [job for entries in self._tables for job in entries.called(name)]

@@ -40,6 +40,9 @@ OUTCOME_IN_WORDS = {
     Outcome.LOST: "was lost",
 }
 
+# The Outcomes of all Runs that have ended and did not succeed: `--failed`.
+NOT_SUCCEEDED = tuple(each for each in Outcome if each is not Outcome.SUCCEEDED)
+
 _TIMED_OUT = 124  # as timeout(1) has it
 _KILLED = 128  # and the number of the signal, as the shell has it
 _NOT_KNOWN = 1  # the command was not started, or nobody knows how it ended

@@ -147,6 +147,7 @@ class CalendarRequest:
 class RunsRequest:
     """Runs, newest first. `since` (inclusive) and `until` (exclusive) limit the fire time.
 
+    `outcome`: one, or several with commas; an older daemon knows only one, and refuses several.
     `deliveries`: only deliveries. Without it, and without `job` and `dead`, all other Runs. `one`:
     of the Jobs that are called `job` only one is meant; the request is refused if it is not clear
     which one.
