@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 from pycron import __version__
 from pycron.cli.daemon_choice import add_daemon_options
@@ -11,26 +12,51 @@ from pycron.cli.verb import all_verbs
 from pycron.control.client import ControlError
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says of a verb that does not exist which one was probably meant."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            from pycron.cli.verb_hints import hint_at_verb
+
+            raise argparse.ArgumentError(None, hint_at_verb(str(value), list(action.choices)))
+        super()._check_value(action, value)
+
+
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pycron", description="Shows and controls the Jobs and Runs of a pycron daemon."
     )
-    add_daemon_options(parser)
-    parser.add_argument("--version", action="version", version=f"pycron {__version__}")
-    commands = parser.add_subparsers(metavar="VERB", required=True)
+    _add_common_options(parser)
+    parser.add_argument("-V", "--version", action="version", version=f"pycron {__version__}",
+                        help="print the version and exit")  # fmt: skip
+    commands = parser.add_subparsers(metavar="VERB")
     for verb in all_verbs():
         command = commands.add_parser(verb.name, help=verb.help, description=verb.help)
         command.set_defaults(run_verb=verb.run)
-        command.add_argument("--json", action="store_true", help="one JSON object a line")
+        # What stands before the verb is not overwritten by the defaults of what may stand behind.
+        _add_common_options(command, default=argparse.SUPPRESS)
         verb.add_arguments(command)
     return parser
 
 
+def _add_common_options(parser: argparse.ArgumentParser, **default: Any) -> None:
+    """The options that may stand before the verb or behind it."""
+    add_daemon_options(parser, **default)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line", **default)
+    parser.add_argument("--utc", action="store_true", **default,
+                        help="read and print times in UTC, not in the machine's zone")  # fmt: skip
+
+
 @ends_quietly
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    program = parser()
+    options = program.parse_args(arguments)
+    if "run_verb" not in options:
+        return _without_verb(program, options)
     try:
-        return options.run_verb(options) or 0
+        status: int | None = options.run_verb(options)
+        return status or 0
     except (WrongUse, argparse.ArgumentTypeError) as error:
         print(f"pycron: {error}", file=sys.stderr)
         return 2
@@ -39,6 +65,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _without_verb(program: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """On a terminal, what a person wants to know first; a program has to name a verb."""
+    if not sys.stdout.isatty():
+        program.error("which verb? (pycron --help lists them)")
+    from pycron.cli.overview import overview
+
+    return overview(options)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pycron.cli import verbs
 
 
 def no_arguments(_parser: argparse.ArgumentParser) -> None:
-    """For a verb that has none of its own. Every verb has --json."""
+    """For a verb that has none of its own. Every verb has --json, --utc and the daemon's choice."""
 
 
 @dataclass(frozen=True, slots=True)

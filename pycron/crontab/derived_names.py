@@ -20,7 +20,7 @@ def derived_name(word: str, identifier: str, *, shared: bool) -> str:
 
 
 def with_digits(word: str, identifier: str) -> str:
-    """The word and the first digits of an id: always a name of the Job, also if the word alone is."""
+    """The word and the first digits of an id, by which a Job is found also if the word suffices."""
     return f"{word}-{identifier[:_DIGITS]}"
 
 

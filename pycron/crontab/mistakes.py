@@ -8,10 +8,11 @@ this module when there is one.
 import re
 from collections.abc import Iterator
 
-from pycron.crontab.line import UNITS, LineError
+from pycron.crontab.line import LineError
 from pycron.crontab.odd_characters import ODD, described
 from pycron.crontab.users import MISSING_COLUMN, is_command
 from pycron.model.settings import SETTINGS
+from pycron.schedule.durations import UNITS
 from pycron.schedule.expressions import NICKNAMES, ScheduleError, parse_cron
 from pycron.schedule.fields import FIELDS, FieldError
 

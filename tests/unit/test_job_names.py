@@ -97,7 +97,9 @@ def test_a_part_of_the_id_follows_only_where_the_table_needs_it() -> None:
 
 def test_a_line_that_is_inserted_moves_no_name_to_another_job() -> None:
     before = {job.id: job.name for job in read("@daily copy /a", "@daily copy /b").jobs}
-    after = {job.id: job.name for job in read("@daily copy /x", "@daily copy /a", "@daily copy /b").jobs}
+    after = {
+        job.id: job.name for job in read("@daily copy /x", "@daily copy /a", "@daily copy /b").jobs
+    }
     assert before.items() <= after.items()
 
 
@@ -120,7 +122,9 @@ def test_a_job_is_found_by_each_of_its_names() -> None:
     one, two, tidy = jobs
     assert jobs.called("copy") == [one, two]
     assert jobs.called(one.name) == [one]
-    assert jobs.called("tidy") == jobs.called(f"tidy-{tidy.id[:6]}") == jobs.called(tidy.id) == [tidy]
+    assert (
+        jobs.called("tidy") == jobs.called(f"tidy-{tidy.id[:6]}") == jobs.called(tidy.id) == [tidy]
+    )
     assert jobs.called(f"copy-{tidy.id[:6]}") == []
 
 

@@ -6,9 +6,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pycron.cli.arguments import positive
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import WrongUse
-from pycron.cli.instants import parse_instant
+from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_jobs
 from pycron.cli.printing import print_columns, print_json
 from pycron.cli.table_options import add_table_options, named_sources
@@ -41,8 +42,9 @@ def next_fire_times(options: argparse.Namespace) -> None:
     from pycron.cli import schedules
 
     zones = schedules.zones_of(_zone_of_daemon(options) if options.tz is None else options.tz)
-    start = parse_instant(options.start, zones.machine)
-    end = parse_instant(options.until, zones.machine) if options.until else END_OF_TIME
+    zone = clock_for(options, zones.machine).zone
+    start = parse_instant(options.start, zone, Looks.AHEAD)
+    end = parse_instant(options.until, zone, Looks.AHEAD) if options.until else END_OF_TIME
     of_jobs = [schedules.due_rows(job, zones, start, end) for job in _scheduled(options, zones)]
     in_order = heapq.merge(*of_jobs, key=lambda due: (due[0], due[1]["line"]))
     count = None if options.until else options.count

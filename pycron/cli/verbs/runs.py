@@ -5,9 +5,10 @@ import sys
 import time
 from dataclasses import replace
 
-from pycron.cli.arguments import positive
+from pycron.cli.arguments import add_outcomes, positive, wanted_outcomes
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.instants import parse_instant
+from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_columns, print_json
 from pycron.cli.run_rows import print_runs
@@ -16,7 +17,6 @@ from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable
 from pycron.protocol.control_answers import RefusedRow
 from pycron.protocol.control_messages import RefusedRequest, RunsRequest
-from pycron.system.zone_data import ZoneData
 
 _DAY = 86_400  # seconds
 _REFUSED_COLUMNS = (
@@ -28,7 +28,7 @@ _REFUSED_COLUMNS = (
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--job", metavar="JOB", help="Runs of this Job: its name or id")
     parser.add_argument("--owner", metavar="USER", help="Runs of this user's Jobs")
-    parser.add_argument("--outcome", metavar="OUTCOME", help="Runs that ended in this way")
+    add_outcomes(parser)
     parser.add_argument("--deliveries", action="store_true",
                         help="mails, notifications, pings and failure hooks")  # fmt: skip
     parser.add_argument("--refused", action="store_true",
@@ -41,10 +41,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @verb("runs", "List Runs, newest first.", _arguments)
 def runs(options: argparse.Namespace) -> None:
-    zone = ZoneData().machine
+    zone = clock_for(options).zone
     client = client_for(options)
-    since = parse_instant(options.since, zone) if options.since else None
-    until = parse_instant(options.until, zone) if options.until else None
+    since = parse_instant(options.since, zone, Looks.BACK) if options.since else None
+    until = parse_instant(options.until, zone, Looks.BACK) if options.until else None
     refused = RefusedRequest(options.limit, options.owner, since, until)
     if options.refused:
         _print_refused(client.request(refused)["rows"], as_json=options.json)
@@ -52,7 +52,7 @@ def runs(options: argparse.Namespace) -> None:
     wanted = RunsRequest(
         job=options.job,
         user=options.owner,
-        outcome=options.outcome,
+        outcome=wanted_outcomes(options),
         since=since,
         until=until,
         deliveries=options.deliveries,

@@ -2,6 +2,7 @@
 
 import argparse
 
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.instants import parse_asked
 from pycron.cli.printing import print_columns, print_fields, print_json
@@ -10,7 +11,6 @@ from pycron.cli.verb import verb
 from pycron.model.text import printable
 from pycron.protocol.control_answers import WhyRow
 from pycron.protocol.control_messages import WhyRequest
-from pycron.system.zone_data import ZoneData
 
 _FIELD_COLUMNS = (("field", "field"), ("says", "says"), ("was", "was"), ("does", "matches"))
 
@@ -23,7 +23,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 @verb("why", "Say what happened to a Job at a time, and why.", _arguments)
 def why(options: argparse.Namespace) -> None:
-    second, wall = parse_asked(options.time, ZoneData().machine)
+    second, wall = parse_asked(options.time, clock_for(options).zone)
     request = WhyRequest(job=options.job, time=second, wall=wall)
     rows = client_for(options).request(request)["rows"]
     if options.json:
