@@ -60,7 +60,8 @@ def choice_for(options: argparse.Namespace) -> Choice:
     if options.own:
         return own
     if directory := os.environ.get(paths.STATE_DIR_VARIABLE):
-        return _choice_in(Path(directory))
+        named = Path(directory)
+        return next((each for each in (own, system) if each.paths.run == named), _choice_in(named))
     if _exists(system.paths.socket):
         return system
     if _exists(own.paths.socket):

@@ -97,15 +97,16 @@ def _direction(text: str, relative: re.Match[str], looks: Looks) -> int:
 
 
 def _from_now(seconds: int) -> datetime.datetime:
-    now = datetime.datetime.fromtimestamp(int(time.time()), datetime.UTC)
-    return now + datetime.timedelta(seconds=seconds)
+    return _now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+
+
+def _now(tzinfo: datetime.tzinfo) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(int(time.time()), tzinfo)
 
 
 def _of_day(words: str, zone: Zone) -> datetime.datetime | None:
     """The time of a text that names its day by a word, or no day: then it is today."""
-    today = datetime.datetime.now(zone.tzinfo).replace(
-        hour=0, minute=0, second=0, microsecond=0, tzinfo=None
-    )
+    today = _now(zone.tzinfo).replace(hour=0, minute=0, second=0, tzinfo=None)
     if words == "last night":
         return today + _LAST_NIGHT
     day, _, clock = words.partition(" ")
@@ -133,7 +134,7 @@ def _absolute(text: str, zone: Zone) -> datetime.datetime:
 
 def _nearest_year(moment: datetime.datetime, zone: Zone) -> datetime.datetime:
     """The moment in the year in which it is nearest to today, as dates are shown without a year."""
-    today = datetime.datetime.now(zone.tzinfo).date()
+    today = _now(zone.tzinfo).date()
     found = []
     for year in (today.year - 1, today.year, today.year + 1):
         with suppress(ValueError):  # 29 February

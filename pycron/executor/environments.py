@@ -24,12 +24,14 @@ class Passed:
     """What a daemon passes on to commands from what it was started with.
 
     `own`: variables for commands of the daemon's user. `others`: for those of other users.
-    `directory`: where commands of the daemon's user start; None for HOME.
+    `directory`: where commands of the daemon's user start; None for HOME. `programs`: the directory
+    of pycron's programs, which commands find behind their PATH; None if it is not known.
     """
 
     own: Mapping[str, str] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
     directory: str | None = None
+    programs: str | None = None
 
     def with_variable(self, name: str, value: str) -> "Passed":
         """The same, and one more variable for all commands."""
@@ -62,14 +64,19 @@ def passed_in_foreground(names: Collection[str], *, clean: bool) -> Passed:
 
 
 def command_environment(
-    attempt: AttemptKey, job: Job, account: Account, passed: Mapping[str, str]
+    attempt: AttemptKey,
+    job: Job,
+    account: Account,
+    passed: Mapping[str, str],
+    programs: str | None = None,
 ) -> dict[str, str]:
     """The environment of a command, as crontab(5) describes it.
 
     The variables of the table, with defaults for HOME, SHELL and PATH, and variables that describe
     the Run. A table cannot override LOGNAME and USER. `passed`: stands for the defaults.
+    `programs`: a directory that stands last in PATH, so that it hides no other program.
     """
-    return {
+    environment = {
         "HOME": account.home,
         "SHELL": "/bin/sh",
         "PATH": DEFAULT_PATH,
@@ -82,6 +89,10 @@ def command_environment(
         "CRON_FIRE_TIME": rfc3339(attempt.run.fire_time),
         "CRON_ATTEMPT": str(attempt.number),
     }
+    directories = environment["PATH"].split(":")
+    if programs is not None and programs not in directories:
+        environment["PATH"] = ":".join([*directories, programs])
+    return environment
 
 
 def program_environment(account: Account) -> dict[str, str]:

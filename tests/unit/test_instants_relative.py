@@ -14,19 +14,9 @@ BERLIN = Zone("Europe/Berlin", zoneinfo.ZoneInfo("Europe/Berlin"))
 NOW = datetime.datetime(2026, 11, 29, 15, 20, 30, tzinfo=BERLIN.tzinfo)
 
 
-class Clock(datetime.datetime):
-    """datetime whose now() is NOW."""
-
-    @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> "Clock":
-        local = NOW.astimezone(tz)
-        return cls(*local.timetuple()[:6], tzinfo=tz)
-
-
 @pytest.fixture(autouse=True)
 def at_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instants.time, "time", lambda: NOW.timestamp() + 0.25)
-    monkeypatch.setattr(instants.datetime, "datetime", Clock)
+    monkeypatch.setattr(instants, "_now", NOW.astimezone)
 
 
 def local(text: str, looks: Looks = Looks.AT) -> str:

@@ -9,6 +9,7 @@ from pycron.cli.arguments import positive
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import WrongUse
+from pycron.cli.expression import add_expression, expression_of
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_jobs
 from pycron.cli.printing import print_columns, print_json
@@ -26,8 +27,7 @@ _COLUMNS = (("local", "local"), ("fire_time", "utc"), ("job", "job"))
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add_table_options(parser)
-    parser.add_argument("expression", nargs="?", metavar="EXPR",
-                        help='a schedule such as "0 9 * * 1-5"')  # fmt: skip
+    add_expression(parser, "*", 'a schedule such as "0 9 * * 1-5"')
     parser.add_argument("--from", dest="start", metavar="T", default="now",
                         help="fire times from this time on; default: now")  # fmt: skip
     end = parser.add_mutually_exclusive_group()
@@ -60,11 +60,12 @@ def _scheduled(options: argparse.Namespace, zones: "ZoneData") -> list["Schedule
     from pycron.cli import schedules
 
     sources = named_sources(options)
-    if options.expression is not None:
+    expression = expression_of(options.expression)
+    if expression is not None:
         if sources:
             raise WrongUse("an expression, or tables: not both")
         config = schedules.local_config(options)
-        return [schedules.of_expression(options.expression, zones, config)]
+        return [schedules.of_expression(expression, zones, config)]
     if not sources:
         client = client_for(options)
         calendars = schedules.DaemonCalendars(client)
@@ -77,7 +78,7 @@ def _zone_of_daemon(options: argparse.Namespace) -> str | None:
     """The machine's zone where the daemon runs; None if the daemon is not asked."""
     from pycron.system.zone_data import ZoneData
 
-    if options.expression is not None or options.table or options.system_table:
+    if options.expression or options.table or options.system_table:
         return None
     zone = client_for(options).request(StatusRequest())["zone"]
     return zone if ZoneData().exists(zone) else None
