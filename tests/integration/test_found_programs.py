@@ -32,10 +32,10 @@ def running(directory: Path, table: str, *options: str) -> Iterator[Path]:
     """A foreground daemon that a cron-like environment has started; the directory of programs."""
     programs = installed_in(directory)
     (directory / "table").write_text(table)
-    command = [programs / "pycrond", "--foreground", "--table", directory / "table", *options]
+    command = [str(programs / "pycrond"), "--foreground", "--table", str(directory / "table")]
     with (directory / "log").open("wb") as log:
         daemon = subprocess.Popen(
-            command,
+            [*command, *options],
             env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "PYTHONPATH": str(CHECKOUT)},
             stdin=subprocess.DEVNULL,
             stdout=log,
