@@ -6,7 +6,7 @@ from pycron.control.access import Refusal
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.lookup import visible_run
-from pycron.control.runs import OUTPUT_CHUNK, is_known, part_of_output, visible_user
+from pycron.control.runs import OUTPUT_CHUNK, known_ids, part_of_output, visible_user
 from pycron.control.server import Peer
 from pycron.model.history import RunFilter, RunRecord
 from pycron.model.instants import rfc3339
@@ -57,8 +57,7 @@ def _runs(context: Context, peer: Peer, request: SearchRequest) -> tuple[list[Ru
     """
     if request.run_id is not None:
         return [visible_run(context, peer, request.run_id)], False
-    if request.job is not None and not is_known(context, peer, request.job):
-        raise Refusal(f'no such job: "{request.job}" (pycron list)')
+    job_ids = known_ids(context, peer, request.job) if request.job is not None else ()
     wanted = RunFilter(
         limit=_PAGE,
         job=request.job,
@@ -67,6 +66,7 @@ def _runs(context: Context, peer: Peer, request: SearchRequest) -> tuple[list[Ru
         until=request.until,
         before=request.before,
         delivery=None if request.job is not None else False,
+        job_ids=job_ids,
     )
     runs = context.history.runs(wanted)
     return runs, len(runs) == _PAGE

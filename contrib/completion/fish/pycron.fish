@@ -45,8 +45,8 @@ function _shtab_pycron_using
   test "$_shtab_pycron_cmdpath" = "$argv"
 end
 
-set -g _shtab_pycron_commands check dead explain import kill list log next pause reload resume runs setup show start status test-mail top why
-set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --outcome --owner --pool --reason --since --state-dir --system-table --table --tz --until
+set -g _shtab_pycron_commands check dead explain import kill list log next pause reload resume runs setup show start status test test-mail top why
+set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --line --outcome --owner --pool --reason --search --since --state-dir --system-table --table --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -115,16 +115,19 @@ complete -c pycron -n '_shtab_pycron_using list' -l user -d 'your own daemon'
 complete -c pycron -n '_shtab_pycron_using list' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
 complete -c pycron -n '_shtab_pycron_using list' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using list' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
-complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a log -d 'Print the output of a Run.'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a log -d 'Print the output of a Run; follow or search that of all Runs.'
 complete -c pycron -n '_shtab_pycron_using log' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using log' -l system -d 'the system'"'"'s daemon'
 complete -c pycron -n '_shtab_pycron_using log' -l user -d 'your own daemon'
 complete -c pycron -n '_shtab_pycron_using log' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
 complete -c pycron -n '_shtab_pycron_using log' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using log' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
-complete -c pycron -n '_shtab_pycron_using log' -s f -d 'follow the output until the Run has ended'
+complete -c pycron -n '_shtab_pycron_using log' -s f -d 'follow the output until the Run has ended; without RUN, that of all Runs'
 complete -c pycron -n '_shtab_pycron_using log' -l raw -d 'also to a terminal, write the output as it is'
 complete -c pycron -n '_shtab_pycron_using log' -l attempt -x -d 'the output of this Attempt; default: the last'
+complete -c pycron -n '_shtab_pycron_using log' -l search -x -d 'lines that contain this text'
+complete -c pycron -n '_shtab_pycron_using log' -l since -x -d 'with --search: of Runs that were due at this time or later'
+complete -c pycron -n '_shtab_pycron_using log' -l limit -x -d 'with --search: so many lines; default: 100'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a next -d 'List fire times to come, in order.'
 complete -c pycron -n '_shtab_pycron_using next' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using next' -l system -d 'the system'"'"'s daemon'
@@ -208,6 +211,7 @@ complete -c pycron -n '_shtab_pycron_using start' -l state-dir -xka "(__fish_com
 complete -c pycron -n '_shtab_pycron_using start' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using start' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n '_shtab_pycron_using start' -l force -d 'regardless of limits, policies and pauses'
+complete -c pycron -n '_shtab_pycron_using start' -l wait -d 'print the output, and exit with the status of the Run'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a status -d 'Show the state of the daemon.'
 complete -c pycron -n '_shtab_pycron_using status' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using status' -l system -d 'the system'"'"'s daemon'
@@ -216,6 +220,18 @@ complete -c pycron -n '_shtab_pycron_using status' -l state-dir -xka "(__fish_co
 complete -c pycron -n '_shtab_pycron_using status' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using status' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n '_shtab_pycron_using status' -l health -d 'say in one line whether something is wrong; then exit 1'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a test -d 'Run a command now as the daemon would, without installing it.'
+complete -c pycron -n '_shtab_pycron_using test' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using test' -l system -d 'the system'"'"'s daemon'
+complete -c pycron -n '_shtab_pycron_using test' -l user -d 'your own daemon'
+complete -c pycron -n '_shtab_pycron_using test' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
+complete -c pycron -n '_shtab_pycron_using test' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using test' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using test' -l line -x -d 'an entry such as "* * * * * backup", settings before it'
+complete -c pycron -n '_shtab_pycron_using test' -l table -xka "(__fish_complete_path (commandline -ct))" -d 'a table without a user column; - is stdin'
+complete -c pycron -n '_shtab_pycron_using test' -l system-table -xka "(__fish_complete_path (commandline -ct))" -d 'a table with a user column; only root may test it'
+complete -c pycron -n '_shtab_pycron_using test' -l owner -x -d 'with --line and --table: as this user; only for root'
+complete -c pycron -n '_shtab_pycron_using test' -l env -d 'print the variables that the command gets, instead of running it'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a test-mail -d 'Send a mail, and show what the mail program or server says.'
 complete -c pycron -n '_shtab_pycron_using test-mail' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using test-mail' -l system -d 'the system'"'"'s daemon'

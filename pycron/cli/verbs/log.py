@@ -10,7 +10,7 @@ from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.following import PatientClient, Write, follow_on, print_attempt, say
-from pycron.cli.instants import parse_instant
+from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.printing import print_json, print_table
 from pycron.cli.run_rows import find_run
 from pycron.cli.table_layout import Column
@@ -108,7 +108,7 @@ def _follow_all(options: argparse.Namespace) -> None:
 
 def _search(options: argparse.Namespace) -> None:
     clock = clock_for(options)
-    since = parse_instant(options.since, clock.zone) if options.since else None
+    since = parse_instant(options.since, clock.zone, Looks.BACK) if options.since else None
     is_run = options.run is not None and _is_run_id(options.run)
     run_id, job = (options.run, None) if is_run else (None, options.run)
     wanted = SearchRequest(options.search, run_id, job, since, limit=options.limit)
