@@ -123,10 +123,11 @@ class ProblemRow(TypedDict):
 
 
 class StateRow(TypedDict):
-    """A Run, and its state before the request."""
+    """A Run, and its state before the request. `job`: its name."""
 
     run_id: str
     state: str
+    job: NotRequired[str]
 
 
 class FieldRow(TypedDict):
@@ -326,15 +327,19 @@ class PausesAnswer(TypedDict):
 
 
 class PauseAnswer(TypedDict):
+    """`others`: the other pauses that hold some of the same Jobs."""
+
     row: PauseRow
+    others: NotRequired[list[PauseRow]]
 
 
 class StartAnswer(TypedDict):
-    """The new Run. `why`: what it waits for."""
+    """The new Run. `why`: what it waits for. `job`: the name of its Job."""
 
     run_id: str
     state: str
     why: str | None
+    job: NotRequired[str]
 
 
 class ReloadAnswer(TypedDict):
@@ -359,11 +364,16 @@ class KillAnswer(TypedDict):
 
 
 class RedriveAnswer(TypedDict):
-    """`attempt`: the number of the next Attempt."""
+    """`attempt`: the number of the next Attempt. `job`: a name. `why`: what the Run waits for."""
 
     run_id: str
     attempt: int
+    job: NotRequired[str]
+    why: NotRequired[str | None]
 
 
 class DropAnswer(TypedDict):
+    """`job`: the name of the Job."""
+
     run_id: str
+    job: NotRequired[str]

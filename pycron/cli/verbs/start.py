@@ -1,9 +1,10 @@
 """`pycron start`: start a Job now."""
 
 import argparse
-import sys
 
+from pycron.cli.arguments import add_quiet, say
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.done import started
 from pycron.cli.printing import print_json
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
@@ -15,6 +16,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="a Job's name or id")
     parser.add_argument("--force", action="store_true",
                         help="regardless of limits, policies and pauses")  # fmt: skip
+    add_quiet(parser)
     parser.add_argument("--wait", action="store_true",
                         help="print the output, and exit with the status of the Run")  # fmt: skip
 
@@ -28,9 +30,8 @@ def start(options: argparse.Namespace) -> int | None:
     if options.json:
         print_json([answer])
         return None
-    print(answer["run_id"])
-    if answer["why"]:
-        print(f"pycron: it waits: {answer['why']}", file=sys.stderr)
+    print(answer["run_id"], flush=True)
+    say(options, started(answer.get("job", options.job), answer["run_id"], answer["why"]))
     return None
 
 
@@ -39,17 +40,16 @@ def _wait(client: ControlClient, answer: StartAnswer, options: argparse.Namespac
 
     Ctrl-C ends the waiting alone: the Run is the Job's, as any other.
     """
-    from pycron.cli.following import say
     from pycron.cli.run_end import run_status
     from pycron.cli.waiting import print_until_end, say_end
 
     run_id = answer["run_id"]
-    say(f"run {run_id}")
+    say(options, f"run {run_id}")
     try:
         row = print_until_end(client, run_id, as_json=options.json)
     except KeyboardInterrupt:
-        say(f"the Run goes on (pycron log -f {run_id}, pycron kill {run_id})")
+        say(options, f"the Run goes on (pycron log -f {run_id}, pycron kill {run_id})")
         raise
-    if not options.json:
+    if not options.json and not options.quiet:
         say_end(row)
     return run_status(row)
