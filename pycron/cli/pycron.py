@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from pycron import __version__
 from pycron.cli.daemon_choice import add_daemon_options
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.output_end import ends_quietly
-from pycron.cli.verb import all_verbs
+from pycron.cli.verb import Verb, all_verbs, named_verb
 from pycron.control.client import ControlError
 
 
@@ -23,7 +24,8 @@ class _Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(verbs: Sequence[Verb] | None = None) -> argparse.ArgumentParser:
+    """`verbs`: those that the parser knows; None: all."""
     parser = _Parser(
         prog="pycron", description="Shows and controls the Jobs and Runs of a pycron daemon."
     )
@@ -31,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-V", "--version", action="version", version=f"pycron {__version__}",
                         help="print the version and exit")  # fmt: skip
     commands = parser.add_subparsers(metavar="VERB")
-    for verb in all_verbs():
+    for verb in all_verbs() if verbs is None else verbs:
         command = commands.add_parser(verb.name, help=verb.help, description=verb.help)
         command.set_defaults(run_verb=verb.run)
         # What stands before the verb is not overwritten by the defaults of what may stand behind.
@@ -50,7 +52,8 @@ def _add_common_options(parser: argparse.ArgumentParser, **default: Any) -> None
 
 @ends_quietly
 def main(arguments: list[str] | None = None) -> int:
-    program = parser()
+    verb = _verb_in(sys.argv[1:] if arguments is None else arguments)
+    program = parser(None if verb is None else [verb])
     options = program.parse_args(arguments)
     if "run_verb" not in options:
         return _without_verb(program, options)
@@ -65,6 +68,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _verb_in(arguments: Sequence[str]) -> Verb | None:
+    """The verb of a command line: its first word that is no option and no directory of one."""
+    before = ""
+    for word in arguments:
+        if not word.startswith("-") and not (before[3:] and "--state-dir".startswith(before)):
+            return named_verb(word)
+        before = word
+    return None
 
 
 def _without_verb(program: argparse.ArgumentParser, options: argparse.Namespace) -> int:
