@@ -22,7 +22,7 @@ def expression_of(words: Sequence[str]) -> str | None:
                        "has a user column")  # fmt: skip
     if len(words) > 1:
         _refuse_names_of_files(words)
-    return " ".join(words) or None
+    return " ".join(words) if words else None
 
 
 def _refuse_names_of_files(words: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from pycron import __version__
 from pycron.cli.daemon_choice import add_daemon_options
@@ -54,7 +54,9 @@ def _add_common_options(parser: argparse.ArgumentParser, **default: Any) -> None
 def main(arguments: list[str] | None = None) -> int:
     verb = _verb_in(sys.argv[1:] if arguments is None else arguments)
     program = parser(None if verb is None else [verb])
-    options = program.parse_args(arguments)
+    options, unknown = program.parse_known_args(arguments)
+    if unknown:
+        _refuse(program, verb, unknown)
     if "run_verb" not in options:
         return _without_verb(program, options)
     try:
@@ -68,6 +70,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _refuse(program: argparse.ArgumentParser, verb: Verb | None, unknown: list[str]) -> NoReturn:
+    """The end for arguments that nobody knows; says which ones were probably meant."""
+    from pycron.cli.verb_hints import hint_at_arguments
+
+    known: list[str] = []
+    for action in program._actions:
+        if verb is not None and isinstance(action, argparse._SubParsersAction):
+            known = list(action.choices[verb.name]._option_string_actions)
+    program.error(hint_at_arguments(verb.name if verb else "", unknown, known))
 
 
 def _verb_in(arguments: Sequence[str]) -> Verb | None:

@@ -37,6 +37,9 @@ from pycron.system.paths import SYSTEM_CONFIG
 from pycron.system.zone_data import UnknownZone, ZoneData
 from pycron.tables.check import local_context, read_and_parse
 
+_COMMAND = ":"  # stands behind an expression, so that it can be read as an entry
+_FIELDS = "five fields: minute, hour, day of month, month, day of week; no seconds, no command"
+
 
 class Scheduled(NamedTuple):
     """The values that fire times depend on; `zone` None is the machine's zone."""
@@ -61,7 +64,8 @@ def zones_of(machine: str | None) -> ZoneData:
     try:
         return ZoneData(machine)
     except UnknownZone as error:
-        raise WrongUse(f'bad --tz: "{error}" (no such time zone)') from None
+        reason = "no such time zone; a name such as Europe/Berlin"
+        raise WrongUse(f'bad --tz: "{error}" ({reason})') from None
 
 
 def due_rows(job: Scheduled, zones: ZoneData, start: int, end: int) -> Iterator[tuple[int, DueRow]]:
@@ -126,9 +130,17 @@ def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Sc
     if expression.startswith("@after"):  # only a table has the Jobs that it names
         return Scheduled("expression", 1, _of_after(expression), None)
     source = Source("expression", own_account().name)
-    jobs = of_table(reader.parse(f"{expression} :\n", source, local_context(zones, config)))
+    table = reader.parse(f"{expression} {_COMMAND}\n", source, local_context(zones, config))
+    for error in table.errors:
+        field, _, rest = error.message.partition(f': "{_COMMAND}"')
+        if rest:
+            raise Failed(f'expression: {field}: "" ({_FIELDS})')
+    jobs = of_table(table)
     if not jobs:
         raise Failed(f'expression: no schedule: "{expression}"')
+    behind = table.jobs[0].command.removesuffix(_COMMAND).strip()
+    if behind:
+        raise Failed(f'expression: "{behind}" stands behind the schedule ({_FIELDS})')
     return jobs[0]
 
 

@@ -1,4 +1,4 @@
-"""What was probably meant by a verb that does not exist."""
+"""What was probably meant by a verb or an argument that does not exist."""
 
 import difflib
 from collections.abc import Sequence
@@ -39,6 +39,26 @@ def _hint(unknown: str, verbs: Sequence[str]) -> str:
         return "pycrontab -e edits a table, pycrontab -l prints it"
     alike = difflib.get_close_matches(unknown[:40], verbs, n=1, cutoff=0.6)
     return f"did you mean: pycron {alike[0]}?" if alike else "pycron --help lists them"
+
+
+# What the first argument of a verb that takes none may have meant.
+_ARGUMENTS = {
+    "runs": "pycron runs --job {}", "list": "pycron show {}, pycron runs --job {}",
+    "status": "pycron show {}", "top": "pycron show {}", "reload": "pycron reload",
+    "dead": "pycron dead redrive {}", "why": "pycron why JOB 'yesterday 02:30', with quotes",
+}  # fmt: skip
+
+
+def hint_at_arguments(verb: str, unknown: Sequence[str], options: Sequence[str]) -> str:
+    """A sentence about arguments that a verb does not take. `options`: those that it has."""
+    first = printable(unknown[0])
+    alike = difflib.get_close_matches(first[:40], options, n=1, cutoff=0.6)
+    hint = f"pycron {verb} --help lists what it takes" if verb else "pycron --help"
+    if first.startswith("-") and alike:
+        hint = f"did you mean {alike[0]}?"
+    elif not first.startswith("-") and verb in _ARGUMENTS:
+        hint = f"did you mean: {_ARGUMENTS[verb].replace('{}', first)}?"
+    return f"unrecognized arguments: {printable(' '.join(unknown))} ({hint})"
 
 
 def _commands(meant: str, verbs: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TypedDict
 from pycron.control.access import Refusal
 from pycron.control.context import Context
 from pycron.control.handlers import handles
+from pycron.control.lookup import no_such_job
 from pycron.control.rows import run_row
 from pycron.control.server import Peer
 from pycron.engine.diagnosis import Answer, Evidence, RunEvidence, diagnose, diagnose_removed
@@ -76,7 +77,7 @@ class Diagnosis:
             has_job = any(job.user == owner for job in jobs)
             rows += self._rows_of_removed(name, owner, asked, has_job=has_job)
         if not rows:
-            raise Refusal(f'no such job: "{name}" (pycron list)')
+            raise no_such_job(self.engine.jobs(), self.may_see, name)
         return rows
 
     def _row_of_job(self, job: Job, asked: AskedTime) -> WhyRow:

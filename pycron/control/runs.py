@@ -6,7 +6,7 @@ from pathlib import Path
 from pycron.control.access import Refusal, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
-from pycron.control.lookup import visible_recorded_job, visible_run
+from pycron.control.lookup import no_such_job, visible_recorded_job, visible_run
 from pycron.control.rows import attempt_row, refused_row, run_details, run_row, waits_for
 from pycron.control.server import Peer
 from pycron.model.history import RefusedFilter, RunFilter
@@ -79,7 +79,7 @@ def known_ids(context: Context, peer: Peer, name: str) -> tuple[str, ...]:
     sees = context.access.sight(peer)
     found = tuple(job.id for job in context.engine.jobs().called(name) if sees(job.user))
     if not found and not any(map(sees, context.history.owners_of(name))):
-        raise Refusal(f'no such job: "{name}" (pycron list)')
+        raise no_such_job(context.engine.jobs(), sees, name)
     return found
 
 

@@ -42,9 +42,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 @verb("runs", "List Runs, newest first.", _arguments)
 def runs(options: argparse.Namespace) -> None:
     zone = clock_for(options).zone
-    client = client_for(options)
     since = parse_instant(options.since, zone, Looks.BACK) if options.since else None
     until = parse_instant(options.until, zone, Looks.BACK) if options.until else None
+    client = client_for(options)
     refused = RefusedRequest(options.limit, options.owner, since, until)
     if options.refused:
         _print_refused(client.request(refused)["rows"], as_json=options.json)
