@@ -93,13 +93,19 @@ def _without_controls(text: str) -> str:
 
 
 def print_table(
-    columns: Sequence[Column], rows: Iterable[Sequence[Value]], empty: str, title: str | None = None
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Value]],
+    empty: str,
+    title: str | None = None,
+    *,
+    whole: bool = False,
 ) -> None:
     """Rows under the titles of their columns, as they come. Without rows: `empty`, to stderr.
 
     `title`: a line above the table, on a terminal only: in a file, the first line names columns.
+    `whole`: all columns and values, also if the lines are wider than the terminal.
     """
-    for line in table_lines(columns, rows, title):
+    for line in table_lines(columns, rows, title, whole=whole):
         write_line(line)
         empty = ""
     if empty:
@@ -107,7 +113,11 @@ def print_table(
 
 
 def table_lines(
-    columns: Sequence[Column], rows: Iterable[Sequence[Value]], title: str | None = None
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Value]],
+    title: str | None = None,
+    *,
+    whole: bool = False,
 ) -> Iterator[str]:
     """The lines of a table; none if there are no rows."""
     if not on_terminal():
@@ -117,9 +127,8 @@ def table_lines(
     head = [_cells(row) for row in islice(rows, _MEASURED)]
     if not head:
         return
-    shown = fit(
-        columns, [_width(column, i, head) for i, column in enumerate(columns)], line_width()
-    )
+    widths = [_width(column, i, head) for i, column in enumerate(columns)]
+    shown = fit(columns, widths, None if whole else line_width())
     if title:
         yield paint(Cell(title, Tone.FAINT))
     titles = [Cell(column.title.upper(), Tone.STRONG) for column in columns]

@@ -77,8 +77,7 @@ class ControlClient:
 
         Also if the answer lacks a key, or its value has another type.
         """
-        self.send(request)
-        return self.receive(request)
+        return self._checked(request, self.ask(**request_message(request)))
 
     def send(self, request: Request[A]) -> None:
         """Send a request whose answer `receive` waits for: the daemon makes it meanwhile.
@@ -89,7 +88,9 @@ class ControlClient:
 
     def receive(self, request: Request[A]) -> A:
         """The answer to the request that was sent last, as `request` returns it."""
-        message = self._answer()
+        return self._checked(request, self._answer())
+
+    def _checked(self, request: Request[A], message: Message) -> A:
         del message["ok"]
         try:
             return check_answer(request.answer, message)

@@ -120,7 +120,7 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
     if attempt is None and not request.follow:
         raise Refusal(f"{run.run_id} has {count} attempts")
     key = AttemptKey(run.key, wanted)
-    data = part_of_output(context, key, request.offset) if attempt else b""
+    data = part_of_output(context, key, _begin(context, key, request)) if attempt else b""
     outcome = attempt.outcome if attempt else None
     return {
         "data": b2a_base64(data, newline=False).decode(),
@@ -133,6 +133,15 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
         "over": over,
         "why": None if live is None else waits_for(live),
     }
+
+
+def _begin(context: Context, attempt: AttemptKey, request: OutputRequest) -> int:
+    """The first byte of an output that is wanted."""
+    if request.tail is None:
+        return request.offset
+    short = context.history.short_output(attempt)
+    size = output_size(context, attempt) if short is None else len(short)
+    return max(0, size - request.tail)
 
 
 def part_of_output(context: Context, attempt: AttemptKey, offset: int) -> bytes:

@@ -10,8 +10,8 @@ from pycron.model.job import TEST_SUFFIX, Job
 from pycron.model.run import AttemptKey
 from pycron.system.accounts import Account
 from pycron.system.host import DESKTOP_VARIABLES
+from pycron.system.programs import DEFAULT_PATH
 
-DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
 _REACHING = ("TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
 # What concerns the daemon itself, from its service manager. SHELL is the shell of whoever started
 # the daemon; the shell of commands is cron's, unless the table names another one.

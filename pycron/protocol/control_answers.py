@@ -123,7 +123,10 @@ class FireTimeRow(TypedDict):
 
 
 class WhyRow(TypedDict):
-    """The diagnosis of one Job at a time. `gone`: its entry was removed."""
+    """The diagnosis of one Job at a time. `gone`: its entry was removed.
+
+    `paused`: whether a pause holds at that time. `path`: the PATH of its command.
+    """
 
     job: str
     id: str
@@ -141,6 +144,8 @@ class WhyRow(TypedDict):
     after: FireTimeRow | None
     runs: list[RunRow]
     gone: bool
+    paused: NotRequired[bool]
+    path: NotRequired[str | None]
 
 
 class ProcessRow(TypedDict):

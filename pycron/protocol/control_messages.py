@@ -207,7 +207,8 @@ class RunRequest:
 class OutputRequest:
     """Output of an Attempt (None: the last one) from byte `offset` on.
 
-    `follow`: an Attempt that does not exist yet has printed nothing; it is no error.
+    `follow`: an Attempt that does not exist yet has printed nothing; it is no error. `tail`: only
+    the last bytes, so many of them.
     """
 
     verb: ClassVar = "output"
@@ -216,6 +217,7 @@ class OutputRequest:
     attempt: int | None = None
     offset: int = 0
     follow: bool = False
+    tail: int | None = None
 
 
 @request

@@ -4,6 +4,8 @@ import os
 import sys
 from functools import lru_cache
 
+DEFAULT_PATH = "/usr/bin:/bin"  # of commands, as in Debian's cron
+
 
 @lru_cache(maxsize=4096)
 def is_program(path: str) -> bool:

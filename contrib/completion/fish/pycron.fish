@@ -46,7 +46,7 @@ function _shtab_pycron_using
 end
 
 set -g _shtab_pycron_commands check dead explain import kill list log next pause reload resume runs setup show start status test test-mail top why
-set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --line --outcome --owner --pool --reason --search --since --state-dir --system-table --table --tz --until
+set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --line --match --outcome --owner --pool --reason --search --since --state-dir --system-table --table --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -118,6 +118,9 @@ complete -c pycron -n '_shtab_pycron_using list' -l user -d 'your own daemon'
 complete -c pycron -n '_shtab_pycron_using list' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
 complete -c pycron -n '_shtab_pycron_using list' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using list' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using list' -l owner -x -d 'the Jobs of this user'
+complete -c pycron -n '_shtab_pycron_using list' -l match -x -d 'whose name or command contains this text'
+complete -c pycron -n '_shtab_pycron_using list' -l failed -d 'whose last Run did not succeed'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a log -d 'Print the output of a Run; follow or search that of all Runs.'
 complete -c pycron -n '_shtab_pycron_using log' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using log' -l system -d 'the system'"'"'s daemon'
@@ -140,6 +143,7 @@ complete -c pycron -n '_shtab_pycron_using next' -l json -d 'one JSON object a l
 complete -c pycron -n '_shtab_pycron_using next' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n '_shtab_pycron_using next' -l table -xka "(__fish_complete_path (commandline -ct))" -d 'a table without a user column'
 complete -c pycron -n '_shtab_pycron_using next' -l system-table -xka "(__fish_complete_path (commandline -ct))" -d 'a table with a user column'
+complete -c pycron -n '_shtab_pycron_using next' -l job -x -d 'of this Job of the daemon: its name or id'
 complete -c pycron -n '_shtab_pycron_using next' -l from -x -d 'fire times from this time on; default: now'
 complete -c pycron -n '_shtab_pycron_using next' -l until -x -d 'fire times before this time'
 complete -c pycron -n '_shtab_pycron_using next' -l count -x -d 'this number of fire times; default: 10'
@@ -192,6 +196,7 @@ complete -c pycron -n '_shtab_pycron_using runs' -l refused -d 'fire times that 
 complete -c pycron -n '_shtab_pycron_using runs' -l since -x -d 'due at this time or later'
 complete -c pycron -n '_shtab_pycron_using runs' -l until -x -d 'due before this time'
 complete -c pycron -n '_shtab_pycron_using runs' -l limit -x -d 'the newest N; default: 20'
+complete -c pycron -n '_shtab_pycron_using runs' -l wide -d 'all columns, also if lines are wider than the terminal'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a setup -d 'Install units, directories, manual pages and completion, or remove them.'
 complete -c pycron -n '_shtab_pycron_using setup' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using setup' -l system -d 'the system'"'"'s daemon'
@@ -253,7 +258,8 @@ complete -c pycron -n '_shtab_pycron_using top' -l user -d 'your own daemon'
 complete -c pycron -n '_shtab_pycron_using top' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
 complete -c pycron -n '_shtab_pycron_using top' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using top' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
-complete -c pycron -n '_shtab_pycron_using top' -l limit -x -d 'at most N of each; default: 20'
+complete -c pycron -n '_shtab_pycron_using top' -l limit -x -d 'at most N of each; default: 20, on a terminal what fits'
+complete -c pycron -n '_shtab_pycron_using top' -l once -d 'print it once, also on a terminal'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a why -d 'Say what happened to a Job at a time, and why.'
 complete -c pycron -n '_shtab_pycron_using why' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using why' -l system -d 'the system'"'"'s daemon'

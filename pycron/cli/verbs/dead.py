@@ -4,12 +4,13 @@ import argparse
 import sys
 
 from pycron.cli.arguments import add_quiet, say
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.done import dropped, redriven
 from pycron.cli.errors import WrongUse
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_json
-from pycron.cli.run_rows import print_runs
+from pycron.cli.run_rows import RunsForm, print_runs
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
 from pycron.protocol.control_messages import DropRequest, RedriveRequest, RunsRequest
@@ -40,7 +41,7 @@ def _list(options: argparse.Namespace) -> None:
     if options.json:
         print_json(rows)
     else:
-        print_runs(rows, "no dead letters")
+        print_runs(rows, "no dead letters", clock_for(options), RunsForm.WITH_IDS)
 
 
 def _redrive(client: ControlClient, options: argparse.Namespace, run_id: str) -> None:

@@ -180,10 +180,9 @@ def _scheduled(options: argparse.Namespace, zones: "ZoneData") -> list["Schedule
 
     sources = named_sources(options)
     config = schedules.local_config(options)
-    expression = expression_of(options.expression)
-    if expression is not None:
+    if options.expression:
         if sources:
             raise WrongUse("an expression, or tables: not both")
-        return [schedules.of_expression(expression, zones, config)]
+        return [schedules.of_expression(expression_of(options.expression) or "", zones, config)]
     tables = schedules.read_sources(sources, zones, config)
     return [job for table in tables for job in schedules.of_table(table)]

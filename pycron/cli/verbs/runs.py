@@ -11,7 +11,7 @@ from pycron.cli.daemon_choice import client_for
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_columns, print_json
-from pycron.cli.run_rows import print_runs
+from pycron.cli.run_rows import RunsForm, print_runs
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable
@@ -37,6 +37,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="T", help="due before this time")
     parser.add_argument("--limit", type=positive, metavar="N", default=20,
                         help="the newest N; default: 20")  # fmt: skip
+    parser.add_argument("--wide", action="store_true",
+                        help="all columns, also if lines are wider than the terminal")  # fmt: skip
 
 
 @verb("runs", "List Runs, newest first.", _arguments)
@@ -61,7 +63,9 @@ def runs(options: argparse.Namespace) -> None:
     if options.json:
         print_json(rows)
     else:
-        print_runs(rows, "no deliveries" if options.deliveries else "no runs")
+        form = RunsForm.WIDE if options.wide else RunsForm.SHORT
+        empty = "no deliveries" if options.deliveries else "no runs"
+        print_runs(rows, empty, clock_for(options), form)
         _hint_at_refused(client, refused)
 
 
