@@ -1,9 +1,13 @@
 """Arguments that several verbs have."""
 
 import argparse
+import re
+import sys
 
 from pycron.cli.errors import WrongUse
-from pycron.schedule.durations import parse_duration
+from pycron.model.run import NOT_SUCCEEDED
+from pycron.model.text import printable
+from pycron.schedule.durations import spoken_duration
 
 
 def positive(text: str) -> int:
@@ -16,14 +20,42 @@ def positive(text: str) -> int:
 def duration(text: str) -> int:
     """Seconds, for argparse."""
     try:
-        return parse_duration(text)
+        return spoken_duration(text.lower())
     except ValueError:
-        message = f'bad duration: "{text}" (such as 90s, 15m or 1h30m)'
-        raise argparse.ArgumentTypeError(message) from None
+        hint = f"a number needs a unit: {text}s, {text}m" if text.isdecimal() else "90s, 15m, 1h30m"
+        raise argparse.ArgumentTypeError(f'bad duration: "{text}" ({hint})') from None
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="do not say what was done")
+
+
+def say(options: argparse.Namespace, sentence: str) -> None:
+    """Say on stderr in one line what was done and what holds now, unless --quiet or --json."""
+    if not options.quiet and not options.json:
+        print(f"pycron: {printable(sentence)}", file=sys.stderr)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run_id, or a Job's name for its last Run")
+
+
+def add_outcomes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--outcome", metavar="OUTCOME", action="append", default=[],
+                        help="Runs that ended in this way; several with commas")  # fmt: skip
+    parser.add_argument("--failed", action="store_true",
+                        help="Runs that have ended and did not succeed")  # fmt: skip
+
+
+def wanted_outcomes(options: argparse.Namespace) -> str | None:
+    """The Outcomes of --outcome and --failed as in RunsRequest; None: any.
+
+    `timed-out` and `timed out` mean timed_out, because people read it so in other places.
+    """
+    names = [name for each in options.outcome for name in each.split(",")]
+    wanted = [re.sub("[ -]", "_", name.strip().lower()) for name in names]
+    wanted += NOT_SUCCEEDED if options.failed else ()
+    return ",".join(dict.fromkeys(wanted)) or None
 
 
 def add_scope(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycron.cli.errors import WrongUse
 from pycron.control.client import ControlClient
 from pycron.system import paths
 from pycron.system.paths import Paths, paths_in, system_paths, user_paths
@@ -19,12 +20,16 @@ class Choice:
     start: str
 
 
-def add_daemon_options(parser: argparse.ArgumentParser) -> None:
+def add_daemon_options(parser: argparse.ArgumentParser, **default: object) -> None:
+    """`default`: what an option is that is not given, instead of false or none."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--system", action="store_true", help="speak to the system's daemon")
-    which.add_argument("--user", action="store_true", dest="own", help="speak to your own daemon")
+    which.add_argument("--system", action="store_true", help="the system's daemon",
+                       **default)  # type: ignore[arg-type]  # fmt: skip
+    which.add_argument("--user", action="store_true", dest="own", help="your own daemon",
+                       **default)  # type: ignore[arg-type]  # fmt: skip
     which.add_argument("--state-dir", metavar="D", type=Path,
-                       help="speak to the daemon of this state directory")  # fmt: skip
+                       help="the daemon of this state directory",
+                       **default)  # type: ignore[arg-type]  # fmt: skip
 
 
 def client_for(options: argparse.Namespace, patience: float = 30.0) -> ControlClient:
@@ -41,8 +46,11 @@ def choice_for(options: argparse.Namespace) -> Choice:
 
     Without an option: that of PYCRON_STATE_DIR, else the system's daemon if its socket exists, else
     the user's own daemon if its socket exists. If no socket exists, it is the system's daemon for
-    root and on a machine on which that has been in use, and the user's own daemon elsewhere.
+    root and on a machine on which that has been in use, and the user's own daemon elsewhere. Raises
+    WrongUse if the options name several daemons, one before and one behind the verb.
     """
+    if sum(map(bool, (options.system, options.own, options.state_dir))) > 1:
+        raise WrongUse("--system, --user or --state-dir: one of them")
     if options.state_dir:
         return _choice_in(options.state_dir)
     system = Choice(system_paths(), paths.SYSTEM_CONFIG, "systemctl start pycron")
@@ -52,7 +60,8 @@ def choice_for(options: argparse.Namespace) -> Choice:
     if options.own:
         return own
     if directory := os.environ.get(paths.STATE_DIR_VARIABLE):
-        return _choice_in(Path(directory))
+        named = Path(directory)
+        return next((each for each in (own, system) if each.paths.run == named), _choice_in(named))
     if _exists(system.paths.socket):
         return system
     if _exists(own.paths.socket):

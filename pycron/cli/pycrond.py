@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,6 +54,7 @@ from pycron.system.files import ROOTS, TRUSTED, FileRules, own_rules
 from pycron.system.listen_address import NO_PROMETHEUS_CLIENT, BadAddress, parse_address
 from pycron.system.pam import why_no_pam
 from pycron.system.paths import Paths
+from pycron.system.programs import own_programs
 from pycron.system.zone_data import UnknownZone, ZoneData, unknown_machine_zone
 from pycron.tables.check import check_file
 from pycron.tables.directories import TableDirectories, TableLocation
@@ -138,13 +140,23 @@ def parser() -> argparse.ArgumentParser:
                         help="with --foreground: variables for all commands")  # fmt: skip
     parser.add_argument("--check", action="store_true",
                         help="check configuration and tables, and exit")  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"pycrond {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"pycrond {__version__}",
+                        help="print the version and exit")  # fmt: skip
     return parser
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    options, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        file = next(filter(os.path.exists, unknown), None)
+        hint = f" (a table: --table {file}, or --system-table {file})" if file else ""
+        parser().error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 @ends_quietly
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    options = _options(arguments)
     mode, once = _mode(options), _minute(options)
     os.umask(0o077)  # other users may not read the files of the daemon
     if options.check:
@@ -274,13 +286,15 @@ def _named_tables(
 
 
 def _passed(options: argparse.Namespace, mode: Mode, where: Paths) -> Passed:
-    """A command that calls pycron finds this daemon, also where its directory is not the usual."""
+    """A command that calls pycron finds the program and this daemon, wherever both are."""
     passed = passed_to_desktop() if mode is Mode.USER else NOTHING_PASSED
     if mode is Mode.FOREGROUND:
         passed = passed_in_foreground(options.pass_env, clean=options.clean_env)
-    elif not options.state_dir:
+    passed = replace(passed, programs=own_programs())
+    if mode is Mode.SYSTEM and not options.state_dir:
         return passed
-    return passed.with_variable(paths.STATE_DIR_VARIABLE, str(where.state))
+    # A user's own daemon has its socket in another directory than its state.
+    return passed.with_variable(paths.STATE_DIR_VARIABLE, str(where.run))
 
 
 def _demands(options: argparse.Namespace, mode: Mode) -> TableDemands:

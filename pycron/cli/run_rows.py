@@ -2,31 +2,101 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
+from enum import Enum
 
+from pycron.cli.clock import Clock
 from pycron.cli.errors import Failed
-from pycron.cli.printing import print_columns
+from pycron.cli.job_words import end_cell
+from pycron.cli.printing import Cell, Tone, Value, print_table
+from pycron.cli.table_layout import Column
 from pycron.control.client import ControlClient
+from pycron.model.in_words import duration_in_words, size_in_words
+from pycron.model.instants import parse_rfc3339
 from pycron.model.run import RunKey
-from pycron.protocol.control_answers import RunRow
+from pycron.protocol.control_answers import AttemptRow, RunRow
 from pycron.protocol.control_messages import RunsRequest
 
-_COLUMNS = (
-    ("run_id", "run"), ("job", "job"), ("user", "user"), ("fire_time", "fire time"),
-    ("lateness_ms", "late ms"), ("attempts", "attempts"), ("ended_as", "outcome"),
-    ("reason", "reason"),
-)  # fmt: skip
+_COLUMNS = {
+    "when": Column("when"),
+    "job": Column("job", least=10),
+    "late": Column("late", right=True),
+    "took": Column("took", right=True),
+    "outcome": Column("outcome", least=9),
+    "delivery": Column("delivery", optional=True),
+    "reason": Column("reason", least=14, rank=1, optional=True),
+    "run": Column("run", rank=2),
+    "owner": Column("owner", rank=3),
+    "attempts": Column("attempts", right=True, rank=4),
+    "cpu": Column("cpu", right=True, rank=5),
+    "memory": Column("memory", right=True, rank=5),
+    "entry": Column("entry", rank=6),
+    "started by": Column("started by", rank=6, optional=True),
+}
+_LATE = 60_000  # milliseconds of a start that one should look at
 
 
-def print_runs(rows: Iterable[RunRow], empty: str) -> None:
-    print_columns(_COLUMNS, [{**row, "ended_as": _ended_as(row)} for row in rows], empty)
+class RunsForm(Enum):
+    """Which columns of Runs a terminal shows, if it is not wide; a file or a pipe gets all."""
+
+    SHORT = "those that tell what happened"
+    WITH_IDS = "the same, with the run_id: for those who have to name a Run"
+    WIDE = "all, also if the lines are wider than the terminal"
 
 
-def _ended_as(row: RunRow) -> str:
-    """`failed (9)`, `killed (15)`, or the state of a Run that has not ended."""
-    if row["outcome"] is None:
-        return "waiting" if row["started"] is None or row["ended"] else "running"
-    number = row["exit_status"] or row["signal"]
-    return f"{row['outcome']} ({number})" if number else row["outcome"]
+def print_runs(
+    rows: Iterable[RunRow], empty: str, clock: Clock, form: RunsForm = RunsForm.SHORT
+) -> None:
+    names = list(_COLUMNS)
+    if form is RunsForm.WITH_IDS:
+        names = ["run", *(name for name in names if name != "run")]
+    columns = [_COLUMNS[name] for name in names]
+    if form is RunsForm.WITH_IDS:
+        columns[0] = replace(columns[0], rank=0)
+    cells = (_cells(row, clock) for row in rows)
+    chosen = ([by_name[name] for name in names] for by_name in cells)
+    print_table(columns, chosen, empty, clock.title, whole=form is RunsForm.WIDE)
+
+
+def _cells(row: RunRow, clock: Clock) -> dict[str, Value]:
+    late, cpu, memory = row["lateness_ms"], row["cpu_seconds"], row["memory_peak_bytes"]
+    return {
+        "when": clock.at_text(row["started"] or row["fire_time"]),
+        "job": row["job"],
+        "late": None if late is None else _lateness(late),
+        "took": took(row, clock.now),
+        "outcome": ended_as(row),
+        "delivery": row.get("delivery"),
+        "reason": row["reason"],
+        "run": row["run_id"],
+        "owner": row["user"],
+        "attempts": str(row["attempts"]),
+        "cpu": None if cpu is None else duration_in_words(cpu),
+        "memory": None if memory is None else size_in_words(memory),
+        "entry": f"{row['table']}:{row['line']}",
+        "started by": row["started_by"],
+    }
+
+
+def _lateness(milliseconds: int) -> Cell:
+    tone = Tone.WARN if milliseconds >= _LATE else Tone.PLAIN
+    return Cell(duration_in_words(milliseconds / 1000), tone)
+
+
+def took(row: RunRow | AttemptRow, now: float) -> str | None:
+    """How long a Run or an Attempt took; how long it has taken so far, if it is running."""
+    if row["started"] is None:
+        return None
+    ended = now if row["ended"] is None else parse_rfc3339(row["ended"])
+    return duration_in_words(max(0, ended - parse_rfc3339(row["started"])))
+
+
+def ended_as(row: RunRow) -> Cell:
+    """`failed, exit status 7`, or the state of a Run that has not ended."""
+    if row["outcome"] is not None:
+        return end_cell(row["outcome"], row["exit_status"], row["signal"])
+    waits = row["started"] is None or row["ended"]
+    return Cell("waiting", Tone.WARN) if waits else Cell("running", Tone.LIVE)
 
 
 def find_run(client: ControlClient, text: str) -> str:

@@ -20,8 +20,8 @@ from pycron.crontab.table import Table
 from pycron.model.instants import rfc3339
 from pycron.model.job import Source
 from pycron.model.problem import Severity
-from pycron.protocol.control_answers import JobRow
 from pycron.protocol.control_messages import CalendarRequest
+from pycron.protocol.job_answers import JobRow, ListedJobRow, NextRow
 from pycron.schedule.day_rules import Calendar
 from pycron.schedule.expressions import (
     Schedule,
@@ -36,6 +36,9 @@ from pycron.system.files import ROOTS, own_rules
 from pycron.system.paths import SYSTEM_CONFIG
 from pycron.system.zone_data import UnknownZone, ZoneData
 from pycron.tables.check import local_context, read_and_parse
+
+_COMMAND = ":"  # stands behind an expression, so that it can be read as an entry
+_FIELDS = "five fields: minute, hour, day of month, month, day of week; no seconds, no command"
 
 
 class Scheduled(NamedTuple):
@@ -61,7 +64,8 @@ def zones_of(machine: str | None) -> ZoneData:
     try:
         return ZoneData(machine)
     except UnknownZone as error:
-        raise WrongUse(f'bad --tz: "{error}" (no such time zone)') from None
+        reason = "no such time zone; a name such as Europe/Berlin"
+        raise WrongUse(f'bad --tz: "{error}" ({reason})') from None
 
 
 def due_rows(job: Scheduled, zones: ZoneData, start: int, end: int) -> Iterator[tuple[int, DueRow]]:
@@ -126,9 +130,17 @@ def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Sc
     if expression.startswith("@after"):  # only a table has the Jobs that it names
         return Scheduled("expression", 1, _of_after(expression), None)
     source = Source("expression", own_account().name)
-    jobs = of_table(reader.parse(f"{expression} :\n", source, local_context(zones, config)))
+    table = reader.parse(f"{expression} {_COMMAND}\n", source, local_context(zones, config))
+    for error in table.errors:
+        field, _, rest = error.message.partition(f': "{_COMMAND}"')
+        if rest:
+            raise Failed(f'expression: {field}: "" ({_FIELDS})')
+    jobs = of_table(table)
     if not jobs:
         raise Failed(f'expression: no schedule: "{expression}"')
+    behind = table.jobs[0].command.removesuffix(_COMMAND).strip()
+    if behind:
+        raise Failed(f'expression: "{behind}" stands behind the schedule ({_FIELDS})')
     return jobs[0]
 
 
@@ -144,6 +156,31 @@ def of_row(row: JobRow, calendars: Mapping[str, Calendar]) -> Scheduled:
     schedule = parse_resolved(row["resolved"])
     rules = day_rules(parse_day_settings(row.get("days") or ""), calendars)
     return Scheduled(row["job"], row["line"], limited(schedule, rules), row["zone"])
+
+
+def next_rows(
+    row: ListedJobRow, job: Scheduled, zones: ZoneData, start: int, end: int
+) -> Iterator[tuple[int, NextRow]]:
+    """The fire times of a Job of the daemon in [start, end), as the daemon answers them."""
+    schedule, paused = row["schedule"], row.get("paused")
+    names = schedule.split()[1].split(",") if schedule.startswith("@after ") else []
+    for fire, due in due_rows(job, zones, start, end):
+        holds = paused and (paused["until"] is None or due["fire_time"] < paused["until"])
+        yield (
+            fire,
+            {
+                "line": row["line"],
+                "job": row["job"],
+                "fire_time": due["fire_time"],
+                "local": due["local"],
+                "id": row["id"],
+                "table": row["table"],
+                "user": row["user"],
+                "delay": row.get("delay", 0),
+                "after": names,
+                "paused": paused if holds else None,
+            },
+        )
 
 
 class DaemonCalendars(Mapping[str, Calendar]):

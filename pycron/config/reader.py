@@ -120,7 +120,9 @@ def _values(document: dict[str, Any], path: Path) -> dict[str, Any]:
             values |= (_option_value(f"{section}.{key}", content[key], path) for key in content)
             values |= {"has_mail": True} if section == "mail" else {}
         else:
-            raise ConfigError(path, f'unknown section: "[{section}]" (see pycron.toml(5))')
+            known = {key.partition(".")[0] for key in OPTIONS} | {*OPEN_SECTIONS, "notify"}
+            hint = hint_at(section, sorted(known), "pycron.toml(5)")
+            raise ConfigError(path, f'unknown section: "[{section}]" ({hint})')
     return values
 
 

@@ -49,14 +49,17 @@ class ControlClient:
         self._path = path
         self._patience = patience
         self._advice = advice
+        self._connect()
+
+    def _connect(self) -> None:
         self._decoder = Decoder(_LARGEST_ANSWER)
         try:
-            self._connection = unix_sockets.connect(str(path), patience)
+            self._connection = unix_sockets.connect(str(self._path), self._patience)
             self._check_server()
         except OSError as error:
-            message = f"no pycron daemon answers at {path}: {error.strerror}"
+            message = f"no pycron daemon answers at {self._path}: {error.strerror}"
             if not isinstance(error, PermissionError):
-                message += f"; {advice}"
+                message += f"; {self._advice}"
             raise NoDaemon(message) from error
 
     def _check_server(self) -> None:
@@ -74,7 +77,20 @@ class ControlClient:
 
         Also if the answer lacks a key, or its value has another type.
         """
-        message = self.ask(**request_message(request))
+        return self._checked(request, self.ask(**request_message(request)))
+
+    def send(self, request: Request[A]) -> None:
+        """Send a request whose answer `receive` waits for: the daemon makes it meanwhile.
+
+        Raises ControlError.
+        """
+        self._send(request_message(request))
+
+    def receive(self, request: Request[A]) -> A:
+        """The answer to the request that was sent last, as `request` returns it."""
+        return self._checked(request, self._answer())
+
+    def _checked(self, request: Request[A], message: Message) -> A:
         del message["ok"]
         try:
             return check_answer(request.answer, message)
@@ -86,15 +102,25 @@ class ControlClient:
 
     def ask(self, verb: object, **arguments: object) -> Message:
         """The answer to a request. Raises ControlError if there is none, or it is a refusal."""
+        self._send({"verb": verb, **arguments})
+        return self._answer()
+
+    def _send(self, message: Message) -> None:
         try:
             # A daemon that refuses a request before its end answers, and closes the connection.
             with contextlib.suppress(BrokenPipeError):
-                self._connection.sendall(encode([{"verb": verb, **arguments}]))
+                self._connection.sendall(encode([message]))
+        except (OSError, ValueError) as error:
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: Exception) -> ControlError:
+        return ControlError(f"no answer from the pycron daemon at {self._path}: {error}")
+
+    def _answer(self) -> Message:
+        try:
             answer = self._receive()
         except (OSError, ValueError) as error:
-            raise ControlError(
-                f"no answer from the pycron daemon at {self._path}: {error}"
-            ) from error
+            raise self._no_answer(error) from error
         if not answer.get("ok"):
             raise ControlError(str(answer.get("error")), answer)
         return answer

@@ -1,14 +1,17 @@
 """The values that the handlers of requests share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycron.config import Config, FileState
 from pycron.control.access import Access
+from pycron.control.ended_attempts import EndedAttempts
+from pycron.crontab.reader import ReaderContext
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent
+from pycron.engine.upcoming import NextFires
 from pycron.model.problem import Problem
 from pycron.model.run import RunKey
 from pycron.ports import History, Recorder, Tables, UserTables
@@ -59,7 +62,9 @@ class Context:
     the daemon performs before the answer is sent. `last_start`: the last Run that a user started
     by hand. `reload` reads configuration and tables again for the user that it is given; it raises
     ConfigError. `runner_reads`: whether the runner has read all that was sent to it; with True, it
-    is sent something to read.
+    is sent something to read. `reader_context`: what the daemon reads tables with.
+    `ended`: the Attempts that have ended lately. `next_fires`: the next fire
+    times of entries, some of which are remembered.
     """
 
     engine: Engine
@@ -75,4 +80,10 @@ class Context:
     info: Callable[[], DaemonInfo]
     reload: Callable[[str], Reloaded]
     runner_reads: Callable[[bool], bool]
+    reader_context: Callable[[], ReaderContext] = ReaderContext
+    ended: EndedAttempts = field(default_factory=EndedAttempts)
     last_start: RunKey | None = None
+    next_fires: NextFires = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.next_fires = NextFires(self.engine.zone_of)

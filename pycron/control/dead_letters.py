@@ -27,7 +27,13 @@ def redrive(context: Context, peer: Peer, request: RedriveRequest) -> RedriveAns
     followers = tuple(_skipped_followers(context, run.key))
     if not context.feed(Redriven(AttemptKey(run.key, last), job, followers)):
         raise Refusal(ENDING)
-    return {"run_id": run.run_id, "attempt": last + 1}
+    live = context.engine.find(run.key)
+    return {
+        "run_id": run.run_id,
+        "attempt": last + 1,
+        "job": run.job,
+        "why": None if live is None else live.why,
+    }
 
 
 def _skipped_followers(context: Context, run: RunKey) -> Iterator[SkippedFollower]:
@@ -55,7 +61,7 @@ def _skipped_followers(context: Context, run: RunKey) -> Iterator[SkippedFollowe
 def drop(context: Context, peer: Peer, request: DropRequest) -> DropAnswer:
     run = _dead_letter(context, peer, request.run_id)
     context.history.drop_dead(run.key)
-    return {"run_id": run.run_id}
+    return {"run_id": run.run_id, "job": run.job}
 
 
 def _dead_letter(context: Context, peer: Peer, run_id: str) -> RunRecord:

@@ -1,5 +1,6 @@
 """`why`: collects what is known of a Job at a time; engine.diagnosis gives the verdict."""
 
+import os
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TypedDict
 from pycron.control.access import Refusal
 from pycron.control.context import Context
 from pycron.control.handlers import handles
+from pycron.control.lookup import no_such_job
 from pycron.control.rows import run_row
 from pycron.control.server import Peer
 from pycron.engine.diagnosis import Answer, Evidence, RunEvidence, diagnose, diagnose_removed
@@ -26,6 +28,7 @@ from pycron.protocol.control_messages import WhyRequest
 from pycron.schedule.expressions import Reboot, own_schedule
 from pycron.schedule.fire_times import follows_the_wall
 from pycron.schedule.zone import Zone
+from pycron.system.programs import DEFAULT_PATH
 from pycron.system.zone_data import UnknownZone
 
 _MOST_JOBS = 100  # that one question may be about
@@ -38,7 +41,11 @@ def explain(context: Context, peer: Peer, request: WhyRequest) -> WhyAnswer:
     """Answer what happened, or will happen, to each Job of a name or id at a time."""
     may_see = context.access.sight(peer)
     diagnosis = Diagnosis(
-        context.engine, context.history, lambda: context.info().last_boot, may_see
+        context.engine,
+        context.history,
+        lambda: context.info().last_boot,
+        may_see,
+        lambda job: path_of_command(job, context.info().mode),
     )
     return {"rows": diagnosis.rows(request.job, asked_time(request.time, wall=request.wall))}
 
@@ -50,17 +57,25 @@ def asked_time(second: int, *, wall: bool) -> AskedTime:
     return AskedTime(second, wall)
 
 
+def path_of_command(job: Job, mode: str) -> str:
+    """The PATH of a command, as the executor sets it; `mode`: that of the daemon."""
+    passed = os.environ.get("PATH") if mode == "foreground" else None
+    return dict(job.environment).get("PATH") or passed or DEFAULT_PATH
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Answers for a user who `may_see` the Jobs of these users.
 
-    `last_boot`: when @reboot Jobs were due last, as a UTC second.
+    `last_boot`: when @reboot Jobs were due last, as a UTC second. `path_of`: the PATH of a Job's
+    command.
     """
 
     engine: Engine
     history: History
     last_boot: Callable[[], float]
     may_see: Callable[[str], bool]
+    path_of: Callable[[Job], str | None] = lambda _: None
 
     def rows(self, name: str, asked: AskedTime) -> list[WhyRow]:
         """An answer for each Job that has this name or id, and each removed Job that had it.
@@ -76,7 +91,7 @@ class Diagnosis:
             has_job = any(job.user == owner for job in jobs)
             rows += self._rows_of_removed(name, owner, asked, has_job=has_job)
         if not rows:
-            raise Refusal(f'no such job: "{name}" (pycron list)')
+            raise no_such_job(self.engine.jobs(), self.may_see, name)
         return rows
 
     def _row_of_job(self, job: Job, asked: AskedTime) -> WhyRow:
@@ -92,7 +107,10 @@ class Diagnosis:
             user=job.user,
             schedule=job.schedule.text,
         )
-        return _row(entry, answer, local, zone, runs, gone=False)
+        row = _row(entry, answer, local, zone, runs, gone=False)
+        row["paused"] = self._pause_to_come(job, local, time.time()) is not None
+        row["path"] = self.path_of(job)
+        return row
 
     def _rows_of_removed(
         self, name: str, owner: str, asked: AskedTime, *, has_job: bool
@@ -230,6 +248,8 @@ def _row(
         "after": _fire_time(answer.after, zone),
         "runs": [run_row(run) for run in runs],
         "gone": gone,
+        "paused": False,
+        "path": None,
     }
 
 

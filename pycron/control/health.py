@@ -7,6 +7,7 @@ from pycron.control.access import user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.server import Peer
+from pycron.control.status import count_jobs
 from pycron.model.instants import rfc3339
 from pycron.model.problem import Severity
 from pycron.protocol.control_answers import HealthAnswer
@@ -21,12 +22,11 @@ def health(context: Context, peer: Peer, request: HealthRequest) -> HealthAnswer
     """The reasons why the daemon is not healthy, as far as the peer may know them."""
     sees, everything = context.access.sight(peer), context.access.sees_all(peer)
     running, _ = context.engine.count(sees)
-    jobs = context.engine.jobs()
     return {
         "reasons": [*_of_store(context), *_of_tables(context, peer), *_of_time(context, peer)],
         "runner_reads": context.runner_reads(request.ask),
         "tables": context.tables.count(None if everything else user_of(peer)),
-        "jobs": len(jobs) if everything else sum(1 for _ in jobs.where(lambda e: sees(e.user))),
+        "jobs": count_jobs(context, peer),
         "running": running,
     }
 

@@ -1,17 +1,21 @@
 """The Jobs and Runs that a request names, among those that the peer may see."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import islice, starmap
 from typing import NamedTuple
 
 from pycron.control.access import Refusal, user_of
 from pycron.control.context import Context
 from pycron.control.server import Peer
+from pycron.crontab.jobs import Jobs
 from pycron.engine.diagnosis import refused_in_words
 from pycron.model.history import RefusedFilter, RunRecord
 from pycron.model.job import Job
 from pycron.model.run import RunKey
 
 _SHOWN = 10  # Jobs that an error names
+_COMPARED = 200  # Jobs whose names are compared with one that no Job has: 5 ms
+_LONGEST_NAME = 64  # characters
 
 
 def visible_run(context: Context, peer: Peer, run_id: str) -> RunRecord:
@@ -52,6 +56,8 @@ def visible_job(context: Context, peer: Peer, name: str) -> Job:
     """The one Job of this name or id. Raises Refusal if there is none, or several."""
     sees = context.access.sight(peer)
     found = {job.id: job for job in context.engine.jobs().called(name) if sees(job.user)}
+    if not found:
+        raise no_such_job(context.engine.jobs(), sees, name)
     return found[only_one(name, peer, map(called, found.values()))]
 
 
@@ -64,8 +70,26 @@ def visible_recorded_job(context: Context, peer: Peer, name: str) -> str:
     live = [called(job) for job in context.engine.jobs().called(name) if sees(job.user)]
     if live:
         return only_one(name, peer, live)
-    recorded = (Called(*row) for row in context.history.jobs_called(name))
-    return only_one(name, peer, (job for job in recorded if sees(job.user)))
+    recorded = [job for job in starmap(Called, context.history.jobs_called(name)) if sees(job.user)]
+    if not recorded:
+        raise no_such_job(context.engine.jobs(), sees, name)
+    return only_one(name, peer, recorded)
+
+
+def no_such_job(jobs: Jobs, sees: Callable[[str], bool], name: str) -> Refusal:
+    """The refusal, with the name of a Job that was probably meant.
+
+    Only among the first Jobs that the peer may see: to make and compare many would take long.
+    """
+    from difflib import get_close_matches  # 300 KiB, and only a mistake asks for it
+
+    visible = jobs.where(lambda each: sees(each.user))
+    known = [entries[index].name for entries, index in islice(visible, _COMPARED)]
+    alike = get_close_matches(name[:_LONGEST_NAME], known, n=1, cutoff=0.7)
+    lower = [each for each in known if each.lower() == name.lower()]
+    meant = (lower or alike)[:1]
+    hint = f"did you mean {meant[0]}?" if meant else "pycron list"
+    return Refusal(f'no such job: "{name}" ({hint})')
 
 
 def only_one(name: str, peer: Peer, jobs: Iterable[Called]) -> str:

@@ -12,7 +12,7 @@ from pycron.engine.events import CancelledByHand, StartedByHand
 from pycron.engine.live_runs import LiveRun
 from pycron.model.job import Job
 from pycron.model.run import FIRST_BY_HAND, RunKey
-from pycron.protocol.control_answers import KillAnswer, StartAnswer
+from pycron.protocol.control_answers import KillAnswer, StartAnswer, StateRow
 from pycron.protocol.control_messages import KillRequest, StartRequest
 
 ENDING = "the daemon is ending, and begins nothing"
@@ -26,7 +26,9 @@ def start(context: Context, peer: Peer, request: StartRequest) -> StartAnswer:
     if request.force and not has_full_rights(peer):
         raise Refusal("only root may use --force: it goes past everybody's limits and pauses")
     live = start_by_hand(context, peer, job, force=request.force)
-    return {"run_id": str(live.run), "state": live.state.value, "why": live.why}
+    return {
+        "run_id": str(live.run), "state": live.state.value, "why": live.why, "job": job.name,
+    }  # fmt: skip
 
 
 def start_by_hand(context: Context, peer: Peer, job: Job, *, force: bool) -> LiveRun:
@@ -69,7 +71,11 @@ def kill(context: Context, peer: Peer, request: KillRequest) -> KillAnswer:
         found = _called(context, peer, request.run_id)
     for live in found:
         context.feed(CancelledByHand(live.run, user_of(peer), request.kill_after))
-    return {"rows": [{"run_id": str(each.run), "state": each.state.value} for each in found]}
+    return {"rows": [_state_row(live) for live in found]}
+
+
+def _state_row(live: LiveRun) -> StateRow:
+    return {"run_id": str(live.run), "state": live.state.value, "job": live.job.name}
 
 
 def _own_commands(context: Context, peer: Peer) -> list[LiveRun]:

@@ -11,7 +11,7 @@ from pycron.control.rows import pause_row, scope_in_words
 from pycron.control.server import Peer
 from pycron.engine.events import PauseBegan, PauseEnded
 from pycron.model.job import Job
-from pycron.model.pause import ALL, Pause, Scope, ScopeKind
+from pycron.model.pause import ALL, Pause, Scope, ScopeKind, scopes_of
 from pycron.protocol.control_answers import PauseAnswer, PauseRow, PausesAnswer
 from pycron.protocol.control_messages import PauseRequest, PausesRequest, ResumeRequest
 
@@ -84,7 +84,16 @@ def resume(context: Context, peer: Peer, request: ResumeRequest) -> PauseAnswer:
         raise Refusal(f"{scope_in_words(scope, jobs)} is not paused")
     _check_may_resume(peer, paused[scope])
     context.feed(PauseEnded(scope))
-    return {"row": pause_row(paused[scope], jobs)}
+    others = [pause for pause in visible_pauses(context, peer) if _overlaps(scope, pause, jobs)]
+    return {"row": pause_row(paused[scope], jobs), "others": others}
+
+
+def _overlaps(scope: Scope, other: PauseRow, jobs: Mapping[str, Job]) -> bool:
+    """Whether another pause surely holds Jobs of this scope, too."""
+    if scope.kind is ScopeKind.ALL or other["scope"] == str(ALL):
+        return True
+    job = jobs.get(scope.name) if scope.kind is ScopeKind.JOB else None
+    return job is not None and other["scope"] in map(str, scopes_of(job))
 
 
 def _check_may_resume(peer: Peer, pause: Pause) -> None:

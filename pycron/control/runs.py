@@ -6,7 +6,7 @@ from pathlib import Path
 from pycron.control.access import Refusal, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
-from pycron.control.lookup import visible_recorded_job, visible_run
+from pycron.control.lookup import no_such_job, visible_recorded_job, visible_run
 from pycron.control.rows import attempt_row, refused_row, run_details, run_row, waits_for
 from pycron.control.server import Peer
 from pycron.model.history import RefusedFilter, RunFilter
@@ -16,34 +16,35 @@ from pycron.protocol.control_messages import OutputRequest, RefusedRequest, RunR
 from pycron.system.output_names import output_name
 
 _PAGE = 100  # rows of one answer: more would keep the daemon from its other work
-_OUTPUT_CHUNK = 256 * 1024  # bytes
+OUTPUT_CHUNK = 256 * 1024  # bytes
 
 
 @handles(RunsRequest)
 def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
-    user = _visible_user(context, peer, request.user)
-    outcome = _outcome(request.outcome)
-    job = request.job
+    user = visible_user(context, peer, request.user)
+    outcomes = _outcomes(request.outcome)
+    job, job_ids = request.job, tuple[str, ...]()
     if job is not None and request.one:
         job = visible_recorded_job(context, peer, job)
-    elif job is not None and not _is_known(context, peer, job):
-        raise Refusal(f'no such job: "{job}" (pycron list)')
+    elif job is not None:
+        job_ids = known_ids(context, peer, job)
     wanted = RunFilter(
         limit=min(request.limit, _PAGE),
         job=job,
         user=user,
-        outcome=outcome,
+        outcomes=outcomes,
         since=request.since,
         until=request.until,
         before=request.before,
         dead=True if request.dead else None,
         delivery=_delivery(request),
+        job_ids=job_ids,
     )
     runs = context.history.runs(wanted)
     return {"rows": [run_row(run) for run in runs], "before": runs[-1].number if runs else None}
 
 
-def _visible_user(context: Context, peer: Peer, user: str | None) -> str | None:
+def visible_user(context: Context, peer: Peer, user: str | None) -> str | None:
     """The user whose Runs are listed; None for all users. Raises Refusal."""
     if context.access.sees_all(peer):
         return user
@@ -60,25 +61,31 @@ def _delivery(request: RunsRequest) -> bool | None:
     return None if request.job is not None or request.dead else False
 
 
-def _outcome(name: str | None) -> Outcome | None:
-    if name is None:
+def _outcomes(names: str | None) -> list[Outcome] | None:
+    """The Outcomes of a text with commas. Raises Refusal."""
+    if names is None:
         return None
     try:
-        return Outcome(name)
+        return [Outcome(name) for name in names.split(",")]
     except ValueError:
-        raise Refusal(f'unknown outcome: "{name}" ({", ".join(Outcome)})') from None
+        raise Refusal(f'unknown outcome: "{names}" ({", ".join(Outcome)})') from None
 
 
-def _is_known(context: Context, peer: Peer, job: str) -> bool:
-    """Whether there is, or was, a Job of this name or id that the peer may see."""
-    users = {each.user for each in context.engine.jobs().called(job)}
-    users |= context.history.owners_of(job)
-    return any(map(context.access.sight(peer), users))
+def known_ids(context: Context, peer: Peer, name: str) -> tuple[str, ...]:
+    """The ids of the Jobs that the peer may see and that are called so now.
+
+    The record may know them by another name. Raises Refusal if there is and was no such Job.
+    """
+    sees = context.access.sight(peer)
+    found = tuple(job.id for job in context.engine.jobs().called(name) if sees(job.user))
+    if not found and not any(map(sees, context.history.owners_of(name))):
+        raise no_such_job(context.engine.jobs(), sees, name)
+    return found
 
 
 @handles(RefusedRequest)
 def list_refused(context: Context, peer: Peer, request: RefusedRequest) -> RefusedAnswer:
-    user = _visible_user(context, peer, request.user)
+    user = visible_user(context, peer, request.user)
     wanted = RefusedFilter(min(request.limit, _PAGE), user, request.since, request.until)
     return {"rows": [refused_row(each) for each in context.history.refused(wanted)]}
 
@@ -113,14 +120,14 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
     if attempt is None and not request.follow:
         raise Refusal(f"{run.run_id} has {count} attempts")
     key = AttemptKey(run.key, wanted)
-    data = _part_of_output(context, key, request.offset) if attempt else b""
+    data = part_of_output(context, key, _begin(context, key, request)) if attempt else b""
     outcome = attempt.outcome if attempt else None
     return {
         "data": b2a_base64(data, newline=False).decode(),
         "attempt": wanted,
         "attempts": count,
-        "ended": (outcome is not None or over) and len(data) < _OUTPUT_CHUNK,
-        "more": len(data) == _OUTPUT_CHUNK,
+        "ended": (outcome is not None or over) and len(data) < OUTPUT_CHUNK,
+        "more": len(data) == OUTPUT_CHUNK,
         "outcome": outcome,
         "output_bytes": attempt.output_bytes if attempt else None,
         "over": over,
@@ -128,7 +135,17 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
     }
 
 
-def _part_of_output(context: Context, attempt: AttemptKey, offset: int) -> bytes:
+def _begin(context: Context, attempt: AttemptKey, request: OutputRequest) -> int:
+    """The first byte of an output that is wanted."""
+    if request.tail is None:
+        return request.offset
+    short = context.history.short_output(attempt)
+    size = output_size(context, attempt) if short is None else len(short)
+    return max(0, size - request.tail)
+
+
+def part_of_output(context: Context, attempt: AttemptKey, offset: int) -> bytes:
+    """The output from this byte on, as far as one answer takes it."""
     short = context.history.short_output(attempt)
     if short is not None:
         return short[offset:]
@@ -141,6 +158,14 @@ def _read_output(path: Path, offset: int) -> bytes:
             return b""
         with path.open("rb") as file:
             file.seek(offset)
-            return file.read(_OUTPUT_CHUNK)
+            return file.read(OUTPUT_CHUNK)
     except FileNotFoundError:
         return b""  # the Attempt has printed nothing
+
+
+def output_size(context: Context, attempt: AttemptKey) -> int:
+    """How many bytes the output file of a running Attempt has."""
+    try:
+        return (context.output / output_name(attempt)).stat().st_size
+    except OSError:
+        return 0  # the Attempt has printed nothing

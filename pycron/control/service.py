@@ -12,6 +12,7 @@ from pycron.control import (  # noqa: F401
     configuration,
     dead_letters,
     diagnosis,
+    following,
     health,
     jobs,
     mail,
@@ -20,7 +21,9 @@ from pycron.control import (  # noqa: F401
     pauses,
     problems,
     runs,
+    search,
     status,
+    tests,
     user_tables,
 )
 from pycron.control.access import Refusal

@@ -9,12 +9,15 @@ import re
 from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from operator import itemgetter
 from typing import overload
 
 from pycron.crontab.day_rules import NO_CALENDARS, SETTINGS_OF_TIMES, day_rules
-from pycron.crontab.identity import ID_DIGITS_IN_NAME, derived_name, entry_key, job_id, twin_key
+from pycron.crontab.derived_names import Words, derived_name, with_digits, with_digits_of
+from pycron.crontab.identity import entry_key, job_id, twin_key
 from pycron.crontab.line import EntryLine, read_entry, schedule_of
+from pycron.crontab.telling_word import telling_word
 from pycron.model.job import Environment, Job, Source
 from pycron.model.settings import Settings, replaced
 from pycron.schedule.day_rules import Calendar, DayRules
@@ -31,6 +34,7 @@ from pycron.schedule.fire_times import Times, follows_the_wall, has_fire_times
 from pycron.schedule.packed import Packed, is_wildcard, unpack
 
 MOST_ENTRIES = 1 << 25  # of one table: the timetable has 25 bits for the index of an entry
+_MOST_SHARING = 101  # entries of one word that are looked at: why(1) answers for 100
 
 
 def encoded(text: str) -> bytes:
@@ -80,6 +84,7 @@ class Entries(Sequence[Job]):
         self._unpacked: dict[int, Schedule] = {}
         self._names: dict[int, str] = {}
         self._twins: dict[int, int] = {}
+        self.words = Words()
         self._leaders: dict[int, tuple[int, ...]] = {}
 
     def add(
@@ -92,7 +97,7 @@ class Entries(Sequence[Job]):
         name: str | None,
         twin: int,
     ) -> None:
-        """Add an entry to the columns.
+        """Add an entry to the columns; its word is added to `words`.
 
         `start`: where it begins in the encoded text, behind the settings in front of it. `line`:
         from 1. `number`: its id, from `job_number`. `context`: from `context_number`. `name`: that
@@ -159,7 +164,7 @@ class Entries(Sequence[Job]):
         identifier = self.id(index)
         return Job(
             id=identifier,
-            name=self._names.get(index) or derived_name(entry.command, identifier),
+            name=self.name(index, entry.command),
             source=self.source,
             line=self._lines[index],
             user=entry.user,
@@ -170,6 +175,13 @@ class Entries(Sequence[Job]):
             settings=context.settings,
             flags=entry.letters,
         )
+
+    def name(self, index: int, command: str) -> str:
+        """The name of the Job of an entry with this command."""
+        if index in self._names:
+            return self._names[index]
+        shared = self.words.is_shared(index)
+        return derived_name(telling_word(command), self.id(index), shared=shared)
 
     def text(self, index: int) -> str:
         """The text of an entry, without settings in front of it."""
@@ -271,6 +283,7 @@ class Entries(Sequence[Job]):
                 schedule = self._unpacked.get(index) or self.packed(index)
                 kept.add(self._starts[index], self._lines[index], self._ids[index], number,
                          schedule, self._names.get(index), self._twins.get(index, 0))  # fmt: skip
+        kept.words = self.words.without(indexes)
         kept._leaders = {
             moved[index]: tuple(map(moved.__getitem__, leaders))
             for index, leaders in self._leaders.items()
@@ -312,12 +325,12 @@ class Entries(Sequence[Job]):
         numbers = self._context_numbers
         return array("L", sorted(every, key=lambda index: -priorities[numbers[index]]))
 
-    def where(self, holds: Callable[[EntryContext], bool]) -> Iterator[int]:
-        """The entries with an EntryContext for which `holds` is true."""
+    def where(self, holds: Callable[[EntryContext], bool], first: int = 0) -> Iterator[int]:
+        """The entries from `first` on with an EntryContext for which `holds` is true."""
         wanted = [holds(context) for context in self._contexts]
         if not any(wanted):
             return iter(())
-        return (index for index, number in enumerate(self._context_numbers) if wanted[number])
+        return (i for i in range(first, len(self)) if wanted[self._context_numbers[i]])
 
     def users(self) -> dict[str, int]:
         """The users of the entries, each with the line of its first entry."""
@@ -346,22 +359,25 @@ class Entries(Sequence[Job]):
         return self._lines[self._ids.index(number)] if number in self._ids else None
 
     def called(self, name: str) -> list[Job]:
-        """The Jobs with this name or id."""
+        """The Jobs with this name or id; if there are none, the first of those with this word."""
         found = {i for i, given in self._names.items() if given == name}
-        found |= self._with_id(name) | self._with_derived_name(name)
-        return [job for job in map(self._job, sorted(found)) if name in (job.name, job.id)]
+        found |= self._with_id(name) | with_digits_of(name, self._ids)
+        found |= set(islice(self.words.with_word(name), _MOST_SHARING))
+        jobs = [self._job(i) for i in sorted(found) if name in self._all_names(i)]
+        return [job for job in jobs if name in (job.name, job.id)] or jobs
+
+    def _all_names(self, index: int) -> tuple[str, ...]:
+        """What a Job may be called by. Without CRON_NAME that is also its word, and with digits."""
+        identifier = self.id(index)
+        if index in self._names:
+            return identifier, self._names[index]
+        entry = read_entry(self.text(index), 0, self.source.owner)
+        word = telling_word(entry.command)
+        return identifier, word, with_digits(word, identifier)
 
     def _with_id(self, text: str) -> set[int]:
         wanted = int(text, 16) if re.fullmatch("[0-9a-f]{16}", text) else None
         return {i for i, number in enumerate(self._ids) if number == wanted}
-
-    def _with_derived_name(self, name: str) -> set[int]:
-        """The entries whose id begins as a derived name of this form ends."""
-        digits = name[-ID_DIGITS_IN_NAME:]
-        if not re.fullmatch(f"[0-9a-f]{{{ID_DIGITS_IN_NAME}}}", digits):
-            return set()
-        wanted, shift = int(digits, 16), 64 - 4 * ID_DIGITS_IN_NAME
-        return {i for i, number in enumerate(self._ids) if number >> shift == wanted}
 
 
 def _alike(one: Schedule | None, other: Schedule | None) -> bool:

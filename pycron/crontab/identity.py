@@ -1,12 +1,9 @@
-"""Identity: keys that tell the entries of a table apart, and the ids and names made from them."""
+"""Identity: keys that tell the entries of a table apart, and the ids made from them."""
 
-import re
 from collections.abc import Iterator
 
 from pycron.model.job import Source, digest
 from pycron.schedule.fields import Pick
-
-ID_DIGITS_IN_NAME = 6  # hexadecimal digits of the id at the end of a derived name
 
 
 def entry_key(user: str, words: tuple[str, ...], command: str, stdin: str | None) -> str:
@@ -39,14 +36,6 @@ def is_named(identifier: str, table: str, user: str, name: str) -> bool:
 def job_id(number: int) -> str:
     """The id of a Job as people see it: 16 hexadecimal digits."""
     return f"{number:016x}"
-
-
-def derived_name(command: str, identifier: str) -> str:
-    """The name of a Job without CRON_NAME: its program and the first digits of its id."""
-    first, *_ = command.split(maxsplit=1) or [""]  # control characters are blank to split()
-    program = first.rpartition("/")[2]
-    program = re.sub(r"[^A-Za-z0-9._+-]", "", program)[:32].lstrip(".-+_")
-    return f"{program or 'job'}-{identifier[:ID_DIGITS_IN_NAME]}"
 
 
 def picker(host: str, key: str) -> Pick:

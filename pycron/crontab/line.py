@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pycron.crontab.identity import picker
+from pycron.schedule.durations import UNITS
 from pycron.schedule.expressions import (
     Schedule,
     ScheduleError,
@@ -129,14 +130,6 @@ def _schedule_words(line: str, column: int) -> tuple[tuple[str, ...], int]:
     raise _field_error(line, column)
 
 
-UNITS = {
-    word: words[0]
-    for words in (
-        ("s", "sec", "secs", "second", "seconds"), ("m", "min", "mins", "minute", "minutes"),
-        ("h", "hr", "hrs", "hour", "hours"), ("d", "day", "days"), ("w", "week", "weeks"),
-    )
-    for word in words
-}  # fmt: skip
 _CLOCK_TIME = re.compile(r"[0-9]{1,2}(?::[0-9]{2})?(?:am|pm)?", re.ASCII | re.IGNORECASE)
 
 

@@ -8,10 +8,11 @@ this module when there is one.
 import re
 from collections.abc import Iterator
 
-from pycron.crontab.line import UNITS, LineError
+from pycron.crontab.line import LineError
 from pycron.crontab.odd_characters import ODD, described
 from pycron.crontab.users import MISSING_COLUMN, is_command
 from pycron.model.settings import SETTINGS
+from pycron.schedule.durations import UNITS
 from pycron.schedule.expressions import NICKNAMES, ScheduleError, parse_cron
 from pycron.schedule.fields import FIELDS, FieldError
 
@@ -24,9 +25,12 @@ _EXPORT = re.compile(r"[ \t]*+(export|set|setenv|declare -x)[ \t]++([A-Za-z_][A-
                      r"[ \t]*+=?[ \t]*+(.*)")  # fmt: skip
 _QUOTED = re.compile(r"""[ \t]*+([^ \t="']++)[ \t]*+=[ \t]*+(["'])""")
 _SETTING = re.compile(r"[ \t]*+(CRON_[A-Z_]++)[ \t]*+=[ \t]*+([^ \t\"']++)[ \t]++(.*)")
-_EXPLAINED = frozenset(
-    {"bad-command", "bad-username", "bad-option", *(f"bad-{field}" for field in FIELDS)}
-)
+_BAD_WORD = re.compile(r'bad [\w -]+: "(@?[A-Za-z/][^"]+)" \(')
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_EXPLAINED = frozenset((
+    "bad-command", "bad-username", "bad-option", "bad-time-specifier",
+    *(f"bad-{field}" for field in FIELDS),
+))  # fmt: skip
 
 
 def explained(error: LineError, line: str, before: str) -> LineError:
@@ -75,6 +79,26 @@ def _quotes(_error: LineError, line: str) -> LineError | None:
         return None
     reason = "nothing may follow the closing quote, also no comment; a quote needs a partner"
     return LineError("bad-quotes", f'bad variable: "{match[1]}" ({reason})', match.start(2))
+
+
+def _missing_field(error: LineError, _line: str) -> LineError | None:
+    """`0 2 * * backup`: the command stands where the fifth field should be."""
+    word = _BAD_WORD.match(str(error))
+    if error.code != f"bad-{FIELDS[-1]}" or word is None or word[1][:3].lower() in _DAYS:
+        return None
+    return _explained(error, error.code, f"a field is missing: five, then the command, {word[1]}")
+
+
+def _nickname(error: LineError, _line: str) -> LineError | None:
+    """`@dayly`."""
+    import difflib  # 300 KiB, and only a mistake asks for it
+
+    word = _BAD_WORD.match(str(error))
+    known = [*NICKNAMES, "@reboot"]
+    if error.code != "bad-time-specifier" or word is None or word[1].lower() in known:
+        return None
+    alike = difflib.get_close_matches(word[1][:20].lower(), known, n=1, cutoff=0.7)
+    return _explained(error, error.code, f"did you mean {alike[0]}?") if alike else None
 
 
 def _user(error: LineError, line: str) -> LineError | None:
@@ -143,5 +167,5 @@ def _prose(line: str) -> LineError | None:
     return LineError("prose", f'bad minute: "{match[1]}" ({reason})', match.start(1))
 
 
-_FINDERS = (_odd_character, _export, _quotes, _setting_with_blanks, _six_fields, _user,
-            _placeholder)  # fmt: skip
+_FINDERS = (_odd_character, _export, _quotes, _setting_with_blanks, _six_fields, _missing_field,
+            _nickname, _user, _placeholder)  # fmt: skip

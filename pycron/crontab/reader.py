@@ -30,6 +30,7 @@ from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_s
 from pycron.crontab.mail_addresses import unsafe_addresses
 from pycron.crontab.problem_list import MOST_PROBLEMS, ProblemList
 from pycron.crontab.table import Table
+from pycron.crontab.telling_word import telling_word
 from pycron.crontab.users import unknown_users
 from pycron.crontab.variables import Variables
 from pycron.model.job import Source
@@ -85,6 +86,7 @@ def parsing(text: str, source: Source, context: ReaderContext) -> Steps[Table]:
         message = "a byte order mark, which other crons read as text: save the file without it"
         reader.problems.warn(1, "byte-order-mark", message)
     yield from reader.read(plain)
+    reader.entries.words.end()
     yield from reader.resolve_after()
     reader.check_users()
     problems = reader.problems.sorted()
@@ -340,6 +342,7 @@ class _Reader:
         context = self.entries.context_number(entry.user, environment, settings)
         begin = self._offset + (_size(line[:start]) if start else 0)
         self.entries.add(begin, self._line, number, context, schedule, name, twin)
+        self.entries.words.add(name or telling_word(entry.command))
 
     def _claim_name(self, name: str, column: int) -> None:
         """Two entries of a table cannot have one CRON_NAME."""

@@ -15,6 +15,7 @@ from functools import partial
 
 from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
+from pycron.control.ended_attempts import EndedAttempts
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
 from pycron.daemon.demands import BadTables, NothingToRun
@@ -90,10 +91,11 @@ class Daemon:
             self._recovery.remember_boot,
             self._log,
         )
-        self._once = Once(setup.once)
+        self._once, self._ended = Once(setup.once), EndedAttempts(int(self._began))
         self._turn = Turn(
-            self._engine, self._recorder, self._executor, self._log, clock, self._once.note
-        )
+            self._engine, self._recorder, self._executor, self._log, clock,
+            self._once.note, self._ended.note,
+        )  # fmt: skip
         self._shutdown = Shutdown(setup.mode, self._turn, self._engine, self._link, self._log)
         self._housekeeping = Housekeeping(
             self._store,
@@ -175,6 +177,8 @@ class Daemon:
             info=self._info,
             reload=self._inputs.reload,
             runner_reads=lambda ask: self._link.reads(ask=ask),
+            reader_context=self._inputs.reader_context,
+            ended=self._ended,
         )
         service = Service(context)
         return ControlServer(

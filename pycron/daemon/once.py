@@ -8,12 +8,10 @@ from pycron.engine.engine import Engine
 from pycron.engine.events import RunOnce
 from pycron.engine.log_events import Event
 from pycron.model.instants import rfc3339
-from pycron.model.run import Ending, Outcome, RunKey
+from pycron.model.run import RunKey, status_of
 from pycron.ports import History, StoreFailure
 
 _MINUTE = 60
-_TIMED_OUT = 124  # as timeout(1) has it
-_KILLED = 128  # and the number of the signal, as the shell has it
 _FAILED = 1  # the command was not started, or nobody knows how it ended
 
 
@@ -60,7 +58,9 @@ class Once:
         run = record.attempt.run
         if run not in self._left:
             return
-        self._last[run] = status_of(record.outcome, record.ending)
+        ending = record.ending
+        how = (ending.exit_status, ending.signal) if ending else (None, None)
+        self._last[run] = status_of(record.outcome, *how)
         if record.run_outcome is not None:
             self._over(run, self._last[run])
 
@@ -78,17 +78,6 @@ class Once:
     def exit_status(self) -> int:
         """The status with which the program ends: not 0 if a Run was left to a next daemon."""
         return max(self.status, _FAILED) if self._left else self.status
-
-
-def status_of(outcome: Outcome, ending: Ending | None) -> int:
-    """The exit status of an Attempt, as timeout(1) and the shell would report it."""
-    if outcome is Outcome.SUCCEEDED:
-        return 0
-    if outcome is Outcome.TIMED_OUT:
-        return _TIMED_OUT
-    if ending is not None and ending.signal is not None:
-        return _KILLED + ending.signal
-    return (ending.exit_status if ending else None) or _FAILED
 
 
 def _is_taken(engine: Engine, history: History, run: RunKey) -> bool:

@@ -25,15 +25,15 @@ class Turn:
         executor: Executor,
         log: Callable[[LogEntry], None],
         clock: Callable[[], Now],
-        observe: Callable[[Sequence[Record]], object] = lambda _: None,
+        *observers: Callable[[Sequence[Record]], object],
     ) -> None:
-        """`observe`: sees all records."""
+        """`observers`: see all records."""
         self._engine = engine
         self._recorder = recorder
         self._executor = executor
         self._log = log
         self._clock = clock
-        self._observe = observe
+        self._observers = observers
         self._decided = Decisions()  # what is to be performed at the end of this turn
 
     @property
@@ -60,7 +60,8 @@ class Turn:
             decided, self._decided = self._decided, Decisions()
             self._executor.release(decided.released)
             self._recorder.write(decided.records)
-            self._observe(decided.records)
+            for observe in self._observers:
+                observe(decided.records)
             self._executor.perform(decided.actions)
             for entry in decided.logs:
                 self._log(entry)

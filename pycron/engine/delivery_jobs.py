@@ -29,8 +29,8 @@ _LOWEST_PRIORITY = -1001  # below that of every Job, so that deliveries delay no
 _NICENESS = 10
 _PING_START = "ping-start"
 _TIMEOUT = 120  # seconds
-# Six more Attempts, after 1, 4, 16, 64, 256 and 360 minutes, each a little sooner. The fire time
-# sets no limit to them: it is that of a Run, which may have run for days.
+# Six more Attempts, after 1, 4, 16, 64, 256 and 360 minutes, each up to half as long again. The
+# fire time sets no limit to them: it is that of a Run, which may have run for days.
 _SIX_TRIES = {
     "retries": 6, "retry_delay": 60, "retry_backoff": 4.0, "retry_delay_max": 21_600,
     "retry_until": "never",

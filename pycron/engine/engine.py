@@ -138,9 +138,7 @@ class Engine:
             case Booted():
                 self._booted(event)
             case Resumed():
-                self._fire_times.note_begun(
-                    event.attempt.run
-                )  # its fire time may still be handed out
+                self._fire_times.note_begun(event.attempt.run)  # it may still be handed out
                 self._runs.resume(event)
             case TableLoaded() | TableRemoved() | ZonesChanged():
                 self._change_tables(event)
@@ -236,12 +234,12 @@ class Engine:
 
     @property
     def waiting(self) -> list[LiveRun]:
-        """The Runs that wait: in the queue, for a delay, or for a retry.
+        """The Runs that wait: in the queue, for a delay, or for a retry."""
+        return [self._shown(run, live) for run, live in self._live.that_wait()]
 
-        What would tell that a Run is late, or sums up an hour, waits for nothing but its time.
-        """
-        waiting = self._where(lambda state: state not in WITH_ATTEMPT)
-        return [run for run in waiting if not (run.job.is_message and run.is_planned)]
+    def first_waiting(self, most: int, wanted: Callable[[str], bool]) -> list[LiveRun]:
+        """Of `waiting` those of users who are wanted and that are planned first."""
+        return [self._shown(run, live) for run, live in self._live.first_waiting(most, wanted)]
 
     def count(self, wanted: Callable[[str], bool]) -> tuple[int, int]:
         """How many of `running` and of `waiting` are of a user who is wanted."""

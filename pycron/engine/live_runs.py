@@ -1,5 +1,6 @@
 """The Runs that are alive: those that have come to be and have not ended."""
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -158,6 +159,23 @@ class LiveRuns:
         """How many Runs of the wanted users wait for what."""
         waits = (live.wait for live in self._runs.values() if wanted(live.job.user))
         return Counter(wait for wait in waits if wait)
+
+    def that_wait(self) -> list[tuple[RunKey, Live]]:
+        """The Runs that wait for more than their time.
+
+        What would tell that a Run is late, or sums up an hour, waits for nothing else.
+        """
+        return [
+            (run, live)
+            for run, live in self._runs.items()
+            if live.state in _WAITS
+            and (live.state is State.QUEUED or live.number or not live.job.is_message)
+        ]
+
+    def first_waiting(self, most: int, wanted: Callable[[str], bool]) -> list[tuple[RunKey, Live]]:
+        """Of those the Runs of wanted users that are planned first, at most so many."""
+        waiting = (each for each in self.that_wait() if wanted(each[1].job.user))
+        return heapq.nsmallest(most, waiting, key=lambda each: each[1].planned)
 
     def late(self, before: float) -> list[RunKey]:
         """The Runs whose start was planned before a UTC second, and has not come.

@@ -45,14 +45,15 @@ def _matches(condition: str, outcome: Outcome, exit_status: int | None) -> bool:
 def retry_delay(settings: Settings, run: RunKey, number: int) -> float:
     """Seconds from the end of Attempt `number` to the start of the next one; never 0.
 
-    The delay grows with each Attempt, up to CRON_RETRY_DELAY_MAX. The share of it that
-    CRON_RETRY_JITTER names is random, but always the same for a Run and an Attempt, so a daemon
-    that restarts finds the same delay.
+    The delay grows with each Attempt, up to CRON_RETRY_DELAY_MAX. Jitter makes it longer, also
+    beyond that maximum, and never shorter: by a random part of the share that CRON_RETRY_JITTER
+    names. That part is always the same for a Run and an Attempt, so a daemon that restarts finds
+    the same delay.
     """
     doublings = min(number - 1, _MOST_DOUBLINGS)
     delay = min(settings.retry_delay * settings.retry_backoff**doublings, settings.retry_delay_max)
     chance = (int(digest(str(run), str(number), "retry"), 16) % 1000 + 1) / 1000
-    return delay * (1 - settings.retry_jitter + settings.retry_jitter * chance)
+    return delay * (1 + settings.retry_jitter * chance)
 
 
 def too_late_to_retry(settings: Settings, since: float, at: float) -> str | None:

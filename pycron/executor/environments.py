@@ -6,15 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pycron.model.instants import rfc3339
-from pycron.model.job import Job
+from pycron.model.job import TEST_SUFFIX, Job
 from pycron.model.run import AttemptKey
 from pycron.system.accounts import Account
+from pycron.system.host import DESKTOP_VARIABLES
+from pycron.system.programs import DEFAULT_PATH
 
-DEFAULT_PATH = "/usr/bin:/bin"  # as in Debian's cron
 _REACHING = ("TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
-# What a program needs that shows something on the desktop of its user, such as notify-send(1).
-_DESKTOP = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY",
-            "XAUTHORITY")  # fmt: skip
 # What concerns the daemon itself, from its service manager. SHELL is the shell of whoever started
 # the daemon; the shell of commands is cron's, unless the table names another one.
 _DAEMONS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "SHELL")
@@ -26,12 +24,14 @@ class Passed:
     """What a daemon passes on to commands from what it was started with.
 
     `own`: variables for commands of the daemon's user. `others`: for those of other users.
-    `directory`: where commands of the daemon's user start; None for HOME.
+    `directory`: where commands of the daemon's user start; None for HOME. `programs`: the directory
+    of pycron's programs, which commands find behind their PATH; None if it is not known.
     """
 
     own: Mapping[str, str] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
     directory: str | None = None
+    programs: str | None = None
 
     def with_variable(self, name: str, value: str) -> "Passed":
         """The same, and one more variable for all commands."""
@@ -44,7 +44,7 @@ NOTHING_PASSED = Passed()
 
 def passed_to_desktop() -> Passed:
     """For a user's own daemon."""
-    return Passed(own=_inherited(_DESKTOP))
+    return Passed(own=_inherited(DESKTOP_VARIABLES))
 
 
 def passed_in_foreground(names: Collection[str], *, clean: bool) -> Passed:
@@ -64,14 +64,19 @@ def passed_in_foreground(names: Collection[str], *, clean: bool) -> Passed:
 
 
 def command_environment(
-    attempt: AttemptKey, job: Job, account: Account, passed: Mapping[str, str]
+    attempt: AttemptKey,
+    job: Job,
+    account: Account,
+    passed: Mapping[str, str],
+    programs: str | None = None,
 ) -> dict[str, str]:
     """The environment of a command, as crontab(5) describes it.
 
     The variables of the table, with defaults for HOME, SHELL and PATH, and variables that describe
     the Run. A table cannot override LOGNAME and USER. `passed`: stands for the defaults.
+    `programs`: a directory that stands last in PATH, so that it hides no other program.
     """
-    return {
+    environment = {
         "HOME": account.home,
         "SHELL": "/bin/sh",
         "PATH": DEFAULT_PATH,
@@ -79,11 +84,15 @@ def command_environment(
         **dict(job.environment),
         "LOGNAME": account.name,
         "USER": account.name,
-        "CRON_JOB": job.name,
+        "CRON_JOB": job.name.removesuffix(TEST_SUFFIX),
         "CRON_RUN_ID": str(attempt.run),
         "CRON_FIRE_TIME": rfc3339(attempt.run.fire_time),
         "CRON_ATTEMPT": str(attempt.number),
     }
+    directories = environment["PATH"].split(":")
+    if programs is not None and programs not in directories:
+        environment["PATH"] = ":".join([*directories, programs])
+    return environment
 
 
 def program_environment(account: Account) -> dict[str, str]:

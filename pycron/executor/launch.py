@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent, connect
-from pycron.executor.environments import DEFAULT_PATH
 from pycron.system import unix_sockets
 from pycron.system.cgroup import SCOPE
 from pycron.system.paths import Paths
+from pycron.system.programs import DEFAULT_PATH
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SHARED = "what limits the daemon's unit limits the commands, too"

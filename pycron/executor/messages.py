@@ -74,7 +74,8 @@ class _Executed:
 
 def _command(attempt: AttemptKey, job: Job, account: Account, passed: Passed) -> _Executed:
     own = account.uid == os.geteuid()
-    environment = command_environment(attempt, job, account, passed.own if own else passed.others)
+    variables = passed.own if own else passed.others
+    environment = command_environment(attempt, job, account, variables, passed.programs)
     directory = environment["HOME"]
     if own and passed.directory and "HOME" not in dict(job.environment):
         directory = passed.directory

@@ -67,6 +67,7 @@ _FIRST_WORD = re.compile(
     r"""[ \t]*+(?:[A-Za-z_]\w*+=[^ \t"'$`;|&()]*+[ \t]++)*([\w./+@-]++)(?=[ \t;|&<>]|$)"""
 )
 _BACKSLASHES = re.compile(r"(?<!\\)(\\++)[ \t]*+$")
+_OWN_PROGRAMS = frozenset(("pycron", "pycrontab", "pycrond"))  # the daemon adds their directory
 _BUILT_IN = frozenset((
     "if", "for", "while", "until", "case", "[", "[[", "test", "cd", "echo", "printf", "exit",
     "export", "eval", "exec", "source", ".", "true", "false", ":", "set", "unset", "umask",
@@ -169,7 +170,7 @@ def _continuation(entry: Entry) -> Iterator[Found]:
 
 def _command_not_found(entry: Entry, is_program: Callable[[str], bool]) -> Iterator[Found]:
     match = _FIRST_WORD.match(entry.command)
-    if match is None or match[1] in _BUILT_IN:
+    if match is None or match[1] in _BUILT_IN or match[1] in _OWN_PROGRAMS:
         return
     word = match[1]
     start, end = (entry.command_start + place for place in match.span(1))

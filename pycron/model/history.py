@@ -3,6 +3,7 @@
 Instants are UTC seconds, sizes are bytes.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pycron.model.delivery import Delivery
@@ -68,22 +69,36 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LastRun:
+    """One of the last Runs of a Job; the other fields are those of its last Attempt."""
+
+    key: RunKey
+    outcome: Outcome | None
+    started: float | None
+    ended: float | None
+    exit_status: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which Runs to list, newest first, at most `limit`; None means any.
 
-    `job` is a name or an id. `since` (inclusive) and `until` (exclusive) limit the fire time.
-    `before`: continue a list after the Run of this number.
+    `job` is a name or an id; the Jobs of `job_ids` are meant, too: those that have the name now,
+    and were recorded with another one. `since` (inclusive) and `until` (exclusive) limit the fire
+    time. `before`: continue a list after the Run of this number.
     """
 
     limit: int
     job: str | None = None
     user: str | None = None
-    outcome: Outcome | None = None
+    outcomes: Collection[Outcome] | None = None
     since: float | None = None
     until: float | None = None
     before: int | None = None
     dead: bool | None = None
     delivery: bool | None = None
+    job_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ def rfc3339(instant: float) -> str:
     return _rfc3339(int(instant))
 
 
-# A thousand Runs of one minute have the same fire time.
-@lru_cache(maxsize=256)
+# A thousand Runs of one minute have the same fire time, and a thousand Jobs the same next one.
+@lru_cache(maxsize=2048)
 def _rfc3339(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -26,3 +26,8 @@ def parse_compact(stamp: str) -> int:
     """The UTC second of a compact text. Raises ValueError."""
     moment = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ")
     return int(moment.replace(tzinfo=datetime.UTC).timestamp())
+
+
+def parse_rfc3339(text: str) -> float:
+    """The UTC second of a text with an offset, as it stands in JSON. Raises ValueError."""
+    return datetime.datetime.fromisoformat(text).timestamp()

@@ -40,7 +40,25 @@ OUTCOME_IN_WORDS = {
     Outcome.LOST: "was lost",
 }
 
+# The Outcomes of all Runs that have ended and did not succeed: `--failed`.
+NOT_SUCCEEDED = tuple(each for each in Outcome if each is not Outcome.SUCCEEDED)
+
+_TIMED_OUT = 124  # as timeout(1) has it
+_KILLED = 128  # and the number of the signal, as the shell has it
+_NOT_KNOWN = 1  # the command was not started, or nobody knows how it ended
+
 DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
+
+
+def status_of(outcome: Outcome, exit_status: int | None, signal: int | None) -> int:
+    """The exit status of an Attempt, as timeout(1) and the shell would report it."""
+    if outcome is Outcome.SUCCEEDED:
+        return 0
+    if outcome is Outcome.TIMED_OUT:
+        return _TIMED_OUT
+    if signal is not None:
+        return _KILLED + signal
+    return exit_status or _NOT_KNOWN
 
 
 FIRST_BY_HAND = 1000  # the first pass of Runs that are started by hand: no clock steps so often

@@ -143,7 +143,7 @@ class Settings:
         0.5,
         values.decimal(0, 1),
         "a number from 0 to 1",
-        "share of the delay that is random",
+        "how much longer a delay may be, as a share of it",
     )
     retry_on: tuple[str, ...] = _setting(
         "CRON_RETRY_ON",

@@ -7,33 +7,9 @@ Instants are RFC 3339 texts unless a docstring says otherwise, durations are sec
 
 from typing import NotRequired, TypedDict
 
+from pycron.protocol.job_answers import DueRow
+
 # ---- rows: the keys that --json shows
-
-
-class JobRow(TypedDict):
-    """`resolved`: the schedule with values instead of a nickname, `~` and `H`.
-
-    `days`: the settings about days, as `CRON_EXCEPT=bavaria`; null without any. `stdin`: the
-    command's standard input, which follows the first `%`; None if there is none.
-    """
-
-    job: str
-    id: str
-    table: str
-    line: int
-    user: str
-    schedule: str
-    resolved: str
-    days: NotRequired[str | None]
-    zone: str | None
-    command: str
-    stdin: NotRequired[str | None]
-
-
-class DueRow(JobRow):
-    """A Job and a fire time of it."""
-
-    fire_time: str
 
 
 class RunRow(TypedDict):
@@ -123,10 +99,11 @@ class ProblemRow(TypedDict):
 
 
 class StateRow(TypedDict):
-    """A Run, and its state before the request."""
+    """A Run, and its state before the request. `job`: its name."""
 
     run_id: str
     state: str
+    job: NotRequired[str]
 
 
 class FieldRow(TypedDict):
@@ -146,7 +123,10 @@ class FireTimeRow(TypedDict):
 
 
 class WhyRow(TypedDict):
-    """The diagnosis of one Job at a time. `gone`: its entry was removed."""
+    """The diagnosis of one Job at a time. `gone`: its entry was removed.
+
+    `paused`: whether a pause holds at that time. `path`: the PATH of its command.
+    """
 
     job: str
     id: str
@@ -164,6 +144,8 @@ class WhyRow(TypedDict):
     after: FireTimeRow | None
     runs: list[RunRow]
     gone: bool
+    paused: NotRequired[bool]
+    path: NotRequired[str | None]
 
 
 class ProcessRow(TypedDict):
@@ -237,19 +219,6 @@ class HealthAnswer(TypedDict):
     tables: int
     jobs: int
     running: int
-
-
-class CalendarAnswer(TypedDict):
-    """The days of a calendar in a year, such as 2026-12-25."""
-
-    days: list[str]
-
-
-class JobsAnswer(TypedDict):
-    """One page. `more`: there are further Jobs."""
-
-    rows: list[JobRow]
-    more: bool
 
 
 class RunsAnswer(TypedDict):
@@ -326,15 +295,19 @@ class PausesAnswer(TypedDict):
 
 
 class PauseAnswer(TypedDict):
+    """`others`: the other pauses that hold some of the same Jobs."""
+
     row: PauseRow
+    others: NotRequired[list[PauseRow]]
 
 
 class StartAnswer(TypedDict):
-    """The new Run. `why`: what it waits for."""
+    """The new Run. `why`: what it waits for. `job`: the name of its Job."""
 
     run_id: str
     state: str
     why: str | None
+    job: NotRequired[str]
 
 
 class ReloadAnswer(TypedDict):
@@ -359,11 +332,16 @@ class KillAnswer(TypedDict):
 
 
 class RedriveAnswer(TypedDict):
-    """`attempt`: the number of the next Attempt."""
+    """`attempt`: the number of the next Attempt. `job`: a name. `why`: what the Run waits for."""
 
     run_id: str
     attempt: int
+    job: NotRequired[str]
+    why: NotRequired[str | None]
 
 
 class DropAnswer(TypedDict):
+    """`job`: the name of the Job."""
+
     run_id: str
+    job: NotRequired[str]

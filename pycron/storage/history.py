@@ -9,7 +9,7 @@ All functions raise sqlite3.Error.
 
 import heapq
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from pycron.model.history import AttemptRecord, RunFilter, RunRecord
@@ -140,24 +140,26 @@ def _ranges(database: sqlite3.Connection, wanted: RunFilter) -> list[list[_Condi
     rest: list[_Condition] = []
     if user is not None:
         rest.append(("+user = ?", [user]))
-    if wanted.outcome is not None:
-        rest.append(("+outcome = ?", [wanted.outcome]))
+    if wanted.outcomes is not None:
+        marks = ", ".join("?" * len(wanted.outcomes))
+        rest.append((f"+outcome IN ({marks})", list(wanted.outcomes)))
     if wanted.dead is not None:
         rest.append(("+dead = ?", [wanted.dead]))
     if wanted.delivery is False:
         rest.append(("+delivery IS NULL", []))
     if wanted.job is not None:
-        numbers = _job_numbers(database, wanted.job, deliveries=bool(wanted.delivery))
+        names = (wanted.job, *wanted.job_ids)
+        numbers = _job_numbers(database, names, deliveries=bool(wanted.delivery))
         return [[("job = ?", [job]), *rest] for job in numbers]
     if wanted.dead:
         users = [user] if user is not None else _user_numbers(database)
         return [[("dead", []), ("user = ?", [each]), *rest] for each in users]
     if wanted.delivery:
         return [[("delivery", []), *rest]]
-    if user is None and wanted.outcome is None:
+    if user is None and wanted.outcomes is None:
         return [rest]
     users = [user] if user is not None else _user_numbers(database)
-    outcomes = [wanted.outcome] if wanted.outcome is not None else [None, *Outcome]
+    outcomes = [None, *Outcome] if wanted.outcomes is None else sorted(set(wanted.outcomes))
     return [
         [("outcome IS ?", [outcome]), ("user = ?", [each]), *rest]
         for outcome in outcomes
@@ -199,14 +201,16 @@ def _user_numbers(database: sqlite3.Connection) -> list[int]:
     return [whole(row, "number") for row in database.execute("SELECT number FROM users")]
 
 
-def _job_numbers(database: sqlite3.Connection, job: str, *, deliveries: bool) -> list[int]:
-    """The Jobs with this name or id, or those that tell about them."""
-    query = "SELECT number FROM jobs WHERE name = ? OR id = ?"
+def _job_numbers(
+    database: sqlite3.Connection, names: Sequence[str], *, deliveries: bool
+) -> list[int]:
+    """The Jobs with one of these names or ids, or those that tell about them."""
+    marks = ", ".join("?" * len(names))
+    condition = f"name IN ({marks}) OR id IN ({marks})"
+    query = f"SELECT number FROM jobs WHERE {condition}"
     if deliveries:
-        query = (
-            "SELECT number FROM jobs WHERE about IN (SELECT id FROM jobs WHERE name = ? OR id = ?)"
-        )
-    return [whole(row, "number") for row in database.execute(query, (job, job))]
+        query = f"SELECT number FROM jobs WHERE about IN (SELECT id FROM jobs WHERE {condition})"
+    return [whole(row, "number") for row in database.execute(query, (*names, *names))]
 
 
 def _run(database: sqlite3.Connection, number: int) -> RunRecord:

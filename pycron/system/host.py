@@ -5,6 +5,10 @@ import socket
 import time
 from pathlib import Path
 
+# What a program needs that shows something on the desktop of its user, such as notify-send(1).
+DESKTOP_VARIABLES = (
+    "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
+)  # fmt: skip
 _NO_MACHINE_ID = ("", "uninitialized")  # an image for many machines has no id yet: machine-id(5)
 
 

@@ -69,7 +69,7 @@ RUNNING = 50
 POOL = 3
 CONFIG = f"[limits]\nrunning = {RUNNING}\n[pools]\nnarrow = {POOL}\n"
 RETRIES = 2
-LEAST_DELAY = 0.5  # seconds: CRON_RETRY_DELAY is 1, and CRON_RETRY_JITTER may take half of it
+LEAST_DELAY = 1.0  # seconds: CRON_RETRY_DELAY is 1, and CRON_RETRY_JITTER makes it longer
 ENOUGH = 70  # kills, with which every kind of call is reached
 
 CUT_SHORT = "killed while it was being started"

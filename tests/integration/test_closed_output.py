@@ -62,7 +62,7 @@ def to_closed_pipe(command: list[str]) -> tuple[int, str]:
         ("next --count 100000 @every_1s", 0),
         ("explain @daily", 0),
         ("dead list --json", 0),
-        ("reload", 0),
+        ("reload --json", 0),
         ("check", 1),  # the table has an error
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running_daemon import RunningDaemon, foreground, run
+from tests.support.running_daemon import RunningDaemon, command_path, foreground, run
 from tests.support.user_accounts import USERS, real_user
 
 IMAGE = {
@@ -38,7 +38,8 @@ def test_commands_get_the_environment_and_the_directory_of_the_image(tmp_path: P
     with foreground(SHOW, tmp_path, env=started_with(IMAGE), cwd=where) as daemon:
         directory, environment = shown(daemon)
     assert directory == str(where)
-    passed = {name: IMAGE[name] for name in ("PATH", "LANG", "HOME", "DATABASE_URL")}
+    passed = {name: IMAGE[name] for name in ("LANG", "HOME", "DATABASE_URL")}
+    passed["PATH"] = command_path(IMAGE["PATH"])
     assert {name: environment.get(name) for name in passed} == passed
     assert environment["SHELL"] == "/bin/sh"
     assert not {"NOTIFY_SOCKET", "LISTEN_FDS"} & set(environment)
@@ -58,7 +59,7 @@ def test_a_clean_environment_is_that_of_cron(tmp_path: Path) -> None:
     with foreground(SHOW, tmp_path, *options, env=started_with(IMAGE), cwd=tmp_path) as daemon:
         directory, environment = shown(daemon)
     assert directory == str(Path.home())
-    assert environment["PATH"] == "/usr/bin:/bin"
+    assert environment["PATH"] == command_path()
     assert environment["LANG"] == "C.UTF-8"
     assert "DATABASE_URL" not in environment
 
@@ -76,7 +77,7 @@ def test_commands_of_other_users_get_only_what_is_named(tmp_path: Path) -> None:
         directory, environment = shown(daemon, "other")
     assert own["DATABASE_URL"] == IMAGE["DATABASE_URL"]
     assert directory == environment["HOME"] == account.pw_dir
-    assert environment["PATH"] == "/usr/bin:/bin"
+    assert environment["PATH"] == command_path()
     assert environment["LANG"] == "C.UTF-8"
     assert "DATABASE_URL" not in environment
 

@@ -128,11 +128,12 @@ def test_the_hangup_signal_reloads(tmp_path: Path) -> None:
 
 def test_the_answer_for_people(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"{NEVER} true\n") as op:
-        assert op.run("reload").stdout == "options changed: none\ntables read: 1\n"
+        read = "pycron: the configuration and 1 table were read again"
+        assert op.run("reload").stderr == f"{read}; no option has changed\n"
         configure(op, "[limits]\nrunning = 7\nwaiting = 9\n")
         done = op.run("reload")
-        assert done.stdout == "options changed: limits.running, limits.waiting\ntables read: 1\n"
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stderr == f"{read}; changed: limits.running, limits.waiting\n"
+        assert (done.returncode, done.stdout) == (0, "")
 
 
 # ---- a bad file
@@ -203,9 +204,9 @@ def test_an_option_that_takes_effect_at_the_next_start(tmp_path: Path) -> None:
     change = "from pycron.config import configuration as c; c.AT_START = {'limits.clients'}"
     with other_daemon(tmp_path, change, "[limits]\nclients = 50\n") as op:
         configure(op, "[limits]\nclients = 60\nrunning = 7\n")
-        assert op.run("reload").stdout == (
-            "options changed: limits.running\n"
-            "takes effect at the next start: limits.clients\ntables read: 1\n"
+        assert op.run("reload").stderr == (
+            "pycron: the configuration and 1 table were read again; changed: limits.running;"
+            " takes effect at the next start: limits.clients\n"
         )
         line = op.daemon.wait_for("reloaded")
         assert (line["level"], line["at_start"]) == ("warning", "limits.clients")

@@ -81,6 +81,34 @@ def test_outcome_selects_the_runs_with_that_outcome(listing: Listing) -> None:
     assert listing.rows("--outcome", "skipped") == []
 
 
+@pytest.mark.parametrize(
+    ("filters", "jobs"),
+    [
+        (["--outcome", "failed", "--outcome", "timed_out"], {"bad"}),
+        (["--outcome", "timed_out", "--outcome", "failed"], {"bad"}),
+        (["--outcome", "failed,timed_out"], {"bad"}),
+        (["--outcome", "succeeded,failed"], {"good", "bad", "tick"}),
+        (["--outcome", "timed out"], set()),  # as people read it
+        (["--outcome", "Timed-Out"], set()),
+        (["--failed"], {"bad"}),
+        (["--failed", "--outcome", "succeeded"], {"good", "bad", "tick"}),
+    ],
+)
+def test_several_outcomes_add_up(listing: Listing, filters: list[str], jobs: set[str]) -> None:
+    assert listing.jobs(*filters) == jobs
+
+
+def test_a_duration_is_that_long_ago(listing: Listing) -> None:
+    assert listing.jobs("--since", "10m") == {"good", "bad", "tick"}
+    assert listing.jobs("--until", "10m") == set()
+    assert listing.jobs("--since", "last night") == {"good", "bad", "tick"}
+
+
+def test_options_may_stand_before_the_verb(listing: Listing) -> None:
+    before = run("pycron", "--json", "runs", "--state-dir", listing._state, "--failed")
+    assert [json.loads(line)["job"] for line in before.stdout.splitlines()] == ["bad"]
+
+
 def test_since_is_inclusive_and_until_is_not(listing: Listing) -> None:
     ticks = listing.rows("--job", "tick")
     middle = ticks[1]["fire_time"]
@@ -100,7 +128,7 @@ def test_all_filters_can_be_combined(listing: Listing) -> None:
     filters = ["--job", "tick", "--owner", getpass.getuser(), "--outcome", "succeeded",
                "--since", "2020-01-01", "--until", "2040-01-01", "--limit", "1"]  # fmt: skip
     assert listing.rows(*filters) == [latest]
-    assert listing.rows(*filters, "--outcome", "failed") == []
+    assert listing.rows(*filters[:4], "--outcome", "failed") == []
 
 
 def test_a_message_says_that_no_runs_were_found(listing: Listing) -> None:
@@ -112,7 +140,9 @@ def test_a_message_says_that_no_runs_were_found(listing: Listing) -> None:
     [
         (["--job", "nobody"], 1, 'pycron: no such job: "nobody" (pycron list)\n'),
         (["--outcome", "fine"], 1, 'pycron: unknown outcome: "fine" (succeeded, failed,'),
+        (["--outcome", "failed,fine"], 1, 'pycron: unknown outcome: "failed,fine" (succeeded,'),
         (["--since", "soon"], 2, 'pycron: bad time: "soon"'),
+        (["--since", "5"], 2, 'pycron: bad time: "5" (a number needs a unit: 5m for minutes'),
         (["--limit", "0"], 2, "usage:"),
     ],
 )

@@ -552,7 +552,13 @@ def test_filters(store: Store) -> None:
     assert found(RunFilter(10, job="one")) == [("one", 1), ("one", 0)]
     assert found(RunFilter(10, job=two.id)) == [("two", 2), ("two", 0)]
     assert found(RunFilter(10, user="bert")) == [("two", 2), ("two", 0)]
-    assert found(RunFilter(10, outcome=Outcome.FAILED)) == [("two", 0)]
+    assert found(RunFilter(10, outcomes=[Outcome.FAILED])) == [("two", 0)]
+    several = [Outcome.SUCCEEDED, Outcome.FAILED]
+    assert found(RunFilter(10, outcomes=several)) == [("two", 0), ("one", 0)]
+    assert found(RunFilter(10, outcomes=[])) == []
+    assert found(RunFilter(10, job="one", job_ids=(two.id,), until=NOON + 60)) == [
+        ("two", 0), ("one", 0),
+    ]  # fmt: skip
     assert found(RunFilter(10, since=NOON + 60)) == [("two", 2), ("one", 1)]
     assert found(RunFilter(10, until=NOON + 60)) == [("two", 0), ("one", 0)]
     assert found(RunFilter(10, job="one", user="bert")) == []
@@ -585,7 +591,7 @@ def passes(row: RunRecord, wanted: RunFilter) -> bool:
     return (
         (wanted.job is None or wanted.job in (row.job, row.key.job_id))
         and wanted.user in (None, row.user)
-        and wanted.outcome in (None, row.outcome)
+        and (wanted.outcomes is None or row.outcome in wanted.outcomes)
         and (wanted.since is None or row.key.fire_time >= wanted.since)
         and (wanted.until is None or row.key.fire_time < wanted.until)
         and (wanted.dead is None or row.dead is wanted.dead)
@@ -594,14 +600,16 @@ def passes(row: RunRecord, wanted: RunFilter) -> bool:
 
 @pytest.mark.parametrize("user", [None, "a", "c", "nobody"])
 @pytest.mark.parametrize("job", [None, "j0", "j2", "none"])
-@pytest.mark.parametrize("outcome", [None, Outcome.FAILED, Outcome.SUCCEEDED])
+@pytest.mark.parametrize(
+    "outcomes", [None, [Outcome.FAILED], [Outcome.SUCCEEDED, Outcome.LOST, Outcome.MISSED]]
+)
 @pytest.mark.parametrize("dead", [None, True, False])
 @pytest.mark.parametrize(("since", "until"), [(None, None), (NOON + 600, NOON + 6000)])
 def test_filters_together_and_page_by_page(
     history: Store,
     user: str | None,
     job: str | None,
-    outcome: Outcome | None,
+    outcomes: list[Outcome] | None,
     dead: bool | None,
     since: int | None,
     until: int | None,
@@ -609,7 +617,7 @@ def test_filters_together_and_page_by_page(
     """With each index: the same Runs in the same order as without one."""
     everything = history.runs(RunFilter(1000))
     assert len(everything) == 200
-    wanted = RunFilter(7, job, user, outcome, since, until, dead=dead)
+    wanted = RunFilter(7, job, user, outcomes, since, until, dead=dead)
     page = history.runs(wanted)
     seen = list(page)
     while page:
@@ -643,8 +651,8 @@ def write_many(store: Store, job: Job, count: int) -> None:
         RunFilter(20),
         RunFilter(20, job="j1"),
         RunFilter(20, user="c"),
-        RunFilter(20, outcome=Outcome.FAILED),
-        RunFilter(20, user="c", outcome=Outcome.FAILED),
+        RunFilter(20, outcomes=[Outcome.FAILED]),
+        RunFilter(20, user="c", outcomes=[Outcome.FAILED, Outcome.LOST]),
         RunFilter(20, dead=True),
         RunFilter(20, since=NOON, until=NOON + 60),
         RunFilter(20, user="a", until=NOON + 60),

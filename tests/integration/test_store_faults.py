@@ -1171,7 +1171,7 @@ def test_a_daemon_starts_without_its_database(tmp_path: Path, marks: Path) -> No
         assert (status["store_failure"], status["runs"]) == (reason, 0)
         assert status["unwritten"] >= 9
         said = run("pycron", "--state-dir", tmp_path / "state", "status").stdout
-        assert re.search(f"^store_failure +{re.escape(reason)}$", said, re.MULTILINE)
+        assert re.search(f"^wrong +the database: {re.escape(reason)}", said, re.MULTILINE)
         database.rmdir()
         assert daemon.wait_for("store_recovered")["dropped"] == 0
         goes_on(daemon)

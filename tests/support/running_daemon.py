@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pycron.system.programs import own_programs
 from tests.support.waiting import until
 
 LogLine = dict[str, Any]
@@ -18,6 +19,12 @@ LogLine = dict[str, Any]
 def program(name: str, *arguments: str | Path, python: str | Path = sys.executable) -> list[str]:
     """The command line of one of pycron's programs, in this interpreter or another one."""
     return [str(python), "-m", f"pycron.cli.{name}", *map(str, arguments)]
+
+
+def command_path(path: str = "/usr/bin:/bin") -> str:
+    """The PATH of a command: the daemon adds the directory of its programs, if it has one."""
+    programs = own_programs()
+    return path if programs in (None, *path.split(":")) else f"{path}:{programs}"
 
 
 def run(

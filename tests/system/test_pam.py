@@ -12,7 +12,7 @@ import pytest
 from pycron.runner.starter import STARTERS
 from pycron.system import paths
 from tests.support.pam_system import PamSystem
-from tests.support.running_daemon import alive
+from tests.support.running_daemon import alive, command_path
 from tests.support.running_daemon import run as run_program
 from tests.support.user_accounts import USERS, real_user
 from tests.support.waiting import until
@@ -107,7 +107,7 @@ def test_limits_and_environment(make: Make) -> None:
     environment = dict(line.split("=", 1) for line in lines[3:at])
     assert environment["FROM_PAM"] == "yes"
     assert environment["FOO"] == "table"
-    assert environment["PATH"] == "/usr/bin:/bin"
+    assert environment["PATH"] == command_path()
     assert environment["HOME"] == real_user(user).pw_dir
     assert environment["LOGNAME"] == environment["USER"] == user
 

@@ -11,6 +11,7 @@ import pytest
 
 from pycron.system import paths
 from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.running_daemon import command_path
 from tests.support.user_accounts import USERS, join, member_of, real_user
 from tests.support.waiting import until
 
@@ -49,7 +50,7 @@ def test_commands_run_as_their_users(system: IsolatedSystem) -> None:
         environment = dict(line.split("=", 1) for line in lines[5:])
         expected = {
             "HOME": account.pw_dir, "LOGNAME": user, "USER": user, "SHELL": "/bin/sh",
-            "PATH": "/usr/bin:/bin", "CRON_JOB": "who", "CRON_RUN_ID": run_id, "CRON_ATTEMPT": "1",
+            "PATH": command_path(), "CRON_JOB": "who", "CRON_RUN_ID": run_id, "CRON_ATTEMPT": "1",
         } | ({"FOO": "bar"} if user != USERS[2] else {})  # fmt: skip
         assert {key: environment.get(key) for key in expected} == expected
         assert set(environment) - set(expected) <= {"CRON_FIRE_TIME", "PWD", "_", "OLDPWD"}

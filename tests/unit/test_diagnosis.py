@@ -428,7 +428,7 @@ def test_a_wall_time_is_shown_or_jumped_over(
 
 NOON = instant("2026-03-10T12:00Z")  # a Tuesday
 KEYS = ["job", "id", "table", "line", "user", "schedule", "zone", "time", "verdict", "reason",
-        "notes", "fields", "before", "after", "runs", "gone"]  # fmt: skip
+        "notes", "fields", "before", "after", "runs", "gone", "paused", "path"]  # fmt: skip
 
 
 class Scenario:

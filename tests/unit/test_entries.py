@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -59,7 +60,9 @@ def test_a_job_does_not_depend_on_other_entries(entries: list[str], between: lis
     random.shuffle(lines)  # type: ignore[attr-defined]
     jobs = read(*lines).jobs
     assert len(jobs) == len(entries)
-    assert list(jobs) == [alone(lines, job.line) for job in jobs]
+    assert [replace(job, name="") for job in jobs] == [
+        replace(alone(lines, job.line), name="") for job in jobs
+    ]  # only its name depends on those of the others
     assert list(jobs) == [jobs[i] for i in range(len(jobs))]
 
 
@@ -101,7 +104,7 @@ def test_the_last_line_needs_no_newline() -> None:
 def test_a_command_of_blanks_only_is_a_command() -> None:
     """For cron, a vertical tab or a carriage return is no blank; for str.split it is."""
     jobs = read("@daily \x0b", "@daily \r", "@daily x").jobs
-    assert [job.name[:4] for job in jobs] == ["job-", "job-", "x-" + jobs[2].id[:2]]
+    assert [job.name[:4] for job in jobs] == ["job-", "job-", "x"]
 
 
 def test_slices_and_negative_indexes() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,22 +90,24 @@ def test_the_delay_doubles_up_to_its_cap() -> None:
     st.integers(1, 1000), st.floats(1, 100), st.integers(1, 86_400), st.floats(0, 1),
     st.integers(1, 1000), st.integers(0, 2**31),
 )  # fmt: skip
-def test_a_delay_is_never_zero_and_never_above_its_cap(
+def test_jitter_makes_a_delay_longer_also_beyond_its_cap_and_never_shorter(
     delay: int, backoff: float, most: int, jitter: float, number: int, fire_time: int
 ) -> None:
     settings = Settings(
         retry_delay=delay, retry_backoff=backoff, retry_delay_max=most, retry_jitter=jitter
     )
     run = RunKey(RUN.job_id, fire_time)
-    assert 0 < retry_delay(settings, run, number) <= most
+    plain = retry_delay(replace(settings, retry_jitter=0.0), run, number)
+    assert min(delay, most) <= plain <= most
+    assert plain <= retry_delay(settings, run, number) <= plain * (1 + jitter)
     assert retry_delay(settings, run, number) == retry_delay(settings, run, number)
 
 
 def test_jitter_spreads_the_retries_of_many_runs() -> None:
     settings = Settings(retry_delay=100, retry_jitter=0.5)
     delays = [retry_delay(settings, RunKey(RUN.job_id, n), 1) for n in range(500)]
-    assert 50 < min(delays) < 55
-    assert 95 < max(delays) <= 100
+    assert 100 < min(delays) < 105
+    assert 145 < max(delays) <= 150
     assert len(set(delays)) > 300
 
 

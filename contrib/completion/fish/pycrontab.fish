@@ -52,9 +52,9 @@ complete -c pycrontab -e
 complete -c pycrontab -f
 
 complete -c pycrontab -n _shtab_pycrontab_using -s h -l help -d 'show this help message and exit'
-complete -c pycrontab -n _shtab_pycrontab_using -l system -d 'speak to the system'"'"'s daemon'
-complete -c pycrontab -n _shtab_pycrontab_using -l user -d 'speak to your own daemon'
-complete -c pycrontab -n _shtab_pycrontab_using -l state-dir -xka "(__fish_complete_directories)" -d 'speak to the daemon of this state directory'
+complete -c pycrontab -n _shtab_pycrontab_using -l system -d 'the system'"'"'s daemon'
+complete -c pycrontab -n _shtab_pycrontab_using -l user -d 'your own daemon'
+complete -c pycrontab -n _shtab_pycrontab_using -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
 complete -c pycrontab -n _shtab_pycrontab_using -s u -x -d 'whose table; for root'
 complete -c pycrontab -n _shtab_pycrontab_using -s l -d 'print the table'
 complete -c pycrontab -n _shtab_pycrontab_using -s r -d 'delete the table'

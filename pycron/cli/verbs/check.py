@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from pycron.cli.arguments import add_quiet, say
+from pycron.cli.done import nothing_wrong
 from pycron.cli.errors import WrongUse
 from pycron.cli.table_options import add_table_options, named_sources
 from pycron.cli.verb import verb
@@ -16,6 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_table_options(parser)
     parser.add_argument("files", nargs="*", metavar="FILE", type=Path,
                         help="a table, a directory such as cron.d, or - for stdin")  # fmt: skip
+    add_quiet(parser)
     parser.add_argument("--strict", action="store_true", help="a warning is a failure, too")
     parser.add_argument("--format", choices=_FORMATS, default="text",
                         help="how to print what is found; default: text")  # fmt: skip
@@ -35,7 +38,11 @@ def check(options: argparse.Namespace) -> int:
     if options.explain is not None:
         return _explain(options.explain)
     problems = list(_problems(options))
-    problem_formats.FORMATS["json" if options.json else options.format](problems)
+    form = "json" if options.json else options.format
+    problem_formats.FORMATS[form](problems)
+    if not problems and form == "text":
+        named = [*options.files, *options.table, *options.system_table]
+        say(options, nothing_wrong([str(path) for path in named]))
     bad = {Severity.ERROR, Severity.WARNING} if options.strict else {Severity.ERROR}
     return 1 if any(problem.severity in bad for problem in problems) else 0
 

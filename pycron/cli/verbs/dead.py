@@ -2,20 +2,24 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
 
+from pycron.cli.arguments import add_quiet, say
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.done import dropped, redriven
 from pycron.cli.errors import WrongUse
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_json
-from pycron.cli.run_rows import print_runs
+from pycron.cli.run_rows import RunsForm, print_runs
 from pycron.cli.verb import verb
-from pycron.protocol.control_messages import DropRequest, RedriveRequest, Request, RunsRequest
+from pycron.control.client import ControlClient
+from pycron.protocol.control_messages import DropRequest, RedriveRequest, RunsRequest
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "redrive", "drop"),
                         help="redrive: try again now; drop: give up")  # fmt: skip
+    add_quiet(parser)
     parser.add_argument("run", nargs="*", metavar="RUN", help="the run_ids to redrive or to drop")
 
 
@@ -27,9 +31,9 @@ def dead(options: argparse.Namespace) -> None:
         raise WrongUse(f"dead {options.action}: which run?")
     else:
         client = client_for(options)
-        done = [client.request(_request(options.action, run_id)) for run_id in options.run]
-        if options.json:
-            print_json(done)
+        handle = _redrive if options.action == "redrive" else _drop
+        for run_id in options.run:
+            handle(client, options, run_id)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -37,8 +41,19 @@ def _list(options: argparse.Namespace) -> None:
     if options.json:
         print_json(rows)
     else:
-        print_runs(rows, "no dead letters")
+        print_runs(rows, "no dead letters", clock_for(options), RunsForm.WITH_IDS)
 
 
-def _request(action: str, run_id: str) -> Request[Mapping[str, object]]:
-    return RedriveRequest(run_id) if action == "redrive" else DropRequest(run_id)
+def _redrive(client: ControlClient, options: argparse.Namespace, run_id: str) -> None:
+    answer = client.request(RedriveRequest(run_id))
+    if options.json:
+        print_json([answer])
+    job, why = answer.get("job", run_id), answer.get("why")
+    say(options, redriven(job, run_id, answer["attempt"], why))
+
+
+def _drop(client: ControlClient, options: argparse.Namespace, run_id: str) -> None:
+    answer = client.request(DropRequest(run_id))
+    if options.json:
+        print_json([answer])
+    say(options, dropped(answer.get("job", run_id), run_id))

@@ -5,6 +5,7 @@ import time
 from itertools import islice
 
 from pycron.cli.arguments import positive
+from pycron.cli.expression import add_expression, expression_of
 from pycron.cli.instants import local_text
 from pycron.cli.printing import print_columns, print_fields, print_json
 from pycron.cli.verb import verb
@@ -12,8 +13,7 @@ from pycron.schedule.zone import END_OF_TIME
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("expression", metavar="EXPR",
-                        help="a schedule; settings may stand before it")  # fmt: skip
+    add_expression(parser, "+", "a schedule; settings may stand before it")
     parser.add_argument("--count", type=positive, metavar="N", default=5,
                         help="this number of fire times; default: 5")  # fmt: skip
     parser.add_argument("--tz", metavar="ZONE", help="use this zone as the machine's zone")
@@ -26,7 +26,8 @@ def explain(options: argparse.Namespace) -> None:
     from pycron.schedule import words
 
     zones = schedules.zones_of(options.tz)
-    job = schedules.of_expression(options.expression, zones, schedules.local_config(options))
+    expression = expression_of(options.expression) or ""
+    job = schedules.of_expression(expression, zones, schedules.local_config(options))
     zone, reader = zones.zone(job.zone), zones.machine
     due = schedules.due_rows(job, zones, int(time.time()) + 1, END_OF_TIME)
     upcoming = [

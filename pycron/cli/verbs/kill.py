@@ -2,8 +2,9 @@
 
 import argparse
 
-from pycron.cli.arguments import duration
+from pycron.cli.arguments import add_quiet, duration, say
 from pycron.cli.daemon_choice import choice_for, client_for
+from pycron.cli.done import killed
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json
 from pycron.cli.verb import verb
@@ -18,6 +19,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
                         help="all running commands: yours; as root, everybody's")  # fmt: skip
     parser.add_argument("--kill-after", type=duration, metavar="DURATION",
                         help="from TERM to KILL; default: the Job's CRON_KILL_AFTER")  # fmt: skip
+    add_quiet(parser)
 
 
 @verb("kill", "End a Run, or all commands, with all their processes.", _arguments)
@@ -27,14 +29,18 @@ def kill(options: argparse.Namespace) -> None:
     rows = _kill_all(options) if options.everything else _kill(options)
     if options.json:
         print_json(rows)
-    elif options.everything:
-        print(f"commands that are being ended: {len(rows)}")
+    say(options, killed(rows, options.kill_after))
 
 
 def _kill(options: argparse.Namespace) -> list[dict[str, str]]:
     request = KillRequest(options.run or "", options.everything, options.kill_after)
     answer = client_for(options).request(request)
-    return [{"run_id": row["run_id"], "state": row["state"]} for row in answer["rows"]]
+    return [_row(row["run_id"], row["state"], row.get("job")) for row in answer["rows"]]
+
+
+def _row(run_id: str, state: str, job: str | None) -> dict[str, str]:
+    """`job`: None if an older daemon, or a runner without a daemon, does not say it."""
+    return {"run_id": run_id, "state": state, **({} if job is None else {"job": job})}
 
 
 def _kill_all(options: argparse.Namespace) -> list[dict[str, str]]:
@@ -52,4 +58,4 @@ def _kill_all(options: argparse.Namespace) -> list[dict[str, str]]:
             raise Failed(f"{no_daemon}; until then, only root can end commands") from None
         if ended is None:
             raise
-        return [{"run_id": each.rpartition(".")[0], "state": "running"} for each in ended]
+        return [_row(each.rpartition(".")[0], "running", None) for each in ended]

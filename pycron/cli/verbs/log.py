@@ -1,80 +1,146 @@
-"""`pycron log`: the output of a Run."""
+"""`pycron log`: the output of a Run, of all Runs as it comes, or lines that contain a text."""
 
 import argparse
 import sys
-import time
+from collections.abc import Iterator
+from dataclasses import replace
 
-from pycron.cli.arguments import add_run, positive
+from pycron.cli.arguments import positive
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.errors import Failed
-from pycron.cli.printing import print_json
-from pycron.cli.run_output import read_output
+from pycron.cli.errors import Failed, WrongUse
+from pycron.cli.following import PatientClient, Write, follow_on, print_attempt, say
+from pycron.cli.instants import Looks, parse_instant
+from pycron.cli.printing import print_json, print_table
 from pycron.cli.run_rows import find_run
+from pycron.cli.table_layout import Column
 from pycron.cli.terminal import write_bytes, write_raw
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
-from pycron.protocol.control_answers import OutputAnswer
+from pycron.model.run import RunKey
 from pycron.protocol.control_messages import OutputRequest
+from pycron.protocol.output_answers import FollowedRow, FoundLine
+from pycron.protocol.output_messages import SearchRequest
 
-_POLL = 0.25  # seconds between two requests for an output that grows
+_COLUMNS = (
+    Column("fire time"), Column("job", least=10), Column("run", rank=1), Column("line", least=20),
+)  # fmt: skip
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    parser.add_argument("run", metavar="RUN", nargs="?",
+                        help="a run_id, or a Job's name for its last Run; with --search, for all "
+                        "its Runs")  # fmt: skip
     parser.add_argument("-f", action="store_true", dest="follow",
-                        help="follow the output until the Run has ended")  # fmt: skip
+                        help="follow the output until the Run has ended; without RUN, that of all "
+                        "Runs")  # fmt: skip
     parser.add_argument("--raw", action="store_true",
                         help="also to a terminal, write the output as it is")  # fmt: skip
     parser.add_argument("--attempt", type=positive, metavar="N",
                         help="the output of this Attempt; default: the last")  # fmt: skip
+    parser.add_argument("--search", metavar="TEXT", help="lines that contain this text")
+    parser.add_argument("--since", metavar="T",
+                        help="with --search: of Runs that were due at this time or "
+                        "later")  # fmt: skip
+    parser.add_argument("--limit", type=positive, metavar="N", default=100,
+                        help="with --search: so many lines; default: 100")  # fmt: skip
 
 
-@verb("log", "Print the output of a Run.", _arguments)
+@verb("log", "Print the output of a Run; follow or search that of all Runs.", _arguments)
 def log(options: argparse.Namespace) -> None:
     """With -f: print the outputs of all further Attempts, too, until the Run has ended."""
-    client = client_for(options)
+    if options.search is not None:
+        _search(options)
+    elif options.run is not None:
+        _log_of_run(options)
+    elif options.follow:
+        _follow_all(options)
+    else:
+        raise WrongUse("log: of which Run? (a run_id or a Job's name; -f follows all Runs, "
+                       "--search TEXT searches them)")  # fmt: skip
+
+
+def _log_of_run(options: argparse.Namespace) -> None:
+    client = PatientClient.like(client_for(options))
     run_id = find_run(client, options.run)
-    answer = _print_attempt(client, options, run_id, options.attempt)
+    write = writer(options, run_id)
+    wanted = OutputRequest(run_id, options.attempt, follow=options.follow)
+    answer = print_attempt(client, wanted, write)
     if answer["attempt"] > answer["attempts"]:
         raise Failed(f"{run_id} has {answer['attempts']} attempts")
-    while options.follow and options.attempt is None and not answer["over"]:
-        number = answer["attempt"]
-        print(f"pycron: attempt {number}: {answer['outcome']}", file=sys.stderr)
-        answer = _print_attempt(client, options, run_id, number + 1)
+    if options.follow and options.attempt is None:
+        follow_on(client, run_id, answer, write)
 
 
-def _print_attempt(
-    client: ControlClient, options: argparse.Namespace, run_id: str, number: int | None
-) -> OutputAnswer:
-    """Print the output of an Attempt (None: the last one); return the daemon's last answer.
+def writer(options: argparse.Namespace, run_id: str) -> Write:
+    """Writes the output of a Run: JSON, or bytes; on a terminal only with --raw as they are."""
 
-    With -f: wait for the start of the Attempt and for its end.
-    """
-    offset, told = 0, None
-    while True:
-        wanted = OutputRequest(run_id, number, offset, options.follow)
-        for answer, data in read_output(client, wanted):
-            number = answer["attempt"]  # a later request must not mean a newer Attempt
-            offset += len(data)
-            _print_output(options, run_id, answer["attempt"], data)
-        if answer["ended"] or not options.follow:
-            break
-        if answer["why"] not in (None, told):
-            told = answer["why"]
-            print(f"pycron: it waits: {told}", file=sys.stderr)
-        time.sleep(_POLL)
-    printed = answer["output_bytes"]
-    if printed is not None and printed > offset:
-        print(f"pycron: {printed - offset} more bytes were not kept", file=sys.stderr)
-    return answer
+    def write(attempt: int, data: bytes) -> None:
+        if options.json:
+            text = data.decode("utf-8", "backslashreplace")
+            print_json([{"run_id": run_id, "attempt": attempt, "output": text}])
+        else:
+            (write_raw if options.raw else write_bytes)(data)
+        sys.stdout.flush()
+
+    return write
 
 
-def _print_output(options: argparse.Namespace, run_id: str, attempt: int, data: bytes) -> None:
-    if not data:
-        return
+def _follow_all(options: argparse.Namespace) -> None:
+    from pycron.cli.following_all import AllRuns
+
+    def write(row: FollowedRow, lines: bytes) -> None:
+        head = f"{row['job']} | ".encode()
+        if options.json:
+            text = lines.decode("utf-8", "backslashreplace")
+            about = {"run_id": row["run_id"], "attempt": row["attempt"], "job": row["job"]}
+            print_json([{**about, "output": f"{text}\n"}])
+        else:
+            data = b"".join(b"%b%b\n" % (head, line) for line in lines.split(b"\n"))
+            (write_raw if options.raw else write_bytes)(data)
+        sys.stdout.flush()
+
+    AllRuns(PatientClient.like(client_for(options)), write).follow()
+
+
+# ---- lines that contain a text
+
+
+def _search(options: argparse.Namespace) -> None:
+    clock = clock_for(options)
+    since = parse_instant(options.since, clock.zone, Looks.BACK) if options.since else None
+    is_run = options.run is not None and _is_run_id(options.run)
+    run_id, job = (options.run, None) if is_run else (None, options.run)
+    wanted = SearchRequest(options.search, run_id, job, since, limit=options.limit)
+    rows = _found(client_for(options), wanted)
     if options.json:
-        text = data.decode("utf-8", "backslashreplace")
-        print_json([{"run_id": run_id, "attempt": attempt, "output": text}])
-    else:
-        (write_raw if options.raw else write_bytes)(data)
-    sys.stdout.flush()
+        print_json(rows)
+        return
+    shown = ([clock.at(_second(row)), row["job"], row["run_id"], row["line"]] for row in rows)
+    print_table(_COLUMNS, shown, "no such line", clock.title)
+
+
+def _is_run_id(text: str) -> bool:
+    try:
+        return bool(RunKey.parse(text))
+    except ValueError:
+        return False
+
+
+def _found(client: ControlClient, wanted: SearchRequest) -> Iterator[FoundLine]:
+    """The lines, of the newest Run first; the daemon searches a part of the outputs at a time."""
+    left, cut = wanted.limit, False
+    while left > 0:
+        answer = client.request(replace(wanted, limit=left))
+        yield from answer["rows"]
+        left -= len(answer["rows"])
+        cut = answer["cut"] or (left <= 0 and answer["before"] is not None)
+        if answer["before"] is None:
+            break
+        wanted = replace(wanted, before=answer["before"])
+    if cut:
+        say(f"there may be more: --limit {2 * wanted.limit}")
+
+
+def _second(row: FoundLine) -> int:
+    return RunKey.parse(row["run_id"]).fire_time

@@ -2,8 +2,10 @@
 
 import argparse
 
-from pycron.cli.arguments import add_scope, duration, no_scope, scope_kind
+from pycron.cli.arguments import add_quiet, add_scope, duration, no_scope, say, scope_kind
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.done import paused
 from pycron.cli.printing import print_columns, print_json
 from pycron.cli.verb import verb
 from pycron.protocol.control_messages import PauseRequest, PausesRequest
@@ -19,6 +21,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
                         help="for this time; default: until it is resumed")  # fmt: skip
     parser.add_argument("--reason", metavar="TEXT",
                         help="shown with the pause and with each Run that it skips")  # fmt: skip
+    add_quiet(parser)
 
 
 @verb("pause", "Start nothing for a while, or list the pauses.", _arguments)
@@ -38,6 +41,7 @@ def pause(options: argparse.Namespace) -> None:
     answer = client_for(options).request(request)
     if options.json:
         print_json([answer["row"]])
+    say(options, paused(answer["row"], clock_for(options)))
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -5,18 +5,18 @@ import sys
 import time
 from dataclasses import replace
 
-from pycron.cli.arguments import positive
+from pycron.cli.arguments import add_outcomes, positive, wanted_outcomes
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.instants import parse_instant
+from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_columns, print_json
-from pycron.cli.run_rows import print_runs
+from pycron.cli.run_rows import RunsForm, print_runs
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable
 from pycron.protocol.control_answers import RefusedRow
 from pycron.protocol.control_messages import RefusedRequest, RunsRequest
-from pycron.system.zone_data import ZoneData
 
 _DAY = 86_400  # seconds
 _REFUSED_COLUMNS = (
@@ -28,7 +28,7 @@ _REFUSED_COLUMNS = (
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--job", metavar="JOB", help="Runs of this Job: its name or id")
     parser.add_argument("--owner", metavar="USER", help="Runs of this user's Jobs")
-    parser.add_argument("--outcome", metavar="OUTCOME", help="Runs that ended in this way")
+    add_outcomes(parser)
     parser.add_argument("--deliveries", action="store_true",
                         help="mails, notifications, pings and failure hooks")  # fmt: skip
     parser.add_argument("--refused", action="store_true",
@@ -37,14 +37,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="T", help="due before this time")
     parser.add_argument("--limit", type=positive, metavar="N", default=20,
                         help="the newest N; default: 20")  # fmt: skip
+    parser.add_argument("--wide", action="store_true",
+                        help="all columns, also if lines are wider than the terminal")  # fmt: skip
 
 
 @verb("runs", "List Runs, newest first.", _arguments)
 def runs(options: argparse.Namespace) -> None:
-    zone = ZoneData().machine
+    zone = clock_for(options).zone
+    since = parse_instant(options.since, zone, Looks.BACK) if options.since else None
+    until = parse_instant(options.until, zone, Looks.BACK) if options.until else None
     client = client_for(options)
-    since = parse_instant(options.since, zone) if options.since else None
-    until = parse_instant(options.until, zone) if options.until else None
     refused = RefusedRequest(options.limit, options.owner, since, until)
     if options.refused:
         _print_refused(client.request(refused)["rows"], as_json=options.json)
@@ -52,7 +54,7 @@ def runs(options: argparse.Namespace) -> None:
     wanted = RunsRequest(
         job=options.job,
         user=options.owner,
-        outcome=options.outcome,
+        outcome=wanted_outcomes(options),
         since=since,
         until=until,
         deliveries=options.deliveries,
@@ -61,7 +63,9 @@ def runs(options: argparse.Namespace) -> None:
     if options.json:
         print_json(rows)
     else:
-        print_runs(rows, "no deliveries" if options.deliveries else "no runs")
+        form = RunsForm.WIDE if options.wide else RunsForm.SHORT
+        empty = "no deliveries" if options.deliveries else "no runs"
+        print_runs(rows, empty, clock_for(options), form)
         _hint_at_refused(client, refused)
 
 

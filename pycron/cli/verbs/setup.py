@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--system", action="store_true", dest="for_system",
-                      help="for all users, as root")  # fmt: skip
-    mode.add_argument("--user", action="store_true", dest="for_user",
-                      help="for your own user")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
                         help="print the steps, and do nothing")  # fmt: skip
     parser.add_argument("--remove", action="store_true", help="remove what setup has made")
@@ -37,12 +32,11 @@ def setup(options: argparse.Namespace) -> None:
     from pycron.cli.installing.record import read_record
     from pycron.cli.installing.target import system_target, user_target
 
-    for_system, for_user = options.for_system or options.system, options.for_user or options.own
-    if for_system is for_user:
+    if options.system is options.own or options.state_dir:
         raise WrongUse("say for whom: --system (as root, for all users) or --user")
     if options.purge and not options.remove:
         raise WrongUse("--purge goes with --remove")
-    target = system_target() if for_system else user_target()
+    target = system_target() if options.system else user_target()
     before = read_record(target.record)
     if options.remove:
         _say(*running_commands(target))

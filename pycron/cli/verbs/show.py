@@ -1,25 +1,47 @@
-"""`pycron show`: one Run, its Attempts, and the end of its output."""
+"""`pycron show`: one page about a Run: what happened, its Attempts, and the end of its output."""
 
 import argparse
+import shutil
+from collections.abc import Iterator
 
 from pycron.cli.arguments import add_run
+from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.printing import print_columns, print_fields, print_json
-from pycron.cli.run_output import read_output
-from pycron.cli.run_rows import find_run
+from pycron.cli.job_words import end_cell
+from pycron.cli.printing import (
+    Cell,
+    Tone,
+    Value,
+    on_terminal,
+    print_json,
+    print_line,
+    print_page,
+    print_table,
+    print_text,
+)
+from pycron.cli.run_output import Tail, read_tail
+from pycron.cli.run_rows import ended_as, find_run, took
+from pycron.cli.table_layout import Column
 from pycron.cli.verb import verb
-from pycron.control.client import ControlClient
+from pycron.model.in_words import ago_in_words, duration_in_words, size_in_words
+from pycron.model.instants import parse_rfc3339
 from pycron.model.text import printable
-from pycron.protocol.control_messages import OutputRequest, RunRequest
+from pycron.protocol.control_answers import AttemptRow, RunAnswer, RunDetails
+from pycron.protocol.control_messages import RunRequest
 
 _SHOWN_LINES = 20
-_COLUMNS = [(key, key.replace("_", " ")) for key in (
-    "attempt", "pid", "started", "ended", "outcome", "exit_status", "signal", "cpu_seconds",
-    "memory_peak_bytes", "output_bytes", "reason")]  # fmt: skip
-_DELIVERY_COLUMNS = (
-    ("delivery", "delivery"), ("job", "job"), ("run_id", "run"), ("outcome", "outcome"),
-    ("reason", "reason"),
-)  # fmt: skip
+_LEAST_LINES = 5  # of the output, on a small terminal
+_ATTEMPTS = (
+    Column("attempt", right=True),
+    Column("started"),
+    Column("took", right=True),
+    Column("outcome", least=9),
+    Column("cpu", right=True, rank=1),
+    Column("memory", right=True, rank=1),
+    Column("output", right=True, rank=1),
+    Column("pid", right=True, rank=3),
+    Column("reason", least=10, rank=2, optional=True),
+)
 
 
 @verb("show", "Show one Run and its Attempts.", add_run)
@@ -31,24 +53,84 @@ def show(options: argparse.Namespace) -> None:
         deliveries = {"delivery_list": answer.get("deliveries", [])}
         print_json([{**answer["row"], "attempt_list": answer["attempts"], **deliveries}])
         return
-    print_fields(answer["row"])
-    print()
-    print_columns(_COLUMNS, answer["attempts"], "no attempts")
-    if answer.get("deliveries"):
+    clock = clock_for(options)
+    tail = read_tail(client, run_id) if answer["attempts"] else None
+    _print_run(answer, clock)
+    if len(answer["attempts"]) > 1:
         print()
-        print_columns(_DELIVERY_COLUMNS, answer["deliveries"], "no deliveries")
-    if answer["attempts"]:
-        _print_end_of_output(client, run_id)
+        print_table(_ATTEMPTS, [_attempt(each, clock) for each in answer["attempts"]], "")
+    if tail and tail.lines:
+        _print_tail(tail, used=20 + len(answer["attempts"]))
 
 
-def _print_end_of_output(client: ControlClient, run_id: str) -> None:
-    """The last lines that the last Attempt has printed."""
-    answers, parts = zip(*read_output(client, OutputRequest(run_id)), strict=True)
-    lines = b"".join(parts).decode("utf-8", "surrogateescape").splitlines()
-    if not lines:
-        return
-    many = len(lines) > _SHOWN_LINES
-    left_out = f", the last {_SHOWN_LINES} of {len(lines)} lines" if many else ""
-    print(f"\noutput of attempt {answers[-1]['attempt']}{left_out}:")
-    for line in lines[-_SHOWN_LINES:]:
-        print(f"  {printable(line)}")
+def _print_run(answer: RunAnswer, clock: Clock) -> None:
+    row = answer["row"]
+    print_line([Cell(f"{printable(row['job'])}: ", Tone.STRONG), ended_as(row)])
+    print_page([*_what_happened(row, clock), *_what_it_is(row), *_what_it_cost(answer)])
+
+
+def _what_happened(row: RunDetails, clock: Clock) -> Iterator[tuple[str, Value]]:
+    fire, late = parse_rfc3339(row["fire_time"]), row["lateness_ms"]
+    ago = ago_in_words(clock.now - fire)
+    yield "due", f"{clock.at(fire)} ({ago}; {clock.title})"
+    if row["started_by"] is not None:
+        yield "by hand", f"started by {row['started_by']}"
+    if row["started"] is not None:
+        after = "" if late is None else f", {duration_in_words(late / 1000)} late"
+        yield "started", clock.at_text(row["started"]) + after
+    yield "took", took(row, clock.now)
+    yield "attempts", str(row["attempts"]) if row["attempts"] > 1 else None
+    yield "reason", None if row["reason"] is None else Cell(row["reason"], Tone.WARN)
+
+
+def _what_it_is(row: RunDetails) -> Iterator[tuple[str, Value]]:
+    yield "command", row["command"]
+    yield "stdin", row.get("stdin")
+    yield "schedule", f"{row['schedule']} ({row['zone']})" if row["zone"] else row["schedule"]
+    yield "entry", f"{row['table']}:{row['line']}, as {row['user']}"
+    yield "tells of", row.get("about")
+    yield "run", row["run_id"]
+
+
+def _what_it_cost(answer: RunAnswer) -> Iterator[tuple[str, Value | list[Value]]]:
+    row = answer["row"]
+    if row["cpu_seconds"] is not None:
+        memory = row["memory_peak_bytes"]
+        most = "" if memory is None else f", at most {size_in_words(memory)} of memory"
+        yield "cost", f"{duration_in_words(row['cpu_seconds'])} of processor time{most}"
+    told: list[Value] = [
+        Cell(f"{each.get('delivery') or each['job']}: {ended_as(each).text}", ended_as(each).tone)
+        for each in answer.get("deliveries", [])
+    ]
+    yield "told", told
+
+
+def _attempt(row: AttemptRow, clock: Clock) -> list[Value]:
+    cpu, memory, output = row["cpu_seconds"], row["memory_peak_bytes"], row["output_bytes"]
+    outcome = row["outcome"]
+    return [
+        str(row["attempt"]),
+        None if row["started"] is None else clock.at_text(row["started"]),
+        took(row, clock.now),
+        end_cell(outcome, row["exit_status"], row["signal"]) if outcome else "running",
+        None if cpu is None else duration_in_words(cpu),
+        None if memory is None else size_in_words(memory),
+        None if output is None else size_in_words(output),
+        None if row["pid"] is None else str(row["pid"]),
+        row["reason"],
+    ]
+
+
+def _print_tail(tail: Tail, used: int) -> None:
+    """The last lines of the output. `used`: the lines of the terminal that are taken already."""
+    most = _SHOWN_LINES
+    if on_terminal():
+        most = min(most, max(_LEAST_LINES, shutil.get_terminal_size().lines - used))
+    left_out = ""
+    if len(tail.lines) > most or not tail.whole:
+        of = f" of {len(tail.lines)}" if tail.whole else ""
+        left_out = f", the last {min(most, len(tail.lines))}{of} lines"
+    print()
+    print_text(f"output of attempt {tail.attempt}{left_out}:", Tone.FAINT)
+    for line in tail.lines[-most:]:
+        print_text(f"  {line}")

@@ -3,16 +3,26 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 
 from pycron import __version__
+from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.printing import print_fields, print_json
+from pycron.cli.job_words import pause_cell
+from pycron.cli.printing import Cell, Tone, print_json, print_page
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
-from pycron.model.instants import rfc3339
+from pycron.model.in_words import ahead_in_words, duration_in_words, size_in_words
+from pycron.model.instants import parse_rfc3339, rfc3339
 from pycron.model.text import printable
-from pycron.protocol.control_answers import ConfigRow, ProcessRow, StatusAnswer
-from pycron.protocol.control_messages import HealthRequest, StatusRequest
+from pycron.protocol.control_answers import ConfigRow, StatusAnswer
+from pycron.protocol.control_messages import (
+    HealthRequest,
+    NextRequest,
+    PausesRequest,
+    StatusRequest,
+)
+from pycron.protocol.job_answers import PausedRow
 
 _PATIENCE = 5.0  # seconds for the daemon and for its runner
 _PAUSE = 0.02  # seconds between two questions
@@ -54,7 +64,8 @@ def _asked(client: ControlClient) -> tuple[list[str], str]:
 
 
 def _state(options: argparse.Namespace) -> int:
-    answer = client_for(options).request(StatusRequest())
+    client = client_for(options)
+    answer = client.request(StatusRequest())
     config = answer.get("config")
     wakeup = answer["next_fire_time"]
     row: dict[str, object] = {
@@ -66,17 +77,80 @@ def _state(options: argparse.Namespace) -> int:
     if options.json:
         print_json([{**row, "installed_version": __version__}])
         return 0
-    del row["processes"], row["config"]
-    row.pop("other_crons", None)
-    if config is not None:
-        row["config"] = _config_in_words(config)
-    processes = {name: _in_words(process) for name, process in answer["processes"].items()}
-    print_fields(row | processes)
-    for message in answer.get("other_crons", []):
-        print(f"warning: {message}")
+    clock = clock_for(options)
+    wrong = list(_wrong(answer))
+    print_page([
+        ("daemon", _daemon(answer, clock)),
+        ("jobs", _jobs(client, answer, clock)),
+        ("runs", _runs(answer)),
+        ("pauses", list(_pauses(client, clock)) or ["none"]),
+        ("wrong", wrong or [Cell("nothing", Tone.GOOD)]),
+    ])  # fmt: skip
     if answer["version"] != __version__:
         print(f"pycron: {_other_version(answer)}", file=sys.stderr)
     return 0
+
+
+def _daemon(answer: StatusAnswer, clock: Clock) -> str:
+    since = answer["since"]
+    memory = " and ".join(
+        f"{name} {size_in_words(process['memory_bytes'])}"
+        for name, process in answer["processes"].items()
+    )
+    return (
+        f"{answer['version']} ({answer['mode']}), zone {answer['zone']},"
+        f" since {clock.at(since)} ({duration_in_words(clock.now - since)}); {memory};"
+        f" state in {answer['state']}"
+    )
+
+
+def _jobs(client: ControlClient, answer: StatusAnswer, clock: Clock) -> str:
+    """How many there are, and which one is due next."""
+    said = f"{_counted(answer['jobs'], 'Job')} in {_counted(answer['tables'], 'table')}"
+    fire = answer["next_fire_time"]
+    if fire is None:
+        return f"{said}; none is due"
+    try:
+        rows = client.request(NextRequest(1))["rows"]
+    except ControlError:  # a daemon of an earlier version
+        rows = []
+    name = f"{rows[0]['job']} is due" if rows else "the next one is due"
+    fire = parse_rfc3339(rows[0]["fire_time"]) if rows else fire
+    return f"{said}; {name} at {clock.at(fire)} ({ahead_in_words(fire - clock.now)})"
+
+
+def _runs(answer: StatusAnswer) -> str:
+    recorded = "" if answer["runs"] is None else f"; {answer['runs']:,} on record"
+    return f"{answer['running']} running, {answer['waiting']} waiting{recorded}"
+
+
+def _pauses(client: ControlClient, clock: Clock) -> Iterator[Cell]:
+    for row in client.request(PausesRequest())["rows"]:
+        pause: PausedRow = {"by": row["by"], "reason": row["reason"], "until": row["until"]}
+        yield Cell(f"{row['what']}: {pause_cell(pause, clock).text}", Tone.WARN)
+
+
+def _wrong(answer: StatusAnswer) -> Iterator[Cell]:
+    """A sentence for everything that one should look at."""
+    if answer["store_failure"] is not None:
+        unwritten = f" ({answer['unwritten']:,} records wait in memory)"
+        yield Cell(f"the database: {answer['store_failure']}{unwritten}", Tone.BAD)
+    if answer["runs"] is None:
+        yield Cell("the database cannot be read", Tone.BAD)
+    if answer["problems"]:
+        yield Cell(f"{_counted(answer['problems'], 'problem')} in tables (pycron check)", Tone.BAD)
+    config = answer.get("config")
+    if config is not None and (said := _config_in_words(config)):
+        yield Cell(said, Tone.WARN)
+    mail = answer.get("mail", "")
+    if mail.startswith("nowhere"):
+        yield Cell(f"mail goes {mail}", Tone.WARN)
+    for message in answer.get("other_crons", []):
+        yield Cell(f"warning: {message}", Tone.WARN)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _other_version(answer: StatusAnswer) -> str:
@@ -89,17 +163,13 @@ def _other_version(answer: StatusAnswer) -> str:
 
 
 def _config_in_words(config: ConfigRow) -> str:
+    """In what the file differs from the options in force; empty if it does not."""
     if config["error"] is not None:
         return f"{config['file']} is bad, and was not read again: {config['error']}"
-    parts = [config["file"] or "none"]
+    parts = []
     if config["at_reload"]:
         changed = ", ".join(config["at_reload"])
         parts.append(f"changed since it was read (pycron reload): {changed}")
     if config["at_start"]:
         parts.append(f"takes effect at the next start: {', '.join(config['at_start'])}")
-    return "; ".join(parts)
-
-
-def _in_words(process: ProcessRow) -> str:
-    megabytes = process["memory_bytes"] / 1e6
-    return f"pid {process['pid']}, {megabytes:.1f} MB, {process['cpu_seconds']:.2f} CPU seconds"
+    return "; ".join([str(config["file"]), *parts]) if parts else ""

@@ -1,0 +1,113 @@
+"""`pycron test`: run the command of an entry now, as the daemon would, without installing it."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pycron.cli.daemon_choice import client_for
+from pycron.cli.errors import Failed, WrongUse
+from pycron.cli.run_end import run_status
+from pycron.cli.verb import verb
+from pycron.cli.waiting import print_until_end, say_end, wait_silently
+from pycron.control.client import ControlClient, ControlError, NoDaemon
+from pycron.model.problem import problem_from_row
+from pycron.model.run import Outcome
+from pycron.protocol.control_messages import KillRequest
+from pycron.protocol.output_messages import TestRequest
+
+_INTERRUPTED = 130  # as the shell has it, and pycron(1) in every verb
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", nargs="?", metavar="JOB",
+                        help="a Job's name or id: of the daemon, or of the table that is "
+                        "named")  # fmt: skip
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--line", metavar="LINE",
+                      help='an entry such as "* * * * * backup", settings before it')  # fmt: skip
+    what.add_argument("--table", metavar="FILE", help="a table without a user column; - is stdin")
+    what.add_argument("--system-table", metavar="FILE",
+                      help="a table with a user column; only root may test it")  # fmt: skip
+    parser.add_argument("--owner", metavar="USER",
+                        help="with --line and --table: as this user; only for root")  # fmt: skip
+    parser.add_argument("--env", action="store_true", dest="environment",
+                        help="print the variables that the command gets, instead of running "
+                        "it")  # fmt: skip
+
+
+@verb("test", "Run a command now as the daemon would, without installing it.", _arguments)
+def test(options: argparse.Namespace) -> int:
+    """The exit status is that of the command."""
+    request = _request(options)
+    with _daemon(options, has_text=request.text is not None) as client, _errors_of(options):
+        run_id = client.request(request)["run_id"]
+        return _follow(client, run_id, options)
+
+
+def _request(options: argparse.Namespace) -> TestRequest:
+    if options.line is not None:
+        if options.job is not None:
+            raise WrongUse("a Job, or --line: one of them")
+        return TestRequest("", f"{options.line}\n", False, options.owner, options.environment)
+    file = options.table or options.system_table
+    if file is not None:
+        from pycron.cli.crontab_texts import read_text
+
+        system = options.system_table is not None
+        job = options.job or ""
+        return TestRequest(job, read_text(file), system, options.owner, options.environment)
+    if options.job is None:
+        raise WrongUse('test: what? (a Job, --table FILE JOB, or --line "* * * * * COMMAND")')
+    if options.owner is not None:
+        raise WrongUse("--owner goes with --line or --table: a Job of the daemon has its owner")
+    return TestRequest(options.job, environment=options.environment)
+
+
+@contextmanager
+def _daemon(options: argparse.Namespace, *, has_text: bool) -> Iterator[ControlClient]:
+    """The daemon that runs the command; for a text, one of our own if none answers."""
+    try:
+        client = client_for(options)
+    except NoDaemon:
+        if not has_text:
+            raise
+    else:
+        yield client
+        return
+    from pycron.cli.own_daemon import own_daemon
+
+    with own_daemon(options) as client:
+        yield client
+
+
+@contextmanager
+def _errors_of(options: argparse.Namespace) -> Iterator[None]:
+    """Print the problems of a text that the daemon refuses, with the name that the user knows."""
+    try:
+        yield
+    except ControlError as error:
+        name = options.table or options.system_table or "line"
+        problems = [problem_from_row(row).renamed(str(name)) for row in error.problems]
+        if options.line is not None:
+            raise Failed("; ".join(each.message for each in problems) or str(error)) from None
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        raise
+
+
+def _follow(client: ControlClient, run_id: str, options: argparse.Namespace) -> int:
+    """Print the output until the command has ended. Ctrl-C, and a closed terminal, end it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        row = print_until_end(client, run_id, as_json=options.json)
+    except (KeyboardInterrupt, BrokenPipeError):
+        client.again().request(KillRequest(run_id))
+        say_end(wait_silently(client, run_id))
+        return _INTERRUPTED
+    succeeded = row["outcome"] == Outcome.SUCCEEDED
+    if not (options.json or (options.environment and succeeded)):
+        say_end(row)
+    return run_status(row)
