@@ -51,7 +51,8 @@ class Words:
         first = self._first.setdefault(number, index)
         self._numbers.append(number)
         self._shared.append(first != index)
-        self._shared[first] = first != index or self._shared[first]
+        if first != index:
+            self._shared[first] = True
 
     def end(self) -> None:
         """No entry follows."""
