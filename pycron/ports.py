@@ -4,7 +4,7 @@ storage, tables, executor and control do not import each other. They meet in the
 an implementation of one folder to another folder as one of these types. A test hands in a fake.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from pycron.crontab.table import Table
 from pycron.engine.actions import Record, Release, RunnerAction
 from pycron.engine.cursor import Cursor
 from pycron.engine.refusals import RefusedRange
-from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
+from pycron.model.history import LastRun, RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
@@ -72,6 +72,9 @@ class History(Protocol):
 
     def run(self, key: RunKey) -> RunRecord | None:
         """One Run with all its Attempts."""
+
+    def last_runs(self, job_ids: Collection[str], most: int) -> dict[str, list[LastRun]]:
+        """The last Runs of each of these Jobs that has any, at most so many, newest first."""
 
     def deliveries(self, key: RunKey) -> list[RunRecord]:
         """The deliveries about a Run, in the order in which they were recorded."""

@@ -4,14 +4,15 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pycron.model.in_words import instant_in_words
-from pycron.model.instants import rfc3339
+from pycron.model.instants import parse_rfc3339, rfc3339
 from pycron.schedule.zone import UTC, Zone
 from pycron.system.zone_data import ZoneData
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Clock:
     """`zone`: in which times are shown. `now`: the UTC second that they are compared with.
 
@@ -31,10 +32,19 @@ class Clock:
             return rfc3339(instant)
         return self.zone.local(int(instant)).isoformat()
 
+    def at_text(self, text: str) -> str:
+        """The same of an instant as JSON has it."""
+        return _at_text(self, text)
+
     @property
     def title(self) -> str:
         """What stands above the times: `times in Europe/Berlin`."""
         return f"times in {self.zone.name}"
+
+
+@lru_cache(maxsize=4096)  # thousands of Jobs are due at the same minutes
+def _at_text(clock: Clock, text: str) -> str:
+    return clock.at(parse_rfc3339(text))
 
 
 def clock_for(options: argparse.Namespace, zone: Zone | None = None) -> Clock:

@@ -17,8 +17,8 @@ from pycron.cli.crontab_texts import (
 from pycron.cli.errors import Failed
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.table_version import Origin
-from pycron.protocol.control_messages import InstallRequest, TableRequest
 from pycron.protocol.table_answers import InstallAnswer
+from pycron.protocol.table_messages import InstallRequest, TableRequest
 
 # Debian's programs that start the editor which the user or the administrator has chosen.
 _CHOSEN = ("/usr/bin/sensible-editor", "/usr/bin/editor")

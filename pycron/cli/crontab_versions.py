@@ -8,13 +8,13 @@ from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
 from pycron.model.table_version import Origin
 from pycron.model.text import printable
-from pycron.protocol.control_messages import (
+from pycron.protocol.table_answers import VersionRow
+from pycron.protocol.table_messages import (
     RestoreRequest,
     TableRequest,
     VersionRequest,
     VersionsRequest,
 )
-from pycron.protocol.table_answers import VersionRow
 
 _WORDS = {
     Origin.EDIT.value: "pycrontab -e",

@@ -19,8 +19,10 @@ from pycron.control.client import ControlClient, ControlError, NoDaemon
 from pycron.lint.history import OVERLAP, overlap
 from pycron.model.job import Source
 from pycron.model.problem import Problem, problem_from_row
-from pycron.protocol.control_answers import JobRow, RunRow
-from pycron.protocol.control_messages import ProblemsRequest, RunsRequest, TableRequest
+from pycron.protocol.control_answers import RunRow
+from pycron.protocol.control_messages import ProblemsRequest, RunsRequest
+from pycron.protocol.job_answers import JobRow
+from pycron.protocol.table_messages import TableRequest
 from pycron.schedule.day_rules import Calendar
 from pycron.schedule.zone import END_OF_TIME
 from pycron.system.zone_data import ZoneData

@@ -28,7 +28,7 @@ from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.problem import Severity
 from pycron.model.table_version import Origin
-from pycron.protocol.control_messages import DeleteRequest, InstallRequest, TableRequest
+from pycron.protocol.table_messages import DeleteRequest, InstallRequest, TableRequest
 
 _SYNOPSIS = (
     "{name} [--system | --user | --state-dir D] [-u USER]\n"

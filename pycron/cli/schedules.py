@@ -20,8 +20,8 @@ from pycron.crontab.table import Table
 from pycron.model.instants import rfc3339
 from pycron.model.job import Source
 from pycron.model.problem import Severity
-from pycron.protocol.control_answers import JobRow
 from pycron.protocol.control_messages import CalendarRequest
+from pycron.protocol.job_answers import JobRow, ListedJobRow, NextRow
 from pycron.schedule.day_rules import Calendar
 from pycron.schedule.expressions import (
     Schedule,
@@ -144,6 +144,31 @@ def of_row(row: JobRow, calendars: Mapping[str, Calendar]) -> Scheduled:
     schedule = parse_resolved(row["resolved"])
     rules = day_rules(parse_day_settings(row.get("days") or ""), calendars)
     return Scheduled(row["job"], row["line"], limited(schedule, rules), row["zone"])
+
+
+def next_rows(
+    row: ListedJobRow, job: Scheduled, zones: ZoneData, start: int, end: int
+) -> Iterator[tuple[int, NextRow]]:
+    """The fire times of a Job of the daemon in [start, end), as the daemon answers them."""
+    schedule, paused = row["schedule"], row.get("paused")
+    names = schedule.split()[1].split(",") if schedule.startswith("@after ") else []
+    for fire, due in due_rows(job, zones, start, end):
+        holds = paused and (paused["until"] is None or due["fire_time"] < paused["until"])
+        yield (
+            fire,
+            {
+                "line": row["line"],
+                "job": row["job"],
+                "fire_time": due["fire_time"],
+                "local": due["local"],
+                "id": row["id"],
+                "table": row["table"],
+                "user": row["user"],
+                "delay": row.get("delay", 0),
+                "after": names,
+                "paused": paused if holds else None,
+            },
+        )
 
 
 class DaemonCalendars(Mapping[str, Calendar]):

@@ -77,7 +77,19 @@ class ControlClient:
 
         Also if the answer lacks a key, or its value has another type.
         """
-        message = self.ask(**request_message(request))
+        self.send(request)
+        return self.receive(request)
+
+    def send(self, request: Request[A]) -> None:
+        """Send a request whose answer `receive` waits for: the daemon makes it meanwhile.
+
+        Raises ControlError.
+        """
+        self._send(request_message(request))
+
+    def receive(self, request: Request[A]) -> A:
+        """The answer to the request that was sent last, as `request` returns it."""
+        message = self._answer()
         del message["ok"]
         try:
             return check_answer(request.answer, message)
@@ -89,15 +101,25 @@ class ControlClient:
 
     def ask(self, verb: object, **arguments: object) -> Message:
         """The answer to a request. Raises ControlError if there is none, or it is a refusal."""
+        self._send({"verb": verb, **arguments})
+        return self._answer()
+
+    def _send(self, message: Message) -> None:
         try:
             # A daemon that refuses a request before its end answers, and closes the connection.
             with contextlib.suppress(BrokenPipeError):
-                self._connection.sendall(encode([{"verb": verb, **arguments}]))
+                self._connection.sendall(encode([message]))
+        except (OSError, ValueError) as error:
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: Exception) -> ControlError:
+        return ControlError(f"no answer from the pycron daemon at {self._path}: {error}")
+
+    def _answer(self) -> Message:
+        try:
             answer = self._receive()
         except (OSError, ValueError) as error:
-            raise ControlError(
-                f"no answer from the pycron daemon at {self._path}: {error}"
-            ) from error
+            raise self._no_answer(error) from error
         if not answer.get("ok"):
             raise ControlError(str(answer.get("error")), answer)
         return answer

@@ -11,6 +11,7 @@ from pycron.crontab.reader import ReaderContext
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent
+from pycron.engine.upcoming import NextFires
 from pycron.model.problem import Problem
 from pycron.model.run import RunKey
 from pycron.ports import History, Recorder, Tables, UserTables
@@ -62,7 +63,8 @@ class Context:
     by hand. `reload` reads configuration and tables again for the user that it is given; it raises
     ConfigError. `runner_reads`: whether the runner has read all that was sent to it; with True, it
     is sent something to read. `reader_context`: what the daemon reads tables with.
-    `ended`: the Attempts that have ended lately.
+    `ended`: the Attempts that have ended lately. `next_fires`: the next fire
+    times of entries, some of which are remembered.
     """
 
     engine: Engine
@@ -81,3 +83,7 @@ class Context:
     reader_context: Callable[[], ReaderContext] = ReaderContext
     ended: EndedAttempts = field(default_factory=EndedAttempts)
     last_start: RunKey | None = None
+    next_fires: NextFires = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.next_fires = NextFires(self.engine.zone_of)

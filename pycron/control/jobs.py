@@ -1,28 +1,191 @@
-"""`jobs`: the Jobs of all tables, page by page; `calendar`: days that some of them depend on."""
+"""`jobs` and `next`: the Jobs of all tables, and their fire times to come.
+
+`calendar`: days that some of them depend on.
+"""
 
 import datetime
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from pycron.control.access import Refusal
 from pycron.control.context import Context
 from pycron.control.handlers import handles
-from pycron.control.rows import job_row
+from pycron.control.rows import (
+    last_run_row,
+    listed_job_row,
+    listed_row,
+    next_row,
+    paused_row,
+    precise,
+)
 from pycron.control.server import Peer
-from pycron.protocol.control_answers import CalendarAnswer, JobsAnswer
-from pycron.protocol.control_messages import CalendarRequest, JobsRequest
+from pycron.crontab.entries import Entries, EntryContext
+from pycron.crontab.jobs import Jobs
+from pycron.crontab.listing import Listed, entries_from, listed
+from pycron.engine.start_times import start_delay
+from pycron.engine.upcoming import Coming, first_from, in_order
+from pycron.model.history import LastRun
+from pycron.model.instants import rfc3339
+from pycron.model.job import Job
+from pycron.model.pause import Pause, Scope, scopes_of
+from pycron.model.run import Outcome
+from pycron.model.steps import Steps
+from pycron.ports import StoreFailure
+from pycron.protocol.control_messages import CalendarRequest, JobsRequest, NextRequest
+from pycron.protocol.job_answers import (
+    CalendarAnswer,
+    JobsAnswer,
+    ListedJobRow,
+    NextAnswer,
+    RunsOfJob,
+)
+from pycron.schedule.fire_times import next_fire
 
-_PAGE = 500
+_PAGE = 500  # rows of one answer
+_STEP = 100  # entries that are looked at, or rows that are made, in one step
+_MOST_LOOKED_AT = 50_000  # entries for one answer; the client asks again for what is behind them
+_MOST_FIRES = 1000
+_USUAL = 5  # Runs whose durations say how long a Job usually takes
 
 
 @handles(JobsRequest)
-def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> JobsAnswer:
+def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsAnswer]:
+    if request.job is not None:
+        return {"rows": [listed_job_row(job) for job in _called(context, peer, request.job)],
+                "more": False}  # fmt: skip
+    wanted = _wanted(context, peer, request.user)
+    if request.position is None:
+        return _numbered_page(context.engine.jobs(), wanted, request.first)
+    found = entries_from(context.engine.jobs(), request.position, wanted)
+    rows: list[ListedJobRow] = []
+    position, last_position = request.position, request.position + _MOST_LOOKED_AT
+    batch = list(islice(found, _STEP))
+    while batch and len(rows) < _PAGE and position < last_position:
+        rows += _rows(context, request, [(entries, index) for _, entries, index in batch])
+        position = batch[-1][0] + 1
+        yield
+        batch = list(islice(found, _STEP))
+    return {"rows": rows, "more": bool(batch), "position": position}
+
+
+def _called(context: Context, peer: Peer, name: str) -> list[Job]:
+    """The Jobs of this name or id that the peer may see. Raises Refusal if there are none."""
     sees = context.access.sight(peer)
-    visible = context.engine.jobs().where(lambda each: sees(each.user))
-    page = list(islice(visible, request.first, request.first + _PAGE + 1))
+    jobs = [job for job in context.engine.jobs().called(name) if sees(job.user)]
+    if not jobs:
+        raise Refusal(f'no such job: "{name}" (pycron list)')
+    return jobs
+
+
+def _wanted(context: Context, peer: Peer, user: str | None) -> Callable[[EntryContext], bool]:
+    sees = context.access.sight(peer)
+    return lambda each: sees(each.user) and user in (None, each.user)
+
+
+def _numbered_page(jobs: Jobs, wanted: Callable[[EntryContext], bool], first: int) -> JobsAnswer:
+    """A page as the programs of earlier versions ask for it."""
+    page = list(islice(jobs.where(wanted), first, first + _PAGE + 1))
+    rows = [listed_row(listed(*each)) for each in page[:_PAGE]]
+    return {"rows": rows, "more": len(page) > _PAGE}
+
+
+def _rows(
+    context: Context, request: JobsRequest, batch: Sequence[tuple[Entries, int]]
+) -> list[ListedJobRow]:
+    """The rows of those of some entries that are wanted."""
+    text = (request.match or "").casefold()
+    chosen = [(listed(*each), *each) for each in batch]
+    chosen = [each for each in chosen if not text or _contains(each[0], text)]
+    if not request.details and not request.failed:
+        return [listed_row(entry) for entry, _, _ in chosen]
+    runs = _last_runs(context, [entry.id for entry, _, _ in chosen])
+    if request.failed:
+        chosen = [each for each in chosen if _has_failed((runs or {}).get(each[0].id, []))]
+    pauses = {pause.scope: pause for pause in context.engine.pauses}
+    now, host = int(time.time()), context.reader_context().host
+    rows: list[ListedJobRow] = []
+    for entry, entries, index in chosen:
+        fire = context.next_fires.after(entries, index, now)
+        row = listed_row(entry)
+        row["next_fire_time"] = None if fire is None else rfc3339(fire)
+        has_delay = entries.context(index).settings.jitter
+        row["delay"] = start_delay(entries[index], host) if has_delay else 0
+        row["paused"] = paused_row(_pause_at(pauses, entry.scopes, now) if pauses else None)
+        rows.append(row if runs is None else {**row, **_of_runs(runs.get(entry.id, []))})
+    return rows
+
+
+def _contains(entry: Listed, text: str) -> bool:
+    return text in entry.name.casefold() or text in entry.command.casefold()
+
+
+def _last_runs(context: Context, job_ids: Sequence[str]) -> Mapping[str, list[LastRun]] | None:
+    """The last Runs by Job; None if the history cannot be read: the Jobs can be listed still."""
+    try:
+        return context.history.last_runs(job_ids, _USUAL)
+    except StoreFailure:
+        return None
+
+
+def _has_failed(runs: Sequence[LastRun]) -> bool:
+    ended = next((run for run in runs if run.outcome is not None), None)
+    return ended is not None and ended.outcome is not Outcome.SUCCEEDED
+
+
+def _of_runs(runs: Sequence[LastRun]) -> RunsOfJob:
+    """What the last Runs of a Job, newest first, say about it."""
+    ended = next((run for run in runs if run.outcome is not None), None)
+    running = (run.started for run in runs if run.outcome is None and run.ended is None)
+    durations = [
+        run.ended - run.started
+        for run in runs
+        if run.outcome is Outcome.SUCCEEDED and run.ended and run.started
+    ]
     return {
-        "rows": [job_row(entries[index]) for entries, index in page[:_PAGE]],
-        "more": len(page) > _PAGE,
+        "last": None if ended is None else last_run_row(ended),
+        "running_since": precise(next(filter(None, running), None)),
+        "usual_seconds": round(statistics.median(durations), 3) if durations else None,
     }
+
+
+@handles(NextRequest)
+def list_next(context: Context, peer: Peer, request: NextRequest) -> Steps[NextAnswer]:
+    zone_of, host = context.engine.zone_of, context.reader_context().host
+    first = yield from _first_fires(context, peer, request)
+    pauses = {pause.scope: pause for pause in context.engine.pauses}
+    rows = []
+    for fire, job in islice(in_order(first, zone_of), min(request.count, _MOST_FIRES)):
+        local = zone_of(job.zone).local(fire).isoformat()
+        pause = _pause_at(pauses, scopes_of(job), fire)
+        rows.append(next_row(job, fire, local, start_delay(job, host), pause))
+        if not len(rows) % _STEP:
+            yield
+    return {"rows": rows}
+
+
+def _first_fires(context: Context, peer: Peer, request: NextRequest) -> Steps[list[Coming]]:
+    """The next fire time of each Job that may be wanted, in order."""
+    engine, most = context.engine, min(request.count, _MOST_FIRES)
+    start = int(time.time()) + 1 if request.start is None else request.start
+    if request.job is not None:
+        jobs = _called(context, peer, request.job)
+        fires = [
+            (next_fire(job.schedule, engine.zone_of(job.zone), start - 1), job) for job in jobs
+        ]
+        return sorted([(fire, job) for fire, job in fires if fire is not None], key=itemgetter(0))
+    if request.start is None:
+        return engine.coming(most, context.access.sight(peer))
+    wanted = _wanted(context, peer, None)
+    return (yield from first_from(engine.jobs(), wanted, context.next_fires, start, most))
+
+
+def _pause_at(pauses: Mapping[Scope, Pause], scopes: Iterable[Scope], instant: int) -> Pause | None:
+    """A pause of one of these scopes that holds at a UTC second, as far as it is known now."""
+    found = (pauses[scope] for scope in scopes if scope in pauses)
+    return next((pause for pause in found if pause.covers(instant)), None)
 
 
 @handles(CalendarRequest)

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from pycron.crontab.day_rules import day_settings
+from pycron.crontab.listing import Listed
 from pycron.engine.live_runs import LiveRun
 from pycron.engine.refusals import RefusedRange
 from pycron.engine.reports import lateness_ms
 from pycron.engine.states import State
 from pycron.model.delivery import Delivery
-from pycron.model.history import AttemptRecord, RunRecord
+from pycron.model.history import AttemptRecord, LastRun, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope, ScopeKind
@@ -17,8 +18,6 @@ from pycron.model.problem import Problem, problem_row
 from pycron.model.table_version import TableVersion
 from pycron.protocol.control_answers import (
     AttemptRow,
-    DueRow,
-    JobRow,
     LiveRow,
     PauseRow,
     ProblemRow,
@@ -26,8 +25,9 @@ from pycron.protocol.control_answers import (
     RunDetails,
     RunRow,
 )
+from pycron.protocol.job_answers import DueRow, JobRow, LastRunRow, ListedJobRow, NextRow, PausedRow
 from pycron.protocol.table_answers import VersionRow
-from pycron.schedule.expressions import resolved_text
+from pycron.schedule.expressions import After, resolved_text
 from pycron.schedule.zone import Zone
 
 
@@ -47,6 +47,64 @@ def job_row(job: Job) -> JobRow:
     }
 
 
+def listed_row(entry: Listed) -> ListedJobRow:
+    return {
+        "job": entry.name,
+        "id": entry.id,
+        "table": entry.table,
+        "line": entry.line,
+        "user": entry.user,
+        "schedule": entry.schedule,
+        "resolved": entry.resolved,
+        "days": entry.days,
+        "zone": entry.zone,
+        "command": entry.command,
+        "stdin": entry.stdin,
+        "pool": entry.pool,
+    }
+
+
+def listed_job_row(job: Job) -> ListedJobRow:
+    return cast(ListedJobRow, {**job_row(job), "pool": job.settings.pool})
+
+
+def last_run_row(run: LastRun) -> LastRunRow:
+    """A Run that has ended."""
+    assert run.outcome is not None
+    return {
+        "run_id": str(run.key),
+        "fire_time": rfc3339(run.key.fire_time),
+        "outcome": run.outcome,
+        "started": precise(run.started),
+        "ended": precise(run.ended),
+        "exit_status": run.exit_status,
+        "signal": run.signal,
+    }
+
+
+def paused_row(pause: Pause | None) -> PausedRow | None:
+    if pause is None:
+        return None
+    until = None if pause.until is None else rfc3339(pause.until)
+    return {"by": pause.by, "reason": pause.reason, "until": until}
+
+
+def next_row(job: Job, fire_time: int, local: str, delay: int, pause: Pause | None) -> NextRow:
+    """`local`: the fire time in the zone of the Job. `pause`: one that holds then."""
+    return {
+        "line": job.line,
+        "job": job.name,
+        "fire_time": rfc3339(fire_time),
+        "local": local,
+        "id": job.id,
+        "table": job.source.name,
+        "user": job.user,
+        "delay": delay,
+        "after": list(job.schedule.jobs) if isinstance(job.schedule, After) else [],
+        "paused": paused_row(pause),
+    }
+
+
 def due_row(job: Job, fire_time: int) -> DueRow:
     return {**job_row(job), "fire_time": rfc3339(fire_time)}
 
@@ -62,8 +120,8 @@ def run_row(run: RunRecord) -> RunRow:
         "line": run.line,
         "user": run.user,
         "fire_time": rfc3339(run.key.fire_time),
-        "started": _precise(started),
-        "ended": _precise(last.ended),
+        "started": precise(started),
+        "ended": precise(last.ended),
         "attempts": len(run.attempts),
         "outcome": run.outcome,
         "exit_status": last.exit_status,
@@ -93,8 +151,8 @@ def attempt_row(attempt: AttemptRecord) -> AttemptRow:
     return {
         "attempt": attempt.number,
         "pid": attempt.pid,
-        "started": _precise(attempt.started),
-        "ended": _precise(attempt.ended),
+        "started": precise(attempt.started),
+        "ended": precise(attempt.ended),
         "outcome": attempt.outcome,
         "exit_status": attempt.exit_status,
         "signal": attempt.signal,
@@ -113,8 +171,8 @@ def live_row(live: LiveRun) -> LiveRow:
         "user": live.job.user,
         "state": live.state.value,
         "attempt": live.number,
-        "planned": _precise(live.planned),
-        "started": _precise(live.started),
+        "planned": precise(live.planned),
+        "started": precise(live.started),
         "pid": live.pid,
         "priority": live.job.settings.priority,
         "why": waits_for(live),
@@ -151,7 +209,7 @@ def problem_rows(problems: Iterable[Problem]) -> list[ProblemRow]:
     return [cast(ProblemRow, problem_row(problem)) for problem in problems]
 
 
-def _precise(instant: float | None) -> str | None:
+def precise(instant: float | None) -> str | None:
     """A UTC second with its milliseconds."""
     if instant is None:
         return None

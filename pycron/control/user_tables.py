@@ -16,14 +16,6 @@ from pycron.model.instants import rfc3339
 from pycron.model.steps import Steps
 from pycron.model.table_version import Origin, Provenance
 from pycron.ports import UserTables
-from pycron.protocol.control_messages import (
-    DeleteRequest,
-    InstallRequest,
-    RestoreRequest,
-    TableRequest,
-    VersionRequest,
-    VersionsRequest,
-)
 from pycron.protocol.table_answers import (
     DeleteAnswer,
     InstallAnswer,
@@ -31,6 +23,14 @@ from pycron.protocol.table_answers import (
     TableAnswer,
     VersionAnswer,
     VersionsAnswer,
+)
+from pycron.protocol.table_messages import (
+    DeleteRequest,
+    InstallRequest,
+    RestoreRequest,
+    TableRequest,
+    VersionRequest,
+    VersionsRequest,
 )
 
 _OF_CLIENTS = {each.value: each for each in (Origin.EDIT, Origin.FILE, Origin.STDIN)}

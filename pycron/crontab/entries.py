@@ -164,7 +164,7 @@ class Entries(Sequence[Job]):
         identifier = self.id(index)
         return Job(
             id=identifier,
-            name=self._names.get(index) or self._derived_name(index, entry.command, identifier),
+            name=self.name(index, entry.command),
             source=self.source,
             line=self._lines[index],
             user=entry.user,
@@ -176,9 +176,12 @@ class Entries(Sequence[Job]):
             flags=entry.letters,
         )
 
-    def _derived_name(self, index: int, command: str, identifier: str) -> str:
+    def name(self, index: int, command: str) -> str:
+        """The name of the Job of an entry with this command."""
+        if index in self._names:
+            return self._names[index]
         shared = self.words.is_shared(index)
-        return derived_name(telling_word(command), identifier, shared=shared)
+        return derived_name(telling_word(command), self.id(index), shared=shared)
 
     def text(self, index: int) -> str:
         """The text of an entry, without settings in front of it."""
@@ -322,12 +325,12 @@ class Entries(Sequence[Job]):
         numbers = self._context_numbers
         return array("L", sorted(every, key=lambda index: -priorities[numbers[index]]))
 
-    def where(self, holds: Callable[[EntryContext], bool]) -> Iterator[int]:
-        """The entries with an EntryContext for which `holds` is true."""
+    def where(self, holds: Callable[[EntryContext], bool], first: int = 0) -> Iterator[int]:
+        """The entries from `first` on with an EntryContext for which `holds` is true."""
         wanted = [holds(context) for context in self._contexts]
         if not any(wanted):
             return iter(())
-        return (index for index, number in enumerate(self._context_numbers) if wanted[number])
+        return (i for i in range(first, len(self)) if wanted[self._context_numbers[i]])
 
     def users(self) -> dict[str, int]:
         """The users of the entries, each with the line of its first entry."""

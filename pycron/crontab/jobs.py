@@ -13,7 +13,7 @@ class Jobs(Sequence[Job]):
     """The Jobs of several tables, one table after the other; each is made when it is needed."""
 
     def __init__(self, tables: Sequence[Entries]) -> None:
-        self._tables = tables
+        self.tables = tables
         self._ends = list(accumulate(map(len, tables)))
 
     def __len__(self) -> int:
@@ -28,26 +28,26 @@ class Jobs(Sequence[Job]):
         if not isinstance(found, int):
             return [self[i] for i in found]
         number = bisect_right(self._ends, found)
-        entries = self._tables[number]
+        entries = self.tables[number]
         return entries[found - self._ends[number] + len(entries)]
 
     def __iter__(self) -> Iterator[Job]:
-        return chain.from_iterable(self._tables)
+        return chain.from_iterable(self.tables)
 
     def where(self, holds: Callable[[EntryContext], bool]) -> Iterator[tuple[Entries, int]]:
         """The entries with an EntryContext for which `holds` is true; none of them is read."""
-        return ((entries, index) for entries in self._tables for index in entries.where(holds))
+        return ((entries, index) for entries in self.tables for index in entries.where(holds))
 
     def find(self, job_ids: Collection[str]) -> dict[str, Job]:
         """The Jobs that have one of these ids, by id."""
         return {
-            job_id: job for entries in self._tables for job_id, job in entries.find(job_ids).items()
+            job_id: job for entries in self.tables for job_id, job in entries.find(job_ids).items()
         }
 
     def following(self, job_id: str) -> list[Job]:
         """The `@after` Jobs that follow a Job, also through others; each behind those it names."""
-        return [entries[index] for entries in self._tables for index in entries.following(job_id)]
+        return [entries[index] for entries in self.tables for index in entries.following(job_id)]
 
     def called(self, name: str) -> list[Job]:
         """The Jobs with this name or id; else the first of those that share this word."""
-        return [job for entries in self._tables for job in entries.called(name)]
+        return [job for entries in self.tables for job in entries.called(name)]

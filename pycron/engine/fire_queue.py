@@ -2,9 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush, merge
+from heapq import heapify, heappop, heappush
 from itertools import count
-from operator import itemgetter
 
 from pycron.crontab.entries import Entries
 from pycron.engine.table_queue import DueEntry, TableQueue
@@ -76,12 +75,29 @@ class FireQueue:
         return due
 
     def coming(self, until: int = END_OF_TIME) -> Iterator[DueEntry]:
-        """Each entry's next fire time up to `until`, in order; the queue stays as it is."""
-        queues = (queue.coming() for queue in self._queues(until))
-        for due in merge(*queues, key=itemgetter(0, 1)):
-            if due[0] > until:
+        """Each entry's next fire time up to `until`, in order; the queue stays as it is.
+
+        A table is looked at when its first fire time has its turn: there may be thousands of them.
+        """
+        waiting = [*self._heap, *self._first_of_turns()]
+        heapify(waiting)
+        opened: list[tuple[DueEntry, int, Iterator[DueEntry]]] = []
+        while waiting or opened:
+            while waiting and (not opened or waiting[0][0] <= opened[0][0][0]):
+                _, serial, queue = heappop(waiting)
+                if not self._is_dropped(queue):
+                    _push_next(opened, serial, queue.coming())
+            if not opened or opened[0][0][0] > until:
                 return
+            due, serial, rest = heappop(opened)
             yield due
+            _push_next(opened, serial, rest)
+
+    def _first_of_turns(self) -> Iterator[tuple[int, int, TableQueue]]:
+        for queue in self._turns:
+            fire = queue.next_fire_time()
+            if fire is not None:
+                yield fire, next(self._serial), queue
 
     def count(self, until: int) -> int:
         """How many entries have a fire time up to `until` that was not handed out."""
@@ -116,3 +132,12 @@ class FireQueue:
         fire = queue.next_fire_time()
         if fire is not None:
             heappush(self._heap, (fire, next(self._serial), queue))
+
+
+def _push_next(
+    heap: list[tuple[DueEntry, int, Iterator[DueEntry]]], serial: int, rest: Iterator[DueEntry]
+) -> None:
+    """Put what a table has next into a heap of several tables."""
+    due = next(rest, None)
+    if due is not None:
+        heappush(heap, (due, serial, rest))

@@ -85,8 +85,11 @@ class TableQueue:
         return in_array + sum(item < end for item in self._recent)
 
     def coming(self) -> Iterator[DueEntry]:
-        """The next fire time of each entry, in order; the queue stays as it is."""
-        for item in merge(reversed(self._sorted), sorted(self._recent)):
+        """The next fire time of each entry, in order; the queue stays as it is.
+
+        Who needs only the first ones does not pay for the others.
+        """
+        for item in merge(reversed(self._sorted), _in_order(list(self._recent))):
             yield item >> _PLACE_BITS, self.table, self._order[item & _PLACE]
 
     def _items_after(self, after: int) -> Iterator[int]:
@@ -130,6 +133,12 @@ class TableQueue:
             return
         for item in items:
             heappush(self._recent, item)
+
+
+def _in_order(heap: list[int]) -> Iterator[int]:
+    """The items of a heap, which is empty afterwards."""
+    while heap:
+        yield heappop(heap)
 
 
 def _item(fire: int, place: int) -> int:

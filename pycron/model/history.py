@@ -69,6 +69,18 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LastRun:
+    """One of the last Runs of a Job; the other fields are those of its last Attempt."""
+
+    key: RunKey
+    outcome: Outcome | None
+    started: float | None
+    ended: float | None
+    exit_status: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which Runs to list, newest first, at most `limit`; None means any.
 

@@ -9,8 +9,8 @@ def rfc3339(instant: float) -> str:
     return _rfc3339(int(instant))
 
 
-# A thousand Runs of one minute have the same fire time.
-@lru_cache(maxsize=256)
+# A thousand Runs of one minute have the same fire time, and a thousand Jobs the same next one.
+@lru_cache(maxsize=2048)
 def _rfc3339(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

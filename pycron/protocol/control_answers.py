@@ -7,33 +7,9 @@ Instants are RFC 3339 texts unless a docstring says otherwise, durations are sec
 
 from typing import NotRequired, TypedDict
 
+from pycron.protocol.job_answers import DueRow
+
 # ---- rows: the keys that --json shows
-
-
-class JobRow(TypedDict):
-    """`resolved`: the schedule with values instead of a nickname, `~` and `H`.
-
-    `days`: the settings about days, as `CRON_EXCEPT=bavaria`; null without any. `stdin`: the
-    command's standard input, which follows the first `%`; None if there is none.
-    """
-
-    job: str
-    id: str
-    table: str
-    line: int
-    user: str
-    schedule: str
-    resolved: str
-    days: NotRequired[str | None]
-    zone: str | None
-    command: str
-    stdin: NotRequired[str | None]
-
-
-class DueRow(JobRow):
-    """A Job and a fire time of it."""
-
-    fire_time: str
 
 
 class RunRow(TypedDict):
@@ -238,19 +214,6 @@ class HealthAnswer(TypedDict):
     tables: int
     jobs: int
     running: int
-
-
-class CalendarAnswer(TypedDict):
-    """The days of a calendar in a year, such as 2026-12-25."""
-
-    days: list[str]
-
-
-class JobsAnswer(TypedDict):
-    """One page. `more`: there are further Jobs."""
-
-    rows: list[JobRow]
-    more: bool
 
 
 class RunsAnswer(TypedDict):

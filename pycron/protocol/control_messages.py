@@ -1,4 +1,4 @@
-"""Requests on the control socket: one dataclass for each verb.
+"""Requests on the control socket: one dataclass for each verb; table_messages.py has more.
 
 A request is one JSON object on a line: its `verb`, and the fields of its dataclass as keys. The
 answer is one JSON object too: `ok`, and either the keys of the TypedDict that `answer` names or, if
@@ -14,10 +14,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, cast, dataclass_transform
 
 from pycron.protocol.control_answers import (
-    CalendarAnswer,
     DropAnswer,
     HealthAnswer,
-    JobsAnswer,
     KillAnswer,
     OutputAnswer,
     PauseAnswer,
@@ -34,14 +32,8 @@ from pycron.protocol.control_answers import (
     TopAnswer,
     WhyAnswer,
 )
-from pycron.protocol.control_checks import DURATION, RULE_OF_TYPE, TABLE_TEXT, TIME, Rule
-from pycron.protocol.table_answers import (
-    DeleteAnswer,
-    InstallAnswer,
-    TableAnswer,
-    VersionAnswer,
-    VersionsAnswer,
-)
+from pycron.protocol.control_checks import DURATION, RULE_OF_TYPE, TIME, Rule
+from pycron.protocol.job_answers import CalendarAnswer, JobsAnswer, NextAnswer
 
 R = TypeVar("R", bound="type[Any]")
 A_co = TypeVar("A_co", covariant=True)
@@ -64,17 +56,17 @@ class Request(Protocol[A_co]):
 REQUESTS: dict[str, type[Request[Mapping[str, object]]]] = {}
 
 
-def _checked_by(rule: Rule, **default: Any) -> Any:
+def checked_by(rule: Rule, **default: Any) -> Any:
     """A field with a rule of its own; the type of the others says which rule they have."""
     return field(metadata={"rule": rule}, **default)
 
 
-@dataclass_transform(field_specifiers=(_checked_by,))
-def _request(request: R) -> R:
+@dataclass_transform(field_specifiers=(checked_by,))
+def request(of_verb: R) -> R:
     """Make a dataclass of the class of a request, and register its verb."""
-    dataclass(repr=False, eq=False)(request)
-    REQUESTS[request.verb] = request
-    return request
+    dataclass(repr=False, eq=False)(of_verb)
+    REQUESTS[of_verb.verb] = of_verb
+    return of_verb
 
 
 def parse_request(message: Mapping[str, object], version: str) -> Request[Mapping[str, object]]:
@@ -107,7 +99,7 @@ def request_message(request: Request[object]) -> dict[str, object]:
 # ---- requests: what dataclass() adds by default would take 17 of the 100 ms that pycrontab needs
 
 
-@_request
+@request
 class StatusRequest:
     """How the daemon is."""
 
@@ -115,7 +107,7 @@ class StatusRequest:
     answer: ClassVar = StatusAnswer
 
 
-@_request
+@request
 class HealthRequest:
     """Whether something is wrong with the daemon; with `ask`, the runner gets something to read."""
 
@@ -124,16 +116,39 @@ class HealthRequest:
     ask: bool = False
 
 
-@_request
+@request
 class JobsRequest:
-    """The Jobs that the user may see, from number `first` on."""
+    """The Jobs that the user may see, in the order of table and line, a page of them.
+
+    Those from number `first` on; or those from `position` in the list of all users' Jobs on, which
+    costs the same however many come before. `details`: what is known of their Runs. `user`: whose
+    Jobs. `match`: a text that their name or command contains, in capital or small letters.
+    `failed`: those whose last Run did not succeed. `job`: those of this name or id.
+    """
 
     verb: ClassVar = "jobs"
     answer: ClassVar = JobsAnswer
     first: int = 0
+    position: int | None = None
+    details: bool = False
+    user: str | None = None
+    match: str | None = None
+    failed: bool = False
+    job: str | None = None
 
 
-@_request
+@request
+class NextRequest:
+    """The next `count` fire times from `start` on (None: now), of all Jobs or of a `job`."""
+
+    verb: ClassVar = "next"
+    answer: ClassVar = NextAnswer
+    count: int = 10
+    start: int | None = None
+    job: str | None = None
+
+
+@request
 class CalendarRequest:
     """The days of a calendar of the configuration in a year."""
 
@@ -143,7 +158,7 @@ class CalendarRequest:
     year: int = 1970
 
 
-@_request
+@request
 class RunsRequest:
     """Runs, newest first. `since` (inclusive) and `until` (exclusive) limit the fire time.
 
@@ -167,7 +182,7 @@ class RunsRequest:
     one: bool = False
 
 
-@_request
+@request
 class RefusedRequest:
     """Ranges of fire times that got no Run, newest first; of a user, of a time."""
 
@@ -179,7 +194,7 @@ class RefusedRequest:
     until: int | None = None
 
 
-@_request
+@request
 class RunRequest:
     """One Run and its Attempts."""
 
@@ -188,7 +203,7 @@ class RunRequest:
     run_id: str = ""
 
 
-@_request
+@request
 class OutputRequest:
     """Output of an Attempt (None: the last one) from byte `offset` on.
 
@@ -203,7 +218,7 @@ class OutputRequest:
     follow: bool = False
 
 
-@_request
+@request
 class ProblemsRequest:
     """Ask for the problems of the tables."""
 
@@ -211,18 +226,18 @@ class ProblemsRequest:
     answer: ClassVar = ProblemsAnswer
 
 
-@_request
+@request
 class WhyRequest:
     """Ask what happened to a Job at a time. `wall`: a time of the clock in the Job's zone."""
 
     verb: ClassVar = "why"
     answer: ClassVar = WhyAnswer
-    time: int = _checked_by(TIME)
+    time: int = checked_by(TIME)
     job: str = ""
     wall: bool = False
 
 
-@_request
+@request
 class TopRequest:
     """Ask what runs, waits and comes next; at most `limit` of each."""
 
@@ -231,7 +246,7 @@ class TopRequest:
     limit: int = 50
 
 
-@_request
+@request
 class PausesRequest:
     """The pauses that the user may see."""
 
@@ -239,7 +254,7 @@ class PausesRequest:
     answer: ClassVar = PausesAnswer
 
 
-@_request
+@request
 class StartRequest:
     """Start a Job now. `force`: regardless of limits, policies and pauses."""
 
@@ -249,7 +264,7 @@ class StartRequest:
     force: bool = False
 
 
-@_request
+@request
 class ReloadRequest:
     """Read the configuration and all tables again."""
 
@@ -257,7 +272,7 @@ class ReloadRequest:
     answer: ClassVar = ReloadAnswer
 
 
-@_request
+@request
 class TestMailRequest:
     """Send a mail to a user (None: the one who asks) to try out whether it arrives."""
 
@@ -266,7 +281,7 @@ class TestMailRequest:
     user: str | None = None
 
 
-@_request
+@request
 class KillRequest:
     """End a Run, or all Runs of a Job. `kill_after`: seconds from TERM to KILL.
 
@@ -277,10 +292,10 @@ class KillRequest:
     answer: ClassVar = KillAnswer
     run_id: str = ""
     everything: bool = False
-    kill_after: int | None = _checked_by(DURATION, default=None)
+    kill_after: int | None = checked_by(DURATION, default=None)
 
 
-@_request
+@request
 class PauseRequest:
     """Start nothing in a scope: `all`, or the `job`, `user` or `pool` of the field of that name.
 
@@ -293,11 +308,11 @@ class PauseRequest:
     job: str = ""
     user: str = ""
     pool: str = ""
-    seconds: int | None = _checked_by(DURATION, default=None)
+    seconds: int | None = checked_by(DURATION, default=None)
     reason: str | None = None
 
 
-@_request
+@request
 class ResumeRequest:
     """End the pause of a scope, which is named as in PauseRequest."""
 
@@ -309,7 +324,7 @@ class ResumeRequest:
     pool: str = ""
 
 
-@_request
+@request
 class RedriveRequest:
     """Try a dead letter again."""
 
@@ -318,68 +333,10 @@ class RedriveRequest:
     run_id: str = ""
 
 
-@_request
+@request
 class DropRequest:
     """Give a dead letter up."""
 
     verb: ClassVar = "drop"
     answer: ClassVar = DropAnswer
     run_id: str = ""
-
-
-@_request
-class TableRequest:
-    """The text of a user's table; `user` None: the one who asks."""
-
-    verb: ClassVar = "table"
-    answer: ClassVar = TableAnswer
-    user: str | None = None
-
-
-@_request
-class InstallRequest:
-    """Replace a user's table. `origin`: where the text comes from (edit, file or stdin)."""
-
-    verb: ClassVar = "install"
-    answer: ClassVar = InstallAnswer
-    text: str = _checked_by(TABLE_TEXT)
-    user: str | None = None
-    origin: str = ""
-
-
-@_request
-class DeleteRequest:
-    """Delete a user's table."""
-
-    verb: ClassVar = "delete"
-    answer: ClassVar = DeleteAnswer
-    user: str | None = None
-
-
-@_request
-class VersionsRequest:
-    """The last versions of a user's table."""
-
-    verb: ClassVar = "versions"
-    answer: ClassVar = VersionsAnswer
-    user: str | None = None
-
-
-@_request
-class VersionRequest:
-    """The text of one version of a user's table."""
-
-    verb: ClassVar = "version"
-    answer: ClassVar = VersionAnswer
-    number: int = 0
-    user: str | None = None
-
-
-@_request
-class RestoreRequest:
-    """Install a version of a user's table again."""
-
-    verb: ClassVar = "restore"
-    answer: ClassVar = InstallAnswer
-    number: int = 0
-    user: str | None = None

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pycron.protocol.control_answers import StartAnswer
 from pycron.protocol.control_checks import TABLE_TEXT
-from pycron.protocol.control_messages import _checked_by, _request
+from pycron.protocol.control_messages import checked_by, request
 from pycron.protocol.output_answers import FollowAnswer, SearchAnswer
 
 
-@_request
+@request
 class TestRequest:
     """Run the command of an entry now, as a Job of its own that tells nobody.
 
@@ -23,13 +23,13 @@ class TestRequest:
     verb: ClassVar = "test"
     answer: ClassVar = StartAnswer
     job: str = ""
-    text: str | None = _checked_by(TABLE_TEXT, default=None)
+    text: str | None = checked_by(TABLE_TEXT, default=None)
     system: bool = False
     user: str | None = None
     environment: bool = False
 
 
-@_request
+@request
 class FollowRequest:
     """The Attempts that run, and those that have ended after the end of number `after`.
 
@@ -41,7 +41,7 @@ class FollowRequest:
     after: int | None = None
 
 
-@_request
+@request
 class SearchRequest:
     """Lines of output that contain `text`, of the newest Runs: at most `limit` lines.
 

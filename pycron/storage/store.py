@@ -5,7 +5,7 @@ anything of them starts. So after a crash each fire time either has its Run or i
 Instants are UTC seconds.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,13 +14,14 @@ from pycron.engine.cursor import Cursor
 from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.refusals import RefusedRange
-from pycron.model.history import RefusedFilter, RunFilter, RunRecord, UnfinishedRun
+from pycron.model.history import LastRun, RefusedFilter, RunFilter, RunRecord, UnfinishedRun
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.storage import deliveries, history, owners, unfinished
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
+from pycron.storage.last_runs import last_runs
 from pycron.storage.refused import read_refused
 from pycron.storage.repair import Repair
 from pycron.storage.retention import Retention
@@ -224,6 +225,10 @@ class Store:
     def run(self, key: RunKey) -> RunRecord | None:
         """One Run with all its Attempts."""
         return self._database.query(history.run, key)
+
+    def last_runs(self, job_ids: Collection[str], most: int) -> dict[str, list[LastRun]]:
+        """The last Runs of each of these Jobs that has any, at most so many, newest first."""
+        return self._database.query(last_runs, job_ids, most)
 
     def deliveries(self, key: RunKey) -> list[RunRecord]:
         """The deliveries about a Run, in the order in which they were recorded."""

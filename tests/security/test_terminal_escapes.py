@@ -38,8 +38,8 @@ REASON = POISON.replace("\udc9b", "")  # the control protocol has no such bytes 
 
 NOW = "2026-03-08T12:00"
 
-# Own escape sequences of pycron: `pycron top` clears the screen.
-_OWN = re.compile("\x1b\\[H\x1b\\[2J")
+# Own escape sequences of pycron: colours; `pycron top` has a screen of its own and refreshes it.
+_OWN = re.compile("\x1b\\[(?:[0-9;]*m|\\?1049[hl]|\\?25[hl]|H|2J|J|K)")
 
 
 def is_clean(text: str) -> bool:

@@ -13,12 +13,11 @@ from pycron.cli import verbs
 from pycron.cli.verb import all_verbs
 from pycron.control.client import ControlClient, ControlError
 from pycron.control.handlers import HANDLERS
-from pycron.protocol.control_answers import JobsAnswer, RunsAnswer, TopAnswer, WhyAnswer
+from pycron.protocol.control_answers import RunsAnswer, TopAnswer, WhyAnswer
 from pycron.protocol.control_checks import LONGEST_DURATION, check_answer
 from pycron.protocol.control_messages import (
     REQUESTS,
     BadRequest,
-    InstallRequest,
     KillRequest,
     PauseRequest,
     RunsRequest,
@@ -27,6 +26,8 @@ from pycron.protocol.control_messages import (
     parse_request,
     request_message,
 )
+from pycron.protocol.job_answers import JobsAnswer
+from pycron.protocol.table_messages import InstallRequest
 from pycron.schedule.durations import LONGEST_DURATION as LONGEST_OF_TABLES
 
 # ---- registries
