@@ -69,4 +69,5 @@ complete -c pycrond -n _shtab_pycrond_using -l clean-env -d 'with --foreground: 
 complete -c pycrond -n _shtab_pycrond_using -l once -x -d 'with --foreground: run what is due in this minute (or now), and exit with the worst status'
 complete -c pycrond -n _shtab_pycrond_using -l pass-env -x -d 'with --foreground: variables for all commands'
 complete -c pycrond -n _shtab_pycrond_using -l check -d 'check configuration and tables, and exit'
+complete -c pycrond -n _shtab_pycrond_using -s v -l verbose -d 'on the console: also the name of each event and its keys'
 complete -c pycrond -n _shtab_pycrond_using -s V -l version -d 'print the version and exit'
