@@ -11,7 +11,8 @@ from pycron.control.server import Peer
 from pycron.crontab import reader
 from pycron.crontab.table import Table
 from pycron.engine.tested_job import tested
-from pycron.model.job import TEST_SUFFIX, Job, Source
+from pycron.model.job import Job, Source
+from pycron.model.run import TEST_SUFFIX
 from pycron.model.steps import Steps
 from pycron.ports import TableFailure
 from pycron.protocol.control_answers import StartAnswer

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from pycron.engine.delivery_jobs import HOOK_SETTINGS
-from pycron.model.job import TEST_SUFFIX, Job, digest
+from pycron.model.job import Job, digest
+from pycron.model.run import TEST_SUFFIX
 from pycron.model.settings import MailOn, intern
 from pycron.schedule.expressions import NoSchedule
 

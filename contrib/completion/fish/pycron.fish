@@ -190,6 +190,7 @@ complete -c pycron -n '_shtab_pycron_using runs' -l refused -d 'fire times that 
 complete -c pycron -n '_shtab_pycron_using runs' -l since -x -d 'due at this time or later'
 complete -c pycron -n '_shtab_pycron_using runs' -l until -x -d 'due before this time'
 complete -c pycron -n '_shtab_pycron_using runs' -l limit -x -d 'the newest N; default: 20'
+complete -c pycron -n '_shtab_pycron_using runs' -l csv -d 'CSV, with the keys of --json'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a setup -d 'Install units, directories, manual pages and completion, or remove them.'
 complete -c pycron -n '_shtab_pycron_using setup' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using setup' -l system -d 'the system'"'"'s daemon'

@@ -1,19 +1,14 @@
 """`pycron test`: run the command of an entry now, as the daemon would, without installing it."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed, WrongUse
-from pycron.cli.run_end import run_status
 from pycron.cli.verb import verb
-from pycron.cli.waiting import print_until_end, say_end, wait_silently
 from pycron.control.client import ControlClient, ControlError, NoDaemon
-from pycron.model.problem import problem_from_row
-from pycron.model.run import Outcome
 from pycron.protocol.control_messages import KillRequest
 from pycron.protocol.output_messages import TestRequest
 
@@ -88,6 +83,8 @@ def _errors_of(options: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except ControlError as error:
+        from pycron.model.problem import problem_from_row
+
         name = options.table or options.system_table or "line"
         problems = [problem_from_row(row).renamed(str(name)) for row in error.problems]
         if options.line is not None:
@@ -99,6 +96,11 @@ def _errors_of(options: argparse.Namespace) -> Iterator[None]:
 
 def _follow(client: ControlClient, run_id: str, options: argparse.Namespace) -> int:
     """Print the output until the command has ended. Ctrl-C, and a closed terminal, end it."""
+    import signal
+
+    from pycron.cli.run_end import run_status
+    from pycron.cli.waiting import print_until_end, say_end, wait_silently
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
@@ -107,7 +109,7 @@ def _follow(client: ControlClient, run_id: str, options: argparse.Namespace) -> 
         client.again().request(KillRequest(run_id))
         say_end(wait_silently(client, run_id))
         return _INTERRUPTED
-    succeeded = row["outcome"] == Outcome.SUCCEEDED
+    succeeded = row["outcome"] == "succeeded"
     if not (options.json or (options.environment and succeeded)):
         say_end(row)
     return run_status(row)
