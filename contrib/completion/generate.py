@@ -38,7 +38,7 @@ def _found_by(function: str, **more: str) -> dict[str, str]:
     return {"bash": function, "zsh": function, "fish": f"({function})", **more}
 
 
-# The words of --help that stand for what a function of values.* finds. RUN of `dead`: a dead letter.
+# The words of --help that stand for what a function of values.* finds, some of them of one verb.
 _FOUND = {
     "JOB": _found_by("_pycron_jobs"),
     "RUN": _found_by("_pycron_runs"),

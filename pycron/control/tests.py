@@ -10,7 +10,7 @@ from pycron.control.operations import start_by_hand
 from pycron.control.server import Peer
 from pycron.crontab import reader
 from pycron.crontab.table import Table
-from pycron.engine.tested_job import tested
+from pycron.engine.tested_job import job_of_test
 from pycron.model.job import Job, Source
 from pycron.model.run import TEST_SUFFIX
 from pycron.model.steps import Steps
@@ -28,7 +28,9 @@ def test(context: Context, peer: Peer, request: TestRequest) -> Steps[StartAnswe
         table = yield from _read(context, source, request.text)
         job = _entry(table, peer, request.job)
     context.access.check_may_change(peer, job.user)
-    live = start_by_hand(context, peer, tested(job, environment=request.environment), force=False)
+    live = start_by_hand(
+        context, peer, job_of_test(job, environment=request.environment), force=False
+    )
     return {"run_id": str(live.run), "state": live.state.value, "why": live.why}
 
 
