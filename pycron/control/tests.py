@@ -68,8 +68,8 @@ def _entry(table: Table, peer: Peer, name: str) -> Job:
     if not found and table.errors:
         raise TableFailure("the table has errors; nothing was run", table.errors)
     if not name and len(found) != 1:
-        several = "the table has several entries: which one? (pycron test --table FILE JOB)"
-        raise Refusal(several if found else "the table has no entry")
+        several = "there are several entries: which one? (pycron test --table FILE JOB)"
+        raise Refusal(several if found else "there is no entry")
     if not found:
         raise Refusal(f'the table has no entry called "{name}"')
     job_id = only_one(name, peer, map(called, found))

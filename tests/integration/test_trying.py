@@ -89,7 +89,10 @@ LINES = {
         126, "", r"pycron: y: failed, exit status 126, .*/no/where.*"
     ),
     "61 * * * * echo": (1, "", 'pycron: bad minute: "61" .*'),
-    "PATH=/bin": (1, "", "pycron: .*no entry.*"),
+    "PATH=/bin": (1, "", "pycron: there is no entry"),
+    "backup --all now": (
+        1, "", r"pycron: bad .*\(an entry: .* such as \"\* \* \* \* \* backup --all now\"\)"
+    ),
 }  # fmt: skip
 
 

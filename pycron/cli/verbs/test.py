@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed, WrongUse
@@ -11,6 +12,9 @@ from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError, NoDaemon
 from pycron.protocol.control_messages import KillRequest
 from pycron.protocol.output_messages import TestRequest
+
+if TYPE_CHECKING:
+    from pycron.model.problem import Problem
 
 _INTERRUPTED = 130  # as the shell has it, and pycron(1) in every verb
 
@@ -88,10 +92,18 @@ def _errors_of(options: argparse.Namespace) -> Iterator[None]:
         name = options.table or options.system_table or "line"
         problems = [problem_from_row(row).renamed(str(name)) for row in error.problems]
         if options.line is not None:
-            raise Failed("; ".join(each.message for each in problems) or str(error)) from None
+            raise Failed(_about_line(options.line, problems) or str(error)) from None
         for problem in problems:
             print(problem, file=sys.stderr)
         raise
+
+
+def _about_line(line: str, problems: "list[Problem]") -> str:
+    """What is wrong with a line; somebody may have given a command alone."""
+    text = "; ".join(each.message for each in problems)
+    if problems and line[:1].isalpha() and not line.startswith("CRON_"):
+        text += f' (an entry: first its schedule, such as "* * * * * {line}")'
+    return text
 
 
 def _follow(client: ControlClient, run_id: str, options: argparse.Namespace) -> int:
