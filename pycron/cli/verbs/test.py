@@ -41,8 +41,7 @@ def test(options: argparse.Namespace) -> int:
     """The exit status is that of the command."""
     request = _request(options)
     with _daemon(options, has_text=request.text is not None) as client, _errors_of(options):
-        run_id = client.request(request)["run_id"]
-        return _follow(client, run_id, options)
+        return _run(client, request, options)
 
 
 def _request(options: argparse.Namespace) -> TestRequest:
@@ -106,18 +105,19 @@ def _about_line(line: str, problems: "list[Problem]") -> str:
     return text
 
 
-def _follow(client: ControlClient, run_id: str, options: argparse.Namespace) -> int:
+def _run(client: ControlClient, request: TestRequest, options: argparse.Namespace) -> int:
     """Print the output until the command has ended. Ctrl-C, and a closed terminal, end it."""
-    import signal
-
     from pycron.cli.run_end import run_status
     from pycron.cli.waiting import print_until_end, say_end, wait_silently
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    run_id = None
     try:
+        with _interrupts_wait():  # or a command could be left whose Run is not known yet
+            run_id = client.request(request)["run_id"]
         row = print_until_end(client, run_id, as_json=options.json)
     except (KeyboardInterrupt, BrokenPipeError):
+        if run_id is None:
+            raise
         client.again().request(KillRequest(run_id))
         say_end(wait_silently(client, run_id))
         return _INTERRUPTED
@@ -125,3 +125,18 @@ def _follow(client: ControlClient, run_id: str, options: argparse.Namespace) -> 
     if not (options.json or (options.environment and succeeded)):
         say_end(row)
     return run_status(row)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, and SIGTERM and SIGHUP do what Ctrl-C does."""
+    import signal
+
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    for number in ending:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
