@@ -140,6 +140,9 @@ def parser() -> argparse.ArgumentParser:
                         help="with --foreground: variables for all commands")  # fmt: skip
     parser.add_argument("--check", action="store_true",
                         help="check configuration and tables, and exit")  # fmt: skip
+    parser.add_argument("-v", "--verbose", action="store_true",
+                        help="on the console: also the name of each event and its "
+                        "keys")  # fmt: skip
     parser.add_argument("-V", "--version", action="version", version=f"pycrond {__version__}",
                         help="print the version and exit")  # fmt: skip
     return parser
@@ -172,7 +175,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _log(options: argparse.Namespace) -> DaemonLog:
-    choice = LogChoice(LEVELS[options.log_level], options.quiet, not options.no_log_commands)
+    choice = LogChoice(
+        LEVELS[options.log_level], options.quiet, not options.no_log_commands, options.verbose
+    )
     form, output = options.log_format or default_format(), raw(sys.stdout)
     return configure(form, raw(sys.stderr), choice, output if options.passthrough else None)
 

@@ -7,7 +7,7 @@ from pycron.cli.printing import print_json
 from pycron.cli.run_end import end_of_run
 from pycron.cli.terminal import write_bytes
 from pycron.control.client import ControlClient
-from pycron.model.job import TEST_SUFFIX
+from pycron.model.run import TEST_SUFFIX
 from pycron.protocol.control_answers import RunDetails
 from pycron.protocol.control_messages import RunRequest
 

@@ -10,8 +10,9 @@ from pycron.control.operations import start_by_hand
 from pycron.control.server import Peer
 from pycron.crontab import reader
 from pycron.crontab.table import Table
-from pycron.engine.tested_job import tested
-from pycron.model.job import TEST_SUFFIX, Job, Source
+from pycron.engine.tested_job import job_of_test
+from pycron.model.job import Job, Source
+from pycron.model.run import TEST_SUFFIX
 from pycron.model.steps import Steps
 from pycron.ports import TableFailure
 from pycron.protocol.control_answers import StartAnswer
@@ -27,7 +28,9 @@ def test(context: Context, peer: Peer, request: TestRequest) -> Steps[StartAnswe
         table = yield from _read(context, source, request.text)
         job = _entry(table, peer, request.job)
     context.access.check_may_change(peer, job.user)
-    live = start_by_hand(context, peer, tested(job, environment=request.environment), force=False)
+    live = start_by_hand(
+        context, peer, job_of_test(job, environment=request.environment), force=False
+    )
     return {"run_id": str(live.run), "state": live.state.value, "why": live.why}
 
 
@@ -65,8 +68,8 @@ def _entry(table: Table, peer: Peer, name: str) -> Job:
     if not found and table.errors:
         raise TableFailure("the table has errors; nothing was run", table.errors)
     if not name and len(found) != 1:
-        several = "the table has several entries: which one? (pycron test --table FILE JOB)"
-        raise Refusal(several if found else "the table has no entry")
+        several = "there are several entries: which one? (pycron test --table FILE JOB)"
+        raise Refusal(several if found else "there is no entry")
     if not found:
         raise Refusal(f'the table has no entry called "{name}"')
     job_id = only_one(name, peer, map(called, found))

@@ -40,7 +40,7 @@ class Jobs(Sequence[Job]):
 
     def named(self) -> Iterator[tuple[Entries, int, str]]:
         """The entries with CRON_NAME, and that name; none of them is read."""
-        for entries in self._tables:
+        for entries in self.tables:
             for name, index in entries.named().items():
                 yield entries, index, name
 

@@ -1,6 +1,7 @@
 """The log as lines, written by structlog: `console`, `json` or `logfmt`."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -27,7 +28,11 @@ def line_format(form: str, stream: TextIO) -> EncodeEvent:
             _local_time,
             _escape,
             _for_people,
-            structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=16, sort_keys=False),
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty() and not os.environ.get("NO_COLOR"),
+                pad_event_to=16,
+                sort_keys=False,
+            ),
         ]
     else:
         processors += [_utc, _escape, _first_keys]

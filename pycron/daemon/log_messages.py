@@ -1,4 +1,4 @@
-"""The message of each event in the journal: a sentence for people, and a priority.
+"""The message of each event in the journal and on the console: a sentence, and a priority.
 
 In a sentence, `{job}` is a key of the event. A part in square brackets appears only if each of its
 keys has a value. Beside the keys of the event there are `entry`, the table and line of the Job's
@@ -12,6 +12,7 @@ from enum import IntEnum
 
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
+from pycron.model.in_words import duration_in_words
 from pycron.model.run import Outcome
 from pycron.model.text import printable
 
@@ -78,7 +79,7 @@ MESSAGES = {
         WARNING, "{job} of {user} is lost[ in attempt {again}][: {reason}][ ({entry})]"
     ),
     Event.ATTEMPT_STOPPED: EventMessage(NOTICE, "{job} of {user} is being ended: {reason}"),
-    Event.RETRY_PLANNED: EventMessage(NOTICE, "{job} of {user} is tried again in {seconds} s"),
+    Event.RETRY_PLANNED: EventMessage(NOTICE, "{job} of {user} is tried again in {seconds}"),
     Event.RUN_GIVEN_UP: EventMessage(
         NOTICE, "{job} of {user}, due at {fire_time}: {outcome}, {reason}[ ({entry})]"
     ),
@@ -103,7 +104,7 @@ MESSAGES = {
     Event.PAUSED: EventMessage(NOTICE, "{by} has paused {scope}[ until {until}][: {reason}]"),
     Event.RESUMED: EventMessage(NOTICE, "the pause of {scope} is over"),
     Event.OUTPUT: EventMessage(INFO, "{job} | {line}"),
-    Event.CLOCK_STEPPED: EventMessage(WARNING, "the clock was set by {seconds} s"),
+    Event.CLOCK_STEPPED: EventMessage(WARNING, "the clock was set by {seconds}"),
     Event.REQUEST_BROKEN: EventMessage(
         ERR, "a request was refused because of an error of pycron: {reason}"
     ),
@@ -144,7 +145,7 @@ MESSAGES = {
 }
 
 _FAILED = "[: exit status {exit_status}][ after {again} attempts][: {reason}][ ({entry})]"
-_ENDED = "[ after {duration} s][, attempt {again}][: {reason}][ ({entry})]"
+_ENDED = "[ after {duration}][, attempt {again}][: {reason}][ ({entry})]"
 ENDINGS = {  # an Attempt cannot be missed or skipped
     Outcome.SUCCEEDED: "{job} of {user} has succeeded" + _ENDED,
     Outcome.FAILED: "{job} of {user} failed" + _FAILED,
@@ -153,6 +154,10 @@ ENDINGS = {  # an Attempt cannot be missed or skipped
     Outcome.OUT_OF_MEMORY: "{job} of {user} ran out of memory" + _ENDED,
     Outcome.CANCELLED: "{job} of {user} was cancelled" + _ENDED,
 }
+
+_OF_JOB = "{job} of {user}"  # how a sentence about a Job begins
+# On the console of a daemon in the foreground: how to speak to it from another terminal.
+_STARTED_HERE = "pycron {version}; ask it: pycron --state-dir {state} list"
 
 _OPTIONAL = re.compile(r"\[([^\]]*)\]")
 _KEY = re.compile(r"\{(\w+)\}")
@@ -166,16 +171,44 @@ def priority(log: Log) -> Priority:
 def message(log: Log) -> str:
     """The sentence about an event, in one line."""
     facts = _facts(log)
-    sentence = MESSAGES[log.event].sentence or ENDINGS[Outcome(str(facts["outcome"]))]
+    return _filled(_sentence(log), facts)
+
+
+def console_message(log: Log) -> tuple[str | None, str]:
+    """The Job that an event is about (None: none), and what the console says, in one line.
+
+    A sentence that begins with the Job begins behind it, without the user and the entry.
+    """
+    facts = {key: value for key, value in _facts(log).items() if key != "entry"}
+    job = str(facts.get("job", "-"))
+    if log.event is Event.OUTPUT:
+        return job, f"| {printable(str(facts['line']))}{'…' if 'partial' in facts else ''}"
+    if log.event is Event.DAEMON_STARTED and facts.get("mode") == "foreground":
+        return None, _filled(_STARTED_HERE, facts)
+    sentence = _sentence(log)
+    rest = sentence.removeprefix(_OF_JOB)
+    if rest == sentence:
+        return None, _filled(sentence, facts)
+    return job, _filled(rest.lstrip(", "), facts)
+
+
+def _sentence(log: Log) -> str:
+    return MESSAGES[log.event].sentence or ENDINGS[Outcome(str(log.fields["outcome"]))]
+
+
+def _filled(sentence: str, facts: Mapping[str, object]) -> str:
     # Only the sentence is searched for keys, never a value, which may contain braces.
     chosen = _OPTIONAL.sub(lambda part: part[1] if _has_all(facts, part[1]) else "", sentence)
-    return _KEY.sub(lambda key: printable(str(facts[key[1]])), chosen)
+    return _KEY.sub(lambda key: printable(str(facts.get(key[1]))), chosen)
 
 
 def _facts(log: Log) -> dict[str, object]:
     facts = dict(log.fields)
     if log.entry is not None:
         facts["entry"] = f"{log.entry.table}:{log.entry.line}"
+    for key in ("duration", "seconds"):
+        if isinstance(value := facts.get(key), int | float):
+            facts[key] = duration_in_words(value)
     if facts.get("attempt") != 1:
         facts["again"] = facts.get("attempt")
     return facts

@@ -165,12 +165,7 @@ class LiveRuns:
 
         What would tell that a Run is late, or sums up an hour, waits for nothing else.
         """
-        return [
-            (run, live)
-            for run, live in self._runs.items()
-            if live.state in _WAITS
-            and (live.state is State.QUEUED or live.number or not live.job.is_message)
-        ]
+        return [(run, live) for run, live in self._runs.items() if live.wait]
 
     def first_waiting(self, most: int, wanted: Callable[[str], bool]) -> list[tuple[RunKey, Live]]:
         """Of those the Runs of wanted users that are planned first, at most so many."""

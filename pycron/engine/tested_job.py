@@ -3,14 +3,15 @@
 from dataclasses import replace
 
 from pycron.engine.delivery_jobs import HOOK_SETTINGS
-from pycron.model.job import TEST_SUFFIX, Job, digest
+from pycron.model.job import Job, digest
+from pycron.model.run import TEST_SUFFIX
 from pycron.model.settings import MailOn, intern
 from pycron.schedule.expressions import NoSchedule
 
 _PRINT_ENVIRONMENT = "/usr/bin/env"
 
 
-def tested(job: Job, *, environment: bool) -> Job:
+def job_of_test(job: Job, *, environment: bool) -> Job:
     """A Job with the command of another one, and with the settings that say how that is run.
 
     Those that say when, how often and whom to tell are left out: there are no retries and no

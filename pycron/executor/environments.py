@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pycron.model.instants import rfc3339
-from pycron.model.job import TEST_SUFFIX, Job
-from pycron.model.run import AttemptKey
+from pycron.model.job import Job
+from pycron.model.run import TEST_SUFFIX, AttemptKey
 from pycron.system.accounts import Account
 from pycron.system.host import DESKTOP_VARIABLES
 from pycron.system.programs import DEFAULT_PATH

@@ -13,8 +13,6 @@ except ImportError:  # _blake2 is an internal module of CPython
     from hashlib import blake2b
 
 
-# Ends the name of a Job that tries out an entry (`pycron test`): no name of an entry has a colon.
-TEST_SUFFIX = ":test"
 # The variables of a command, in order. Those of a table share their memory (crontab/variables.py).
 Environment = Collection[tuple[str, str]]
 

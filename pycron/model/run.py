@@ -61,6 +61,9 @@ def status_of(outcome: Outcome, exit_status: int | None, signal: int | None) -> 
     return exit_status or _NOT_KNOWN
 
 
+# Ends the name of a Job that tries out an entry (`pycron test`): no name of an entry has a colon.
+TEST_SUFFIX = ":test"
+
 FIRST_BY_HAND = 1000  # the first pass of Runs that are started by hand: no clock steps so often
 
 

@@ -1,5 +1,7 @@
 """`test`, `start --wait`, `log -f` of all Runs and `log --search`: what one tries and sees."""
 
+import csv
+import io
 import os
 import re
 import signal
@@ -11,6 +13,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from pycron.cli.csv_rows import print_csv
 from pycron.control.client import ControlClient
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon, waiting_for_gate
 from tests.support.running_daemon import program, run
@@ -86,7 +89,10 @@ LINES = {
         126, "", r"pycron: y: failed, exit status 126, .*/no/where.*"
     ),
     "61 * * * * echo": (1, "", 'pycron: bad minute: "61" .*'),
-    "PATH=/bin": (1, "", "pycron: .*no entry.*"),
+    "PATH=/bin": (1, "", "pycron: there is no entry"),
+    "backup --all now": (
+        1, "", r"pycron: bad .*\(an entry: .* such as \"\* \* \* \* \* backup --all now\"\)"
+    ),
 }  # fmt: skip
 
 
@@ -275,3 +281,35 @@ def test_a_closed_pipe_ends_the_command(operator: OperatedDaemon, tmp_path: Path
     trying.wait(30)
     trying.stderr.close()
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+# ---- runs --csv
+
+
+def test_runs_as_csv(operator: OperatedDaemon) -> None:
+    """The same values as in JSON, but no formula of a spreadsheet."""
+    line = "-*/5 * * * * exit 3"  # a table may have this, but no name begins like a formula
+    assert operator.run("test", "--line", line).returncode == 3
+    rows = operator.rows("runs")
+    done = operator.run("runs", "--csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    read = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert list(read[0]) == list(rows[0])
+    for row, cells in zip(rows, read, strict=True):
+        assert cells == {key: "" if value is None else str(value) for key, value in row.items()}
+    both = operator.run("runs", "--csv", "--json")
+    assert (both.returncode, both.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("-x", "'-x"), ("+x", "'+x"),
+        ("a,b", '"a,b"'), ('a"b', '"a""b"'), ("a\nb", "a\\nb"), ("\x1b[2J", "\\x1b[2J"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_no_formula_and_one_line(
+    text: str, cell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_csv(["a", "b"], [{"a": text, "b": -5}])
+    assert capsys.readouterr().out == f"a,b\n{cell},-5\n"

@@ -21,6 +21,7 @@ HOSTILE = [
     "\tx=y", "\xa0x=y", "\u3000outcome=succeeded", '{"event":"x"}', '"},{"',
 ]  # fmt: skip
 LINES = [form for form in FORMATS if form != "journal"]  # test_journal.py has the tests of that
+VERBOSE = LogChoice(verbose=True)
 PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"]*)(?: |$)')
 
 
@@ -76,7 +77,7 @@ def test_no_text_can_forge_a_logfmt_field(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_can_forge_a_field_on_the_console(text: str) -> None:
-    line = written("console", ended(command=text)).rstrip("\n")
+    line = written("console", ended(command=text), choice=VERBOSE).rstrip("\n")
     assert re.match(r"\d\d:\d\d:\d\d \[warning  \] attempt_ended +command=", line)
     assert line.endswith(" outcome=failed")
     value = line.partition("command=")[2].removesuffix(" outcome=failed")
@@ -87,8 +88,11 @@ def test_no_text_can_forge_a_field_on_the_console(text: str) -> None:
 @pytest.mark.parametrize("text", ["12:00:00 [info     ] attempt_ended outcome=succeeded", "\x1b[A"])
 def test_the_output_of_a_command_is_marked_as_output(text: str) -> None:
     console = written("console", printed(text.encode()))
-    assert re.match(r"\d\d:\d\d:\d\d \[info     \] backup-1 \| ", console)
+    assert re.match(r"\d\d:\d\d:\d\d backup-1       \| ", console)
+    verbose = written("console", printed(text.encode()), choice=VERBOSE)
+    assert re.match(r"\d\d:\d\d:\d\d \[info     \] backup-1 \| ", verbose)
     assert console[:-1].isprintable()
+    assert verbose[:-1].isprintable()
     assert json.loads(written("json", printed(text.encode())))["event"] == "output"
 
 
@@ -102,7 +106,9 @@ def test_each_line_of_output_is_an_event() -> None:
 
 def test_a_piece_of_a_line_is_marked() -> None:
     assert json.loads(written("json", printed(b"x", partial=True)))["partial"] is True
-    assert written("console", printed(b"x", partial=True)).endswith("backup-1 | x…\n")
+    for choice in (EVERYTHING, VERBOSE):
+        console = written("console", printed(b"x", partial=True), choice=choice)
+        assert re.search(r"backup-1 +\| x…\n$", console)
     assert written("logfmt", printed(b"x", partial=True)).endswith(" partial line=x\n")
 
 
@@ -111,7 +117,7 @@ def test_a_quiet_event_is_not_written() -> None:
 
 
 def test_a_field_without_a_value_is_not_on_the_console() -> None:
-    assert "signal" not in written("console", ended(signal=None))
+    assert "signal" not in written("console", ended(signal=None), choice=VERBOSE)
     assert json.loads(written("json", ended(signal=None)))["signal"] is None
 
 
@@ -240,8 +246,8 @@ def test_a_log_on_a_full_disk_is_ignored(form: str) -> None:
 def test_characters_that_the_log_cannot_hold_are_escaped(form: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="ascii") as stream:
         log = configure(form, stream)
-        log.write(ended(command="grüße"))
-        log.write(ended())
+        log.write(started("grüße"))
+        log.write(started("true"))
         log.close()
     lines = (tmp_path / "log").read_text().splitlines()
     assert any("true" in line for line in lines)

@@ -70,4 +70,5 @@ complete -c pycrond -n _shtab_pycrond_using -l once -x -d 'with --foreground: ru
 complete -c pycrond -n _shtab_pycrond_using -l metrics -x -d 'with --foreground: serve metrics for Prometheus at HOST:PORT, or at the socket of this path'
 complete -c pycrond -n _shtab_pycrond_using -l pass-env -x -d 'with --foreground: variables for all commands'
 complete -c pycrond -n _shtab_pycrond_using -l check -d 'check configuration and tables, and exit'
+complete -c pycrond -n _shtab_pycrond_using -s v -l verbose -d 'on the console: also the name of each event and its keys'
 complete -c pycrond -n _shtab_pycrond_using -s V -l version -d 'print the version and exit'

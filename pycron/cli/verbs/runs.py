@@ -8,6 +8,7 @@ from dataclasses import replace
 from pycron.cli.arguments import add_outcomes, positive, wanted_outcomes
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.errors import WrongUse
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_columns, print_json
@@ -15,7 +16,7 @@ from pycron.cli.run_rows import RunsForm, print_runs
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable
-from pycron.protocol.control_answers import RefusedRow
+from pycron.protocol.control_answers import RefusedRow, RunRow
 from pycron.protocol.control_messages import RefusedRequest, RunsRequest
 
 _DAY = 86_400  # seconds
@@ -39,6 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
                         help="the newest N; default: 20")  # fmt: skip
     parser.add_argument("--wide", action="store_true",
                         help="all columns, also if lines are wider than the terminal")  # fmt: skip
+    parser.add_argument("--csv", action="store_true", help="CSV, with the keys of --json")
 
 
 @verb("runs", "List Runs, newest first.", _arguments)
@@ -46,6 +48,8 @@ def runs(options: argparse.Namespace) -> None:
     zone = clock_for(options).zone
     since = parse_instant(options.since, zone, Looks.BACK) if options.since else None
     until = parse_instant(options.until, zone, Looks.BACK) if options.until else None
+    if options.csv and (options.json or options.refused):
+        raise WrongUse("--csv, --json or --refused: one of them")
     client = client_for(options)
     refused = RefusedRequest(options.limit, options.owner, since, until)
     if options.refused:
@@ -62,6 +66,10 @@ def runs(options: argparse.Namespace) -> None:
     rows = read_runs(client, wanted, options.limit)
     if options.json:
         print_json(rows)
+    elif options.csv:
+        from pycron.cli.csv_rows import print_csv
+
+        print_csv(list(RunRow.__annotations__), rows)
     else:
         form = RunsForm.WIDE if options.wide else RunsForm.SHORT
         empty = "no deliveries" if options.deliveries else "no runs"

@@ -1,21 +1,20 @@
 """`pycron test`: run the command of an entry now, as the daemon would, without installing it."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed, WrongUse
-from pycron.cli.run_end import run_status
 from pycron.cli.verb import verb
-from pycron.cli.waiting import print_until_end, say_end, wait_silently
 from pycron.control.client import ControlClient, ControlError, NoDaemon
-from pycron.model.problem import problem_from_row
-from pycron.model.run import Outcome
 from pycron.protocol.control_messages import KillRequest
 from pycron.protocol.output_messages import TestRequest
+
+if TYPE_CHECKING:
+    from pycron.model.problem import Problem
 
 _INTERRUPTED = 130  # as the shell has it, and pycron(1) in every verb
 
@@ -42,8 +41,7 @@ def test(options: argparse.Namespace) -> int:
     """The exit status is that of the command."""
     request = _request(options)
     with _daemon(options, has_text=request.text is not None) as client, _errors_of(options):
-        run_id = client.request(request)["run_id"]
-        return _follow(client, run_id, options)
+        return _run(client, request, options)
 
 
 def _request(options: argparse.Namespace) -> TestRequest:
@@ -88,26 +86,57 @@ def _errors_of(options: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except ControlError as error:
+        from pycron.model.problem import problem_from_row
+
         name = options.table or options.system_table or "line"
         problems = [problem_from_row(row).renamed(str(name)) for row in error.problems]
         if options.line is not None:
-            raise Failed("; ".join(each.message for each in problems) or str(error)) from None
+            raise Failed(_about_line(options.line, problems) or str(error)) from None
         for problem in problems:
             print(problem, file=sys.stderr)
         raise
 
 
-def _follow(client: ControlClient, run_id: str, options: argparse.Namespace) -> int:
+def _about_line(line: str, problems: "list[Problem]") -> str:
+    """What is wrong with a line; somebody may have given a command alone."""
+    text = "; ".join(each.message for each in problems)
+    if problems and line[:1].isalpha() and not line.startswith("CRON_"):
+        text += f' (an entry: first its schedule, such as "* * * * * {line}")'
+    return text
+
+
+def _run(client: ControlClient, request: TestRequest, options: argparse.Namespace) -> int:
     """Print the output until the command has ended. Ctrl-C, and a closed terminal, end it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    from pycron.cli.run_end import run_status
+    from pycron.cli.waiting import print_until_end, say_end, wait_silently
+
+    run_id = None
     try:
+        with _interrupts_wait():  # or a command could be left whose Run is not known yet
+            run_id = client.request(request)["run_id"]
         row = print_until_end(client, run_id, as_json=options.json)
     except (KeyboardInterrupt, BrokenPipeError):
+        if run_id is None:
+            raise
         client.again().request(KillRequest(run_id))
         say_end(wait_silently(client, run_id))
         return _INTERRUPTED
-    succeeded = row["outcome"] == Outcome.SUCCEEDED
+    succeeded = row["outcome"] == "succeeded"
     if not (options.json or (options.environment and succeeded)):
         say_end(row)
     return run_status(row)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, and SIGTERM and SIGHUP do what Ctrl-C does."""
+    import signal
+
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    for number in ending:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
