@@ -14,7 +14,15 @@ from pycron.engine.cursor import Cursor
 from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.refusals import RefusedRange
-from pycron.model.history import LastRun, RefusedFilter, RunFilter, RunRecord, UnfinishedRun
+from pycron.model.history import (
+    JobSample,
+    LastRun,
+    RefusedFilter,
+    RunFilter,
+    RunRecord,
+    SampleFilter,
+    UnfinishedRun,
+)
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Outcome, RunKey
@@ -25,6 +33,7 @@ from pycron.storage.last_runs import last_runs
 from pycron.storage.refused import read_refused
 from pycron.storage.repair import Repair
 from pycron.storage.retention import Retention
+from pycron.storage.samples import Position, job_sample, starts
 from pycron.storage.schema import JOURNAL_BYTES, limit_journal
 from pycron.storage.writer import Writer
 
@@ -268,6 +277,16 @@ class Store:
     def refused(self, wanted: RefusedFilter) -> list[RefusedRange]:
         """Ranges of fire times that got no Run, newest first."""
         return self._database.query(read_refused, wanted)
+
+    def job_sample(self, after: int, wanted: SampleFilter) -> JobSample | None:
+        """The next recorded Job behind that of a number, with its newest Runs; None: the last."""
+        return self._database.query(job_sample, after, wanted)
+
+    def starts(
+        self, since: int, until: int, after: Position, user: str | None, most: int
+    ) -> tuple[list[float], Position | None]:
+        """When Runs were started that were due in [since, until); a part of them."""
+        return self._database.query(starts, since, until, after, user, most)
 
 
 def _cursor_alone(records: list[Record]) -> Cursor | None:
