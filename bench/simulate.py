@@ -9,6 +9,7 @@ import time
 
 from pycron.analysis.durations import Durations
 from pycron.analysis.forecast import Forecast
+from pycron.analysis.kept_jobs import with_kept_jobs
 from pycron.analysis.simulation import Simulation
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.cursor import Cursor
@@ -35,13 +36,13 @@ def main() -> None:
     assert not table.errors
     a_minute = jobs / 4 * (1 + 1 + 1 / 5 + 1 / 60)
     end = START + 60 * round(runs / a_minute)
-    limits = Limits(4096, 2048, 100_000, 20_000, None, {"database": 8}, {}, 200)
+    limits = Limits(4096, 2048, 100_000, 20_000, None, {"database": 40}, {}, 200)
     engine = Engine(lambda _: UTC, Cursor(START - 1, START - 1), limits=limits)
     durations = Durations({}, {job.id: (0.2, 1.5, 12.0, 70.0) for job in table.jobs}, 1.0)
     forecast = Forecast(engine, START, end)
     simulation = Simulation(engine, START, durations.of, forecast)
     before = time.process_time()
-    simulation.tell(TableLoaded(table))
+    simulation.tell(TableLoaded(with_kept_jobs(table)))
     simulation.tell(Tick())
     for _ in simulation.play(end):
         pass

@@ -87,12 +87,16 @@ class Forecast:
             of_job.retries += 1
             return
         of_job.started += 1
-        live = self._engine.find(attempt.run)
+        if at > attempt.run.fire_time:  # else it has not waited
+            self._note_wait(attempt.run, of_job, at)
+
+    def _note_wait(self, run: RunKey, of_job: JobForecast, at: float) -> None:
+        live = self._engine.find(run)
         wait = at - live.planned if live else 0.0
-        if wait > _WAITED:
+        if live and wait > _WAITED:
             of_job.waited += 1
             if wait > of_job.longest_wait:
-                of_job.longest_wait, of_job.longest_at = wait, live.planned if live else at
+                of_job.longest_wait, of_job.longest_at = wait, live.planned
 
     def ended(self, attempt: AttemptKey) -> None:
         if attempt.run.job_id in self.jobs:

@@ -6,17 +6,17 @@ limits.free_memory would do is not known.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
 
-from pycron.engine.actions import Decisions, Release, Start, Stop, Withdraw
+from pycron.engine.actions import Decisions, RecordEnded, Release, Start, Stop, Withdraw
 from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Now, Tick
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Cause, Ending, RunKey
 
+_SIGTERM = 15
 _LOOK = 1000  # steps between two looks of the caller
 
 
@@ -33,12 +33,12 @@ class Observer(Protocol):
         """The engine has handled an event."""
 
 
-@dataclass(slots=True)
-class _Running:
-    """An Attempt that runs. `serial`: of the end that it is going to have."""
-
-    serial: int
-    cause: Cause | None
+# How commands end. The engine decides by the outcome, whatever the other values are.
+_ENDINGS = {
+    None: Ending(0.0, 0, None, 0.0, 0, 0),
+    Cause.TIMEOUT: Ending(0.0, None, _SIGTERM, 0.0, 0, 0, cause=Cause.TIMEOUT),
+    Cause.CANCELLED: Ending(0.0, None, _SIGTERM, 0.0, 0, 0, cause=Cause.CANCELLED),
+}
 
 
 class Simulation:
@@ -59,14 +59,17 @@ class Simulation:
         self._takes = takes
         self._observer = observer
         self._held: dict[AttemptKey, Job] = {}
-        self._running: dict[AttemptKey, _Running] = {}
-        self._ends: list[tuple[float, int, AttemptKey]] = []
+        self._running: dict[AttemptKey, int] = {}  # the serial number of its end
+        self._ends: list[tuple[float, int, AttemptKey, Cause | None]] = []
         self._serial = count()
+        self._wakeup: float | None = None  # when the engine has something to do; None: ask it
 
     def tell(self, event: InputEvent) -> None:
         """Hand an event to the engine, now, and do what it decides."""
         decisions = self._engine.handle(event, Now(self._now, self._now))
         self._observer.decided(decisions)
+        if not self._is_plain_end(event, decisions):
+            self._wakeup = None
         for release in decisions.released:
             self._release(release)
         for action in decisions.actions:
@@ -85,8 +88,7 @@ class Simulation:
     def play(self, until: float) -> Iterator[float]:
         """Live until a UTC second. Now and then, yields the second that has been reached."""
         for step in count():
-            wakeup = self._engine.next_wakeup()
-            wakeup = math.inf if wakeup is None else max(wakeup, self._now)
+            wakeup = self._next_wakeup()
             end = self._ends[0][0] if self._ends else math.inf
             if min(wakeup, end) >= until:
                 return
@@ -99,6 +101,23 @@ class Simulation:
             else:
                 self._now = end
                 self._end_next()
+
+    def _is_plain_end(self, event: InputEvent, decisions: Decisions) -> bool:
+        """Whether a Run has ended and nothing else has changed: so most events are.
+
+        Then the engine need not be asked again when it has something to do.
+        """
+        if not isinstance(event, Ended) or len(decisions.records) != 1 or decisions.actions:
+            return False
+        record = decisions.records[0]
+        is_over = isinstance(record, RecordEnded) and record.retry_at is None
+        return is_over and not self._engine.admission.waiting
+
+    def _next_wakeup(self) -> float:
+        if self._wakeup is None:
+            wakeup = self._engine.next_wakeup()
+            self._wakeup = math.inf if wakeup is None else wakeup
+        return max(self._wakeup, self._now)
 
     # ---- commands
 
@@ -117,17 +136,12 @@ class Simulation:
             self._end_at(attempt, at + seconds, None)
 
     def _end_at(self, attempt: AttemptKey, at: float, cause: Cause | None) -> None:
-        serial = next(self._serial)
-        self._running[attempt] = _Running(serial, cause)
-        heappush(self._ends, (at, serial, attempt))
+        serial = self._running[attempt] = next(self._serial)
+        heappush(self._ends, (at, serial, attempt, cause))
 
     def _end_next(self) -> None:
-        _, serial, attempt = heappop(self._ends)
-        running = self._running.get(attempt)
-        if running is None or running.serial != serial:
-            return  # it was stopped earlier
-        del self._running[attempt]
-        self._observer.ended(attempt)
-        status, signal = (0, None) if running.cause is None else (None, 15)
-        ending = Ending(self._now, status, signal, 0.0, 0, 0, cause=running.cause)
-        self.tell(Ended(attempt, ending))
+        _, serial, attempt, cause = heappop(self._ends)
+        if self._running.get(attempt) == serial:  # else it was stopped earlier
+            del self._running[attempt]
+            self._observer.ended(attempt)
+            self.tell(Ended(attempt, _ENDINGS[cause]))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from pycron.analysis.durations import Durations
 from pycron.analysis.forecast import Forecast, JobForecast
+from pycron.analysis.kept_jobs import with_kept_jobs
 from pycron.analysis.simulation import Simulation
 from pycron.analysis.statistics import statistics_of
 from pycron.cli.arguments import duration
@@ -89,7 +90,7 @@ def _simulate(plan: Plan, durations: Durations, start: int, end: int, clock: Clo
     forecast = Forecast(engine, first, end)
     simulation = Simulation(engine, start, durations.of, forecast)
     for table in plan.tables:
-        simulation.tell(TableLoaded(table))
+        simulation.tell(TableLoaded(with_kept_jobs(table)))
     simulation.tell(Tick())
     show_progress(simulation.play(end), start, end, "simulating")
     return forecast
