@@ -10,7 +10,7 @@ from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.days import day_of
 from pycron.cli.errors import WrongUse
-from pycron.cli.heat_map import HeatMap
+from pycron.cli.heat_map import print_heat_map
 from pycron.cli.instants import parse_instant
 from pycron.cli.plan import plan_for
 from pycron.cli.printing import (
@@ -18,14 +18,11 @@ from pycron.cli.printing import (
     Row,
     Tone,
     Value,
-    can_print,
-    line_width,
     print_json,
     print_line,
     print_table,
     print_text,
 )
-from pycron.cli.sparkline import BARS
 from pycron.cli.table_layout import Column
 from pycron.cli.table_options import named_sources
 from pycron.control.client import ControlClient
@@ -90,9 +87,7 @@ def _ran(client: ControlClient, minute: int, most: int) -> list[str]:
 def _print(title: str, counts: MinuteCounts, clock: Clock, jobs_in: _JobsIn) -> None:
     print()
     print_line([Cell(title, Tone.STRONG), Cell(f": {number_of(counts.total, 'start')}")])
-    heat_map = HeatMap(counts, clock.zone, line_width(), plain=not can_print(BARS))
-    for line in heat_map.lines():
-        print_line(line)
+    print_heat_map(counts, clock.zone)
     if counts.total:
         print()
         print_table(_COLUMNS, _busiest(counts, clock, jobs_in), "")

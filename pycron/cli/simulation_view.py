@@ -13,7 +13,7 @@ from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.days import day_of, hour_start
 from pycron.cli.errors import WrongUse
-from pycron.cli.heat_map import HOURS_UNTIL, HeatMap
+from pycron.cli.heat_map import HOURS_UNTIL, print_heat_map
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.plan import Plan, plan_for
 from pycron.cli.printing import (
@@ -21,16 +21,13 @@ from pycron.cli.printing import (
     Row,
     Tone,
     Value,
-    can_print,
-    line_width,
     print_json,
-    print_line,
     print_page,
     print_table,
+    print_text,
 )
 from pycron.cli.progress import show_progress
 from pycron.cli.samples import read_samples, samples_of
-from pycron.cli.sparkline import BARS
 from pycron.cli.table_layout import Column
 from pycron.cli.table_options import named_sources
 from pycron.control.client import ControlError
@@ -134,16 +131,14 @@ def _print_result(
     period: tuple[int, int],
 ) -> None:
     begin, end = (f"{clock.zone.local(at):%Y-%m-%d %H:%M}" for at in period)
-    print_line([Cell(f"from {begin} to {end}, {clock.title}", Tone.FAINT)])
+    print_text(f"from {begin} to {end}, {clock.title}", Tone.FAINT)
     print_page(_summary(forecast, durations, plan, clock))
     troubled = sorted(filter(_trouble, forecast.jobs.values()), key=_trouble, reverse=True)
     if troubled:
         print()
         print_table(_COLUMNS, map(_line, troubled[:_SHOWN]), "")
     print()
-    counts = forecast.starts
-    for line in HeatMap(counts, clock.zone, line_width(), plain=not can_print(BARS)).lines():
-        print_line(line)
+    print_heat_map(forecast.starts, clock.zone)
 
 
 def _summary(

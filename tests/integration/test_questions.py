@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.operated_daemon import OWN_NAME, OperatedDaemon, Row, operated_daemon
+from tests.support.pseudo_terminal import show
+from tests.support.running_daemon import program
 from tests.support.waiting import until
 
 TABLE = """
@@ -173,3 +175,24 @@ def test_a_table_with_an_error_is_not_simulated(tmp_path: Path) -> None:
 def test_a_time_of_the_history_is_a_day_of_the_calendar(daemon: OperatedDaemon) -> None:
     today = datetime.datetime.now(datetime.UTC).date()
     assert daemon.rows("calendar", "--utc", "--day", f"{today}T23:00", "--history") != []
+
+
+# ---- on a terminal
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["stats"], ["stats", "tick"], ["calendar"],
+        ["simulate", "--from", "2030-01-01T04:00", "--until", "2030-01-01T04:02"],
+    ],
+    ids=lambda words: "-".join(words[:2]),
+)  # fmt: skip
+def test_nothing_is_wider_than_the_terminal(
+    daemon: OperatedDaemon, words: list[str], columns: int
+) -> None:
+    shown = show(program("pycron", "--state-dir", daemon.state, *words), columns)
+    assert shown.status == 0, shown.text
+    assert shown.lines
+    assert [line for line in shown.lines if len(line.rstrip()) > columns] == []
