@@ -14,7 +14,15 @@ from pycron.engine.actions import Record, Release, RunnerAction
 from pycron.engine.cursor import Cursor
 from pycron.engine.refusals import RefusedRange
 from pycron.model.counts import CountsOfJobs, Series
-from pycron.model.history import LastRun, RefusedFilter, RunFilter, RunRecord, UnfinishedRun
+from pycron.model.history import (
+    JobSample,
+    LastRun,
+    RefusedFilter,
+    RunFilter,
+    RunRecord,
+    SampleFilter,
+    UnfinishedRun,
+)
 from pycron.model.job import Job
 from pycron.model.pause import Pause
 from pycron.model.problem import Problem
@@ -103,6 +111,21 @@ class History(Protocol):
 
     def refused(self, wanted: RefusedFilter) -> list[RefusedRange]:
         """Ranges of fire times that got no Run, newest first."""
+
+    def job_sample(self, after: int, wanted: SampleFilter) -> JobSample | None:
+        """The next recorded Job behind that of a number, with its newest Runs; None: the last.
+
+        A Job that is not wanted has no Runs there. Deliveries are left out.
+        """
+
+    def starts(
+        self, since: int, until: int, after: tuple[int, int], user: str | None, most: int
+    ) -> tuple[list[float], tuple[int, int] | None]:
+        """When Runs were started that were due in [since, until), in the order of fire times.
+
+        At most so many Runs are looked at: those behind `after`, which is a fire time and a number.
+        The second value is where the next call continues; None if there are no more.
+        """
 
     def drop_dead(self, key: RunKey) -> None:
         """The Run is no dead letter any more; it stays in the history."""

@@ -20,6 +20,7 @@ from pycron.control import (  # noqa: F401
     operations,
     pauses,
     problems,
+    questions,
     runs,
     search,
     status,

@@ -69,7 +69,7 @@ class Entries(Sequence[Job]):
         calendars: Mapping[str, Calendar] = NO_CALENDARS,
     ) -> None:
         self.source = source
-        self._host = host
+        self.host = host
         self._calendars = calendars
         self._text = encoded(text)
         self._starts = array("I")
@@ -135,6 +135,10 @@ class Entries(Sequence[Job]):
         return self._text.decode("utf-8", "surrogatepass")
 
     @property
+    def encoded_text(self) -> bytes:
+        return self._text
+
+    @property
     def lines(self) -> Sequence[int]:
         """The line of each entry, from 1."""
         return self._lines
@@ -197,7 +201,7 @@ class Entries(Sequence[Job]):
         if is_random("".join(entry.words)):
             key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
             key = twin_key(key, self._twins.get(index, 0))
-        return limited(schedule_of(entry.words, self._host, key), self.context(index).rules)
+        return limited(schedule_of(entry.words, self.host, key), self.context(index).rules)
 
     def _after(self, index: int, entry: EntryLine) -> Schedule:
         """The schedule of an `@after` entry, with that of the Jobs that it names."""
@@ -205,7 +209,7 @@ class Entries(Sequence[Job]):
         while root in self._leaders:
             root = self._leaders[root][0]
         when = self._schedule(root, read_entry(self.text(root), 0, self.source.owner))
-        after = schedule_of(entry.words, self._host, "")
+        after = schedule_of(entry.words, self.host, "")
         assert isinstance(after, After)
         assert not isinstance(when, After)
         ids = tuple(self.id(leader) for leader in self._leaders[index])
@@ -273,7 +277,7 @@ class Entries(Sequence[Job]):
 
     def without(self, indexes: Collection[int]) -> "Entries":
         """The same entries without some; no other entry follows one of these."""
-        kept = Entries(self.source, self.table_text, self._host, self._calendars)
+        kept = Entries(self.source, self.table_text, self.host, self._calendars)
         moved: dict[int, int] = {}
         for index in range(len(self)):
             if index not in indexes:

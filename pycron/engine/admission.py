@@ -34,6 +34,7 @@ from pycron.model.run import RunKey
 from pycron.model.settings import job_limit
 
 _RECHECK_CLOSED = 1.0  # seconds
+_NOBODY: Counter[str] = Counter()
 _Key = TypeVar("_Key")
 
 
@@ -53,12 +54,13 @@ class _Waiting:
 class Admission:
     """The Runs that are admitted, and the queue of those that wait.
 
-    `closed`: why no Run is admitted at present, because of the load or the free memory. `users`:
-    those who have Jobs.
+    `closed`: why no Run is admitted at present, because of the load or the free memory. `running`:
+    how many Runs are admitted, without messages. `users`: those who have Jobs.
     """
 
     def __init__(self, limits: Limits, gates: PressureLimits = NO_PRESSURE_LIMITS) -> None:
         self.closed: str | None = None
+        self.running = 0
         self._admitted: dict[RunKey, Job] = {}
         self._admitted_by_user: Counter[str] = Counter()
         self._admitted_by_pool: Counter[str | None] = Counter()
@@ -109,11 +111,6 @@ class Admission:
         self.users = frozenset().union(*of_pools.values())
 
     @property
-    def running(self) -> int:
-        """How many Runs are admitted, without messages."""
-        return self._admitted_by_user.total()
-
-    @property
     def waiting(self) -> int:
         """How many Runs wait in the queue, without messages."""
         return self._waiting_by_kind[False]
@@ -159,8 +156,9 @@ class Admission:
         `steady`: seconds of a clock that cannot be set.
         """
         self._steady = steady
-        no_place = self._is_full() and not self._waiting_by_kind[True]  # as most times in a flood
-        if no_place or not self._waiting or self.closed:
+        if not self._waiting or self.closed:
+            return None
+        if self._is_full() and not self._waiting_by_kind[True]:  # as most times in a flood
             return None
         first = min(self._first_of_each_pool(steady), default=None)
         if first is None:
@@ -191,6 +189,7 @@ class Admission:
         if job.is_message:
             _decrement(self._messages, (job.settings.pool, job.user))
         else:
+            self.running -= 1
             _decrement(self._admitted_by_user, job.user)
             _decrement(self._users_in_pool[job.settings.pool], job.user)
         _decrement(self._admitted_by_pool, job.settings.pool)
@@ -209,7 +208,7 @@ class Admission:
         commands_may_start = not self._is_full() and self._rate.allows(steady)
         for pool, queue in self._pool_queues.items():
             is_of_messages = pool in DELIVERY_POOLS
-            if not self._pool_may_start(pool, steady):
+            if not queue or not self._pool_may_start(pool, steady):
                 continue
             if is_of_messages or commands_may_start:
                 may_begin = self._user_may_send if is_of_messages else self._user_may_start
@@ -238,6 +237,7 @@ class Admission:
         if job.is_message:
             self._messages[job.settings.pool, job.user] += 1
         else:
+            self.running += 1
             self._admitted_by_user[job.user] += 1
             self._users_in_pool.setdefault(job.settings.pool, Counter())[job.user] += 1
         self._admitted_by_pool[job.settings.pool] += 1
@@ -298,7 +298,7 @@ class Admission:
         most = self.limits.pools.get(pool or "")
         if most is None or self._admitted_by_pool[pool] < most - reserved(most):
             return False
-        in_pool = self._users_in_pool.get(pool, Counter())
+        in_pool = self._users_in_pool.get(pool, _NOBODY)
         return user in in_pool and others_have_none(
             self._users_of_pools.get(pool, frozenset()), in_pool
         )

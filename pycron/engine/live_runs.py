@@ -220,8 +220,10 @@ class LiveRuns:
             self._leave(run)
         else:
             live.state, live.put_off = state, False
-        self._index(run, live, state)
-        self._count(live.job, before, state)
+        if before is State.HELD or state is State.HELD:
+            self._index(run, live, state)
+        if (before in _WAITS) is not (state in _WAITS):
+            self._count(live.job, before, state)
 
     def can(self, attempt: AttemptKey, step: Step) -> bool:
         """Whether this is the current Attempt of its Run, in a state that has this step."""

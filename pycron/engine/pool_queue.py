@@ -24,6 +24,10 @@ class PoolQueue:
         # A level: minus the priority among users.
         self._users_by_level: dict[int, dict[str, list[Item]]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there may be a waiting Run."""
+        return bool(self._users_by_level)
+
     def push(self, priority: int, user: str, item: Item) -> None:
         """`priority`: that among users; the item has the priority among the user's own Runs."""
         heappush(self._users_by_level.setdefault(-priority, {}).setdefault(user, []), item)

@@ -102,6 +102,50 @@ class RunFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSample:
+    """What statistics need of a Run that has ended.
+
+    `started`: its first Attempt. `duration`: seconds of its last Attempt. None: it had none.
+    """
+
+    fire_time: int
+    pass_number: int
+    outcome: Outcome
+    started: float | None
+    duration: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSample:
+    """A recorded Job and its newest Runs that have ended, the oldest first.
+
+    `number` orders the recorded Jobs: a list continues from it.
+    """
+
+    number: int
+    id: str
+    name: str
+    table: str
+    line: int
+    user: str
+    runs: tuple[RunSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFilter:
+    """Of which Runs statistics are made: the newest `limit` of each Job; None means any.
+
+    `job` is an id. `since` (inclusive) and `until` (exclusive) limit the fire time.
+    """
+
+    limit: int
+    job: str | None = None
+    user: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UnfinishedRun:
     """A Run that has not ended, as an earlier daemon left it in the store.
 

@@ -97,3 +97,8 @@ def size_in_words(size: float) -> str:
         if size < 1000 or unit == "GiB":
             break
     return f"{size:.1f} {unit}" if size < 10 else f"{size:.0f} {unit}"
+
+
+def number_of(number: int, what: str) -> str:
+    """`1 Job`, `3 Jobs`, `1,200 Jobs`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

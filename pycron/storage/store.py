@@ -15,7 +15,15 @@ from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.refusals import RefusedRange
 from pycron.model.counts import CountsOfJobs, Series
-from pycron.model.history import LastRun, RefusedFilter, RunFilter, RunRecord, UnfinishedRun
+from pycron.model.history import (
+    JobSample,
+    LastRun,
+    RefusedFilter,
+    RunFilter,
+    RunRecord,
+    SampleFilter,
+    UnfinishedRun,
+)
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Outcome, RunKey
@@ -27,6 +35,7 @@ from pycron.storage.last_runs import last_runs
 from pycron.storage.refused import read_refused
 from pycron.storage.repair import Repair
 from pycron.storage.retention import Retention
+from pycron.storage.samples import Position, job_sample, starts
 from pycron.storage.schema import JOURNAL_BYTES, limit_journal
 from pycron.storage.writer import Writer
 
@@ -290,6 +299,16 @@ class Store:
     def count_dead(self) -> int:
         """How many dead letters there are, of all users."""
         return self._database.query(history.count_dead)
+
+    def job_sample(self, after: int, wanted: SampleFilter) -> JobSample | None:
+        """The next recorded Job behind that of a number, with its newest Runs; None: the last."""
+        return self._database.query(job_sample, after, wanted)
+
+    def starts(
+        self, since: int, until: int, after: Position, user: str | None, most: int
+    ) -> tuple[list[float], Position | None]:
+        """When Runs were started that were due in [since, until); a part of them."""
+        return self._database.query(starts, since, until, after, user, most)
 
 
 def _cursor_alone(records: list[Record]) -> Cursor | None:

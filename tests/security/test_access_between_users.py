@@ -72,7 +72,8 @@ def test_a_name_that_others_have_is_refused_with_the_candidates(system: Isolated
         ["resume", "NAME"], ["why", "NAME", "2026-03-08T12:00"], ["runs", "--job", "NAME"],
         ["runs", "--owner", "USER"], ["pause", "--owner", "USER"], ["resume", "--owner", "USER"],
         ["dead", "drop", "RUN"], ["dead", "redrive", "RUN"], ["show", "RUN"], ["log", "RUN"],
-        ["kill", "RUN"],
+        ["kill", "RUN"], ["stats", "NAME"], ["stats", "--owner", "USER"],
+        ["calendar", "--owner", "USER"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -112,3 +113,20 @@ def test_totals_of_others_are_not_shown(system: IsolatedSystem) -> None:
     (top,) = system.rows("top", user=CAROL)
     assert top["limits"] == {"closed": None}
     assert BOB not in str(top)
+
+
+def test_questions_are_answered_from_ones_own_table_and_runs(system: IsolatedSystem) -> None:
+    """Neither statistics nor a simulation shows what another user has."""
+    period = ["--from", "2030-01-01", "--until", "2030-01-02"]
+    assert {row["user"] for row in system.rows("stats")} == {"root", ALICE, BOB}
+    assert {row["user"] for row in system.rows("stats", user=ALICE)} == {ALICE}
+    assert system.rows("stats", user=CAROL) == []
+    assert sum(row["history"] for row in system.rows("calendar", "--history", user=ALICE)) == 1
+    assert system.rows("calendar", "--history", user=CAROL) == []
+    *own, _ = system.rows("simulate", *period, user=ALICE)
+    assert {row["user"] for row in own} == {ALICE}
+    *every, total = system.rows("simulate", *period)
+    assert {row["user"] for row in every} == {"root", ALICE, BOB}
+    assert total["runs"] == 6
+    *nothing, total = system.rows("simulate", *period, user=CAROL)
+    assert (nothing, total["runs"]) == ([], 0)

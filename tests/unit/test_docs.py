@@ -18,10 +18,14 @@ from pathlib import Path
 import pytest
 
 import pycron
+from pycron.analysis.forecast import JobForecast
+from pycron.analysis.statistics import statistics_of
 from pycron.cli import pycron as pycron_program
 from pycron.cli import pycrond, pycrontab
 from pycron.cli.installing.steps import Remove
 from pycron.cli.problem_formats import problem_details
+from pycron.cli.simulation_view import job_row as job_row_of_simulation
+from pycron.cli.statistics_view import statistics_row
 from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config, NotificationOptions
 from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_row
 from pycron.crontab import reader
@@ -37,6 +41,7 @@ from pycron.model.pause import ALL, Pause
 from pycron.model.problem import Problem, Severity
 from pycron.model.run import Outcome, RunKey
 from pycron.model.settings import SETTINGS, Setting
+from pycron.protocol.question_answers import SampleRow
 from pycron.system.zone_data import ZoneData
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,6 +199,12 @@ def test_log_events_are_those_of_the_manual() -> None:
     assert set(items(sections("pycrond.8")["LOG EVENTS"], "Cm")) == {e.value for e in Event}
 
 
+_SAMPLES: SampleRow = {
+    "job": "x", "id": "0", "table": "joe", "line": 1, "user": "joe", "fire_times": [],
+    "lateness_ms": [], "seconds": [], "outcomes": [],
+}  # fmt: skip
+
+
 def json_keys() -> dict[str, Mapping[str, object]]:
     """A row of each verb that prints rows."""
     [job] = reader.parse("@daily true\n", Source("joe", "joe"), ReaderContext()).jobs
@@ -207,6 +218,8 @@ def json_keys() -> dict[str, Mapping[str, object]]:
         "pause": pause_row(Pause(ALL, 0, None, "root", None), {}),
         "top": live_row(LiveRun(RunKey("0", 0), job, State.QUEUED, 0, 0, None, None, None)),
         "check": problem_details(problem),
+        "stats": statistics_row(_SAMPLES, statistics_of([])),
+        "simulate": job_row_of_simulation(JobForecast("x", "0", "joe", "joe", 1)),
         "setup": dict(Remove(Path("/x")).row),
         "import": finding_row(Finding("x", 1, Verdict.SAME, "same", "means the same")),
     }

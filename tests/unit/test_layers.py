@@ -15,7 +15,7 @@ from pycron.engine.states import TRANSITIONS
 
 PACKAGE = Path(pycron.__file__).parent
 ROOT = PACKAGE.parent
-PURE = ("schedule", "model", "crontab", "engine", "lint")
+PURE = ("schedule", "model", "crontab", "engine", "analysis", "lint")
 FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 # The runner forks for every command, and the price of a fork grows with the memory of the process.

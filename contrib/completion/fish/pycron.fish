@@ -89,8 +89,8 @@ function _shtab_pycron_using
   test "$_shtab_pycron_cmdpath" = "$argv"
 end
 
-set -g _shtab_pycron_commands check dead explain import kill list log metrics next pause reload resume runs setup show start status test test-mail top why
-set -g _shtab_pycron_opts_with_value --attempt --count --explain --for --format --from --job --kill-after --limit --line --listen --match --outcome --owner --pool --reason --search --since --state-dir --system-table --table --textfile --tz --until
+set -g _shtab_pycron_commands calendar check dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top why
+set -g _shtab_pycron_opts_with_value --attempt --count --day --duration --explain --for --format --from --job --kill-after --limit --line --listen --match --outcome --owner --pool --reason --search --since --state-dir --system-table --table --textfile --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -102,6 +102,19 @@ complete -c pycron -n _shtab_pycron_using -l state-dir -xka "(__fish_complete_di
 complete -c pycron -n _shtab_pycron_using -l json -d 'one JSON object a line'
 complete -c pycron -n _shtab_pycron_using -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n _shtab_pycron_using -s V -l version -d 'print the version and exit'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a calendar -d 'Show a day by the minute, and where starts pile up.'
+complete -c pycron -n '_shtab_pycron_using calendar' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using calendar' -l system -d 'the system'"'"'s daemon'
+complete -c pycron -n '_shtab_pycron_using calendar' -l user -d 'your own daemon'
+complete -c pycron -n '_shtab_pycron_using calendar' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
+complete -c pycron -n '_shtab_pycron_using calendar' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using calendar' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using calendar' -l table -xka "(__fish_complete_path (commandline -ct))" -d 'a table without a user column'
+complete -c pycron -n '_shtab_pycron_using calendar' -l system-table -xka "(__fish_complete_path (commandline -ct))" -d 'a table with a user column'
+complete -c pycron -n '_shtab_pycron_using calendar' -l day -xka "(__fish_complete_directories)" -d 'the day that contains this time; default: today'
+complete -c pycron -n '_shtab_pycron_using calendar' -l owner -xka "(__fish_complete_users)" -d 'only Jobs of this user'
+complete -c pycron -n '_shtab_pycron_using calendar' -l plan -d 'only by plan: fire times'
+complete -c pycron -n '_shtab_pycron_using calendar' -l history -d 'only by history: recorded starts'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a check -d 'Say what is wrong with tables; without any, with the daemon'"'"'s, and its configuration.'
 complete -c pycron -n '_shtab_pycron_using check' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using check' -l system -d 'the system'"'"'s daemon'
@@ -275,6 +288,18 @@ complete -c pycron -n '_shtab_pycron_using show' -l state-dir -xka "(__fish_comp
 complete -c pycron -n '_shtab_pycron_using show' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using show' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n '_shtab_pycron_using show; and test $_shtab_pycron_npos -eq 0' -ka "(_pycron_runs)" -d 'a run_id, or a Job'"'"'s name for its last Run'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a simulate -d 'Show what would run, wait, be skipped or missed.'
+complete -c pycron -n '_shtab_pycron_using simulate' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using simulate' -l system -d 'the system'"'"'s daemon'
+complete -c pycron -n '_shtab_pycron_using simulate' -l user -d 'your own daemon'
+complete -c pycron -n '_shtab_pycron_using simulate' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
+complete -c pycron -n '_shtab_pycron_using simulate' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using simulate' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using simulate' -l table -xka "(__fish_complete_path (commandline -ct))" -d 'a table without a user column'
+complete -c pycron -n '_shtab_pycron_using simulate' -l system-table -xka "(__fish_complete_path (commandline -ct))" -d 'a table with a user column'
+complete -c pycron -n '_shtab_pycron_using simulate' -l from -x -d 'the simulation begins at this time; default: now'
+complete -c pycron -n '_shtab_pycron_using simulate' -l until -x -d 'it ends at this time; default: a day later'
+complete -c pycron -n '_shtab_pycron_using simulate' -l duration -x -d 'what a Job takes; without JOB: those without history'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a start -d 'Start a Job now, as its owner.'
 complete -c pycron -n '_shtab_pycron_using start' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using start' -l system -d 'the system'"'"'s daemon'
@@ -286,6 +311,18 @@ complete -c pycron -n '_shtab_pycron_using start' -l force -d 'regardless of lim
 complete -c pycron -n '_shtab_pycron_using start' -l quiet -d 'do not say what was done'
 complete -c pycron -n '_shtab_pycron_using start' -l wait -d 'print the output, and exit with the status of the Run'
 complete -c pycron -n '_shtab_pycron_using start; and test $_shtab_pycron_npos -eq 0' -ka "(_pycron_jobs)" -d 'a Job'"'"'s name or id'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a stats -d 'Show how often, how long and how late Jobs run.'
+complete -c pycron -n '_shtab_pycron_using stats' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using stats' -l system -d 'the system'"'"'s daemon'
+complete -c pycron -n '_shtab_pycron_using stats' -l user -d 'your own daemon'
+complete -c pycron -n '_shtab_pycron_using stats' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
+complete -c pycron -n '_shtab_pycron_using stats' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using stats' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using stats' -l owner -xka "(__fish_complete_users)" -d 'Jobs of this user'
+complete -c pycron -n '_shtab_pycron_using stats' -l since -x -d 'Runs that were due at this time or later'
+complete -c pycron -n '_shtab_pycron_using stats' -l until -x -d 'Runs that were due before this time'
+complete -c pycron -n '_shtab_pycron_using stats' -l limit -x -d 'of each Job the newest N; default: 100, of one Job 1000'
+complete -c pycron -n '_shtab_pycron_using stats; and test $_shtab_pycron_npos -eq 0' -ka "(_pycron_jobs)" -d 'only this Job: its name or id'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a status -d 'Show the state of the daemon.'
 complete -c pycron -n '_shtab_pycron_using status' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using status' -l system -d 'the system'"'"'s daemon'
