@@ -306,6 +306,25 @@ def test_a_dead_letter_that_fails_again_starts_no_second_hook(tmp_path: Path) ->
         assert not op.daemon.log("store_failed")
 
 
+def test_the_dead_letters_of_a_job_are_redriven_and_dropped_by_its_name(tmp_path: Path) -> None:
+    table = (
+        f"CRON_NAME=flaky CRON_RETRIES=1 CRON_RETRY_DELAY=1s @yearly test -e {tmp_path}/cured\n"
+        "CRON_NAME=other CRON_RETRIES=1 CRON_RETRY_DELAY=1s @yearly false\n"
+    )
+    with operated_daemon(tmp_path, table) as op:
+        runs = [op.start("flaky"), op.start("other")]
+        until(lambda: {row["run_id"] for row in op.rows("dead", "list")} == set(runs))
+        runs.append(op.start("flaky"))
+        until(lambda: {row["run_id"] for row in op.rows("dead", "list")} == set(runs))
+        (tmp_path / "cured").touch()
+        redriven = op.rows("dead", "redrive", "flaky")
+        assert [row["run_id"] for row in redriven] == [runs[0], runs[2]]
+        until(lambda: op.row("show", runs[2])["outcome"] == "succeeded")
+        assert [row["run_id"] for row in op.rows("dead", "drop", "other")] == [runs[1]]
+        refusal = op.refusal("dead", "redrive", "flaky")
+        assert refusal == "flaky: no dead letters (pycron dead list)"
+
+
 def test_a_redriven_run_and_its_hook_are_found_by_the_next_daemon(tmp_path: Path) -> None:
     settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE='{waiting_for_gate(tmp_path)}'"
     command = f"[ $CRON_ATTEMPT -lt 3 ] && exit 3; {waiting_for_gate(tmp_path)}"

@@ -2,17 +2,20 @@
 
 import argparse
 import sys
+from contextlib import suppress
+from itertools import chain
 
 from pycron.cli.arguments import add_quiet, say
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.done import dropped, redriven
-from pycron.cli.errors import WrongUse
+from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_json
 from pycron.cli.run_rows import RunsForm, print_runs
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
+from pycron.model.run import RunKey
 from pycron.protocol.control_messages import DropRequest, RedriveRequest, RunsRequest
 
 
@@ -20,7 +23,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "redrive", "drop"),
                         help="redrive: try again now; drop: give up")  # fmt: skip
     add_quiet(parser)
-    parser.add_argument("run", nargs="*", metavar="RUN", help="the run_ids to redrive or to drop")
+    parser.add_argument("run", nargs="*", metavar="RUN",
+                        help="the run_ids to redrive or to drop, or Jobs: all their dead "
+                        "letters")  # fmt: skip
 
 
 @verb("dead", "List, redrive or drop Runs that have used up their retries.", _arguments)
@@ -32,8 +37,19 @@ def dead(options: argparse.Namespace) -> None:
     else:
         client = client_for(options)
         handle = _redrive if options.action == "redrive" else _drop
-        for run_id in options.run:
+        for run_id in chain.from_iterable(_meant(client, text) for text in options.run):
             handle(client, options, run_id)
+
+
+def _meant(client: ControlClient, text: str) -> list[str]:
+    """The run_id that a text is, or those of the dead letters of a Job, the oldest first."""
+    with suppress(ValueError):
+        return [str(RunKey.parse(text))]
+    wanted = RunsRequest(dead=True, job=text)
+    found = [row["run_id"] for row in read_runs(client, wanted, sys.maxsize)]
+    if not found:
+        raise Failed(f"{text}: no dead letters (pycron dead list)")
+    return found[::-1]
 
 
 def _list(options: argparse.Namespace) -> None:
