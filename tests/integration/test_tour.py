@@ -91,7 +91,7 @@ class Tour:
             self._begin(f". {state}; exec {command.removesuffix(' &')}")
             return ""
         script = f"cd {self._home}; . {state}; {command}\n{{ export -p; echo cd $PWD; }} >{state}"
-        printed = show(["bash", "-c", script], columns=90, environment=self._environment).text
+        printed = show(["bash", "-c", script], columns=100, environment=self._environment).text
         return printed.replace(str(self._home), "/home/anna").replace(getpass.getuser(), "anna")
 
     def _begin(self, script: str) -> None:
