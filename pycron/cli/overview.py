@@ -11,7 +11,7 @@ from pycron.cli.printing import Cell, Tone, print_page, print_text
 from pycron.control.client import ControlClient, ControlError, NoDaemon
 from pycron.model.in_words import ahead_in_words, end_in_words
 from pycron.model.instants import parse_rfc3339
-from pycron.model.run import DELIBERATE, NOT_SUCCEEDED, Outcome
+from pycron.model.run import DELIBERATE, NOT_SUCCEEDED, TEST_SUFFIX, Outcome
 from pycron.protocol.control_answers import RunRow, StatusAnswer
 from pycron.protocol.control_messages import (
     HealthRequest,
@@ -93,6 +93,7 @@ def _failing(client: ControlClient) -> Iterator[RunRow]:
     """The last Run of Jobs that have failed within a day and have not succeeded since."""
     since = int(time.time()) - _DAY
     failed = client.request(RunsRequest(outcome=",".join(_BAD), since=since, limit=100))["rows"]
+    failed = [row for row in failed if not row["job"].endswith(TEST_SUFFIX)]  # of `pycron test`
     newest = {row["run_id"][:16]: row for row in reversed(failed)}
     for job_id, row in list(newest.items())[-_SHOWN:]:
         last = client.request(RunsRequest(job=job_id, outcome="succeeded", since=since, limit=1))
