@@ -39,7 +39,7 @@ def killed(rows: Sequence[Mapping[str, str]], kill_after: int | None) -> str:
 def paused(row: PauseRow, clock: Clock) -> str:
     """A pause that has begun."""
     reason = f" ({row['reason']})" if row["reason"] else ""
-    effect = f"what is due is skipped, what runs goes on. {_resume(row)} ends the pause"
+    effect = f"what is due is skipped, what runs goes on. {resume_command(row)} ends the pause"
     return f"{_subject(row)} paused {_until(row, clock)}{reason}: {effect}"
 
 
@@ -68,7 +68,8 @@ def _subject(row: PauseRow) -> str:
     return f"{name} is"
 
 
-def _resume(row: PauseRow) -> str:
+def resume_command(row: PauseRow) -> str:
+    """The command that ends a pause."""
     kind, _, name = row["what"].partition(" ")
     argument = {"all": "--all", "user": f"--owner {name}", "pool": f"--pool {name}"}.get(kind, name)
     return f"pycron resume {argument}"
