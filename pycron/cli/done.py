@@ -1,12 +1,13 @@
 """What a verb has done and what holds now, in one sentence: `--quiet` leaves it out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pycron.cli.clock import Clock
 from pycron.model.in_words import ahead_in_words, duration_in_words, instant_in_words
 from pycron.model.instants import parse_rfc3339
-from pycron.protocol.control_answers import PauseRow, ReloadAnswer
+from pycron.protocol.control_answers import PauseRow, ReloadAnswer, StateRow
 
+_MOST_JOBS = 3  # that a sentence names
 _WAITS = ("waiting", "queued")  # states in which nothing has been started
 
 
@@ -17,14 +18,14 @@ def started(job: str, run_id: str, why: str | None) -> str:
     return f"{job} was started; its output: pycron log -f {run_id}"
 
 
-def killed(rows: Sequence[Mapping[str, str]], kill_after: int | None) -> str:
+def killed(rows: Sequence[StateRow], kill_after: int | None) -> str:
     """`rows`: Runs and the state in which each was. `kill_after`: seconds from TERM to KILL."""
     if not rows:
         return "no command is running"
     given_up = sum(row["state"] in _WAITS for row in rows)
     ended = len(rows) - given_up
-    jobs = ", ".join(sorted({row["job"] for row in rows if row.get("job")})[:3])
-    of = f" of {jobs}" if jobs and len({row.get("job") for row in rows}) <= 3 else ""
+    jobs = sorted({row["job"] for row in rows if "job" in row})
+    of = f" of {', '.join(jobs)}" if 0 < len(jobs) <= _MOST_JOBS else ""
     parts = []
     if ended:
         after = "CRON_KILL_AFTER" if kill_after is None else duration_in_words(kill_after)

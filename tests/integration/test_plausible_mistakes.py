@@ -126,6 +126,7 @@ WITH_DAEMON = [
     ("log backup", "backup: it has not run yet"),
     ("kill backup", 'nothing runs or waits that is called "backup"'),
     ("resume backup", "job backup is not paused"),
+    ("pause --owner nobody9", 'no such user: "nobody9"'),
     ("pause --pool db", 'no such pool: "db" (the configuration names them)'),
     ("dead drop x", 'bad run: "x" (a run_id, as pycron runs prints it)'),
     ("why backup 25:00", 'bad time: "25:00" (a time such as'),
