@@ -47,6 +47,8 @@ WITHOUT_DAEMON = [
     ("explain 0 0 9 * * 1-5", '"1-5" stands behind the schedule (five fields: minute, hour'),
     ("explain 0 9 * *", 'expression: bad day-of-week: "" (five fields: minute, hour'),
     ("explain 61 9 * * *", 'bad minute: "61" (0-59)'),
+    ("next backup", '"backup" is no schedule (of a Job: pycron next --job backup)'),
+    ("list backup", "did you mean: pycron list --match backup, pycron show backup?"),
     ("explain daily", 'bad minute: "daily" (did you mean @daily?)'),
     ("explain @dayly", 'bad time specifier: "@dayly" (did you mean @daily?)'),
     ("explain @every 5", '"@every 5" (a unit is missing: 90s, 10m, 1h, 2d)'),
