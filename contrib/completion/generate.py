@@ -33,9 +33,17 @@ _FILES = {
 _NAMES = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
 
 
-def _found_by(function: str, **more: str) -> dict[str, str]:
+def _found_by(function: str, **more: str) -> dict[str, object]:
     """What finds the values in each shell."""
     return {"bash": function, "zsh": function, "fish": f"({function})", **more}
+
+
+_USERS = {
+    "bash": "_pycron_users",
+    "zsh": "_users",
+    "fish": "(__fish_complete_users)",
+    "preamble": {"bash": '_pycron_users() {\n  compgen -u -- "$1"\n}'},
+}
 
 
 # The words of --help that stand for what a function of values.* finds, some of them of one verb.
@@ -45,7 +53,6 @@ _FOUND = {
     "dead RUN": _found_by("_pycron_dead"),
     "ZONE": _found_by("_pycron_zones"),
     "OUTCOME": _found_by("_pycron_outcomes", fish=OUTCOMES),
-    "USER": _found_by("_pycron_users", zsh="_users", fish="(__fish_complete_users)"),
 }
 
 
@@ -64,6 +71,8 @@ def _text(program: str, parser: argparse.ArgumentParser, shell: str) -> str:
             continue
         if action.metavar in _FILES:
             action.complete = _FILES[action.metavar]  # type: ignore[attr-defined]
+        elif action.metavar == "USER":
+            action.complete = _USERS  # type: ignore[attr-defined]
         elif program == "pycron" and action.metavar in _FOUND:
             found = _FOUND.get(f"{verb} {action.metavar}", _FOUND[action.metavar])
             action.complete = found  # type: ignore[attr-defined]

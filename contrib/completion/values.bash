@@ -39,7 +39,3 @@ _pycron_zones() {
 _pycron_outcomes() {
   compgen -W "@OUTCOMES@" -- "$1"
 }
-
-_pycron_users() {
-  compgen -u -- "$1"
-}

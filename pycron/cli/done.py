@@ -1,12 +1,13 @@
 """What a verb has done and what holds now, in one sentence: `--quiet` leaves it out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pycron.cli.clock import Clock
 from pycron.model.in_words import ahead_in_words, duration_in_words, instant_in_words
 from pycron.model.instants import parse_rfc3339
-from pycron.protocol.control_answers import PauseRow, ReloadAnswer
+from pycron.protocol.control_answers import PauseRow, ReloadAnswer, StateRow
 
+_MOST_JOBS = 3  # that a sentence names
 _WAITS = ("waiting", "queued")  # states in which nothing has been started
 
 
@@ -17,14 +18,14 @@ def started(job: str, run_id: str, why: str | None) -> str:
     return f"{job} was started; its output: pycron log -f {run_id}"
 
 
-def killed(rows: Sequence[Mapping[str, str]], kill_after: int | None) -> str:
+def killed(rows: Sequence[StateRow], kill_after: int | None) -> str:
     """`rows`: Runs and the state in which each was. `kill_after`: seconds from TERM to KILL."""
     if not rows:
         return "no command is running"
     given_up = sum(row["state"] in _WAITS for row in rows)
     ended = len(rows) - given_up
-    jobs = ", ".join(sorted({row["job"] for row in rows if row.get("job")})[:3])
-    of = f" of {jobs}" if jobs and len({row.get("job") for row in rows}) <= 3 else ""
+    jobs = sorted({row["job"] for row in rows if "job" in row})
+    of = f" of {', '.join(jobs)}" if 0 < len(jobs) <= _MOST_JOBS else ""
     parts = []
     if ended:
         after = "CRON_KILL_AFTER" if kill_after is None else duration_in_words(kill_after)
@@ -39,7 +40,7 @@ def killed(rows: Sequence[Mapping[str, str]], kill_after: int | None) -> str:
 def paused(row: PauseRow, clock: Clock) -> str:
     """A pause that has begun."""
     reason = f" ({row['reason']})" if row["reason"] else ""
-    effect = f"what is due is skipped, what runs goes on. {_resume(row)} ends the pause"
+    effect = f"what is due is skipped, what runs goes on. {resume_command(row)} ends the pause"
     return f"{_subject(row)} paused {_until(row, clock)}{reason}: {effect}"
 
 
@@ -68,7 +69,8 @@ def _subject(row: PauseRow) -> str:
     return f"{name} is"
 
 
-def _resume(row: PauseRow) -> str:
+def resume_command(row: PauseRow) -> str:
+    """The command that ends a pause."""
     kind, _, name = row["what"].partition(" ")
     argument = {"all": "--all", "user": f"--owner {name}", "pool": f"--pool {name}"}.get(kind, name)
     return f"pycron resume {argument}"

@@ -26,7 +26,7 @@ class PatientClient(ControlClient):
     @classmethod
     def like(cls, client: ControlClient) -> "PatientClient":
         """A connection to the same daemon. Raises ControlError."""
-        return cls(client._path, client._patience, client._advice)
+        return cls(*client.address)
 
     def request(self, request: Request[A]) -> A:
         try:
@@ -38,15 +38,19 @@ class PatientClient(ControlClient):
         return super().request(request)
 
     def _connect_again(self) -> None:
+        """Raises NoDaemon if none answers within a minute."""
         self.close()
-        until = time.monotonic() + _RESTART
+        until, told = time.monotonic() + _RESTART, False
         while True:
             try:
                 self._connect()
                 return
-            except NoDaemon:
+            except NoDaemon as error:
                 if time.monotonic() > until:
                     raise
+                if not told:
+                    say(f"{error}; waiting for it")
+                told = True
             time.sleep(_POLL[0])
 
 

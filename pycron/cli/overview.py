@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
+from pycron.cli.done import counted, resume_command
 from pycron.cli.printing import Cell, Tone, print_page, print_text
 from pycron.control.client import ControlClient, ControlError, NoDaemon
 from pycron.model.in_words import ahead_in_words, end_in_words
 from pycron.model.instants import parse_rfc3339
-from pycron.model.run import DELIBERATE, NOT_SUCCEEDED, Outcome
+from pycron.model.run import DELIBERATE, NOT_SUCCEEDED, TEST_SUFFIX, Outcome
 from pycron.protocol.control_answers import RunRow, StatusAnswer
 from pycron.protocol.control_messages import (
     HealthRequest,
@@ -45,33 +46,33 @@ def overview(options: argparse.Namespace) -> int:
     try:
         client = client_for(options)
         status = client.request(StatusRequest())
-        wrong = list(_wrong(client, status, clock_for(options)))
-        coming = list(_next(client, clock_for(options)))
+        clock = clock_for(options)
+        wrong = list(_wrong(client, status, clock))
+        coming = list(_next(client, clock))
     except NoDaemon as error:
         print(f"pycron: {error}", file=sys.stderr)
-        _print_tries(_WITHOUT_DAEMON)
+        print_page([("try", _tries(_WITHOUT_DAEMON))])
         return 1
     except ControlError as error:
         print(f"pycron: {error}", file=sys.stderr)
         return 1
-    print_text(_summary(status), Tone.STRONG)
-    print_page([("wrong now", wrong or [Cell("nothing", Tone.GOOD)]), ("next", coming)])
-    _print_tries(_TROUBLED if wrong else _CALM)
+    print_text(f"{_summary(status)}; {clock.title}", Tone.STRONG)
+    print_page([
+        ("wrong now", wrong or [Cell("nothing", Tone.GOOD)]),
+        ("next", coming),
+        ("try", _tries(_TROUBLED if wrong else _CALM)),
+    ])  # fmt: skip
     return 0
 
 
-def _print_tries(tries: tuple[tuple[str, str], ...]) -> None:
+def _tries(tries: tuple[tuple[str, str], ...]) -> list[str]:
     width = max(len(command) for command, _ in tries)
-    print_page([("try", [f"{command.ljust(width)}  {what}" for command, what in tries])])
+    return [f"{command.ljust(width)}  {what}" for command, what in tries]
 
 
 def _summary(status: StatusAnswer) -> str:
-    counts = f"{_counted(status['jobs'], 'Job')}, {status['running']} running"
+    counts = f"{counted(status['jobs'], 'Job')}, {status['running']} running"
     return f"pycron {status['version']} ({status['mode']}): {counts}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _wrong(client: ControlClient, status: StatusAnswer, clock: Clock) -> Iterator[Cell]:
@@ -82,9 +83,9 @@ def _wrong(client: ControlClient, status: StatusAnswer, clock: Clock) -> Iterato
         yield Cell(f"{row['job']}: {words} at {when} (pycron log {row['job']})", Tone.BAD)
     dead = client.request(RunsRequest(dead=True, limit=100))["rows"]
     if dead:
-        yield Cell(f"{_counted(len(dead), 'dead letter')} (pycron dead list)", Tone.WARN)
+        yield Cell(f"{counted(len(dead), 'dead letter')} (pycron dead list)", Tone.WARN)
     if status["problems"]:
-        yield Cell(f"{_counted(status['problems'], 'problem')} in tables (pycron check)", Tone.WARN)
+        yield Cell(f"{counted(status['problems'], 'problem')} in tables (pycron check)", Tone.WARN)
     for reason in client.request(HealthRequest())["reasons"]:
         yield Cell(reason, Tone.BAD)
 
@@ -93,6 +94,7 @@ def _failing(client: ControlClient) -> Iterator[RunRow]:
     """The last Run of Jobs that have failed within a day and have not succeeded since."""
     since = int(time.time()) - _DAY
     failed = client.request(RunsRequest(outcome=",".join(_BAD), since=since, limit=100))["rows"]
+    failed = [row for row in failed if not row["job"].endswith(TEST_SUFFIX)]  # of `pycron test`
     newest = {row["run_id"][:16]: row for row in reversed(failed)}
     for job_id, row in list(newest.items())[-_SHOWN:]:
         last = client.request(RunsRequest(job=job_id, outcome="succeeded", since=since, limit=1))
@@ -109,4 +111,4 @@ def _next(client: ControlClient, clock: Clock) -> Iterator[str]:
     for pause in answer["pauses"]:
         until = pause["until"]
         end = f"until {clock.at(parse_rfc3339(until))}" if until else "until it is resumed"
-        yield f"paused: {pause['what']}, {end} (pycron resume)"
+        yield f"paused: {pause['what']}, {end} ({resume_command(pause)})"

@@ -19,7 +19,7 @@ from pycron.crontab.known_names import UNKNOWN_CALENDAR
 from pycron.crontab.table import Table
 from pycron.model.instants import rfc3339
 from pycron.model.job import Source
-from pycron.model.problem import Severity
+from pycron.model.problem import Problem, Severity
 from pycron.protocol.control_messages import CalendarRequest
 from pycron.protocol.job_answers import JobRow, ListedJobRow, NextRow
 from pycron.schedule.day_rules import Calendar
@@ -132,9 +132,8 @@ def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Sc
     source = Source("expression", own_account().name)
     table = reader.parse(f"{expression} {_COMMAND}\n", source, local_context(zones, config))
     for error in table.errors:
-        field, _, rest = error.message.partition(f': "{_COMMAND}"')
-        if rest:
-            raise Failed(f'expression: {field}: "" ({_FIELDS})')
+        if better := _explained(error, expression):
+            raise Failed(f"expression: {better}")
     jobs = of_table(table)
     if not jobs:
         raise Failed(f'expression: no schedule: "{expression}"')
@@ -142,6 +141,20 @@ def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Sc
     if behind:
         raise Failed(f'expression: "{behind}" stands behind the schedule ({_FIELDS})')
     return jobs[0]
+
+
+def _explained(error: Problem, expression: str) -> str | None:
+    """An error of an expression in terms of a command line, where that is not as in a table."""
+    field, _, rest = error.message.partition(f': "{_COMMAND}"')
+    if rest:
+        return f'{field}: "" ({_FIELDS})'
+    if (
+        error.code == "prose"
+        and " " not in expression
+        and "@" not in error.message.split("such")[0]
+    ):
+        return f'"{expression}" is no schedule (of a Job: pycron next --job {expression})'
+    return None
 
 
 def _of_after(expression: str) -> Schedule:

@@ -19,6 +19,7 @@ _MEANT = {
     "retry": "dead redrive", "redrive": "dead redrive", "drop": "dead drop",
     "info": "show RUN, status", "inspect": "show", "describe": "explain", "detail": "show",
     "lint": "check", "validate": "check", "verify": "check", "doctor": "check",
+    "try": "test", "dry-run": "simulate", "forecast": "simulate", "heatmap": "calendar",
     "upcoming": "next", "schedule": "next", "due": "next",
     "restart": "reload", "version": "--version", "help": "--help", "mail": "test-mail",
     "install": "setup", "uninstall": "setup --remove", "migrate": "import",
@@ -43,7 +44,7 @@ def _hint(unknown: str, verbs: Sequence[str]) -> str:
 
 # What the first argument of a verb that takes none may have meant.
 _ARGUMENTS = {
-    "runs": "pycron runs --job {}", "list": "pycron show {}, pycron runs --job {}",
+    "runs": "pycron runs --job {}", "list": "pycron list --match {}, pycron show {}",
     "status": "pycron show {}", "top": "pycron show {}", "reload": "pycron reload",
     "dead": "pycron dead redrive {}", "why": "pycron why JOB 'yesterday 02:30', with quotes",
 }  # fmt: skip

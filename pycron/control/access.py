@@ -72,7 +72,7 @@ class Access:
         owner = own if user is None else user
         if owner != own and peer.uid != 0:
             raise Refusal("only root may use -u: leave it out for your own table")
-        if owner != own_account().name and not _has_account(owner):
+        if owner != own_account().name and not has_account(owner):
             raise Refusal(f'unknown user: "{owner}"')
         if peer.uid != 0 and check_lists and not self._is_allowed(own):
             self.log(Log(Event.ACCESS_DENIED, {"user": own, "pid": peer.pid}, bad=True))
@@ -111,7 +111,7 @@ def user_of(peer: Peer) -> str:
         return own_account().name if peer.uid == os.geteuid() else f"#{peer.uid}"
 
 
-def _has_account(user: str) -> bool:
+def has_account(user: str) -> bool:
     try:
         pwd.getpwnam(user)
     except (KeyError, ValueError):  # a NUL in the name is a ValueError

@@ -136,6 +136,11 @@ class ControlClient:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def address(self) -> tuple[Path, float, str]:
+        """What a connection to the same daemon is made with."""
+        return self._path, self._patience, self._advice
+
     def again(self) -> "ControlClient":
         """A new connection to the same daemon. Raises ControlError."""
-        return ControlClient(self._path, self._patience, self._advice)
+        return ControlClient(*self.address)

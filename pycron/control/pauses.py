@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from pycron.control.access import Refusal, has_full_rights, user_of
+from pycron.control.access import Refusal, has_account, has_full_rights, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.lookup import visible_job
@@ -106,6 +106,13 @@ def _jobs_of(context: Context, scopes: Iterable[Scope]) -> dict[str, Job]:
     return context.engine.jobs().find({s.name for s in scopes if s.kind is ScopeKind.JOB})
 
 
+def _check_user(context: Context, user: str) -> None:
+    """Raises Refusal for a user whom neither a table nor the machine knows: a misspelt name."""
+    owned = context.engine.jobs().where(lambda each: each.user == user)
+    if next(owned, None) is None and not has_account(user):
+        raise Refusal(f'no such user: "{user}"')
+
+
 def _scope(context: Context, peer: Peer, request: PauseRequest | ResumeRequest) -> Scope:
     """The scope that a request names. Raises Refusal if the peer may not pause it."""
     match request.scope:
@@ -115,6 +122,8 @@ def _scope(context: Context, peer: Peer, request: PauseRequest | ResumeRequest) 
             return Scope.of_job(job.id)
         case ScopeKind.USER:
             context.access.check_may_change(peer, request.user)
+            if isinstance(request, PauseRequest):
+                _check_user(context, request.user)
             return Scope.of_user(request.user)
     if not has_full_rights(peer):
         raise Refusal("only root may do that")

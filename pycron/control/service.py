@@ -12,6 +12,7 @@ from pycron.control import (  # noqa: F401
     configuration,
     dead_letters,
     diagnosis,
+    entry_tests,
     following,
     health,
     jobs,
@@ -24,7 +25,6 @@ from pycron.control import (  # noqa: F401
     runs,
     search,
     status,
-    tests,
     user_tables,
 )
 from pycron.control.access import Refusal

@@ -6,11 +6,13 @@
     14:03:07 backup         is tried again in 35 s
 
 A line is cut to the width of the terminal, but for warnings, which are continued on further lines,
-and for what commands print, which the terminal itself continues. With another stream than a
-terminal, everything is in one line.
+and for what commands print, which the terminal itself continues. Below the first line of a daemon
+in the foreground is the command that asks it. With another stream than a terminal, each event is
+one whole line.
 """
 
 import os
+import shutil
 import textwrap
 import unicodedata
 from datetime import datetime
@@ -22,10 +24,12 @@ from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.model.run import Outcome
 from pycron.model.text import printable
+from pycron.system.programs import own_programs
 
 _NAME = 14  # characters of a Job's name, with which the next column stays where it is
 _LONGEST_NAME = 24
-_INDENT = len("14:03:05 ") + _NAME + 1
+_TIME = "14:03:05 "
+_INDENT = len(_TIME) + _NAME + 1
 _NARROWEST = 40  # characters of a line, however narrow the terminal
 
 _RESET = "\x1b[0m"
@@ -60,19 +64,28 @@ def _width(stream: TextIO) -> int | None:
 def _fitted(log: Log, job: str | None, text: str, width: int | None) -> list[str]:
     """The lines of an event without its time; all but one of them are continuations."""
     head = "" if job is None else _name(printable(job), width) + " "
-    if width is None or log.event in (Event.OUTPUT, Event.DAEMON_STARTED):
+    if width is None or log.event is Event.OUTPUT:
         return [head + text]
-    room = width - len("14:03:05 ")
-    if priority(log) > Priority.WARNING:
-        return [_cut(head + text, room)]
-    return _wrapped(head, text, width)
+    if priority(log) <= Priority.WARNING:
+        return _wrapped(head, text, width)
+    return [_cut(head + text, width - len(_TIME)), *_hints(log)]
+
+
+def _hints(log: Log) -> list[str]:
+    """At the start of a daemon in the foreground: how to speak to it from another terminal."""
+    if log.event is not Event.DAEMON_STARTED or log.fields.get("mode") != "foreground":
+        return []
+    own, found = own_programs(), shutil.which("pycron")
+    program = "pycron" if own is None or found else os.path.join(own, "pycron")
+    state = printable(str(log.fields.get("state")))
+    return [f"{' ' * len(_TIME)}ask it: {program} --state-dir {state}"]
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
     """The text in lines that are not longer than the terminal, indented below the first one."""
     indent = " " * min(_INDENT, width // 2)
     lines = textwrap.wrap(
-        " " * (len("14:03:05 ") + len(head)) + text, width, subsequent_indent=indent,
+        " " * (len(_TIME) + len(head)) + text, width, subsequent_indent=indent,
         break_on_hyphens=False, drop_whitespace=True,
     )  # fmt: skip
     return [head + lines[0].lstrip(), *lines[1:]]

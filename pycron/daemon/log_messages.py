@@ -156,8 +156,6 @@ ENDINGS = {  # an Attempt cannot be missed or skipped
 }
 
 _OF_JOB = "{job} of {user}"  # how a sentence about a Job begins
-# On the console of a daemon in the foreground: how to speak to it from another terminal.
-_STARTED_HERE = "pycron {version}; ask it: pycron --state-dir {state} list"
 
 _OPTIONAL = re.compile(r"\[([^\]]*)\]")
 _KEY = re.compile(r"\{(\w+)\}")
@@ -183,8 +181,6 @@ def console_message(log: Log) -> tuple[str | None, str]:
     job = str(facts.get("job", "-"))
     if log.event is Event.OUTPUT:
         return job, f"| {printable(str(facts['line']))}{'…' if 'partial' in facts else ''}"
-    if log.event is Event.DAEMON_STARTED and facts.get("mode") == "foreground":
-        return None, _filled(_STARTED_HERE, facts)
     sentence = _sentence(log)
     rest = sentence.removeprefix(_OF_JOB)
     if rest == sentence:

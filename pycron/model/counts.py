@@ -23,6 +23,7 @@ class Series(NamedTuple):
 OTHER_JOBS = Series("", "other")
 DELIVERIES = Series("", "deliveries")
 STARTS = Series("", "starts")
+TESTS = Series("", "tests")  # of `pycron test`: they are not counted
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from pycron.engine.actions import (
     RecordRun,
     RecordStarted,
 )
-from pycron.model.counts import DELIVERIES, OTHER_JOBS, CountsOfJobs, Series
+from pycron.model.counts import DELIVERIES, OTHER_JOBS, TESTS, CountsOfJobs, Series
 from pycron.model.job import Job
-from pycron.model.run import AttemptKey
+from pycron.model.run import TEST_SUFFIX, AttemptKey
 from pycron.storage.counters import Counters
 
 _MOST_KNOWN = 20_000  # Jobs whose series is remembered
@@ -45,7 +45,8 @@ class Counting:
                     self._count_end(record)
                 case RecordNotStarted():
                     series = self._series_of(record.run.job_id)
-                    self._counters.ended(series, record.outcome, None)
+                    if series != TESTS:
+                        self._counters.ended(series, record.outcome, None)
         self._counters.write()
 
     def of_jobs(self, jobs: Iterable[Series]) -> CountsOfJobs:
@@ -65,6 +66,8 @@ class Counting:
         series = self._series_of(record.attempt.run.job_id)
         ended = record.ending.ended if record.ending else None
         started = self._started.pop(record.attempt, None) or self._recorded_start(record.attempt)
+        if series == TESTS:
+            return
         if ended is not None and started is not None and series != DELIVERIES:
             self._counters.ran(series, ended - started)
         if record.run_outcome is not None:
@@ -107,4 +110,6 @@ class Counting:
 def _series(job_id: str, table: str, user: str, name: str, is_delivery: bool) -> Series:
     if is_delivery:
         return DELIVERIES
+    if name.endswith(TEST_SUFFIX):
+        return TESTS
     return Series(user, name) if is_named(job_id, table, user, name) else OTHER_JOBS

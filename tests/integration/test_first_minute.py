@@ -27,10 +27,11 @@ def test_a_start_output_a_failure_and_its_retry_are_shown() -> None:
     pycrond = program("pycrond", "--foreground", "--table", EXAMPLE)
     shown = show(["setsid", "--ctty", *pycrond], keys=keys, environment={"PYTHONPATH": str(ROOT)})
     assert shown.status == 0
-    assert max(map(len, shown.lines)) <= 80
     text = shown.text
-    first, *_ = shown.lines
-    assert re.fullmatch(r"\d\d:\d\d:\d\d pycron \S+; ask it: pycron --state-dir \S+ list", first)
+    first, hint, *rest = shown.lines
+    assert re.fullmatch(r"\d\d:\d\d:\d\d pycron \S+ has started, mode foreground, zone .*", first)
+    assert re.fullmatch(r" {9}ask it: \S*pycron --state-dir \S+", hint)
+    assert max(map(len, [first, *rest])) <= 80
     for line in (
         r"hello +has started: echo .*…",
         r"hello +\| Hello from hello, due at 2\S+Z",

@@ -8,7 +8,7 @@ import pytest
 
 from pycron.cli.clock import Clock
 from pycron.cli.done import killed, paused, redriven, started
-from pycron.protocol.control_answers import PauseRow
+from pycron.protocol.control_answers import PauseRow, StateRow
 from pycron.schedule.zone import UTC
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon, waiting_for_gate
 from tests.support.waiting import until
@@ -110,7 +110,9 @@ def test_quiet_and_json_say_nothing(op: OperatedDaemon) -> None:
 
 
 def test_of_many_jobs_no_names() -> None:
-    rows = [{"run_id": "x", "state": "running", "job": f"j{number}"} for number in range(4)]
+    rows: list[StateRow] = [
+        {"run_id": "x", "state": "running", "job": f"j{number}"} for number in range(4)
+    ]
     assert killed(rows, None) == (
         "4 commands got TERM; what is left after CRON_KILL_AFTER gets KILL. Nothing is tried again"
     )

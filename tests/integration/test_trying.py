@@ -16,6 +16,7 @@ import pytest
 from pycron.cli.csv_rows import print_csv
 from pycron.control.client import ControlClient
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon, waiting_for_gate
+from tests.support.pseudo_terminal import show
 from tests.support.running_daemon import program, run
 from tests.support.waiting import until
 
@@ -69,6 +70,22 @@ def test_a_test_tells_nobody_and_is_no_run_of_the_job(operator: OperatedDaemon) 
     assert not operator.rows("dead", "list")
     assert operator.rows("runs", "--deliveries") == []
     assert not (operator.directory / "hooked").exists()
+
+
+def test_a_test_that_fails_is_nothing_wrong(tmp_path: Path) -> None:
+    """Neither the metrics nor the overview of `pycron` have it."""
+    pytest.importorskip("prometheus_client")
+    with operated_daemon(tmp_path, "CRON_NAME=fails @yearly exit 3\n") as op:
+        assert op.run("test", "fails").returncode == 3
+        counted = re.findall(r"^pycron_runs_total.* (\S+)$", op.run("metrics").stdout, re.MULTILINE)
+        assert counted
+        assert set(counted) == {"0.0"}
+        environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        overview = show(program("pycron", "--state-dir", op.state), environment=environment)
+        assert re.search(r"wrong now +nothing", overview.text), overview.text
+        op.run("start", "--wait", "fails")
+        overview = show(program("pycron", "--state-dir", op.state), environment=environment)
+        assert re.search(r"wrong now +fails: failed", overview.text), overview.text
 
 
 def test_the_environment_is_that_of_the_command(operator: OperatedDaemon) -> None:

@@ -341,7 +341,11 @@ def test_commands_get_what_a_desktop_program_needs_and_no_more(tmp_path: Path) -
         until(lambda: run("pycrontab", "-", stdin=table, **how).returncode == 0)
         until(seen.exists)
         found = dict(line.split("=", 1) for line in seen.read_text().splitlines())
+        found["HOME"] = "/nowhere"  # where else the socket may be, as the table may set it
+        found["PYTHONPATH"] = environment["PYTHONPATH"]
+        status = run("pycron", "status", "--json", **{**how, "env": found})
     finally:
         daemon.stop()
     assert {name: found.get(name) for name in desktop} == desktop | {"DISPLAY": ":8"}
     assert "SECRET" not in found
+    assert json.loads(status.stdout)["mode"] == "user"  # a command finds this daemon

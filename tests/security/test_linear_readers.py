@@ -18,6 +18,7 @@ from pycron.crontab.changes import compare
 from pycron.crontab.mail_addresses import addresses, unsafe_addresses
 from pycron.crontab.other_cron import CRONIE, DEBIAN
 from pycron.crontab.reader import ReaderContext, parse
+from pycron.crontab.telling_word import telling_word
 from pycron.delivery.body import output_body
 from pycron.lint.check import check
 from pycron.lint.found import CheckContext
@@ -155,6 +156,16 @@ READERS: dict[str, tuple[Reader, Callable[[int], str]]] = {
         lambda n: "test -x /usr/sbin/anacron" + " " * n + "x",
     ),
     "anacrontab: a start": (anacrontab.starts_anacron, lambda n: ";" + " " * n + "x"),
+    # More than the first characters of a command are not read for its name.
+    "a name: one word": (telling_word, lambda n: "/a" * (n // 2)),
+    "a name: quotes": (table, lambda n: ("@daily " + "'\"" * 100 + "\n") * (n // 208)),
+    "a name: brackets": (table, lambda n: ("@daily " + "$((" * 100 + "\n") * (n // 308)),
+    "a name: wrappers": (table, lambda n: ("@daily " + "nice " * 80 + "\n") * (n // 408)),
+    "a name: shells": (table, lambda n: ("@daily " + "sh -c '" * 60 + "\n") * (n // 428)),
+    "many that share a name": (
+        lambda text: parse(text, MALLORY, ReaderContext()).jobs.called("x"),
+        lambda n: "".join(f"@daily x {i}\n" for i in range(n // 15)),
+    ),
     "a schedule: list": (schedule, lambda n: "1," * (n // 2) + "1"),
     "a schedule: picks": (schedule, lambda n: "~," * (n // 2) + "1"),
     "a schedule: a number": (schedule, lambda n: "1" * n + "x"),

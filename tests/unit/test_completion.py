@@ -30,6 +30,10 @@ ASKED = {
     ("pycron", "dead", "redr"): {"redrive"},
     ("pycrond", "--fore"): {"--foreground"},
     ("pycrontab", "--rest"): {"--restore"},
+    ("pycrontab", "-u", "daemo"): {"daemon"},
+    ("pycron", "list", "--owner", "daemo"): {"daemon"},
+    ("pycron", "runs", "--outcome", "time"): {"timed_out"},
+    ("pycron", "next", "--tz", "Europe/Berl"): {"Europe/Berlin"},
 }
 
 

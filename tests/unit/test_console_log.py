@@ -7,6 +7,7 @@ import struct
 import termios
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -90,14 +91,22 @@ def test_a_line_has_the_job_and_what_happened() -> None:
     ]
 
 
-def test_the_first_line_says_how_to_ask_the_daemon() -> None:
-    (line,) = shown(DAEMON)
-    assert COLOUR.sub("", line).endswith(
-        "; ask it: pycron --state-dir /dev/shm/pycron-abcdefgh list"
-    )
-    assert len(COLOUR.sub("", line)) <= 80
+@pytest.mark.parametrize("in_path", [True, False])
+def test_a_daemon_in_the_foreground_says_how_to_ask_it(
+    in_path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole command: with the path of the program where the shell does not find it."""
+    program = tmp_path / "pycron"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "pycrond")])
+    monkeypatch.setenv("PATH", str(tmp_path) if in_path else "/nowhere")
+    line, hint = plain(DAEMON)
+    assert line.startswith("pycron 0.1.0 has started, mode foreground, zone America/Argentina")
+    asked = "pycron" if in_path else program
+    assert hint.strip() == f"ask it: {asked} --state-dir /dev/shm/pycron-abcdefgh"
     service = Log(Event.DAEMON_STARTED, {**DAEMON.fields, "mode": "user"})
-    assert "mode user" in plain(service, columns=None)[0]
+    assert len(plain(service)) == len(plain(DAEMON, columns=None)) == 1
 
 
 LONG = "/opt/programs/with/a/long/path/backup --of everything --and more --than fits " * 3

@@ -774,6 +774,7 @@ def test_why_as_a_program(tmp_path: Path) -> None:
         until(lambda: ask("tick", ended["fire_time"])[0]["verdict"] == "ran")
         (ran,) = ask("tick", ended["fire_time"])
         (quiet,) = ask("sunday", "2031-11-24 02:30")
+        (in_utc,) = ask("sunday", "2031-11-22 17:30", "--utc")
         (future,) = ask("sunday", "2031-11-23T02:30")
         (past,) = ask("sunday", "2025-11-23T02:30")
         shown = run("pycron", "--state-dir", tmp_path / "state", "why", "sunday", "2031-11-24 2:30")
@@ -787,12 +788,14 @@ def test_why_as_a_program(tmp_path: Path) -> None:
     assert quiet["before"] == {
         "fire_time": "2031-11-22T17:30:00Z", "local": "2031-11-23T02:30:00+09:00",
     }  # fmt: skip
+    assert (in_utc["verdict"], in_utc["time"]) == ("will_be_due", "2031-11-23T02:30:00+09:00")
     assert (future["verdict"], past["verdict"]) == ("will_be_due", "unknown")
     first, _, *rest = shown.stdout.splitlines()
     assert first.startswith("sunday (")
     assert first.endswith("2031-11-24T02:30:00+09:00: not due: day-of-week says 0 and was 1 (mon)")
     assert "day-of-week   0     1    no" in rest
-    assert rest[-1] == "after     2031-11-30T02:30:00+09:00"
+    assert "due after   2031-11-30T02:30:00+09:00" in rest
+    assert rest[-1] == "to do       pycron next --job sunday    when it is due"
     assert (unknown.returncode, unknown.stderr) == (
         1, 'pycron: no such job: "nobody" (pycron list)\n',
     )  # fmt: skip

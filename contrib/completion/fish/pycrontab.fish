@@ -55,7 +55,7 @@ complete -c pycrontab -n _shtab_pycrontab_using -s h -l help -d 'show this help 
 complete -c pycrontab -n _shtab_pycrontab_using -l system -d 'the system'"'"'s daemon'
 complete -c pycrontab -n _shtab_pycrontab_using -l user -d 'your own daemon'
 complete -c pycrontab -n _shtab_pycrontab_using -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
-complete -c pycrontab -n _shtab_pycrontab_using -s u -x -d 'whose table; for root'
+complete -c pycrontab -n _shtab_pycrontab_using -s u -xka "(__fish_complete_users)" -d 'whose table; for root'
 complete -c pycrontab -n _shtab_pycrontab_using -s l -d 'print the table'
 complete -c pycrontab -n _shtab_pycrontab_using -s r -d 'delete the table'
 complete -c pycrontab -n _shtab_pycrontab_using -s e -d 'edit the table'

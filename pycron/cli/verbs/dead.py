@@ -33,7 +33,7 @@ def dead(options: argparse.Namespace) -> None:
     if options.action == "list":
         _list(options)
     elif not options.run:
-        raise WrongUse(f"dead {options.action}: which run?")
+        raise WrongUse(f"dead {options.action}: which run? (pycron dead list)")
     else:
         client = client_for(options)
         handle = _redrive if options.action == "redrive" else _drop

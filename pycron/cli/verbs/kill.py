@@ -9,6 +9,7 @@ from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json
 from pycron.cli.verb import verb
 from pycron.control.client import NoDaemon
+from pycron.protocol.control_answers import StateRow
 from pycron.protocol.control_messages import KillRequest
 
 
@@ -28,22 +29,16 @@ def kill(options: argparse.Namespace) -> None:
         raise WrongUse("name one Run or one Job, or give --all")
     rows = _kill_all(options) if options.everything else _kill(options)
     if options.json:
-        print_json(rows)
+        print_json({"run_id": row["run_id"], "state": row["state"]} for row in rows)
     say(options, killed(rows, options.kill_after))
 
 
-def _kill(options: argparse.Namespace) -> list[dict[str, str]]:
+def _kill(options: argparse.Namespace) -> list[StateRow]:
     request = KillRequest(options.run or "", options.everything, options.kill_after)
-    answer = client_for(options).request(request)
-    return [_row(row["run_id"], row["state"], row.get("job")) for row in answer["rows"]]
+    return client_for(options).request(request)["rows"]
 
 
-def _row(run_id: str, state: str, job: str | None) -> dict[str, str]:
-    """`job`: None if an older daemon, or a runner without a daemon, does not say it."""
-    return {"run_id": run_id, "state": state, **({} if job is None else {"job": job})}
-
-
-def _kill_all(options: argparse.Namespace) -> list[dict[str, str]]:
+def _kill_all(options: argparse.Namespace) -> list[StateRow]:
     """Also without a daemon: the runner outlives it, and can be told to end its commands."""
     try:
         return _kill(options)
@@ -58,4 +53,4 @@ def _kill_all(options: argparse.Namespace) -> list[dict[str, str]]:
             raise Failed(f"{no_daemon}; until then, only root can end commands") from None
         if ended is None:
             raise
-        return [_row(each.rpartition(".")[0], "running", None) for each in ended]
+        return [{"run_id": each.rpartition(".")[0], "state": "running"} for each in ended]

@@ -37,7 +37,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def why(options: argparse.Namespace) -> None:
     clock = clock_for(options)
     second, wall = parse_asked(options.time, clock.zone)
-    request = WhyRequest(job=options.job, time=second, wall=wall)
+    request = WhyRequest(job=options.job, time=second, wall=wall and not options.utc)
     client = client_for(options)
     rows = client.request(request)["rows"]
     if options.json:
