@@ -792,7 +792,8 @@ def test_why_as_a_program(tmp_path: Path) -> None:
     assert first.startswith("sunday (")
     assert first.endswith("2031-11-24T02:30:00+09:00: not due: day-of-week says 0 and was 1 (mon)")
     assert "day-of-week   0     1    no" in rest
-    assert rest[-1] == "after     2031-11-30T02:30:00+09:00"
+    assert "due after   2031-11-30T02:30:00+09:00" in rest
+    assert rest[-1] == "to do       pycron next --job sunday    when it is due"
     assert (unknown.returncode, unknown.stderr) == (
         1, 'pycron: no such job: "nobody" (pycron list)\n',
     )  # fmt: skip
