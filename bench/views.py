@@ -1,8 +1,8 @@
 """How long the programs take to answer: `python bench/views.py [ENTRIES…]`, default: 10 and 200000.
 
 Whole processes, with the start of Python, in milliseconds; beside them the processor time of the
-program and of the daemon. A daemon has one table with so many entries, due at 1440 minutes of the
-day.
+program and of the daemon. A daemon has so many entries, due at 1440 minutes of the day, in tables
+of at most 100,000.
 """
 
 import os
@@ -27,22 +27,22 @@ ROUNDS = 5
 LONG = 3.0  # seconds; what takes longer is measured once
 QUESTIONS = [["status"], ["next", "--count", "5"], ["list"], ["top", "--once"]]
 LOADING = 600  # seconds at most
+TABLE = 100_000  # entries, the most that a table may have
 
 
 @contextmanager
 def daemon_with(entries: int, directory: Path) -> Iterator[RunningDaemon]:
-    table = directory / "table"
-    lines = (f"{n % 60} {n // 60 % 24} * * * /usr/local/bin/job {n}\n" for n in range(entries))
-    table.write_text("".join(lines))
-    config = directory / "config"
-    config.write_text(f"[limits]\ntable_bytes = {2**30}\nuser_table_bytes = {2**30}\n")
-    daemon = RunningDaemon(
-        ["--foreground", "--config", config, "--table", table, "--state-dir", directory / "state"],
-        directory / "log",
-    )
+    arguments: list[str | Path] = ["--foreground", "--state-dir", directory / "state"]
+    for first in range(0, entries, TABLE):
+        table = directory / f"table-{first}"
+        numbers = range(first, min(entries, first + TABLE))
+        table.write_text("".join(f"{n % 60} {n // 60 % 24} * * * job {n}\n" for n in numbers))
+        arguments += ["--table", table]
+    tables = len(arguments) // 2 - 1
+    daemon = RunningDaemon(arguments, directory / "log")
     try:
         end = time.monotonic() + LOADING
-        while not daemon.log("table_loaded") and time.monotonic() < end:
+        while len(daemon.log("table_loaded")) < tables and time.monotonic() < end:
             time.sleep(0.5)
         time.sleep(3)
         yield daemon

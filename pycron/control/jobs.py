@@ -114,7 +114,7 @@ def _rows(
         has_delay = entries.context(index).settings.jitter
         row["delay"] = start_delay(entries[index], host) if has_delay else 0
         row["paused"] = paused_row(_pause_at(pauses, entry.scopes, now) if pauses else None)
-        rows.append(row if runs is None else {**row, **_of_runs(runs.get(entry.id, []))})
+        rows.append(row if runs is None else {**row, **_of_runs(runs.get(entry.id))})
     return rows
 
 
@@ -135,8 +135,10 @@ def _has_failed(runs: Sequence[LastRun]) -> bool:
     return ended is not None and ended.outcome is not Outcome.SUCCEEDED
 
 
-def _of_runs(runs: Sequence[LastRun]) -> RunsOfJob:
-    """What the last Runs of a Job, newest first, say about it."""
+def _of_runs(runs: Sequence[LastRun] | None) -> RunsOfJob:
+    """What the last Runs of a Job, newest first, say about it; None: it has not run yet."""
+    if runs is None:
+        return {"last": None, "running_since": None, "usual_seconds": None}
     ended = next((run for run in runs if run.outcome is not None), None)
     running = (run.started for run in runs if run.outcome is None and run.ended is None)
     durations = [

@@ -69,6 +69,30 @@ def ended(attempt: AttemptKey, outcome: Outcome = Outcome.SUCCEEDED) -> RecordEn
     return RecordEnded(attempt, outcome, ending, None, outcome)
 
 
+# ---- the last Runs of Jobs
+
+
+def test_the_last_runs_of_jobs(store: Store) -> None:
+    """Newest first; with the last Attempt of each, also of a Run that is running or was missed."""
+    job, other, silent = a_job(), a_job("5 * * * * true"), a_job("6 * * * * true")
+    for turn in range(4):
+        fire = NOON + 60 * turn
+        store.write([*begun(job, fire), RecordStarted(first(job, fire), 7, fire + 0.5)])
+        if turn < 3:
+            store.write(
+                [ended(first(job, fire), Outcome.FAILED if turn == 2 else Outcome.SUCCEEDED)]
+            )
+    store.write([*begun(other), ended(first(other))])
+    found = store.last_runs([job.id, other.id, silent.id, "0" * 16], 3)
+    assert set(found) == {job.id, other.id}
+    assert [run.key.fire_time for run in found[job.id]] == [NOON + 180, NOON + 120, NOON + 60]
+    assert [run.outcome for run in found[job.id]] == [None, Outcome.FAILED, Outcome.SUCCEEDED]
+    assert [run.started for run in found[job.id]] == [NOON + 180.5, NOON + 120.5, NOON + 60.5]
+    assert found[job.id][0].ended is None
+    assert (found[job.id][1].ended, found[job.id][1].exit_status) == (NOON + 2.5, 0)
+    assert store.last_runs([], 3) == {}
+
+
 # ---- the file
 
 

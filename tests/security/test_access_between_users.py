@@ -73,7 +73,8 @@ def test_a_name_that_others_have_is_refused_with_the_candidates(system: Isolated
         ["runs", "--owner", "USER"], ["pause", "--owner", "USER"], ["resume", "--owner", "USER"],
         ["dead", "drop", "RUN"], ["dead", "redrive", "RUN"], ["show", "RUN"], ["log", "RUN"],
         ["kill", "RUN"], ["stats", "NAME"], ["stats", "--owner", "USER"],
-        ["calendar", "--owner", "USER"],
+        ["calendar", "--owner", "USER"], ["next", "--job", "NAME"],
+        ["next", "--job", "NAME", "--until", "2036-03-08T12:00"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -108,7 +109,8 @@ def test_totals_of_others_are_not_shown(system: IsolatedSystem) -> None:
     (all_of_them,) = system.rows("status")
     assert (all_of_them["runs"], all_of_them["tables"]) == (3, 3)
     assert system.rows("status", user=ALICE)[0]["runs"] == 1
-    for words in (["list"], ["runs"], ["dead", "list"], ["pause"]):
+    for words in (["list"], ["runs"], ["dead", "list"], ["pause"], ["next"], ["list", "--failed"],
+                  ["next", "--from", "2036-01-01"], ["list", "--owner", BOB]):  # fmt: skip
         assert system.rows(*words, user=CAROL) == []
     (top,) = system.rows("top", user=CAROL)
     assert top["limits"] == {"closed": None}

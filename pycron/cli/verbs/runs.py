@@ -11,8 +11,9 @@ from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import WrongUse
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_runs
-from pycron.cli.printing import print_columns, print_json
+from pycron.cli.printing import Value, print_json, print_table
 from pycron.cli.run_rows import RunsForm, print_runs
+from pycron.cli.table_layout import Column
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable
@@ -21,9 +22,12 @@ from pycron.protocol.control_messages import RefusedRequest, RunsRequest
 
 _DAY = 86_400  # seconds
 _REFUSED_COLUMNS = (
-    ("user", "user"), ("first", "first"), ("last", "last"), ("fire_times", "fire times"),
-    ("reason", "reason"),
-)  # fmt: skip
+    Column("owner"),
+    Column("first"),
+    Column("last"),
+    Column("fire times", right=True),
+    Column("reason", least=12),
+)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +57,7 @@ def runs(options: argparse.Namespace) -> None:
     client = client_for(options)
     refused = RefusedRequest(options.limit, options.owner, since, until)
     if options.refused:
-        _print_refused(client.request(refused)["rows"], as_json=options.json)
+        _print_refused(client.request(refused)["rows"], options)
         return
     wanted = RunsRequest(
         job=options.job,
@@ -77,11 +81,22 @@ def runs(options: argparse.Namespace) -> None:
         _hint_at_refused(client, refused)
 
 
-def _print_refused(rows: list[RefusedRow], *, as_json: bool) -> None:
-    if as_json:
+def _print_refused(rows: list[RefusedRow], options: argparse.Namespace) -> None:
+    if options.json:
         print_json(rows)
-    else:
-        print_columns(_REFUSED_COLUMNS, rows, "no fire time was refused")
+        return
+    clock = clock_for(options)
+    cells: list[list[Value]] = [
+        [
+            row["user"],
+            clock.at_text(row["first"]),
+            clock.at_text(row["last"]),
+            f"{row['fire_times']:,}",
+            row["reason"],
+        ]
+        for row in rows
+    ]
+    print_table(_REFUSED_COLUMNS, cells, "no fire time was refused", clock.title)
 
 
 def _hint_at_refused(client: ControlClient, refused: RefusedRequest) -> None:
