@@ -29,7 +29,7 @@ _pycron_runs() {
 }
 
 _pycron_dead() {
-  compgen -W "$(_pycron_ask dead list --json | _pycron_first_values run_id)" -- "$1"
+  compgen -W "$(_pycron_ask dead list --json | sed -n 's/^{"run_id": "\([0-9A-Za-z-]*\)", "job": "\([A-Za-z0-9._+-]*\)".*/\1\n\2/p' | sort -u)" -- "$1"
 }
 
 _pycron_zones() {

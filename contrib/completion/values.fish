@@ -32,7 +32,7 @@ function _pycron_runs
 end
 
 function _pycron_dead
-  _pycron_ask dead list --json | _pycron_first_values run_id
+  _pycron_ask dead list --json | sed -n 's/^{"run_id": "\([0-9A-Za-z-]*\)", "job": "\([A-Za-z0-9._+-]*\)".*/\1\n\2/p' | sort -u
 end
 
 function _pycron_zones

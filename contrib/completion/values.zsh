@@ -30,7 +30,7 @@ _pycron_runs() {
 }
 
 _pycron_dead() {
-  compadd "$@" -- ${(f)"$(_pycron_ask dead list --json | _pycron_first_values run_id)"}
+  compadd "$@" -- ${(f)"$(_pycron_ask dead list --json | sed -n 's/^{"run_id": "\([0-9A-Za-z-]*\)", "job": "\([A-Za-z0-9._+-]*\)".*/\1\n\2/p' | sort -u)"}
 }
 
 _pycron_zones() {

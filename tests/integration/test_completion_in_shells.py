@@ -120,6 +120,7 @@ def test_the_tab_key(operator: OperatedDaemon, shell: str) -> None:
         (f"{here} log hello.o", "hello.other"),
         (f"{here} show {before}", after),
         (f"{here} dead redrive {before}", after),
+        (f"{here} dead drop unl", "unlucky"),
         (f"{here} runs --job hello-w", "hello-world"),
         ("pycron next --tz Europe/Berl", "Europe/Berlin"),
         ("pycron runs --outcome timed", "timed_out"),
@@ -130,7 +131,8 @@ def test_the_tab_key(operator: OperatedDaemon, shell: str) -> None:
     assert given == [
         "show", "runs --deliveries", f"{directory} start hello-world", f"{directory} why unlucky",
         f"{directory} log hello.other", f"{directory} show {run_id}",
-        f"{directory} dead redrive {run_id}", f"{directory} runs --job hello-world",
+        f"{directory} dead redrive {run_id}", f"{directory} dead drop unlucky",
+        f"{directory} runs --job hello-world",
         "next --tz Europe/Berlin", "runs --outcome timed_out", "list --owner daemon",
     ]  # fmt: skip
     assert not (operator.directory / "harm").exists()

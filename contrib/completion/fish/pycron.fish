@@ -35,7 +35,7 @@ function _pycron_runs
 end
 
 function _pycron_dead
-  _pycron_ask dead list --json | _pycron_first_values run_id
+  _pycron_ask dead list --json | sed -n 's/^{"run_id": "\([0-9A-Za-z-]*\)", "job": "\([A-Za-z0-9._+-]*\)".*/\1\n\2/p' | sort -u
 end
 
 function _pycron_zones
@@ -138,7 +138,7 @@ complete -c pycron -n '_shtab_pycron_using dead' -l json -d 'one JSON object a l
 complete -c pycron -n '_shtab_pycron_using dead' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n '_shtab_pycron_using dead' -l quiet -d 'do not say what was done'
 complete -c pycron -n '_shtab_pycron_using dead; and test $_shtab_pycron_npos -eq 0' -ka "list redrive drop" -d 'redrive: try again now; drop: give up'
-complete -c pycron -n '_shtab_pycron_using dead; and test $_shtab_pycron_npos -ge 1' -ka "(_pycron_dead)" -d 'the run_ids to redrive or to drop'
+complete -c pycron -n '_shtab_pycron_using dead; and test $_shtab_pycron_npos -ge 1' -ka "(_pycron_dead)" -d 'the run_ids to redrive or to drop, or Jobs: all their dead letters'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a explain -d 'Describe a schedule in words, and list its next fire times.'
 complete -c pycron -n '_shtab_pycron_using explain' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using explain' -l system -d 'the system'"'"'s daemon'
