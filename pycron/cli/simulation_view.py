@@ -68,7 +68,7 @@ def print_simulation(options: argparse.Namespace) -> None:
     durations = Durations(given, _recorded(options), other)
     forecast = _simulate(plan, durations, start, end, clock)
     if options.json:
-        print_json(_json(forecast, durations, start, end))
+        print_json(_json(forecast, durations, plan, start, end))
         return
     _print_result(forecast, durations, plan, clock, (start, end))
 
@@ -213,7 +213,9 @@ def _line(job: JobForecast) -> list[Value]:
 # ---- JSON
 
 
-def _json(forecast: Forecast, durations: Durations, start: int, end: int) -> Iterator[Row]:
+def _json(
+    forecast: Forecast, durations: Durations, plan: Plan, start: int, end: int
+) -> Iterator[Row]:
     """A row for each Job, then one for all."""
     jobs = list(forecast.jobs.values())
     yield from map(job_row, jobs)
@@ -229,6 +231,7 @@ def _json(forecast: Forecast, durations: Durations, start: int, end: int) -> Ite
         "running_at_end": forecast.running,
         "waiting_at_end": forecast.waiting,
         "assumed": sorted(durations.guessed),
+        "notes": list(plan.notes),
     }
 
 
