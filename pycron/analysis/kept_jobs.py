@@ -4,9 +4,11 @@ from pycron.crontab.entries import Entries
 from pycron.crontab.table import Table
 from pycron.model.job import Job
 
+_MOST_KEPT = 50_000  # of a table; each takes about a kilobyte
+
 
 class KeptJobs(Entries):
-    """The same entries; a Job that was made is kept, which costs about a kilobyte."""
+    """The same entries; a Job that was made is kept."""
 
     def __init__(self, entries: Entries) -> None:
         self.__dict__.update(entries.__dict__)
@@ -15,7 +17,9 @@ class KeptJobs(Entries):
     def _job(self, index: int) -> Job:
         job = self._kept.get(index)
         if job is None:
-            job = self._kept[index] = super()._job(index)
+            job = super()._job(index)
+            if len(self._kept) < _MOST_KEPT:
+                self._kept[index] = job
         return job
 
 

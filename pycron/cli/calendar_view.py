@@ -8,7 +8,7 @@ from pycron.analysis.minute_counts import MINUTE, MinuteCounts
 from pycron.analysis.planned_starts import PlannedStarts
 from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.days import day_of
+from pycron.cli.days import day_of, in_reach
 from pycron.cli.errors import WrongUse
 from pycron.cli.heat_map import print_heat_map
 from pycron.cli.instants import parse_instant
@@ -40,7 +40,7 @@ _COLUMNS = (Column("minute"), Column("starts", right=True), Column("jobs", least
 
 def print_calendar(options: argparse.Namespace) -> None:
     clock = clock_for(options)
-    start, end = day_of(parse_instant(options.day, clock.zone), clock.zone)
+    start, end = day_of(in_reach(parse_instant(options.day, clock.zone)), clock.zone)
     plan, history = _counts(options, start, end)
     if options.json:
         print_json(_json(plan and plan[1], history and history[1], clock))

@@ -11,7 +11,7 @@ from pycron.analysis.statistics import statistics_of
 from pycron.cli.arguments import duration
 from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.days import day_of, hour_start
+from pycron.cli.days import day_of, hour_start, in_reach
 from pycron.cli.errors import WrongUse
 from pycron.cli.heat_map import HOURS_UNTIL, print_heat_map
 from pycron.cli.instants import Looks, parse_instant
@@ -40,6 +40,7 @@ from pycron.model.run import Outcome
 from pycron.protocol.question_messages import SamplesRequest
 
 _DAY = 86_400  # seconds
+_LONGEST = 3660 * _DAY
 _ASSUMED = 1  # seconds that a Job without history takes
 _LAST_RUNS = 50  # whose durations are used
 _SHOWN = 20  # Jobs in the table
@@ -59,16 +60,18 @@ _COLUMNS = (
 
 def print_simulation(options: argparse.Namespace) -> None:
     clock = clock_for(options)
-    start = parse_instant(options.start, clock.zone, Looks.AHEAD)
+    start = in_reach(parse_instant(options.start, clock.zone, Looks.AHEAD))
     end = parse_instant(options.until, clock.zone, Looks.AHEAD) if options.until else start + _DAY
     if end <= start:
         raise WrongUse("--until is not after --from")
+    if end - start > _LONGEST:
+        raise WrongUse("at most ten years can be simulated")
     given, other = _given(options.duration)
     plan = plan_for(options)
     durations = Durations(given, _recorded(options), other)
     forecast = _simulate(plan, durations, start, end, clock)
     if options.json:
-        print_json(_json(forecast, durations, start, end))
+        print_json(_json(forecast, durations, plan, start, end))
         return
     _print_result(forecast, durations, plan, clock, (start, end))
 
@@ -213,7 +216,9 @@ def _line(job: JobForecast) -> list[Value]:
 # ---- JSON
 
 
-def _json(forecast: Forecast, durations: Durations, start: int, end: int) -> Iterator[Row]:
+def _json(
+    forecast: Forecast, durations: Durations, plan: Plan, start: int, end: int
+) -> Iterator[Row]:
     """A row for each Job, then one for all."""
     jobs = list(forecast.jobs.values())
     yield from map(job_row, jobs)
@@ -229,6 +234,7 @@ def _json(forecast: Forecast, durations: Durations, start: int, end: int) -> Ite
         "running_at_end": forecast.running,
         "waiting_at_end": forecast.waiting,
         "assumed": sorted(durations.guessed),
+        "notes": list(plan.notes),
     }
 
 

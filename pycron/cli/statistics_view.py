@@ -22,9 +22,8 @@ from pycron.cli.printing import (
 from pycron.cli.samples import read_samples, samples_of
 from pycron.cli.sparkline import BARS, sparkline
 from pycron.cli.table_layout import Column
-from pycron.model.in_words import duration_in_words
+from pycron.model.in_words import duration_in_words, end_in_words
 from pycron.model.instants import rfc3339
-from pycron.model.run import OUTCOME_IN_WORDS
 from pycron.protocol.question_answers import SampleRow
 from pycron.protocol.question_messages import SamplesRequest
 
@@ -59,7 +58,8 @@ def print_statistics(options: argparse.Namespace) -> None:
     if options.json:
         print_json(statistics_row(row, of_job) for row, of_job in found)
     elif options.job is None:
-        table = (_line(row, of_job, clock) for row, of_job in found)
+        in_order = sorted(found, key=lambda pair: (pair[0]["job"], pair[0]["id"]))
+        table = (_line(row, of_job, clock) for row, of_job in in_order)
         print_table(_COLUMNS, table, "no runs", clock.title)
     else:
         _print_pages(found, clock, options.job)
@@ -106,7 +106,7 @@ def _page(
     yield "job", f"{row['job']} ({row['user']}, {row['table']}:{row['line']})"
     yield "runs", f"{of_job.runs:,} from {clock.at(of_job.first)} to {clock.at(of_job.last)}"
     ends = [
-        f"{number:,} {OUTCOME_IN_WORDS[outcome]}"
+        f"{number:,} {end_in_words(outcome, None, None)}"
         for outcome, number in of_job.outcomes.most_common()
     ]
     yield "ended", Cell(", ".join(ends), Tone.BAD if of_job.failures else Tone.GOOD)

@@ -4,7 +4,7 @@ The client computes; the daemon only reads, in steps of a few milliseconds.
 """
 
 from pycron.analysis.minute_counts import MinuteCounts
-from pycron.control.access import Refusal, user_of
+from pycron.control.access import Refusal, has_full_rights, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.lookup import visible_recorded_job
@@ -95,7 +95,10 @@ def starts(context: Context, peer: Peer, request: StartsRequest) -> Steps[Starts
 
 @handles(TableTextRequest)
 def table_text(context: Context, peer: Peer, request: TableTextRequest) -> TableTextAnswer:
-    """Who sees all Jobs may read all tables; any other user, the tables of their own."""
+    """Root and the daemon's user may read all tables, any other user their own.
+
+    So may not operators, who see all Jobs: the variables of a table may be secrets.
+    """
     readable = _readable(context, peer)
     if request.number >= len(readable):
         return {"table": None, "owner": None, "host": "", "text": "", "rest": None}
@@ -113,7 +116,7 @@ def table_text(context: Context, peer: Peer, request: TableTextRequest) -> Table
 
 def _readable(context: Context, peer: Peer) -> list[Entries]:
     every = context.engine.jobs().tables
-    if context.access.sees_all(peer):
+    if has_full_rights(peer):
         return list(every)
     return [entries for entries in every if entries.source.owner == user_of(peer)]
 

@@ -58,7 +58,8 @@ class EntryContext:
 class Entries(Sequence[Job]):
     """The entries of one table, as a sequence of Jobs: `entries[i]` makes an equal Job each time.
 
-    The reader of the table adds the entries in order; they never change afterwards.
+    The reader of the table adds the entries in order; they never change afterwards. `host`: what
+    `~` and `H` depend on, besides the entry.
     """
 
     def __init__(

@@ -158,6 +158,8 @@ def test_a_simulation_says_what_happens_and_draws_a_map(daemon: OperatedDaemon) 
         (["--until", "2020-01-01"], "pycron: --until is not after --from\n"),
         (["--duration", "sync=5"], 'pycron: bad duration: "5"'),
         (["--from", "5"], 'pycron: bad time: "5"'),
+        (["--from", "0001-01-01"], "pycron: bad time: from 1970 to 9998"),
+        (["--until", "2099-01-01"], "pycron: at most ten years can be simulated"),
     ],
 )
 def test_a_bad_question_is_refused(daemon: OperatedDaemon, words: list[str], message: str) -> None:

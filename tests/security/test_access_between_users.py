@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pycron.system import paths
 from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.user_accounts import USERS
 
@@ -132,3 +133,19 @@ def test_questions_are_answered_from_ones_own_table_and_runs(system: IsolatedSys
     assert total["runs"] == 6
     *nothing, total = system.rows("simulate", *period, user=CAROL)
     assert (nothing, total["runs"]) == ([], 0)
+
+
+def test_an_operator_reads_no_table_of_another_user(system: IsolatedSystem) -> None:
+    """Operators see all Jobs, but not the variables of their tables, which may be secrets."""
+    file = paths.SYSTEM_CONFIG
+    system.write(file, f'[access]\noperators = "{CAROL}"\n')
+    try:
+        system.rows("reload")
+        assert {row["user"] for row in system.rows("stats", user=CAROL)} == {"root", ALICE, BOB}
+        (total,) = system.rows("simulate", "--from", "2030-01-01", user=CAROL)
+        assert (total["runs"], total["notes"]) == (
+            0, ["6 Jobs left out: you may not read their tables"],
+        )  # fmt: skip
+    finally:
+        system.shell(f"rm {file}")
+        system.rows("reload")

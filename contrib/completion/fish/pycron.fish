@@ -111,7 +111,7 @@ complete -c pycron -n '_shtab_pycron_using calendar' -l json -d 'one JSON object
 complete -c pycron -n '_shtab_pycron_using calendar' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n '_shtab_pycron_using calendar' -l table -xka "(__fish_complete_path (commandline -ct))" -d 'a table without a user column'
 complete -c pycron -n '_shtab_pycron_using calendar' -l system-table -xka "(__fish_complete_path (commandline -ct))" -d 'a table with a user column'
-complete -c pycron -n '_shtab_pycron_using calendar' -l day -xka "(__fish_complete_directories)" -d 'the day that contains this time; default: today'
+complete -c pycron -n '_shtab_pycron_using calendar' -l day -x -d 'the day that contains this time; default: today'
 complete -c pycron -n '_shtab_pycron_using calendar' -l owner -xka "(__fish_complete_users)" -d 'only Jobs of this user'
 complete -c pycron -n '_shtab_pycron_using calendar' -l plan -d 'only by plan: fire times'
 complete -c pycron -n '_shtab_pycron_using calendar' -l history -d 'only by history: recorded starts'

@@ -8,7 +8,7 @@ from pycron.cli.verb import verb
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add_table_options(parser)
-    parser.add_argument("--day", metavar="D", default="today",
+    parser.add_argument("--day", metavar="DAY", default="today",
                         help="the day that contains this time; default: today")  # fmt: skip
     parser.add_argument("--owner", metavar="USER", help="only Jobs of this user")
     which = parser.add_mutually_exclusive_group()
