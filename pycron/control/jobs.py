@@ -105,7 +105,8 @@ def _rows(
     if request.failed:
         chosen = [each for each in chosen if _has_failed((runs or {}).get(each[0].id, []))]
     pauses = {pause.scope: pause for pause in context.engine.pauses}
-    now, host = int(time.time()), context.reader_context().host
+    at, host = time.time(), context.reader_context().host
+    now = int(at)
     rows: list[ListedJobRow] = []
     for entry, entries, index in chosen:
         fire = context.next_fires.after(entries, index, now)
@@ -113,7 +114,7 @@ def _rows(
         row["next_fire_time"] = None if fire is None else rfc3339(fire)
         has_delay = entries.context(index).settings.jitter
         row["delay"] = start_delay(entries[index], host) if has_delay else 0
-        row["paused"] = paused_row(_pause_at(pauses, entry.scopes, now) if pauses else None)
+        row["paused"] = paused_row(_pause_at(pauses, entry.scopes, at) if pauses else None)
         rows.append(row if runs is None else {**row, **_of_runs(runs.get(entry.id))})
     return rows
 
@@ -184,7 +185,9 @@ def _first_fires(context: Context, peer: Peer, request: NextRequest) -> Steps[li
     return (yield from first_from(engine.jobs(), wanted, context.next_fires, start, most))
 
 
-def _pause_at(pauses: Mapping[Scope, Pause], scopes: Iterable[Scope], instant: int) -> Pause | None:
+def _pause_at(
+    pauses: Mapping[Scope, Pause], scopes: Iterable[Scope], instant: float
+) -> Pause | None:
     """A pause of one of these scopes that holds at a UTC second, as far as it is known now."""
     found = (pauses[scope] for scope in scopes if scope in pauses)
     return next((pause for pause in found if pause.covers(instant)), None)

@@ -471,6 +471,14 @@ def test_a_pause_ends_by_itself(tmp_path: Path) -> None:
         assert op.rows("pause") == []
 
 
+def test_a_pause_is_listed_from_its_first_moment_on(tmp_path: Path) -> None:
+    """Not only from the next full second on."""
+    with operated_daemon(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
+        for paused in (True, False) * 4:
+            op.row("pause" if paused else "resume", "idle")
+            assert (op.row("list")["paused"] is not None) is paused
+
+
 def test_a_pause_survives_the_daemon(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, "CRON_NAME=tick @every 1s true\n") as op:
         pause = op.row("pause", "tick", "--reason", "long")
