@@ -8,7 +8,9 @@ from pycron.cli.pages import read_jobs
 from pycron.control.client import ControlClient
 from pycron.protocol.control_messages import JobsRequest
 
-JOBS: list[Any] = [{"job": f"j{number}", "user": "joe" if number % 3 else "root"} for number in range(23)]
+JOBS: list[Any] = [
+    {"job": f"j{number}", "user": "joe" if number % 3 else "root"} for number in range(23)
+]
 PAGE = 5
 
 
