@@ -66,7 +66,7 @@ def test_the_runner_stays_light() -> None:
         assert {name.split(".")[0] for name in others} <= LIGHT, path
 
 
-@pytest.mark.parametrize("form", ["json", "journal"])
+@pytest.mark.parametrize("form", ["json", "journal", "console"])
 def test_the_daemon_has_nothing_in_memory_that_few_ask_for(form: str) -> None:
     """asyncio and hashlib would bring OpenSSL, which the daemon never uses."""
     program = (
@@ -76,7 +76,7 @@ def test_the_daemon_has_nothing_in_memory_that_few_ask_for(form: str) -> None:
     loaded = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
     assert "pycron.daemon.daemon" in loaded
     assert not {name for name in loaded if name.startswith("pycron.lint")}
-    assert ("structlog" in loaded) == (form == "json")  # the journal needs no renderer
+    assert ("structlog" in loaded) == (form == "json")  # the others need no renderer
     assert not loaded & {
         "asyncio", "asyncio.events", "ssl", "_ssl", "hashlib", "_hashlib", "croniter", "dateutil",
         "psutil", "tempfile", "difflib", "tomllib", "base64", "uuid",
