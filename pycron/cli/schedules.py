@@ -148,11 +148,8 @@ def _explained(error: Problem, expression: str) -> str | None:
     field, _, rest = error.message.partition(f': "{_COMMAND}"')
     if rest:
         return f'{field}: "" ({_FIELDS})'
-    if (
-        error.code == "prose"
-        and " " not in expression
-        and "@" not in error.message.split("such")[0]
-    ):
+    is_word = " " not in expression and "did you mean" not in error.message
+    if error.code == "prose" and is_word:
         return f'"{expression}" is no schedule (of a Job: pycron next --job {expression})'
     return None
 

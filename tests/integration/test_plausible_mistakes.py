@@ -130,7 +130,7 @@ WITH_DAEMON = [
     ("resume backup", "job backup is not paused"),
     ("pause --owner nobody9", 'no such user: "nobody9"'),
     ("pause --pool db", 'no such pool: "db" (the configuration names them)'),
-    ("dead drop x", 'bad run: "x" (a run_id, as pycron runs prints it)'),
+    ("dead drop x", 'no such job: "x" (pycron list)'),
     ("why backup 25:00", 'bad time: "25:00" (a time such as'),
 ]
 

@@ -147,7 +147,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "runs": [[], ["--json"], ["--job", POISON], ["--owner", POISON], ["--outcome", POISON],
              ["--since", POISON], ["--csv"]],
     "show": [["poisoned"], ["--json", "poisoned"], [POISON]],
-    "start": [[POISON], ["--wait", "poisoned"]],
+    "start": [[POISON], ["--wait", "--force", "poisoned"]],  # its user is paused
     "status": [[], ["--json"], ["--state-dir", PATH]],
     "test": [["poisoned"], ["--table", PATH], ["--table", PATH, POISON], ["--line", POISON],
              ["--line", f"@daily echo '{POISON}'; exit 3"], ["--env", "--line", "@daily x"],
