@@ -17,6 +17,7 @@ from pycron.engine.engine import Engine
 from pycron.engine.local_time import AskedTime, LocalTime, local_time
 from pycron.engine.refusals import RefusedRange
 from pycron.engine.reports import lateness_ms
+from pycron.engine.upcoming import FARTHEST
 from pycron.model.history import RefusedFilter, RunFilter, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
@@ -33,7 +34,6 @@ from pycron.system.zone_data import UnknownZone
 
 _MOST_JOBS = 100  # that one question may be about
 _MOST_RUNS = 500  # of one Job at one time
-_FARTHEST = 20 * 366 * 86_400  # seconds ahead: finding the fire times there costs time
 
 
 @handles(WhyRequest)
@@ -52,7 +52,7 @@ def explain(context: Context, peer: Peer, request: WhyRequest) -> WhyAnswer:
 
 def asked_time(second: int, *, wall: bool) -> AskedTime:
     """The time that a request is about. Raises Refusal if it is too far in the future."""
-    if second > time.time() + _FARTHEST:
+    if second > time.time() + FARTHEST:
         raise Refusal("bad time (from 1970 to 20 years ahead)")
     return AskedTime(second, wall)
 

@@ -26,7 +26,7 @@ from pycron.crontab.entries import Entries, EntryContext
 from pycron.crontab.jobs import Jobs
 from pycron.crontab.listing import Listed, entries_from, listed
 from pycron.engine.start_times import start_delay
-from pycron.engine.upcoming import Coming, first_from, in_order
+from pycron.engine.upcoming import FARTHEST, Coming, first_from, in_order
 from pycron.model.history import LastRun
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
@@ -40,6 +40,7 @@ from pycron.protocol.job_answers import (
     JobsAnswer,
     ListedJobRow,
     NextAnswer,
+    NextRow,
     RunsOfJob,
 )
 from pycron.schedule.fire_times import next_fire
@@ -48,6 +49,7 @@ _PAGE = 500  # rows of one answer
 _STEP = 100  # entries that are looked at, or rows that are made, in one step
 _MOST_LOOKED_AT = 50_000  # entries for one answer; the client asks again for what is behind them
 _MOST_FIRES = 1000
+_LONG_WAY = 30 * 86_400  # seconds; to look for a fire time that is further away takes longer
 _USUAL = 5  # Runs whose durations say how long a Job usually takes
 
 
@@ -159,20 +161,26 @@ def list_next(context: Context, peer: Peer, request: NextRequest) -> Steps[NextA
     zone_of, host = context.engine.zone_of, context.reader_context().host
     first = yield from _first_fires(context, peer, request)
     pauses = {pause.scope: pause for pause in context.engine.pauses}
-    rows = []
+    rows: list[NextRow] = []
+    last, farthest = time.time(), time.time() + FARTHEST
     for fire, job in islice(in_order(first, zone_of), min(request.count, _MOST_FIRES)):
+        if fire > farthest:
+            break
         local = zone_of(job.zone).local(fire).isoformat()
         pause = _pause_at(pauses, scopes_of(job), fire)
         rows.append(next_row(job, fire, local, start_delay(job, host), pause))
-        if not len(rows) % _STEP:
+        if not len(rows) % _STEP or fire > last + _LONG_WAY:
+            last = fire
             yield
     return {"rows": rows}
 
 
 def _first_fires(context: Context, peer: Peer, request: NextRequest) -> Steps[list[Coming]]:
     """The next fire time of each Job that may be wanted, in order."""
-    engine, most = context.engine, min(request.count, _MOST_FIRES)
+    engine, most = context.engine, min(max(request.count, 1), _MOST_FIRES)
     start = int(time.time()) + 1 if request.start is None else request.start
+    if start > time.time() + FARTHEST:
+        return []
     if request.job is not None:
         jobs = _called(context, peer, request.job)
         fires = [

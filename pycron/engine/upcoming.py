@@ -15,6 +15,8 @@ from pycron.schedule.zone import Zone
 
 Coming = tuple[int, Job]  # a fire time (UTC second) and its Job
 
+FARTHEST = 20 * 366 * 86_400  # seconds ahead: finding the fire times there costs the daemon time
+
 _MOST_SHARED = 4096  # fire times that are remembered at once
 _STEP = 100  # entries
 _MINUTE = 60

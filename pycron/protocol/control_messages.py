@@ -148,7 +148,10 @@ class JobsRequest:
 
 @request
 class NextRequest:
-    """The next `count` fire times from `start` on (None: now), of all Jobs or of a `job`."""
+    """The next `count` fire times from `start` on (None: now), of all Jobs or of a `job`.
+
+    There are fewer if they are more than twenty years ahead.
+    """
 
     verb: ClassVar = "next"
     answer: ClassVar = NextAnswer

@@ -3,12 +3,16 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
+from pycron.control.client import ControlClient
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon
 from tests.support.pseudo_terminal import Shown, show
 from tests.support.running_daemon import foreground, program, run
@@ -127,6 +131,28 @@ def test_the_daemon_and_the_program_find_the_same_fire_times(op: OperatedDaemon)
         many = op.rows("next", *window, "--count", "1001")
         assert sorted(map(str, few)) == sorted(map(str, many[: len(few)]))
         assert [row["fire_time"] for row in few] == [row["fire_time"] for row in many[:400]]
+
+
+def test_fire_times_that_are_far_away(op: OperatedDaemon) -> None:
+    """The daemon looks twenty years ahead, the program further."""
+    rows = op.rows("next", "--job", LONG, "--count", "30")
+    assert [row["fire_time"][4:] for row in rows] == ["-01-01T00:00:00Z"] * 30
+    (row,) = op.rows("next", "--job", LONG, "--count", "1", "--from", "9000-06-01")
+    assert row["fire_time"] == "9001-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"count": 0}, {"count": 0, "start": 5}, {"count": 2**40}, {"start": 2**61}, {"start": 0},
+     {"start": 2**40, "job": LONG}, {"count": 10**6, "job": LONG}],
+)  # fmt: skip
+def test_no_wish_for_fire_times_breaks_the_daemon(op: OperatedDaemon, wish: dict[str, Any]) -> None:
+    before = time.monotonic()
+    with closing(ControlClient(op.state / "pycron.sock")) as client:
+        answer: Any = client.ask("next", **wish)
+    assert len(answer["rows"]) <= 1000
+    assert time.monotonic() - before < 20
+    assert not op.daemon.log("request_broken")
 
 
 def test_runs_have_more_columns_where_there_is_room(op: OperatedDaemon) -> None:

@@ -208,13 +208,20 @@ def test_the_daemon_in_the_foreground(tmp_path: Path, form: str) -> None:
 # ---- a pipe
 
 
+def run_with_output(system: IsolatedSystem) -> str:
+    """The Run that has printed; later ones wait for the end of the pause."""
+    words = ("runs", "--job", "poisoned", "--outcome", "succeeded", "--json")
+    *_, first = run(system, "pycron", *words).splitlines()
+    return str(json.loads(first)["run_id"])
+
+
 @needs_root
 @pytest.mark.root
 def test_a_pipe_gets_everything_unchanged(system: IsolatedSystem) -> None:
     table = encoded(TABLE + "@yearly : added\n")
     assert run(system, "pycrontab", "-l") == table
     assert encoded(POISON) in run(system, "pycrontab", "-u", MALLORY, "-l", user="root")
-    assert run(system, "pycron", "log", "poisoned") == encoded(POISON + "\n")
+    assert run(system, "pycron", "log", run_with_output(system)) == encoded(POISON + "\n")
     assert b"\n+@yearly : added\n" in run(system, "pycrontab", "--diff", "1")
     (row,) = [json.loads(line) for line in run(system, "pycron", "pause", "--json").splitlines()]
     assert row["reason"] == REASON
@@ -223,5 +230,5 @@ def test_a_pipe_gets_everything_unchanged(system: IsolatedSystem) -> None:
 @needs_root
 @pytest.mark.root
 def test_raw_output_on_a_terminal_if_its_reader_wants_it(system: IsolatedSystem) -> None:
-    text = on_terminal(inside(system, "pycron", "log", "--raw", "poisoned"))
+    text = on_terminal(inside(system, "pycron", "log", "--raw", run_with_output(system)))
     assert text == POISON + "\r\n"

@@ -27,7 +27,7 @@ from pycron.cli.problem_formats import problem_details
 from pycron.cli.simulation_view import job_row as job_row_of_simulation
 from pycron.cli.statistics_view import statistics_row
 from pycron.config import CAPPED, OPEN_SECTIONS, OPTIONS, Config, NotificationOptions
-from pycron.control.rows import attempt_row, job_row, live_row, pause_row, run_row
+from pycron.control.rows import attempt_row, live_row, pause_row, run_row
 from pycron.crontab import reader
 from pycron.crontab.comparison import Finding, Verdict, finding_row
 from pycron.crontab.reader import ReaderContext
@@ -41,6 +41,8 @@ from pycron.model.pause import ALL, Pause
 from pycron.model.problem import Problem, Severity
 from pycron.model.run import Outcome, RunKey
 from pycron.model.settings import SETTINGS, Setting
+from pycron.protocol.control_answers import WhyRow
+from pycron.protocol.job_answers import LastRunRow, ListedJobRow, NextRow, PausedRow
 from pycron.protocol.question_answers import SampleRow
 from pycron.system.zone_data import ZoneData
 
@@ -205,6 +207,10 @@ _SAMPLES: SampleRow = {
 }  # fmt: skip
 
 
+def _keys_of(row: type) -> Mapping[str, object]:
+    return dict.fromkeys(row.__annotations__)
+
+
 def json_keys() -> dict[str, Mapping[str, object]]:
     """A row of each verb that prints rows."""
     [job] = reader.parse("@daily true\n", Source("joe", "joe"), ReaderContext()).jobs
@@ -212,7 +218,9 @@ def json_keys() -> dict[str, Mapping[str, object]]:
     key = RunKey("0", 0)
     run = RunRecord(1, key, "x", "joe", 1, "joe", "", None, "", None, None, False, None, None)
     return {
-        "list": job_row(job),
+        "list": {**_keys_of(ListedJobRow), **_keys_of(LastRunRow), **_keys_of(PausedRow)},
+        "next": {**_keys_of(NextRow), **_keys_of(PausedRow)},
+        "why": _keys_of(WhyRow),
         "runs": run_row(run),
         "show": attempt_row(AttemptRecord(1)),
         "pause": pause_row(Pause(ALL, 0, None, "root", None), {}),

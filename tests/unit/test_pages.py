@@ -46,11 +46,11 @@ class Daemon:
 @pytest.mark.parametrize("knows_positions", [True, False])
 def test_every_job_is_read_once(knows_positions: bool) -> None:
     client = cast(ControlClient, Daemon(knows_positions=knows_positions))
-    assert list(read_jobs(client)) == JOBS
+    assert [dict(row) for row in read_jobs(client)] == JOBS
 
 
 def test_a_page_may_be_empty_and_not_be_the_last() -> None:
     client = cast(ControlClient, Daemon(knows_positions=True))
     assert list(read_jobs(client, JobsRequest(user="nobody"))) == []
     roots = [row for row in JOBS if row["user"] == "root"]
-    assert list(read_jobs(client, JobsRequest(user="root"))) == roots
+    assert [dict(row) for row in read_jobs(client, JobsRequest(user="root"))] == roots

@@ -87,11 +87,12 @@ def _of_daemon(client: ControlClient, options: argparse.Namespace) -> Iterable[N
         zone = clock_for(options, _zones_of(client, options).machine).zone
         start = parse_instant(options.start, zone, Looks.AHEAD)
     try:
-        return client.request(NextRequest(options.count, start, options.job))["rows"]
+        rows = client.request(NextRequest(options.count, start, options.job))["rows"]
     except ControlError as error:
-        if "unknown verb" not in str(error):
+        if "unknown verb" not in str(error):  # a daemon of an earlier version
             raise
-        return _found_here(client, options)  # a daemon of an earlier version
+        rows = []
+    return rows if len(rows) == options.count else _found_here(client, options)
 
 
 def _zones_of(client: ControlClient, options: argparse.Namespace) -> "ZoneData":
