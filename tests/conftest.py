@@ -10,6 +10,7 @@ shares the fixtures of a module.
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     thoroughness.set_thorough(config.getoption("--thorough"))
     settings.load_profile("thorough" if thoroughness.is_thorough() else "quick")
+    # A job of a shell in the background has SIGINT ignored, and so had the programs under test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ[remaining_processes.VARIABLE] += f".{worker}"
     else:
