@@ -20,7 +20,7 @@ reads() { [ "$(body "$1" "$2" && echo .)" = "$3
 as() { runuser -u "$1" -- "${@:2}"; }
 start() { as "$1" pycron start "$2" >/dev/null || echo "cannot start $2"; }
 logged() { [ "$(journalctl -u pycron -o json "PYCRON_EVENT=$1" | grep -c "$2")" = "$3" ]; } # EVENT TEXT NUMBER
-mail_line() { pycron status | grep "^mail" | grep -- "$1"; }
+mail_line() { pycron status --json | grep -o '"mail": "[^"]*"' | grep -- "$1"; }
 configure() { # the lines of [mail]
     mkdir -p /etc/pycron
     printf '[mail]\n%s\n' "$1" >/etc/pycron/pycron.toml

@@ -38,8 +38,8 @@ start alice behind
 check others_still_go_on reads alice behind behind
 touch /tmp/let-go # the one that hangs goes on hanging
 for number in 1 2 3; do LIMIT=200 check hung reads dave "hang $number" "hang $number"; done
-check timed_out sh -c "pycron show $(run_of hang1) | grep timed_out"
-check delivered_at_last sh -c "pycron show $(run_of hang1) | grep succeeded"
+check timed_out sh -c "pycron show $(run_of hang1) --json | grep timed_out"
+check delivered_at_last sh -c "pycron show $(run_of hang1) --json | grep succeeded"
 check none_hangs gone 'sleep 7777'
 mv /usr/sbin/sendmail.real /usr/sbin/sendmail
 
