@@ -16,6 +16,23 @@ _STATUSES = {
     124: "124: timeout(1) has ended the command",
     126: "126: found, but it cannot be executed (chmod +x FILE, and its first line: #!)",
 }
+# Of sysexits.h, which many programs follow.
+_SYSEXITS = {
+    64: "a wrong command line (EX_USAGE)",
+    65: "bad input (EX_DATAERR)",
+    66: "an input file is missing (EX_NOINPUT)",
+    67: "an unknown user (EX_NOUSER)",
+    68: "an unknown host (EX_NOHOST)",
+    69: "a service is not available (EX_UNAVAILABLE)",
+    70: "a fault of the program (EX_SOFTWARE)",
+    71: "a fault of the system, such as no more processes (EX_OSERR)",
+    72: "a file of the system is missing (EX_OSFILE)",
+    73: "an output file cannot be made (EX_CANTCREAT)",
+    74: "an error in reading or writing (EX_IOERR)",
+    76: "a bad answer of another machine (EX_PROTOCOL)",
+    77: "a right is missing (EX_NOPERM)",
+    78: "a bad configuration (EX_CONFIG)",
+}
 _OUTCOMES = {
     Outcome.TIMED_OUT: "it ran longer than CRON_TIMEOUT allows: make that longer, or find out"
                        " what the command waits for",
@@ -44,6 +61,8 @@ def meaning(row: WhyRow) -> str | None:
     if status > _OF_SHELL:
         ended_by = signal_name(status - _OF_SHELL)
         return f"{status}: a command of the shell was ended by {ended_by}"
+    if status in _SYSEXITS:
+        return f"{status}: {_SYSEXITS[status]}, if the command follows sysexits.h"
     return _STATUSES.get(status, f"{status} is the command's own: its manual or its output says")
 
 
@@ -79,5 +98,7 @@ def _about_run(run: RunRow, job: str, *, gone: bool) -> Iterator[str]:
         return
     if run["exit_status"] in (126, 127):
         yield f"pycron test {job} --env    the environment that it gets"
-    if run["outcome"] is not None:
+    if run.get("dead"):
+        yield f"pycron dead redrive {run['run_id']}    try again, as the same Run"
+    elif run["outcome"] is not None:
         yield f"pycron start {job}    run it again"

@@ -16,7 +16,6 @@ from pycron.model.run import Outcome
 from pycron.model.steps import Steps
 from pycron.protocol.control_messages import MetricsRequest
 from pycron.protocol.metrics_answer import HistogramRow, MetricsAnswer, MetricsRow
-from pycron.schedule.fire_times import next_fire
 
 _AT_ONCE = 1000  # named Jobs that are looked at in one step
 _FIRE_TIMES_AT_ONCE = 50
@@ -76,13 +75,8 @@ def _named(context: Context) -> Steps[_Named]:
 def _next(context: Context, entries_of_series: list[tuple[Entries, int]]) -> int | None:
     """The next fire time of the Jobs of a series."""
     now = int(time.time())
-    times = []
-    for entries, index in entries_of_series:
-        zone = context.engine.zone_of(entries.context(index).settings.zone)
-        fire = next_fire(entries.times(index), zone, now)
-        if fire is not None:
-            times.append(fire)
-    return min(times, default=None)
+    fires = (context.next_fires.after(*each, now) for each in entries_of_series)
+    return min((fire for fire in fires if fire is not None), default=None)
 
 
 def _row(series: Series, counts: Counts) -> MetricsRow:

@@ -131,6 +131,7 @@ def run_row(run: RunRecord) -> RunRow:
         "memory_peak_bytes": last.memory_peak,
         "reason": run.reason,
         "started_by": run.started_by,
+        "dead": run.dead,
         "delivery": _delivery(run.delivery),
         "about": None if run.about is None else str(run.about),
     }

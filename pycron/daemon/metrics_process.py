@@ -34,9 +34,14 @@ class MetricsProcess:
             return
         command = [sys.executable, "-P", "-m", _MODULE, str(self._socket), self._address]
         try:
-            # It ends with its standard input, so also when this daemon is killed.
+            # It ends with its standard input, so also when this daemon is killed. It is not meant
+            # by the Ctrl-C of the daemon's terminal: until its end the daemon serves metrics.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
             )
         except OSError as error:
             self._say(str(error.strerror))

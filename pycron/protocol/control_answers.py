@@ -15,7 +15,8 @@ from pycron.protocol.job_answers import DueRow
 class RunRow(TypedDict):
     """A Run: it starts with its first Attempt and ends with its last Attempt.
 
-    `delivery`: its kind and occasion, if it tells about another Run; `about`: that Run.
+    `dead`: it is a dead letter. `delivery`: its kind and occasion, if it tells about another Run;
+    `about`: that Run.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class RunRow(TypedDict):
     memory_peak_bytes: int | None
     reason: str | None
     started_by: str | None
+    dead: NotRequired[bool]
     delivery: NotRequired[str | None]
     about: NotRequired[str | None]
 

@@ -77,6 +77,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         """Whether there is room for one more; a connection without room is closed at once."""
         return self._room.acquire(blocking=False)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # there can be no more threads
+            self._room.release()
+            self.shutdown_request(request)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         timer = threading.Timer(2 * _PATIENCE, _cut, [request])  # for one that dribbles bytes
         timer.daemon = True

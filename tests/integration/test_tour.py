@@ -34,6 +34,7 @@ _MASKS = [
     (r"\bin a moment|\bnow\b|\bat once\b", "DURATION"),
     (r"\b\d\d:\d\d(:\d\d)?\b", "TIME"),
     (r"\b\d+(\.\d+)? (KiB|MiB|bytes)", "SIZE"),
+    (r"\bin DURATION", "DURATION"),
     (r"(DATE )?TIME", "DATE"),
     (r"\b\d+ on record", "SOME on record"),
     (r"\b\d{3,7}\b", "NUMBER"),

@@ -25,6 +25,7 @@ def answer(run: dict[str, Any] | None = None, **more: Any) -> WhyRow:
         ({"outcome": "failed", "exit_status": 7}, "7 is the command's own"),
         ({"outcome": "failed", "exit_status": 143}, "ended by SIGTERM"),
         ({"outcome": "failed", "exit_status": 75}, "EX_TEMPFAIL"),
+        ({"outcome": "failed", "exit_status": 69}, "a service is not available (EX_UNAVAILABLE)"),
         ({"outcome": "timed_out", "signal": 15}, "CRON_TIMEOUT"),
         ({"outcome": "out_of_memory", "signal": 9}, "CRON_MEMORY_MAX"),
         ({"outcome": "missed"}, "CRON_CATCHUP"),
@@ -48,6 +49,8 @@ def test_what_to_do_about_a_run() -> None:
     assert commands(answer(failed)) == ["pycron log R", "pycron start backup"]
     assert commands(answer({**failed, "exit_status": 127}))[1] == "pycron test backup --env"
     assert commands(answer(failed, gone=True)) == ["pycron log R"]
+    dead = {**failed, "dead": True}
+    assert commands(answer(dead)) == ["pycron log R", "pycron dead redrive R"]
     assert commands(answer({"outcome": "succeeded"})) == ["pycron log R"]
     assert commands(answer({"outcome": None})) == ["pycron log -f R"]
     waits = {"outcome": None, "attempts": 0}

@@ -6,6 +6,7 @@ Attempt has started twice, that no Run is lost, and that each Run is told as its
 """
 
 import datetime
+from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -254,6 +255,8 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, RecordedRun] = {}
+        # The fire times of the Runs of each Job in order, without Runs started by hand.
+        self.fire_times: defaultdict[str, list[int]] = defaultdict(list)
         self.gaps: list[Gap] = []
         self.refused: dict[tuple[str, int], RefusedRange] = {}
         self.pauses: dict[Scope, Pause] = {}
@@ -278,6 +281,8 @@ class FakeStore:
                 self.runs[record.run] = RecordedRun(
                     record.job, by=record.by, retry_at=record.planned
                 )
+                if record.by is None:
+                    insort(self.fire_times[record.run.job_id], record.run.fire_time)
             case RecordAttempt():
                 attempts = self.runs[record.attempt.run].attempts
                 assert record.attempt.number not in attempts, f"UNIQUE: {record.attempt}"
@@ -304,6 +309,8 @@ class FakeStore:
                 assert run.outcome is None
                 assert not run.attempts
                 self.discarded.add(record.run)
+                if run.by is None:
+                    self.fire_times[record.run.job_id].remove(record.run.fire_time)
             case RecordFailing():
                 assert (record.job_id in self.failing) is not record.failing
                 self.failing ^= {record.job_id}
@@ -355,9 +362,9 @@ class FakeStore:
     def latest(self, job_id: str) -> int | None:
         """The last fire time of a Job's Runs up to the cursor, without Runs started by hand."""
         reached = self.cursor.wall if self.cursor else 0
-        runs = ((key, run) for key, run in self.runs.items() if key.job_id == job_id)
-        times = (key.fire_time for key, run in runs if run.by is None and key.fire_time <= reached)
-        return max(times, default=None)
+        times = self.fire_times.get(job_id, [])
+        place = bisect_right(times, reached)
+        return times[place - 1] if place else None
 
     def unfinished(self) -> Iterator[tuple[RunKey, RecordedRun]]:
         yield from ((key, run) for key, run in self.runs.items() if run.outcome is None)
