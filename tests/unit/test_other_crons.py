@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycron.system.other_crons import Facts, Kind, OtherCron, Process, decide, other_crons
+from tests.support.waiting import until
 
 CRON = Process(812, 1, "cron", "/usr/sbin/cron", "cron.service")
 
@@ -159,6 +160,9 @@ def fake_cron(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     assert sleep
     program = shutil.copy(sleep, tmp_path / "bcron-exec")
     with subprocess.Popen([program, "60"]) as process:
+        # execve(2) closes descriptors, for which Popen waits, before it gives the new name.
+        name = Path(f"/proc/{process.pid}/comm")
+        until(lambda: name.read_text() == "bcron-exec\n")
         yield process
         process.kill()
 
