@@ -1,4 +1,6 @@
-"""What every view shows, on terminals of two sizes: `python bench/captures.py DIRECTORY`.
+"""Captures the output of every view on terminals of two sizes.
+
+    python bench/captures.py DIRECTORY
 
 Daemons with 0, 3, 200 and 10,000 Jobs, one of them with a long name; and no daemon at all.
 DIRECTORY gets a file for each view, size and number of Jobs. A line that is wider than its terminal

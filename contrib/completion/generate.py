@@ -34,7 +34,7 @@ _NAMES = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
 
 
 def _found_by(function: str, **more: str) -> dict[str, object]:
-    """What finds the values in each shell."""
+    """For each shell, the function that lists the values of one kind."""
     return {"bash": function, "zsh": function, "fish": f"({function})", **more}
 
 

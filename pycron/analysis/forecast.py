@@ -1,4 +1,7 @@
-"""What a simulation shows: of each Job what would run, wait, be skipped or missed, and the peak."""
+"""Collects the results of a simulation.
+
+For each Job: how many Runs start, wait, are skipped or missed; in all: how many run at once.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +23,7 @@ _WAITED = 0.001  # seconds; less is the rounding of instants
 
 @dataclass(slots=True)
 class JobForecast:
-    """What would happen to one Job.
+    """The results of a simulation for one Job.
 
     `runs`: how many Runs come to be. `started`: how many of them start, and `waited`: how many of
     these later than planned, because of a limit or another Run. `longest_wait`: seconds. `retries`:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
-from pycron.model.run import Outcome
+from pycron.model.run import FAILURES, Outcome
 
 _FEWEST = 5  # Runs on each side of a change
 _SLOWER = 1.25  # times as long as before, and
 _SLOWER_BY = 1.0  # seconds longer
 _SMALLEST = 0.001  # seconds; shorter durations count as this long
-_NO_FAILURES = (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def statistics_of(samples: Sequence[Sample]) -> JobStatistics:
         slower=_slower(timed),
         first=samples[0].fire_time if samples else None,
         last=samples[-1].fire_time if samples else None,
-        failures=sum(outcomes.values()) - sum(outcomes[each] for each in _NO_FAILURES),
+        failures=sum(outcomes[each] for each in FAILURES),
     )
 
 

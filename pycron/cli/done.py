@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 
 from pycron.cli.clock import Clock
-from pycron.model.in_words import ahead_in_words, duration_in_words, instant_in_words
+from pycron.model.in_words import (
+    ahead_in_words,
+    duration_in_words,
+    instant_in_words,
+    number_of,
+)
 from pycron.model.instants import parse_rfc3339
 from pycron.protocol.control_answers import PauseRow, ReloadAnswer, StateRow
 
@@ -30,10 +35,10 @@ def killed(rows: Sequence[StateRow], kill_after: int | None) -> str:
     if ended:
         after = "CRON_KILL_AFTER" if kill_after is None else duration_in_words(kill_after)
         parts.append(
-            f"{counted(ended, 'command')}{of} got TERM; what is left after {after} gets KILL"
+            f"{number_of(ended, 'command')}{of} got TERM; what is left after {after} gets KILL"
         )
     if given_up:
-        parts.append(f"{counted(given_up, 'waiting Run')}{'' if ended else of} will not start")
+        parts.append(f"{number_of(given_up, 'waiting Run')}{'' if ended else of} will not start")
     return f"{', and '.join(parts)}. Nothing is tried again"
 
 
@@ -103,7 +108,7 @@ def reloaded(answer: ReloadAnswer) -> str:
     options = f"changed: {changed}" if changed else "no option has changed"
     later = ", ".join(answer["at_start"])
     at_start = f"; takes effect at the next start: {later}" if later else ""
-    read = f"the configuration and {counted(answer['tables'], 'table')} were read again"
+    read = f"the configuration and {number_of(answer['tables'], 'table')} were read again"
     return f"{read}; {options}{at_start}"
 
 
@@ -111,10 +116,5 @@ def nothing_wrong(files: Sequence[str]) -> str:
     """A check without findings. `files`: those that were named; none for those of the daemon."""
     if not files:
         return "nothing is wrong in the daemon's tables and its configuration"
-    names = ", ".join(files) if len(files) <= 3 else counted(len(files), "file")
+    names = ", ".join(files) if len(files) <= 3 else number_of(len(files), "file")
     return f"nothing is wrong in {names}"
-
-
-def counted(number: int, what: str) -> str:
-    """`1 table`, `2 tables`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

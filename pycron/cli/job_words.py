@@ -4,6 +4,7 @@ from pycron.cli.clock import Clock
 from pycron.cli.printing import Cell, Tone, outcome_tone
 from pycron.model.in_words import duration_in_words, end_in_words
 from pycron.model.run import Outcome
+from pycron.protocol.control_answers import PauseRow
 from pycron.protocol.job_answers import NextRow, PausedRow
 
 
@@ -20,6 +21,12 @@ def waits_for(row: NextRow, clock: Clock) -> Cell | None:
     if row["delay"]:
         parts.append(f"starts {duration_in_words(row['delay'])} later")
     return Cell(", ".join(parts)) if parts else None
+
+
+def scope_cell(row: PauseRow, clock: Clock) -> Cell:
+    """What is paused, by whom and until when: `all Jobs: paused by root`."""
+    pause: PausedRow = {"by": row["by"], "reason": row["reason"], "until": row["until"]}
+    return Cell(f"{row['what']}: {pause_cell(pause, clock).text}", Tone.WARN)
 
 
 def pause_cell(pause: PausedRow, clock: Clock) -> Cell:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.done import counted, resume_command
+from pycron.cli.done import resume_command
 from pycron.cli.printing import Cell, Tone, print_page, print_text
 from pycron.control.client import ControlClient, ControlError, NoDaemon
-from pycron.model.in_words import ahead_in_words, end_in_words
+from pycron.model.in_words import ahead_in_words, end_in_words, number_of
 from pycron.model.instants import parse_rfc3339
-from pycron.model.run import DELIBERATE, NOT_SUCCEEDED, TEST_SUFFIX, Outcome
+from pycron.model.run import FAILURES, TEST_SUFFIX, Outcome
 from pycron.protocol.control_answers import RunRow, StatusAnswer
 from pycron.protocol.control_messages import (
     HealthRequest,
@@ -23,7 +23,6 @@ from pycron.protocol.control_messages import (
 
 _DAY = 86_400  # seconds
 _SHOWN = 3  # Jobs that fail, and fire times
-_BAD = [outcome for outcome in NOT_SUCCEEDED if outcome not in DELIBERATE]
 _WITHOUT_DAEMON = (
     ("pycron explain '0 9 * * 1-5'", "a schedule in words"),
     ("pycron check FILE", "what is wrong with a table"),
@@ -71,7 +70,7 @@ def _tries(tries: tuple[tuple[str, str], ...]) -> list[str]:
 
 
 def _summary(status: StatusAnswer) -> str:
-    counts = f"{counted(status['jobs'], 'Job')}, {status['running']} running"
+    counts = f"{number_of(status['jobs'], 'Job')}, {status['running']} running"
     return f"pycron {status['version']} ({status['mode']}): {counts}"
 
 
@@ -79,13 +78,15 @@ def _wrong(client: ControlClient, status: StatusAnswer, clock: Clock) -> Iterato
     """A line for each thing that is wrong now."""
     for row in _failing(client):
         words = end_in_words(Outcome(row["outcome"] or ""), row["exit_status"], row["signal"])
-        when = clock.at(parse_rfc3339(row["fire_time"]))
+        when = clock.at_text(row["fire_time"])
         yield Cell(f"{row['job']}: {words} at {when} (pycron log {row['job']})", Tone.BAD)
     dead = client.request(RunsRequest(dead=True, limit=100))["rows"]
     if dead:
-        yield Cell(f"{counted(len(dead), 'dead letter')} (pycron dead list)", Tone.WARN)
+        yield Cell(f"{number_of(len(dead), 'dead letter')} (pycron dead list)", Tone.WARN)
     if status["problems"]:
-        yield Cell(f"{counted(status['problems'], 'problem')} in tables (pycron check)", Tone.WARN)
+        yield Cell(
+            f"{number_of(status['problems'], 'problem')} in tables (pycron check)", Tone.WARN
+        )
     for reason in client.request(HealthRequest())["reasons"]:
         yield Cell(reason, Tone.BAD)
 
@@ -93,7 +94,7 @@ def _wrong(client: ControlClient, status: StatusAnswer, clock: Clock) -> Iterato
 def _failing(client: ControlClient) -> Iterator[RunRow]:
     """The last Run of Jobs that have failed within a day and have not succeeded since."""
     since = int(time.time()) - _DAY
-    failed = client.request(RunsRequest(outcome=",".join(_BAD), since=since, limit=100))["rows"]
+    failed = client.request(RunsRequest(outcome=",".join(FAILURES), since=since, limit=100))["rows"]
     failed = [row for row in failed if not row["job"].endswith(TEST_SUFFIX)]  # of `pycron test`
     newest = {row["run_id"][:16]: row for row in reversed(failed)}
     for job_id, row in list(newest.items())[-_SHOWN:]:
@@ -110,5 +111,5 @@ def _next(client: ControlClient, clock: Clock) -> Iterator[str]:
         yield f"{clock.at(fire)}  {row['job']} ({ahead_in_words(fire - clock.now)})"
     for pause in answer["pauses"]:
         until = pause["until"]
-        end = f"until {clock.at(parse_rfc3339(until))}" if until else "until it is resumed"
+        end = f"until {clock.at_text(until)}" if until else "until it is resumed"
         yield f"paused: {pause['what']}, {end} ({resume_command(pause)})"

@@ -14,7 +14,7 @@ class Cost(NamedTuple):
     cpu: float | None
 
 
-_UNKNOWN = Cost(None, None)
+UNKNOWN = Cost(None, None)
 
 
 def costs_of(pids: Iterable[int | None]) -> dict[int, Cost]:
@@ -32,7 +32,7 @@ def costs_of(pids: Iterable[int | None]) -> dict[int, Cost]:
     for process in psutil.process_iter(["ppid"]):
         own[process.pid] = process
         children.setdefault(process.info["ppid"] or 0, []).append(process)
-    return {pid: _cost(own[pid], children) if pid in own else _UNKNOWN for pid in wanted}
+    return {pid: _cost(own[pid], children) if pid in own else UNKNOWN for pid in wanted}
 
 
 def _cost(first: "psutil.Process", children: "dict[int, list[psutil.Process]]") -> Cost:
@@ -49,6 +49,6 @@ def _cost(first: "psutil.Process", children: "dict[int, list[psutil.Process]]") 
         except psutil.NoSuchProcess:
             continue
         except psutil.Error:  # this user may not look at it
-            return _UNKNOWN
+            return UNKNOWN
         cpu += times.user + times.system
     return Cost(memory, round(cpu, 2))

@@ -1,8 +1,7 @@
 """The end of a Run: in words, and as the exit status of the program that has followed it."""
 
-from datetime import datetime
-
 from pycron.model.in_words import duration_in_words, end_in_words
+from pycron.model.instants import parse_rfc3339
 from pycron.model.run import Outcome, status_of
 from pycron.model.text import printable
 from pycron.protocol.control_answers import RunRow
@@ -17,6 +16,6 @@ def end_of_run(row: RunRow) -> str:
     """Such as `failed, exit status 3, after 1.2 s`; of a Run that has ended."""
     text = end_in_words(Outcome(str(row["outcome"])), row["exit_status"], row["signal"])
     if row["started"] and row["ended"]:
-        took = datetime.fromisoformat(row["ended"]) - datetime.fromisoformat(row["started"])
-        text += f", after {duration_in_words(took.total_seconds())}"
+        seconds = parse_rfc3339(row["ended"]) - parse_rfc3339(row["started"])
+        text += f", after {duration_in_words(seconds)}"
     return f"{text} ({printable(row['reason'])})" if row["reason"] else text

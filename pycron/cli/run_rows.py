@@ -99,17 +99,24 @@ def ended_as(row: RunRow) -> Cell:
     return Cell("waiting", Tone.WARN) if waits else Cell("running", Tone.LIVE)
 
 
+def run_id_in(text: str) -> str | None:
+    """The run_id that a text is; None for the name or the id of a Job."""
+    try:
+        return str(RunKey.parse(text))
+    except ValueError:
+        return None
+
+
 def find_run(client: ControlClient, text: str) -> str:
     """The run_id in a text, or that of the last Run of the Job whose name or id it is.
 
     If several users have a Job of this name, it is one's own. Raises ControlError if it is not
     clear which one is meant, and Failed if the Job has not run.
     """
-    try:
-        return str(RunKey.parse(text))
-    except ValueError:
-        begun = int(time.time()) + 1  # the daemon may have recorded Runs that are due in a moment
-        rows = client.request(RunsRequest(job=text, one=True, limit=1, until=begun))["rows"]
+    if run_id := run_id_in(text):
+        return run_id
+    begun = int(time.time()) + 1  # the daemon may have recorded Runs that are due in a moment
+    rows = client.request(RunsRequest(job=text, one=True, limit=1, until=begun))["rows"]
     if not rows:
         raise Failed(f"{text}: it has not run yet")
     return rows[0]["run_id"]

@@ -239,7 +239,7 @@ def _json(
 
 
 def job_row(job: JobForecast) -> Row:
-    """What would happen to one Job."""
+    """The JSON object with the results for one Job."""
     return {
         "job": job.name,
         "id": job.id,

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pycron.cli.clock import Clock
-from pycron.cli.job_words import pause_cell
+from pycron.cli.job_words import scope_cell
 from pycron.cli.printing import Cell, Tone, Value, cut, line_width, paint, table_lines
-from pycron.cli.process_costs import Cost
+from pycron.cli.process_costs import UNKNOWN, Cost
 from pycron.cli.table_layout import Column
 from pycron.model.in_words import duration_in_words, size_in_words
 from pycron.model.instants import parse_rfc3339
 from pycron.model.text import printable
 from pycron.protocol.control_answers import LiveRow, TopAnswer
-from pycron.protocol.job_answers import DueRow, PausedRow
+from pycron.protocol.job_answers import DueRow
 
 _RUNNING = (
     Column("", optional=True),
@@ -75,7 +75,7 @@ class View:
         return sorted(self.answer["running"], key=self._key)
 
     def _key(self, row: LiveRow) -> tuple[float, str]:
-        cost = self.costs.get(row["pid"] or 0, Cost(None, None))
+        cost = self.costs.get(row["pid"] or 0, UNKNOWN)
         match self.order:
             case Order.MEMORY:
                 return -(cost.memory or 0), row["job"]
@@ -132,16 +132,14 @@ def _summary(view: View) -> list[str]:
     said = [Cell(", ".join([words, *used]), Tone.STRONG)]
     if limits["closed"]:
         said.append(Cell(f"nothing begins: {limits['closed']}", Tone.BAD))
-    for row in answer["pauses"]:
-        pause: PausedRow = {"by": row["by"], "reason": row["reason"], "until": row["until"]}
-        said.append(Cell(f"{row['what']}: {pause_cell(pause, view.clock).text}", Tone.WARN))
+    said += [scope_cell(row, view.clock) for row in answer["pauses"]]
     width = line_width()
     shown = [Cell(printable(cell.text), cell.tone) for cell in said]
     return [paint(cell if width is None else cut(cell, width)) for cell in shown]
 
 
 def _running(row: LiveRow, view: View) -> list[Value]:
-    cost = view.costs.get(row["pid"] or 0, Cost(None, None))
+    cost = view.costs.get(row["pid"] or 0, UNKNOWN)
     began = row["started"] and view.clock.now - parse_rfc3339(row["started"])
     chosen = row["run_id"] == view.chosen
     return [

@@ -8,9 +8,10 @@ from pycron.control.access import user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.server import Peer
+from pycron.control.status import count_jobs
 from pycron.crontab.entries import Entries
 from pycron.engine.live_runs import Wait
-from pycron.model.counts import Counts, Histogram, Series
+from pycron.model.counts import OTHER_JOBS, Counts, Histogram, Series
 from pycron.model.problem import Severity
 from pycron.model.run import Outcome
 from pycron.model.steps import Steps
@@ -46,13 +47,13 @@ def metrics(context: Context, peer: Peer, _request: MetricsRequest) -> Steps[Met
         "jobs": rows,
         "running": context.engine.count(sees)[0],
         "waiting": {wait: waits.get(wait, 0) for wait in Wait},
-        "all_jobs": sum(1 for _ in context.engine.jobs().where(lambda each: sees(each.user))),
+        "all_jobs": count_jobs(context, peer),
         "tables": context.tables.count(own),
         "bad_tables": len({each.file for each in problems if own in (None, each.file)}),
     }
     if sees_all:
         answer["dead_letters"] = context.history.count_dead()
-        answer["other"] = _row(Series("", "other"), counted.other)
+        answer["other"] = _row(OTHER_JOBS, counted.other)
         answer["starts"] = _histogram(counted.starts.seconds)
         answer["deliveries"] = counted.deliveries.ended
         answer["config_is_good"] = context.info().config_state().error is None

@@ -7,7 +7,7 @@ from pycron.engine.refusals import RefusedRange
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
-from pycron.model.run import DELIBERATE, AttemptKey, Ending, Outcome, RunKey
+from pycron.model.run import FAILURES, AttemptKey, Ending, Outcome, RunKey
 
 _SMALLEST_STEP = 60  # seconds; less may be drift, or time synchronisation
 
@@ -113,7 +113,7 @@ def _is_quiet(job: Job) -> bool:
 
 def _is_bad(outcome: Outcome) -> bool:
     """Whether somebody should look at this; the other ends are those that somebody wanted."""
-    return outcome not in (Outcome.SUCCEEDED, *DELIBERATE)
+    return outcome in FAILURES
 
 
 def _entry(job: Job) -> EntryLine:

@@ -48,6 +48,8 @@ _KILLED = 128  # and the number of the signal, as the shell has it
 _NOT_KNOWN = 1  # the command was not started, or nobody knows how it ended
 
 DELIBERATE = (Outcome.SKIPPED, Outcome.CANCELLED)  # a user or a setting wanted this end
+# The other ends without success: somebody should look at them.
+FAILURES = tuple(each for each in NOT_SUCCEEDED if each not in DELIBERATE)
 
 
 def status_of(outcome: Outcome, exit_status: int | None, signal: int | None) -> int:

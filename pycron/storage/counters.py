@@ -21,6 +21,7 @@ from pycron.model.counts import (
     Series,
 )
 from pycron.model.run import Outcome
+from pycron.storage.meta import parsed
 
 _PREFIX = "counts:"
 _SHARED = (OTHER_JOBS, DELIVERIES, STARTS)
@@ -115,8 +116,8 @@ class Counters:
         if self._counts is None:
             found = {series: Counts() for series in _SHARED}
             found[STARTS].seconds = Histogram(LATENESS_BOUNDS)
-            query = "SELECT key, value FROM meta WHERE key >= ? AND key < ?"
-            for key, value in self._db.execute(query, (_PREFIX, _after(_PREFIX))):
+            query = "SELECT key, value FROM meta WHERE key GLOB ?"
+            for key, value in self._db.execute(query, (f"{_PREFIX}*",)):
                 series = _series(key)
                 bounds = LATENESS_BOUNDS if series == STARTS else DURATION_BOUNDS
                 if series is not None and (counts := _counts(value, bounds)) is not None:
@@ -125,17 +126,12 @@ class Counters:
         return self._counts
 
 
-def _after(prefix: str) -> str:
-    """The first text behind all that begin with the prefix."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
-
-
 def _key(series: Series) -> str:
     return _PREFIX + json.dumps(series, ensure_ascii=True)
 
 
 def _series(key: str) -> Series | None:
-    match _parsed(key.removeprefix(_PREFIX)):
+    match parsed(key.removeprefix(_PREFIX)):
         case [str(user), str(job_name)]:
             return Series(user, job_name)
     return None
@@ -147,7 +143,7 @@ def _text(counts: Counts) -> str:
 
 def _counts(text: str, bounds: tuple[float, ...]) -> Counts | None:
     """The counts in a row; None if it is damaged, or of a version with other buckets."""
-    match _parsed(text):
+    match parsed(text):
         case [dict(ended), [*buckets], int() | float() as total, None | int() | float() as last]:
             counts = [count for count in buckets if _is_count(count)]
             known: dict[str, int] = {o: ended[o] for o in Outcome if _is_count(ended.get(o))}
@@ -158,10 +154,3 @@ def _counts(text: str, bounds: tuple[float, ...]) -> Counts | None:
 
 def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and value >= 0
-
-
-def _parsed(text: object) -> object:
-    try:
-        return json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None

@@ -64,7 +64,7 @@ class Meta:
 
     def cursor(self) -> Cursor | None:
         """How far the timetable had come; None also if the record of it is damaged."""
-        match _parsed(self._values.get("cursor")):
+        match parsed(self._values.get("cursor")):
             case [fixed, wall, [*stepped]] if all(map(_is_second, (fixed, wall, *stepped))):
                 return Cursor(fixed, wall, tuple(stepped))
         return None
@@ -77,7 +77,7 @@ class Meta:
 
     def boots_in(self, second: int) -> int:
         """How many boots were recorded in this UTC second, if the last one is of that second."""
-        match _parsed(self._values.get("booted")):
+        match parsed(self._values.get("booted")):
             case [last, int(pass_number)] if last == second:
                 return pass_number + 1
         return 0
@@ -95,7 +95,8 @@ def _is_second(value: object) -> bool:
     return type(value) is int and 0 <= value < INSTANTS_END
 
 
-def _parsed(text: str | None) -> Any:
+def parsed(text: str | None) -> Any:
+    """The value in a row of `meta`; None without a row, or if it is damaged."""
     try:
         return None if text is None else json.loads(text)
     except (ValueError, RecursionError):

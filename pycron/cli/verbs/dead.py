@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from contextlib import suppress
 from itertools import chain
 
 from pycron.cli.arguments import add_quiet, say
@@ -12,10 +11,9 @@ from pycron.cli.done import dropped, redriven
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.pages import read_runs
 from pycron.cli.printing import print_json
-from pycron.cli.run_rows import RunsForm, print_runs
+from pycron.cli.run_rows import RunsForm, print_runs, run_id_in
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
-from pycron.model.run import RunKey
 from pycron.protocol.control_messages import DropRequest, RedriveRequest, RunsRequest
 
 
@@ -43,8 +41,8 @@ def dead(options: argparse.Namespace) -> None:
 
 def _meant(client: ControlClient, text: str) -> list[str]:
     """The run_id that a text is, or those of the dead letters of a Job, the oldest first."""
-    with suppress(ValueError):
-        return [str(RunKey.parse(text))]
+    if run_id := run_id_in(text):
+        return [run_id]
     wanted = RunsRequest(dead=True, job=text)
     found = [row["run_id"] for row in read_runs(client, wanted, sys.maxsize)]
     if not found:

@@ -90,9 +90,7 @@ def _next(row: ListedJobRow, clock: Clock) -> tuple[Value, Value]:
     """When it is due next and in how long; or why it will not run then."""
     fire, pause = row.get("next_fire_time"), row.get("paused")
     if pause:
-        until = (
-            "" if pause["until"] is None else f" until {clock.at(parse_rfc3339(pause['until']))}"
-        )
+        until = "" if pause["until"] is None else f" until {clock.at_text(pause['until'])}"
         return Cell(f"paused{until}", Tone.WARN), None
     if fire is None:
         return None, None

@@ -12,7 +12,7 @@ from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.following import PatientClient, Write, follow_on, print_attempt, say
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.printing import print_json, print_table
-from pycron.cli.run_rows import find_run
+from pycron.cli.run_rows import find_run, run_id_in
 from pycron.cli.table_layout import Column
 from pycron.cli.terminal import write_bytes, write_raw
 from pycron.cli.verb import verb
@@ -109,7 +109,7 @@ def _follow_all(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     clock = clock_for(options)
     since = parse_instant(options.since, clock.zone, Looks.BACK) if options.since else None
-    is_run = options.run is not None and _is_run_id(options.run)
+    is_run = options.run is not None and run_id_in(options.run) is not None
     run_id, job = (options.run, None) if is_run else (None, options.run)
     wanted = SearchRequest(options.search, run_id, job, since, limit=options.limit)
     rows = _found(client_for(options), wanted)
@@ -118,13 +118,6 @@ def _search(options: argparse.Namespace) -> None:
         return
     shown = ([clock.at(_second(row)), row["job"], row["run_id"], row["line"]] for row in rows)
     print_table(_COLUMNS, shown, "no such line", clock.title)
-
-
-def _is_run_id(text: str) -> bool:
-    try:
-        return bool(RunKey.parse(text))
-    except ValueError:
-        return False
 
 
 def _found(client: ControlClient, wanted: SearchRequest) -> Iterator[FoundLine]:

@@ -4,7 +4,7 @@ import argparse
 import heapq
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pycron.cli.arguments import positive
 from pycron.cli.clock import Clock, clock_for
@@ -36,6 +36,8 @@ _COLUMNS = (
     Column("owner", rank=2, optional=True),
     Column("in its zone", rank=1, optional=True),
 )
+R = TypeVar("R", "NextRow", "DueRow")
+
 _MOST_OF_DAEMON = 1000  # fire times that it answers at once
 
 
@@ -118,6 +120,13 @@ def _found_here(client: ControlClient, options: argparse.Namespace) -> Iterator[
         schedules.next_rows(row, schedules.of_row(row, calendars), zones, start, end)
         for row in jobs
     ]
+    return _in_order(of_jobs, options)
+
+
+def _in_order(
+    of_jobs: Iterable[Iterator[tuple[int, R]]], options: argparse.Namespace
+) -> Iterator[R]:
+    """The rows of all Jobs by fire time and line, as many as the options want."""
     in_order = heapq.merge(*of_jobs, key=lambda due: (due[0], due[1]["line"]))
     return (row for _, row in islice(in_order, None if options.until else options.count))
 
@@ -158,8 +167,7 @@ def _print_local(options: argparse.Namespace) -> None:
     zones = schedules.zones_of(options.tz)
     start, end = _window(options, zones.machine)
     of_jobs = [schedules.due_rows(job, zones, start, end) for job in _scheduled(options, zones)]
-    in_order = heapq.merge(*of_jobs, key=lambda due: (due[0], due[1]["line"]))
-    rows = (row for _, row in islice(in_order, None if options.until else options.count))
+    rows = _in_order(of_jobs, options)
     if options.json:
         print_json(rows)
     else:

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pycron import __version__
 from pycron.cli.clock import Clock, clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.job_words import pause_cell
+from pycron.cli.job_words import scope_cell
 from pycron.cli.printing import Cell, Tone, print_json, print_page
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
-from pycron.model.in_words import ahead_in_words, duration_in_words, size_in_words
+from pycron.model.in_words import (
+    ahead_in_words,
+    duration_in_words,
+    number_of,
+    size_in_words,
+)
 from pycron.model.instants import parse_rfc3339, rfc3339
 from pycron.model.text import printable
 from pycron.protocol.control_answers import ConfigRow, StatusAnswer
@@ -22,7 +27,6 @@ from pycron.protocol.control_messages import (
     PausesRequest,
     StatusRequest,
 )
-from pycron.protocol.job_answers import PausedRow
 
 _PATIENCE = 5.0  # seconds for the daemon and for its runner
 _PAUSE = 0.02  # seconds between two questions
@@ -106,7 +110,7 @@ def _daemon(answer: StatusAnswer, clock: Clock) -> str:
 
 def _jobs(client: ControlClient, answer: StatusAnswer, clock: Clock) -> str:
     """How many there are, and which one is due next."""
-    said = f"{_counted(answer['jobs'], 'Job')} in {_counted(answer['tables'], 'table')}"
+    said = f"{number_of(answer['jobs'], 'Job')} in {number_of(answer['tables'], 'table')}"
     fire = answer["next_fire_time"]
     if fire is None:
         return f"{said}; none is due"
@@ -126,8 +130,7 @@ def _runs(answer: StatusAnswer) -> str:
 
 def _pauses(client: ControlClient, clock: Clock) -> Iterator[Cell]:
     for row in client.request(PausesRequest())["rows"]:
-        pause: PausedRow = {"by": row["by"], "reason": row["reason"], "until": row["until"]}
-        yield Cell(f"{row['what']}: {pause_cell(pause, clock).text}", Tone.WARN)
+        yield scope_cell(row, clock)
 
 
 def _wrong(answer: StatusAnswer) -> Iterator[Cell]:
@@ -138,7 +141,7 @@ def _wrong(answer: StatusAnswer) -> Iterator[Cell]:
     if answer["runs"] is None:
         yield Cell("the database cannot be read", Tone.BAD)
     if answer["problems"]:
-        yield Cell(f"{_counted(answer['problems'], 'problem')} in tables (pycron check)", Tone.BAD)
+        yield Cell(f"{number_of(answer['problems'], 'problem')} in tables (pycron check)", Tone.BAD)
     config = answer.get("config")
     if config is not None and (said := _config_in_words(config)):
         yield Cell(said, Tone.WARN)
@@ -147,10 +150,6 @@ def _wrong(answer: StatusAnswer) -> Iterator[Cell]:
         yield Cell(f"mail goes {mail}", Tone.WARN)
     for message in answer.get("other_crons", []):
         yield Cell(f"warning: {message}", Tone.WARN)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _other_version(answer: StatusAnswer) -> str:

@@ -13,7 +13,7 @@ from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.keyboard import DOWN, UP, next_key, single_keys
 from pycron.cli.printing import Cell, Tone, cut, paint, print_json, write_line
-from pycron.cli.process_costs import Cost, costs_of
+from pycron.cli.process_costs import UNKNOWN, Cost, costs_of
 from pycron.cli.terminal import raw
 from pycron.cli.top_screen import View, lines_of
 from pycron.cli.verb import verb
@@ -55,7 +55,7 @@ def top(options: argparse.Namespace) -> None:
 
 def _with_cost(row: dict[str, object], costs: dict[int, Cost]) -> dict[str, object]:
     pid = row["pid"]
-    cost = costs.get(pid, Cost(None, None)) if isinstance(pid, int) else Cost(None, None)
+    cost = costs.get(pid, UNKNOWN) if isinstance(pid, int) else UNKNOWN
     return {**row, "memory_bytes": cost.memory, "cpu_seconds": cost.cpu}
 
 
