@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pycron.protocol.control_answers import ProblemRow, Refused
 from pycron.protocol.control_checks import check_answer
-from pycron.protocol.control_messages import Request, request_message
+from pycron.protocol.control_messages import ON_BEHALF_OF, Request, request_message
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.system import unix_sockets
 
@@ -37,7 +37,13 @@ class NoDaemon(ControlError):
 
 
 class ControlClient:
-    """A connection to the daemon of a run directory."""
+    """A connection to the daemon of a run directory.
+
+    `on_behalf_of`: the user for whom the requests are; None: this process's own. The daemon takes
+    it from the account of the page only.
+    """
+
+    on_behalf_of: str | None = None
 
     def __init__(
         self, path: Path, patience: float = 30.0, advice: str = "is pycrond running?"
@@ -106,6 +112,8 @@ class ControlClient:
         return self._answer()
 
     def _send(self, message: Message) -> None:
+        if self.on_behalf_of is not None:
+            message = {**message, ON_BEHALF_OF: self.on_behalf_of}
         try:
             # A daemon that refuses a request before its end answers, and closes the connection.
             with contextlib.suppress(BrokenPipeError):

@@ -36,6 +36,10 @@ from pycron.protocol.control_checks import DURATION, RULE_OF_TYPE, TIME, Rule
 from pycron.protocol.job_answers import CalendarAnswer, JobsAnswer, NextAnswer
 from pycron.protocol.metrics_answer import MetricsAnswer
 
+# The key, in any request, of the user for whom the account of the page asks. An older daemon passes
+# over it, and answers what that account may see: nothing of others.
+ON_BEHALF_OF = "on_behalf_of"
+
 R = TypeVar("R", bound="type[Any]")
 A_co = TypeVar("A_co", covariant=True)
 

@@ -1,6 +1,7 @@
-"""The metrics for Prometheus (extra `metrics`): a client of the control socket.
+"""The page (extra `web`) and the metrics for Prometheus (extra `metrics`).
 
-May import: the pure folders, system, control and protocol; prometheus-client.
+May import: the pure folders, system, control and protocol; starlette, uvicorn, jinja2 and
+prometheus-client.
 
-It has no rights of its own, and runs in a process of its own.
+Both are clients of the control socket without rights of their own, in a process of their own.
 """

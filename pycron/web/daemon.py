@@ -1,0 +1,61 @@
+"""Questions to the daemon, from the event loop of the page.
+
+Each question has a connection of its own, in a thread. Few are asked at once, so that the page
+takes few of the connections that the daemon allows a user.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from pycron.control.client import ControlClient
+from pycron.protocol.control_messages import Request
+from pycron.web.visitor import Visitor
+
+A = TypeVar("A")
+
+_AT_ONCE = 8  # questions; the daemon allows a user 16 connections
+_MOST_WAITING = 200  # questions that wait for their turn
+
+
+class Busy(Exception):
+    """Too many questions wait already."""
+
+
+@dataclass(slots=True)
+class Daemon:
+    """`connect`: makes a connection to the daemon; raises ControlError.
+
+    `acts_for_others`: the page speaks on behalf of the visitor, else with the rights of its own
+    user, who is the only visitor then.
+    """
+
+    connect: Callable[[], ControlClient]
+    acts_for_others: bool = False
+    _room: anyio.CapacityLimiter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._room = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def ask(self, visitor: Visitor | None, request: Request[A]) -> A:
+        """The daemon's answer to a visitor; None: to the page itself.
+
+        Raises ControlError, as ControlClient.request does, and Busy.
+        """
+        if self._room.statistics().tasks_waiting >= _MOST_WAITING:
+            raise Busy("the page is busy; try again in a moment")
+        user = visitor.user if visitor and self.acts_for_others else None
+        return await anyio.to_thread.run_sync(
+            self._ask, user, request, limiter=self._room, abandon_on_cancel=True
+        )
+
+    def _ask(self, user: str | None, request: Request[A]) -> A:
+        client = self.connect()
+        try:
+            client.on_behalf_of = user
+            return client.request(request)
+        finally:
+            client.close()
