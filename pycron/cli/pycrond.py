@@ -225,10 +225,10 @@ def _objection(mode: Mode, config: Config) -> str | None:
 
     Without the account check that was asked for, no command may start.
     """
-    if config.pam_service is None:
-        return None
-    reason = why_no_pam(system=mode is Mode.SYSTEM)
-    return f"bad pam.service: {reason}" if reason else None
+    services = {"pam.service": config.pam_service, "web.pam_service": config.web_pam_service}
+    wanted = next((key for key, service in services.items() if service is not None), None)
+    reason = why_no_pam(system=mode is Mode.SYSTEM) if wanted else None
+    return f"bad {wanted}: {reason}" if reason else None
 
 
 @contextlib.contextmanager

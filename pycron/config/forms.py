@@ -108,6 +108,12 @@ def _few(value: Any) -> int:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError
+    return value
+
+
 def _one_of(*words: str) -> Form:
     def parse(value: Any) -> str:
         if value not in words:
@@ -130,6 +136,7 @@ PATHS = Form("a list of absolute paths", _paths)
 LAYOUT = _one_of("pycron", "debian", "cronie")
 SERVICE = Form("the name of a file in /etc/pam.d", _service)
 FEW = Form(f"a number from 0 to {_MOST_SERIES}", _few)
+FLAG = Form("true or false", _flag)
 PORT = Form("a number from 1 to 65535", _port)
 TRANSPORT = _one_of("sendmail", "smtp", "none")
 SECURITY = _one_of("starttls", "tls", "none")

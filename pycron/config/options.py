@@ -181,6 +181,16 @@ class Config:
     pam_timeout: int = _option(
         "pam.timeout", 30, "how many seconds a start waits for PAM", forms.TIMEOUT
     )
+    web_user: str = _option(
+        "web.user", "pycron-web", "the account whose page may act for other users", forms.TEXT
+    )
+    web_root: bool = _option("web.root", False, "whether the page may act for root", forms.FLAG)
+    web_pam_service: str | None = _option(
+        "web.pam_service",
+        None,
+        "the PAM service that checks passwords for the page",
+        forms.SERVICE,
+    )
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
     pools: Mapping[str, PoolOptions] = field(default_factory=dict)

@@ -1,7 +1,8 @@
-"""Access rules: they depend on the user that the kernel names, never on the request.
+"""Access rules: they depend on the user that the kernel names, not on the request.
 
 Root, the daemon's own user and members of the operators' group see everything; any other user sees
-their own Jobs, Runs and tables. Root, the daemon's own user and the owner may change these.
+their own Jobs, Runs and tables. Root, the daemon's own user and the owner may change these. The
+account of the page may ask on behalf of a user: then that user's rights hold.
 """
 
 import grp
@@ -62,6 +63,32 @@ class Access:
         """Raises Refusal if the peer is neither this user nor has full rights."""
         if not self.power(peer)(user):
             raise Refusal("only its owner and root may do that")
+
+    def is_page(self, peer: Peer) -> bool:
+        """Whether the peer is the account of the page, which may ask on behalf of users."""
+        try:
+            return peer.uid == pwd.getpwnam(self.config().web_user).pw_uid
+        except KeyError:
+            return False
+
+    def on_behalf(self, peer: Peer, user: object) -> Peer:
+        """The peer as the user for whom the page asks. Raises Refusal.
+
+        Only the account of the page may do that, and root's rights only if the configuration says
+        so.
+        """
+        if not self.is_page(peer):
+            raise Refusal("only the account of the page may ask on behalf of a user (web.user)")
+        try:
+            account = pwd.getpwnam(user) if isinstance(user, str) else None
+        except (KeyError, ValueError):  # a NUL in the name is a ValueError
+            account = None
+        if account is None:
+            raise Refusal(f'unknown user: "{user}"')
+        asked = Peer(peer.pid, account.pw_uid, account.pw_gid)
+        if has_full_rights(asked) and not self.config().web_root:
+            raise Refusal(f"the page may not act for {user} (web.root is false)")
+        return asked
 
     def table_owner(self, peer: Peer, user: str | None, *, check_lists: bool) -> str:
         """The user whose table the peer wants to handle (None: the peer). Raises Refusal.

@@ -7,6 +7,7 @@ from pathlib import Path
 from pycron.config import Config, FileState
 from pycron.control.access import Access
 from pycron.control.ended_attempts import EndedAttempts
+from pycron.control.password_checks import PasswordChecks
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.engine import Engine
@@ -64,7 +65,7 @@ class Context:
     ConfigError. `runner_reads`: whether the runner has read all that was sent to it; with True, it
     is sent something to read. `reader_context`: what the daemon reads tables with.
     `ended`: the Attempts that have ended lately. `next_fires`: the next fire
-    times of entries, some of which are remembered.
+    times of entries, some of which are remembered. `passwords`: checks of passwords for the page.
     """
 
     engine: Engine
@@ -83,6 +84,7 @@ class Context:
     reader_context: Callable[[], ReaderContext] = ReaderContext
     ended: EndedAttempts = field(default_factory=EndedAttempts)
     last_start: RunKey | None = None
+    passwords: PasswordChecks = field(default_factory=PasswordChecks)
     next_fires: NextFires = field(init=False)
 
     def __post_init__(self) -> None:

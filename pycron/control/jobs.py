@@ -6,7 +6,8 @@
 import datetime
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 
@@ -21,6 +22,7 @@ from pycron.control.rows import (
     paused_row,
     precise,
 )
+from pycron.control.runs import outcomes_in
 from pycron.control.server import Peer
 from pycron.crontab.entries import Entries, EntryContext
 from pycron.crontab.jobs import Jobs
@@ -52,6 +54,8 @@ _MOST_FIRES = 1000
 _LONG_WAY = 30 * 86_400  # seconds; to look for a fire time that is further away takes longer
 _USUAL = 5  # Runs whose durations say how long a Job usually takes
 
+_Found = tuple[int, Entries, int]  # a position in the list of all Jobs, and the entry there
+
 
 @handles(JobsRequest)
 def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsAnswer]:
@@ -62,15 +66,51 @@ def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsA
     if request.position is None:
         return _numbered_page(context.engine.jobs(), wanted, request.first)
     found = entries_from(context.engine.jobs(), request.position, wanted)
+    chosen = _chosen(request)
     rows: list[ListedJobRow] = []
     position, last_position = request.position, request.position + _MOST_LOOKED_AT
-    batch = list(islice(found, _STEP))
-    while batch and len(rows) < _PAGE and position < last_position:
-        rows += _rows(context, request, [(entries, index) for _, entries, index in batch])
+    batch = _next_batch(found, chosen, len(rows))
+    while batch and len(rows) < chosen.most and position < last_position:
+        made = _rows(context, chosen, batch)
         position = batch[-1][0] + 1
+        if (
+            len(rows) + len(made) > chosen.most
+        ):  # of a batch, more were chosen than there is room for
+            position = made[chosen.most - len(rows)][0]
+            return {"rows": [*rows, *(row for at, row in made if at < position)], "more": True,
+                    "position": position}  # fmt: skip
+        rows += [row for _, row in made]
         yield
-        batch = list(islice(found, _STEP))
+        batch = _next_batch(found, chosen, len(rows))
     return {"rows": rows, "more": bool(batch), "position": position}
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What a request selects, beside users. `most`: rows of a page."""
+
+    text: str
+    details: bool
+    failed: bool
+    outcomes: list[Outcome] | None
+    most: int
+
+    @property
+    def is_filter(self) -> bool:
+        return bool(self.text or self.failed or self.outcomes is not None)
+
+
+def _chosen(request: JobsRequest) -> _Chosen:
+    """Raises Refusal for an unknown outcome."""
+    outcomes = outcomes_in(request.outcome)
+    text = (request.match or "").casefold()
+    return _Chosen(text, request.details, request.failed, outcomes, min(request.limit, _PAGE))
+
+
+def _next_batch(found: Iterator[_Found], chosen: _Chosen, rows: int) -> list[_Found]:
+    """The entries of the next step; without a filter, not more than the page has room for."""
+    room = _STEP if chosen.is_filter else max(1, chosen.most - rows)
+    return list(islice(found, min(_STEP, room)))
 
 
 def _called(context: Context, peer: Peer, name: str) -> list[Job]:
@@ -95,29 +135,29 @@ def _numbered_page(jobs: Jobs, wanted: Callable[[EntryContext], bool], first: in
 
 
 def _rows(
-    context: Context, request: JobsRequest, batch: Sequence[tuple[Entries, int]]
-) -> list[ListedJobRow]:
-    """The rows of those of some entries that are wanted."""
-    text = (request.match or "").casefold()
-    chosen = [(listed(*each), *each) for each in batch]
-    chosen = [each for each in chosen if not text or _contains(each[0], text)]
-    if not request.details and not request.failed:
-        return [listed_row(entry) for entry, _, _ in chosen]
-    runs = _last_runs(context, [entry.id for entry, _, _ in chosen])
-    if request.failed:
-        chosen = [each for each in chosen if _has_failed((runs or {}).get(each[0].id, []))]
+    context: Context, chosen: _Chosen, batch: Sequence[_Found]
+) -> list[tuple[int, ListedJobRow]]:
+    """The positions and the rows of those of some entries that are chosen."""
+    named = [(at, listed(entries, index), entries, index) for at, entries, index in batch]
+    named = [each for each in named if not chosen.text or _contains(each[1], chosen.text)]
+    if not chosen.details and not chosen.failed and chosen.outcomes is None:
+        return [(at, listed_row(entry)) for at, entry, _, _ in named]
+    runs = _last_runs(context, [entry.id for _, entry, _, _ in named])
+    if chosen.failed or chosen.outcomes is not None:
+        named = [each for each in named if _has_ended_so(chosen, (runs or {}).get(each[1].id, []))]
     pauses = {pause.scope: pause for pause in context.engine.pauses}
     at, host = time.time(), context.reader_context().host
     now = int(at)
-    rows: list[ListedJobRow] = []
-    for entry, entries, index in chosen:
+    rows: list[tuple[int, ListedJobRow]] = []
+    for position, entry, entries, index in named:
         fire = context.next_fires.after(entries, index, now)
         row = listed_row(entry)
         row["next_fire_time"] = None if fire is None else rfc3339(fire)
         has_delay = entries.context(index).settings.jitter
         row["delay"] = start_delay(entries[index], host) if has_delay else 0
         row["paused"] = paused_row(_pause_at(pauses, entry.scopes, at) if pauses else None)
-        rows.append(row if runs is None else {**row, **_of_runs(runs.get(entry.id))})
+        row = row if runs is None else {**row, **_of_runs(runs.get(entry.id))}
+        rows.append((position, row))
     return rows
 
 
@@ -133,9 +173,11 @@ def _last_runs(context: Context, job_ids: Sequence[str]) -> Mapping[str, list[La
         return None
 
 
-def _has_failed(runs: Sequence[LastRun]) -> bool:
-    ended = next((run for run in runs if run.outcome is not None), None)
-    return ended is not None and ended.outcome is not Outcome.SUCCEEDED
+def _has_ended_so(chosen: _Chosen, runs: Sequence[LastRun]) -> bool:
+    outcome = next((run.outcome for run in runs if run.outcome is not None), None)
+    if outcome is None or (chosen.failed and outcome is Outcome.SUCCEEDED):
+        return False
+    return chosen.outcomes is None or outcome in chosen.outcomes
 
 
 def _of_runs(runs: Sequence[LastRun] | None) -> RunsOfJob:

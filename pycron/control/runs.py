@@ -22,7 +22,7 @@ OUTPUT_CHUNK = 256 * 1024  # bytes
 @handles(RunsRequest)
 def list_runs(context: Context, peer: Peer, request: RunsRequest) -> RunsAnswer:
     user = visible_user(context, peer, request.user)
-    outcomes = _outcomes(request.outcome)
+    outcomes = outcomes_in(request.outcome)
     job, job_ids = request.job, tuple[str, ...]()
     if job is not None and request.one:
         job = visible_recorded_job(context, peer, job)
@@ -61,7 +61,7 @@ def _delivery(request: RunsRequest) -> bool | None:
     return None if request.job is not None or request.dead else False
 
 
-def _outcomes(names: str | None) -> list[Outcome] | None:
+def outcomes_in(names: str | None) -> list[Outcome] | None:
     """The Outcomes of a text with commas. Raises Refusal."""
     if names is None:
         return None

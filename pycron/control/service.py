@@ -26,6 +26,7 @@ from pycron.control import (  # noqa: F401
     search,
     status,
     user_tables,
+    web,
 )
 from pycron.control.access import Refusal
 from pycron.control.context import Context
@@ -34,8 +35,18 @@ from pycron.control.rows import problem_rows
 from pycron.control.server import Peer, refusal
 from pycron.model.steps import Steps
 from pycron.ports import StoreFailure, TableFailure
-from pycron.protocol.control_messages import BadRequest, parse_request
+from pycron.protocol.control_messages import ON_BEHALF_OF, BadRequest, parse_request
 from pycron.protocol.framing import Message
+
+# What the page asks on behalf of users. It edits no tables and gives the daemon itself no orders,
+# so whoever controls the page cannot do that either.
+FOR_OTHERS = frozenset(
+    {
+        "status", "jobs", "next", "runs", "run", "output", "refused", "problems", "why", "top",
+        "pauses", "metrics", "samples", "starts", "follow", "search",
+        "start", "kill", "pause", "resume", "redrive", "drop",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,12 @@ class Service:
         """The answer to a message; a refusal if the message or its sender may not get one."""
         try:
             request = parse_request(message, __version__)
+            if ON_BEHALF_OF in message:
+                if request.verb not in FOR_OTHERS:
+                    raise Refusal(
+                        f"the page may not ask for that on behalf of a user: {request.verb}"
+                    )
+                peer = self.context.access.on_behalf(peer, message[ON_BEHALF_OF])
             answer = HANDLERS[type(request)](self.context, peer, request)
             return {
                 "ok": True,

@@ -2,7 +2,7 @@
 
 pamela's own functions open and close a session with a transaction each, and authenticate before
 they set credentials. A command needs account, credentials and session in one transaction, without
-a password.
+a password. The page needs a password checked, and no session.
 """
 
 import ctypes
@@ -37,8 +37,10 @@ class Transaction:
     Each raises PamFailure, and close() has to follow in any case.
     """
 
-    def __init__(self, service: str, user: str) -> None:
+    def __init__(self, service: str, user: str, password: str | None = None) -> None:
+        """`password`: the answer to every prompt; None: there is nobody who could answer."""
         self._service = service
+        self._password = password
         self._said: list[str] = []
         self._has_credentials = self._has_session = False
         self._conversation = pamela.CONV_FUNC(self._converse)  # PAM keeps its address
@@ -47,6 +49,10 @@ class Transaction:
             self._handle.set_item(pamela.PAM_TTY, _TTY)
         except pamela.PAMError as error:
             raise PamFailure(self._text("start", error.message)) from None
+
+    def check_password(self) -> None:
+        """Ask whether the password is the user's."""
+        self._do("password", pamela.PAM_AUTHENTICATE, 0)
 
     def check_account(self) -> None:
         """Ask whether the account may be used: it exists, has not expired, may log in now."""
@@ -104,14 +110,18 @@ class Transaction:
         return f"PAM (service {self._service}): {step}: {reason}{more}"
 
     def _converse(self, count: int, messages: Any, answers: Any, _data: Any) -> int:
-        """What modules call to speak with the user: nobody is there who could answer a prompt."""
+        """What modules call to speak with the user."""
         # The caller frees the answers.
         memory = pamela.CALLOC(count, ctypes.sizeof(pamela.PamResponse))
         answers[0] = ctypes.cast(memory, ctypes.POINTER(pamela.PamResponse))
         for index in range(count):
             message = messages[index].contents
             if message.msg_style in _PROMPTS:
-                return _CONVERSATION_ERROR
+                if self._password is None:
+                    return _CONVERSATION_ERROR
+                # The caller frees each answer, too.
+                answers[0][index].resp = pamela.STRDUP(self._password.encode())
+                answers[0][index].resp_retcode = 0
             text = ctypes.cast(message.msg, ctypes.c_char_p).value or b""
             if message.msg_style == pamela.PAM_ERROR_MSG:
                 self._said.append(text.decode("utf-8", "replace").strip())

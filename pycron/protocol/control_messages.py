@@ -136,7 +136,9 @@ class JobsRequest:
     Those from number `first` on; or those from `position` in the list of all users' Jobs on, which
     costs the same however many come before. `details`: what is known of their Runs. `user`: whose
     Jobs. `match`: a text that their name or command contains, in capital or small letters.
-    `failed`: those whose last Run did not succeed. `job`: those of this name or id.
+    `failed`: those whose last Run did not succeed. `outcome`: those whose last Run that has ended
+    has this outcome, or one of several with commas. `job`: those of this name or id. `limit`: of
+    rows from a `position` on; an older daemon answers pages of its own size.
     """
 
     verb: ClassVar = "jobs"
@@ -148,6 +150,8 @@ class JobsRequest:
     match: str | None = None
     failed: bool = False
     job: str | None = None
+    outcome: str | None = None
+    limit: int = 500
 
 
 @request

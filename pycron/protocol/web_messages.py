@@ -1,0 +1,56 @@
+"""Requests of the page about itself and about logins; see control_messages.py for the rules."""
+
+from typing import ClassVar, TypedDict
+
+from pycron.protocol.control_messages import request
+
+
+class WebAnswer(TypedDict):
+    """`acts_for_others`: the one who asks is the account of the page. `passwords`: can be checked.
+
+    `user`: the name of the one who asks.
+    """
+
+    acts_for_others: bool
+    passwords: bool
+    user: str
+
+
+@request
+class WebRequest:
+    """What the page of the one who asks may do."""
+
+    verb: ClassVar = "web"
+    answer: ClassVar = WebAnswer
+
+
+class LoginAnswer(TypedDict):
+    """`check`: the number of the check that has begun."""
+
+    check: int
+
+
+@request
+class LoginRequest:
+    """Begin to check the password of a user, with PAM."""
+
+    verb: ClassVar = "login"
+    answer: ClassVar = LoginAnswer
+    user: str = ""
+    password: str = ""
+
+
+class LoginResultAnswer(TypedDict):
+    """`done`: the check has ended; ask again until it has. `accepted`: the password was right."""
+
+    done: bool
+    accepted: bool
+
+
+@request
+class LoginResultRequest:
+    """How a check has ended."""
+
+    verb: ClassVar = "login-result"
+    answer: ClassVar = LoginResultAnswer
+    check: int = 0
