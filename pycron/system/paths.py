@@ -29,6 +29,8 @@ CONFLICTS = Path("/etc/systemd/system/pycron.service.d/conflicts.conf")
 # In the environment: the state directory of the daemon that the programs speak to.
 STATE_DIR_VARIABLE = "PYCRON_STATE_DIR"
 
+WEB_ACCOUNT = "pycron-web"  # the account of the page, in system mode
+
 # What `pycron setup` has made: a file in the state directory.
 SETUP_RECORD = "setup.json"
 
@@ -88,6 +90,11 @@ class Paths:
     def other_cron_stopped(self) -> Path:
         """Its time is that at which another cron, which ran the same tables, was stopped."""
         return self.state / "other-cron-stopped"
+
+    @property
+    def web_tokens(self) -> Path:
+        """The hashes of the tokens of the page."""
+        return self.state / "web-tokens"
 
     @property
     def lock(self) -> Path:

@@ -1,7 +1,8 @@
-"""The page (extra `web`) and the metrics for Prometheus (extra `metrics`).
+"""The page (extra `web`) and the metrics for Prometheus (extra `metrics`): clients of the control
+socket.
 
 May import: the pure folders, system, control and protocol; starlette, uvicorn, jinja2 and
 prometheus-client.
 
-Both are clients of the control socket without rights of their own, in a process of their own.
+They have no rights of their own, and run in processes of their own.
 """

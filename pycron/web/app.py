@@ -4,48 +4,57 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from pycron.control.client import ControlError, NoDaemon
-from pycron.web import login, views
-from pycron.web.daemon import Busy
+from pycron.web import api, login, metrics_route, views
+from pycron.web.daemon import Busy, NotAllowed
 from pycron.web.guard import Guard
-from pycron.web.page import Page, render
+from pycron.web.page import Page, json_answer, render
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def create_app(page: Page) -> Starlette:
+def create_app(page: Page) -> ASGIApp:
     app = Starlette(
         routes=[
             *login.routes(),
             *views.routes(),
+            *api.routes(),
+            *metrics_route.routes(),
             Mount("/static", StaticFiles(directory=_STATIC), name="static"),
         ],
-        middleware=[Middleware(Guard, page)],
         exception_handlers={
             ControlError: _control_error,
             Busy: _busy,
+            NotAllowed: _not_allowed,
             HTTPException: _http_error,
         },
     )
     app.state.page = page
-    return app
+    return Guard(app, page)
 
 
 async def _control_error(request: Request, error: Exception) -> Response:
-    """The daemon does not answer (503), or refuses (404 for what the visitor may not know of)."""
+    """The daemon does not answer, or refuses; what the visitor may not see does not exist."""
     text = str(error)
-    status = 503 if isinstance(error, NoDaemon) or not getattr(error, "answer", None) else 409
-    return _error(request, 404 if "no such" in text else status, text)
+    if isinstance(error, NoDaemon) or not (isinstance(error, ControlError) and error.answer):
+        return _error(request, 503, text)
+    words = {"no such": 404, "bad ": 400}
+    status = next((words[each] for each in words if text.startswith(each)), 409)
+    return _error(request, status, text)
 
 
 async def _busy(request: Request, error: Exception) -> Response:
     return _error(request, 503, str(error))
+
+
+async def _not_allowed(request: Request, error: Exception) -> Response:
+    return _error(request, 403, str(error))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -55,5 +64,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _error(request: Request, status: int, text: str) -> Response:
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": text}, status)
+        return json_answer({"error": text}, status)
     return render(request, "error.html", status, code=status, error=text)

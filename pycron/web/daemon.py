@@ -5,8 +5,8 @@ takes few of the connections that the daemon allows a user.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -17,6 +17,7 @@ from pycron.web.visitor import Visitor
 
 A = TypeVar("A")
 
+CHANGES = frozenset({"start", "kill", "pause", "resume", "redrive", "drop"})
 _AT_ONCE = 8  # questions; the daemon allows a user 16 connections
 _MOST_WAITING = 200  # questions that wait for their turn
 
@@ -25,16 +26,21 @@ class Busy(Exception):
     """Too many questions wait already."""
 
 
+class NotAllowed(Exception):
+    """The visitor may only look at things."""
+
+
 @dataclass(slots=True)
 class Daemon:
     """`connect`: makes a connection to the daemon; raises ControlError.
 
     `acts_for_others`: the page speaks on behalf of the visitor, else with the rights of its own
-    user, who is the only visitor then.
+    user, who is the only visitor then. `say`: writes a line to the log of the page.
     """
 
     connect: Callable[[], ControlClient]
     acts_for_others: bool = False
+    say: Callable[[str], None] = lambda _: None
     _room: anyio.CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,14 +49,20 @@ class Daemon:
     async def ask(self, visitor: Visitor | None, request: Request[A]) -> A:
         """The daemon's answer to a visitor; None: to the page itself.
 
-        Raises ControlError, as ControlClient.request does, and Busy.
+        Raises ControlError, as ControlClient.request does, Busy and NotAllowed. A change is logged.
         """
+        changes = request.verb in CHANGES
+        if changes and (visitor is None or not visitor.may_change):
+            raise NotAllowed("you may only look at things here")
         if self._room.statistics().tasks_waiting >= _MOST_WAITING:
             raise Busy("the page is busy; try again in a moment")
         user = visitor.user if visitor and self.acts_for_others else None
-        return await anyio.to_thread.run_sync(
-            self._ask, user, request, limiter=self._room, abandon_on_cancel=True
+        answer = await anyio.to_thread.run_sync(
+            self._ask, user, request, limiter=self._room, abandon_on_cancel=not changes
         )
+        if changes and visitor is not None:
+            self.say(f"{visitor.user} ({visitor.login}): {_in_words(request)}")
+        return answer
 
     def _ask(self, user: str | None, request: Request[A]) -> A:
         client = self.connect()
@@ -59,3 +71,10 @@ class Daemon:
             return client.request(request)
         finally:
             client.close()
+
+
+def _in_words(request: Request[object]) -> str:
+    """The verb and the fields that are set: `start job=backup`."""
+    values = {each.name: getattr(request, each.name) for each in fields(cast(Any, request))}
+    given = (f"{name}={value}" for name, value in values.items() if value)
+    return " ".join((request.verb, *given))

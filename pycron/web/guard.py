@@ -7,12 +7,12 @@ page does not need.
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycron.web.page import Page
-from pycron.web.visitor import Visitor
+from pycron.web.tokens import BadTokens
+from pycron.web.visitors import find_visitor, has_bearer
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -31,11 +31,6 @@ _METHODS = _SAFE | {"POST"}
 _OPEN = ("/login/", "/static/")  # without a login, as /login itself
 
 
-def cookie_name(page: Page) -> str:
-    """`__Host-`: a browser takes it only from this host, and only with Secure."""
-    return "__Host-pycron" if page.secure else "pycron"
-
-
 class Guard:
     """ASGI middleware around all routes."""
 
@@ -49,6 +44,8 @@ class Guard:
                 _add_headers(MutableHeaders(scope=message), scope["path"])
             await send(message)
 
+        if scope["type"] != "http":
+            return
         app = self._refusal(scope) or self._app
         await app(scope, receive, send_with_headers)
 
@@ -61,15 +58,19 @@ class Guard:
         if not self._page.hosts.knows(headers.get("host", "")):
             reason = "this page is not known by the name in Host (pycron web --host NAME)\n"
             return PlainTextResponse(reason, 421)
-        if method not in _SAFE and not self._is_of_the_page(headers):
+        if method not in _SAFE and not has_bearer(scope) and not self._is_of_the_page(headers):
             return PlainTextResponse("refused: the request does not come from this page\n", 403)
-        visitor = self._visitor(scope)
+        try:
+            visitor = find_visitor(self._page, scope)
+        except BadTokens as error:
+            self._page.say(str(error))
+            return PlainTextResponse("the file of tokens cannot be used: see the log\n", 503)
         scope.setdefault("state", {})["visitor"] = visitor
         if path == "/login" or path.startswith(_OPEN):
             return None
         if visitor is None:
             return _not_logged_in(scope)
-        if method not in _SAFE and not visitor.may_change:
+        if method not in _SAFE and not visitor.may_change and path != "/logout":
             return PlainTextResponse("refused: you may only look at things here\n", 403)
         return None
 
@@ -85,10 +86,6 @@ class Guard:
             return site == "same-origin"
         return self._page.hosts.is_own_origin(origin, headers.get("host", ""))
 
-    def _visitor(self, scope: Scope) -> Visitor | None:
-        session_id = HTTPConnection(scope).cookies.get(cookie_name(self._page))
-        return None if session_id is None else self._page.sessions.find(session_id)
-
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:
     for name, value in _HEADERS.items():
@@ -98,7 +95,7 @@ def _add_headers(headers: MutableHeaders, path: str) -> None:
 
 
 def _not_logged_in(scope: Scope) -> Response:
-    if scope["path"].startswith("/api/"):
+    if scope["path"].startswith(("/api/", "/metrics")):
         return JSONResponse({"error": "log in first"}, 401, {"WWW-Authenticate": "Bearer"})
     if scope["method"] not in _SAFE:
         return PlainTextResponse("log in first\n", 401)

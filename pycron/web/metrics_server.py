@@ -19,6 +19,7 @@ from pycron.control.client import ControlClient, ControlError
 from pycron.protocol.control_messages import MetricsRequest
 from pycron.protocol.metrics_answer import MetricsAnswer
 from pycron.system.listen_address import BadAddress, parse_address
+from pycron.web.listening import listening
 from pycron.web.metrics import rendered
 
 _PATIENCE = 10.0  # seconds for a client, and for the daemon
@@ -33,25 +34,13 @@ def serve(text: str, ask: Ask, ready: Callable[[str], object]) -> None:
     Raises BadAddress, or OSError if that address cannot be used.
     """
     address = parse_address(text)
-    with _listening(address) as listener:
+    with listening(address) as listener:
         if isinstance(address, Path):
             ready(str(address))
         else:
             host, port = listener.getsockname()[:2]
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics")
         _Server(listener, ask).serve_forever()
-
-
-def _listening(address: tuple[str, int] | Path) -> socket.socket:
-    if not isinstance(address, Path):
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        return socket.create_server(address, family=family)
-    if address.is_socket():
-        address.unlink()  # of an earlier process; bind() would refuse it
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(address))
-    listener.listen()
-    return listener
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.BaseServer):

@@ -1,52 +1,61 @@
 """Runs the page: its socket, and uvicorn with the limits of this page."""
 
+import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
-from pycron.system import unix_sockets
 from pycron.web.app import create_app
-from pycron.web.connections import Connection
+from pycron.web.connections import PATIENCE, Connection
+from pycron.web.listening import BACKLOG
 from pycron.web.page import Page
 
-_BACKLOG = 128  # connections that the kernel lets wait
 _LONGEST_HEAD = 16_384  # bytes of the head of a request
-_KEEP_ALIVE = 30  # seconds
-_SOCKET_MODE = 0o660
+_FIRST_INHERITED = 3  # sd_listen_fds(3)
 
 
-def listening(address: tuple[str, int] | Path) -> socket.socket:
-    """A socket that listens at an address. Raises OSError."""
-    if isinstance(address, Path):
-        return unix_sockets.listen(str(address), _SOCKET_MODE, _BACKLOG)
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    return socket.create_server(address, family=family, backlog=_BACKLOG)
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The files of a certificate, with its chain, and of its key (PEM)."""
+
+    certificate: Path
+    key: Path
 
 
-def run(listener: socket.socket, page: Page, ready: Callable[[], object], tls: Any = None) -> None:
-    """Serve until SIGTERM or SIGINT. `ready` is called once before the first request is answered.
+def inherited() -> socket.socket | None:
+    """The socket on which systemd listens for this process; None without one."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    os.set_inheritable(_FIRST_INHERITED, False)
+    return socket.socket(fileno=_FIRST_INHERITED)
 
-    `tls`: the paths of the certificate and of its key.
+
+def run(
+    listener: socket.socket, page: Page, ready: Callable[[], object], tls: Tls | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT. `ready` is called once, before the first request is answered.
+
+    Raises OSError if the certificate or its key cannot be used (ssl.SSLError is one).
     """
-    certificate, key = tls or (None, None)
     config = uvicorn.Config(
         create_app(page),
         http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",  # who sends nonsense does not fill the log
         access_log=False,  # it would contain one-time links
         proxy_headers=False,
         server_header=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=_KEEP_ALIVE,
+        backlog=BACKLOG,
+        timeout_keep_alive=int(PATIENCE),
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=_LONGEST_HEAD,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
     config.load()
     ready()

@@ -40,6 +40,7 @@ EXAMPLES = {
     forms.SECURITY: ('"tls"', "tls"),
     forms.LAYOUT: ('"debian"', "debian"),
     forms.FEW: ("0", 0),
+    forms.FLAG: ("true", True),
     forms.SERVICE: ('"pycron"', "pycron"),
     forms.TEXT: ('"wheel"', "wheel"),
     forms.COMMAND: ('"/bin/mail -t"', "/bin/mail -t"),

@@ -89,8 +89,8 @@ function _shtab_pycron_using
   test "$_shtab_pycron_cmdpath" = "$argv"
 end
 
-set -g _shtab_pycron_commands calendar check dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top why
-set -g _shtab_pycron_opts_with_value --attempt --count --day --duration --explain --for --format --from --job --kill-after --limit --line --listen --match --outcome --owner --pool --reason --search --since --state-dir --system-table --table --textfile --tz --until
+set -g _shtab_pycron_commands calendar check dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top web why
+set -g _shtab_pycron_opts_with_value --attempt --cert --count --day --duration --explain --for --format --from --host --job --key --kill-after --limit --line --listen --match --name --of --outcome --owner --pool --reason --remote-user-from --search --since --state-dir --system-table --table --textfile --tokens --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -361,6 +361,22 @@ complete -c pycron -n '_shtab_pycron_using top' -l json -d 'one JSON object a li
 complete -c pycron -n '_shtab_pycron_using top' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
 complete -c pycron -n '_shtab_pycron_using top' -l limit -x -d 'at most N of each; default: 20, on a terminal what fits'
 complete -c pycron -n '_shtab_pycron_using top' -l once -d 'print it once, also on a terminal'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a web -d 'Serve a page that shows Jobs and Runs.'
+complete -c pycron -n '_shtab_pycron_using web' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using web' -l system -d 'the system'"'"'s daemon'
+complete -c pycron -n '_shtab_pycron_using web' -l user -d 'your own daemon'
+complete -c pycron -n '_shtab_pycron_using web' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
+complete -c pycron -n '_shtab_pycron_using web' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using web' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using web' -l listen -x -d 'at HOST:PORT (port 0: any free one), or at the socket of this path; default: 127.0.0.1:8753'
+complete -c pycron -n '_shtab_pycron_using web' -l host -x -d 'a name by which browsers call the page; may be repeated'
+complete -c pycron -n '_shtab_pycron_using web' -l cert -xka "(__fish_complete_path (commandline -ct))" -d 'TLS: the certificate, with its chain (PEM)'
+complete -c pycron -n '_shtab_pycron_using web' -l key -xka "(__fish_complete_path (commandline -ct))" -d 'TLS: its key (PEM)'
+complete -c pycron -n '_shtab_pycron_using web' -l remote-user-from -x -d 'the proxy, an IP address or a user of this machine, that names the user in Remote-User; may be repeated'
+complete -c pycron -n '_shtab_pycron_using web' -l tokens -xka "list add revoke" -d 'list, make or revoke tokens, and serve nothing'
+complete -c pycron -n '_shtab_pycron_using web' -l name -x -d 'of a token'
+complete -c pycron -n '_shtab_pycron_using web' -l of -xka "(__fish_complete_users)" -d 'of a new token; default: you'
+complete -c pycron -n '_shtab_pycron_using web' -l operate -d 'a new token may also start, kill, pause and redrive'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a why -d 'Say what happened to a Job at a time, and why.'
 complete -c pycron -n '_shtab_pycron_using why' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using why' -l system -d 'the system'"'"'s daemon'

@@ -60,6 +60,11 @@ class Target:
         return self.accounts is not None
 
     @property
+    def web_unit(self) -> Path:
+        """The unit of the page; only the installation for all users has it."""
+        return self.unit.with_name("pycron-web.service")
+
+    @property
     def optional(self) -> tuple[Path, Path]:
         """Directories without which the daemon runs all the same."""
         return self.links, self.share
@@ -85,6 +90,9 @@ def wanted_items(target: Target, shipped: Mapping[str, bytes], config: str) -> l
     unit = "pycron.service" if target.system else "pycron-user.service"
     text = shipped[f"share/pycron/systemd/{unit}"].decode()
     items.append(File(target.unit, unit_text(text, target.programs).encode()))
+    if target.system:
+        text = shipped["share/pycron/systemd/pycron-web.service"].decode()
+        items.append(File(target.web_unit, unit_text(text, target.programs).encode()))
     return items
 
 

@@ -40,7 +40,7 @@ def install_plan(
         planner.add(item)
     planner.remove_old({str(item.path) for item in items})
     planner.add_accounts(accounts)
-    if machine.systemd and any(_is_about(step, target.unit) for step in planner.plan.steps):
+    if machine.systemd and any(_is_about_unit(step, target) for step in planner.plan.steps):
         planner.plan.steps.append(Run((*systemctl(target), "daemon-reload")))
     planner.plan.after = Record(tuple(planner.made.values()))
     return planner.plan
@@ -50,8 +50,8 @@ def systemctl(target: Target) -> tuple[str, ...]:
     return ("systemctl",) if target.system else ("systemctl", "--user")
 
 
-def _is_about(step: Step, path: Path) -> bool:
-    return isinstance(step, Make) and step.item.path == path
+def _is_about_unit(step: Step, target: Target) -> bool:
+    return isinstance(step, Make) and step.item.path in (target.unit, target.web_unit)
 
 
 class _Planner:

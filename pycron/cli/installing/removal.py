@@ -52,16 +52,18 @@ class _Planner:
         self.plan = Plan()
 
     def stop(self) -> None:
-        """Stop the daemon and disable its unit, if the unit is the one of setup."""
-        unit = self._before.find(self._target.unit)
-        if unit is not None and "systemctl" in self._machine.tools and self._unit_is_there():
-            words = (*systemctl(self._target), "disable")
-            now = ("--now",) if self._machine.systemd else ()
-            reason = "stops the daemon; commands go on" if self._machine.active else None
-            self.plan.steps.append(Run((*words, *now, self._target.unit.name), reason))
+        """Stop the page and the daemon and disable their units, if they are those of setup."""
+        reason = "stops the daemon; commands go on" if self._machine.active else None
+        for unit, why in ((self._target.web_unit, None), (self._target.unit, reason)):
+            if "systemctl" in self._machine.tools and self._is_ours(unit):
+                words = (*systemctl(self._target), "disable")
+                now = ("--now",) if self._machine.systemd else ()
+                self.plan.steps.append(Run((*words, *now, unit.name), why))
 
-    def _unit_is_there(self) -> bool:
-        return self._machine.at(self._target.unit).kind is not Kind.ABSENT
+    def _is_ours(self, unit: Path) -> bool:
+        """Whether setup has made this unit, and it is there."""
+        is_there = self._machine.at(unit).kind is not Kind.ABSENT
+        return self._before.find(unit) is not None and is_there
 
     def remove_files(self) -> None:
         removed_unit = False
@@ -73,7 +75,7 @@ class _Planner:
             found = self._machine.at(made.path)
             if found.mark in made.marks:
                 self._remove(made.path)
-                removed_unit |= made.path == self._target.unit
+                removed_unit |= made.path in (self._target.unit, self._target.web_unit)
             elif found.kind is not Kind.ABSENT:
                 self._keep(made, "it was changed since setup has made it")
         if removed_unit and self._machine.systemd:

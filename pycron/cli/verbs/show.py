@@ -23,6 +23,7 @@ from pycron.cli.run_output import Tail, read_tail
 from pycron.cli.run_rows import ended_as, find_run, took
 from pycron.cli.table_layout import Column
 from pycron.cli.verb import verb
+from pycron.control.shown import shown_run
 from pycron.model.in_words import ago_in_words, duration_in_words, size_in_words
 from pycron.model.instants import parse_rfc3339
 from pycron.model.text import printable
@@ -50,8 +51,7 @@ def show(options: argparse.Namespace) -> None:
     run_id = find_run(client, options.run)
     answer = client.request(RunRequest(run_id))
     if options.json:
-        deliveries = {"delivery_list": answer.get("deliveries", [])}
-        print_json([{**answer["row"], "attempt_list": answer["attempts"], **deliveries}])
+        print_json([shown_run(answer)])
         return
     clock = clock_for(options)
     tail = read_tail(client, run_id) if answer["attempts"] else None

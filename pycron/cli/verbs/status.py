@@ -12,13 +12,14 @@ from pycron.cli.job_words import scope_cell
 from pycron.cli.printing import Cell, Tone, print_json, print_page
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
+from pycron.control.shown import shown_status
 from pycron.model.in_words import (
     ahead_in_words,
     duration_in_words,
     number_of,
     size_in_words,
 )
-from pycron.model.instants import parse_rfc3339, rfc3339
+from pycron.model.instants import parse_rfc3339
 from pycron.model.text import printable
 from pycron.protocol.control_answers import ConfigRow, StatusAnswer
 from pycron.protocol.control_messages import (
@@ -70,16 +71,8 @@ def _asked(client: ControlClient) -> tuple[list[str], str]:
 def _state(options: argparse.Namespace) -> int:
     client = client_for(options)
     answer = client.request(StatusRequest())
-    config = answer.get("config")
-    wakeup = answer["next_fire_time"]
-    row: dict[str, object] = {
-        **answer,
-        "config": config,
-        "since": rfc3339(answer["since"]),
-        "next_fire_time": None if wakeup is None else rfc3339(wakeup),
-    }
     if options.json:
-        print_json([{**row, "installed_version": __version__}])
+        print_json([shown_status(answer)])
         return 0
     clock = clock_for(options)
     wrong = list(_wrong(answer))
