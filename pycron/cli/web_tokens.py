@@ -1,16 +1,18 @@
 """`pycron web --tokens`: lists, makes and revokes the tokens of the page."""
 
 import argparse
-import grp
 import os
+import pwd
 import sys
 from pathlib import Path
 
 from pycron.cli.clock import clock_for
-from pycron.cli.daemon_choice import choice_for
+from pycron.cli.daemon_choice import choice_for, client_for
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json, print_table
 from pycron.cli.table_layout import Column
+from pycron.control.client import ControlError
+from pycron.protocol.web_messages import WebRequest
 from pycron.system import paths
 from pycron.system.accounts import own_account
 from pycron.web.tokens import BadTokens, Token, add_token, read_tokens, revoke_token
@@ -36,7 +38,7 @@ def manage_tokens(options: argparse.Namespace) -> None:
             case "add":
                 _add(path, options)
             case "revoke":
-                revoke_token(path, options.name, _group_of_page(path))
+                revoke_token(path, options.name, _group_of_page(options, path))
     except BadTokens as error:
         raise Failed(str(error)) from None
     except OSError as error:
@@ -46,21 +48,35 @@ def manage_tokens(options: argparse.Namespace) -> None:
 def _add(path: Path, options: argparse.Namespace) -> None:
     user = options.of or own_account().name
     text = add_token(
-        path, options.name, user, may_change=options.operate, group=_group_of_page(path)
+        path, options.name, user, may_change=options.operate, group=_group_of_page(options, path)
     )
     print(text)
     if sys.stdout.isatty():
         print("This is shown once. The file has only its hash.", file=sys.stderr)
 
 
-def _group_of_page(path: Path) -> int:
-    """The group that may read root's file: that of the account of the page, if there is one."""
+def _group_of_page(options: argparse.Namespace, path: Path) -> int:
+    """The gid that may read root's file: that of the account of the page; -1 if there is none."""
     if os.geteuid() != 0 or path.parent != paths.SYSTEM_STATE:
         return -1
     try:
-        return grp.getgrnam(paths.WEB_ACCOUNT).gr_gid
+        return pwd.getpwnam(_account_of_page(options)).pw_gid
     except KeyError:
         return -1
+
+
+def _account_of_page(options: argparse.Namespace) -> str:
+    """The daemon knows it; while none runs, it is the usual one."""
+    try:
+        client = client_for(options)
+    except ControlError:
+        return paths.WEB_ACCOUNT
+    try:
+        return client.request(WebRequest())["account"]
+    except ControlError:  # a daemon of an earlier version
+        return paths.WEB_ACCOUNT
+    finally:
+        client.close()
 
 
 def _print(tokens: list[Token], options: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ from pycron.protocol.web_messages import (
 def web(context: Context, peer: Peer, _request: WebRequest) -> WebAnswer:
     return {
         "acts_for_others": context.access.is_page(peer),
+        "account": context.config().web_user,
         "passwords": context.config().web_pam_service is not None,
         "user": user_of(peer),
     }

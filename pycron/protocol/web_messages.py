@@ -8,10 +8,11 @@ from pycron.protocol.control_messages import request
 class WebAnswer(TypedDict):
     """`acts_for_others`: the one who asks is the account of the page. `passwords`: can be checked.
 
-    `user`: the name of the one who asks.
+    `user`: the name of the one who asks. `account`: that of the page for all users.
     """
 
     acts_for_others: bool
+    account: str
     passwords: bool
     user: str
 

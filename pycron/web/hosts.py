@@ -1,10 +1,12 @@
 """The names of the page: what a browser may send as Host and as Origin."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# A name or an IPv4 address, or an IPv6 address in brackets; and perhaps a port.
+_NETLOC = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?", re.IGNORECASE)
 
 
 def is_loopback(host: str) -> bool:
@@ -28,31 +30,25 @@ class Hosts:
 
     def knows(self, host: str) -> bool:
         """Whether the header Host names the page."""
-        return _host_of(host) in self._names
+        found = _host_and_port(host, 0)
+        return found is not None and found[0] in self._names
 
     def is_own_origin(self, origin: str, host: str) -> bool:
         """Whether the header Origin names the host that the request was sent to.
 
         The scheme is not compared: TLS may end at a proxy in front of the page.
         """
-        parts = urlsplit(origin)
-        if parts.scheme not in _DEFAULT_PORTS or not parts.netloc or parts.path:
+        scheme, separator, netloc = origin.partition("://")
+        if not separator or scheme not in _DEFAULT_PORTS:
             return False
-        default = _DEFAULT_PORTS[parts.scheme]
-        return _with_port(parts.netloc, default) == _with_port(host, default)
+        default = _DEFAULT_PORTS[scheme]
+        named = _host_and_port(netloc, default)
+        return named is not None and named == _host_and_port(host, default)
 
 
-def _host_of(netloc: str) -> str | None:
-    try:
-        return urlsplit(f"//{netloc}").hostname
-    except ValueError:
+def _host_and_port(netloc: str, default: int) -> tuple[str, int] | None:
+    """The host in lower case, without brackets, and the port; None for anything else."""
+    found = _NETLOC.fullmatch(netloc)
+    if found is None:
         return None
-
-
-def _with_port(netloc: str, default: int) -> tuple[str | None, int] | None:
-    """The host and the port; None for what is neither."""
-    try:
-        parts = urlsplit(f"//{netloc}")
-        return parts.hostname, parts.port or default
-    except ValueError:
-        return None
+    return found[1].lower().strip("[]"), int(found[2] or default)

@@ -2,7 +2,6 @@
 
 import ipaddress
 import time
-from urllib.parse import urlsplit
 
 import anyio
 from starlette.requests import Request
@@ -152,6 +151,5 @@ def _end_session(request: Request, page: Page) -> None:
 def own_path(wanted: str | None) -> str:
     """A path of this page; `/` for anything that leads elsewhere."""
     text = wanted or "/"
-    parts = urlsplit(text)
     is_own = text.startswith("/") and text[1:2] not in ("/", "\\") and text.isprintable()
-    return text if is_own and not parts.scheme and not parts.netloc else "/"
+    return text if is_own else "/"

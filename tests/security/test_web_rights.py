@@ -128,5 +128,6 @@ def test_every_request_that_changes_a_table_is_refused(system: IsolatedSystem) -
 def test_what_the_page_learns_about_itself(system: IsolatedSystem) -> None:
     (of_page,) = ask_as(system, WEB, {"verb": "web"})
     (of_alice,) = ask_as(system, ALICE, {"verb": "web"})
-    assert of_page == {"ok": True, "acts_for_others": True, "passwords": False, "user": WEB}
-    assert of_alice == {"ok": True, "acts_for_others": False, "passwords": False, "user": ALICE}
+    about = {"ok": True, "account": WEB, "passwords": False}
+    assert of_page == {**about, "acts_for_others": True, "user": WEB}
+    assert of_alice == {**about, "acts_for_others": False, "user": ALICE}

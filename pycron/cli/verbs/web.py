@@ -71,7 +71,8 @@ def _about(options: argparse.Namespace) -> WebAnswer:
     except ControlError as error:
         if not error.answer:
             raise
-        return {"acts_for_others": False, "passwords": False, "user": own_account().name}
+        own = own_account().name
+        return {"acts_for_others": False, "account": own, "passwords": False, "user": own}
     finally:
         client.close()
 
