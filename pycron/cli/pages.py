@@ -6,6 +6,7 @@ from dataclasses import replace
 from pycron.control.client import ControlClient
 from pycron.protocol.control_answers import RunRow
 from pycron.protocol.control_messages import JobsRequest, RunsRequest
+from pycron.protocol.framing import Message
 from pycron.protocol.job_answers import ListedJobRow
 
 _PAGE = 100  # rows of one answer
@@ -14,20 +15,19 @@ _PAGE = 100  # rows of one answer
 def read_jobs(client: ControlClient, wanted: JobsRequest | None = None) -> Iterator[ListedJobRow]:
     """The Jobs that a request selects, None: all that the user may see; by table and line.
 
-    The daemon makes the next page while this one is used, so until the last one nothing else may be
-    asked over this connection.
+    Until the last one, nothing else may be asked over this connection.
     """
-    wanted = wanted or JobsRequest()
-    seen = 0
-    wanted = replace(wanted, position=0)
-    answer = client.request(wanted)
-    while answer["more"]:
-        seen += len(answer["rows"])
-        wanted = replace(wanted, first=seen, position=answer.get("position"))
-        client.send(wanted)
+    wanted, seen = wanted or JobsRequest(), 0
+
+    def behind(answer: Message) -> JobsRequest | None:
+        nonlocal seen
+        if not answer.get("more"):
+            return None
+        seen += len(answer.get("rows", ()))
+        return replace(wanted, first=seen, position=answer.get("position"))
+
+    for answer in client.pages(replace(wanted, position=0), behind):
         yield from answer["rows"]
-        answer = client.receive(wanted)
-    yield from answer["rows"]
 
 
 def read_runs(client: ControlClient, wanted: RunsRequest, limit: int) -> Iterator[RunRow]:

@@ -139,21 +139,23 @@ def table_lines(
 def _plain_lines(columns: Sequence[Column], rows: Iterable[Sequence[Value]]) -> Iterator[str]:
     """The same in a file or a pipe: a list of a hundred thousand Jobs takes a second, not four."""
     rows = iter(rows)
-    head = [_texts(row) for row in islice(rows, _MEASURED)]
+    head = [list(map(printable, _texts(row))) for row in islice(rows, _MEASURED)]
     if not head:
         return
     head.insert(0, [column.title.upper() for column in columns])
     widths = [max(len(line[i]) for line in head) for i in range(len(columns))]
     sides = "".join(">" if column.right else "<" for column in columns)
     form = (" " * GAP).join(f"{{:{side}{w}}}" for side, w in zip(sides, widths, strict=True)).format
-    for line in chain(head, map(_texts, rows)):
-        yield form(*line).rstrip(" ")
+    for texts in chain(head, map(_texts, rows)):
+        line = form(*texts)
+        if not line.isprintable():
+            line = form(*map(printable, texts))
+        yield line.rstrip(" ")
 
 
 def _texts(row: Sequence[Value]) -> list[str]:
     return [
-        "-" if value is None else printable(value.text if isinstance(value, Cell) else value)
-        for value in row
+        value if isinstance(value, str) else "-" if value is None else value.text for value in row
     ]
 
 

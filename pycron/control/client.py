@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,16 +86,23 @@ class ControlClient:
         """
         return self._checked(request, self.ask(**request_message(request)))
 
-    def send(self, request: Request[A]) -> None:
-        """Send a request whose answer `receive` waits for: the daemon makes it meanwhile.
+    def pages(
+        self, first: Request[A], behind: Callable[[Message], Request[A] | None]
+    ) -> Iterator[A]:
+        """The answers to requests of which each says what the next one is; checked.
 
-        Raises ControlError.
+        `behind`: the request after an answer, which is not checked yet; None: it was the last. The
+        daemon makes the next answer while this one is checked and used, so until the last one
+        nothing else may be asked over this connection. Raises ControlError as `ask` does.
         """
-        self._send(request_message(request))
-
-    def receive(self, request: Request[A]) -> A:
-        """The answer to the request that was sent last, as `request` returns it."""
-        return self._checked(request, self._answer())
+        request: Request[A] | None = first
+        self._send(request_message(first))
+        while request is not None:
+            answer, answered = self._answer(), request
+            request = behind(answer)
+            if request is not None:
+                self._send(request_message(request))
+            yield self._checked(answered, answer)
 
     def _checked(self, request: Request[A], message: Message) -> A:
         del message["ok"]

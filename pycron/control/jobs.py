@@ -48,7 +48,7 @@ from pycron.protocol.job_answers import (
 from pycron.schedule.fire_times import next_fire
 
 _PAGE = 500  # rows of one answer
-_STEP = 100  # entries that are looked at, or rows that are made, in one step
+_STEP = 200  # entries that are looked at, or rows that are made, in one step: 5 ms
 _MOST_LOOKED_AT = 50_000  # entries for one answer; the client asks again for what is behind them
 _MOST_FIRES = 1000
 _LONG_WAY = 30 * 86_400  # seconds; to look for a fire time that is further away takes longer
@@ -156,7 +156,8 @@ def _rows(
         has_delay = entries.context(index).settings.jitter
         row["delay"] = start_delay(entries[index], host) if has_delay else 0
         row["paused"] = paused_row(_pause_at(pauses, entry.scopes, at) if pauses else None)
-        row = row if runs is None else {**row, **_of_runs(runs.get(entry.id))}
+        if runs is not None:
+            _add_runs(row, runs.get(entry.id))
         rows.append((position, row))
     return rows
 
@@ -180,22 +181,23 @@ def _has_ended_so(chosen: _Chosen, runs: Sequence[LastRun]) -> bool:
     return chosen.outcomes is None or outcome in chosen.outcomes
 
 
-def _of_runs(runs: Sequence[LastRun] | None) -> RunsOfJob:
+def _add_runs(row: RunsOfJob, runs: Sequence[LastRun] | None) -> None:
     """What the last Runs of a Job, newest first, say about it; None: it has not run yet."""
+    row["last"] = row["running_since"] = row["usual_seconds"] = None
     if runs is None:
-        return {"last": None, "running_since": None, "usual_seconds": None}
+        return
     ended = next((run for run in runs if run.outcome is not None), None)
+    if ended is not None:
+        row["last"] = last_run_row(ended)
     running = (run.started for run in runs if run.outcome is None and run.ended is None)
+    row["running_since"] = precise(next(filter(None, running), None))
     durations = [
         run.ended - run.started
         for run in runs
         if run.outcome is Outcome.SUCCEEDED and run.ended and run.started
     ]
-    return {
-        "last": None if ended is None else last_run_row(ended),
-        "running_since": precise(next(filter(None, running), None)),
-        "usual_seconds": round(statistics.median(durations), 3) if durations else None,
-    }
+    if durations:
+        row["usual_seconds"] = round(statistics.median(durations), 3)
 
 
 @handles(NextRequest)

@@ -32,12 +32,14 @@ def day_rules(settings: Settings, calendars: Mapping[str, Calendar]) -> DayRules
 
 def day_settings(settings: Settings) -> str | None:
     """The settings about days as they stand in front of an entry; None without any."""
+    if not (settings.every or settings.only or settings.excepted):
+        return None  # of nearly all entries
     values = {
         "CRON_EVERY": str(settings.every or ""),
         "CRON_ONLY": ",".join(settings.only),
         "CRON_EXCEPT": ",".join(settings.excepted),
     }
-    return " ".join(f"{name}={value}" for name, value in values.items() if value) or None
+    return " ".join(f"{name}={value}" for name, value in values.items() if value)
 
 
 def parse_day_settings(text: str) -> Settings:

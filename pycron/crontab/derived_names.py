@@ -14,11 +14,6 @@ _DIGITS = 6  # hexadecimal digits of the id
 _SHIFT = 64 - 4 * _DIGITS  # of an id as a number
 
 
-def derived_name(word: str, identifier: str, *, shared: bool) -> str:
-    """The name of a Job. `shared`: whether another entry of its table has the word, too."""
-    return with_digits(word, identifier) if shared else word
-
-
 def with_digits(word: str, identifier: str) -> str:
     """The word and the first digits of an id, by which a Job is found also if the word suffices."""
     return f"{word}-{identifier[:_DIGITS]}"

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import overload
 
 from pycron.crontab.day_rules import NO_CALENDARS, SETTINGS_OF_TIMES, day_rules
-from pycron.crontab.derived_names import Words, derived_name, with_digits, with_digits_of
+from pycron.crontab.derived_names import Words, with_digits, with_digits_of
 from pycron.crontab.identity import entry_key, job_id, twin_key
 from pycron.crontab.line import EntryLine, read_entry, schedule_of
 from pycron.crontab.telling_word import telling_word
@@ -185,8 +185,8 @@ class Entries(Sequence[Job]):
         """The name of the Job of an entry with this command."""
         if index in self._names:
             return self._names[index]
-        shared = self.words.is_shared(index)
-        return derived_name(telling_word(command), self.id(index), shared=shared)
+        word = telling_word(command)
+        return with_digits(word, self.id(index)) if self.words.is_shared(index) else word
 
     def text(self, index: int) -> str:
         """The text of an entry, without settings in front of it."""

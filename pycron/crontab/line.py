@@ -4,7 +4,6 @@
 """
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pycron.crontab.identity import picker
@@ -55,8 +54,7 @@ class Flags(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class EntryLine:
+class EntryLine(NamedTuple):
     """An entry, taken apart. `column`: where its schedule begins, from 0.
 
     `words`: the schedule as one word (`@daily`), two (`@every 90s`) or five fields. `user`: the

@@ -43,20 +43,12 @@ def listed(entries: Entries, index: int) -> Listed:
     context = entries.context(index)
     words = " ".join(entry.words)
     is_plain = words[0] != "@" and not is_random(words)
-    return Listed(
-        id=entries.id(index),
-        name=entries.name(index, entry.command),
-        table=entries.source.name,
-        line=entries.lines[index],
-        user=context.user,
-        schedule=words,
-        resolved=words if is_plain else resolved_text(entries[index].schedule),
-        days=day_settings(context.settings),
-        zone=context.settings.zone,
-        command=entry.command,
-        stdin=entry.stdin,
-        pool=context.settings.pool,
-    )
+    name = entries.name(index, entry.command)
+    resolved = words if is_plain else resolved_text(entries[index].schedule)
+    settings = context.settings
+    return Listed(entries.id(index), name, entries.source.name, entries.lines[index], context.user,
+                  words, resolved, day_settings(settings), settings.zone, entry.command,
+                  entry.stdin, settings.pool)  # fmt: skip
 
 
 def entries_from(

@@ -15,8 +15,7 @@ _LONGEST = 32  # characters of the word
 _MOST_SHELLS = 3  # shells within each other: sh -c "sh -c …"
 
 # The name of a program that needs no reading of the shell's grammar, and what does need it.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")
-_GRAMMAR = re.compile(r"""[=;&|<>()'"\\`{}]""")
+_NAME = re.compile(r"""(?:[^/=;&|<>()'"\\`{}]*+/)*+([A-Za-z0-9][A-Za-z0-9._+-]{0,31})""")
 _SEVERAL = re.compile(r"[\n;&|()]")  # it may have several commands
 # No repetition gives anything back (`++`), so reading takes time that is linear in the command.
 _TOKEN = re.compile(
@@ -75,8 +74,9 @@ _SPECIAL = frozenset((*_BEFORE_A_COMMAND, *_NO_COMMAND, *_PREPARING, *_WRAPPERS,
 def telling_word(command: str) -> str:
     """The word, of characters that a CRON_NAME may have; `job` if a command has none."""
     first, *_ = command.split(maxsplit=1) or [""]
-    program = first.rpartition("/")[2]
-    if _NAME.fullmatch(program) and not _GRAMMAR.search(first):
+    plain = _NAME.fullmatch(first)
+    if plain:
+        program = plain[1]
         general = _unversioned(program)
         is_all = general in _PREPARING and not _SEVERAL.search(command, 0, _READ)
         if is_all or general not in _SPECIAL:

@@ -6,7 +6,7 @@ version than its client, so the client checks that an answer has the keys that i
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType
 from typing import Any, NotRequired, TypeVar, cast, get_args, get_origin, is_typeddict
 
@@ -93,14 +93,10 @@ def _wrong_key(kind: Any, value: object) -> str | None:
 def _wrong_key_of_object(kind: Any, value: object) -> str | None:
     if not isinstance(value, dict):
         return ""
-    for key, of_key, plain in _keys(kind):
-        if key not in value:
-            if key in kind.__required_keys__:
-                return key
-        elif type(value[key]) not in plain:
-            wrong = _wrong_key(of_key, value[key])
-            if wrong is not None:
-                return f"{key}.{wrong}".rstrip(".")
+    for key, of_key in _doubtful_keys(kind, (*value, *map(type, value.values()))):
+        wrong = _wrong_key(of_key, value[key]) if key in value else ""
+        if wrong is not None:
+            return f"{key}.{wrong}".rstrip(".")
     return None
 
 
@@ -110,6 +106,20 @@ def _wrong_key_of_items(kind: Any, origin: type, value: object) -> str | None:
     member = get_args(kind)[-1]
     items = value.values() if isinstance(value, dict) else cast("list[object]", value)
     return next((wrong for each in items if (wrong := _wrong_key(member, each)) is not None), None)
+
+
+@lru_cache(maxsize=1000)  # a list of a hundred thousand Jobs asks about a few kinds of rows
+def _doubtful_keys(kind: Any, look: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    """The keys of a TypedDict that an object lacks, or whose values need a further look.
+
+    `look`: the keys of the object, then the types of their values. With each key comes its type.
+    """
+    types = dict(zip(look[: len(look) // 2], look[len(look) // 2 :], strict=True))
+    return [
+        (key, of_key)
+        for key, of_key, plain in _keys(kind)
+        if (types[key] not in plain if key in types else key in kind.__required_keys__)
+    ]
 
 
 @cache

@@ -37,15 +37,18 @@ class Batch:
     commands without a copy of its memory. When it exits, the commands become children of the
     runner, which is their subreaper. The starter reports in memory that it shares with the runner.
 
-    A batch that `waits` is forked ahead of its time, and its starter spawns nothing before
-    release().
+    A batch with a `gate` (a pipe) is forked ahead of its time, and its starter spawns nothing
+    before release().
     """
 
-    def __init__(self, launches: list[Launch], *, waits: bool = False) -> None:
+    def __init__(self, launches: list[Launch], gate: tuple[int, int] | None = None) -> None:
         self.launches = launches
-        self.waits = waits
         self._runner = os.getpid()
-        self._gate: tuple[int, int] | None = None
+        self._gate = gate
+
+    @property
+    def waits(self) -> bool:
+        return self._gate is not None
 
     def start(self, errors: int, files: tuple[int, int]) -> int:
         """Fork the starter and return its pid. Raises OSError if that is not possible.
@@ -55,8 +58,6 @@ class Batch:
         """
         try:
             self._progress = BatchProgress(len(self.launches))
-            if self.waits:
-                self._gate = os.pipe2(os.O_CLOEXEC)
             return self._fork(errors, files)
         except OSError:
             if self._gate is not None:

@@ -6,6 +6,8 @@ Imported by the runner: it stays small.
 import errno
 import itertools
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from pycron.protocol.runner_messages import STREAMS
 from pycron.runner.attempt import Attempt
@@ -16,6 +18,8 @@ from pycron.runner.output_pipes import OutputPipes
 from pycron.runner.running_file import RunningFile
 from pycron.runner.start_failures import StartFailures
 from pycron.runner.tree_limits import TreeLimits
+
+T = TypeVar("T")
 
 
 class Launcher:
@@ -41,19 +45,40 @@ class Launcher:
         self._running_file = running_file
         reserve()
 
-    def prepare(self, attempt: Attempt) -> Launch | None:
-        """A cgroup and an output pipe for the Attempt; None if it had to be refused."""
+    def prepare(self, attempt: Attempt, *, is_first: bool) -> Launch | None:
+        """A cgroup and an output pipe for the Attempt; None if there is no descriptor for it.
+
+        The first Attempt of a batch is refused then. Another one can be in a later batch: until it
+        is started, a batch takes twice the descriptors that its commands take when they run.
+        """
         self._tree_limits.give_cgroup(attempt)
+        try:
+            pipes, launch = self._with_room(lambda: _descriptors(attempt))
+        except OSError as error:
+            if is_first:
+                self._refuse(attempt, f"cannot fork: {error.strerror}")
+            else:
+                self._tree_limits.leave_behind(attempt.tree)
+            return None
+        self._output_pipes.open(attempt, pipes)
+        return launch
+
+    def open_gate(self, first: Attempt) -> tuple[int, int] | None:
+        """The gate of a batch; None if there is none: the first Attempt of the batch is refused."""
+        try:
+            return self._with_room(lambda: os.pipe2(os.O_CLOEXEC))
+        except OSError as error:
+            self._refuse(first, f"cannot fork: {error.strerror}")
+            return None
+
+    def _with_room(self, opened: Callable[[], T]) -> T:
+        """What needs descriptors: ended Attempts lose theirs to it. Raises OSError."""
         while True:
             try:
-                pipes, launch = _descriptors(attempt)
+                return opened()
             except OSError as error:
-                if error.errno == errno.EMFILE and self._output_pipes.make_room():
-                    continue
-                self._refuse(attempt, f"cannot fork: {error.strerror}")
-                return None
-            self._output_pipes.open(attempt, pipes)
-            return launch
+                if error.errno != errno.EMFILE or not self._output_pipes.make_room():
+                    raise
 
     def launch(self, batch: Batch, attempts: list[Attempt]) -> int:
         """Fork the starter of a batch: its pid, or 0 if all these Attempts had to be refused.

@@ -184,8 +184,10 @@ class Starters:
                 continue
             if attempts and not _fits(attempts[-1], attempt):
                 break
+            launch = self._launcher.prepare(attempt, is_first=not attempts)
+            if launch is None and attempts:
+                break
             queue.popleft()
-            launch = self._launcher.prepare(attempt)
             if launch is not None:
                 launches.append(launch)
                 attempts.append(attempt)
@@ -210,27 +212,26 @@ class Starters:
     def _get_ready(self) -> None:
         """Fork a starter for the first Attempts that are held; it waits for their go message."""
         attempts = self._first_held()
-        launches = self._prepare_all(attempts)
-        if not launches:
-            return
-        for attempt in attempts:
+        gate = self._launcher.open_gate(attempts[0])
+        launches = self._prepare_all(attempts) if gate else []
+        for attempt in attempts[: max(1, len(launches))]:
             del self._held[attempt.id]
-        starter = Starter(Batch(launches, waits=True), attempts)
+        if gate is None or not launches:  # the first Attempt was refused
+            for end in gate or ():
+                os.close(end)
+            return
+        starter = Starter(Batch(launches, gate), attempts[: len(launches)])
         if self._launch(starter):
-            starter.lines = self._launcher.lines(attempts)
+            starter.lines = self._launcher.lines(starter.attempts)
             self._ready.append(starter)
 
     def _prepare_all(self, attempts: list[Attempt]) -> list[Launch]:
-        """Empty if one of the Attempts had to be refused, for want of a descriptor."""
+        """As many of the first ones as there are descriptors for; none: the first was refused."""
         launches: list[Launch] = []
         for attempt in attempts:
-            launch = self._launcher.prepare(attempt)
+            launch = self._launcher.prepare(attempt, is_first=not launches)
             if launch is None:
-                del self._held[attempt.id]
-                for prepared, before in zip(launches, attempts, strict=False):
-                    prepared.close()
-                    self._launcher.take_back(before)
-                return []
+                break
             launches.append(launch)
         return launches
 

@@ -116,7 +116,9 @@ def test_a_starter_is_in_the_cgroup_of_its_first_command_before_it_may_begin(
     descriptors = [os.open(path, os.O_CREAT | os.O_WRONLY) for path in outputs]
     cgroups = [make(delegation) for _ in outputs]
     commands = zip(cgroups, descriptors, strict=True)
-    batch = Batch([launch(*each, "cat /proc/self/cgroup") for each in commands], waits=True)
+    batch = Batch(
+        [launch(*each, "cat /proc/self/cgroup") for each in commands], os.pipe2(os.O_CLOEXEC)
+    )
     errors, _ = os.pipe()
     starter = batch.start(errors, (1024, 1024))
     until(lambda: cgroups[0].pids() == {starter})

@@ -5,6 +5,7 @@ As with cron, the output of a background process is read for as long as it has t
 
 import os
 import resource
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,23 @@ def test_a_background_child_that_prints_takes_one_descriptor(runner: RunningRunn
     )
     until(lambda: all(runner.output(f"p{n}.1") == "x\n" for n in range(20)))
     until(lambda: descriptors(runner) - before <= 20)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["due", "held"])
+def test_commands_of_a_batch_that_has_too_few_descriptors_start_in_the_next_one(
+    runner: RunningRunner, held: bool
+) -> None:
+    """A batch takes two descriptors for each command until its commands run, then one."""
+    commands = {f"c{n}.1": "sleep 1" for n in range(120)}
+    first = runner.start_message
+    hold = int(time.time()) + 2 if held else 0
+    messages = [
+        {**first(key, command, user=user("pycronowner"), cwd="/"), "hold": hold}
+        for key, command in commands.items()
+    ]
+    runner.client.send(messages)
+    if held:
+        until(lambda: time.time() > hold)
+        runner.client.send([{"type": "go", "until": hold}])
+    ends = until(lambda: done if len(done := ended(runner, commands)) == len(commands) else {}, 30)
+    assert {(each.get("exit_status"), each.get("reason")) for each in ends.values()} == {(0, None)}

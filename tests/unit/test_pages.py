@@ -1,5 +1,6 @@
 """Lists that come page by page, from this daemon and from one of an earlier version."""
 
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pycron.cli.pages import read_jobs
 from pycron.control.client import ControlClient
 from pycron.protocol.control_messages import JobsRequest
+from pycron.protocol.framing import Message
 
 JOBS: list[Any] = [
     {"job": f"j{number}", "user": "joe" if number % 3 else "root"} for number in range(23)
@@ -15,25 +17,21 @@ PAGE = 5
 
 
 class Daemon:
-    """Answers pages. `knows_positions`: as daemons do since there are filters.
-
-    Each request is answered after it was sent, and nothing else is asked in between.
-    """
+    """Answers pages. `knows_positions`: as daemons do since there are filters."""
 
     def __init__(self, *, knows_positions: bool) -> None:
         self.knows_positions = knows_positions
-        self.sent: list[JobsRequest] = []
 
-    def request(self, request: JobsRequest) -> dict[str, Any]:
-        self.send(request)
-        return self.receive(request)
+    def pages(
+        self, first: JobsRequest, behind: Callable[[Message], JobsRequest | None]
+    ) -> Iterator[Message]:
+        request: JobsRequest | None = first
+        while request is not None:
+            answer = self.answer(request)
+            request = behind(answer)
+            yield answer
 
-    def send(self, request: JobsRequest) -> None:
-        assert not self.sent
-        self.sent.append(request)
-
-    def receive(self, request: JobsRequest) -> dict[str, Any]:
-        assert self.sent.pop() is request
+    def answer(self, request: JobsRequest) -> Message:
         if not self.knows_positions:
             found = JOBS[request.first : request.first + PAGE]
             return {"rows": found, "more": request.first + PAGE < len(JOBS)}
