@@ -1,6 +1,7 @@
 """Runs the page: its socket, and uvicorn with the limits of this page."""
 
 import os
+import resource
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import uvicorn
 
 from pycron.web.app import create_app
 from pycron.web.connections import PATIENCE, Connection
-from pycron.web.listening import BACKLOG
 from pycron.web.page import Page
 
+_BACKLOG = 1024  # connections that the kernel lets wait; that many are accepted at once
+_FILES = 4096  # open files: the connections, and three times those that are accepted at once
 _LONGEST_HEAD = 16_384  # bytes of the head of a request
 _FIRST_INHERITED = 3  # sd_listen_fds(3)
 
@@ -50,7 +52,7 @@ def run(
         access_log=False,  # it would contain one-time links
         proxy_headers=False,
         server_header=False,
-        backlog=BACKLOG,
+        backlog=_BACKLOG,
         timeout_keep_alive=int(PATIENCE),
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=_LONGEST_HEAD,
@@ -58,5 +60,12 @@ def run(
         ssl_keyfile=tls.key if tls else None,
     )
     config.load()
+    _allow_files()
     ready()
     uvicorn.Server(config).run([listener])
+
+
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, hard), hard))
