@@ -108,11 +108,14 @@ POSTS = [
 def test_another_users_job_by_url_and_by_id(
     system: IsolatedSystem, alice: Browser, method: str, path: str
 ) -> None:
-    """The answer is the same as for what nobody has, and nothing is changed."""
+    """The answer is the same as for what nobody has, and nothing is changed.
+
+    The name that nobody has is as much like a name of Alice as the one of Bob: she gets a hint.
+    """
     (run,) = system.rows("runs", "--job", "backup", user=BOB)
     job = next(row for row in system.rows("list", user=BOB) if row["job"] == f"{BOB}-secret")
     bobs = {"RUN": run["run_id"], "NAME": f"{BOB}-secret", "ID": job["id"]}
-    none = {"RUN": "0" * 16 + "-20260308T120000Z", "NAME": "no-such-job", "ID": "0" * 16}
+    none = {"RUN": "0" * 16 + "-20260308T120000Z", "NAME": f"{BOB}-secrets", "ID": "0" * 16}
     said = [answer_without_names(alice, method, path, names) for names in (bobs, none)]
     assert said[0] == said[1]
     status, text = said[0]
