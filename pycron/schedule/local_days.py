@@ -32,3 +32,17 @@ def hour_start(instant: int, zone: Zone) -> int:
     """The UTC second at which the local hour of a UTC second began."""
     local = zone.local(instant)
     return instant - 60 * local.minute - local.second
+
+
+def wall_instant(wall: datetime.datetime, zone: Zone) -> int:
+    """The UTC second of a time as a clock in the zone shows it: the first of two, after a gap.
+
+    A time with an offset of its own is that instant. Raises ValueError outside 1970 to 9998.
+    """
+    if not 1970 <= wall.year <= 9998:
+        raise ValueError("from 1970 to 9998")
+    if wall.tzinfo is not None:
+        return int(wall.timestamp())
+    second = timegm(wall.timetuple())
+    instants = zone.instants_of(second)
+    return instants[0] if instants else zone.jump_over(second)
