@@ -36,7 +36,8 @@ async def _day(request: Request) -> Response:
     today = times.zone.local(int(times.now)).date()
     return show(
         request, "day.html", day=day, is_today=day == today, hours=hours, levels=levels,
-        total=counts.total, busiest=counts.busiest(_BUSIEST), clock=partial(_clock, times.zone), wall=partial(_wall, times.zone),
+        total=counts.total, busiest=counts.busiest(_BUSIEST), clock=partial(_clock, times.zone),
+        wall=partial(_wall, times.zone),
         previous=day - datetime.timedelta(days=1), following=following if day < today else None,
     )  # fmt: skip
 

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -54,8 +58,11 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """What one can read on the page."""
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        """What one can read on the page; nothing while it is replaced by the next one."""
+        try:
+            return self.driver.find_element(By.TAG_NAME, "body").text
+        except (NoSuchElementException, StaleElementReferenceException):
+            return ""
 
     def find(self, selector: str) -> WebElement:
         """The first element of this CSS selector."""
