@@ -70,17 +70,6 @@ def _from_a_line(data: bytes, begin: int) -> tuple[bytes, int]:
     return data[cut:], begin + cut
 
 
-async def parts_of(request: Request, run_id: str, attempt: int | None) -> AsyncIterator[bytes]:
-    """The whole output of an Attempt as it is, in parts. Raises ControlError."""
-    offset, more = 0, True
-    while more:
-        answer = await ask(request, OutputRequest(run_id, attempt, offset))
-        data = a2b_base64(answer["data"])
-        attempt, more = answer["attempt"], answer["more"]
-        offset += len(data)
-        yield data
-
-
 # ---- events
 
 
