@@ -120,8 +120,8 @@ class History(Protocol):
 
     def starts(
         self, since: int, until: int, after: tuple[int, int], user: str | None, most: int
-    ) -> tuple[list[float], tuple[int, int] | None]:
-        """When Runs were started that were due in [since, until), in the order of fire times.
+    ) -> tuple[dict[int, int], tuple[int, int] | None]:
+        """How many Runs were started in each minute, of those that were due in [since, until).
 
         At most so many Runs are looked at: those behind `after`, which is a fire time and a number.
         The second value is where the next call continues; None if there are no more.

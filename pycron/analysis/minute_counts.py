@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterable
 
 MINUTE = 60  # seconds
+LEVELS = 8  # of a heat map, besides that of no start
 
 
 class MinuteCounts:
@@ -36,3 +37,10 @@ class MinuteCounts:
         """The sums of so many minutes each."""
         every = range(0, len(self.counts), minutes)
         return [sum(self.counts[first : first + minutes]) for first in every]
+
+
+def level_edges(largest: int) -> list[int]:
+    """The smallest number of each level: up to 8 levels, each the same factor above the last."""
+    if largest <= LEVELS:
+        return list(range(1, largest + 1))
+    return sorted({round(largest ** (level / LEVELS)) for level in range(LEVELS)})

@@ -6,23 +6,14 @@ from collections.abc import Callable, Iterator
 
 from pycron.analysis.minute_counts import MINUTE, MinuteCounts
 from pycron.analysis.planned_starts import PlannedStarts
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.days import day_of, in_reach
+from pycron.cli.days import in_reach
 from pycron.cli.errors import WrongUse
 from pycron.cli.heat_map import print_heat_map
 from pycron.cli.instants import parse_instant
 from pycron.cli.plan import plan_for
-from pycron.cli.printing import (
-    Cell,
-    Row,
-    Tone,
-    Value,
-    print_json,
-    print_line,
-    print_table,
-    print_text,
-)
+from pycron.cli.printing import Row, print_json, print_line, print_table, print_text
 from pycron.cli.table_layout import Column
 from pycron.cli.table_options import named_sources
 from pycron.control.client import ControlClient
@@ -30,6 +21,9 @@ from pycron.model.in_words import number_of
 from pycron.model.instants import rfc3339
 from pycron.protocol.control_messages import RunsRequest
 from pycron.protocol.question_messages import StartsRequest
+from pycron.schedule.local_days import day_of
+from pycron.wording.cells import Cell, Tone, Value
+from pycron.wording.clock import Clock
 
 _JobsIn = Callable[[int, int], list[str]]  # the Jobs that start in a minute, at most so many
 

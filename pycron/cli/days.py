@@ -1,11 +1,7 @@
-"""Days and hours of a zone as stretches of UTC seconds."""
-
-import datetime
-from calendar import timegm
-from collections.abc import Iterator
+"""Times whose local days can be computed."""
 
 from pycron.cli.errors import WrongUse
-from pycron.schedule.zone import END_OF_TIME, Zone
+from pycron.schedule.zone import END_OF_TIME
 
 _YEAR = 366 * 86_400  # seconds
 
@@ -15,30 +11,3 @@ def in_reach(instant: int) -> int:
     if not 0 <= instant < END_OF_TIME - _YEAR:
         raise WrongUse("bad time: from 1970 to 9998")
     return instant
-
-
-def day_start(day: datetime.date, zone: Zone) -> int:
-    """The first UTC second of a local day, which is not always at midnight."""
-    wall = timegm(day.timetuple())
-    instants = zone.instants_of(wall)
-    return instants[0] if instants else zone.jump_over(wall)
-
-
-def day_of(instant: int, zone: Zone) -> tuple[int, int]:
-    """The local day that contains a UTC second: its first second, and that of the next day."""
-    day = zone.local(instant).date()
-    return day_start(day, zone), day_start(day + datetime.timedelta(days=1), zone)
-
-
-def days(start: int, end: int, zone: Zone) -> Iterator[tuple[int, int]]:
-    """The local days that [start, end) touches, each as its first second and that of the next."""
-    while start < end:
-        first, following = day_of(start, zone)
-        yield first, following
-        start = following
-
-
-def hour_start(instant: int, zone: Zone) -> int:
-    """The UTC second at which the local hour of a UTC second began."""
-    local = zone.local(instant)
-    return instant - 60 * local.minute - local.second

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from pycron.cli.clock import Clock
 from pycron.model.in_words import (
     ahead_in_words,
     duration_in_words,
@@ -11,6 +10,7 @@ from pycron.model.in_words import (
 )
 from pycron.model.instants import parse_rfc3339
 from pycron.protocol.control_answers import PauseRow, ReloadAnswer, StateRow
+from pycron.wording.clock import Clock
 
 _MOST_JOBS = 3  # that a sentence names
 _WAITS = ("waiting", "queued")  # states in which nothing has been started

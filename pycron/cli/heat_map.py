@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from pycron.analysis.minute_counts import MINUTE, MinuteCounts
-from pycron.cli.days import days
-from pycron.cli.printing import Cell, Tone, can_print, line_width, print_line, print_text
+from pycron.analysis.minute_counts import MINUTE, MinuteCounts, level_edges
+from pycron.cli.printing import can_print, line_width, print_line, print_text
 from pycron.cli.sparkline import BARS, PLAIN_BARS
+from pycron.schedule.local_days import days
 from pycron.schedule.zone import Zone
+from pycron.wording.cells import Cell, Tone
 
 HOURS_UNTIL = 2 * 86_400  # seconds; a longer stretch has a row for each day
 _HOUR = 3600
@@ -42,7 +43,7 @@ class HeatMap:
 
     def lines(self) -> Iterator[list[Cell]]:
         """The scale of minutes, and the rows."""
-        rows, edges = self._rows(), _edges(self._largest())
+        rows, edges = self._rows(), level_edges(self._largest())
         left = max((len(row.label) for row in rows), default=0) + 1
         yield [Cell(" " * left + self._scale(), Tone.FAINT)]
         for row in rows:
@@ -55,7 +56,7 @@ class HeatMap:
         """What the bars mean: `starts in a minute: ·=0 ▁=1 ▂=2-3`."""
         largest = self._largest()
         parts = [f"{self._bar(0)}=0"]
-        for level, (low, following) in enumerate(pairwise([*_edges(largest), largest + 1]), 1):
+        for level, (low, following) in enumerate(pairwise([*level_edges(largest), largest + 1]), 1):
             high = following - 1
             parts.append(f"{self._bar(level)}={low}" + (f"-{high}" if high > low else ""))
         unit = "a minute" if self._step == 1 else f"{self._step} minutes"
@@ -127,13 +128,6 @@ class HeatMap:
         if self.plain:
             return f".{PLAIN_BARS}"[level]
         return f"·{BARS}"[level]
-
-
-def _edges(largest: int) -> list[int]:
-    """The smallest number of each level: up to 8 levels, each the same factor above the last."""
-    if largest <= len(BARS):
-        return list(range(1, largest + 1))
-    return sorted({round(largest ** (level / len(BARS))) for level in range(len(BARS))})
 
 
 def print_heat_map(counts: MinuteCounts, zone: Zone) -> None:

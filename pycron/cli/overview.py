@@ -5,10 +5,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.done import resume_command
-from pycron.cli.printing import Cell, Tone, print_page, print_text
+from pycron.cli.printing import print_page, print_text
 from pycron.control.client import ControlClient, ControlError, NoDaemon
 from pycron.model.in_words import ahead_in_words, end_in_words, number_of
 from pycron.model.instants import parse_rfc3339
@@ -20,6 +20,8 @@ from pycron.protocol.control_messages import (
     StatusRequest,
     TopRequest,
 )
+from pycron.wording.cells import Cell, Tone
+from pycron.wording.clock import Clock
 
 _DAY = 86_400  # seconds
 _SHOWN = 3  # Jobs that fail, and fire times

@@ -13,15 +13,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import Enum
 from functools import cache
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pycron.cli.table_layout import GAP, Column, fit
 from pycron.cli.terminal import raw
-from pycron.model.run import Outcome
 from pycron.model.text import printable
+from pycron.wording.cells import Cell, Tone, Value
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -33,45 +32,7 @@ _NARROWEST = 20  # characters of a line, however narrow the terminal
 _LEAST_ROOM = 4  # characters of a value beside its name
 
 
-class Tone(Enum):
-    """What a colour says; the value is a style of rich."""
-
-    PLAIN = ""
-    GOOD = "green"
-    BAD = "bold red"
-    WARN = "yellow"
-    LIVE = "cyan"
-    FAINT = "bright_black"
-    STRONG = "bold"
-
-
-class Cell(NamedTuple):
-    """A value and what its colour says."""
-
-    text: str
-    tone: Tone = Tone.PLAIN
-
-
-Value = str | Cell | None  # None: there is none; a table shows "-", a page leaves its line out
 _NOTHING = Cell("-", Tone.FAINT)
-
-_OUTCOME_TONES = {
-    Outcome.SUCCEEDED: Tone.GOOD,
-    Outcome.FAILED: Tone.BAD,
-    Outcome.TIMED_OUT: Tone.BAD,
-    Outcome.OUT_OF_MEMORY: Tone.BAD,
-    Outcome.LOST: Tone.BAD,
-    Outcome.KILLED: Tone.WARN,
-    Outcome.MISSED: Tone.WARN,
-    Outcome.SKIPPED: Tone.FAINT,
-    Outcome.CANCELLED: Tone.FAINT,
-}
-
-
-def outcome_tone(outcome: str | None) -> Tone:
-    """The colour of an outcome, by its word in JSON; None: of a Run that has not ended."""
-    return Tone.LIVE if outcome is None else _OUTCOME_TONES[Outcome(outcome)]
-
 
 # ---- JSON
 

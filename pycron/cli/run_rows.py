@@ -5,17 +5,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum
 
-from pycron.cli.clock import Clock
 from pycron.cli.errors import Failed
-from pycron.cli.job_words import end_cell
-from pycron.cli.printing import Cell, Tone, Value, print_table
+from pycron.cli.printing import print_table
 from pycron.cli.table_layout import Column
 from pycron.control.client import ControlClient
 from pycron.model.in_words import duration_in_words, size_in_words
-from pycron.model.instants import parse_rfc3339
 from pycron.model.run import RunKey
-from pycron.protocol.control_answers import AttemptRow, RunRow
+from pycron.protocol.control_answers import RunRow
 from pycron.protocol.control_messages import RunsRequest
+from pycron.wording.cells import Value
+from pycron.wording.clock import Clock
+from pycron.wording.run_words import ended_as, lateness_cell, took
 
 _COLUMNS = {
     "when": Column("when"),
@@ -33,7 +33,6 @@ _COLUMNS = {
     "entry": Column("entry", rank=6),
     "started by": Column("started by", rank=6, optional=True),
 }
-_LATE = 60_000  # milliseconds of a start that one should look at
 
 
 class RunsForm(Enum):
@@ -63,7 +62,7 @@ def _cells(row: RunRow, clock: Clock) -> dict[str, Value]:
     return {
         "when": clock.at_text(row["started"] or row["fire_time"]),
         "job": row["job"],
-        "late": None if late is None else _lateness(late),
+        "late": None if late is None else lateness_cell(late),
         "took": took(row, clock.now),
         "outcome": ended_as(row),
         "delivery": row.get("delivery"),
@@ -76,27 +75,6 @@ def _cells(row: RunRow, clock: Clock) -> dict[str, Value]:
         "entry": f"{row['table']}:{row['line']}",
         "started by": row["started_by"],
     }
-
-
-def _lateness(milliseconds: int) -> Cell:
-    tone = Tone.WARN if milliseconds >= _LATE else Tone.PLAIN
-    return Cell(duration_in_words(milliseconds / 1000), tone)
-
-
-def took(row: RunRow | AttemptRow, now: float) -> str | None:
-    """How long a Run or an Attempt took; how long it has taken so far, if it is running."""
-    if row["started"] is None:
-        return None
-    ended = now if row["ended"] is None else parse_rfc3339(row["ended"])
-    return duration_in_words(max(0, ended - parse_rfc3339(row["started"])))
-
-
-def ended_as(row: RunRow) -> Cell:
-    """`failed, exit status 7`, or the state of a Run that has not ended."""
-    if row["outcome"] is not None:
-        return end_cell(row["outcome"], row["exit_status"], row["signal"])
-    waits = row["started"] is None or row["ended"]
-    return Cell("waiting", Tone.WARN) if waits else Cell("running", Tone.LIVE)
 
 
 def run_id_in(text: str) -> str | None:

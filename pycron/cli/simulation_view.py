@@ -9,23 +9,14 @@ from pycron.analysis.kept_jobs import with_kept_jobs
 from pycron.analysis.simulation import Simulation
 from pycron.analysis.statistics import statistics_of
 from pycron.cli.arguments import duration
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.days import day_of, hour_start, in_reach
+from pycron.cli.days import in_reach
 from pycron.cli.errors import WrongUse
 from pycron.cli.heat_map import HOURS_UNTIL, print_heat_map
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.plan import Plan, plan_for
-from pycron.cli.printing import (
-    Cell,
-    Row,
-    Tone,
-    Value,
-    print_json,
-    print_page,
-    print_table,
-    print_text,
-)
+from pycron.cli.printing import Row, print_json, print_page, print_table, print_text
 from pycron.cli.progress import show_progress
 from pycron.cli.samples import read_samples, samples_of
 from pycron.cli.table_layout import Column
@@ -38,6 +29,9 @@ from pycron.model.in_words import duration_in_words, number_of
 from pycron.model.instants import rfc3339
 from pycron.model.run import Outcome
 from pycron.protocol.question_messages import SamplesRequest
+from pycron.schedule.local_days import day_of, hour_start
+from pycron.wording.cells import Cell, Tone, Value
+from pycron.wording.clock import Clock
 
 _DAY = 86_400  # seconds
 _LONGEST = 3660 * _DAY

@@ -4,21 +4,11 @@ import argparse
 from collections.abc import Iterator
 
 from pycron.analysis.statistics import JobStatistics, Spread, statistics_of
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed
 from pycron.cli.instants import Looks, parse_instant
-from pycron.cli.printing import (
-    Cell,
-    Row,
-    Tone,
-    Value,
-    can_print,
-    line_width,
-    print_json,
-    print_page,
-    print_table,
-)
+from pycron.cli.printing import Row, can_print, line_width, print_json, print_page, print_table
 from pycron.cli.samples import read_samples, samples_of
 from pycron.cli.sparkline import BARS, sparkline
 from pycron.cli.table_layout import Column
@@ -26,6 +16,8 @@ from pycron.model.in_words import duration_in_words, end_in_words
 from pycron.model.instants import rfc3339
 from pycron.protocol.question_answers import SampleRow
 from pycron.protocol.question_messages import SamplesRequest
+from pycron.wording.cells import Cell, Tone, Value
+from pycron.wording.clock import Clock
 
 _OF_ALL = 100  # newest Runs of each Job
 _OF_ONE = 1000

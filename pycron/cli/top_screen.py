@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from pycron.cli.clock import Clock
-from pycron.cli.job_words import scope_cell
-from pycron.cli.printing import Cell, Tone, Value, cut, line_width, paint, table_lines
+from pycron.cli.printing import cut, line_width, paint, table_lines
 from pycron.cli.process_costs import UNKNOWN, Cost
 from pycron.cli.table_layout import Column
 from pycron.model.in_words import duration_in_words, size_in_words
@@ -14,6 +12,9 @@ from pycron.model.instants import parse_rfc3339
 from pycron.model.text import printable
 from pycron.protocol.control_answers import LiveRow, TopAnswer
 from pycron.protocol.job_answers import DueRow
+from pycron.wording.cells import Cell, Tone, Value
+from pycron.wording.clock import Clock
+from pycron.wording.job_words import scope_cell
 
 _RUNNING = (
     Column("", optional=True),

@@ -4,7 +4,6 @@
 """
 
 import datetime
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,15 @@ from pycron.control.access import Refusal
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.rows import (
+    USUAL,
     last_run_row,
     listed_job_row,
     listed_row,
     next_row,
     paused_row,
     precise,
+    recent_row,
+    usual_seconds,
 )
 from pycron.control.runs import outcomes_in
 from pycron.control.server import Peer
@@ -40,19 +42,18 @@ from pycron.protocol.control_messages import CalendarRequest, JobsRequest, NextR
 from pycron.protocol.job_answers import (
     CalendarAnswer,
     JobsAnswer,
-    ListedJobRow,
     NextAnswer,
     NextRow,
-    RunsOfJob,
+    ShownJobRow,
 )
 from pycron.schedule.fire_times import next_fire
 
 _PAGE = 500  # rows of one answer
 _STEP = 200  # entries that are looked at, or rows that are made, in one step: 5 ms
-_MOST_LOOKED_AT = 50_000  # entries for one answer; the client asks again for what is behind them
+_LOOKED_AT = 100  # entries for each row of an answer; the client asks again for what is behind
 _MOST_FIRES = 1000
 _LONG_WAY = 30 * 86_400  # seconds; to look for a fire time that is further away takes longer
-_USUAL = 5  # Runs whose durations say how long a Job usually takes
+_MOST_RECENT = 50  # Runs that are listed of a Job
 
 _Found = tuple[int, Entries, int]  # a position in the list of all Jobs, and the entry there
 
@@ -60,15 +61,18 @@ _Found = tuple[int, Entries, int]  # a position in the list of all Jobs, and the
 @handles(JobsRequest)
 def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsAnswer]:
     if request.job is not None:
-        return {"rows": [listed_job_row(job) for job in _called(context, peer, request.job)],
-                "more": False}  # fmt: skip
+        jobs = _called(context, peer, request.job)
+        named = [listed_job_row(job) for job in jobs]
+        if request.details:
+            _add_details(context, request, named, jobs)
+        return {"rows": named, "more": False}
     wanted = _wanted(context, peer, request.user)
     if request.position is None:
         return _numbered_page(context.engine.jobs(), wanted, request.first)
     found = entries_from(context.engine.jobs(), request.position, wanted)
     chosen = _chosen(request)
-    rows: list[ListedJobRow] = []
-    position, last_position = request.position, request.position + _MOST_LOOKED_AT
+    rows: list[ShownJobRow] = []
+    position, last_position = request.position, request.position + _LOOKED_AT * chosen.most
     batch = _next_batch(found, chosen, len(rows))
     while batch and len(rows) < chosen.most and position < last_position:
         made = _rows(context, chosen, batch)
@@ -94,6 +98,7 @@ class _Chosen:
     failed: bool
     outcomes: list[Outcome] | None
     most: int
+    recent: int
 
     @property
     def is_filter(self) -> bool:
@@ -104,7 +109,8 @@ def _chosen(request: JobsRequest) -> _Chosen:
     """Raises Refusal for an unknown outcome."""
     outcomes = outcomes_in(request.outcome)
     text = (request.match or "").casefold()
-    return _Chosen(text, request.details, request.failed, outcomes, min(request.limit, _PAGE))
+    most = min(max(1, request.limit), _PAGE)
+    return _Chosen(text, request.details, request.failed, outcomes, most, request.recent)
 
 
 def _next_batch(found: Iterator[_Found], chosen: _Chosen, rows: int) -> list[_Found]:
@@ -136,19 +142,19 @@ def _numbered_page(jobs: Jobs, wanted: Callable[[EntryContext], bool], first: in
 
 def _rows(
     context: Context, chosen: _Chosen, batch: Sequence[_Found]
-) -> list[tuple[int, ListedJobRow]]:
+) -> list[tuple[int, ShownJobRow]]:
     """The positions and the rows of those of some entries that are chosen."""
     named = [(at, listed(entries, index), entries, index) for at, entries, index in batch]
     named = [each for each in named if not chosen.text or _contains(each[1], chosen.text)]
     if not chosen.details and not chosen.failed and chosen.outcomes is None:
         return [(at, listed_row(entry)) for at, entry, _, _ in named]
-    runs = _last_runs(context, [entry.id for _, entry, _, _ in named])
+    runs = _last_runs(context, [entry.id for _, entry, _, _ in named], chosen.recent)
     if chosen.failed or chosen.outcomes is not None:
         named = [each for each in named if _has_ended_so(chosen, (runs or {}).get(each[1].id, []))]
     pauses = {pause.scope: pause for pause in context.engine.pauses}
     at, host = time.time(), context.reader_context().host
     now = int(at)
-    rows: list[tuple[int, ListedJobRow]] = []
+    rows: list[tuple[int, ShownJobRow]] = []
     for position, entry, entries, index in named:
         fire = context.next_fires.after(entries, index, now)
         row = listed_row(entry)
@@ -156,20 +162,55 @@ def _rows(
         has_delay = entries.context(index).settings.jitter
         row["delay"] = start_delay(entries[index], host) if has_delay else 0
         row["paused"] = paused_row(_pause_at(pauses, entry.scopes, at) if pauses else None)
-        if runs is not None:
-            _add_runs(row, runs.get(entry.id))
+        _add_runs(row, runs, chosen.recent)
         rows.append((position, row))
     return rows
+
+
+def _add_details(
+    context: Context, request: JobsRequest, rows: list[ShownJobRow], jobs: Sequence[Job]
+) -> None:
+    """Add to the rows of Jobs that were named what is known of their Runs, and their words."""
+    from pycron.schedule.words import daylight_saving, explain  # only a person asks for it
+
+    runs = _last_runs(context, [job.id for job in jobs], request.recent)
+    pauses = {pause.scope: pause for pause in context.engine.pauses}
+    at, host = time.time(), context.reader_context().host
+    for number, job in enumerate(jobs):
+        fire = next_fire(job.schedule, context.engine.zone_of(job.zone), int(at))
+        row = rows[number]
+        _add_runs(row, runs, request.recent)
+        row["next_fire_time"] = None if fire is None else rfc3339(fire)
+        row["delay"] = start_delay(job, host)
+        row["paused"] = paused_row(_pause_at(pauses, scopes_of(job), at))
+        row["in_words"] = explain(job.schedule)
+        row["daylight_saving"] = daylight_saving(job.schedule)
+
+
+def _add_runs(row: ShownJobRow, runs: Mapping[str, list[LastRun]] | None, recent: int) -> None:
+    """Add what the last Runs of a Job say about it; None: the history cannot be read."""
+    if runs is None:
+        return
+    own = runs.get(row["id"], [])
+    ended = next((run for run in own if run.outcome is not None), None)
+    running = (run.started for run in own if run.outcome is None and run.ended is None)
+    row["last"] = None if ended is None else last_run_row(ended)
+    row["running_since"] = precise(next(filter(None, running), None))
+    row["usual_seconds"] = usual_seconds(own)
+    if recent:
+        row["recent"] = [recent_row(run) for run in reversed(own[:recent]) if run.outcome]
 
 
 def _contains(entry: Listed, text: str) -> bool:
     return text in entry.name.casefold() or text in entry.command.casefold()
 
 
-def _last_runs(context: Context, job_ids: Sequence[str]) -> Mapping[str, list[LastRun]] | None:
+def _last_runs(
+    context: Context, job_ids: Sequence[str], recent: int
+) -> Mapping[str, list[LastRun]] | None:
     """The last Runs by Job; None if the history cannot be read: the Jobs can be listed still."""
     try:
-        return context.history.last_runs(job_ids, _USUAL)
+        return context.history.last_runs(job_ids, min(max(recent, USUAL), _MOST_RECENT))
     except StoreFailure:
         return None
 
@@ -179,25 +220,6 @@ def _has_ended_so(chosen: _Chosen, runs: Sequence[LastRun]) -> bool:
     if outcome is None or (chosen.failed and outcome is Outcome.SUCCEEDED):
         return False
     return chosen.outcomes is None or outcome in chosen.outcomes
-
-
-def _add_runs(row: RunsOfJob, runs: Sequence[LastRun] | None) -> None:
-    """What the last Runs of a Job, newest first, say about it; None: it has not run yet."""
-    row["last"] = row["running_since"] = row["usual_seconds"] = None
-    if runs is None:
-        return
-    ended = next((run for run in runs if run.outcome is not None), None)
-    if ended is not None:
-        row["last"] = last_run_row(ended)
-    running = (run.started for run in runs if run.outcome is None and run.ended is None)
-    row["running_since"] = precise(next(filter(None, running), None))
-    durations = [
-        run.ended - run.started
-        for run in runs
-        if run.outcome is Outcome.SUCCEEDED and run.ended and run.started
-    ]
-    if durations:
-        row["usual_seconds"] = round(statistics.median(durations), 3)
 
 
 @handles(NextRequest)

@@ -26,7 +26,8 @@ from pycron.protocol.question_messages import SamplesRequest, StartsRequest, Tab
 _PAGE = 100  # Jobs of one answer, and
 _PAGE_RUNS = 2000  # Runs
 _MOST_RUNS = 1000  # of one Job
-_STEP = 300  # Runs that are read in a step
+_STEP = 300  # Runs that are read in a step, and
+_COUNTED = 3000  # Runs that are counted in a step
 _LONGEST = 2 * 86_400  # seconds whose minutes are counted
 _LATEST = 3600  # seconds before the first minute: a Run that was due there may start later
 _PART = 256 * 1024  # bytes of a table in one answer
@@ -86,9 +87,9 @@ def starts(context: Context, peer: Peer, request: StartsRequest) -> Steps[Starts
     after: tuple[int, int] | None = (0, 0)
     since = max(0, request.since - _LATEST)
     while after is not None:
-        instants, after = context.history.starts(since, request.until, after, user, _STEP)
-        for instant in instants:
-            found.add(instant)
+        minutes, after = context.history.starts(since, request.until, after, user, _COUNTED)
+        for minute, starts in minutes.items():
+            found.add(minute, starts)
         yield
     return {"counts": list(found.counts)}
 

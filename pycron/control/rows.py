@@ -1,6 +1,7 @@
 """The rows of answers, made from what the engine and the store know."""
 
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from pycron.crontab.day_rules import day_settings
@@ -15,6 +16,7 @@ from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope, ScopeKind
 from pycron.model.problem import Problem, problem_row
+from pycron.model.run import Outcome
 from pycron.model.table_version import TableVersion
 from pycron.protocol.control_answers import (
     AttemptRow,
@@ -25,10 +27,20 @@ from pycron.protocol.control_answers import (
     RunDetails,
     RunRow,
 )
-from pycron.protocol.job_answers import DueRow, JobRow, LastRunRow, ListedJobRow, NextRow, PausedRow
+from pycron.protocol.job_answers import (
+    DueRow,
+    JobRow,
+    LastRunRow,
+    NextRow,
+    PausedRow,
+    RecentRow,
+    ShownJobRow,
+)
 from pycron.protocol.table_answers import VersionRow
 from pycron.schedule.expressions import After, resolved_text
 from pycron.schedule.zone import Zone
+
+USUAL = 5  # Runs whose durations say how long a Job usually takes
 
 
 def job_row(job: Job) -> JobRow:
@@ -47,7 +59,7 @@ def job_row(job: Job) -> JobRow:
     }
 
 
-def listed_row(entry: Listed) -> ListedJobRow:
+def listed_row(entry: Listed) -> ShownJobRow:
     return {
         "job": entry.name,
         "id": entry.id,
@@ -64,8 +76,8 @@ def listed_row(entry: Listed) -> ListedJobRow:
     }
 
 
-def listed_job_row(job: Job) -> ListedJobRow:
-    return cast(ListedJobRow, {**job_row(job), "pool": job.settings.pool})
+def listed_job_row(job: Job) -> ShownJobRow:
+    return cast(ShownJobRow, {**job_row(job), "pool": job.settings.pool})
 
 
 def last_run_row(run: LastRun) -> LastRunRow:
@@ -80,6 +92,28 @@ def last_run_row(run: LastRun) -> LastRunRow:
         "exit_status": run.exit_status,
         "signal": run.signal,
     }
+
+
+def recent_row(run: LastRun) -> RecentRow:
+    """A Run that has ended."""
+    assert run.outcome is not None
+    seconds = _seconds(run)
+    return {
+        "run_id": str(run.key),
+        "outcome": run.outcome,
+        "seconds": None if seconds is None else round(seconds, 3),
+    }
+
+
+def usual_seconds(runs: Sequence[LastRun]) -> float | None:
+    """How long a Job usually takes, by its last Runs (the newest first) that have succeeded."""
+    good = (run for run in runs[:USUAL] if run.outcome is Outcome.SUCCEEDED)
+    durations = [seconds for run in good if (seconds := _seconds(run)) is not None]
+    return round(statistics.median(durations), 3) if durations else None
+
+
+def _seconds(run: LastRun) -> float | None:
+    return run.ended - run.started if run.ended and run.started else None
 
 
 def paused_row(pause: Pause | None) -> PausedRow | None:

@@ -120,7 +120,9 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
     if attempt is None and not request.follow:
         raise Refusal(f"{run.run_id} has {count} attempts")
     key = AttemptKey(run.key, wanted)
-    data = part_of_output(context, key, _begin(context, key, request)) if attempt else b""
+    size = kept_size(context, key) if attempt else 0
+    begin = request.offset if request.tail is None else max(0, size - request.tail)
+    data = part_of_output(context, key, begin) if attempt else b""
     outcome = attempt.outcome if attempt else None
     return {
         "data": b2a_base64(data, newline=False).decode(),
@@ -132,16 +134,15 @@ def output(context: Context, peer: Peer, request: OutputRequest) -> OutputAnswer
         "output_bytes": attempt.output_bytes if attempt else None,
         "over": over,
         "why": None if live is None else waits_for(live),
+        "begin": begin,
+        "size": max(size, begin + len(data)) if data else size,
     }
 
 
-def _begin(context: Context, attempt: AttemptKey, request: OutputRequest) -> int:
-    """The first byte of an output that is wanted."""
-    if request.tail is None:
-        return request.offset
+def kept_size(context: Context, attempt: AttemptKey) -> int:
+    """How many bytes of an Attempt's output are kept."""
     short = context.history.short_output(attempt)
-    size = output_size(context, attempt) if short is None else len(short)
-    return max(0, size - request.tail)
+    return output_size(context, attempt) if short is None else len(short)
 
 
 def part_of_output(context: Context, attempt: AttemptKey, offset: int) -> bytes:

@@ -1,5 +1,8 @@
 """`status` and `top`: the state of the daemon, and what it is doing now."""
 
+import contextlib
+from collections.abc import Mapping, Sequence
+
 from pycron import __version__
 from pycron.control.access import user_of
 from pycron.control.configuration import config_row
@@ -7,10 +10,12 @@ from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.pauses import visible_pauses
 from pycron.control.problems import visible_problems
-from pycron.control.rows import due_row, live_row
+from pycron.control.rows import USUAL, due_row, live_row, usual_seconds
 from pycron.control.server import Peer
+from pycron.engine.live_runs import LiveRun
+from pycron.model.history import LastRun
 from pycron.ports import StoreFailure
-from pycron.protocol.control_answers import ProcessRow, StatusAnswer, TopAnswer
+from pycron.protocol.control_answers import LiveRow, ProcessRow, StatusAnswer, TopAnswer
 from pycron.protocol.control_messages import StatusRequest, TopRequest
 
 _MOST_ROWS = 500
@@ -109,13 +114,25 @@ def top(context: Context, peer: Peer, request: TopRequest) -> TopAnswer:
     running = [run for run in engine.running if sees(run.job.user)]
     waiting = engine.first_waiting(most, sees)
     return {
-        "running": [live_row(run) for run in running[:most]],
+        "running": _running(context, running[:most], usual=request.usual),
         "waiting": [live_row(run) for run in waiting],
         "next": [due_row(job, fire) for fire, job in engine.coming(most, sees)],
         "counts": {"running": len(running), "waiting": engine.count(sees)[1]},
         "limits": _limits(context, totals=context.access.sees_all(peer)),
         "pauses": visible_pauses(context, peer),
     }
+
+
+def _running(context: Context, runs: Sequence[LiveRun], *, usual: bool) -> list[LiveRow]:
+    """The rows of running Runs. `usual`: with the time that their Jobs usually take."""
+    rows = [live_row(run) for run in runs]
+    if usual:
+        known: Mapping[str, list[LastRun]] = {}
+        with contextlib.suppress(StoreFailure):  # what runs is known without the history
+            known = context.history.last_runs([run.job.id for run in runs], USUAL)
+        for row, run in zip(rows, runs, strict=True):
+            row["usual_seconds"] = usual_seconds(known.get(run.job.id, []))
+    return rows
 
 
 def _limits(context: Context, *, totals: bool) -> dict[str, list[int] | str | None]:

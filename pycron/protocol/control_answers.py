@@ -65,7 +65,10 @@ class AttemptRow(TypedDict):
 
 
 class LiveRow(TypedDict):
-    """A Run that has not ended. `planned`: when it starts, or should have started."""
+    """A Run that has not ended. `planned`: when it starts, or should have started.
+
+    `usual_seconds`: how long its Job usually takes, if TopRequest.usual asks for it.
+    """
 
     run_id: str
     job: str
@@ -78,6 +81,7 @@ class LiveRow(TypedDict):
     priority: int
     why: str | None
     command: str
+    usual_seconds: NotRequired[float | None]
 
 
 class PauseRow(TypedDict):
@@ -259,7 +263,8 @@ class OutputAnswer(TypedDict):
 
     `data` is base64. `more`: the next part exists already. `ended`: no more will come. `over`: the
     Run has ended. `attempts`: how many the Run has. `outcome` and `output_bytes` are those of the
-    Attempt. `why`: what the Run waits for.
+    Attempt. `why`: what the Run waits for. `begin`: the first byte of the data. `size`: how many
+    bytes of output are kept by now.
     """
 
     data: str
@@ -271,6 +276,8 @@ class OutputAnswer(TypedDict):
     output_bytes: int | None
     over: bool
     why: str | None
+    begin: NotRequired[int]
+    size: NotRequired[int]
 
 
 class ProblemsAnswer(TypedDict):

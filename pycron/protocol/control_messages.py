@@ -138,7 +138,9 @@ class JobsRequest:
     Jobs. `match`: a text that their name or command contains, in capital or small letters.
     `failed`: those whose last Run did not succeed. `outcome`: those whose last Run that has ended
     has this outcome, or one of several with commas. `job`: those of this name or id. `limit`: of
-    rows from a `position` on; an older daemon answers pages of its own size.
+    rows from a `position` on; an older daemon answers pages of its own size. A hundred times as
+    many Jobs are looked at, at most. `recent`: with the details of each Job, so many of its last
+    Runs.
     """
 
     verb: ClassVar = "jobs"
@@ -152,6 +154,7 @@ class JobsRequest:
     job: str | None = None
     outcome: str | None = None
     limit: int = 500
+    recent: int = 0
 
 
 @request
@@ -261,11 +264,15 @@ class WhyRequest:
 
 @request
 class TopRequest:
-    """Ask what runs, waits and comes next; at most `limit` of each."""
+    """Ask what runs, waits and comes next; at most `limit` of each.
+
+    `usual`: how long the Job of each Run usually takes.
+    """
 
     verb: ClassVar = "top"
     answer: ClassVar = TopAnswer
     limit: int = 50
+    usual: bool = False
 
 
 @request

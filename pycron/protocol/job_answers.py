@@ -43,6 +43,14 @@ class LastRunRow(TypedDict):
     signal: int | None
 
 
+class RecentRow(TypedDict):
+    """One of the last Runs of a Job that have ended. `seconds`: what its last Attempt took."""
+
+    run_id: str
+    outcome: str
+    seconds: float | None
+
+
 class RunsOfJob(TypedDict):
     """What the history says of a Job. `running_since`: the start of its Run that has not ended.
 
@@ -65,6 +73,18 @@ class ListedJobRow(JobRow, RunsOfJob):
     next_fire_time: NotRequired[str | None]
     delay: NotRequired[int]
     paused: NotRequired[PausedRow | None]
+
+
+class ShownJobRow(ListedJobRow):
+    """A Job as the page shows it.
+
+    `recent`: what JobsRequest.recent asks for, the oldest first. `in_words` and `daylight_saving`:
+    its schedule as `pycron explain` says it, if JobsRequest.job asks for one Job.
+    """
+
+    recent: NotRequired[list[RecentRow]]
+    in_words: NotRequired[str]
+    daylight_saving: NotRequired[str | None]
 
 
 class NextRow(TypedDict):
@@ -100,7 +120,7 @@ class CalendarAnswer(TypedDict):
 class JobsAnswer(TypedDict):
     """One page. `more`: there are further Jobs, from `position` on."""
 
-    rows: list[ListedJobRow]
+    rows: list[ShownJobRow]
     more: bool
     position: NotRequired[int]
 

@@ -28,12 +28,20 @@ FROM (
 ) AS recent LEFT JOIN attempts ON attempts.run = recent.number
 ORDER BY recent.fire_time, recent.pass, attempts.number
 """
+# Where a part of the Runs that were due in a stretch ends.
+_END_OF_PART = """
+SELECT fire_time, number FROM runs
+WHERE fire_time >= ? AND fire_time < ? AND (fire_time > ? OR number > ?)
+ORDER BY fire_time, number LIMIT 1 OFFSET ?
+"""
 # The Runs of one user are chosen afterwards: a query looks at a bounded number of rows.
 _STARTS = """
-SELECT fire_time, number, user, delivery,
-    (SELECT started FROM attempts WHERE run = runs.number AND number = 1) AS started
-FROM runs WHERE fire_time >= ? AND fire_time < ? AND (fire_time > ? OR number > ?)
-ORDER BY fire_time, number LIMIT ?
+SELECT CAST(started / 60 AS INTEGER) AS minute, count(*) AS starts
+FROM runs JOIN attempts ON attempts.run = runs.number AND attempts.number = 1
+WHERE fire_time >= ? AND fire_time <= ? AND (fire_time > ? OR runs.number > ?)
+    AND (fire_time < ? OR runs.number <= ?)
+    AND +runs.delivery IS NULL AND (? IS NULL OR +runs.user = ?) AND started IS NOT NULL
+GROUP BY minute
 """
 _END = 2**62
 
@@ -90,8 +98,8 @@ def starts(
     after: Position,
     user: str | None,
     most: int,
-) -> tuple[list[float], Position | None]:
-    """When Runs were started that were due in [since, until), in the order of their fire times.
+) -> tuple[dict[int, int], Position | None]:
+    """How many Runs were started in each minute (UTC) of those that were due in [since, until).
 
     At most so many Runs are looked at: those behind `after`. The last of them is returned, too, for
     the next call; None if there are no more.
@@ -99,14 +107,11 @@ def starts(
     query = "SELECT number FROM users WHERE name = ?"
     own = None if user is None else database.execute(query, (user,)).fetchone()
     if user is not None and own is None:
-        return [], None
-    rows = database.execute(_STARTS, (max(since, after[0]), until, *after, most)).fetchall()
-    instants = [
-        instant_or_none(row, "started")
-        for row in rows
-        if not row["delivery"] and (own is None or row["user"] == own[0])
-    ]
-    found = [instant for instant in instants if instant is not None]
-    if len(rows) < most:
-        return found, None
-    return found, (second(rows[-1], "fire_time"), whole(rows[-1], "number"))
+        return {}, None
+    since, number = max(since, after[0]), None if own is None else own[0]
+    last = database.execute(_END_OF_PART, (since, until, *after, most - 1)).fetchone()
+    end = (until - 1, _END) if last is None else (second(last, "fire_time"), whole(last, "number"))
+    values = (since, end[0], *after, *end, number, number)
+    rows = database.execute(_STARTS, values)
+    found = {60 * whole(row, "minute"): whole(row, "starts") for row in rows}
+    return found, None if last is None else end

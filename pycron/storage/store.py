@@ -306,8 +306,8 @@ class Store:
 
     def starts(
         self, since: int, until: int, after: Position, user: str | None, most: int
-    ) -> tuple[list[float], Position | None]:
-        """When Runs were started that were due in [since, until); a part of them."""
+    ) -> tuple[dict[int, int], Position | None]:
+        """How many Runs were started in each minute; a part of them."""
         return self._database.query(starts, since, until, after, user, most)
 
 

@@ -77,12 +77,14 @@ class Guard:
     def _is_of_the_page(self, headers: Headers) -> bool:
         """Whether a request that changes something was sent by the page, not by another site.
 
-        Browsers say where it comes from: Sec-Fetch-Site, and Origin.
+        Browsers say where it comes from: Sec-Fetch-Site, and Origin. Origin is `null` for a form of
+        a page with our Referrer-Policy (Fetch standard, "append a request Origin header"); then
+        only Sec-Fetch-Site counts, which a page in a sandbox cannot have as `same-origin`.
         """
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if site not in (None, "same-origin"):
             return False
-        if origin is None:
+        if origin in (None, "null"):
             return site == "same-origin"
         return self._page.hosts.is_own_origin(origin, headers.get("host", ""))
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
+from pycron.model.text import visible
 from pycron.web.attempts import Attempts
 from pycron.web.daemon import Daemon
 from pycron.web.hosts import Hosts
@@ -18,12 +19,19 @@ from pycron.web.streams import Streams
 from pycron.web.tokens import Tokens
 from pycron.web.visitor import Visitor
 
+
+def _made_visible(value: object) -> object:
+    """A text of a stranger without control characters, and without halves of surrogate pairs."""
+    return visible(value) if type(value) is str else value
+
+
 _TEMPLATES = Environment(
     loader=PackageLoader("pycron.web"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    finalize=_made_visible,
 )
 
 

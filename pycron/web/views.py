@@ -1,18 +1,25 @@
-"""The views of the page."""
+"""The views of the page: which path shows what."""
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
-from pycron.protocol.control_messages import TopRequest
-from pycron.web.page import page_of, render, visitor_of
+from pycron.web import (
+    action_views,
+    day_views,
+    job_views,
+    output_views,
+    preferences,
+    run_views,
+    state_views,
+)
 
 
 def routes() -> list[Route]:
-    return [Route("/", _now)]
-
-
-async def _now(request: Request) -> Response:
-    """What runs, what waits, and what comes next."""
-    answer = await page_of(request).daemon.ask(visitor_of(request), TopRequest())
-    return render(request, "now.html", answer=answer)
+    return [
+        *state_views.routes(),
+        *job_views.routes(),
+        *run_views.routes(),
+        *output_views.routes(),
+        *day_views.routes(),
+        *action_views.routes(),
+        *preferences.routes(),
+    ]

@@ -30,7 +30,7 @@ def find_visitor(page: Page, scope: Scope) -> Visitor | None:
         named = request.headers.getlist("remote-user")
         if named and address_of(request) in page.proxies:
             return _named_by_proxy(page, named)
-    return _of_session(page, request.cookies.get(cookie_name(page)))
+    return _of_session(page, request.cookies.get(cookie_name(page)), used=_is_asked_for(request))
 
 
 def by_token(page: Page, text: str) -> Visitor | None:
@@ -48,8 +48,13 @@ def _named_by_proxy(page: Page, named: list[str]) -> Visitor | None:
     return Visitor(named[0], may_change=True, login="proxy")
 
 
-def _of_session(page: Page, session_id: str | None) -> Visitor | None:
-    visitor = None if session_id is None else page.sessions.find(session_id)
+def _is_asked_for(request: HTTPConnection) -> bool:
+    """Whether a person asks, and not the page by itself: then a session that nobody uses ends."""
+    return "x-refresh" not in request.headers and not request.url.path.endswith("/stream")
+
+
+def _of_session(page: Page, session_id: str | None, *, used: bool) -> Visitor | None:
+    visitor = None if session_id is None else page.sessions.find(session_id, used=used)
     if session_id and visitor and visitor.token and not page.tokens.has(visitor.token):
         page.sessions.end(session_id)  # the token was revoked
         return None

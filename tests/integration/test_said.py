@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pycron.cli.clock import Clock
 from pycron.cli.done import killed, paused, redriven, started
 from pycron.protocol.control_answers import PauseRow, StateRow
 from pycron.schedule.zone import UTC
+from pycron.wording.clock import Clock
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon, waiting_for_gate
 from tests.support.waiting import until
 

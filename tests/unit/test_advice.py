@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pycron.cli.advice import meaning, to_do
 from pycron.protocol.control_answers import WhyRow
+from pycron.wording.advice import meaning, to_do
 
 
 def answer(run: dict[str, Any] | None = None, **more: Any) -> WhyRow:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from pycron.analysis.minute_counts import MINUTE, MinuteCounts
 from pycron.analysis.planned_starts import PlannedStarts
-from pycron.cli.days import day_of, day_start, days, hour_start
 from pycron.cli.heat_map import HeatMap
 from pycron.cli.sparkline import sparkline
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.start_times import start_delay
 from pycron.model.job import Source
+from pycron.schedule.local_days import day_of, day_start, days, hour_start
 from pycron.schedule.zone import UTC, Zone
 
 BERLIN = Zone("Europe/Berlin", ZoneInfo("Europe/Berlin"))

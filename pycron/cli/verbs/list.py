@@ -3,17 +3,19 @@
 import argparse
 from collections.abc import Iterator
 
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.job_words import end_cell
 from pycron.cli.pages import read_jobs
-from pycron.cli.printing import Cell, Tone, Value, print_json, print_table
+from pycron.cli.printing import print_json, print_table
 from pycron.cli.table_layout import Column
 from pycron.cli.verb import verb
 from pycron.model.in_words import duration_in_words
 from pycron.model.instants import parse_rfc3339
 from pycron.protocol.control_messages import JobsRequest
 from pycron.protocol.job_answers import ListedJobRow
+from pycron.wording.cells import Cell, Tone, Value
+from pycron.wording.clock import Clock
+from pycron.wording.job_words import end_cell
 
 _COLUMNS = (
     Column("job", least=10),

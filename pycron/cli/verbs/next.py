@@ -7,13 +7,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from pycron.cli.arguments import positive
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import WrongUse
 from pycron.cli.expression import add_expression, expression_of
 from pycron.cli.instants import Looks, parse_instant
-from pycron.cli.job_words import waits_for
-from pycron.cli.printing import Cell, Tone, Value, print_json, print_table
+from pycron.cli.printing import print_json, print_table
 from pycron.cli.table_layout import Column
 from pycron.cli.table_options import add_table_options, named_sources
 from pycron.cli.verb import verb
@@ -23,6 +22,9 @@ from pycron.model.instants import parse_rfc3339
 from pycron.protocol.control_messages import JobsRequest, NextRequest, StatusRequest
 from pycron.protocol.job_answers import NextRow
 from pycron.schedule.zone import END_OF_TIME, Zone
+from pycron.wording.cells import Cell, Tone, Value
+from pycron.wording.clock import Clock
+from pycron.wording.job_words import waits_for
 
 if TYPE_CHECKING:
     from pycron.cli.schedules import DueRow, Scheduled

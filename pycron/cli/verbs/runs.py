@@ -11,7 +11,7 @@ from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import WrongUse
 from pycron.cli.instants import Looks, parse_instant
 from pycron.cli.pages import read_runs
-from pycron.cli.printing import Value, print_json, print_table
+from pycron.cli.printing import print_json, print_table
 from pycron.cli.run_rows import RunsForm, print_runs
 from pycron.cli.table_layout import Column
 from pycron.cli.verb import verb
@@ -19,6 +19,7 @@ from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable
 from pycron.protocol.control_answers import RefusedRow, RunRow
 from pycron.protocol.control_messages import RefusedRequest, RunsRequest
+from pycron.wording.cells import Value
 
 _DAY = 86_400  # seconds
 _REFUSED_COLUMNS = (

@@ -5,13 +5,9 @@ import shutil
 from collections.abc import Iterator
 
 from pycron.cli.arguments import add_run
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.job_words import end_cell
 from pycron.cli.printing import (
-    Cell,
-    Tone,
-    Value,
     on_terminal,
     print_json,
     print_line,
@@ -20,7 +16,7 @@ from pycron.cli.printing import (
     print_text,
 )
 from pycron.cli.run_output import Tail, read_tail
-from pycron.cli.run_rows import ended_as, find_run, took
+from pycron.cli.run_rows import find_run
 from pycron.cli.table_layout import Column
 from pycron.cli.verb import verb
 from pycron.control.shown import shown_run
@@ -29,6 +25,10 @@ from pycron.model.instants import parse_rfc3339
 from pycron.model.text import printable
 from pycron.protocol.control_answers import AttemptRow, RunAnswer, RunDetails
 from pycron.protocol.control_messages import RunRequest
+from pycron.wording.cells import Cell, Tone, Value
+from pycron.wording.clock import Clock
+from pycron.wording.job_words import end_cell
+from pycron.wording.run_words import ended_as, took
 
 _SHOWN_LINES = 20
 _LEAST_LINES = 5  # of the output, on a small terminal

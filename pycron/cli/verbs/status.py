@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator
 
 from pycron import __version__
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
-from pycron.cli.job_words import scope_cell
-from pycron.cli.printing import Cell, Tone, print_json, print_page
+from pycron.cli.printing import print_json, print_page
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
 from pycron.control.shown import shown_status
@@ -28,6 +27,9 @@ from pycron.protocol.control_messages import (
     PausesRequest,
     StatusRequest,
 )
+from pycron.wording.cells import Cell, Tone
+from pycron.wording.clock import Clock
+from pycron.wording.job_words import scope_cell
 
 _PATIENCE = 5.0  # seconds for the daemon and for its runner
 _PAUSE = 0.02  # seconds between two questions

@@ -12,7 +12,7 @@ from pycron.cli.arguments import positive
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.keyboard import DOWN, UP, next_key, single_keys
-from pycron.cli.printing import Cell, Tone, cut, paint, print_json, write_line
+from pycron.cli.printing import cut, paint, print_json, write_line
 from pycron.cli.process_costs import UNKNOWN, Cost, costs_of
 from pycron.cli.terminal import raw
 from pycron.cli.top_screen import View, lines_of
@@ -20,6 +20,7 @@ from pycron.cli.verb import verb
 from pycron.control.client import ControlClient, ControlError
 from pycron.model.text import printable
 from pycron.protocol.control_messages import KillRequest, TopRequest
+from pycron.wording.cells import Cell, Tone
 
 _EVERY = 2.0  # seconds between two requests on a terminal
 _BEGIN = "\x1b[?1049h\x1b[?25l"  # a screen of its own, without a cursor

@@ -3,26 +3,19 @@
 import argparse
 from collections.abc import Iterator, Sequence
 
-from pycron.cli.advice import meaning, to_do
-from pycron.cli.clock import Clock, clock_for
+from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.instants import parse_asked
-from pycron.cli.printing import (
-    Cell,
-    Tone,
-    Value,
-    outcome_tone,
-    print_columns,
-    print_json,
-    print_page,
-    print_text,
-)
+from pycron.cli.printing import print_columns, print_json, print_page, print_text
 from pycron.cli.run_output import read_tail
 from pycron.cli.run_rows import print_runs
 from pycron.cli.verb import verb
 from pycron.control.client import ControlClient
 from pycron.protocol.control_answers import WhyRow
 from pycron.protocol.control_messages import WhyRequest
+from pycron.wording.advice import meaning, to_do
+from pycron.wording.cells import Cell, Tone, Value, outcome_tone
+from pycron.wording.clock import Clock
 
 _FIELD_COLUMNS = (("field", "field"), ("says", "says"), ("was", "was"), ("does", "matches"))
 

@@ -1,11 +1,11 @@
 """Words of the views about Jobs: pauses, and how their Runs ended."""
 
-from pycron.cli.clock import Clock
-from pycron.cli.printing import Cell, Tone, outcome_tone
 from pycron.model.in_words import duration_in_words, end_in_words
 from pycron.model.run import Outcome
 from pycron.protocol.control_answers import PauseRow
 from pycron.protocol.job_answers import NextRow, PausedRow
+from pycron.wording.cells import Cell, Tone, outcome_tone
+from pycron.wording.clock import Clock
 
 
 def end_cell(outcome: str, exit_status: int | None, signal: int | None) -> Cell:
