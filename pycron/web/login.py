@@ -14,7 +14,7 @@ from pycron.web.bodies import form_of
 from pycron.web.daemon import Busy
 from pycron.web.page import Page, address_of, page_of, render
 from pycron.web.visitor import Visitor
-from pycron.web.visitors import by_token, cookie_name
+from pycron.web.visitors import by_token, cookie_name, is_secure
 
 _PATIENCE = 35.0  # seconds for the check of a password
 _PAUSE = 0.2  # seconds between two questions
@@ -127,8 +127,8 @@ def logged_in(request: Request, visitor: Visitor, where: str) -> Response:
     _end_session(request, page)
     response = render(request, "logged_in.html", visitor=visitor, next=own_path(where))
     response.set_cookie(
-        cookie_name(page), page.sessions.begin(visitor), path="/", secure=page.secure,
-        httponly=True, samesite="strict",
+        cookie_name(page, request), page.sessions.begin(visitor), path="/", httponly=True,
+        secure=is_secure(page, request), samesite="strict",
     )  # fmt: skip
     page.say(f"login: {visitor.user} ({visitor.login}) from {address_of(request)}")
     return response
@@ -139,13 +139,14 @@ async def _log_out(request: Request) -> Response:
     _end_session(request, page)
     response = await _form(request, "/", said="You are logged out.")
     response.delete_cookie(
-        cookie_name(page), path="/", secure=page.secure, httponly=True, samesite="strict"
-    )
+        cookie_name(page, request), path="/", httponly=True,
+        secure=is_secure(page, request), samesite="strict",
+    )  # fmt: skip
     return response
 
 
 def _end_session(request: Request, page: Page) -> None:
-    page.sessions.end(request.cookies.get(cookie_name(page), ""))
+    page.sessions.end(request.cookies.get(cookie_name(page, request), ""))
 
 
 def own_path(wanted: str | None) -> str:

@@ -40,7 +40,7 @@ class Page:
     """`own_user`: the user of this process. `proxies`: who may name a user in Remote-User.
 
     A proxy is an IP address, or for a Unix socket the name of the user whose process connects.
-    `secure`: browsers reach the page through TLS only, so cookies are marked as Secure. `say`:
+    `secure`: the page itself uses TLS. `say`:
     writes a line to the log of the page.
     """
 

@@ -10,9 +10,17 @@ from pycron.web.visitor import Visitor
 _FOR_PROGRAMS = ("/api/", "/metrics")  # where a token may be in the head of the request
 
 
-def cookie_name(page: Page) -> str:
+def is_secure(page: Page, request: HTTPConnection) -> bool:
+    """Whether the browser uses TLS: with the page, or with a proxy in front of it that says so.
+
+    Everybody can say so; then the cookie is only sent less often.
+    """
+    return page.secure or request.headers.get("x-forwarded-proto") == "https"
+
+
+def cookie_name(page: Page, request: HTTPConnection) -> str:
     """`__Host-`: a browser takes it only from this host, and only with Secure."""
-    return "__Host-pycron" if page.secure else "pycron"
+    return "__Host-pycron" if is_secure(page, request) else "pycron"
 
 
 def has_bearer(scope: Scope) -> bool:
@@ -30,7 +38,8 @@ def find_visitor(page: Page, scope: Scope) -> Visitor | None:
         named = request.headers.getlist("remote-user")
         if named and address_of(request) in page.proxies:
             return _named_by_proxy(page, named)
-    return _of_session(page, request.cookies.get(cookie_name(page)), used=_is_asked_for(request))
+    session_id = request.cookies.get(cookie_name(page, request))
+    return _of_session(page, session_id, used=_is_asked_for(request))
 
 
 def by_token(page: Page, text: str) -> Visitor | None:

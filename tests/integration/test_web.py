@@ -151,6 +151,17 @@ def test_a_proxy_names_the_user(op: OperatedDaemon, tmp_path: Path) -> None:
         assert page.browser(Remote_User=OWN_NAME).get("/").status == 303
 
 
+def test_a_proxy_with_tls_makes_the_cookie_secure(op: OperatedDaemon, page: WebPage) -> None:
+    token = new_token(op.state, "behind-tls")
+    browser = page.browser(X_Forwarded_Proto="https")
+    cookie = browser.post("/login", {"token": token}).headers["Set-Cookie"]
+    assert cookie.startswith("__Host-pycron=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
+    assert browser.get("/").status == 200
+    browser.headers.clear()
+    assert browser.get("/").status == 303
+
+
 # ---- what programs get
 
 

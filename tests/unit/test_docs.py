@@ -387,3 +387,9 @@ def test_unit_names_options_that_exist() -> None:
     used = {option for _, rest in commands for option in re.findall(r"(?<= )--[a-z-]+", rest)}
     assert commands
     assert used <= parser_options(pycrond.parser())
+
+
+def test_unit_of_the_page_has_a_verb_and_options_that_exist() -> None:
+    text = SERVICE.with_name("pycron-web.service").read_text()
+    [command] = re.findall(r"^ExecStart=/usr/bin/pycron (.+)$", text, re.MULTILINE)
+    assert vars(pycron_program.parser().parse_args(shlex.split(command)))["system"]
