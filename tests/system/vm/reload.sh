@@ -18,7 +18,7 @@ check start systemctl is-active pycron
 printf '[limits]\nrunning = 7\n' >$config
 check good_reload systemctl reload pycron
 check good_reload_is_logged says 'options changed: limits.running' journalctl PYCRON_EVENT=reloaded
-check good_reload_is_said says 'options changed: limits.running' journalctl -u pycron -o cat _COMM=pycron
+check good_reload_is_said says '; changed: limits.running' journalctl -u pycron -o cat _COMM=pycron
 check active_after_good is ActiveState active
 
 printf '[limits]\nrunning = 0\n' >$config
