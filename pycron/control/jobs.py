@@ -51,6 +51,7 @@ from pycron.schedule.fire_times import next_fire
 _PAGE = 500  # rows of one answer
 _STEP = 200  # entries that are looked at, or rows that are made, in one step: 5 ms
 _LOOKED_AT = 100  # entries for each row of an answer; the client asks again for what is behind
+_HISTORIES = 20  # the same, if the last Runs of each have to be looked at
 _MOST_FIRES = 1000
 _LONG_WAY = 30 * 86_400  # seconds; to look for a fire time that is further away takes longer
 _MOST_RECENT = 50  # Runs that are listed of a Job
@@ -72,7 +73,7 @@ def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsA
     found = entries_from(context.engine.jobs(), request.position, wanted)
     chosen = _chosen(request)
     rows: list[ShownJobRow] = []
-    position, last_position = request.position, request.position + _LOOKED_AT * chosen.most
+    position, last_position = request.position, request.position + chosen.most_looked_at
     batch = _next_batch(found, chosen, len(rows))
     while batch and len(rows) < chosen.most and position < last_position:
         made = _rows(context, chosen, batch)
@@ -101,8 +102,18 @@ class _Chosen:
     recent: int
 
     @property
+    def by_runs(self) -> bool:
+        """Whether the last Runs of a Job decide."""
+        return self.failed or self.outcomes is not None
+
+    @property
+    def most_looked_at(self) -> int:
+        """Entries that are looked at for one answer."""
+        return self.most * (_HISTORIES if self.by_runs else _LOOKED_AT)
+
+    @property
     def is_filter(self) -> bool:
-        return bool(self.text or self.failed or self.outcomes is not None)
+        return bool(self.text or self.by_runs)
 
 
 def _chosen(request: JobsRequest) -> _Chosen:
@@ -146,11 +157,12 @@ def _rows(
     """The positions and the rows of those of some entries that are chosen."""
     named = [(at, listed(entries, index), entries, index) for at, entries, index in batch]
     named = [each for each in named if not chosen.text or _contains(each[1], chosen.text)]
-    if not chosen.details and not chosen.failed and chosen.outcomes is None:
+    if chosen.by_runs:
+        runs = _last_runs(context, [entry.id for _, entry, _, _ in named], 0) or {}
+        named = [each for each in named if _has_ended_so(chosen, runs.get(each[1].id, []))]
+    elif not chosen.details:
         return [(at, listed_row(entry)) for at, entry, _, _ in named]
-    runs = _last_runs(context, [entry.id for _, entry, _, _ in named], chosen.recent)
-    if chosen.failed or chosen.outcomes is not None:
-        named = [each for each in named if _has_ended_so(chosen, (runs or {}).get(each[1].id, []))]
+    found = _last_runs(context, [entry.id for _, entry, _, _ in named], chosen.recent)
     pauses = {pause.scope: pause for pause in context.engine.pauses}
     at, host = time.time(), context.reader_context().host
     now = int(at)
@@ -162,7 +174,7 @@ def _rows(
         has_delay = entries.context(index).settings.jitter
         row["delay"] = start_delay(entries[index], host) if has_delay else 0
         row["paused"] = paused_row(_pause_at(pauses, entry.scopes, at) if pauses else None)
-        _add_runs(row, runs, chosen.recent)
+        _add_runs(row, found, chosen.recent)
         rows.append((position, row))
     return rows
 

@@ -139,8 +139,8 @@ class JobsRequest:
     `failed`: those whose last Run did not succeed. `outcome`: those whose last Run that has ended
     has this outcome, or one of several with commas. `job`: those of this name or id. `limit`: of
     rows from a `position` on; an older daemon answers pages of its own size. A hundred times as
-    many Jobs are looked at, at most. `recent`: with the details of each Job, so many of its last
-    Runs.
+    many Jobs are looked at, at most; twenty times as many with `failed` or `outcome`. `recent`:
+    with the details of each Job, so many of its last Runs.
     """
 
     verb: ClassVar = "jobs"

@@ -19,7 +19,7 @@ _COUNTED = 100  # Runs; of more, the page says "100 or more"
 _LOOKED_AT = 5  # pages of a hundred Runs in which late starts are looked for
 _LONGER = 2  # times as long as usual, and
 _LONGER_BY = 60  # seconds longer
-_WAITS_LATE = 1.0  # seconds
+_WAITS_LATE = LATE / 1000  # seconds
 
 
 def routes() -> list[Route]:

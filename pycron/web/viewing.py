@@ -1,5 +1,6 @@
 """What the views have in common: a question to the daemon, words for templates, and lists."""
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pycron.wording.run_words import LATE, ended_as, took
 A = TypeVar("A")
 
 PAGE = 50  # rows
+_INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,17 @@ class Words:
         if milliseconds is None or milliseconds < LATE:
             return ""
         return f"{duration_in_words(milliseconds / 1000)} late"
+
+    def text(self, text: str | None) -> str:
+        """A sentence of the daemon, in which instants are shown as all others are."""
+        return _INSTANT.sub(self._shown, text or "")
+
+    def _shown(self, found: re.Match[str]) -> str:
+        try:
+            moment = self.times.at(found[0])
+        except ValueError:
+            return found[0]
+        return found[0] if moment is None else moment.text
 
     def ended(self, row: RunRow) -> Cell:
         return ended_as(row)
