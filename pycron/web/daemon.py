@@ -42,6 +42,7 @@ class Daemon:
     acts_for_others: bool = False
     say: Callable[[str], None] = lambda _: None
     _room: anyio.CapacityLimiter = field(init=False)
+    _asked: int = 0  # questions that run or wait
 
     def __post_init__(self) -> None:
         self._room = anyio.CapacityLimiter(_AT_ONCE)
@@ -54,15 +55,21 @@ class Daemon:
         changes = request.verb in CHANGES
         if changes and (visitor is None or not visitor.may_change):
             raise NotAllowed("you may only look at things here")
-        if self._room.statistics().tasks_waiting >= _MOST_WAITING:
-            raise Busy("the page is busy; try again in a moment")
         user = visitor.user if visitor and self.acts_for_others else None
-        answer = await anyio.to_thread.run_sync(
-            self._ask, user, request, limiter=self._room, abandon_on_cancel=not changes
-        )
+        answer = await self._in_thread(user, request)
         if changes and visitor is not None:
             self.say(f"{visitor.user} ({visitor.login}): {_in_words(request)}")
         return answer
+
+    async def _in_thread(self, user: str | None, request: Request[A]) -> A:
+        """Ask in a thread. A browser that goes away does not free the place of its question."""
+        if self._asked >= _AT_ONCE + _MOST_WAITING:
+            raise Busy("the page is busy; try again in a moment")
+        self._asked += 1
+        try:
+            return await anyio.to_thread.run_sync(self._ask, user, request, limiter=self._room)
+        finally:
+            self._asked -= 1
 
     def _ask(self, user: str | None, request: Request[A]) -> A:
         client = self.connect()
