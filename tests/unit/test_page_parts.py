@@ -107,6 +107,12 @@ def test_an_instant_names_its_zone() -> None:
     assert moment.whole == "Sunday 2026-03-08 08:00:00 America/New_York (UTC-0400)"
 
 
+def test_an_instant_of_no_job_is_local() -> None:
+    moment = chosen_times("job", "America/New_York", NOON).at(NOON)
+    assert moment
+    assert moment.text == "08:00 America/New_York"
+
+
 def test_no_instant() -> None:
     assert chosen_times(None, None, NOON).at(None) is None
 
