@@ -168,6 +168,7 @@ def run_row(run: RunRecord) -> RunRow:
         "dead": run.dead,
         "delivery": _delivery(run.delivery),
         "about": None if run.about is None else str(run.about),
+        "zone": run.zone,
     }
 
 
@@ -178,7 +179,7 @@ def _delivery(delivery: Delivery | None) -> str | None:
 
 def run_details(run: RunRecord) -> RunDetails:
     """`stdin` is not on record."""
-    said = {"schedule": run.schedule, "zone": run.zone, "command": run.command}
+    said = {"schedule": run.schedule, "command": run.command}
     return cast(RunDetails, {**run_row(run), **said})
 
 

@@ -16,7 +16,7 @@ class RunRow(TypedDict):
     """A Run: it starts with its first Attempt and ends with its last Attempt.
 
     `dead`: it is a dead letter. `delivery`: its kind and occasion, if it tells about another Run;
-    `about`: that Run.
+    `about`: that Run. `zone`: of its schedule.
     """
 
     run_id: str
@@ -39,13 +39,13 @@ class RunRow(TypedDict):
     dead: NotRequired[bool]
     delivery: NotRequired[str | None]
     about: NotRequired[str | None]
+    zone: NotRequired[str | None]
 
 
 class RunDetails(RunRow):
     """A Run and what its entry said. `stdin`: what its entry says now."""
 
     schedule: str
-    zone: str | None
     command: str
     stdin: NotRequired[str | None]
 

@@ -1,12 +1,14 @@
 """What happens now, and what needs somebody: failures, late Runs, dead letters."""
 
 from asyncio import gather
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pycron.model.delivery import Occasion
 from pycron.model.instants import parse_rfc3339
 from pycron.model.run import FAILURES, Outcome
 from pycron.protocol.control_answers import HealthAnswer, LiveRow, RunRow, RunsAnswer, TopAnswer
@@ -121,15 +123,30 @@ async def _late(request: Request) -> Response:
     """What waits too long, runs too long, was missed in the last day, or started late."""
     now = times_of(request).now
     since = int(now) - _DAY
-    top, missed, late = await gather(
+    top, missed, told, late = await gather(
         ask(request, TopRequest(500, usual=True)),
         ask(request, RunsRequest(PAGE, outcome=Outcome.MISSED.value, since=since)),
+        ask(request, RunsRequest(_COUNTED, deliveries=True, since=since)),
         _late_starts(request, since),
     )
     return show(
         request, "late.html", waiting=waiting_late(top, now), running=running_long(top, now),
-        missed=missed["rows"], late=late[0], looked_at=late[1],
+        missed=missed["rows"], expected=said_to_be_late(told["rows"]), late=late[0],
+        looked_at=late[1],
     )  # fmt: skip
+
+
+def said_to_be_late(deliveries: Sequence[RunRow]) -> list[RunRow]:
+    """Of some deliveries, those that tell that a Run is late (CRON_EXPECT_WITHIN): one of each Run.
+
+    One that has no Attempt waits, because the time of the Run has not come yet.
+    """
+    late = [
+        row
+        for row in deliveries
+        if (row.get("delivery") or "").endswith(f" {Occasion.LATE.value}") and row["attempts"]
+    ]
+    return list({row.get("about"): row for row in late}.values())
 
 
 async def _late_starts(request: Request, since: int) -> tuple[list[RunRow], int]:

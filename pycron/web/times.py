@@ -48,12 +48,15 @@ class Times:
             return f"Times in the zone of each Job, others in {self.local.name}"
         return f"Times in {self.zone.name}"
 
-    def at(self, when: str | float | None, zone: str | None = None) -> Moment | None:
-        """An instant (RFC 3339, or a UTC second). `zone`: that of its Job; None: the machine's."""
+    def at(self, when: str | float | None, *zone: str | None) -> Moment | None:
+        """An instant (RFC 3339, or a UTC second), or None.
+
+        `zone`: that of its Job, where None is the machine's; without it, it belongs to no Job.
+        """
         if when is None:
             return None
         instant = parse_rfc3339(when) if isinstance(when, str) else when
-        shown = _zone(zone) if self.choice is Choice.JOB else self.zone
+        shown = _zone(zone[0]) if zone and self.choice is Choice.JOB else self.zone
         text = instant_in_words(instant, shown, self.now)
         if self.choice is Choice.JOB:
             text += f" {shown.name}"

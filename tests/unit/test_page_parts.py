@@ -1,5 +1,7 @@
 """The pure parts of the page: output with colours, times, charts, links."""
 
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,9 +10,10 @@ pytest.importorskip("starlette")
 
 from pycron.analysis.minute_counts import MinuteCounts
 from pycron.model.instants import parse_rfc3339
+from pycron.protocol.control_answers import RunRow
 from pycron.web.ansi import Terminal
 from pycron.web.charts import durations_of, hours_of, spark_of
-from pycron.web.state_views import attention
+from pycron.web.state_views import attention, said_to_be_late
 from pycron.web.times import Choice, chosen_times, zones
 from pycron.web.viewing import link
 from pycron.wording.cells import Tone
@@ -104,6 +107,12 @@ def test_an_instant_names_its_zone() -> None:
     assert moment.whole == "Sunday 2026-03-08 08:00:00 America/New_York (UTC-0400)"
 
 
+def test_an_instant_of_no_job_is_local() -> None:
+    moment = chosen_times("job", "America/New_York", NOON).at(NOON)
+    assert moment
+    assert moment.text == "08:00 America/New_York"
+
+
 def test_no_instant() -> None:
     assert chosen_times(None, None, NOON).at(None) is None
 
@@ -162,6 +171,18 @@ def test_what_needs_somebody() -> None:
         "the store cannot be written", "1 failure in the last day", "100 or more dead letters",
         "2 Runs late or longer than usual",
     ]  # fmt: skip
+
+
+def test_which_runs_were_said_to_be_late() -> None:
+    def row(number: int, delivery: str | None, about: str, attempts: int) -> RunRow:
+        return cast(RunRow, {"run_id": str(number), "delivery": delivery, "about": about,
+                             "attempts": attempts})  # fmt: skip
+
+    found = said_to_be_late([
+        row(1, "mail late", "a", 1), row(2, "notify late", "a", 1), row(3, "mail failed", "b", 1),
+        row(4, "mail late", "c", 0), row(5, None, "d", 1), row(6, "mail late", "e", 2),
+    ])  # fmt: skip
+    assert [each["about"] for each in found] == ["a", "e"]
 
 
 def test_a_link_keeps_the_filters() -> None:

@@ -86,7 +86,8 @@ def _what_happened(row: RunDetails, clock: Clock) -> Iterator[tuple[str, Value]]
 def _what_it_is(row: RunDetails) -> Iterator[tuple[str, Value]]:
     yield "command", row["command"]
     yield "stdin", row.get("stdin")
-    yield "schedule", f"{row['schedule']} ({row['zone']})" if row["zone"] else row["schedule"]
+    zone = row.get("zone")
+    yield "schedule", f"{row['schedule']} ({zone})" if zone else row["schedule"]
     yield "entry", f"{row['table']}:{row['line']}, as {row['user']}"
     yield "tells of", row.get("about")
     yield "run", row["run_id"]
