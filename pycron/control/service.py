@@ -42,8 +42,8 @@ from pycron.protocol.framing import Message
 # so whoever controls the page cannot do that either.
 FOR_OTHERS = frozenset(
     {
-        "status", "jobs", "next", "runs", "run", "output", "refused", "problems", "why", "top",
-        "pauses", "metrics", "samples", "starts", "follow", "search",
+        "status", "health", "jobs", "next", "runs", "run", "output", "refused", "problems", "why",
+        "top", "pauses", "metrics", "samples", "starts", "search",
         "start", "kill", "pause", "resume", "redrive", "drop",
     }
 )  # fmt: skip

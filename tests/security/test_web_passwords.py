@@ -69,7 +69,8 @@ def test_a_password_logs_in(page: WebPage) -> None:
     browser = page.browser()
     assert 'name="password"' in browser.get("/login").text
     assert browser.post("/login", {"user": ALICE, "password": PASSWORD}).status == 200
-    assert browser.get("/").status == 200
+    answer = browser.get("/")
+    assert answer.status == 200, answer.text
     assert f"login: {ALICE} (password) from 127.0.0.1" in page.log.read_text()
     assert PASSWORD not in page.log.read_text()
 

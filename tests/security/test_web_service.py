@@ -10,7 +10,10 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("jinja2")
 
+from starlette.routing import Route
+
 from pycron.system import paths
+from pycron.web import views
 from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.user_accounts import USERS
 from tests.support.web_page import Browser, WebPage, web_page
@@ -100,6 +103,18 @@ POSTS = [
     "/jobs/NAME/start", "/jobs/ID/start", "/jobs/ID/pause", "/jobs/ID/resume", "/runs/RUN/kill",
     "/runs/RUN/redrive", "/runs/RUN/drop",
 ]  # fmt: skip
+
+
+def test_every_view_shows_a_user_their_own(alice: Browser) -> None:
+    paths_ = [
+        route.path for route in views.routes()
+        if isinstance(route, Route) and "GET" in (route.methods or ()) and "{" not in route.path
+    ]  # fmt: skip
+    assert len(paths_) > 5
+    for path in paths_:
+        answer = alice.get(path)
+        assert answer.status in (200, 303, 400), (path, answer.text)
+        assert BOB not in answer.text, path
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The parts of the page that decide: sessions, links, tokens, hosts, attempts, parameters."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 
 pytest.importorskip("starlette")
 
+import pycron.web
+from pycron.control.service import FOR_OTHERS
+from pycron.protocol.control_messages import REQUESTS
 from pycron.web.attempts import Attempts
 from pycron.web.endpoints import ENDPOINTS, BadParameter
 from pycron.web.hosts import Hosts, is_loopback
@@ -255,3 +259,20 @@ def test_parameters_that_there_are_not() -> None:
     why = next(each for each in ENDPOINTS if each.path.endswith("/why"))
     with pytest.raises(BadParameter, match="missing parameter: time"):
         why.question({"job": "x"})
+
+
+# ---- what the page asks
+
+
+def test_the_daemon_answers_on_behalf_of_users_all_that_the_page_asks() -> None:
+    """And nothing more: whoever controls the page gets no more than the page needs."""
+    asked = set()
+    for path in Path(pycron.web.__file__).parent.glob("*.py"):
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("pycron.protocol")
+            for alias in node.names
+        }
+        asked |= {verb for verb, request in REQUESTS.items() if request.__name__ in names}
+    assert asked - {"web", "login", "login-result"} == FOR_OTHERS
