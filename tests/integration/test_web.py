@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,17 @@ def test_a_page_at_a_unix_socket(op: OperatedDaemon, tmp_path: Path) -> None:
         assert page.link.startswith("http+unix://%2F")
         assert path.stat().st_mode & 0o777 == 0o660
         assert page.logged_in().get("/").status == 200
+
+
+def test_a_socket_of_systemd(op: OperatedDaemon) -> None:
+    """As systemd.socket(5) hands it over: descriptor 3, with LISTEN_PID and LISTEN_FDS."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number = listener.fileno()
+        script = f'exec 3<&{number}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
+        prefix = ("bash", "-c", script, "bash")
+        with web_page(op.state, prefix=prefix, listen="/none", pass_fds=(number,)) as page:
+            assert page.url == f"http://127.0.0.1:{listener.getsockname()[1]}"
+            assert page.logged_in().get("/").status == 200
 
 
 def test_a_login_with_a_token_leads_to_where_one_wanted_to_go(
