@@ -29,7 +29,6 @@ async def _set(request: Request) -> Response:
         if value in values:
             response.set_cookie(
                 name, value, _A_YEAR, path="/", secure=is_secure(page_of(request), request),
-                httponly=True,
-                samesite="strict",
+                httponly=True, samesite="strict",
             )  # fmt: skip
     return response
