@@ -11,6 +11,7 @@ from starlette.routing import Route
 from pycron.web.login import own_path
 from pycron.web.page import page_of
 from pycron.web.times import Choice
+from pycron.web.visitors import is_secure
 
 _CHOICES = {"times": tuple(Choice), "theme": ("auto", "light", "dark"), "ansi": ("shown", "plain")}
 _A_YEAR = 366 * 86_400  # seconds
@@ -27,7 +28,7 @@ async def _set(request: Request) -> Response:
         value = request.query_params.get(name)
         if value in values:
             response.set_cookie(
-                name, value, _A_YEAR, path="/", secure=page_of(request).secure, httponly=True,
-                samesite="strict",
+                name, value, _A_YEAR, path="/", secure=is_secure(page_of(request), request),
+                httponly=True, samesite="strict",
             )  # fmt: skip
     return response

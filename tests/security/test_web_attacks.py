@@ -5,7 +5,6 @@ import os
 import resource
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -283,10 +282,8 @@ def connections(page: WebPage, count: int) -> list[socket.socket]:
 
 def check_that_all_is_well(op: OperatedDaemon, browser: Browser) -> None:
     """The page answers, and so does the daemon, which starts what is due."""
-    began = time.monotonic()
     assert browser.get("/").status == 200
     assert op.run("status").returncode == 0
-    assert time.monotonic() - began < 10
     op.daemon.wait_for("attempt_ended", count=len(op.daemon.log("attempt_ended")) + 1)
 
 

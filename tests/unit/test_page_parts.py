@@ -1,5 +1,6 @@
 """The pure parts of the page: output with colours, times, charts, links."""
 
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -9,13 +10,23 @@ from hypothesis import strategies as st
 pytest.importorskip("starlette")
 
 from pycron.analysis.minute_counts import MinuteCounts
+from pycron.control.client import ControlClient
 from pycron.model.instants import parse_rfc3339
 from pycron.protocol.control_answers import RunRow
 from pycron.web.ansi import Terminal
+from pycron.web.attempts import Attempts
 from pycron.web.charts import durations_of, hours_of, spark_of
+from pycron.web.daemon import Daemon
+from pycron.web.hosts import Hosts
+from pycron.web.one_time_links import OneTimeLinks
+from pycron.web.page import Page
+from pycron.web.sessions import IDLE, Sessions
 from pycron.web.state_views import attention, said_to_be_late
 from pycron.web.times import Choice, chosen_times, zones
+from pycron.web.tokens import Tokens
 from pycron.web.viewing import link
+from pycron.web.visitor import Visitor
+from pycron.web.visitors import find_visitor
 from pycron.wording.cells import Tone
 
 NOON = parse_rfc3339("2026-03-08T12:00:00Z")
@@ -157,6 +168,36 @@ def test_a_heat_map() -> None:
     assert hours[1].cells == ((0, 1, 1),)
     assert (levels[0].low, levels[-1].high) == (1, 9)
     assert hours_of(MinuteCounts(0, 3600))[1] == []
+
+
+# ---- sessions
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "ends"),
+    [
+        ("/", [], False),  # a person asks
+        ("/", [(b"x-refresh", b"1")], True),  # the page refreshes itself
+        ("/runs/x/stream", [], True),  # output comes
+    ],
+)
+def test_a_session_that_only_the_page_itself_uses_ends(
+    tmp_path: Path, path: str, headers: list[tuple[bytes, bytes]], ends: bool
+) -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    page = Page(
+        Daemon(ControlClient), sessions, OneTimeLinks(lambda: now[0]), Hosts([]),  # type: ignore[arg-type]
+        Tokens(tmp_path / "tokens"), Attempts(lambda: now[0]), "joe",
+    )  # fmt: skip
+    session = sessions.begin(Visitor("joe", may_change=True, login="link"))
+    cookie = (b"cookie", f"pycron={session}".encode())
+    scope = {"type": "http", "path": path, "headers": [cookie, *headers], "method": "GET",
+             "query_string": b"", "server": ("localhost", 80), "scheme": "http"}  # fmt: skip
+    now[0] += 0.9 * IDLE
+    assert find_visitor(page, scope)
+    now[0] += 0.9 * IDLE
+    assert (find_visitor(page, scope) is None) is ends
 
 
 # ---- words and links
