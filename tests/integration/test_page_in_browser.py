@@ -31,7 +31,7 @@ CRON_RETRY_UNTIL=never
 CRON_NAME=bad CRON_RETRIES=1 @every 3s echo broken; exit 7
 CRON_NAME=tokyo CRON_TZ=Asia/Tokyo 0 9 * * 1-5 echo "<script>document.title='stolen'</script>"
 CRON_NAME=talk @yearly until [ -e gate ]; do echo line $((n+=1)); sleep .2; done; echo the end
-CRON_NAME=flood @yearly yes a line of the flood | head -c 100000000; echo done
+CRON_NAME=flood @yearly head -c 100000000 /dev/zero | tr '\0' x | fold -w 999; echo done
 CRON_NAME=sleeper @yearly sleep 300
 CRON_NAME=a-name-that-is-longer-than-any-column-of-a-phone-or-of-a-table @every 5s exit 1
 @yearly true "<img src=x onerror=alert(1)>"

@@ -22,7 +22,7 @@ from tests.support.web_page import Browser, WebPage, new_token, web_page
 TABLE = r"""
 CRON_NAME=good @every 1s printf '\033[32mgreen\033[0m\n'
 CRON_NAME=talk @yearly until [ -e gate ]; do sleep .1; done; echo the end
-CRON_NAME=flood @yearly yes a line of the flood | head -c 30000000; echo done
+CRON_NAME=flood @yearly head -c 30000000 /dev/zero | tr '\0' x | fold -w 999; echo done
 """
 
 Event = tuple[str, str, object]  # id, kind and data of an event of a stream
