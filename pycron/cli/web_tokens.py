@@ -15,7 +15,7 @@ from pycron.control.client import ControlError
 from pycron.protocol.web_messages import WebRequest
 from pycron.system import paths
 from pycron.system.accounts import own_account
-from pycron.web.tokens import BadTokens, Token, add_token, read_tokens, revoke_token
+from pycron.web.access.tokens import BadTokens, Token, add_token, read_tokens, revoke_token
 
 ACTIONS = ("list", "add", "revoke")
 _COLUMNS = (Column("token"), Column("user"), Column("may"), Column("made"))

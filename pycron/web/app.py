@@ -11,10 +11,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from pycron.control.client import ControlError, NoDaemon
-from pycron.web import api, login, metrics_route, views
+from pycron.web import api, metrics_route
+from pycron.web.access import login
+from pycron.web.access.guard import Guard
 from pycron.web.daemon import Busy, NotAllowed
-from pycron.web.guard import Guard
 from pycron.web.page import Page, json_answer, render
+from pycron.web.views import routes as views
 
 _STATIC = Path(__file__).parent / "static"
 

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from pycron.control.client import ControlClient
 from pycron.protocol.control_messages import Request
-from pycron.web.visitor import Visitor
+from pycron.web.access.visitor import Visitor
 
 A = TypeVar("A")
 

@@ -10,14 +10,14 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
 from pycron.model.text import visible
-from pycron.web.attempts import Attempts
+from pycron.web.access.attempts import Attempts
+from pycron.web.access.hosts import Hosts
+from pycron.web.access.one_time_links import OneTimeLinks
+from pycron.web.access.sessions import Sessions
+from pycron.web.access.tokens import Tokens
+from pycron.web.access.visitor import Visitor
 from pycron.web.daemon import Daemon
-from pycron.web.hosts import Hosts
-from pycron.web.one_time_links import OneTimeLinks
-from pycron.web.sessions import Sessions
 from pycron.web.streams import Streams
-from pycron.web.tokens import Tokens
-from pycron.web.visitor import Visitor
 
 
 def _made_visible(value: object) -> object:

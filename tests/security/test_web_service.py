@@ -13,7 +13,7 @@ pytest.importorskip("jinja2")
 from starlette.routing import Route
 
 from pycron.system import paths
-from pycron.web import views
+from pycron.web.views import routes as views
 from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.user_accounts import USERS
 from tests.support.web_page import Browser, WebPage, web_page

@@ -13,20 +13,20 @@ from pycron.analysis.minute_counts import MinuteCounts
 from pycron.control.client import ControlClient
 from pycron.model.instants import parse_rfc3339
 from pycron.protocol.control_answers import RunRow
-from pycron.web.ansi import Terminal
-from pycron.web.attempts import Attempts
-from pycron.web.charts import durations_of, hours_of, spark_of
+from pycron.web.access.attempts import Attempts
+from pycron.web.access.hosts import Hosts
+from pycron.web.access.one_time_links import OneTimeLinks
+from pycron.web.access.sessions import IDLE, Sessions
+from pycron.web.access.tokens import Tokens
+from pycron.web.access.visitor import Visitor
+from pycron.web.access.visitors import find_visitor
 from pycron.web.daemon import Daemon
-from pycron.web.hosts import Hosts
-from pycron.web.one_time_links import OneTimeLinks
 from pycron.web.page import Page
-from pycron.web.sessions import IDLE, Sessions
-from pycron.web.state_views import attention, said_to_be_late
-from pycron.web.times import Choice, chosen_times, zones
-from pycron.web.tokens import Tokens
-from pycron.web.viewing import link
-from pycron.web.visitor import Visitor
-from pycron.web.visitors import find_visitor
+from pycron.web.views.ansi import Terminal
+from pycron.web.views.charts import durations_of, hours_of, spark_of
+from pycron.web.views.state import attention, said_to_be_late
+from pycron.web.views.times import Choice, chosen_times, zones
+from pycron.web.views.viewing import link
 from pycron.wording.cells import Tone
 
 NOON = parse_rfc3339("2026-03-08T12:00:00Z")

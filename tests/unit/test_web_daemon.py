@@ -10,8 +10,8 @@ pytest.importorskip("anyio")
 
 from pycron.control.client import ControlClient
 from pycron.protocol.control_messages import KillRequest, PauseRequest, StartRequest, StatusRequest
+from pycron.web.access.visitor import Visitor
 from pycron.web.daemon import CHANGES, Busy, Daemon, NotAllowed
-from pycron.web.visitor import Visitor
 
 ANNA = Visitor("anna", may_change=True, login="token laptop")
 READER = Visitor("bob", may_change=False, login="token ci")

@@ -12,14 +12,14 @@ pytest.importorskip("starlette")
 import pycron.web
 from pycron.control.service import FOR_OTHERS
 from pycron.protocol.control_messages import REQUESTS
-from pycron.web.attempts import Attempts
+from pycron.web.access.attempts import Attempts
+from pycron.web.access.hosts import Hosts, is_loopback
+from pycron.web.access.login import own_path
+from pycron.web.access.one_time_links import LIFETIME, OneTimeLinks
+from pycron.web.access.sessions import IDLE, LONGEST, Sessions
+from pycron.web.access.tokens import BadTokens, Tokens, add_token, read_tokens, revoke_token
+from pycron.web.access.visitor import Visitor
 from pycron.web.endpoints import ENDPOINTS, BadParameter
-from pycron.web.hosts import Hosts, is_loopback
-from pycron.web.login import own_path
-from pycron.web.one_time_links import LIFETIME, OneTimeLinks
-from pycron.web.sessions import IDLE, LONGEST, Sessions
-from pycron.web.tokens import BadTokens, Tokens, add_token, read_tokens, revoke_token
-from pycron.web.visitor import Visitor
 
 ANNA = Visitor("anna", may_change=True, login="link")
 BOB = Visitor("bob", may_change=False, login="token ci")
@@ -267,7 +267,7 @@ def test_parameters_that_there_are_not() -> None:
 def test_the_daemon_answers_on_behalf_of_users_all_that_the_page_asks() -> None:
     """And nothing more: whoever controls the page gets no more than the page needs."""
     asked = set()
-    for path in Path(pycron.web.__file__).parent.glob("*.py"):
+    for path in Path(pycron.web.__file__).parent.rglob("*.py"):
         names = {
             alias.name
             for node in ast.walk(ast.parse(path.read_text()))

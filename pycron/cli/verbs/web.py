@@ -117,13 +117,13 @@ def _listener(options: argparse.Namespace) -> socket.socket:
 def _page(
     options: argparse.Namespace, about: WebAnswer, listener: socket.socket, *, secure: bool
 ) -> "Page":
-    from pycron.web.attempts import Attempts
+    from pycron.web.access.attempts import Attempts
+    from pycron.web.access.hosts import Hosts
+    from pycron.web.access.one_time_links import OneTimeLinks
+    from pycron.web.access.sessions import Sessions
+    from pycron.web.access.tokens import Tokens
     from pycron.web.daemon import Daemon
-    from pycron.web.hosts import Hosts
-    from pycron.web.one_time_links import OneTimeLinks
     from pycron.web.page import Page
-    from pycron.web.sessions import Sessions
-    from pycron.web.tokens import Tokens
 
     names = [*_LOCAL, *options.host]
     if listener.family != socket.AF_UNIX:
@@ -149,7 +149,7 @@ def _say(text: str) -> None:
 
 def _is_local(listener: socket.socket) -> bool:
     """Whether only processes of this machine reach the socket."""
-    from pycron.web.hosts import is_loopback
+    from pycron.web.access.hosts import is_loopback
 
     return listener.family == socket.AF_UNIX or is_loopback(listener.getsockname()[0])
 
@@ -171,7 +171,7 @@ def _check_open_address(
 
 def _first_line(page: "Page", listener: socket.socket, about: WebAnswer, tls: "Tls | None") -> str:
     """The URL: with a one-time link, if the page has one user, and only this machine reaches it."""
-    from pycron.web.visitor import Visitor
+    from pycron.web.access.visitor import Visitor
 
     url = _url(listener, "http" if tls is None else "https")
     if about["acts_for_others"] or not _is_local(listener):

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from pycron.web.login import own_path
+from pycron.web.access.login import own_path
+from pycron.web.access.visitors import is_secure
 from pycron.web.page import page_of
-from pycron.web.times import Choice
-from pycron.web.visitors import is_secure
+from pycron.web.views.times import Choice
 
 _CHOICES = {"times": tuple(Choice), "theme": ("auto", "light", "dark"), "ansi": ("shown", "plain")}
 _A_YEAR = 366 * 86_400  # seconds

@@ -5,7 +5,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 
-from pycron.web.visitor import Visitor
+from pycron.web.access.visitor import Visitor
 
 LIFETIME = 10 * 60.0  # seconds
 

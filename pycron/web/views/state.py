@@ -13,7 +13,7 @@ from pycron.model.instants import parse_rfc3339
 from pycron.model.run import FAILURES, Outcome
 from pycron.protocol.control_answers import HealthAnswer, LiveRow, RunRow, RunsAnswer, TopAnswer
 from pycron.protocol.control_messages import HealthRequest, RunsRequest, TopRequest
-from pycron.web.viewing import PAGE, ask, link, number_in, show, times_of
+from pycron.web.views.viewing import PAGE, ask, link, number_in, show, times_of
 from pycron.wording.run_words import LATE
 
 _DAY = 86_400  # seconds

@@ -9,8 +9,8 @@ from starlette.routing import Route
 from pycron.protocol.control_messages import RunRequest
 from pycron.web.events import EventStream
 from pycron.web.output import output
-from pycron.web.outputs import Growing
-from pycron.web.viewing import ask, number_in
+from pycron.web.views.live_output import Growing
+from pycron.web.views.viewing import ask, number_in
 
 
 def routes() -> list[Route]:

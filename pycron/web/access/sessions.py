@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pycron.web.visitor import Visitor
+from pycron.web.access.visitor import Visitor
 
 IDLE = 30 * 60.0  # seconds without a request after which a session ends
 LONGEST = 12 * 3600.0  # seconds after the login

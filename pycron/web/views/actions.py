@@ -26,7 +26,7 @@ from pycron.protocol.control_messages import (
 )
 from pycron.web.bodies import form_of
 from pycron.web.page import visitor_of
-from pycron.web.viewing import ask, show, text_in
+from pycron.web.views.viewing import ask, show, text_in
 
 _DURATIONS = {"": None, "30m": 1800, "1h": 3600, "8h": 28_800, "1d": 86_400, "7d": 604_800}
 

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from pycron.control.client import ControlError
 from pycron.protocol.control_answers import OutputAnswer
 from pycron.protocol.control_messages import OutputRequest
-from pycron.web.ansi import Part, Terminal
 from pycron.web.daemon import Busy
-from pycron.web.viewing import ask
+from pycron.web.views.ansi import Part, Terminal
+from pycron.web.views.viewing import ask
 
 _SHOWN = 128 * 1024  # bytes of the end of an output, on a page
 _BEHIND = 2**20  # bytes; a browser that is further behind is shown the end

@@ -10,9 +10,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pycron.web.access.tokens import BadTokens
+from pycron.web.access.visitors import find_visitor, has_bearer
 from pycron.web.page import Page
-from pycron.web.tokens import BadTokens
-from pycron.web.visitors import find_visitor, has_bearer
 
 _HEADERS = {
     "Content-Security-Policy": (

@@ -15,8 +15,8 @@ from pycron.protocol.control_messages import JobsRequest, NextRequest, RunsReque
 from pycron.protocol.job_answers import ShownJobRow
 from pycron.protocol.question_answers import SampleRow
 from pycron.protocol.question_messages import SamplesRequest
-from pycron.web.charts import Durations, durations_of
-from pycron.web.viewing import PAGE, ask, ask_or_say, link, number_in, show, text_in
+from pycron.web.views.charts import Durations, durations_of
+from pycron.web.views.viewing import PAGE, ask, ask_or_say, link, number_in, show, text_in
 from pycron.wording.advice import meaning
 
 _RECENT = 20  # Runs of a sparkline

@@ -4,8 +4,8 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from pycron.web.access.visitor import Visitor
 from pycron.web.page import Page, address_of
-from pycron.web.visitor import Visitor
 
 _FOR_PROGRAMS = ("/api/", "/metrics")  # where a token may be in the head of the request
 

@@ -14,8 +14,8 @@ from pycron.protocol.output_answers import FoundLine
 from pycron.protocol.output_messages import SearchRequest
 from pycron.schedule.local_days import wall_instant
 from pycron.schedule.zone import Zone
-from pycron.web.outputs import plain_in, shown_output
-from pycron.web.viewing import PAGE, ask, ask_or_say, link, number_in, show, text_in, times_of
+from pycron.web.views.live_output import plain_in, shown_output
+from pycron.web.views.viewing import PAGE, ask, ask_or_say, link, number_in, show, text_in, times_of
 
 _FILTERS = ("job", "owner", "outcome", "since", "until", "kind")
 _GROUPS = {"failures": FAILURES, "not succeeded": NOT_SUCCEEDED}

@@ -11,10 +11,10 @@ from pycron.analysis.minute_counts import MINUTE, MinuteCounts
 from pycron.protocol.question_messages import StartsRequest
 from pycron.schedule.local_days import day_start
 from pycron.schedule.zone import Zone
-from pycron.web.charts import hours_of
 from pycron.web.page import visitor_of
-from pycron.web.times import Times
-from pycron.web.viewing import ask, show, text_in, times_of
+from pycron.web.views.charts import hours_of
+from pycron.web.views.times import Times
+from pycron.web.views.viewing import ask, show, text_in, times_of
 
 _HOUR = 3600  # seconds
 _BUSIEST = 5  # minutes that are named

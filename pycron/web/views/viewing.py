@@ -16,9 +16,9 @@ from pycron.model.instants import parse_rfc3339
 from pycron.protocol.control_answers import AttemptRow, LiveRow, RunRow
 from pycron.protocol.control_messages import Request
 from pycron.protocol.job_answers import LastRunRow, ListedJobRow
-from pycron.web.charts import spark_of
 from pycron.web.page import page_of, render, visitor_of
-from pycron.web.times import Times, chosen_times
+from pycron.web.views.charts import spark_of
+from pycron.web.views.times import Times, chosen_times
 from pycron.wording.cells import Cell, Tone
 from pycron.wording.job_words import end_cell
 from pycron.wording.run_words import LATE, ended_as, took

@@ -10,11 +10,11 @@ from starlette.routing import Route
 
 from pycron.control.client import ControlError
 from pycron.protocol.web_messages import LoginRequest, LoginResultRequest, WebRequest
+from pycron.web.access.visitor import Visitor
+from pycron.web.access.visitors import by_token, cookie_name, is_secure
 from pycron.web.bodies import form_of
 from pycron.web.daemon import Busy
 from pycron.web.page import Page, address_of, page_of, render
-from pycron.web.visitor import Visitor
-from pycron.web.visitors import by_token, cookie_name, is_secure
 
 _PATIENCE = 35.0  # seconds for the check of a password
 _PAUSE = 0.2  # seconds between two questions

@@ -1,0 +1,17 @@
+"""The views of the page: which path shows what."""
+
+from starlette.routing import Route
+
+from pycron.web.views import actions, day, jobs, outputs, preferences, runs, state
+
+
+def routes() -> list[Route]:
+    return [
+        *state.routes(),
+        *jobs.routes(),
+        *runs.routes(),
+        *outputs.routes(),
+        *day.routes(),
+        *actions.routes(),
+        *preferences.routes(),
+    ]
