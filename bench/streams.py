@@ -78,6 +78,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = str(ROOT)  # for the programs
     with tempfile.TemporaryDirectory() as scratch:
         directory, state = Path(scratch), Path(scratch) / "state"
+        state.mkdir(mode=0o700)
         (directory / "table").write_text(TABLE)
         arguments: list[str | Path] = [
             "--foreground",

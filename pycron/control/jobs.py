@@ -78,9 +78,7 @@ def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsA
     while batch and len(rows) < chosen.most and position < last_position:
         made = _rows(context, chosen, batch)
         position = batch[-1][0] + 1
-        if (
-            len(rows) + len(made) > chosen.most
-        ):  # of a batch, more were chosen than there is room for
+        if len(rows) + len(made) > chosen.most:  # there is no room for all of this batch
             position = made[chosen.most - len(rows)][0]
             return {"rows": [*rows, *(row for at, row in made if at < position)], "more": True,
                     "position": position}  # fmt: skip
@@ -203,7 +201,12 @@ def _add_runs(row: ShownJobRow, runs: Mapping[str, list[LastRun]] | None, recent
     """Add what the last Runs of a Job say about it; None: the history cannot be read."""
     if runs is None:
         return
-    own = runs.get(row["id"], [])
+    own = runs.get(row["id"])
+    if own is None:  # it has not run yet
+        row["last"] = row["running_since"] = row["usual_seconds"] = None
+        if recent:
+            row["recent"] = []
+        return
     ended = next((run for run in own if run.outcome is not None), None)
     running = (run.started for run in own if run.outcome is None and run.ended is None)
     row["last"] = None if ended is None else last_run_row(ended)
