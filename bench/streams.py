@@ -89,6 +89,7 @@ def main() -> None:
         ]
         daemon = RunningDaemon(arguments, directory / "log")
         try:
+            daemon.wait_for("attempt_started", job="talk")
             with web_page(state) as page:
                 browser = page.logged_in()
                 cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
