@@ -5,6 +5,7 @@ The verbs import this module when they run: with the reader of tables it takes 5
 
 import argparse
 import datetime
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypedDict
 
@@ -26,9 +27,11 @@ from pycron.schedule.day_rules import Calendar
 from pycron.schedule.expressions import (
     Schedule,
     ScheduleError,
+    is_random,
     limited,
     parse_nickname,
     parse_resolved,
+    resolved_text,
 )
 from pycron.schedule.fire_times import fire_times
 from pycron.system.accounts import own_account
@@ -38,6 +41,10 @@ from pycron.system.zone_data import UnknownZone, ZoneData
 from pycron.tables.check import local_context, read_and_parse
 
 _COMMAND = ":"  # stands behind an expression, so that it can be read as an entry
+_CHOSEN = (
+    "H and ~ stand for values that depend on the entry and on the host: in a table, the same fields"
+    " may choose other times"
+)
 _FIELDS = "five fields: minute, hour, day of month, month, day of week; no seconds, no command"
 
 
@@ -140,7 +147,14 @@ def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Sc
     behind = table.jobs[0].command.removesuffix(_COMMAND).strip()
     if behind:
         raise Failed(f'expression: "{behind}" stands behind the schedule ({_FIELDS})')
+    if _is_chosen(jobs[0].schedule):
+        print(f"pycron: {_CHOSEN}", file=sys.stderr)
     return jobs[0]
+
+
+def _is_chosen(schedule: Schedule) -> bool:
+    """Whether `H` or `~` has got a value; `THU` contains an H, too."""
+    return is_random(schedule.text) and resolved_text(schedule) != schedule.text
 
 
 def _explained(error: Problem, expression: str) -> str | None:

@@ -266,6 +266,18 @@ def test_a_schedule_without_wall_times_is_explained(expression: str, words: str)
     assert len(row["next"]) == (0 if expression == "@reboot" else 5)
 
 
+@pytest.mark.parametrize("verb", ["next", "explain"])
+@pytest.mark.parametrize(
+    ("expression", "is_said"),
+    [("0 0 H * *", True), ("0 ~ * * 4", True), ("H * * * THU", True),
+     ("0 0 * * THU", False), ("@daily", False), ("@every 1h", False)],
+)  # fmt: skip
+def test_values_that_depend_on_entry_and_host(verb: str, expression: str, is_said: bool) -> None:
+    done = run("pycron", verb, "--count", "1", expression)
+    assert done.returncode == 0
+    assert ("depend on the entry and on the host" in done.stderr) is is_said
+
+
 @pytest.mark.parametrize("expression", ["61 * * * *", "", "FOO=bar", "@weakly"])
 def test_a_bad_expression_is_not_explained(expression: str) -> None:
     done = run("pycron", "explain", expression)
