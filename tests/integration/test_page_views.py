@@ -85,6 +85,7 @@ def test_a_reader_sees_everything_and_changes_nothing(
     for path in (f"/jobs/{job}/start", f"/pause?scope=job:{job}", "/resume?scope=all"):
         assert reader.get(path).status == 403
         assert reader.post(path).status == 403
+    assert f'href="/jobs/{job}/why"' in reader.get(f"/jobs/{job}").text
     assert reader.get("/preferences?theme=dark&next=/jobs").status == 303
 
 
