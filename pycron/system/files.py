@@ -101,6 +101,30 @@ def read_secret(path: Path) -> str:
     return data.decode("utf-8", "surrogateescape").partition("\n")[0]
 
 
+def replace_file(
+    path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int, int] = (-1, -1)
+) -> None:
+    """Write a file whole or not at all: it may be read at any time, and the power may fail.
+
+    `owner`: its uid and gid; -1: those of this process. Raises OSError.
+    """
+    import tempfile  # 1 MB, and the daemon seldom asks for it
+
+    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the entries of a directory survive a power cut (fsync(2)). Raises OSError."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

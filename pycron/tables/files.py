@@ -5,7 +5,14 @@ from pathlib import Path
 
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
-from pycron.system.files import Content, FileRules, Unreadable, read_checked, sync_directory
+from pycron.system.files import (
+    Content,
+    FileRules,
+    Unreadable,
+    read_checked,
+    replace_file,
+    sync_directory,
+)
 
 # Identifies a version of a file: another text, owner or mode gives another signature.
 Signature = tuple[int, ...]
@@ -70,21 +77,7 @@ def install(path: Path, text: str, owner: tuple[int, int] | None) -> None:
 
     `owner`: the uid and gid of the file; None for those of this process.
     """
-    import tempfile  # 1 MB, and only an edit asks for it
-
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
-            file.flush()
-            if owner is not None:
-                os.fchown(descriptor, *owner)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    sync_directory(path.parent)
+    replace_file(path, text.encode("utf-8", "surrogateescape"), owner=owner or (-1, -1))
 
 
 def remove(path: Path) -> None:

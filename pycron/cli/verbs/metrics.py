@@ -1,7 +1,6 @@
 """`pycron metrics`: what is counted, for Prometheus and programs that read its formats."""
 
 import argparse
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json
 from pycron.cli.verb import verb
 from pycron.protocol.control_messages import MetricsRequest
+from pycron.system.files import replace_file
 from pycron.system.listen_address import NO_PROMETHEUS_CLIENT, BadAddress
 
 _MODE = 0o644  # node_exporter has an account of its own
@@ -65,13 +65,7 @@ def _listen(options: argparse.Namespace) -> None:
 
 def _replace(path: Path, body: bytes) -> None:
     """Write the file whole or not at all: its reader may come at any time. Raises Failed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(body)
-            os.fchmod(file.fileno(), _MODE)
-        temporary.rename(path)
+        replace_file(path, body, mode=_MODE)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise Failed(f"{path}: {error.strerror}") from None

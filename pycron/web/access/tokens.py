@@ -1,20 +1,18 @@
 """Tokens: what programs, and people without a password, log in with.
 
-A token is shown once, when it is made. The file has only its hash: a token has 256 random bits,
-so a fast hash is enough. There is one JSON object a line.
+A token is shown once, when it is made. The file has only its hash, in one JSON object a line.
 """
 
-import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pycron.system.files import Unreadable, own_rules, read_checked
+from pycron.system.files import Unreadable, own_rules, read_checked, replace_file
+from pycron.web.access.secret import hash_of, new_secret
 
 _MOST_BYTES = 2**20
 _PREFIX = "pycron"
@@ -59,8 +57,8 @@ def add_token(path: Path, name: str, user: str, *, may_change: bool, group: int 
     tokens = read_tokens(path)
     if any(token.name == name for token in tokens):
         raise BadTokens(f'there is a token "{name}" already: revoke it, or choose another name')
-    token_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
-    new = Token(token_id, name, user, may_change, int(time.time()), _hash(secret))
+    token_id, secret = secrets.token_hex(4), new_secret()
+    new = Token(token_id, name, user, may_change, int(time.time()), hash_of(secret))
     _write(path, [*tokens, new], group)
     return f"{_PREFIX}_{token_id}_{secret}"
 
@@ -75,21 +73,10 @@ def revoke_token(path: Path, name: str, group: int = -1) -> None:
 
 
 def _write(path: Path, tokens: Collection[Token], group: int) -> None:
-    """Replace the file as a whole: a page may read it at any time."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, 0o600), "w") as file:
-            file.writelines(f"{json.dumps(asdict(token))}\n" for token in tokens)
-            file.flush()
-            if group != -1:
-                os.fchown(file.fileno(), -1, group)
-                os.fchmod(file.fileno(), 0o640)
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Replace the file as a whole: a page may read it at any time. Raises OSError."""
+    lines = "".join(f"{json.dumps(asdict(token))}\n" for token in tokens)
+    mode = 0o600 if group == -1 else 0o640
+    replace_file(path, lines.encode(), mode=mode, owner=(-1, group))
 
 
 class Tokens:
@@ -110,7 +97,7 @@ class Tokens:
         token_id, _, secret = rest.partition("_")
         token = self._current().get(token_id)
         expected = "" if token is None else token.hash  # the same work for an unknown one
-        is_right = hmac.compare_digest(_hash(secret), expected)
+        is_right = hmac.compare_digest(hash_of(secret), expected)
         return token if is_right and prefix == _PREFIX else None
 
     def has(self, token_id: str) -> bool:
@@ -131,7 +118,3 @@ def _version(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
