@@ -56,7 +56,7 @@ async def crowd(url: str, path: str, cookie: str, end: float) -> Counter[str]:
 
 
 def minute(daemon: RunningDaemon, page: WebPage, cookie: str, *, followed: bool) -> str:
-    """What happened in the next whole minute."""
+    """Wait for the next minute; how many commands started in it, and how late the last one did."""
     begin = int(time.time()) // 60 * 60 + 60
     talk = daemon.log("attempt_started", job="talk")[0]["run_id"]
     time.sleep(max(0.0, begin - 20 - time.time()))

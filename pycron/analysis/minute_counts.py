@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable
+from itertools import pairwise
 
 MINUTE = 60  # seconds
 LEVELS = 8  # of a heat map, besides that of no start
@@ -44,3 +45,10 @@ def level_edges(largest: int) -> list[int]:
     if largest <= LEVELS:
         return list(range(1, largest + 1))
     return sorted({round(largest ** (level / LEVELS)) for level in range(LEVELS)})
+
+
+def levels(largest: int) -> list[tuple[int, int]]:
+    """The smallest and the largest number of each level."""
+    return [
+        (low, following - 1) for low, following in pairwise([*level_edges(largest), largest + 1])
+    ]

@@ -3,9 +3,9 @@
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 
-from pycron.analysis.minute_counts import MINUTE, MinuteCounts, level_edges
+from pycron.analysis.minute_counts import MINUTE, MinuteCounts, level_edges, levels
 from pycron.cli.printing import can_print, line_width, print_line, print_text
 from pycron.cli.sparkline import BARS, PLAIN_BARS
 from pycron.schedule.local_days import days
@@ -56,8 +56,7 @@ class HeatMap:
         """What the bars mean: `starts in a minute: ·=0 ▁=1 ▂=2-3`."""
         largest = self._largest()
         parts = [f"{self._bar(0)}=0"]
-        for level, (low, following) in enumerate(pairwise([*level_edges(largest), largest + 1]), 1):
-            high = following - 1
+        for level, (low, high) in enumerate(levels(largest), 1):
             parts.append(f"{self._bar(level)}={low}" + (f"-{high}" if high > low else ""))
         unit = "a minute" if self._step == 1 else f"{self._step} minutes"
         return f"starts in {unit}: {' '.join(parts)}"

@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 from pycron.cli.clock import clock_for
-from pycron.cli.daemon_choice import choice_for, client_for
+from pycron.cli.daemon_choice import choice_for
 from pycron.cli.errors import Failed, WrongUse
+from pycron.cli.page_rights import rights_of_page
 from pycron.cli.printing import print_json, print_table
 from pycron.cli.table_layout import Column
 from pycron.control.client import ControlError
-from pycron.protocol.web_messages import WebRequest
 from pycron.system import paths
 from pycron.system.accounts import own_account
 from pycron.web.access.tokens import BadTokens, Token, add_token, read_tokens, revoke_token
 
+_PATIENCE = 10.0  # seconds for an answer of the daemon
 ACTIONS = ("list", "add", "revoke")
 _COLUMNS = (Column("token"), Column("user"), Column("may"), Column("made"))
 
@@ -68,15 +69,9 @@ def _group_of_page(options: argparse.Namespace, path: Path) -> int:
 def _account_of_page(options: argparse.Namespace) -> str:
     """The daemon knows it; while none runs, it is the usual one."""
     try:
-        client = client_for(options)
+        return rights_of_page(options, _PATIENCE)["account"]
     except ControlError:
         return paths.WEB_ACCOUNT
-    try:
-        return client.request(WebRequest())["account"]
-    except ControlError:  # a daemon of an earlier version
-        return paths.WEB_ACCOUNT
-    finally:
-        client.close()
 
 
 def _print(tokens: list[Token], options: argparse.Namespace) -> None:

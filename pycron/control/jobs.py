@@ -76,13 +76,11 @@ def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsA
     position, last_position = request.position, request.position + chosen.most_looked_at
     batch = _next_batch(found, chosen, len(rows))
     while batch and len(rows) < chosen.most and position < last_position:
-        made = _rows(context, chosen, batch)
+        made, room = _rows(context, chosen, batch), chosen.most - len(rows)
+        rows += [row for _, row in made[:room]]
+        if len(made) > room:
+            return {"rows": rows, "more": True, "position": made[room][0]}
         position = batch[-1][0] + 1
-        if len(rows) + len(made) > chosen.most:  # there is no room for all of this batch
-            position = made[chosen.most - len(rows)][0]
-            return {"rows": [*rows, *(row for at, row in made if at < position)], "more": True,
-                    "position": position}  # fmt: skip
-        rows += [row for _, row in made]
         yield
         batch = _next_batch(found, chosen, len(rows))
     return {"rows": rows, "more": bool(batch), "position": position}
@@ -90,7 +88,10 @@ def list_jobs(context: Context, peer: Peer, request: JobsRequest) -> Steps[JobsA
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """What a request selects, beside users. `most`: rows of a page."""
+    """The Jobs and the details that a request asks for. `most`: rows of one answer.
+
+    `recent`: so many of the last Runs of each Job.
+    """
 
     text: str
     details: bool
@@ -166,12 +167,11 @@ def _rows(
     now = int(at)
     rows: list[tuple[int, ShownJobRow]] = []
     for position, entry, entries, index in named:
-        fire = context.next_fires.after(entries, index, now)
         row = listed_row(entry)
-        row["next_fire_time"] = None if fire is None else rfc3339(fire)
         has_delay = entries.context(index).settings.jitter
-        row["delay"] = start_delay(entries[index], host) if has_delay else 0
-        row["paused"] = paused_row(_pause_at(pauses, entry.scopes, at) if pauses else None)
+        delay = start_delay(entries[index], host) if has_delay else 0
+        pause = _pause_at(pauses, entry.scopes, at) if pauses else None
+        _add_next(row, context.next_fires.after(entries, index, now), delay, pause)
         _add_runs(row, found, chosen.recent)
         rows.append((position, row))
     return rows
@@ -180,21 +180,25 @@ def _rows(
 def _add_details(
     context: Context, request: JobsRequest, rows: list[ShownJobRow], jobs: Sequence[Job]
 ) -> None:
-    """Add to the rows of Jobs that were named what is known of their Runs, and their words."""
+    """Add details to the rows of Jobs that were named, and their schedules in words."""
     from pycron.schedule.words import daylight_saving, explain  # only a person asks for it
 
     runs = _last_runs(context, [job.id for job in jobs], request.recent)
     pauses = {pause.scope: pause for pause in context.engine.pauses}
     at, host = time.time(), context.reader_context().host
-    for number, job in enumerate(jobs):
+    for row, job in zip(rows, jobs, strict=True):
         fire = next_fire(job.schedule, context.engine.zone_of(job.zone), int(at))
-        row = rows[number]
+        _add_next(row, fire, start_delay(job, host), _pause_at(pauses, scopes_of(job), at))
         _add_runs(row, runs, request.recent)
-        row["next_fire_time"] = None if fire is None else rfc3339(fire)
-        row["delay"] = start_delay(job, host)
-        row["paused"] = paused_row(_pause_at(pauses, scopes_of(job), at))
         row["in_words"] = explain(job.schedule)
         row["daylight_saving"] = daylight_saving(job.schedule)
+
+
+def _add_next(row: ShownJobRow, fire: int | None, delay: int, pause: Pause | None) -> None:
+    """Add when a Job is due next, how much later it starts then, and the pause that holds now."""
+    row["next_fire_time"] = None if fire is None else rfc3339(fire)
+    row["delay"] = delay
+    row["paused"] = paused_row(pause)
 
 
 def _add_runs(row: ShownJobRow, runs: Mapping[str, list[LastRun]] | None, recent: int) -> None:

@@ -111,9 +111,9 @@ def _started(module: str, asked: bytes) -> subprocess.Popen[bytes]:
 
 
 def _said(process: subprocess.Popen[bytes]) -> bytes:
-    """What a process that has ended has printed.
+    """The output of a process that has ended.
 
-    The exit status says nothing: as process 1 of a container, the daemon may not learn it.
+    Its exit status is not looked at: as process 1 of a container, the daemon may not learn it.
     """
     assert process.stdout is not None
     with process.stdout as pipe:

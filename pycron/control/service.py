@@ -37,16 +37,14 @@ from pycron.model.steps import Steps
 from pycron.ports import StoreFailure, TableFailure
 from pycron.protocol.control_messages import ON_BEHALF_OF, BadRequest, parse_request
 from pycron.protocol.framing import Message
+from pycron.protocol.web_messages import CHANGES
 
-# What the page asks on behalf of users. It edits no tables and gives the daemon itself no orders,
-# so whoever controls the page cannot do that either.
-FOR_OTHERS = frozenset(
-    {
-        "status", "health", "jobs", "next", "runs", "run", "output", "refused", "problems", "why",
-        "top", "pauses", "metrics", "samples", "starts", "search",
-        "start", "kill", "pause", "resume", "redrive", "drop",
-    }
-)  # fmt: skip
+# The account of the page may ask this on behalf of users, and nothing else: whoever takes over the
+# page can neither edit tables nor reload the daemon.
+FOR_OTHERS = CHANGES | {
+    "status", "health", "jobs", "next", "runs", "run", "output", "refused", "problems", "why",
+    "top", "pauses", "metrics", "samples", "starts", "search",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

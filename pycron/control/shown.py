@@ -1,17 +1,15 @@
 """What --json prints of an answer, and what /api/v1 of the page answers: the same."""
 
-from typing import TypedDict
-
 from pycron import __version__
 from pycron.model.instants import rfc3339
 from pycron.protocol.control_answers import (
     AttemptRow,
     ConfigRow,
-    ProcessRow,
     RunAnswer,
     RunDetails,
     RunRow,
     StatusAnswer,
+    StatusRow,
 )
 
 
@@ -30,26 +28,11 @@ def shown_run(answer: RunAnswer) -> ShownRun:
     }
 
 
-class ShownStatus(TypedDict):
+class ShownStatus(StatusRow):
     """What `pycron status --json` prints. `installed_version`: that of the program that prints."""
 
-    version: str
-    mode: str
     since: str
-    state: str
-    zone: str
-    zone_data: str
-    store_failure: str | None
-    unwritten: int
-    processes: dict[str, ProcessRow]
     next_fire_time: str | None
-    runs: int | None
-    tables: int
-    problems: int
-    jobs: int
-    running: int
-    waiting: int
-    paused: int
     mail: str
     other_crons: list[str]
     config: ConfigRow | None

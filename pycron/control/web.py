@@ -1,8 +1,6 @@
 """`web`, `login` and `login-result`: what the page asks about itself, and checks of passwords."""
 
-import pwd
-
-from pycron.control.access import Refusal, user_of
+from pycron.control.access import Refusal, has_account, user_of
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.server import Peer
@@ -42,12 +40,8 @@ def login(context: Context, peer: Peer, request: LoginRequest) -> LoginAnswer:
 
 def _check_may_act_for(context: Context, peer: Peer, user: str) -> None:
     """Raises Refusal; not for an unknown user, of whom the page learns only what PAM says."""
-    try:
-        pwd.getpwnam(user)
-    except (KeyError, ValueError):
-        if context.access.is_page(peer):
-            return
-    context.access.on_behalf(peer, user)
+    if has_account(user) or not context.access.is_page(peer):
+        context.access.on_behalf(peer, user)
 
 
 @handles(LoginResultRequest)

@@ -110,7 +110,7 @@ class Transaction:
         return f"PAM (service {self._service}): {step}: {reason}{more}"
 
     def _converse(self, count: int, messages: Any, answers: Any, _data: Any) -> int:
-        """What modules call to speak with the user."""
+        """Answer the prompts of PAM modules; PAM calls this for each of their messages."""
         # The caller frees the answers.
         memory = pamela.CALLOC(count, ctypes.sizeof(pamela.PamResponse))
         answers[0] = ctypes.cast(memory, ctypes.POINTER(pamela.PamResponse))

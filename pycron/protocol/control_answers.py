@@ -188,23 +188,20 @@ class Refused(TypedDict):
     problems: NotRequired[list[ProblemRow]]
 
 
-class StatusAnswer(TypedDict):
-    """`since` and `next_fire_time` are UTC seconds. `runs` is None if the store cannot be read.
+class StatusRow(TypedDict):
+    """What an answer and `pycron status --json` have in common.
 
-    `mail`: how mail is sent, or why none is. `config`: only for those who see everything.
-    `other_crons`: a sentence about each other cron that would run the same jobs.
+    `runs` is None if the store cannot be read.
     """
 
     version: str
     mode: str
-    since: float
     state: str
     zone: str
     zone_data: str
     store_failure: str | None
     unwritten: int
     processes: dict[str, ProcessRow]
-    next_fire_time: float | None
     runs: int | None
     tables: int
     problems: int
@@ -212,6 +209,17 @@ class StatusAnswer(TypedDict):
     running: int
     waiting: int
     paused: int
+
+
+class StatusAnswer(StatusRow):
+    """`since` and `next_fire_time` are UTC seconds. `mail`: how mail is sent, or why none is.
+
+    `config`: only for those who see everything. `other_crons`: a sentence about each other cron
+    that would run the same jobs.
+    """
+
+    since: float
+    next_fire_time: float | None
     mail: NotRequired[str]
     other_crons: NotRequired[list[str]]
     config: NotRequired[ConfigRow]

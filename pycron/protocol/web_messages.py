@@ -4,6 +4,9 @@ from typing import ClassVar, TypedDict
 
 from pycron.protocol.control_messages import request
 
+# What changes something and may be asked through the page. It edits no tables.
+CHANGES = frozenset({"start", "kill", "pause", "resume", "redrive", "drop"})
+
 
 class WebAnswer(TypedDict):
     """`acts_for_others`: the one who asks is the account of the page. `passwords`: can be checked.
@@ -19,7 +22,7 @@ class WebAnswer(TypedDict):
 
 @request
 class WebRequest:
-    """What the page of the one who asks may do."""
+    """Ask what a page may do that the user runs who sends this request."""
 
     verb: ClassVar = "web"
     answer: ClassVar = WebAnswer

@@ -9,9 +9,7 @@ from pycron.schedule.zone import Zone
 
 def day_start(day: datetime.date, zone: Zone) -> int:
     """The first UTC second of a local day, which is not always at midnight."""
-    wall = timegm(day.timetuple())
-    instants = zone.instants_of(wall)
-    return instants[0] if instants else zone.jump_over(wall)
+    return _first_instant(day, zone)
 
 
 def day_of(instant: int, zone: Zone) -> tuple[int, int]:
@@ -43,6 +41,11 @@ def wall_instant(wall: datetime.datetime, zone: Zone) -> int:
         raise ValueError("from 1970 to 9998")
     if wall.tzinfo is not None:
         return int(wall.timestamp())
+    return _first_instant(wall, zone)
+
+
+def _first_instant(wall: datetime.date, zone: Zone) -> int:
+    """The first UTC second of a time on the clock; where the clock skips it, that of the jump."""
     second = timegm(wall.timetuple())
     instants = zone.instants_of(second)
     return instants[0] if instants else zone.jump_over(second)

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pycron.web.bodies import json_of
+from pycron.web.bodies import json_of, whole_number
 from pycron.web.endpoints import ENDPOINTS, BadParameter, Endpoint
 from pycron.web.openapi import document
 from pycron.web.output import output
@@ -61,7 +61,8 @@ def _value(name: str, text: str, kind: object) -> object:
             raise BadParameter(f"bad {name} (true or false)")
         return text == "true"
     if kind in (int, int | None):
-        if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        number = whole_number(text, digits=19)
+        if number is None:
             raise BadParameter(f"bad {name} (a whole number)")
-        return int(text)
+        return number
     return text

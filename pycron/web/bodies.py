@@ -1,4 +1,4 @@
-"""The bodies of requests: forms and JSON objects, of a bounded size."""
+"""What requests contain: forms and JSON objects, of a bounded size, and whole numbers."""
 
 import json
 from typing import Any
@@ -43,3 +43,8 @@ async def _body(request: Request, content_type: str) -> bytes:
     if any(parts) and sent != content_type:
         raise HTTPException(415, f"the body has to be {content_type}")
     return b"".join(parts)
+
+
+def whole_number(text: str, digits: int) -> int | None:
+    """The number that a text is; None if it is none, or has more digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= digits else None

@@ -13,11 +13,11 @@ import anyio.to_thread
 
 from pycron.control.client import ControlClient
 from pycron.protocol.control_messages import Request
+from pycron.protocol.web_messages import CHANGES
 from pycron.web.access.visitor import Visitor
 
 A = TypeVar("A")
 
-CHANGES = frozenset({"start", "kill", "pause", "resume", "redrive", "drop"})
 _AT_ONCE = 8  # questions; the daemon allows a user 16 connections
 _MOST_WAITING = 200  # questions that wait for their turn
 

@@ -10,15 +10,17 @@ from starlette.responses import Response, StreamingResponse
 
 from pycron.protocol.control_answers import OutputAnswer
 from pycron.protocol.control_messages import OutputRequest
+from pycron.web.bodies import whole_number
 from pycron.web.page import page_of, visitor_of
 
 
 async def output(request: Request) -> Response:
     """`attempt`: its number; without it, the last one. It is a download, never shown as a page."""
     run_id, wanted = request.path_params["run_id"], request.query_params.get("attempt")
-    if wanted is not None and not (wanted.isascii() and wanted.isdecimal() and len(wanted) < 10):
+    attempt = None if wanted is None else whole_number(wanted, digits=9)
+    if wanted is not None and attempt is None:
         raise HTTPException(400, "bad attempt (a whole number)")
-    question = OutputRequest(run_id, None if wanted is None else int(wanted))
+    question = OutputRequest(run_id, attempt)
     first = await page_of(request).daemon.ask(visitor_of(request), question)
     name = urllib.parse.quote(f"{run_id}-{first['attempt']}.log", safe="")
     return StreamingResponse(

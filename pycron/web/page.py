@@ -41,7 +41,8 @@ class Page:
 
     A proxy is an IP address, or for a Unix socket the name of the user whose process connects.
     `secure`: the page itself uses TLS. `say`:
-    writes a line to the log of the page.
+    writes a line to the log of the page. `counted_hours`: the starts in each minute of hours that
+    are over, by user and the first second of the hour; views/day.py keeps them.
     """
 
     daemon: Daemon
@@ -55,6 +56,7 @@ class Page:
     secure: bool = False
     say: Callable[[str], None] = lambda _: None
     streams: Streams = field(default_factory=Streams)
+    counted_hours: dict[tuple[str, int], list[int]] = field(default_factory=dict)
 
     def admits(self, user: str) -> bool:
         """Whether this user may log in: without the account of the page, only its own user."""

@@ -23,6 +23,7 @@ from pycron.engine.actions import Log
 from pycron.system.listen_address import BadAddress, parse_address
 from tests.support.isolated_system import isolated_system
 from tests.support.running_daemon import RunningDaemon, alive, foreground, program, run
+from tests.support.unix_http import UnixConnection
 from tests.support.user_accounts import USERS
 from tests.support.waiting import until
 
@@ -62,19 +63,6 @@ def printed(directory: Path, *options: str | Path) -> str:
     done = run("pycron", "--state-dir", directory, "metrics", *options)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP at a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(str(self._path))
 
 
 def scraped(path: Path) -> Samples:

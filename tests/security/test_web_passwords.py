@@ -1,7 +1,6 @@
 """Logging in to the page with a password, which the daemon lets PAM check: real modules."""
 
 import contextlib
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +15,12 @@ pytest.importorskip("pamela")
 
 from tests.support.control_requests import ask_as
 from tests.support.pam_system import PamSystem
+from tests.support.running_runner import needs_root
 from tests.support.user_accounts import USERS, real_user
 from tests.support.waiting import until
 from tests.support.web_page import WebPage, web_page
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = [pytest.mark.root, needs_root]
 
 ALICE, BOB, WEB = USERS
 SERVICE = "auth required pam_unix.so nodelay\naccount required pam_unix.so\n"

@@ -1,6 +1,5 @@
 """On behalf of a user: who may ask so, for whom, and what."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +10,10 @@ from pycron.protocol.control_messages import REQUESTS
 from pycron.system import paths
 from tests.support.control_requests import ask_as
 from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.running_runner import needs_root
 from tests.support.user_accounts import USERS
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = [pytest.mark.root, needs_root]
 
 ALICE, BOB, WEB = USERS
 TABLE = "CRON_NAME=backup-{user} @yearly echo of {user}\n"

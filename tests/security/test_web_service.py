@@ -1,6 +1,5 @@
 """The page for all users: an account without rights, on behalf of those who have logged in."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,11 @@ from starlette.routing import Route
 from pycron.system import paths
 from pycron.web.views import routes as views
 from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.running_runner import needs_root
 from tests.support.user_accounts import USERS
 from tests.support.web_page import Browser, WebPage, web_page
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = [pytest.mark.root, needs_root]
 
 ALICE, BOB, WEB = USERS
 API = "/api/v1"

@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 from tests.support.running_daemon import program, run
+from tests.support.unix_http import UnixConnection
 
 
 @dataclass
@@ -29,17 +29,6 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self._path)
 
 
 @dataclass
@@ -89,7 +78,7 @@ class Browser:
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
         if parts.scheme.endswith("+unix"):
-            return _UnixConnection(unquote(parts.netloc))
+            return UnixConnection(unquote(parts.netloc))
         assert parts.hostname
         if parts.scheme == "https":
             unchecked = ssl._create_unverified_context()

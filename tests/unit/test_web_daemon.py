@@ -10,8 +10,9 @@ pytest.importorskip("anyio")
 
 from pycron.control.client import ControlClient
 from pycron.protocol.control_messages import KillRequest, PauseRequest, StartRequest, StatusRequest
+from pycron.protocol.web_messages import CHANGES
 from pycron.web.access.visitor import Visitor
-from pycron.web.daemon import CHANGES, Busy, Daemon, NotAllowed
+from pycron.web.daemon import Busy, Daemon, NotAllowed
 
 ANNA = Visitor("anna", may_change=True, login="token laptop")
 READER = Visitor("bob", may_change=False, login="token ci")

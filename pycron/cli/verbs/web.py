@@ -11,12 +11,11 @@ from urllib.parse import quote
 
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed, WrongUse
+from pycron.cli.page_rights import rights_of_page
 from pycron.cli.verb import verb
 from pycron.cli.web_tokens import ACTIONS, manage_tokens, tokens_file
-from pycron.control.client import ControlError
 from pycron.model.text import printable
-from pycron.protocol.web_messages import WebAnswer, WebRequest
-from pycron.system.accounts import own_account
+from pycron.protocol.web_messages import WebAnswer
 from pycron.system.listen_address import BadAddress, parse_address
 
 if TYPE_CHECKING:
@@ -60,21 +59,7 @@ def web(options: argparse.Namespace) -> None:
         raise WrongUse("--name, --of and --operate go with --tokens")
     if any(find_spec(package) is None for package in _PACKAGES):
         raise Failed(NO_WEB)
-    _serve(options, _about(options))
-
-
-def _about(options: argparse.Namespace) -> WebAnswer:
-    """What the daemon lets this page do; one of an earlier version knows no pages."""
-    client = client_for(options, _PATIENCE)
-    try:
-        return client.request(WebRequest())
-    except ControlError as error:
-        if not error.answer:
-            raise
-        own = own_account().name
-        return {"acts_for_others": False, "account": own, "passwords": False, "user": own}
-    finally:
-        client.close()
+    _serve(options, rights_of_page(options, _PATIENCE))
 
 
 def _serve(options: argparse.Namespace, about: WebAnswer) -> None:

@@ -1,11 +1,12 @@
-"""What changes something: start, kill, pause, resume, redrive, drop.
+"""The actions: start, kill, pause, resume, redrive, drop.
 
-Each has a page that says what it will do, whose button does it: so it works without scripts, and no
-link changes anything.
+A link leads to the page of an action. That page says what the action will do, and its button, which
+needs no script, does it. So no link changes anything.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,6 +25,9 @@ from pycron.protocol.control_messages import (
     RunRequest,
     StartRequest,
 )
+from pycron.protocol.control_messages import (
+    Request as Question,
+)
 from pycron.web.bodies import form_of
 from pycron.web.page import visitor_of
 from pycron.web.views.viewing import ask, show, text_in
@@ -39,9 +43,9 @@ def routes() -> list[Route]:
         _route("/jobs/{job}/start", _start, _do_start),
         _route("/pause", _pause, _do_pause),
         _route("/resume", _resume, _do_resume),
-        _route("/runs/{run}/kill", _kill, _do_kill),
-        _route("/runs/{run}/redrive", _redrive, _do_redrive),
-        _route("/runs/{run}/drop", _drop, _do_drop),
+        _route("/runs/{run}/kill", _kill, _to_run(KillRequest, "killed")),
+        _route("/runs/{run}/redrive", _redrive, _to_run(RedriveRequest, "redriven")),
+        _route("/runs/{run}/drop", _drop, _to_run(DropRequest, "dropped")),
     ]
 
 
@@ -174,6 +178,19 @@ def _name(wanted: PauseRequest | ResumeRequest, scope: Scope) -> None:
 # ---- Runs
 
 
+def _to_run(
+    question: Callable[[str], Question[Any]], said: str
+) -> Callable[[Request, Form], Awaitable[str]]:
+    """What the button of an action does to a Run. `said`: which sentence its page shows then."""
+
+    async def do(request: Request, _form: Form) -> str:
+        run = request.path_params["run"]
+        await ask(request, question(run))
+        return f"/runs/{run}?said={said}"
+
+    return do
+
+
 async def _found(request: Request) -> RunAnswer:
     return await ask(request, RunRequest(request.path_params["run"]))
 
@@ -196,12 +213,6 @@ async def _kill(request: Request) -> Action:
                   row["command"], ends=True)  # fmt: skip
 
 
-async def _do_kill(request: Request, form: Form) -> str:
-    run = request.path_params["run"]
-    await ask(request, KillRequest(run))
-    return f"/runs/{run}?said=killed"
-
-
 async def _redrive(request: Request) -> Action:
     answer = await _found(request)
     row, run = answer["row"], request.path_params["run"]
@@ -214,20 +225,8 @@ async def _redrive(request: Request) -> Action:
                   row["command"])  # fmt: skip
 
 
-async def _do_redrive(request: Request, form: Form) -> str:
-    run = request.path_params["run"]
-    await ask(request, RedriveRequest(run))
-    return f"/runs/{run}?said=redriven"
-
-
 async def _drop(request: Request) -> Action:
     row, run = (await _found(request))["row"], request.path_params["run"]
     effects = ["The Run is no dead letter any more. It stays in the history, with its output."]
     return Action(f"Give up this Run of {row['job']}?", "Give it up", effects, f"/runs/{run}",
                   row["command"], ends=True)  # fmt: skip
-
-
-async def _do_drop(request: Request, form: Form) -> str:
-    run = request.path_params["run"]
-    await ask(request, DropRequest(run))
-    return f"/runs/{run}?said=dropped"

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pycron.analysis.minute_counts import MINUTE, MinuteCounts, level_edges
+from pycron.analysis.minute_counts import MINUTE, MinuteCounts, level_edges, levels
 from pycron.analysis.statistics import median
 from pycron.model.run import Outcome
 from pycron.protocol.job_answers import RecentRow
@@ -38,9 +38,7 @@ def spark_of(recent: Sequence[RecentRow], height: float) -> Spark:
     """The sparkline of the last Runs of a Job; the highest bar is the longest Run."""
     seconds = [row["seconds"] for row in recent]
     largest = max((each for each in seconds if each is not None), default=0.0)
-    bars = tuple(
-        _bar(row["outcome"], row["seconds"], largest, height) for row in recent
-    )  # fmt: skip
+    bars = tuple(_bar(row["outcome"], row["seconds"], largest, height) for row in recent)
     failed = sum(row["outcome"] != Outcome.SUCCEEDED for row in recent)
     words = f"the last {len(recent)} Runs: {len(recent) - failed} succeeded, {failed} did not"
     return Spark(bars, words)
@@ -112,7 +110,8 @@ def hours_of(counts: MinuteCounts) -> tuple[list[Hour], list[Level]]:
 
     Cells without a start are left out.
     """
-    edges = level_edges(max(counts.counts, default=0))
+    largest = max(counts.counts, default=0)
+    edges = level_edges(largest)
     rows = []
     for first in range(0, len(counts.counts), _HOUR):
         numbers = counts.counts[first : first + _HOUR]
@@ -122,12 +121,4 @@ def hours_of(counts: MinuteCounts) -> tuple[list[Hour], list[Level]]:
             if number
         )
         rows.append(Hour(counts.start + first * MINUTE, sum(numbers), cells))
-    return rows, _levels(edges, max(counts.counts, default=0))
-
-
-def _levels(edges: Sequence[int], largest: int) -> list[Level]:
-    following = [*edges[1:], largest + 1] if edges else []
-    return [
-        Level(number, low, high - 1)
-        for number, (low, high) in enumerate(zip(edges, following, strict=True), 1)
-    ]
+    return rows, [Level(level, *each) for level, each in enumerate(levels(largest), 1)]

@@ -11,7 +11,7 @@ from pycron.analysis.minute_counts import MINUTE, MinuteCounts
 from pycron.protocol.question_messages import StartsRequest
 from pycron.schedule.local_days import day_start
 from pycron.schedule.zone import Zone
-from pycron.web.page import visitor_of
+from pycron.web.page import page_of, visitor_of
 from pycron.web.views.charts import hours_of
 from pycron.web.views.times import Times
 from pycron.web.views.viewing import ask, show, text_in, times_of
@@ -21,9 +21,6 @@ _BUSIEST = 5  # minutes that are named
 _MOST_COUNTED = 2400  # hours that are remembered
 _FIRST = datetime.date(1970, 1, 2)
 _LAST = datetime.date(9998, 1, 1)
-
-
-_counted: dict[tuple[str, int], list[int]] = {}  # by user and the first second of an hour
 
 
 def routes() -> list[Route]:
@@ -53,9 +50,9 @@ async def _starts(request: Request, start: int, end: int, now: int) -> list[int]
     What has happened does not change, so the hours that are over are asked for once: to count a
     hundred thousand Runs takes the daemon 0.2 s.
     """
-    user = visitor_of(request).user
+    user, counted = visitor_of(request).user, page_of(request).counted_hours
     hours = range(start, end, _HOUR)
-    known = {hour: _counted[user, hour] for hour in hours if (user, hour) in _counted}
+    known = {hour: counted[user, hour] for hour in hours if (user, hour) in counted}
     new = [hour for hour in hours if hour not in known]
     if new:
         answer = await ask(request, StartsRequest(since=new[0], until=min(new[-1] + _HOUR, end)))
@@ -64,9 +61,9 @@ async def _starts(request: Request, start: int, end: int, now: int) -> list[int]
             known[hour] = answer["counts"][first : first + _HOUR // MINUTE]
     for hour in new:
         if hour + 2 * _HOUR <= now:
-            _counted[user, hour] = known[hour]
-    while len(_counted) > _MOST_COUNTED:
-        del _counted[next(iter(_counted))]
+            counted[user, hour] = known[hour]
+    while len(counted) > _MOST_COUNTED:
+        del counted[next(iter(counted))]
     return [number for hour in hours for number in known[hour]]
 
 

@@ -16,7 +16,7 @@ from pycron.protocol.job_answers import ShownJobRow
 from pycron.protocol.question_answers import SampleRow
 from pycron.protocol.question_messages import SamplesRequest
 from pycron.web.views.charts import Durations, durations_of
-from pycron.web.views.viewing import PAGE, ask, ask_or_say, link, number_in, show, text_in
+from pycron.web.views.viewing import PAGE, ask, ask_or_say, link, number_in, older, show, text_in
 from pycron.wording.advice import meaning
 
 _RECENT = 20  # Runs of a sparkline
@@ -95,11 +95,10 @@ async def _job(request: Request) -> Response:
     rows = runs["rows"]
     if row is None and not rows:
         raise ControlError(refusal or "no such job", {"ok": False})
-    older = link(f"/jobs/{job}", {"before": runs["before"]}) if len(rows) == _HISTORY else None
     name = row["job"] if row else rows[0]["job"]
     return show(
-        request, "job.html", job=row, name=name, id=job, coming=coming, rows=rows, older=older,
-        newest=before is None, chart=_chart(samples),
+        request, "job.html", job=row, name=name, id=job, coming=coming, rows=rows,
+        older=older(runs, _HISTORY, f"/jobs/{job}"), newest=before is None, chart=_chart(samples),
     )  # fmt: skip
 
 

@@ -15,7 +15,17 @@ from pycron.protocol.output_messages import SearchRequest
 from pycron.schedule.local_days import wall_instant
 from pycron.schedule.zone import Zone
 from pycron.web.views.live_output import plain_in, shown_output
-from pycron.web.views.viewing import PAGE, ask, ask_or_say, link, number_in, show, text_in, times_of
+from pycron.web.views.viewing import (
+    PAGE,
+    ask,
+    ask_or_say,
+    link,
+    number_in,
+    older,
+    show,
+    text_in,
+    times_of,
+)
 
 _FILTERS = ("job", "owner", "outcome", "since", "until", "kind")
 _GROUPS = {"failures": FAILURES, "not succeeded": NOT_SUCCEEDED}
@@ -39,12 +49,11 @@ async def _runs(request: Request) -> Response:
         wanted.before = number_in(request, "before")
         answer, error = await ask_or_say(request, wanted)
     rows = answer["rows"] if answer else []
-    older = answer["before"] if answer and len(rows) == PAGE else None
     return show(
         request, "runs.html", status=200 if error is None else 400, rows=rows, filters=filters,
         error=error, filtered=any(filters.values()), outcomes=[*_GROUPS, *Outcome],
         newest=link("/runs", filters) if wanted.before else None,
-        older=link("/runs", filters, before=older) if older else None,
+        older=older(answer, PAGE, "/runs", filters) if answer else None,
     )  # fmt: skip
 
 

@@ -9,11 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pycron.model.delivery import Occasion
+from pycron.model.in_words import number_of
 from pycron.model.instants import parse_rfc3339
 from pycron.model.run import FAILURES, Outcome
-from pycron.protocol.control_answers import HealthAnswer, LiveRow, RunRow, RunsAnswer, TopAnswer
+from pycron.protocol.control_answers import HealthAnswer, LiveRow, RunRow, TopAnswer
 from pycron.protocol.control_messages import HealthRequest, RunsRequest, TopRequest
-from pycron.web.views.viewing import PAGE, ask, link, number_in, show, times_of
+from pycron.web.views.viewing import PAGE, ask, number_in, older, show, times_of
 from pycron.wording.run_words import LATE
 
 _DAY = 86_400  # seconds
@@ -70,8 +71,7 @@ def attention(health: HealthAnswer, failed: int, dead: int, late: int) -> list[A
 
 
 def _many(number: int, what: str) -> str:
-    words = what if number == 1 else f"{what}s"
-    return f"{number} or more {words}" if number >= _COUNTED else f"{number} {words}"
+    return f"{number} or more {what}s" if number >= _COUNTED else number_of(number, what)
 
 
 def overdue(top: TopAnswer, now: float) -> list[LiveRow]:
@@ -103,20 +103,15 @@ async def _failures(request: Request) -> Response:
     """Every Run that did not succeed, if nobody wanted that; newest first."""
     before = number_in(request, "before")
     answer = await ask(request, RunsRequest(PAGE, before, outcome=",".join(FAILURES)))
-    return show(request, "failures.html", rows=answer["rows"], **_older("/failures", answer))
+    return show(request, "failures.html", rows=answer["rows"],
+                older=older(answer, PAGE, "/failures"))  # fmt: skip
 
 
 async def _dead(request: Request) -> Response:
     before = number_in(request, "before")
     answer = await ask(request, RunsRequest(PAGE, before, dead=True))
-    return show(request, "dead.html", rows=answer["rows"], **_older("/dead", answer))
-
-
-def _older(path: str, answer: RunsAnswer) -> dict[str, str | None]:
-    """The link to the next page of a list, if there may be one."""
-    if len(answer["rows"]) < PAGE:
-        return {"older": None}
-    return {"older": link(path, {"before": answer["before"]})}
+    return show(request, "dead.html", rows=answer["rows"],
+                older=older(answer, PAGE, "/dead"))  # fmt: skip
 
 
 async def _late(request: Request) -> Response:

@@ -13,9 +13,10 @@ from starlette.responses import Response
 from pycron.control.client import ControlError
 from pycron.model.in_words import duration_in_words, number_of, size_in_words
 from pycron.model.instants import parse_rfc3339
-from pycron.protocol.control_answers import AttemptRow, LiveRow, RunRow
+from pycron.protocol.control_answers import AttemptRow, LiveRow, RunRow, RunsAnswer
 from pycron.protocol.control_messages import Request
 from pycron.protocol.job_answers import LastRunRow, ListedJobRow
+from pycron.web.bodies import whole_number
 from pycron.web.page import page_of, render, visitor_of
 from pycron.web.views.charts import spark_of
 from pycron.web.views.times import Times, chosen_times
@@ -26,6 +27,7 @@ from pycron.wording.run_words import LATE, ended_as, took
 A = TypeVar("A")
 
 PAGE = 50  # rows
+_NO_FILTERS: Mapping[str, object] = {}
 _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
@@ -134,10 +136,18 @@ def link(path: str, parameters: Mapping[str, object], **changed: object) -> str:
     return f"{path}?{query}" if query else path
 
 
+def older(
+    answer: RunsAnswer, limit: int, path: str, filters: Mapping[str, object] = _NO_FILTERS
+) -> str | None:
+    """The link to the older Runs of a list; None if a page of `limit` rows is not full."""
+    if len(answer["rows"]) < limit:
+        return None
+    return link(path, filters, before=answer["before"])
+
+
 def number_in(request: HttpRequest, name: str) -> int | None:
     """A whole number in the query; None if there is none."""
-    text = request.query_params.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+    return whole_number(request.query_params.get(name, ""), digits=18)
 
 
 def text_in(request: HttpRequest, name: str) -> str | None:
