@@ -212,7 +212,7 @@ def _users(section: str, users: Any, path: Path) -> frozenset[str]:
 
 
 def _default(name: str, value: Any, path: Path) -> tuple[str, Any]:
-    return _setting(f"defaults.{name}", name, value, path, set(SETTINGS) - {"CRON_NAME"})
+    return _setting(f"defaults.{name}", name, value, path, set(SETTINGS) - {"CRON_NAME", "CRON_ON"})
 
 
 def _ceiling(name: str, value: Any, path: Path) -> tuple[str, Any]:

@@ -9,6 +9,7 @@ from pycron.control.rows import problem_rows, version_row
 from pycron.control.server import Peer
 from pycron.crontab.changes import compare
 from pycron.crontab.entries import Entries
+from pycron.crontab.entry_kind import EntryKind
 from pycron.engine.actions import Log
 from pycron.engine.log_events import Event
 from pycron.engine.table_queue import TableQueue
@@ -105,7 +106,7 @@ def _install(
 def _next_due(context: Context, entries: Entries) -> NextDueRow | None:
     """When an entry of a table is due next, on its own clock; None if none ever is."""
     now, zone_of = int(time.time()), context.engine.zone_of
-    queues = [TableQueue(entries, zone_of, now, wall=wall) for wall in (False, True)]
+    queues = [TableQueue(entries, zone_of, now, kind) for kind in EntryKind]
     coming = [next(queue.coming(), None) for queue in queues]
     first = min(filter(None, coming), default=None)
     if first is None:

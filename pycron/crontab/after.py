@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pycron.crontab.day_rules import SETTINGS_OF_TIMES
 from pycron.crontab.entries import Entries
 from pycron.crontab.line import LineError
+from pycron.model.hosts import RunsOn
 from pycron.model.settings import Setting
 from pycron.model.steps import Steps
 
@@ -79,11 +80,17 @@ def _why_not(
             return f'no entry of this table has the CRON_NAME "{name}"'
         if named[name] in errors:
             return f'the entry of "{name}" has an error'
+        if _runs_on(entries, named[name]) != _runs_on(entries, each.index):
+            return f'"{name}" has another CRON_ON'
     first, *others = each.names
     for name in others:
         if not entries.same_times(named[first], named[name]):
             return f'"{first}" and "{name}" are not due at the same times'
     return None
+
+
+def _runs_on(entries: Entries, index: int) -> RunsOn:
+    return entries.context(index).settings.runs_on
 
 
 def error_of(each: AfterEntry, reason: str) -> LineError:

@@ -15,21 +15,14 @@ from typing import overload
 
 from pycron.crontab.day_rules import NO_CALENDARS, SETTINGS_OF_TIMES, day_rules
 from pycron.crontab.derived_names import Words, with_digits, with_digits_of
-from pycron.crontab.identity import entry_key, job_id, twin_key
+from pycron.crontab.entry_kind import EntryKind
+from pycron.crontab.identity import entry_key, job_id, shared_key, twin_key
 from pycron.crontab.line import EntryLine, read_entry, schedule_of
 from pycron.crontab.telling_word import telling_word
 from pycron.model.job import Environment, Job, Source
 from pycron.model.settings import Settings, replaced
 from pycron.schedule.day_rules import Calendar, DayRules
-from pycron.schedule.expressions import (
-    After,
-    CronSchedule,
-    Interval,
-    Reboot,
-    Schedule,
-    is_random,
-    limited,
-)
+from pycron.schedule.expressions import After, Reboot, Schedule, is_random, limited, same_times
 from pycron.schedule.fire_times import Times, follows_the_wall, has_fire_times
 from pycron.schedule.packed import Packed, is_wildcard, unpack
 
@@ -59,7 +52,7 @@ class Entries(Sequence[Job]):
     """The entries of one table, as a sequence of Jobs: `entries[i]` makes an equal Job each time.
 
     The reader of the table adds the entries in order; they never change afterwards. `host`: what
-    `~` and `H` depend on, besides the entry.
+    `~` and `H` depend on, besides the entry; `cluster`: the same for shared Jobs.
     """
 
     def __init__(
@@ -68,9 +61,10 @@ class Entries(Sequence[Job]):
         text: str = "",
         host: str = "",
         calendars: Mapping[str, Calendar] = NO_CALENDARS,
+        cluster: str = "",
     ) -> None:
         self.source = source
-        self.host = host
+        self.host, self.cluster = host, cluster
         self._calendars = calendars
         self._text = encoded(text)
         self._starts = array("I")
@@ -79,6 +73,7 @@ class Entries(Sequence[Job]):
         self._context_numbers = array("I")
         self._contexts: list[EntryContext] = []
         self._numbers: dict[tuple[str, int, int], int] = {}
+        self._shared: set[int] = set()  # contexts of shared Jobs
         self._minutes = array("Q")
         self._hours = array("I")
         self._days = array("Q")
@@ -128,6 +123,8 @@ class Entries(Sequence[Job]):
             number = self._numbers[key] = len(self._contexts)
             rules = day_rules(settings, self._calendars)
             self._contexts.append(EntryContext(user, environment, settings, rules))
+            if settings.runs_on.shared:
+                self._shared.add(number)
         return number
 
     @property
@@ -198,11 +195,13 @@ class Entries(Sequence[Job]):
     def _schedule(self, index: int, entry: EntryLine) -> Schedule:
         if index in self._leaders:
             return self._after(index, entry)
-        key = ""
+        host, key = self.host, ""
         if is_random("".join(entry.words)):
             key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
             key = twin_key(key, self._twins.get(index, 0))
-        return limited(schedule_of(entry.words, self.host, key), self.context(index).rules)
+            if self.is_shared(index):
+                host, key = self.cluster, shared_key(entry.user, self._names[index])
+        return limited(schedule_of(entry.words, host, key), self.context(index).rules)
 
     def _after(self, index: int, entry: EntryLine) -> Schedule:
         """The schedule of an `@after` entry, with that of the Jobs that it names."""
@@ -230,7 +229,7 @@ class Entries(Sequence[Job]):
         """Whether two entries have the same fire times, by their schedules, zones and days."""
         zones = [self.context(each).settings.zone for each in (index, other)]
         unpacked = [self._unpacked.get(each) for each in (index, other)]
-        same_fields = self.packed(index) == self.packed(other) and _alike(*unpacked)
+        same_fields = self.packed(index) == self.packed(other) and same_times(*unpacked)
         rules = [self.context(each).rules for each in (index, other)]
         return same_fields and zones[0] == zones[1] and rules[0] == rules[1]
 
@@ -278,7 +277,7 @@ class Entries(Sequence[Job]):
 
     def without(self, indexes: Collection[int]) -> "Entries":
         """The same entries without some; no other entry follows one of these."""
-        kept = Entries(self.source, self.table_text, self.host, self._calendars)
+        kept = Entries(self.source, self.table_text, self.host, self._calendars, self.cluster)
         moved: dict[int, int] = {}
         for index in range(len(self)):
             if index not in indexes:
@@ -306,20 +305,26 @@ class Entries(Sequence[Job]):
         """The entries with @reboot."""
         return [i for i, schedule in self._unpacked.items() if isinstance(schedule, Reboot)]
 
-    def followers(self, *, wall: bool) -> Iterator[int]:
-        """The entries that follow the wall clock, or (`wall=False`) the fixed ones.
+    def of_kind(self, kind: EntryKind) -> Iterator[int]:
+        """The entries of a kind; those without fire times (@reboot) are of none."""
+        if kind is EntryKind.SHARED and not self._shared:
+            return iter(())
+        return (index for index in range(len(self)) if self.kind_of(index) is kind)
 
-        Entries without fire times (@reboot) are among neither.
-        """
-        return (index for index in range(len(self)) if self.follows(index, wall=wall))
-
-    def follows(self, index: int, *, wall: bool) -> bool:
-        """Whether an entry has fire times and follows the wall clock (`wall=False`: does not)."""
-        minutes = self._minutes[index]
-        if minutes:
-            return is_wildcard(minutes) is wall
+    def kind_of(self, index: int) -> EntryKind | None:
+        """The kind of an entry; None if it has no fire times."""
+        if self._shared and self.is_shared(index):
+            return EntryKind.SHARED
+        if minutes := self._minutes[index]:
+            return EntryKind.WALL if is_wildcard(minutes) else EntryKind.FIXED
         schedule = self._unpacked[index]
-        return has_fire_times(schedule) and follows_the_wall(schedule) is wall
+        if not has_fire_times(schedule):
+            return None
+        return EntryKind.WALL if follows_the_wall(schedule) else EntryKind.FIXED
+
+    def is_shared(self, index: int) -> bool:
+        """Whether the Job of an entry runs once among several hosts."""
+        return self._context_numbers[index] in self._shared
 
     def by_priority(self) -> Sequence[int]:
         """All entries; of those with one priority, the first line first."""
@@ -383,15 +388,6 @@ class Entries(Sequence[Job]):
     def _with_id(self, text: str) -> set[int]:
         wanted = int(text, 16) if re.fullmatch("[0-9a-f]{16}", text) else None
         return {i for i, number in enumerate(self._ids) if number == wanted}
-
-
-def _alike(one: Schedule | None, other: Schedule | None) -> bool:
-    """Whether two schedules that are not packed (None: packed ones) have the same fire times."""
-    if isinstance(one, CronSchedule) and isinstance(other, CronSchedule):
-        return one.fields == other.fields
-    if isinstance(one, Interval) and isinstance(other, Interval):
-        return one.seconds == other.seconds
-    return one == other
 
 
 def nothing() -> Entries:

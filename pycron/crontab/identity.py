@@ -28,6 +28,16 @@ def job_number(source: Source, user: str, name: str | None, key: str) -> int:
     return int(digest(source.name, "name", name, *column), 16)
 
 
+def shared_key(user: str, name: str) -> str:
+    """What `~` and `H` of a shared Job depend on, besides the cluster; see `entry_key`."""
+    return digest("shared", user, name)
+
+
+def shared_number(cluster: str, user: str, name: str) -> int:
+    """The id of a shared Job as a number: the same on all hosts, whatever its table is called."""
+    return int(digest("cluster", cluster, user, name), 16)
+
+
 def is_named(identifier: str, table: str, user: str, name: str) -> bool:
     """Whether the Job with this id has its name from CRON_NAME, not from its command."""
     return identifier in (digest(table, "name", name), digest(table, "name", name, user))

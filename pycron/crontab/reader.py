@@ -23,16 +23,18 @@ from pycron.crontab.after import AfterEntry, error_of, refuse_times, resolve
 from pycron.crontab.assignment import read_variable
 from pycron.crontab.day_rules import NO_CALENDARS, refuse_never
 from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
-from pycron.crontab.identity import entry_key, job_number, twin_key
+from pycron.crontab.identity import entry_key, twin_key
 from pycron.crontab.junk import why_junk
 from pycron.crontab.known_names import KnownNames
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
 from pycron.crontab.mail_addresses import unsafe_addresses
+from pycron.crontab.placement import placed
 from pycron.crontab.problem_list import MOST_PROBLEMS, ProblemList
 from pycron.crontab.table import Table
 from pycron.crontab.telling_word import telling_word
 from pycron.crontab.users import unknown_users
 from pycron.crontab.variables import Variables
+from pycron.model.hosts import Cluster
 from pycron.model.job import Source
 from pycron.model.settings import SETTINGS, Setting
 from pycron.model.steps import Steps, finish
@@ -55,7 +57,7 @@ class ReaderContext:
     checked yet. `pools`: those of the configuration, with the users that may use each (None: all
     users); None if they are not known. `notifications` and `calendars`: the same. `no_mail`: why
     this machine can send no mail. `defaults` and `ceilings`: values of settings, by attribute, from
-    the configuration.
+    the configuration. `cluster`: None if it is not known.
     """
 
     host: str = ""
@@ -68,6 +70,7 @@ class ReaderContext:
     no_mail: str | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ceilings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cluster: Cluster | None = None
 
 
 def parse(text: str, source: Source, context: ReaderContext) -> Table:
@@ -122,7 +125,9 @@ class _Reader:
     def __init__(self, text: str, source: Source, context: ReaderContext) -> None:
         self.source = source
         self.context = context
-        self.entries = Entries(source, text, context.host, context.calendars or NO_CALENDARS)
+        cluster = context.cluster.name if context.cluster else None
+        calendars = context.calendars or NO_CALENDARS
+        self.entries = Entries(source, text, context.host, calendars, cluster or "")
         self.problems = ProblemList(source.name)
         self._most = min(context.most_entries, MOST_ENTRIES)
         self._line = 0  # its number, from 1
@@ -325,23 +330,25 @@ class _Reader:
         key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
         twin = self._twins.get(key, 0)
         self._twins[key] = twin + 1
-        key = twin_key(key, twin)
-        schedule = read_schedule(line, entry.column, entry.words, self.context.host, key)
+        own = placed(values, self.source, entry.user, twin_key(key, twin), entry.column,
+                     self.context.host, self.context.cluster)  # fmt: skip
+        schedule = read_schedule(line, entry.column, entry.words, own.host, own.key)
         refuse_never(schedule, values.get("every"), entry.column)
         name = values.get("name")
         if name is not None:
             self._claim_name(name, entry.column)
         self._check_nice(values.get("nice"), entry)
+        if not own.here:
+            return
         if isinstance(schedule, After):
             after = AfterEntry(len(self.entries), self._line, entry.column, schedule.jobs)
             self._after.append(after)
-        number = job_number(self.source, entry.user, name, key)
-        self._check_number(number, entry.column)
-        settings = self._variables.settings_of(values, entry.letters)
+        self._check_number(own.number, entry.column)
+        settings = self._variables.settings_of(own.values, entry.letters)
         environment = self._variables.environment()
         context = self.entries.context_number(entry.user, environment, settings)
         begin = self._offset + (_size(line[:start]) if start else 0)
-        self.entries.add(begin, self._line, number, context, schedule, name, twin)
+        self.entries.add(begin, self._line, own.number, context, schedule, name, twin)
         self.entries.words.add(name or telling_word(entry.command))
 
     def _claim_name(self, name: str, column: int) -> None:

@@ -16,6 +16,7 @@ from pycron.engine.actions import Log
 from pycron.engine.events import ConfigChanged, InputEvent, MailTransport, ZonesChanged
 from pycron.engine.limits import Pressure
 from pycron.engine.log_events import Event
+from pycron.model.hosts import Cluster
 from pycron.model.text import printable
 from pycron.system.accounts import Accounts
 from pycron.system.sd_notify import notify
@@ -76,6 +77,7 @@ class Inputs:
             no_mail=self.no_mail,
             defaults=config.defaults,
             ceilings=config.ceilings,
+            cluster=Cluster(self._setup.host),
         )
 
     # ---- everything, when somebody asks for it

@@ -6,6 +6,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from pycron.crontab.entries import Entries
+from pycron.crontab.entry_kind import EntryKind
 from pycron.engine.table_queue import DueEntry, TableQueue
 from pycron.schedule.zone import END_OF_TIME, Zone
 
@@ -13,16 +14,16 @@ _MOST_DROPPED = 1000  # heap items of dropped tables, in addition to one for eac
 
 
 class FireQueue:
-    """The fixed entries of all tables, or (`wall`) those that follow the wall clock.
+    """The entries of one kind of all tables.
 
     `done`: the UTC second up to which all fire times were handed out. When a table is dropped, its
     heap item stays until it comes up or until there are too many such items.
     """
 
-    def __init__(self, zone_of: Callable[[str | None], Zone], done: int, *, wall: bool) -> None:
+    def __init__(self, zone_of: Callable[[str | None], Zone], done: int, kind: EntryKind) -> None:
         self.done = done
         self._zone_of = zone_of
-        self._wall = wall
+        self._kind = kind
         self._tables: dict[str, TableQueue] = {}
         self._heap: list[tuple[int, int, TableQueue]] = []  # next fire time, serial number
         self._turns: deque[TableQueue] = deque()  # have more due than was taken; not in the heap
@@ -30,8 +31,8 @@ class FireQueue:
 
     def put(self, entries: Entries) -> None:
         """Add a table; one of the same name has to be dropped before."""
-        if next(entries.followers(wall=self._wall), None) is not None:
-            queue = TableQueue(entries, self._zone_of, self.done, wall=self._wall)
+        if next(entries.of_kind(self._kind), None) is not None:
+            queue = TableQueue(entries, self._zone_of, self.done, self._kind)
             self._tables[queue.table] = queue
             self._push(queue)
 

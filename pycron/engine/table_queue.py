@@ -11,6 +11,7 @@ from heapq import heappop, heappush, merge
 from operator import neg
 
 from pycron.crontab.entries import MOST_ENTRIES, Entries
+from pycron.crontab.entry_kind import EntryKind
 from pycron.schedule.day_rules import DayRules
 from pycron.schedule.fire_times import next_fire
 from pycron.schedule.packed import Packed
@@ -33,19 +34,19 @@ _MOST_SHARED = 4096  # results in a _NextFires at once
 
 
 class TableQueue:
-    """The fixed entries of one table, or (`wall`) those that follow the wall clock.
+    """The entries of one kind of one table.
 
     Most items are in a sorted array of eight bytes each, the next one last. When an entry was due,
     its next item goes into a small heap. When the heap is full, both are sorted into a new array.
     """
 
     def __init__(
-        self, entries: Entries, zone_of: Callable[[str | None], Zone], after: int, *, wall: bool
+        self, entries: Entries, zone_of: Callable[[str | None], Zone], after: int, kind: EntryKind
     ) -> None:
         self.table = entries.source.name
         self._entries = entries
         self._zone_of = zone_of
-        self._wall = wall
+        self._kind = kind
         self._order = entries.by_priority()  # the entry at each place
         self._sorted = array("q")
         self._recent: list[int] = []
@@ -95,7 +96,7 @@ class TableQueue:
     def _items_after(self, after: int) -> Iterator[int]:
         shared: _NextFires = {}
         for place, index in enumerate(self._order):
-            if not self._entries.follows(index, wall=self._wall):
+            if self._entries.kind_of(index) is not self._kind:
                 continue
             fire = self._fire_after(index, after, shared)
             if fire is not None:

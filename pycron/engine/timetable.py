@@ -11,6 +11,7 @@ from itertools import islice
 from operator import itemgetter
 
 from pycron.crontab.entries import Entries
+from pycron.crontab.entry_kind import EntryKind
 from pycron.crontab.jobs import Jobs
 from pycron.crontab.table import Table
 from pycron.engine.cursor import LATE, LONGEST_STEP, MOST_STEPS, Cursor, Gap
@@ -54,8 +55,8 @@ class Timetable:
         self._zone_of = zone_of
         self._new_gaps = list(gaps)
         self._unrecorded_gaps: list[Gap] = []
-        self._fixed = FireQueue(zone_of, cursor.fixed, wall=False)
-        self._wall = FireQueue(zone_of, cursor.wall, wall=True)
+        self._fixed = FireQueue(zone_of, cursor.fixed, EntryKind.FIXED)
+        self._wall = FireQueue(zone_of, cursor.wall, EntryKind.WALL)
         self._stepped = list(cursor.stepped)
         self._tables: dict[str, Entries] = {}
 

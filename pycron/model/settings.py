@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from pycron.model import setting_values as values
+from pycron.model.hosts import EACH, RunsOn, parse_runs_on
 from pycron.schedule.day_rules import Every, parse_every
 
 
@@ -295,6 +296,13 @@ class Settings:
         values.duration(1),
         _AMOUNT,
         "how long after its fire time a Run is late",
+    )
+    runs_on: RunsOn = _setting(
+        "CRON_ON",
+        EACH,
+        parse_runs_on,
+        "each, a host, @ and a group, any, or any@ and a group",
+        "where the Job runs",
     )
 
 

@@ -389,3 +389,12 @@ def _first_day(days: Days) -> int:
 
 def _lowest_bit(mask: int) -> int:
     return (mask & -mask).bit_length() - 1
+
+
+def same_times(one: Schedule | None, other: Schedule | None) -> bool:
+    """Whether two schedules that are not packed (None: packed ones) have the same fire times."""
+    if isinstance(one, CronSchedule) and isinstance(other, CronSchedule):
+        return one.fields == other.fields
+    if isinstance(one, Interval) and isinstance(other, Interval):
+        return one.seconds == other.seconds
+    return one == other

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pycron.crontab.problem_list import MOST_PROBLEMS
 from pycron.crontab.reader import LONGEST_LINE, ReaderContext, parse
 from pycron.crontab.table import Table
+from pycron.model.hosts import RunsOn
 from pycron.model.job import Job, Source
 from pycron.model.problem import Problem, Severity
 from pycron.model.settings import SETTINGS, CatchUp, Concurrency, MailOn, Setting, job_limit
@@ -411,6 +412,7 @@ GOOD_VALUES = {
     "CRON_PING_URL": ("https://hc-ping.com/x?a=%20", "https://hc-ping.com/x?a=%20"),
     "CRON_PING_OUTPUT": ("no", False),
     "CRON_EXPECT_WITHIN": ("90m", 5400),
+    "CRON_ON": ("@web", RunsOn(group="web")),
 }
 
 BAD_VALUES = {
@@ -446,6 +448,7 @@ BAD_VALUES = {
     "CRON_PING_URL": ["file:///etc/passwd", "ftp://x", "https://", "https://ä", "HTTP://x"],
     "CRON_PING_OUTPUT": ["true", "1", "No"],
     "CRON_EXPECT_WITHIN": ["0", "soon"],
+    "CRON_ON": ["@", "any@", "web@x", "-x", "x-", "queue:mail", "any@a/b"],
 }
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycron.crontab.entries import Entries, EntryContext
+from pycron.crontab.entry_kind import EntryKind
 from pycron.crontab.jobs import Jobs
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
@@ -77,9 +78,10 @@ def test_the_columns_agree_with_the_jobs(lines: list[str], after: int) -> None:
         context = jobs.context(index)
         assert (context.user, context.settings.zone) == (job.user, job.zone)
     timed = [i for i, job in enumerate(jobs) if not isinstance(job.schedule, Reboot)]
-    for wall in (True, False):
+    for kind in (EntryKind.WALL, EntryKind.FIXED):
+        wall = kind is EntryKind.WALL
         expected_ones = [i for i in timed if follows_the_wall(jobs[i].schedule) is wall]
-        assert list(jobs.followers(wall=wall)) == expected_ones
+        assert list(jobs.of_kind(kind)) == expected_ones
     assert sorted({*range(len(jobs))} - {*timed}) == jobs.reboots()
 
 

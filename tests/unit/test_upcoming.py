@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pycron.control.rows import job_row, listed_row
 from pycron.crontab.entries import Entries, EntryContext
+from pycron.crontab.entry_kind import EntryKind
 from pycron.crontab.jobs import Jobs
 from pycron.crontab.listing import entries_from, listed
 from pycron.crontab.reader import ReaderContext, parse
@@ -125,7 +126,7 @@ def test_a_table_is_opened_when_its_turn_comes(monkeypatch: pytest.MonkeyPatch) 
 
 def test_of_a_large_table_only_the_beginning_is_sorted() -> None:
     entries = entries_of([f"{n % 60} {n // 60} * * *" for n in range(600)])
-    queue = TableQueue(entries, zone_of, START, wall=False)
+    queue = TableQueue(entries, zone_of, START, EntryKind.FIXED)
     taken = list(queue.take(START + DAY // 2, 1000))
     everything = list(queue.coming())
     assert [fire for fire, _, _ in everything] == sorted(fire for fire, _, _ in everything)

@@ -1,0 +1,67 @@
+"""Hosts: on which of them a Job runs (CRON_ON), and what a host knows of its cluster."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from pycron.model.setting_values import NAME_PATTERN
+
+HOST_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?"
+
+
+@dataclass(frozen=True, slots=True)
+class RunsOn:
+    """The value of CRON_ON: on each host, or on one host, or on those of a group.
+
+    `shared`: once among these hosts for each fire time, instead of on each of them. `host` and
+    `group`: None if all hosts are meant.
+    """
+
+    shared: bool = False
+    host: str | None = None
+    group: str | None = None
+
+    def __str__(self) -> str:
+        group = f"@{self.group}" if self.group else ""
+        return f"any{group}" if self.shared else group or self.host or "each"
+
+
+EACH = RunsOn()
+
+
+def parse_runs_on(text: str) -> RunsOn:
+    """The value of `each`, `HOST`, `@GROUP`, `any` or `any@GROUP`. Raises ValueError."""
+    if text == "each":
+        return EACH
+    first, at, group = text.partition("@")
+    if at and not re.fullmatch(NAME_PATTERN, group, re.ASCII):
+        raise ValueError
+    if first == "any":
+        return RunsOn(shared=True, group=group or None)
+    if at:
+        if first:
+            raise ValueError
+        return RunsOn(group=group)
+    if not re.fullmatch(HOST_PATTERN, text, re.ASCII):
+        raise ValueError
+    return RunsOn(host=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What tables depend on of a host and its cluster.
+
+    `host`: the name of this host. `name`: None if this host is in no cluster. `zone`: of shared
+    Jobs whose entries name none. `groups`: named sets of hosts.
+    """
+
+    host: str
+    name: str | None = None
+    zone: str = "UTC"
+    groups: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def is_for_this_host(self, where: RunsOn) -> bool:
+        """Whether a Job runs on this host, or may run here if it is shared."""
+        if where.host is not None:
+            return where.host == self.host
+        return where.group is None or self.host in self.groups.get(where.group, ())
