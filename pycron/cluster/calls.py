@@ -1,7 +1,7 @@
 """The calls of the database: what the agent asks of it, and what it answers.
 
-Each call is one transaction, or, in `Claims`, as good as one transaction for each claim. Every call
-may be repeated: if its answer is unknown, the agent calls again and believes the second answer.
+Each call is one transaction. `Claims`, `Gates` and `Finishes` are decided one by one, as if each were
+alone; they have at most BATCH items, sorted by their keys. Every call may be repeated: if its answer is unknown, the agent calls again and believes the second answer.
 "Now" is the database's clock. Instants are UTC seconds, durations are seconds. The table of states
 and conditions is in the design; the functions themselves are in schema/.
 
@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 OLDEST_CLAIM = 7 * 86_400  # seconds: an older fire time is never claimed
 ROWS_ARE_KEPT = 8 * 86_400  # seconds
+BATCH = 100  # items of a call at most
 EARLY = 1.0  # seconds by which a fire time may be ahead of the database's clock
 
 
@@ -74,7 +75,8 @@ class Claim:
     """A question for one fire time.
 
     `window`: how late the first Attempt may start, unless `catch_up`. `after`: names of Jobs of the
-    same owner whose Runs of the same fire time have to succeed first.
+    same owner whose Runs of the same fire time have to succeed first. `newer`: a later fire time of
+    the same Job has come, as this host knows: if this one cannot be held now, it is skipped.
     """
 
     key: SharedKey
@@ -82,6 +84,7 @@ class Claim:
     window: float = 300.0
     catch_up: bool = False
     after: tuple[str, ...] = ()
+    newer: bool = False
     retry: RetryTerms = field(default_factory=RetryTerms)
 
 
@@ -141,7 +144,7 @@ class Goodbye:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Claims of one host, in the order of their keys; each is decided on its own."""
+    """Claims of one host. The answer is ClaimsDecided."""
 
     host: str
     incarnation: str
@@ -155,11 +158,18 @@ class Gate:
     A repeated call finds the row held by this incarnation with attempt + 1: held.
     """
 
-    host: str
-    incarnation: str
     key: SharedKey
     attempt: int
     limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Gates of one host. The answer is ClaimsDecided."""
+
+    host: str
+    incarnation: str
+    gates: tuple[Gate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +186,13 @@ class Finish:
     outcome: str
     reason: str | None
     retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finishes:
+    """Ended Attempts, of any incarnations. The answer is AllFinished."""
+
+    finishes: tuple[Finish, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +216,7 @@ class Prune:
     most: int = 1000
 
 
-Call = Register | Renew | Fence | Goodbye | Claims | Gate | Finish | Reap | Expire | Prune
+Call = Register | Renew | Fence | Goodbye | Claims | Gates | Finishes | Reap | Expire | Prune
 
 # ---- answers
 
@@ -288,7 +305,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class ClaimsDecided:
-    """One answer for each claim, in the order of the claims."""
+    """One answer for each Claim or Gate, in their order."""
 
     decided: tuple[Decided, ...]
 
@@ -302,13 +319,20 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class AllFinished:
+    """One answer for each Finish, in their order."""
+
+    finished: tuple[Finished, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """How many rows Fence, Goodbye, Reap, Expire or Prune has changed."""
 
     rows: int
 
 
-Answer = Registered | Renewed | ClaimsDecided | Decided | Finished | Changed
+Answer = Registered | Renewed | ClaimsDecided | AllFinished | Changed
 
 
 class Caller(Protocol):
