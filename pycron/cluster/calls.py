@@ -1,7 +1,9 @@
 """The calls of the database: what the agent asks of it, and what it answers.
 
-Each call is one transaction. `Claims`, `Gates` and `Finishes` are decided one by one, as if each were
-alone; they have at most BATCH items, sorted by their keys. Every call may be repeated: if its answer is unknown, the agent calls again and believes the second answer.
+Each call is one transaction. The items of `Claims`, `Gates` and `Finishes` are decided one by one,
+as if each were alone; there are at most BATCH of them, sorted by their keys. Every call may be
+repeated: if its answer is unknown, the agent calls again and believes the second answer.
+
 "Now" is the database's clock. Instants are UTC seconds, durations are seconds. The table of states
 and conditions is in the design; the functions themselves are in schema/.
 

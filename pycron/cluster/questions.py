@@ -1,0 +1,109 @@
+"""The daemon's questions without an answer: asks for new rows, and accepted offers.
+
+A question is asked of the database when its host's turn has come, in batches, and again until its
+answer is known. Questions belong to one connection of a daemon; the rows do not: what was held and
+could not be told is told to the next daemon.
+
+Pure: it uses no clock.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pycron.cluster import messages
+from pycron.cluster.calls import BATCH, Claim, Decided, Decision, Gate, SharedKey
+from pycron.cluster.preference import asks_first
+from pycron.protocol.cluster_messages import Terms
+
+SECOND_CHOICE = 1.0  # seconds that a host waits for the one that is to ask first
+
+
+@dataclass(slots=True)
+class _Question:
+    """`at`: when it may be asked (seconds of BOOTTIME)."""
+
+    terms: Terms
+    at: float
+
+
+class Questions:
+    """`host`: the name of this host."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._asks: dict[SharedKey, _Question] = {}
+        self._gates: dict[tuple[SharedKey, int], _Question] = {}
+        self._newest: dict[tuple[str, str], int] = {}  # fire times asked for, by owner and name
+
+    def ask(self, key: SharedKey, terms: Terms, now: float, ready: Collection[str]) -> None:
+        """A fire time has come. `ready`: the hosts that get Runs."""
+        wait = 0.0 if asks_first(key, self._host, ready, terms["hosts"]) else SECOND_CHOICE
+        self._asks[key] = _Question(terms, now + wait)
+        job = key.owner, key.name
+        self._newest[job] = max(key.fire_time, self._newest.get(job, key.fire_time))
+
+    def accept(self, key: SharedKey, attempt: int, terms: Terms, now: float) -> None:
+        """The daemon takes up an offer."""
+        self._gates[key, attempt] = _Question(terms, now)
+
+    def forget(self) -> None:
+        """The daemon that asked has gone. The next one asks again, also for the newest."""
+        self._asks.clear()
+        self._gates.clear()
+        self._newest.clear()
+
+    def next_at(self) -> float | None:
+        """When the next question may be asked; in the past, if one waits."""
+        questions = [*self._asks.values(), *self._gates.values()]
+        return min((each.at for each in questions), default=None)
+
+    def claims(self, now: float, pools: Mapping[str, int]) -> tuple[Claim, ...]:
+        """The claims to make now, sorted by key."""
+        keys = sorted(key for key, each in self._asks.items() if each.at <= now)[:BATCH]
+        return tuple(self._claim(key, pools) for key in keys)
+
+    def gates(self, now: float, pools: Mapping[str, int]) -> tuple[Gate, ...]:
+        """The gates to pass now, sorted by key."""
+        wanted = sorted(each for each, question in self._gates.items() if question.at <= now)
+        return tuple(
+            Gate(key, attempt, messages.limits_of(terms, _pool_limit(terms, pools)))
+            for key, attempt in wanted[:BATCH]
+            for terms in [self._gates[key, attempt].terms]
+        )
+
+    def is_open(self, key: SharedKey, attempt: int) -> bool:
+        """Whether Attempt `attempt` was offered and accepted, and nothing is known yet."""
+        return (key, attempt) in self._gates
+
+    def close(self, key: SharedKey, attempt: int) -> bool:
+        """The question about a Run after Attempt `attempt` has its answer. Whether it was open."""
+        if attempt == 0:
+            return self._asks.pop(key, None) is not None
+        return self._gates.pop((key, attempt), None) is not None
+
+    def close_held(self, key: SharedKey, attempt: int) -> None:
+        """Attempt `attempt` is this host's, so every question about its Run has its answer."""
+        self._asks.pop(key, None)
+        for gate in [gate for gate in self._gates if gate[0] == key and gate[1] < attempt]:
+            del self._gates[gate]
+
+    def _claim(self, key: SharedKey, pools: Mapping[str, int]) -> Claim:
+        terms = self._asks[key].terms
+        newer = self._newest[key.owner, key.name] > key.fire_time
+        return messages.claim_of(key, terms, _pool_limit(terms, pools), newer=newer)
+
+
+def unknown_pool(terms: Terms, pools: Mapping[str, int]) -> str | None:
+    """The pool of an entry, if the configuration does not have it."""
+    pool = terms["pool"]
+    return None if pool is None or pool in pools else pool
+
+
+def not_ours(key: SharedKey) -> Decided:
+    """A row was held by an earlier incarnation of this host, which was fenced meanwhile."""
+    return Decided(key, Decision.LATER, reason="this host lost its lease")
+
+
+def _pool_limit(terms: Terms, pools: Mapping[str, int]) -> int | None:
+    """A pool that the configuration does not have any more lets nothing through."""
+    return None if terms["pool"] is None else pools.get(terms["pool"], 0)
