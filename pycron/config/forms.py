@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pycron.model.hosts import HOST_PATTERN
 from pycron.model.setting_values import NAME_PATTERN, parse_size
 from pycron.schedule.durations import parse_duration
 
 _DAY = 86_400
 _MOST = 2**62
+# Seconds of [cluster] lease. A host renews its lease every 5 s, and three tries have to fit in.
+# When it is over, commands have 11 s to end, and others take them over 30 s after it, by a clock that
+# may be 5 % faster: 11 s + lease + 0.05 * (lease + 30 s) has to be less than lease + 30 s.
+_SHORTEST_LEASE, _LONGEST_LEASE = 15, 300
 _MOST_SERIES = 5000  # an answer with all their counts is below the largest message
 _MOST_DAYS = 1_000_000  # their seconds are a number of SQLite
 
@@ -96,6 +101,43 @@ def _paths(value: Any) -> tuple[Path, ...]:
     return tuple(map(_path, value))
 
 
+def _name(value: Any) -> str:
+    if not re.fullmatch(NAME_PATTERN, _text(value), re.ASCII):
+        raise ValueError
+    return _text(value)
+
+
+def _host(value: Any) -> str:
+    if not re.fullmatch(HOST_PATTERN, _text(value), re.ASCII):
+        raise ValueError
+    return _text(value)
+
+
+def _address(value: Any) -> str:
+    """A connection string of libpq; only the agent, which has libpq, can read it."""
+    if not _text(value).strip() or "\0" in value:
+        raise ValueError
+    return _text(value)
+
+
+def _lease(value: Any) -> int:
+    if not _SHORTEST_LEASE <= _duration(value) <= _LONGEST_LEASE:
+        raise ValueError
+    return _duration(value)
+
+
+def _groups(value: Any) -> dict[str, frozenset[str]]:
+    if type(value) is not dict or not all(type(hosts) is list for hosts in value.values()):
+        raise ValueError
+    return {_name(name): frozenset(map(_host, hosts)) for name, hosts in value.items()}
+
+
+def _pools(value: Any) -> dict[str, int]:
+    if type(value) is not dict:
+        raise ValueError
+    return {_name(name): _whole(running) for name, running in value.items()}
+
+
 def _port(value: Any) -> int:
     if _whole(value) >= 65_536:
         raise ValueError
@@ -137,6 +179,13 @@ LAYOUT = _one_of("pycron", "debian", "cronie")
 SERVICE = Form("the name of a file in /etc/pam.d", _service)
 FEW = Form(f"a number from 0 to {_MOST_SERIES}", _few)
 FLAG = Form("true or false", _flag)
+NAME = Form("letters, digits and . _ + -, at most 64", _name)
+HOST = Form("letters, digits and . _ - between them", _host)
+ZONE = Form("a time zone such as Europe/Berlin", _text)
+ADDRESS = Form("a connection string of libpq", _address)
+LEASE = Form("a duration from 15s to 5m", _lease)
+GROUPS = Form("names with lists of hosts", _groups)
+POOLS = Form("names with whole numbers above 0", _pools)
 PORT = Form("a number from 1 to 65535", _port)
 TRANSPORT = _one_of("sendmail", "smtp", "none")
 SECURITY = _one_of("starttls", "tls", "none")

@@ -13,6 +13,7 @@ from pycron.engine.delivery_jobs import DELIVERY_POOLS, MAIL_POOL
 from pycron.engine.delivery_rules import DeliveryRules, NotificationRule
 from pycron.engine.limits import Limits, PressureLimits
 from pycron.model.delivery import Occasion
+from pycron.model.hosts import Cluster
 from pycron.model.retention import RetentionLimits
 from pycron.schedule.day_rules import Calendar
 
@@ -23,11 +24,22 @@ NOTIFIED = {
 
 
 def _option(
-    key: str, default: Any, help: str, form: Form = forms.WHOLE, *, at_start: bool = False
+    key: str,
+    default: Any,
+    help: str,
+    form: Form = forms.WHOLE,
+    *,
+    at_start: bool = False,
+    secret: bool = False,
 ) -> Any:
-    """A field of Config. `at_start`: a change takes effect only when the daemon starts again."""
-    metadata = {"key": key, "help": help, "form": form, "at_start": at_start}
-    return field(default=default, metadata=metadata)
+    """A field of Config. `at_start`: a change takes effect only when the daemon starts again.
+
+    `secret`: no message shows its value.
+    """
+    metadata = {"key": key, "help": help, "form": form, "at_start": at_start, "secret": secret}
+    if default == {}:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +203,36 @@ class Config:
         "the PAM service that checks passwords for the page",
         forms.SERVICE,
     )
+    cluster_name: str | None = _option(
+        "cluster.name", None, "the cluster that this host belongs to", forms.NAME, at_start=True
+    )
+    cluster_database: str | None = _option(
+        "cluster.database",
+        None,
+        "the address of the cluster's database",
+        forms.ADDRESS,
+        at_start=True,
+        secret=True,
+    )
+    cluster_host: str | None = _option(
+        "cluster.host", None, "the name of this host", forms.HOST, at_start=True
+    )
+    cluster_zone: str = _option(
+        "cluster.zone", "UTC", "the zone of shared Jobs that name none", forms.ZONE, at_start=True
+    )
+    cluster_lease: int = _option(
+        "cluster.lease",
+        90,
+        "for how many seconds commands go on while the database does not answer",
+        forms.LEASE,
+        at_start=True,
+    )
+    cluster_groups: Mapping[str, frozenset[str]] = _option(
+        "cluster.groups", {}, "named groups of hosts", forms.GROUPS
+    )
+    cluster_pools: Mapping[str, int] = _option(
+        "cluster.pools", {}, "pools that shared Jobs of all hosts count against", forms.POOLS
+    )
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
     pools: Mapping[str, PoolOptions] = field(default_factory=dict)
@@ -241,6 +283,11 @@ class Config:
                 for name, options in self.notifications.items()
             },
         )
+
+    def cluster(self, host_id: str) -> Cluster:
+        """What tables depend on of this host and its cluster. `host_id`: its default name."""
+        host = self.cluster_host or host_id
+        return Cluster(host, self.cluster_name, self.cluster_zone, self.cluster_groups)
 
     @property
     def keep(self) -> RetentionLimits:

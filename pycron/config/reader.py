@@ -83,6 +83,11 @@ def read_config(
     zone = config.defaults.get("zone")
     if zone is not None and not (zone_exists or ZoneData().exists)(zone):
         raise ConfigError(path, f"bad defaults.CRON_TZ: {zone!r} (no such time zone)")
+    zone = values.get("cluster_zone")
+    if zone is not None and not (zone_exists or ZoneData().exists)(zone):
+        raise ConfigError(path, f"bad cluster.zone: {zone!r} (no such time zone)")
+    if (config.cluster_name is None) != (config.cluster_database is None):
+        raise ConfigError(path, "cluster.name and cluster.database go together")
     return config
 
 
@@ -132,14 +137,16 @@ def _option_value(key: str, value: Any, path: Path) -> tuple[str, Any]:
     if option is None:
         hint = hint_at(key, OPTIONS, "pycron.toml(5)")
         raise ConfigError(path, f'unknown option: "{key}" ({hint})')
-    return option.name, _checked(key, value, option.metadata["form"], path)
+    metadata = option.metadata
+    return option.name, _checked(key, value, metadata["form"], path, secret=metadata["secret"])
 
 
-def _checked(name: str, value: Any, form: Form, path: Path) -> Any:
+def _checked(name: str, value: Any, form: Form, path: Path, *, secret: bool = False) -> Any:
     try:
         return form.parse(value)
     except ValueError:
-        raise ConfigError(path, f"bad {name}: {value!r} ({form.words})") from None
+        shown = "not shown" if secret else repr(value)
+        raise ConfigError(path, f"bad {name}: {shown} ({form.words})") from None
 
 
 def _notifications(sections: dict[str, Any], path: Path) -> dict[str, NotificationOptions]:

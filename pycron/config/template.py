@@ -64,6 +64,8 @@ def _written(value: Any, form: forms.Form) -> str:
     """A default as TOML has it; nothing for an option that is not set."""
     if value is None:
         return " # not set"
+    if value == {}:
+        return "{}"
     if form is forms.SIZE:
         return _size(value)
     return json.dumps(str(value) if isinstance(value, Path) else value)

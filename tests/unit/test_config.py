@@ -7,6 +7,7 @@ import pytest
 
 from pycron.config import OPTIONS, Config, ConfigError, forms, read_config
 from pycron.config.options import PoolOptions
+from pycron.model.hosts import Cluster
 from pycron.model.settings import SETTINGS
 from tests.unit.test_crontab import GOOD_VALUES
 
@@ -45,6 +46,13 @@ EXAMPLES = {
     forms.TEXT: ('"wheel"', "wheel"),
     forms.COMMAND: ('"/bin/mail -t"', "/bin/mail -t"),
     forms.PATH: ('"/srv/spool"', Path("/srv/spool")),
+    forms.NAME: ('"prod"', "prod"),
+    forms.HOST: ('"web1.example.org"', "web1.example.org"),
+    forms.ZONE: ('"Europe/Berlin"', "Europe/Berlin"),
+    forms.ADDRESS: ('"service=pycron"', "service=pycron"),
+    forms.LEASE: ('"2m"', 120),
+    forms.GROUPS: ('{web = ["web1", "web2"]}', {"web": frozenset({"web1", "web2"})}),
+    forms.POOLS: ("{reports = 2}", {"reports": 2}),
     forms.PATHS: ('["/etc/crontab"]', (Path("/etc/crontab"),)),
 }
 
@@ -103,6 +111,67 @@ def test_pools_defaults_and_ceilings(tmp_path: Path) -> None:
 )
 def test_bad_pools_defaults_and_ceilings(tmp_path: Path, text: str, said: str) -> None:
     assert said in complaint(tmp_path, text)
+
+
+def test_a_host_of_a_cluster(tmp_path: Path) -> None:
+    path = tmp_path / "pycron.toml"
+    path.write_text("""
+        [cluster]
+        name = "prod"
+        database = "postgresql://pycron:hunter2@db.example.org/pycron"
+        host = "web1"
+        zone = "Europe/Berlin"
+        groups = { web = ["web1", "web2"] }
+        [cluster.pools]
+        reports = 2
+    """)
+    config = read_config(path, required=True)
+    groups = {"web": frozenset({"web1", "web2"})}
+    assert config.cluster("an id") == Cluster("web1", "prod", "Europe/Berlin", groups)
+    assert config.cluster_pools == {"reports": 2}
+    assert config.cluster_lease == 90
+    assert "hunter2" not in repr(config)
+
+
+def test_a_host_without_a_cluster(tmp_path: Path) -> None:
+    """Groups need no database, and without a name of its own the host is called by its id."""
+    path = tmp_path / "pycron.toml"
+    path.write_text("[cluster]\ngroups = { web = [] }\n")
+    config = read_config(path, required=True)
+    assert config.cluster("an id") == Cluster("an id", None, "UTC", {"web": frozenset()})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('name = "prod"', "cluster.name and cluster.database go together"),
+        ('database = "service=x"', "cluster.name and cluster.database go together"),
+        ('name = "a b"', "bad cluster.name: 'a b' (letters, digits and . _ + -, at most 64)"),
+        ("name = 1", "bad cluster.name: 1 (letters, digits and . _ + -, at most 64)"),
+        ('host = ""', "bad cluster.host: '' (letters, digits and . _ - between them)"),
+        ('host = "web1,web2"',
+         "bad cluster.host: 'web1,web2' (letters, digits and . _ - between them)"),
+        ('database = ["hunter2"]',
+         "bad cluster.database: not shown (a connection string of libpq)"),
+        ('database = " "', "bad cluster.database: not shown (a connection string of libpq)"),
+        ('zone = "Berlin"', "bad cluster.zone: 'Berlin' (no such time zone)"),
+        ('lease = "14s"', "bad cluster.lease: '14s' (a duration from 15s to 5m)"),
+        ('lease = "301s"', "bad cluster.lease: '301s' (a duration from 15s to 5m)"),
+        ("lease = true", "bad cluster.lease: True (a duration from 15s to 5m)"),
+        ('groups = ["web1"]', "bad cluster.groups: ['web1'] (names with lists of hosts)"),
+        ('groups = { web = "web1" }',
+         "bad cluster.groups: {'web': 'web1'} (names with lists of hosts)"),
+        ('groups = { web = ["a b"] }',
+         "bad cluster.groups: {'web': ['a b']} (names with lists of hosts)"),
+        ('groups = { "a b" = [] }',
+         "bad cluster.groups: {'a b': []} (names with lists of hosts)"),
+        ("pools = 1", "bad cluster.pools: 1 (names with whole numbers above 0)"),
+        ("pools = { x = 0 }", "bad cluster.pools: {'x': 0} (names with whole numbers above 0)"),
+        ("grups = {}", 'unknown option: "cluster.grups" (did you mean cluster.groups?)'),
+    ],
+)  # fmt: skip
+def test_a_bad_cluster(tmp_path: Path, text: str, said: str) -> None:
+    assert complaint(tmp_path, f"[cluster]\n{text}\n") == said
 
 
 def test_a_load_may_be_a_fraction(tmp_path: Path) -> None:
