@@ -109,7 +109,6 @@ class Register:
 
     host: str
     incarnation: str
-    beat: str
     facts: HostFacts
 
 
@@ -117,12 +116,12 @@ class Register:
 class Renew:
     """Set a new beat where incarnation = mine, and read what the agent has to know.
 
+    The database makes the beat, so a late duplicate of the call writes no old one again.
     `ahead`: waiting rows that will be due within so many seconds are named, too.
     """
 
     host: str
     incarnation: str
-    beat: str
     facts: HostFacts
     ahead: float
 

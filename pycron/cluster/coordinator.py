@@ -101,7 +101,7 @@ class Coordinator:
         self._hello = hello
         self._out = Out()
         lease = OwnLease(found, hello["store"], boot, new_id)
-        self._renewals = Renewals(hello, lease, self._out, new_id, now.boot)
+        self._renewals = Renewals(hello, lease, self._out, now.boot)
         self._questions = Questions(hello["host"])
         self._offers = Offers(hello["host"])
         self._held = HeldRows()

@@ -3,7 +3,6 @@
 Pure: it uses no clock and writes no file.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pycron.cluster.beats import Beats
@@ -35,16 +34,13 @@ def setup_of(message: DaemonHello | FactsMessage) -> Setup:
 class Renewals:
     """Of one host. All instants are seconds of BOOTTIME, unless they are a Now."""
 
-    def __init__(
-        self, hello: DaemonHello, lease: OwnLease, out: Out, new_id: Callable[[], str], now: float
-    ) -> None:
+    def __init__(self, hello: DaemonHello, lease: OwnLease, out: Out, now: float) -> None:
         self.host = hello["host"]
         self.setup = setup_of(hello)
         self.timings: Timings = timings_of(hello["lease"])
         self.lease = lease
         self.beats = Beats(self.timings)
         self._out = out
-        self._new_id = new_id
         self._alive = now
         self._at = now  # of the next renewal
         self._asked = now - _AGAIN
@@ -85,10 +81,10 @@ class Renewals:
         self._asked = now.boot
         setup = self.setup
         facts = HostFacts(setup.version, setup.tzdata, setup.tables, now.wall)
-        incarnation, beat = self.lease.incarnation, self._new_id()
+        incarnation = self.lease.incarnation
         if standing is Standing.NEW:
-            return Register(self.host, incarnation, beat, facts)
-        return Renew(self.host, incarnation, beat, facts, ahead=self.timings.renew)
+            return Register(self.host, incarnation, facts)
+        return Renew(self.host, incarnation, facts, ahead=self.timings.renew)
 
     def goodbye(self) -> Goodbye | None:
         """The call that gives up the name; None if there is nothing to give up."""
