@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from pathlib import Path
 
 from pycron.cli.errors import WrongUse
 from pycron.model.run import NOT_SUCCEEDED
@@ -24,6 +25,13 @@ def duration(text: str) -> int:
     except ValueError:
         hint = f"a number needs a unit: {text}s, {text}m" if text.isdecimal() else "90s, 15m, 1h30m"
         raise argparse.ArgumentTypeError(f'bad duration: "{text}" ({hint})') from None
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Of a verb that speaks to the database of the cluster."""
+    parser.add_argument("--config", metavar="F", type=Path,
+                        help="the configuration that names the database; by default the "
+                        "daemon's")  # fmt: skip
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

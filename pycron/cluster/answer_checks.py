@@ -51,3 +51,6 @@ class Fields:
         if not isinstance(value, list) or len(value) > _MOST_OBJECTS:
             raise ValueError(f"bad {key}")
         return [Fields(each) for each in value]
+
+    def object(self, key: str) -> "Fields":
+        return Fields(self._values.get(key))

@@ -15,8 +15,8 @@ from pycron.schedule.durations import parse_duration
 _DAY = 86_400
 _MOST = 2**62
 # Seconds of [cluster] lease. A host renews its lease every 5 s, and three tries have to fit in.
-# When it is over, commands have 11 s to end, and others take them over 30 s after it, by a clock that
-# may be 5 % faster: 11 s + lease + 0.05 * (lease + 30 s) has to be less than lease + 30 s.
+# When it is over, commands have 11 s to end, and others take them over 30 s after it, by a clock
+# that may be 5 % faster: 11 s + lease + 0.05 * (lease + 30 s) has to be less than lease + 30 s.
 _SHORTEST_LEASE, _LONGEST_LEASE = 15, 300
 _MOST_SERIES = 5000  # an answer with all their counts is below the largest message
 _MOST_DAYS = 1_000_000  # their seconds are a number of SQLite

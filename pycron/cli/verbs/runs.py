@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import replace
 
-from pycron.cli.arguments import add_outcomes, positive, wanted_outcomes
+from pycron.cli.arguments import add_config, add_outcomes, positive, wanted_outcomes
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import WrongUse
@@ -46,10 +46,17 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wide", action="store_true",
                         help="all columns, also if lines are wider than the terminal")  # fmt: skip
     parser.add_argument("--csv", action="store_true", help="CSV, with the keys of --json")
+    parser.add_argument("--cluster", action="store_true",
+                        help="shared Runs of all hosts, as the database of the cluster has "
+                        "them")  # fmt: skip
+    add_config(parser)
 
 
 @verb("runs", "List Runs, newest first.", _arguments)
 def runs(options: argparse.Namespace) -> None:
+    if options.cluster:
+        _print_shared(options)
+        return
     zone = clock_for(options).zone
     since = parse_instant(options.since, zone, Looks.BACK) if options.since else None
     until = parse_instant(options.until, zone, Looks.BACK) if options.until else None
@@ -80,6 +87,14 @@ def runs(options: argparse.Namespace) -> None:
         empty = "no deliveries" if options.deliveries else "no runs"
         print_runs(rows, empty, clock_for(options), form)
         _hint_at_refused(client, refused)
+
+
+def _print_shared(options: argparse.Namespace) -> None:
+    from pycron.cli.verbs.cluster import print_shared_runs, with_database
+
+    if options.csv or options.refused or options.deliveries:
+        raise WrongUse("--cluster goes with none of --csv, --refused and --deliveries")
+    with_database(options, print_shared_runs)
 
 
 def _print_refused(rows: list[RefusedRow], options: argparse.Namespace) -> None:

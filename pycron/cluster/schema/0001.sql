@@ -847,6 +847,46 @@ BEGIN
 END
 $$;
 
+-- Hosts, for people. `complete`: drained, and it has renewed since and holds nothing. A transaction
+-- that saw it before the drain has ended by then: the drain waited for it.
+CREATE FUNCTION pycron.list_hosts(request jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE SET lock_timeout = '5s' AS $$
+    SELECT coalesce(jsonb_agg(jsonb_build_object('host', h.name,
+            'live', h.incarnation IS NOT NULL, 'drained', h.drained,
+            'complete', h.drained AND held.number = 0
+                AND (h.incarnation IS NULL OR h.beat IS DISTINCT FROM h.drained_at),
+            'renewed', pycron.seconds(h.renewed),
+            'silent', pycron.seconds(clock_timestamp()) - pycron.seconds(h.renewed),
+            'held', held.number, 'info', h.info) ORDER BY h.name), '[]')
+    FROM pycron.hosts h, LATERAL (SELECT count(*) AS number FROM pycron.runs r
+        WHERE r.cluster = h.cluster AND r.state = 'held' AND r.holder = h.incarnation) AS held
+    WHERE h.cluster = request->>'cluster'
+$$;
+
+-- Runs, for people: the newest first. A filter that is NULL lets everything pass.
+-- {cluster, owner, name, outcomes, since, until, state, limit}
+CREATE FUNCTION pycron.list_runs(request jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE SET lock_timeout = '5s' AS $$
+    SELECT coalesce(jsonb_agg(item), '[]') FROM (
+        SELECT pycron.key_of(r) || jsonb_build_object('attempt', r.attempt, 'state', r.state,
+                'host', r.host, 'stop', r.stop, 'outcome', r.outcome, 'reason', r.reason,
+                'not_before', pycron.seconds(r.not_before), 'expires', pycron.seconds(r.expires),
+                'changed', pycron.seconds(r.changed), 'log', r.log) AS item
+        FROM pycron.runs r
+        WHERE r.cluster = request->>'cluster'
+          AND (request->>'owner' IS NULL OR r.owner = request->>'owner')
+          AND (request->>'name' IS NULL OR r.name = request->>'name')
+          AND (request->>'state' IS NULL OR r.state = request->>'state')
+          AND (request->>'since' IS NULL
+            OR r.fire_time >= to_timestamp((request->>'since')::double precision))
+          AND (request->>'until' IS NULL
+            OR r.fire_time < to_timestamp((request->>'until')::double precision))
+          AND (request->'outcomes' IS NULL OR jsonb_typeof(request->'outcomes') = 'null'
+            OR (r.state = 'ended' AND request->'outcomes' ? r.outcome))
+        ORDER BY r.fire_time DESC, r.owner, r.name
+        LIMIT (request->>'limit')::integer) AS found
+$$;
+
 -- Deletes rows of Runs older than 8 days that have ended, and hosts that are gone as long.
 -- The newest fire time comes from the hosts' clocks: a clock of the database that was stepped
 -- forward deletes nothing that a host may still ask for.

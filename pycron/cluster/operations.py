@@ -1,0 +1,181 @@
+"""What the verb `cluster` asks of the database: hosts and Runs, and what operators change."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pycron.cluster.answer_checks import Fields
+from pycron.cluster.calls import CallFailed, SharedKey
+from pycron.cluster.database import Database
+from pycron.crontab.identity import job_id, shared_number
+from pycron.model.run import Outcome, RunKey
+
+T = TypeVar("T")
+
+STATES = ("held", "waiting", "ended")
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """A host. `complete`: drained, and nothing of it runs any more.
+
+    `renewed`: the UTC second of its last renewal, `silent`: the seconds since then, both by the
+    database's clock. `ahead`: how far its clock is ahead of the database's, in seconds. `tables`:
+    the digest of each table with shared Jobs, by name.
+    """
+
+    host: str
+    live: bool
+    drained: bool
+    complete: bool
+    renewed: float
+    silent: float
+    held: int
+    ahead: float | None
+    version: str | None
+    tzdata: str | None
+    tables: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRow:
+    """A shared Run, as its row says. `host`: the last one that had an Attempt of it.
+
+    `stop`: kill or replace, if its Attempt is told to end. `changed`: the UTC second of the last
+    change of the row.
+    """
+
+    key: SharedKey
+    run_id: str
+    state: str
+    attempt: int
+    host: str | None
+    stop: str | None
+    outcome: str | None
+    reason: str | None
+    not_before: float | None
+    expires: float | None
+    changed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which Runs. `since` inclusive, `until` exclusive; None: all."""
+
+    owner: str | None = None
+    name: str | None = None
+    outcomes: Sequence[str] | None = None
+    since: float | None = None
+    until: float | None = None
+    limit: int = 20
+
+
+class Operations:
+    """For an operator. Every method raises CallFailed."""
+
+    def __init__(self, address: str, cluster: str, by: str) -> None:
+        """`by`: who asks, for the log of a row."""
+        self._database = Database(address, cluster)
+        self._cluster = cluster
+        self._by = by
+
+    def close(self) -> None:
+        self._database.close()
+
+    def hosts(self) -> list[HostRow]:
+        return self._parsed(self._database.ask("list_hosts", {}), _host_row)
+
+    def runs(self, wanted: Wanted) -> list[SharedRow]:
+        """The newest first."""
+        answer = self._database.ask(
+            "list_runs",
+            {
+                "owner": wanted.owner,
+                "name": wanted.name,
+                "outcomes": None if wanted.outcomes is None else list(wanted.outcomes),
+                "since": wanted.since,
+                "until": wanted.until,
+                "limit": wanted.limit,
+            },
+        )
+        return self._parsed(answer, self._shared_row)
+
+    def find(self, run_id: str) -> SharedRow | None:
+        """The Run with this id, as `runs` prints it. Raises ValueError if it is none."""
+        fire_time = RunKey.parse(run_id).fire_time
+        there = Wanted(since=fire_time, until=fire_time + 1, limit=100_000)
+        return next((row for row in self.runs(there) if row.run_id == run_id), None)
+
+    def drain(self, host: str, *, drained: bool) -> bool:
+        """Whether there is such a host."""
+        answer = self._database.ask("drain", {"host": host, "drained": drained})
+        return bool(isinstance(answer, dict) and answer.get("known") is True)
+
+    def kill(self, row: SharedRow) -> bool:
+        """Whether its Attempt is told to end, or, of a waiting Run, whether it has ended."""
+        return self._operate(row, "kill")
+
+    def redrive(self, row: SharedRow) -> bool:
+        """Whether the Run waits for its next Attempt now."""
+        return self._operate(row, "redrive")
+
+    def _operate(self, row: SharedRow, action: str) -> bool:
+        """False if the row has changed since, or its state does not allow it."""
+        request = {**row.key._asdict(), "attempt": row.attempt, "action": action, "by": self._by}
+        answer = self._database.ask("operate", request)
+        return bool(isinstance(answer, dict) and answer.get("done") is True)
+
+    def _shared_row(self, fields: Fields) -> SharedRow:
+        key = SharedKey(fields.text("owner"), fields.text("name"), fields.whole("fire_time"))
+        state, outcome = fields.text("state"), fields.maybe_text("outcome")
+        if state not in STATES or outcome not in (None, *Outcome):
+            raise ValueError("bad state or outcome")
+        number = shared_number(self._cluster, key.owner, key.name)
+        return SharedRow(
+            key,
+            str(RunKey(job_id(number), key.fire_time)),
+            state,
+            fields.whole("attempt"),
+            fields.maybe_text("host"),
+            fields.maybe_text("stop"),
+            outcome,
+            fields.maybe_text("reason"),
+            fields.maybe_number("not_before"),
+            fields.maybe_number("expires"),
+            fields.number("changed"),
+        )
+
+    def _parsed(self, answer: Any, parse: Callable[[Fields], T]) -> list[T]:
+        try:
+            return [parse(each) for each in Fields({"rows": answer}).objects("rows")]
+        except ValueError as error:
+            raise CallFailed(f"the database answered something else: {error}") from None
+
+
+def _host_row(fields: Fields) -> HostRow:
+    info = fields.object("info")
+    return HostRow(
+        fields.text("host"),
+        fields.flag("live"),
+        fields.flag("drained"),
+        fields.flag("complete"),
+        fields.number("renewed"),
+        fields.number("silent"),
+        fields.whole("held"),
+        info.maybe_number("ahead"),
+        info.maybe_text("version"),
+        info.maybe_text("tzdata"),
+        _tables(info.maybe_text("tables") or ""),
+    )
+
+
+def _tables(text: str) -> dict[str, str]:
+    """`{"table": "digest"}` as JSON; a text of another form is one digest of all tables."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {"": text} if text else {}
+    if not isinstance(found, dict):
+        return {"": text}
+    return {name: str(digest) for name, digest in found.items()}
