@@ -89,8 +89,8 @@ function _shtab_pycron_using
   test "$_shtab_pycron_cmdpath" = "$argv"
 end
 
-set -g _shtab_pycron_commands calendar check dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top web why
-set -g _shtab_pycron_opts_with_value --attempt --cert --count --day --duration --explain --for --format --from --host --job --key --kill-after --limit --line --listen --match --name --of --outcome --owner --pool --reason --remote-user-from --search --since --state-dir --system-table --table --textfile --tokens --tz --until
+set -g _shtab_pycron_commands calendar check cluster dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top web why
+set -g _shtab_pycron_opts_with_value --attempt --cert --config --count --day --duration --explain --for --format --from --host --job --key --kill-after --limit --line --listen --match --name --of --outcome --owner --pool --reason --remote-user-from --search --since --state-dir --system-table --table --textfile --tokens --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -129,6 +129,25 @@ complete -c pycron -n '_shtab_pycron_using check' -l strict -d 'a warning is a f
 complete -c pycron -n '_shtab_pycron_using check' -l format -xka "text json github sarif" -d 'how to print what is found; default: text'
 complete -c pycron -n '_shtab_pycron_using check' -l explain -x -d 'describe a code; without one, list all'
 complete -c pycron -n '_shtab_pycron_using check; and test $_shtab_pycron_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a table, a directory such as cron.d, or - for stdin'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a cluster -d 'Make, show and change what several hosts share.'
+complete -c pycron -n '_shtab_pycron_using cluster' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using cluster' -l system -d 'the system'"'"'s daemon'
+complete -c pycron -n '_shtab_pycron_using cluster' -l user -d 'your own daemon'
+complete -c pycron -n '_shtab_pycron_using cluster' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
+complete -c pycron -n '_shtab_pycron_using cluster' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using cluster' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using cluster' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that names the database; by default the daemon'"'"'s'
+complete -c pycron -n '_shtab_pycron_using cluster' -l undo -d 'drain: the host gets Runs again'
+complete -c pycron -n '_shtab_pycron_using cluster' -l wait -d 'drain: wait until nothing of the host runs'
+complete -c pycron -n '_shtab_pycron_using cluster' -l quiet -d 'do not say what was done'
+complete -c pycron -n '_shtab_pycron_using cluster' -l job -xka "(_pycron_jobs)" -d 'Runs of this Job: its name'
+complete -c pycron -n '_shtab_pycron_using cluster' -l owner -xka "(__fish_complete_users)" -d 'Runs of this user'"'"'s Jobs'
+complete -c pycron -n '_shtab_pycron_using cluster' -l outcome -xka "succeeded failed timed_out killed out_of_memory missed skipped cancelled lost" -d 'Runs that ended in this way; several with commas'
+complete -c pycron -n '_shtab_pycron_using cluster' -l failed -d 'Runs that have ended and did not succeed'
+complete -c pycron -n '_shtab_pycron_using cluster' -l since -x -d 'due at this time or later'
+complete -c pycron -n '_shtab_pycron_using cluster' -l until -x -d 'due before this time'
+complete -c pycron -n '_shtab_pycron_using cluster' -l limit -x -d 'the newest N; default: 20'
+complete -c pycron -n '_shtab_pycron_using cluster; and test $_shtab_pycron_npos -eq 0' -ka "init status runs drain kill redrive" -d 'init: make or upgrade the tables of the database; status: the hosts; runs: shared Runs, newest first; drain: a host gets no new Runs; kill, redrive: a shared Run'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a dead -d 'List, redrive or drop Runs that have used up their retries.'
 complete -c pycron -n '_shtab_pycron_using dead' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using dead' -l system -d 'the system'"'"'s daemon'
@@ -270,6 +289,8 @@ complete -c pycron -n '_shtab_pycron_using runs' -l until -x -d 'due before this
 complete -c pycron -n '_shtab_pycron_using runs' -l limit -x -d 'the newest N; default: 20'
 complete -c pycron -n '_shtab_pycron_using runs' -l wide -d 'all columns, also if lines are wider than the terminal'
 complete -c pycron -n '_shtab_pycron_using runs' -l csv -d 'CSV, with the keys of --json'
+complete -c pycron -n '_shtab_pycron_using runs' -l cluster -d 'shared Runs of all hosts, as the database of the cluster has them'
+complete -c pycron -n '_shtab_pycron_using runs' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that names the database; by default the daemon'"'"'s'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a setup -d 'Install units, directories, manual pages and completion, or remove them.'
 complete -c pycron -n '_shtab_pycron_using setup' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using setup' -l system -d 'the system'"'"'s daemon'

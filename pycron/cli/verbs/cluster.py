@@ -27,6 +27,8 @@ from pycron.config import Config, ConfigError, read_config
 from pycron.model.in_words import number_of
 from pycron.model.text import printable
 from pycron.system.accounts import own_account
+from pycron.system.files import ROOTS, own_rules
+from pycron.system.paths import SYSTEM_CONFIG
 
 if TYPE_CHECKING:
     from pycron.cluster.operations import Operations, SharedRow
@@ -95,7 +97,8 @@ def _config(options: argparse.Namespace) -> Config:
     if path is None:
         raise WrongUse("--config: which configuration does this daemon have?")
     try:
-        return read_config(path, required=True)
+        rules = ROOTS if path == SYSTEM_CONFIG else own_rules()
+        return read_config(path, required=True, rules=rules)
     except ConfigError as error:
         raise Failed(str(error)) from None
 
