@@ -322,6 +322,10 @@ class Entries(Sequence[Job]):
             return None
         return EntryKind.WALL if follows_the_wall(schedule) else EntryKind.FIXED
 
+    @property
+    def has_shared(self) -> bool:
+        return bool(self._shared)
+
     def is_shared(self, index: int) -> bool:
         """Whether the Job of an entry runs once among several hosts."""
         return self._context_numbers[index] in self._shared
@@ -364,9 +368,10 @@ class Entries(Sequence[Job]):
         found = [i for i, number in enumerate(self._ids) if number in wanted] if wanted else []
         return {job.id: job for job in map(self._job, found)}
 
-    def line_of(self, number: int) -> int | None:
-        """The line of the entry with this id (from `job_number`)."""
-        return self._lines[self._ids.index(number)] if number in self._ids else None
+    def index_of(self, job_id: str) -> int | None:
+        """The entry whose Job has this id; None if there is none."""
+        number = int(job_id, 16)
+        return self._ids.index(number) if number in self._ids else None
 
     def called(self, name: str) -> list[Job]:
         """The Jobs with this name or id; if there are none, the first of those with this word."""

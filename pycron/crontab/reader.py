@@ -23,7 +23,7 @@ from pycron.crontab.after import AfterEntry, error_of, refuse_times, resolve
 from pycron.crontab.assignment import read_variable
 from pycron.crontab.day_rules import NO_CALENDARS, refuse_never
 from pycron.crontab.entries import MOST_ENTRIES, Entries, encoded
-from pycron.crontab.identity import entry_key, twin_key
+from pycron.crontab.identity import entry_key, job_id, twin_key
 from pycron.crontab.junk import why_junk
 from pycron.crontab.known_names import KnownNames
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
@@ -366,8 +366,9 @@ class _Reader:
     def _check_number(self, number: int, column: int) -> None:
         """Two entries of a table cannot have one id; 64 bits of a digest may be the same."""
         if number in self._ids:
-            other = self.entries.line_of(number)
-            message = f"the same id as line {other}: change the command a little"
+            other = self.entries.index_of(job_id(number))
+            line = None if other is None else self.entries.lines[other]
+            message = f"the same id as line {line}: change the command a little"
             raise LineError("same-id", message, column)
         self._ids.add(number)
 

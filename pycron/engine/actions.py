@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.log_events import Event
 from pycron.engine.refusals import RefusedRange
+from pycron.engine.shared_actions import SharedAction, SharedRecord
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
@@ -166,7 +167,7 @@ class RecordRunner:
 Record = (
     RecordRun | RecordAttempt | RecordStarted | RecordEnded | RecordWithdrawn | RecordNotStarted
     | RecordDiscarded | RecordFailing | RecordRevived | RecordTakenUp | RecordCursor | RecordGap
-    | RecordRefused | RecordPause | RecordResume | RecordBoot | RecordRunner
+    | RecordRefused | RecordPause | RecordResume | RecordBoot | RecordRunner | SharedRecord
 )  # fmt: skip
 
 
@@ -175,11 +176,15 @@ Record = (
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Hand an Attempt to the runner; with `hold`, the runner waits for Release or Withdraw."""
+    """Hand an Attempt to the runner; with `hold`, the runner waits for Release or Withdraw.
+
+    `incarnation`: of a shared Run: the Attempt may run only while the lease is that incarnation's.
+    """
 
     attempt: AttemptKey
     job: Job
     hold: bool = False
+    incarnation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +255,7 @@ class Printed:
 
 
 LogEntry = Log | Printed
-Action = Record | RunnerAction | LogEntry
+Action = Record | RunnerAction | SharedAction | LogEntry
 
 
 @dataclass(slots=True)
@@ -258,23 +263,25 @@ class Decisions:
     """The actions that events lead to, by phase; the daemon performs the phases in this order.
 
     `released`: the runner holds these Attempts already, so nothing has to be written first. Then
-    `records` are written, in one transaction. Then the runner gets `actions`, then `logs` are
-    written.
+    `records` are written, in one transaction. Then the runner gets `actions` and the agent of the
+    cluster gets `questions`, then `logs` are written.
     """
 
     released: list[Release] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     actions: list[RunnerAction] = field(default_factory=list)
     logs: list[LogEntry] = field(default_factory=list)
+    questions: list[SharedAction] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.released or self.records or self.actions or self.logs)
+        return bool(self.released or self.records or self.actions or self.questions or self.logs)
 
     def __iter__(self) -> Iterator[Action]:
         """All actions, in the order in which they are to be performed."""
         yield from self.released
         yield from self.records
         yield from self.actions
+        yield from self.questions
         yield from self.logs
 
     def add(self, later: "Decisions") -> None:
@@ -287,6 +294,7 @@ class Decisions:
         )
         self.records += later.records
         self.actions += later.actions
+        self.questions += later.questions
         self.logs += later.logs
         if holds:
             self.actions += later.released

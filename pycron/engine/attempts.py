@@ -92,12 +92,13 @@ class Attempts:
         live.number += 1
         attempt = AttemptKey(run, live.number)
         self._space.out.records.append(RecordAttempt(attempt))
-        self._space.out.actions.append(Start(attempt, live.job, hold=hold))
+        self._space.out.actions.append(Start(attempt, live.job, hold, live.incarnation))
 
     def hand_over_again(self, run: RunKey, *, hold: bool) -> None:
         """Hand an Attempt to the runner that is recorded and was never started."""
         live = self._live[run]
-        self._space.out.actions.append(Start(AttemptKey(run, live.number), live.job, hold=hold))
+        attempt = AttemptKey(run, live.number)
+        self._space.out.actions.append(Start(attempt, live.job, hold, live.incarnation))
 
     def release(self, runs: list[RunKey]) -> None:
         """Let the runner start these held Attempts at their fire time."""
@@ -169,7 +170,12 @@ class Attempts:
         self._live.step(attempt.run, end.step)
         self._space.out.records.append(
             RecordEnded(
-                attempt, end.outcome, end.ending, sequel.reason, end.outcome, dead=sequel.dead
+                attempt,
+                end.outcome,
+                end.ending,
+                sequel.reason,
+                end.outcome,
+                dead=sequel.dead and live.incarnation is None,
             )
         )
         return live
@@ -182,11 +188,13 @@ class Attempts:
         live.printed = end.printed
         live.pid = live.started = None
         out = self._space.out
+        is_shared = live.incarnation is not None
+        so_far = end.outcome if is_shared else None  # any host may have the next Attempt
         out.records.append(
-            RecordEnded(attempt, end.outcome, end.ending, end.reason, None, retry_at)
+            RecordEnded(attempt, end.outcome, end.ending, end.reason, so_far, retry_at)
         )
         out.logs.append(reports.retry_planned(attempt, live.job, retry_at - self._space.now.wall))
-        if self._space.stopping:
+        if self._space.stopping or is_shared:
             self._live.step(attempt.run, Step.LEFT_TO_THE_NEXT)
         else:
             self._space.timers.set(retry_at, attempt.run)

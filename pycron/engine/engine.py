@@ -10,13 +10,12 @@ from types import MappingProxyType
 
 from pycron.crontab.entries import nothing
 from pycron.crontab.jobs import Jobs
+from pycron.crontab.table import Table
 from pycron.engine import reports
 from pycron.engine.actions import (
     Decisions,
     RecordBoot,
     RecordGap,
-    RecordPause,
-    RecordResume,
     RecordRunner,
 )
 from pycron.engine.admission import Admission
@@ -27,7 +26,6 @@ from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
 from pycron.engine.entry_changes import EntryChanges
 from pycron.engine.events import (
     Booted,
-    CancelledByHand,
     ConfigChanged,
     Ended,
     InputEvent,
@@ -35,15 +33,10 @@ from pycron.engine.events import (
     MailTransport,
     NeverStarted,
     Now,
-    PauseBegan,
-    PauseEnded,
-    Redriven,
     Refused,
     Resumed,
     RunnerMet,
-    RunOnce,
     Started,
-    StartedByHand,
     StopStarting,
     TableLoaded,
     TableRemoved,
@@ -55,11 +48,22 @@ from pycron.engine.limits import NO_PRESSURE_LIMITS, UNLIMITED, Limits, Pressure
 from pycron.engine.live_runs import Live, LiveRun, Wait
 from pycron.engine.pauses import Pauses, with_its_end
 from pycron.engine.runs import Runs
+from pycron.engine.shared_events import (
+    ClusterReady,
+    SharedHeld,
+    SharedLater,
+    SharedOffered,
+    SharedReported,
+    SharedSettled,
+    SharedStopped,
+)
+from pycron.engine.shared_runs import NO_CLUSTER, SharedRuns, SharedState
 from pycron.engine.states import WITH_ATTEMPT, State
 from pycron.engine.timetable import Timetable
+from pycron.engine.wishes import Wishes
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
-from pycron.model.pause import Pause, Scope
+from pycron.model.pause import Pause
 from pycron.model.run import Outcome, RunKey
 from pycron.schedule.fire_times import may_run_on_day_of
 from pycron.schedule.zone import Zone
@@ -82,17 +86,20 @@ class Engine:
         slice_runs: int = SLICE_RUNS,
         *,
         only_asked: bool = False,
+        shared: SharedState = NO_CLUSTER,
     ) -> None:
         """`cursor`: where the timetable begins. `gaps`: what was passed over before the cursor.
 
         `host`: the value that the delays of CRON_JITTER depend on, besides the Job. `pauses`: the
         pauses that hold. `done`: how Runs ended whose fire time is after the cursor.
         `slice_runs`: how many Runs come to be in one Tick. `only_asked`: no fire time comes by
-        itself.
+        itself. `shared`: what is known of the Runs of shared Jobs.
         """
         self.zone_of = zone_of
         self._gaps = list(gaps)
-        self._timetable = Timetable(zone_of, cursor, self._gaps, closed=only_asked)
+        self._timetable = Timetable(
+            zone_of, cursor, self._gaps, closed=only_asked, shared=shared.cursor
+        )
         self._pauses = Pauses(pauses)
         self._space = Workspace(Admission(limits, gates))
         self._live = self._space.live
@@ -108,6 +115,10 @@ class Engine:
         )
         self._changes = EntryChanges(self._space, self._runs)
         self._fire_times = FireTimes(self._space, self._timetable, self._runs, done, slice_runs)
+        self._wishes = Wishes(self._space, self._runs, self._fire_times, self._pauses)
+        self._shared = SharedRuns(
+            shared, self._space, self._runs, self._pauses, self._timetable, zone_of
+        )
         self._was_set_back = False  # since the last look
         self._seen: Now | None = None  # when the engine looked at the clock last
 
@@ -117,8 +128,11 @@ class Engine:
         space.now, space.out = now, Decisions()
         self._fire_times.begin_event()
         self._take(event)
+        self._shared.note_ends()
+        self._shared.work()
         if not self.stopping or space.delivers:
             self._runs.admit()
+            self._shared.note_ends()
         if self._seen or isinstance(event, Tick):
             self._seen = now
         return space.out
@@ -140,6 +154,7 @@ class Engine:
             case Resumed():
                 self._fire_times.note_begun(event.attempt.run)  # it may still be handed out
                 self._runs.resume(event)
+                self._shared.resumed(event.attempt.run)
             case TableLoaded() | TableRemoved() | ZonesChanged():
                 self._change_tables(event)
             case Pressure():
@@ -151,28 +166,13 @@ class Engine:
                 self._runs.deliveries.no_mail = event.no_mail
             case StopStarting():
                 self._runs.stop_starting(delivers=event.delivers)
+            case (
+                ClusterReady() | SharedHeld() | SharedSettled() | SharedLater() | SharedOffered()
+                | SharedStopped() | SharedReported()
+            ):  # fmt: skip
+                self._shared.handle(event)
             case _:
-                self._take_wish(event)
-
-    def _take_wish(
-        self, event: Redriven | StartedByHand | RunOnce | CancelledByHand | PauseBegan | PauseEnded
-    ) -> None:
-        """Handle the wish of a user or an operator."""
-        match event:
-            case Redriven():
-                if event.attempt.run not in self._live and not self.stopping:
-                    self._runs.redrive(event)
-            case StartedByHand():
-                self._start_by_hand(event)
-            case RunOnce():
-                self._fire_times.run_once(event.run, event.job)
-            case CancelledByHand():
-                if event.run in self._live:
-                    self._runs.cancel(event.run, event.by, event.kill_after)
-            case PauseBegan():
-                self._pause(event.pause)
-            case PauseEnded():
-                self._end_pause(event.scope)
+                self._wishes.take(event)
 
     # ---- what there is
 
@@ -185,6 +185,7 @@ class Engine:
         times = [
             self._runs.next_wakeup(),
             self._pauses.next_end(),
+            self._shared.next_wakeup(),
             self._space.now.wall + self.admission.recheck_after(),
         ]
         fire = self._fire_times.wakeup()
@@ -333,7 +334,7 @@ class Engine:
         records += [RecordGap(gap, why) for gap in self._timetable.take_gaps()]
         self._fire_times.record_cursor()
         for scope in self._pauses.over(now):
-            self._end_pause(scope)
+            self._wishes.end_pause(scope)
         self._runs.take_timers()
         self._fire_times.claim(left)
 
@@ -347,16 +348,23 @@ class Engine:
         self._catch_up_with_clock()
         match event:
             case TableLoaded():
-                self._fire_times.leave_table(event.table.source.name)
-                self._timetable.put(event.table)
-                self._changes.follow_table(event.table.source.name, event.table.jobs)
+                self._change_table(event.table.source.name, event.table)
             case TableRemoved():
-                self._fire_times.leave_table(event.name)
-                self._timetable.drop(event.name)
-                self._changes.follow_table(event.name, nothing())
+                self._change_table(event.name, None)
             case ZonesChanged():
                 self._timetable.zones_changed()
         self._fire_times.users_changed = True
+
+    def _change_table(self, name: str, table: Table | None) -> None:
+        self._fire_times.leave_table(name)
+        before = self._timetable.find_entries(name) if self._seen else None
+        if table is None:
+            self._timetable.drop(name)
+        else:
+            self._timetable.put(table)
+        self._changes.follow_table(name, table.jobs if table else nothing())
+        if self._seen:
+            self._shared.follow_table(name, before, table.jobs if table else None)
 
     def _catch_up_with_clock(self) -> None:
         """Before the first tick there is nothing to catch up with: the tables are still loading."""
@@ -375,22 +383,3 @@ class Engine:
             if may_run_on_day_of(job.schedule, self.zone_of(job.zone), second):
                 self._fire_times.boot(RunKey(job.id, second, event.pass_number), job)
         self._space.out.records.append(RecordBoot(event.boot_id, second, event.pass_number))
-
-    # ---- what users and operators want
-
-    def _start_by_hand(self, event: StartedByHand) -> None:
-        run = RunKey(event.job.id, int(self._space.now.wall), event.pass_number)
-        if not self.stopping and run not in self._live:
-            self._runs.start_by_hand(run, event.job, event.by, force=event.force)
-
-    def _pause(self, pause: Pause) -> None:
-        self._pauses.begin(pause)
-        self._space.out.records.append(RecordPause(pause))
-        self._space.out.logs.append(reports.paused(pause))
-        self._runs.hold_back(pause)
-
-    def _end_pause(self, scope: Scope) -> None:
-        if self._pauses.end(scope):
-            self._space.out.records.append(RecordResume(scope))
-            self._space.out.logs.append(reports.resumed(scope))
-            self._runs.end_hold()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pycron.crontab.table import Table
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.limits import Limits, Pressure, PressureLimits
+from pycron.engine.shared_events import SharedEvent
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Cause, Ending, Outcome, Redrive, RunKey
@@ -242,8 +243,9 @@ class Lost:
     reason: str
 
 
-InputEvent = (
+_Event = (
     Tick | Booted | TableLoaded | TableRemoved | ZonesChanged | Pressure | ConfigChanged
     | MailTransport | StopStarting | Resumed | Redriven | StartedByHand | RunOnce | CancelledByHand
     | PauseBegan | PauseEnded | RunnerMet | NeverStarted | Started | Refused | Ended | Lost
 )  # fmt: skip
+InputEvent = _Event | SharedEvent

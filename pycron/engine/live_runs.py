@@ -33,7 +33,8 @@ class Live:
     waits for the end of a pause. `outcome`, `exit_status` and `printed` (bytes) are those of the
     Attempt before, which has failed. `redrive`: the last redrive, if the Run was a dead letter.
     `asked`: the UTC second at which somebody asked for it, whatever its fire time. `gone`: the
-    entry of its Job was removed. `state` is set by LiveRuns alone.
+    entry of its Job was removed. `incarnation`: that of this host when it got a shared Run; None
+    for every other Run. `state` is set by LiveRuns alone.
     """
 
     job: Job
@@ -50,6 +51,7 @@ class Live:
     pid: int | None = None
     started: float | None = None
     gone: bool = False
+    incarnation: str | None = None
 
     @property
     def due(self) -> float:

@@ -239,7 +239,7 @@ class Runs:
         for other in meeting.give_up:
             self._end_early(other, self._live[other], Outcome.SKIPPED, _REPLACED)
         for other in meeting.stop:
-            self._stop(other, _REPLACED)
+            self.stop(other, _REPLACED)
         return meeting.refusal
 
     def admit(self) -> None:
@@ -331,9 +331,9 @@ class Runs:
 
     def cancel(self, run: RunKey, by: str, kill_after: int | None) -> None:
         """A user ends a Run."""
-        self._stop(run, f"cancelled by {by}", kill_after)
+        self.stop(run, f"cancelled by {by}", kill_after)
 
-    def _stop(self, run: RunKey, reason: str, kill_after: int | None = None) -> None:
+    def stop(self, run: RunKey, reason: str, kill_after: int | None = None) -> None:
         if self._live[run].state in NOT_STARTED:
             self.give_up(run, Outcome.CANCELLED, reason)
         else:

@@ -49,14 +49,21 @@ class Timetable:
         gaps: Iterable[Gap] = (),
         *,
         closed: bool = False,
+        shared: int | None = None,
     ) -> None:
-        """`gaps`: what was passed over before `cursor`. `closed`: it hands out nothing."""
+        """`gaps`: what was passed over before `cursor`. `closed`: it hands out nothing.
+
+        `shared`: where the fire times of shared Jobs begin; None: with the others.
+        """
         self.closed = closed
         self._zone_of = zone_of
         self._new_gaps = list(gaps)
         self._unrecorded_gaps: list[Gap] = []
         self._fixed = FireQueue(zone_of, cursor.fixed, EntryKind.FIXED)
         self._wall = FireQueue(zone_of, cursor.wall, EntryKind.WALL)
+        self.shared = FireQueue(
+            zone_of, cursor.wall if shared is None else shared, EntryKind.SHARED
+        )
         self._stepped = list(cursor.stepped)
         self._tables: dict[str, Entries] = {}
 
@@ -73,19 +80,35 @@ class Timetable:
 
     def _put(self, entries: Entries) -> None:
         self._tables[entries.source.name] = entries
-        for queue in () if self.closed else (self._fixed, self._wall):
+        for queue in () if self.closed else (self._fixed, self._wall, self.shared):
             queue.put(entries)
 
     def drop(self, name: str) -> None:
         if self._tables.pop(name, None) is None:
             return
-        for queue in (self._fixed, self._wall):
+        for queue in (self._fixed, self._wall, self.shared):
             queue.drop(name)
 
     def zones_changed(self) -> None:
         """Find every next fire time again, because the rules of a zone have changed."""
         self._fixed.restart(self._fixed.done)
         self._wall.restart(self._wall.done)
+        self.shared.restart(self.shared.done)
+
+    def entries(self, name: str) -> Entries:
+        """The entries of a table. KeyError if there is none of this name."""
+        return self._tables[name]
+
+    def find_entries(self, name: str) -> Entries | None:
+        return self._tables.get(name)
+
+    def shared_job(self, job_id: str) -> Job | None:
+        """The shared Job with this id, if a table has it."""
+        for entries in self._tables.values():
+            index = entries.index_of(job_id) if entries.has_shared else None
+            if index is not None and entries.is_shared(index):
+                return entries[index]
+        return None
 
     def jobs(self) -> Jobs:
         """All Jobs, in the order of table and line."""
@@ -116,7 +139,8 @@ class Timetable:
 
     def coming(self, most: int, wanted: Callable[[str], bool]) -> list[tuple[int, Job]]:
         """The next fire times of the wanted users' Jobs, one for each Job, the first `most`."""
-        times = heapq.merge(self._fixed.coming(), self._wall.coming(), key=itemgetter(0, 1))
+        queues = (self._fixed, self._wall, self.shared)
+        times = heapq.merge(*(each.coming() for each in queues), key=itemgetter(0, 1))
         found = (due for due in times if wanted(self._user(due)))
         return [(fire, self._tables[name][index]) for fire, name, index in islice(found, most)]
 
@@ -133,7 +157,8 @@ class Timetable:
         for entries in self._tables.values():
             opened._put(entries)
         first: dict[tuple[str, int], DueFire] = {}
-        for due in opened.take_due(end - 1, end - start):
+        shared = opened._due(opened.shared.take(end - 1, sys.maxsize))
+        for due in [*opened.take_due(end - 1, end - start), *shared]:
             _, _, entries, index = due
             first.setdefault((entries.source.name, index), due)
         return list(first.values())
@@ -219,9 +244,11 @@ class Timetable:
         wanted = [
             index
             for index in entries.where(lambda each: each.settings.catch_up is not CatchUp.NONE)
-            if follows_the_wall(entries.times(index)) == gap.wall and not entries.leaders(index)
+            if follows_the_wall(entries.times(index)) == gap.wall
+            and not entries.leaders(index)
+            and not entries.is_shared(index)
         ]
-        after = entries.followers_in_order()
+        after = [i for i in entries.followers_in_order() if not entries.is_shared(i)]
         share = max(1, MOST_CAUGHT_UP_OF_TABLE // max(1, len(wanted) + len(after)))
         missed = {
             index: self._missed(entries, index, gap, share, is_due=(name, index) in due)

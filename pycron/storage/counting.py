@@ -11,6 +11,7 @@ from pycron.engine.actions import (
     RecordRun,
     RecordStarted,
 )
+from pycron.engine.shared_actions import RecordHold
 from pycron.model.counts import DELIVERIES, OTHER_JOBS, TESTS, CountsOfJobs, Series
 from pycron.model.job import Job
 from pycron.model.run import TEST_SUFFIX, AttemptKey
@@ -36,7 +37,7 @@ class Counting:
         """Count records that the same transaction has just written. Raises sqlite3.Error."""
         for record in records:
             match record:
-                case RecordRun():
+                case RecordRun() | RecordHold():
                     self._remember(record.job)
                 case RecordStarted():
                     self._started[record.attempt] = record.started
@@ -89,6 +90,9 @@ class Counting:
             return
         if len(self._series) >= _MOST_KNOWN:
             self._series.clear()
+        if job.settings.runs_on.shared:  # its id does not come from its table
+            self._series[job.id] = Series(job.user, job.name)
+            return
         is_delivery = job.delivery is not None
         self._series[job.id] = _series(job.id, job.source.name, job.user, job.name, is_delivery)
 

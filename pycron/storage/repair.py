@@ -16,6 +16,7 @@ from urllib.parse import quote
 from pycron.storage.errors import StoreError
 from pycron.storage.rows import is_sound
 from pycron.storage.schema import open_database
+from pycron.storage.shared import forget_store_id
 from pycron.system.files import sync_directory
 
 _DAMAGED_FILES_KEPT = 3
@@ -39,6 +40,7 @@ _TABLES = {
     "outputs": "run, number",
     "pauses": "scope",
     "gaps": "number",
+    "shared": "key",
 }
 _COUNTED = {"jobs": {"runs", "output_kept"}}  # columns that triggers count anew
 
@@ -169,6 +171,7 @@ def _copy_readable_rows(damaged: Path, database: sqlite3.Connection) -> None:
             _copy_table(source, database, table, order)
     for orphans in _ORPHANS:
         database.execute(f"DELETE FROM {orphans}")
+    forget_store_id(database)
     database.execute("COMMIT")
 
 

@@ -215,8 +215,13 @@ WHEN new.output_kept IS NOT old.output_kept BEGIN
 END;
 """
 
+# The Attempts of shared Runs that this host has; see shared.py.
+_SHARED = "CREATE TABLE shared(key TEXT PRIMARY KEY,data TEXT)WITHOUT ROWID;"
+
 # Step n converts version n to version n + 1; a released step is never changed.
-MIGRATIONS = [_TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS, _DELIVERIES, _SHARES]
+MIGRATIONS = [
+    _TABLES, _SHORT_OUTPUTS, _REDRIVES, _SETTINGS, _OUTPUTS_OF_JOBS, _DELIVERIES, _SHARES, _SHARED,
+]  # fmt: skip
 
 JOURNAL_BYTES = 4 * 2**20  # to which the write-ahead log is cut when its pages are in the file
 _PAGE = 4096  # bytes

@@ -14,6 +14,7 @@ from pycron.engine.cursor import Cursor
 from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.engine.refusals import RefusedRange
+from pycron.engine.shared_runs import NO_CLUSTER, SharedState
 from pycron.model.counts import CountsOfJobs, Series
 from pycron.model.history import (
     JobSample,
@@ -27,7 +28,7 @@ from pycron.model.history import (
 from pycron.model.pause import Pause
 from pycron.model.retention import RetentionLimits
 from pycron.model.run import AttemptKey, Outcome, RunKey
-from pycron.storage import deliveries, history, owners, unfinished
+from pycron.storage import deliveries, history, owners, shared, unfinished
 from pycron.storage.counting import Counting
 from pycron.storage.database import Database
 from pycron.storage.errors import StoreCorrupt, StoreError
@@ -225,6 +226,17 @@ class Store:
     def unfinished(self) -> list[UnfinishedRun]:
         """The Runs that have not ended, in the order in which they were recorded."""
         return self._database.query(unfinished.unfinished, self.cursor())
+
+    def shared_state(self, cluster: str | None) -> SharedState:
+        """What an earlier daemon left of shared Runs. `cluster`: None: this host is in none."""
+        if cluster is None:
+            return NO_CLUSTER
+        return self._database.query(shared.read_state, cluster)
+
+    def store_id(self) -> str:
+        """The name of this store in the cluster; another one after rows were lost."""
+        self._database.check_writable()
+        return self._database.query(shared.store_id)
 
     def delivery_state(self, rules: DeliveryRules, now: int) -> DeliveryState:
         """What an earlier daemon told lately, and what the configuration says of it."""

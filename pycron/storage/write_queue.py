@@ -16,6 +16,7 @@ from pycron.engine.actions import (
     RecordStarted,
     RecordWithdrawn,
 )
+from pycron.engine.shared_actions import RecordHold
 from pycron.model.run import RunKey
 
 _MAX_RECORDS = 100_000
@@ -99,6 +100,8 @@ def run_of(record: Record) -> RunKey | None:
     match record:
         case RecordRun() | RecordNotStarted() | RecordRevived() | RecordDiscarded():
             return record.run
+        case RecordHold():
+            return record.hold.run
         case RecordAttempt() | RecordStarted() | RecordEnded() | RecordWithdrawn():
             return record.attempt.run
     return None

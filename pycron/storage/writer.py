@@ -24,6 +24,12 @@ from pycron.engine.actions import (
     RecordTakenUp,
     RecordWithdrawn,
 )
+from pycron.engine.shared_actions import (
+    RecordHold,
+    RecordReported,
+    RecordSharedCursor,
+    RecordSharedEnd,
+)
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.storage import owners
@@ -31,6 +37,7 @@ from pycron.storage.deliveries import FAILING, stored_delivery
 from pycron.storage.meta import boot_text, cursor_text
 from pycron.storage.refused import write_refused
 from pycron.storage.rows import find_run
+from pycron.storage.shared import write_hold, write_shared
 from pycron.storage.unfinished import stored_settings
 
 _PAGE = 4096  # bytes that a small file takes
@@ -71,6 +78,8 @@ class Writer:
         match record:
             case RecordRun():
                 self._write_run(record)
+            case RecordHold():
+                self._write_hold(record)
             case RecordAttempt():
                 self._db.execute(
                     "INSERT INTO attempts (run, number) VALUES (?, ?)",
@@ -116,7 +125,10 @@ class Writer:
         | RecordResume
         | RecordBoot
         | RecordRunner
-        | RecordFailing,
+        | RecordFailing
+        | RecordSharedEnd
+        | RecordReported
+        | RecordSharedCursor,
     ) -> None:
         """Write a record that belongs to no Run."""
         match record:
@@ -142,6 +154,8 @@ class Writer:
                 self._write_meta("booted", boot_text(record.second, record.pass_number))
             case RecordRunner():
                 self._write_meta("runner", record.instance)
+            case RecordSharedEnd() | RecordReported() | RecordSharedCursor():
+                write_shared(self._db, record)
             case RecordFailing():
                 change = "DELETE FROM meta WHERE key = ?"
                 if record.failing:
@@ -159,6 +173,19 @@ class Writer:
         )
         assert done.lastrowid
         self._live_runs[run] = done.lastrowid
+
+    def _write_hold(self, record: RecordHold) -> None:
+        """A shared Run is one of this host's; an earlier Attempt of it may have ended here."""
+        run = record.hold.run
+        row = (*self._job_and_user(record.job), run.fire_time, run.pass_number)
+        found = self._db.execute(
+            "INSERT INTO runs (job, user, fire_time, pass) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (job, fire_time, pass) DO UPDATE SET outcome = NULL, reason = NULL"
+            " RETURNING number",
+            row,
+        ).fetchone()
+        self._live_runs[run] = found[0]
+        write_hold(self._db, record)
 
     def _write_starts(self) -> None:
         """The starts of Attempts whose end is not among the same records."""

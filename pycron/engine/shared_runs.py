@@ -1,0 +1,382 @@
+"""Shared Runs, as far as this host decides about them.
+
+The database of the cluster decides which host has a Run. For each fire time the engine asks, while
+there is room for one more Run here; there is one open question about a Run at a time. A Run that
+this host has becomes a Run like any other, with an Attempt of the number that the database has
+given. Its end is recorded, and told to the database until that has answered.
+
+What must not happen: an Attempt that starts twice. So a Run is begun only if nothing is known of
+the Attempt here: it is not alive, its end does not wait to be told, and the history has no end of
+it. While an earlier Attempt of the Run is still being ended here, the next one waits.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from pycron.crontab.entries import Entries
+from pycron.crontab.identity import job_id, shared_number
+from pycron.engine.actions import Decisions, RecordCursor, RecordEnded, RecordNotStarted
+from pycron.engine.live_runs import Live
+from pycron.engine.pauses import Pauses
+from pycron.engine.runs import Runs
+from pycron.engine.shared_actions import (
+    Accept,
+    Ask,
+    Finish,
+    RecordHold,
+    RecordReported,
+    RecordSharedCursor,
+    RecordSharedEnd,
+)
+from pycron.engine.shared_events import (
+    ClusterReady,
+    SharedEvent,
+    SharedHeld,
+    SharedLater,
+    SharedOffered,
+    SharedReported,
+    SharedSettled,
+    SharedStopped,
+)
+from pycron.engine.shared_terms import terms_of
+from pycron.engine.shared_times import Fire, SharedTimes
+from pycron.engine.start_times import start_delay
+from pycron.engine.states import State, Step
+from pycron.engine.timetable import Timetable
+from pycron.engine.workspace import Workspace
+from pycron.model.job import Job
+from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.model.settings import CatchUp
+from pycron.model.shared import Hold, SharedEnd, SharedKey
+from pycron.schedule.zone import Zone
+
+_AGAIN = 1.0  # seconds until the next question, if nothing was decided
+_AGAIN_IN_PAUSE = 5.0  # seconds
+_CURSOR_INTERVAL = 60.0  # seconds between two records of the cursor alone
+_MOST_REASONS = 4096  # answers that `why` can still tell
+
+
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """What an earlier daemon left: Attempts that this host has, and ends that are to be told.
+
+    `cluster`: its name; None if this host is in none. `cursor`: the UTC second after which fire
+    times may have no row.
+    """
+
+    cluster: str | None = None
+    cursor: int | None = None
+    holds: tuple[Hold, ...] = ()
+    ends: tuple[SharedEnd, ...] = ()
+
+
+NO_CLUSTER = SharedState()
+
+
+def run_of(cluster: str, shared: SharedKey) -> RunKey:
+    """The key of a shared Run on all hosts of the cluster."""
+    number = shared_number(cluster, shared.owner, shared.name)
+    return RunKey(job_id(number), shared.fire_time)
+
+
+class SharedRuns:
+    """The questions that are open, the Runs that this host has, and the ends to be told."""
+
+    def __init__(
+        self,
+        state: SharedState,
+        workspace: Workspace,
+        runs: Runs,
+        pauses: Pauses,
+        timetable: Timetable,
+        zone_of: Callable[[str | None], Zone],
+    ) -> None:
+        self.cluster = state.cluster or ""
+        self._is_on = state.cluster is not None
+        self._space = workspace
+        self._live = workspace.live
+        self._runs = runs
+        self._pauses = pauses
+        self._timetable = timetable
+        self._zone_of = zone_of
+        self._times = SharedTimes(timetable, self.cluster, self._live.__contains__)
+        self._holds = {hold.run: hold for hold in state.holds}
+        self._next: dict[RunKey, Hold] = {}  # begin when the Attempt before has ended
+        self._ends = {end.hold.attempt: end for end in state.ends}
+        self._accepted: dict[RunKey, int] = {}  # open questions about offers, and their Attempts
+        self._reasons: dict[RunKey, str] = {}
+        self._ready = False
+        self._recorded = state.cursor
+        self._recorded_at = -math.inf  # monotonic
+        self._full = False  # whether there was no room at the last look
+        self._noted_of: Decisions | None = None
+        self._noted = 0  # how many of its records note_ends() has seen
+
+    # ---- for reading
+
+    @property
+    def questions(self) -> int:
+        """How many fire times wait for an answer of the database."""
+        return len(self._times)
+
+    def why(self, run: RunKey) -> str | None:
+        """Why a shared fire time has no Run here, as far as it is known."""
+        fire = self._times.get(run)
+        if fire is None:
+            return self._reasons.get(run)
+        if fire.why is not None:
+            return fire.why
+        return None if self._ready else "the database of the cluster cannot be asked"
+
+    def next_wakeup(self) -> float:
+        """The UTC second at which there is something to do; infinity if there is none."""
+        if not self._is_on:
+            return math.inf
+        turn = self._times.next_turn() if self._ready else math.inf
+        if self._full:
+            turn = max(turn, self._space.now.wall + _AGAIN)
+        return min(turn, self._times.next_fire_time())
+
+    # ---- questions
+
+    def work(self) -> None:
+        """Take what has come, and ask as long as there is room."""
+        if not self._is_on or self._space.stopping:
+            return
+        now = self._space.now.wall
+        for run in self._times.take(now):
+            self._live.came(run.job_id, run.fire_time)
+        if self._ready:
+            self._ask(now)
+        self._record_cursor()
+
+    def _ask(self, now: float) -> None:
+        room = self._room()
+        self._full = room <= 0
+        if self._full or self._times.next_turn() > now:
+            return
+        for run, fire in self._times.due(now):
+            job = fire.job
+            if (pause := self._pauses.of(job)) is not None:
+                self._times.put_off(run, now + _AGAIN_IN_PAUSE, f"paused by {pause.by}")
+                continue
+            if run in self._accepted or run in self._live:
+                self._times.put_off(run, now + _AGAIN, None)
+                continue
+            self._times.ask(run)
+            self._space.out.questions.append(self._question(run, job))
+            room -= 1
+            if room <= 0:
+                self._full = True
+                return
+
+    def _question(self, run: RunKey, job: Job) -> Ask:
+        terms = terms_of(job, run.fire_time, self.cluster, self._zone_of)
+        if job.settings.catch_up is CatchUp.LATEST and not self._times.is_latest(run):
+            terms = replace(terms, catch_up=False)
+        return Ask(SharedKey(job.user, job.name, run.fire_time), terms)
+
+    def _room(self) -> float:
+        """For how many more Runs there is room, with those that are asked for already."""
+        admission = self._space.admission
+        if admission.closed:
+            return 0
+        most = admission.limits.running
+        if most is None:
+            return math.inf
+        waiting = sum(not admission.is_admitted(run) for run in self._holds)
+        asked = len(self._accepted) + self._times.open
+        return most - admission.running - waiting - asked
+
+    def _record_cursor(self) -> None:
+        """With other records of this event, or once in a while."""
+        cursor = self._times.cursor
+        if cursor == self._recorded:
+            return
+        steady = self._space.now.steady
+        others = any(type(each) is not RecordCursor for each in self._space.out.records)
+        if others or steady - self._recorded_at >= _CURSOR_INTERVAL:
+            self._recorded, self._recorded_at = cursor, steady
+            self._space.out.records.append(RecordSharedCursor(cursor))
+
+    # ---- what the agent says
+
+    def handle(self, event: SharedEvent) -> None:
+        if not self._is_on:
+            return
+        match event:
+            case ClusterReady():
+                self._connect(event)
+            case SharedHeld():
+                self._held(event)
+            case SharedSettled():
+                self._settled(event)
+            case SharedLater():
+                self._later(event)
+            case SharedOffered():
+                self._offered(event)
+            case SharedStopped():
+                self._stopped(event)
+            case SharedReported():
+                self._reported(event)
+
+    def _connect(self, event: ClusterReady) -> None:
+        self._ready = event.ready
+        if event.again or not event.ready:
+            self._times.reopen(self._space.now.wall)
+            self._accepted.clear()
+        if event.again and event.ready:
+            self._space.out.questions += [Finish(end) for end in self._ends.values()]
+
+    def _held(self, event: SharedHeld) -> None:
+        hold = event.hold
+        run, number = hold.attempt
+        self._accepted.pop(run, None)
+        if self._space.stopping:
+            return  # the next daemon hears of it again
+        live, end = self._live.get(run), self._ends.get(hold.attempt)
+        if end is not None:
+            self._answer(run, "it ran here")
+            self._space.out.questions.append(Finish(end))
+        elif live is not None:
+            self._answer(run, None)
+            if number > self._number_of(run, live):
+                self._next[run] = hold
+        elif event.ended is not None:
+            self._answer(run, "it ran here")
+            self._tell(SharedEnd(hold, event.ended, "it had ended before"))
+        else:
+            self._begin_or_refuse(hold, self._answer(run, None))
+
+    def _number_of(self, run: RunKey, live: Live) -> int:
+        """The number of the Attempt that runs here, or is about to begin."""
+        hold = self._holds.get(run)
+        return hold.attempt.number if hold else live.number
+
+    def _begin_or_refuse(self, hold: Hold, fire: Fire | None) -> None:
+        job = self._job_of(hold.run) if fire is None else fire.job
+        if job is None:
+            self._tell(SharedEnd(hold, Outcome.MISSED, "its entry is not on this host any more"))
+        else:
+            self._begin(hold, job)
+
+    def _begin(self, hold: Hold, job: Job) -> None:
+        """The Run is one of this host's now; it queues for the limits of the machine."""
+        run, number = hold.attempt
+        self._space.out.records.append(RecordHold(hold, job))
+        planned = float(run.fire_time + start_delay(job, self.cluster))
+        live = self._live.enter(run, job, planned, Step.DUE)
+        live.number, live.incarnation = number - 1, hold.incarnation
+        self._holds[run] = hold
+        if number == 1:
+            self._runs.deliveries.came(run, job)
+        self._runs.queue.enqueue(run, live)
+
+    def _settled(self, event: SharedSettled) -> None:
+        run = run_of(self.cluster, event.shared)
+        if event.number:
+            self._accepted.pop(run, None)
+        else:
+            self._answer(run, event.reason)
+
+    def _later(self, event: SharedLater) -> None:
+        run = run_of(self.cluster, event.shared)
+        if event.number:
+            self._accepted.pop(run, None)
+        else:
+            self._times.put_off(run, self._space.now.wall + _AGAIN, event.reason)
+
+    def _answer(self, run: RunKey, reason: str | None) -> Fire | None:
+        """A fire time has its answer; `reason`: why this host does not run it."""
+        if reason is not None:
+            if len(self._reasons) >= _MOST_REASONS:
+                del self._reasons[next(iter(self._reasons))]
+            self._reasons[run] = reason
+        return self._times.answered(run)
+
+    def _offered(self, event: SharedOffered) -> None:
+        run = run_of(self.cluster, event.shared)
+        fire = self._times.get(run)
+        asked = run in self._accepted or (fire is not None and fire.open)
+        if not self._ready or asked or run in self._live or self._room() <= 0:
+            return
+        job = self._job_of(run)
+        if self._space.stopping or job is None or self._pauses.of(job) is not None:
+            return
+        self._accepted[run] = event.number
+        terms = terms_of(job, run.fire_time, self.cluster, self._zone_of)
+        self._space.out.questions.append(Accept(event.shared, event.number, terms))
+
+    def _stopped(self, event: SharedStopped) -> None:
+        run = run_of(self.cluster, event.shared)
+        live = self._live.get(run)
+        if live is not None and self._number_of(run, live) == event.number:
+            self._runs.stop(run, event.reason)
+
+    def _reported(self, event: SharedReported) -> None:
+        attempt = AttemptKey(run_of(self.cluster, event.shared), event.number)
+        end = self._ends.get(attempt)
+        if end is not None and end.hold.incarnation == event.incarnation:
+            del self._ends[attempt]
+            self._space.out.records.append(RecordReported(event.shared, attempt, event.late))
+
+    def _job_of(self, run: RunKey) -> Job | None:
+        """The Job of an entry of this host, if it has one."""
+        return self._timetable.shared_job(run.job_id)
+
+    # ---- Runs that this host has
+
+    def resumed(self, run: RunKey) -> None:
+        """An earlier daemon has left a Run: it goes on under the same number and incarnation."""
+        hold, live = self._holds.get(run), self._live.get(run)
+        if hold is None or live is None:
+            return
+        live.incarnation = hold.incarnation
+        if live.state is State.WAITING and not live.number:
+            live.number = hold.attempt.number - 1
+            live.planned = float(run.fire_time + start_delay(live.job, self.cluster))
+            self._space.timers.set(live.planned, run)
+
+    def note_ends(self) -> None:
+        """Tell the database of what has ended in this event; begin what waited for it."""
+        out = self._space.out
+        if out is not self._noted_of:
+            self._noted_of, self._noted = out, 0
+        records, self._noted = out.records[self._noted :], len(out.records)
+        if not self._holds:
+            return
+        for record in records:
+            match record:
+                case RecordEnded(attempt=attempt):
+                    hold = self._holds.get(attempt.run)
+                    if hold is not None and hold.attempt == attempt:
+                        self._end(hold, record.outcome, record.reason, record.retry_at)
+                case RecordNotStarted(run=run):
+                    if (hold := self._holds.get(run)) is not None:
+                        self._end(hold, record.outcome, record.reason, None)
+
+    def _end(
+        self, hold: Hold, outcome: Outcome, reason: str | None, retry_at: float | None
+    ) -> None:
+        del self._holds[hold.run]
+        self._tell(SharedEnd(hold, outcome, reason, retry_at))
+        following = self._next.pop(hold.run, None)
+        if following is not None and not self._space.stopping:
+            self._begin_or_refuse(following, None)
+
+    def _tell(self, end: SharedEnd) -> None:
+        self._ends[end.hold.attempt] = end
+        self._space.out.records.append(RecordSharedEnd(end))
+        self._space.out.questions.append(Finish(end))
+
+    # ---- tables
+
+    def follow_table(self, name: str, old: Entries | None, new: Entries | None) -> None:
+        """A table has changed, or is gone."""
+        if self._is_on:
+            self._times.replace(name, old, new, self._space.now.wall)
+
+    def unfinished(self) -> Iterable[Hold]:
+        """The Attempts that this host has, and that have not ended."""
+        return self._holds.values()

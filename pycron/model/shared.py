@@ -1,0 +1,80 @@
+"""Shared Runs as values: the Runs of shared Jobs, of which one host has each.
+
+The database of the cluster decides about them. The words are those of design and manual: a host
+*holds* a Run while its row names the host's incarnation.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pycron.model.run import AttemptKey, Outcome, RunKey
+
+
+class SharedKey(NamedTuple):
+    """The identity of a shared Run in its cluster: the same on all hosts."""
+
+    owner: str
+    name: str
+    fire_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What the database has said: this host has an Attempt, under this incarnation."""
+
+    shared: SharedKey
+    attempt: AttemptKey
+    incarnation: str
+
+    @property
+    def run(self) -> RunKey:
+        return self.attempt.run
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEnd:
+    """The end of an Attempt that this host had, as the database is to hear of it.
+
+    `retry_at`: the UTC second at which the next Attempt is due; None: there is none.
+    """
+
+    hold: Hold
+    outcome: Outcome
+    reason: str | None = None
+    retry_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTerms:
+    """The retry settings of an entry, for the row. Durations are seconds.
+
+    `most`: further Attempts after the first. `lost`: whether a lost Attempt is retried. `until`: no
+    retry starts from this UTC second on; None: there is no such second.
+    """
+
+    most: int
+    lost: bool
+    delay: float
+    backoff: float
+    delay_max: float
+    jitter: float
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the database has to know of an entry to decide about one of its Runs.
+
+    `window`: how many seconds after the fire time the first Attempt may start; with `catch_up`,
+    also later. `after`: the names of the Jobs of the same owner that have to succeed first.
+    `group`: whose hosts may have the Run; None: all.
+    """
+
+    concurrency: str
+    max_running: int | None
+    pool: str | None
+    window: float
+    catch_up: bool
+    after: tuple[str, ...]
+    group: str | None
+    retry: RetryTerms
