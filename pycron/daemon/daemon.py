@@ -18,6 +18,7 @@ from pycron.control.context import Context, DaemonInfo
 from pycron.control.ended_attempts import EndedAttempts
 from pycron.control.server import ControlServer, Peer
 from pycron.control.service import Service
+from pycron.daemon.cluster_link import ClusterLink
 from pycron.daemon.demands import BadTables, NothingToRun
 from pycron.daemon.inputs import Inputs
 from pycron.daemon.log import DaemonLog
@@ -96,6 +97,11 @@ class Daemon:
             self._engine, self._recorder, self._executor, self._log, clock,
             self._once.note, self._ended.note,
         )  # fmt: skip
+        self._cluster = ClusterLink(
+            setup, lambda: self._inputs.zones.version, self._accounts, self._store, self._engine,
+            self._recorder, self._link, self._selector, self._feed, self._log,
+        )  # fmt: skip
+        self._turn.ask = self._cluster.ask
         self._shutdown = Shutdown(setup.mode, self._turn, self._engine, self._link, self._log)
         self._housekeeping = Housekeeping(
             self._store,
@@ -138,6 +144,7 @@ class Daemon:
             longest_line=self._daemon_log.longest_line if setup.mode is Mode.FOREGROUND else None,
             deliverer=self._programs,
             passed=setup.passed,
+            lease=setup.paths.lease,
         )
         return RunnerExecutor(
             self._engine,
@@ -215,6 +222,7 @@ class Daemon:
             self._minute_work.do(self._last_wall, self._next_wakeup())
             self._housekeeping.go_on()
             self._tables.work()
+            self._cluster.tend()
             self._turn.perform()
             self._daemon_log.step()
             if self._daemon_log.takes_output:
@@ -263,6 +271,7 @@ class Daemon:
         self._metrics.close()
         self._server.close()
         self._recorder.write([])  # one more try for what could not be written so far
+        self._cluster.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._link.close(leave=self._setup.mode is Mode.FOREGROUND)
         self._store.close()
         fields = {"running": len(running), "commands": commands_in_words(running, _NAMED)}
@@ -313,7 +322,7 @@ class Daemon:
             return 0.0
         until = min(self._next_tick() - time.time(), self._shutdown.patience())
         until = min(until, self._housekeeping.next_at - time.monotonic())
-        until = min(until, self._daemon_log.patience)
+        until = min(until, self._daemon_log.patience, self._cluster.patience())
         return max(0.0, min(until, self._watchdog.patience, _LONGEST_WAIT))
 
     def _feed(self, event: InputEvent) -> Decisions:
@@ -358,6 +367,7 @@ class Daemon:
             case signal.SIGCHLD:
                 self._metrics.look()
                 self._link.reap()
+                self._cluster.reap()
 
     # ---- what others ask
 

@@ -3,10 +3,10 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from pycron.config import ConfigError
+from pycron.config import Config, ConfigError
 from pycron.control.context import Reloaded
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.notices import pam_notices
@@ -16,7 +16,6 @@ from pycron.engine.actions import Log
 from pycron.engine.events import ConfigChanged, InputEvent, MailTransport, ZonesChanged
 from pycron.engine.limits import Pressure
 from pycron.engine.log_events import Event
-from pycron.model.hosts import Cluster
 from pycron.model.text import printable
 from pycron.system.accounts import Accounts
 from pycron.system.sd_notify import notify
@@ -69,7 +68,7 @@ class Inputs:
             host=self._setup.host,
             zone_exists=self.zones.exists,
             most_entries=config.table_entries,
-            pools={name: pool.users for name, pool in config.pools.items()},
+            pools=_pools(config),
             notifications={
                 name: rule.users for name, rule in self._setup.delivery_rules.notifications.items()
             },
@@ -77,7 +76,7 @@ class Inputs:
             no_mail=self.no_mail,
             defaults=config.defaults,
             ceilings=config.ceilings,
-            cluster=Cluster(self._setup.host),
+            cluster=config.cluster(self._setup.host),
         )
 
     # ---- everything, when somebody asks for it
@@ -174,3 +173,9 @@ class Inputs:
             "release": self.zones.version,
         }
         self._log(Log(Event.ZONES_RELOADED, fields))
+
+
+def _pools(config: Config) -> dict[str, Collection[str] | None]:
+    """The pools that entries may name; those of the cluster are for everybody."""
+    own = {name: pool.users for name, pool in config.pools.items()}
+    return {**dict.fromkeys(config.cluster_pools), **own}

@@ -11,6 +11,7 @@ from pycron.engine.cursor import (
     starting_gaps,
 )
 from pycron.engine.engine import Engine
+from pycron.engine.shared_runs import NO_CLUSTER
 from pycron.schedule.zone import Zone
 from pycron.storage.store import Store
 
@@ -34,4 +35,11 @@ def new_engine(
         store.done_after(handed_out_after(cursor, gaps)),
         store.delivery_state(setup.delivery_rules, now),
         only_asked=only_asked,
+        shared=NO_CLUSTER if only_asked else store.shared_state(_cluster_of(setup)),
     )
+
+
+def _cluster_of(setup: Setup) -> str | None:
+    """The cluster whose shared Jobs this host has; None without a database of it."""
+    config = setup.config
+    return config.cluster_name if config.cluster_database is not None else None

@@ -1,7 +1,7 @@
 """One turn of the daemon's loop: what came in goes to the engine; what the engine decides is done.
 
     feed      an event goes to the engine; its decisions wait for the end of the turn
-    perform   release, record, start, log, acknowledge: in this order
+    perform   release, record, start, ask, log, acknowledge: in this order
 
 The order makes a crash harmless at any point: an Attempt is recorded before it is started, and the
 runner keeps the end of an Attempt until that end is recorded.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pycron.engine.actions import Decisions, LogEntry, Record
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now
+from pycron.engine.shared_actions import SharedAction
 from pycron.ports import Executor, Recorder
 
 
@@ -27,7 +28,8 @@ class Turn:
         clock: Callable[[], Now],
         *observers: Callable[[Sequence[Record]], object],
     ) -> None:
-        """`observers`: see all records."""
+        """`observers`: see all records. `ask`: passes on what concerns shared Runs."""
+        self.ask: Callable[[Sequence[SharedAction]], object] = lambda _: None
         self._engine = engine
         self._recorder = recorder
         self._executor = executor
@@ -63,6 +65,8 @@ class Turn:
             for observe in self._observers:
                 observe(decided.records)
             self._executor.perform(decided.actions)
+            if decided.questions:
+                self.ask(decided.questions)
             for entry in decided.logs:
                 self._log(entry)
         self._recorder.acknowledge(self._executor.take_ended())

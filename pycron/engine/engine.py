@@ -129,7 +129,8 @@ class Engine:
         self._fire_times.begin_event()
         self._take(event)
         self._shared.note_ends()
-        self._shared.work()
+        if self._seen or isinstance(event, Tick):  # else the tables are still loading
+            self._shared.work()
         if not self.stopping or space.delivers:
             self._runs.admit()
             self._shared.note_ends()

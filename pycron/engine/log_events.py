@@ -51,3 +51,8 @@ class Event(StrEnum):
     ZONES_RELOADED = "zones_reloaded"
     LOG_DROPPED = "log_dropped"
     METRICS_ENDED = "metrics_ended"
+    AGENT_STARTED = "agent_started"
+    AGENT_LOST = "agent_lost"
+    AGENT_LOG = "agent_log"
+    CLUSTER_JOINED = "cluster_joined"
+    CLUSTER_PROBLEM = "cluster_problem"

@@ -6,6 +6,7 @@ OUTCOME_OF_CAUSE = {
     Cause.TIMEOUT: Outcome.TIMED_OUT,
     Cause.MEMORY: Outcome.OUT_OF_MEMORY,
     Cause.CANCELLED: Outcome.CANCELLED,
+    Cause.LEASE: Outcome.LOST,
 }
 
 

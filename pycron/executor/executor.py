@@ -21,6 +21,7 @@ from pycron.protocol.runner_messages import (
     WINDOW,
     AttemptMessage,
     DaemonMessage,
+    LeaseRequest,
     OutputMessage,
     RunnerHello,
     RunnerMessage,
@@ -33,6 +34,9 @@ _AT_ONCE = 100  # actions that are turned into messages at a time, to save memor
 _OLD_RUNNER = (
     "the runner is of a version without PAM (pam.service); "
     "when its commands have ended, restart pycrond"
+)
+_NO_LEASES = (
+    "the runner is of a version without shared Jobs; when its commands have ended, restart pycrond"
 )
 _TAKEN_AT_ONCE = WINDOW // 8  # bytes of output, for which one message to the runner is enough
 _GIVING_WAY = 0.005  # seconds in which released Attempts have the processors to themselves
@@ -50,7 +54,8 @@ class ExecutorOptions:
     of the output files. `config`: their length, the processes of an Attempt, and PAM.
     `longest_line`: the daemon shows what commands print, line by line, and longer lines in pieces
     of so many bytes; None if it does not show them. `deliverer`: knows the programs that send
-    deliveries. `passed`: what commands get of what the daemon was started with.
+    deliveries. `passed`: what commands get of what the daemon was started with. `lease`: the file
+    that says how long shared Attempts may run.
     """
 
     accounts: Accounts
@@ -60,6 +65,7 @@ class ExecutorOptions:
     longest_line: int | None
     deliverer: Deliverer
     passed: Passed
+    lease: Path
 
     @property
     def shown(self) -> bool:
@@ -155,6 +161,7 @@ class RunnerExecutor:
             program = self._program(start)
             account = self._account(program.account if program else start.job.user)
             session = None if program else self._session(account)
+            lease = self._lease(start)
         except (CannotDeliver, _CannotStart) as error:
             self._feed(Refused(start.attempt, str(error)))
             return None
@@ -176,7 +183,19 @@ class RunnerExecutor:
             passed=options.passed,
             program=program,
             session=session,
+            lease=lease,
         )
+
+    def _lease(self, start: Start) -> LeaseRequest | None:
+        """What the runner is to look at before and while it runs the command of a shared Run.
+
+        Raises _CannotStart.
+        """
+        if start.incarnation is None:
+            return None
+        if not self._link.knows_leases:
+            raise _CannotStart(_NO_LEASES)
+        return {"file": str(self._options.lease), "incarnation": start.incarnation}
 
     def _account(self, name: str) -> Account:
         """The account that runs a program. Raises _CannotStart."""

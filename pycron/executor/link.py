@@ -58,6 +58,11 @@ class RunnerLink:
         """Whether the runner opens PAM sessions; an older one would start commands without."""
         return self._client is not None and self._client.protocol >= 3
 
+    @property
+    def knows_leases(self) -> bool:
+        """Whether the runner looks at the lease of shared Attempts."""
+        return self._client is not None and self._client.protocol >= 5
+
     def listen(self, listener: RunnerListener) -> None:
         """Hand all messages of the runner to the listener; called once, before meet()."""
         self._listener = listener

@@ -7,7 +7,13 @@ from pycron.executor.environments import Passed, command_environment, program_en
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Cause, Ending
 from pycron.ports import Program
-from pycron.protocol.runner_messages import EndedMessage, SessionRequest, StartMessage, UserIds
+from pycron.protocol.runner_messages import (
+    EndedMessage,
+    LeaseRequest,
+    SessionRequest,
+    StartMessage,
+    UserIds,
+)
 from pycron.system.accounts import Account
 
 _SHORT_OUTPUT = 1000  # bytes: four rows of this size fit in a page of the database
@@ -27,11 +33,12 @@ def start_message(
     passed: Passed,
     program: Program | None = None,
     session: SessionRequest | None = None,
+    lease: LeaseRequest | None = None,
 ) -> StartMessage:
     """The message that starts an Attempt as this account.
 
     `passed`: what the daemon passes on to commands. `program`: of a delivery, instead of the
-    command of the Job. `session`: None without PAM.
+    command of the Job. `session`: None without PAM. `lease`: that of a shared Run.
     """
     what = _program(program, account) if program else _command(attempt, job, account, passed)
     user: UserIds = {"uid": account.uid, "gid": account.gid, "groups": list(account.groups)}
@@ -59,6 +66,7 @@ def start_message(
         "session": session,
         # The receipt of a delivery says whether it was sent; to interrupt it could send it twice.
         "outlives_runner": program is not None,
+        "lease": lease,
     }
 
 

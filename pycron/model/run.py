@@ -121,6 +121,7 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"
     MEMORY = "memory"
     CANCELLED = "cancelled"
+    LEASE = "lease"  # of a shared Run: this host could not reach the database of the cluster
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from pycron.protocol.framing import Message
 
 # 2: a go message comes ahead of its time. 3: a start message may need a PAM session. 4: an output
 # message has what was printed; before, it only said that the output file had grown.
-PROTOCOL = 4
-CAUSES = ("timeout", "memory", "cancelled")  # why the runner ends an Attempt
+# 5: a start message may have a lease.
+PROTOCOL = 5
+CAUSES = ("timeout", "memory", "cancelled", "lease")  # why the runner ends an Attempt
 STDOUT, STDERR = STREAMS = ("stdout", "stderr")
 WINDOW = 262_144  # bytes of output that may be on their way from the runner to the daemon
 
@@ -53,6 +54,17 @@ class SessionRequest(TypedDict):
     timeout: int
 
 
+class LeaseRequest(TypedDict):
+    """The command may run only while this file says that the lease is that of this incarnation.
+
+    When the lease is over, the command is ended: TERM, then KILL after at most 10 seconds. When the
+    file names another incarnation, or none, it is killed at once.
+    """
+
+    file: str
+    incarnation: str
+
+
 class StartMessage(TypedDict):
     """Start the command of an Attempt.
 
@@ -65,6 +77,8 @@ class StartMessage(TypedDict):
     the `go` message of this UTC second; None if it starts at once. `session`: None if the command
     has no PAM session. A runner before protocol 3 would start the command without one, so the
     daemon does not ask it to.
+    `lease`: None if the command belongs to no shared Run. A runner before protocol 5 would start it
+    without looking at the lease, so the daemon does not ask it to.
     `outlives_runner`: if the runner is killed, the next one leaves the command alone, and the
     Attempt is lost at once. Otherwise the next one ends it first.
     """
@@ -90,6 +104,7 @@ class StartMessage(TypedDict):
     processes_max: int
     session: SessionRequest | None
     outlives_runner: bool
+    lease: LeaseRequest | None
 
 
 class GoMessage(TypedDict):
@@ -279,7 +294,7 @@ _UNION = type(int | None)
 _NUMBERS = (int, float)
 _LARGEST = 2**62  # of a number
 _ADDED_LATER: dict[str, dict[str, Any]] = {  # what older versions do not send, and what it means
-    "start": {"short_output": 0, "session": None, "outlives_runner": False},
+    "start": {"short_output": 0, "session": None, "outlives_runner": False, "lease": None},
     "refused": {"final": False},
     "ended": {"output": None},
     "output": {"stream": STDOUT, "data": ""},
@@ -337,6 +352,8 @@ def _check_start(message: Message) -> None:
         _check_keys("start", message["user"], _USER)
     if message["session"] is not None:
         _check_keys("start", message["session"], _SESSION)
+    if message["lease"] is not None:
+        _check_keys("start", message["lease"], _LEASE)
     if not message["argv"]:
         raise ValueError("start: bad argv: nothing to run")
 
@@ -390,3 +407,4 @@ _HELLO = _forms([RunnerHello])
 _STARTING = _form(StartingMessage)
 _USER = _form(UserIds)
 _SESSION = _form(SessionRequest)
+_LEASE = _form(LeaseRequest)

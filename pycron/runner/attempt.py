@@ -34,9 +34,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "cause", "deadline", "end", "ended", "id", "kill_after", "memory_max", "outlives_runner",
-        "output", "pid", "pipes", "reason", "report_output", "session", "signals", "start",
-        "started", "starter", "timeout", "tree",
+        "cause", "deadline", "end", "ended", "id", "kill_after", "lease", "memory_max",
+        "outlives_runner", "output", "pid", "pipes", "reason", "report_output", "session",
+        "signals", "start", "started", "starter", "timeout", "tree",
     )  # fmt: skip
 
     def __init__(self, start: StartMessage) -> None:
@@ -46,6 +46,7 @@ class Attempt:
         self.kill_after = start["kill_after"]
         self.memory_max = start["memory_max"]
         self.outlives_runner = start["outlives_runner"]
+        self.lease = start["lease"]
         self.pid = 0
         self.started = 0.0
         self.deadline = NEVER

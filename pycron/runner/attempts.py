@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from pycron.protocol.runner_messages import AttemptMessage, EndedMessage, EndMessage
 from pycron.runner.attempt import Attempt
@@ -46,6 +46,11 @@ class Attempts:
     @property
     def running(self) -> Collection[Attempt]:
         return self._by_pid.values()
+
+    @property
+    def not_ended(self) -> Iterator[Attempt]:
+        """Also those that are not started yet."""
+        return (attempt for attempt in self._by_id.values() if attempt.ended is None)
 
     def messages(self) -> list[AttemptMessage]:
         return [attempt.message() for attempt in self._by_id.values()]

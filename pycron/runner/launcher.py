@@ -14,6 +14,7 @@ from pycron.runner.attempt import Attempt
 from pycron.runner.attempts import Attempts
 from pycron.runner.batch import Batch, reserve
 from pycron.runner.launch import Launch
+from pycron.runner.lease_watch import has_lapsed
 from pycron.runner.output_pipes import OutputPipes
 from pycron.runner.running_file import RunningFile
 from pycron.runner.start_failures import StartFailures
@@ -111,7 +112,9 @@ class Launcher:
     def give_up(self, attempt: Attempt) -> None:
         """Refuse an Attempt for whose command its starter could not get a process."""
         self._output_pipes.close(attempt)
-        self._refuse(attempt, self._start_failures.take(attempt.id) or "cannot fork")
+        reason = self._start_failures.take(attempt.id) or "cannot fork"
+        self._tree_limits.leave_behind(attempt.tree)
+        self._attempts.refused(attempt, "lease" if has_lapsed(attempt) else None, reason)
 
     def take_back(self, attempt: Attempt) -> None:
         """Undo prepare() and launch() for an Attempt that its starter has not started."""

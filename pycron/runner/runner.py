@@ -31,6 +31,7 @@ from pycron.runner.attempts import Attempts, Usage
 from pycron.runner.daemon_connection import DaemonConnection
 from pycron.runner.event_loop import EventLoop
 from pycron.runner.launcher import Launcher
+from pycron.runner.lease_watch import LeaseWatch
 from pycron.runner.left_attempts import LeftAttempts
 from pycron.runner.output_pipes import OutputPipes
 from pycron.runner.running_file import RunningFile
@@ -68,6 +69,7 @@ class Runner:
         )
         self._output_pipes = OutputPipes(loop, self._daemon)
         self._tree_limits = TreeLimits(loop, delegation, running_file)
+        self._lease_watch = LeaseWatch(loop, self._end)
         self._left = LeftAttempts(self._daemon, self._tree_limits, running_file.take_over())
         failures = StartFailures(loop)
         files = _take_all_files()
@@ -93,6 +95,7 @@ class Runner:
                 self._output_pipes.tend()
                 self._tree_limits.tend(self._attempts.running)
                 self._left.step()
+                self._lease_watch.tend(self._attempts.not_ended)
             self._output_pipes.resume()
             self._daemon.send(busy=self._starters.many_due)
             self._daemon.resume_listening()
@@ -148,6 +151,8 @@ class Runner:
     def _start(self, message: StartMessage) -> None:
         if self._attempts.get(message["id"]) is not None or message["id"] in self._left:
             return
+        if message["lease"] is not None:
+            self._lease_watch.begin()
         if message["session"] is not None:
             self._sessions.start(message)
         else:

@@ -11,6 +11,7 @@ from pycron.protocol.runner_messages import StartMessage
 from pycron.protocol.session_messages import ProcessValues
 from pycron.runner.launch import Launch
 from pycron.runner.progress import NO_PROCESS
+from pycron.system import lease_file
 
 EXEC_FAILED = 126  # exit status of a command that could not be run
 _UMASK = 0o022
@@ -23,6 +24,10 @@ RESET_SIGNALS = (
 
 class CannotStart(Exception):
     """Why a command cannot be run."""
+
+
+class NoLease(CannotStart):
+    """The command of a shared Run may not be started now: nothing takes its place."""
 
 
 def prepare(launches: list[Launch], files: tuple[int, int]) -> CannotStart | None:
@@ -74,6 +79,7 @@ def spawn(launch: Launch, failure: CannotStart | None) -> int:
     if failure is not None:
         raise failure
     start = launch.start
+    check_lease(start)
     step = f"enter {start['cwd']}"
     try:
         os.umask(_UMASK if start["umask"] is None else start["umask"])
@@ -98,6 +104,16 @@ def spawn(launch: Launch, failure: CannotStart | None) -> int:
         raise CannotStart(f"cannot {step}: {error}") from None
 
 
+def check_lease(start: StartMessage) -> None:
+    """Raises NoLease unless the command may run now, as far as its lease is concerned."""
+    lease = start["lease"]
+    if lease is None:
+        return
+    found = lease_file.read(lease["file"])
+    if not lease_file.may_run(found, lease["incarnation"], lease_file.now()):
+        raise NoLease("the lease of this host is over, so it was not started")
+
+
 def report_failure(launch: Launch, why: CannotStart, errors: int) -> int:
     """Report why, and fork a process that ends with status 126 in place of the command.
 
@@ -109,6 +125,8 @@ def report_failure(launch: Launch, why: CannotStart, errors: int) -> int:
         os.write(errors, line.encode("utf-8", "replace")[:2000].replace(b"\n", b" ") + b"\n")
     except BlockingIOError:
         pass  # the runner has more lines to read than the pipe can hold
+    if isinstance(why, NoLease):
+        return NO_PROCESS
     try:
         pid = os.fork()
     except OSError:

@@ -60,6 +60,24 @@ class Paths:
         return self.run / "runner.running"
 
     @property
+    def cluster(self) -> Path:
+        """The directory of the agent of the cluster."""
+        return self.run / "cluster"
+
+    @property
+    def lease(self) -> Path:
+        """How long shared Attempts may run; only the agent writes it."""
+        return self.cluster / "lease"
+
+    @property
+    def agent_socket(self) -> Path:
+        return self.cluster / "agent.sock"
+
+    @property
+    def agent_log(self) -> Path:
+        return self.state / "agent.log"
+
+    @property
     def runner_log(self) -> Path:
         return self.state / "runner.log"
 

@@ -13,6 +13,7 @@ START: dict[str, Any] = {
     "kill_after": 10, "memory_max": None, "processes_max": 10,
     "session": None,
     "outlives_runner": False,
+    "lease": None,
 }  # fmt: skip
 END: dict[str, Any] = {
     "type": "end", "id": "a.1", "cause": "cancelled", "reason": "by root", "kill_after": 0,
@@ -50,7 +51,7 @@ def test_every_message_of_the_runner(message: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("message", OF_THE_DAEMON[1:8], ids=lambda message: message["type"])
 def test_a_key_that_is_missing_in_a_message_of_the_daemon(message: dict[str, Any]) -> None:
-    for missing in message.keys() - {"type", "short_output", "session", "outlives_runner"}:
+    for missing in message.keys() - {"type", "short_output", "session", "outlives_runner", "lease"}:
         broken = {key: value for key, value in message.items() if key != missing}
         with pytest.raises(ValueError, match=f"{message['type']}: bad {missing}: missing"):
             daemon_message(broken)
@@ -84,6 +85,7 @@ def test_a_type_that_is_no_text(kind: object) -> None:
 def test_what_an_older_version_does_not_say() -> None:
     start, ended = dict(START), dict(ENDED)
     del start["short_output"], start["session"], start["outlives_runner"], ended["output"]
+    del start["lease"]
     assert daemon_message(start) == START | {"short_output": 0}
     assert runner_message(ended) == ENDED
     assert runner_message({"type": "output", "id": "a.1"}) == {

@@ -1,0 +1,325 @@
+"""The daemon's link to the agent of the cluster: starts and watches it, and passes on what is said.
+
+Nothing here waits: while there is no agent, or it does not answer, only shared Jobs stand still.
+"""
+
+import math
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+from pycron import __version__
+from pycron.daemon.agent_client import AgentClient, AgentGone
+from pycron.daemon.agent_launch import CannotStart, agent_account, find_agent, start_agent
+from pycron.daemon.cluster_words import message_of, shared_key, tables_in_short
+from pycron.daemon.setup import Mode, Setup
+from pycron.engine.actions import Log
+from pycron.engine.engine import Engine
+from pycron.engine.events import InputEvent
+from pycron.engine.log_events import Event
+from pycron.engine.shared_actions import SharedAction
+from pycron.engine.shared_events import (
+    ClusterReady,
+    SharedHeld,
+    SharedLater,
+    SharedOffered,
+    SharedReported,
+    SharedSettled,
+    SharedStopped,
+)
+from pycron.engine.shared_runs import run_of
+from pycron.executor.link import RunnerLink
+from pycron.model.run import AttemptKey, Outcome
+from pycron.model.shared import Hold
+from pycron.ports import StoreFailure
+from pycron.protocol.cluster_messages import (
+    ALIVE_EVERY,
+    CLUSTER_PROTOCOL,
+    RUNNER_SILENCE,
+    ClusterAgentMessage,
+    ClusterDaemonMessage,
+    DaemonHello,
+    HeldMessage,
+    StatusMessage,
+)
+from pycron.storage.recorder import Recorder
+from pycron.storage.store import Store
+from pycron.system.accounts import Accounts
+
+_ALIVE_INTERVAL = ALIVE_EVERY / 2  # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before another try to reach the agent
+_FACTS_INTERVAL = 60.0  # seconds
+
+
+class ClusterLink:
+    """The one place that knows the connection to the agent. Without a cluster it does nothing.
+
+    `tzdata`: the release of the zone data.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        tzdata: Callable[[], str],
+        accounts: Accounts,
+        store: Store,
+        engine: Engine,
+        recorder: Recorder,
+        runner: RunnerLink,
+        selector: selectors.BaseSelector,
+        feed: Callable[[InputEvent], object],
+        log: Callable[[Log], None],
+    ) -> None:
+        config = setup.config
+        self._is_on = setup.once is None and config.cluster_database is not None
+        self._setup = setup
+        self._tzdata = tzdata
+        self._accounts = accounts
+        self._cluster = config.cluster_name or ""
+        self._store = store
+        self._engine = engine
+        self._recorder = recorder
+        self._runner = runner
+        self._selector = selector
+        self._feed = feed
+        self._log = log
+        self._client: AgentClient | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._try_at = -math.inf  # monotonic
+        self._pause = _FIRST_PAUSE
+        self._alive_at = -math.inf
+        self._runner_read_at = -math.inf  # when the runner had read all that was sent to it
+        self._pinged_at = -math.inf
+        self._ready = False
+        self._facts: ClusterDaemonMessage | None = None
+        self._facts_at = -math.inf
+        self._problem: str | None = None
+        self.status: StatusMessage | None = None
+
+    # ---- the loop
+
+    def tend(self) -> None:
+        """Do what is due; called in every turn of the loop once the daemon has begun."""
+        if not self._is_on:
+            return
+        now = time.monotonic()
+        try:
+            if self._client is None:
+                if now >= self._try_at:
+                    self._meet(now)
+                return
+            self._be_alive(now)
+            self._tell_facts(now)
+        except AgentGone as error:
+            self._lose(str(error))
+        self._say_whether_ready()
+
+    def patience(self) -> float:
+        """Seconds until something is due; infinity without a cluster."""
+        if not self._is_on:
+            return math.inf
+        at = self._try_at if self._client is None else self._alive_at + _ALIVE_INTERVAL
+        return max(0.0, at - time.monotonic())
+
+    def close(self, *, leave: bool) -> None:
+        """Part from the agent; with `leave`, no other daemon will come."""
+        if self._client is None:
+            return
+        try:
+            self._client.send([{"type": "leave"} if leave else {"type": "bye"}])
+        except AgentGone:
+            pass
+        self._client.close()
+        self._client = None
+
+    def reap(self) -> None:
+        """Collect the exit status of the agent, if it was this daemon's child."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+
+    # ---- the connection
+
+    def _meet(self, now: float) -> None:
+        """Find the agent or start one, and say hello."""
+        self._try_at, self._pause = now + self._pause, min(_LONGEST_PAUSE, 2 * self._pause)
+        paths = self._setup.paths
+        try:
+            account = agent_account(self._accounts, system=self._setup.mode is Mode.SYSTEM)
+            hello = self._hello()
+            connection = find_agent(paths)
+            if connection is None:
+                self._process = start_agent(paths, account)
+                connection = find_agent(paths)
+                fields = {"pid": self._process.pid, "cluster": self._cluster}
+                self._log(Log(Event.AGENT_STARTED, fields))
+        except (CannotStart, StoreFailure) as error:
+            self._note_problem(str(error))
+            return
+        if connection is None:
+            return
+        self._client = AgentClient(connection, self._selector, self._came)
+        self._alive_at = self._facts_at = now
+        self._client.send([hello])
+
+    def _hello(self) -> DaemonHello:
+        """Raises StoreFailure."""
+        config = self._setup.config
+        assert config.cluster_database is not None
+        return {
+            "type": "hello",
+            "protocol": CLUSTER_PROTOCOL,
+            "cluster": self._cluster,
+            "database": config.cluster_database,
+            "host": config.cluster(self._setup.host).host,
+            "lease": float(config.cluster_lease),
+            "lease_file": str(self._setup.paths.lease),
+            "store": self._store.store_id(),
+            "pools": dict(config.cluster_pools),
+            "version": __version__,
+            "tzdata": self._tzdata(),
+            "tables": tables_in_short(self._engine.jobs()),
+        }
+
+    def _came(self, events: int) -> None:
+        assert self._client is not None
+        try:
+            if events & selectors.EVENT_WRITE:
+                self._client.flush()
+            if events & selectors.EVENT_READ:
+                was_known = self._client.hello is not None
+                messages = self._client.receive()
+                if not was_known and self._client.hello is not None:
+                    self._pause = _FIRST_PAUSE
+                    self._ready = not self._recorder.behind
+                    self._feed(ClusterReady(self._ready, again=True))
+                for message in messages:
+                    self._take(message)
+        except (AgentGone, StoreFailure) as error:
+            self._lose(str(error))
+
+    def _lose(self, reason: str) -> None:
+        if self._client is None:
+            return
+        self._client.close()
+        self._client = self.status = None
+        self._ready = False
+        self._feed(ClusterReady(ready=False))
+        self._log(Log(Event.AGENT_LOST, {"reason": reason}, bad=True))
+        self._try_at = time.monotonic() + self._pause
+
+    # ---- what the daemon says
+
+    def ask(self, actions: Sequence[SharedAction]) -> None:
+        """Send what the engine decided. What cannot be sent now is decided again later.
+
+        While the store cannot be written to, nothing is said of Attempts that have ended.
+        """
+        if self._client is None or self._client.hello is None:
+            return
+        if self._recorder.behind:
+            self._ready = False
+            self._feed(ClusterReady(ready=False))
+            return
+        config, now = self._setup.config, time.time()
+        pools, groups = config.cluster_pools, config.cluster_groups
+        try:
+            self._client.send([message_of(each, now, pools, groups) for each in actions])
+        except AgentGone as error:
+            self._lose(str(error))
+
+    def _be_alive(self, now: float) -> None:
+        """Tell the agent that the daemon works, if the runner does, too."""
+        assert self._client is not None
+        if now < self._alive_at + _ALIVE_INTERVAL or self._client.hello is None:
+            return
+        self._alive_at = now
+        if self._runner.reads(ask=False):
+            self._runner_read_at = max(self._pinged_at, now - _ALIVE_INTERVAL)
+        if self._runner.reads(ask=True) or self._runner_read_at > now - RUNNER_SILENCE:
+            self._client.send([{"type": "alive"}])
+        self._pinged_at = now
+
+    def _tell_facts(self, now: float) -> None:
+        """What hosts compare may have changed."""
+        assert self._client is not None
+        if now < self._facts_at + _FACTS_INTERVAL or self._client.hello is None:
+            return
+        self._facts_at = now
+        facts: ClusterDaemonMessage = {
+            "type": "facts",
+            "version": __version__,
+            "tzdata": self._tzdata(),
+            "tables": tables_in_short(self._engine.jobs()),
+            "pools": dict(self._setup.config.cluster_pools),
+        }
+        if facts != self._facts:
+            self._facts = facts
+            self._client.send([facts])
+
+    def _say_whether_ready(self) -> None:
+        """What cannot be recorded is not asked for; afterwards, all that was not said is said."""
+        known = self._client is not None and self._client.hello is not None
+        ready = known and not self._recorder.behind
+        if ready != self._ready:
+            self._ready = ready
+            self._feed(ClusterReady(ready, again=ready))
+
+    # ---- what the agent says
+
+    def _take(self, message: ClusterAgentMessage) -> None:
+        match message["type"]:
+            case "held":
+                self._feed(self._held(message))
+            case "settled":
+                shared = shared_key(message["run"])
+                self._feed(SharedSettled(shared, message["attempt"], message["reason"]))
+            case "later":
+                shared = shared_key(message["run"])
+                self._feed(SharedLater(shared, message["attempt"], message["reason"]))
+            case "offer":
+                self._feed(SharedOffered(shared_key(message["run"]), message["attempt"]))
+            case "stop":
+                shared = shared_key(message["run"])
+                self._feed(SharedStopped(shared, message["attempt"], message["reason"]))
+            case "finished":
+                late = None if message["taken"] else message["reason"]
+                shared = shared_key(message["run"])
+                self._feed(SharedReported(shared, message["attempt"], message["incarnation"], late))
+            case "status":
+                self._note_status(message)
+            case "log":
+                bad = message["level"] != "info"
+                self._log(Log(Event.AGENT_LOG, {"reason": message["text"]}, bad=bad))
+
+    def _held(self, message: HeldMessage) -> SharedHeld:
+        """Raises StoreFailure: what the history says of the Attempt has to be known."""
+        shared = shared_key(message["run"])
+        attempt = AttemptKey(run_of(self._cluster, shared), message["attempt"])
+        hold = Hold(shared, attempt, message["incarnation"])
+        if self._engine.is_alive(attempt.run):
+            return SharedHeld(hold)
+        recorded = self._store.run(attempt.run)
+        known = [a for a in recorded.attempts if a.number == attempt.number] if recorded else []
+        return SharedHeld(hold, (known[0].outcome or Outcome.LOST) if known else None)
+
+    def _note_status(self, message: StatusMessage) -> None:
+        before, self.status = self.status, message
+        self._note_problem(message["problem"])
+        incarnation = message["incarnation"]
+        if incarnation is not None and (before is None or before["incarnation"] != incarnation):
+            host = self._setup.config.cluster(self._setup.host).host
+            fields = {"cluster": self._cluster, "host": host, "incarnation": incarnation}
+            self._log(Log(Event.CLUSTER_JOINED, fields))
+
+    def _note_problem(self, problem: str | None) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            if problem is not None:
+                fields = {"cluster": self._cluster, "reason": problem}
+                self._log(Log(Event.CLUSTER_PROBLEM, fields, bad=True))
+
+    @property
+    def problem(self) -> str | None:
+        """Why shared Jobs cannot run here at the moment; None if all is well."""
+        return self._problem
