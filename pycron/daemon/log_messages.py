@@ -52,6 +52,17 @@ MESSAGES = {
     Event.METRICS_ENDED: EventMessage(
         WARNING, "the process that serves metrics at {address} has ended: {reason}"
     ),
+    Event.AGENT_STARTED: EventMessage(
+        INFO, "the agent of the cluster {cluster} has started (pid {pid})"
+    ),
+    Event.AGENT_LOST: EventMessage(
+        WARNING, "the agent of the cluster has gone: {reason}; shared jobs wait for another one"
+    ),
+    Event.AGENT_LOG: EventMessage(INFO, "the agent of the cluster: {reason}"),
+    Event.CLUSTER_JOINED: EventMessage(
+        NOTICE, "this host is {host} of the cluster {cluster} (incarnation {incarnation})"
+    ),
+    Event.CLUSTER_PROBLEM: EventMessage(WARNING, "the cluster {cluster}: {reason}"),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"
     ),
