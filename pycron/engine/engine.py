@@ -116,7 +116,7 @@ class Engine:
         self._changes = EntryChanges(self._space, self._runs)
         self._fire_times = FireTimes(self._space, self._timetable, self._runs, done, slice_runs)
         self._wishes = Wishes(self._space, self._runs, self._fire_times, self._pauses)
-        self._shared = SharedRuns(
+        self.shared = SharedRuns(
             shared, self._space, self._runs, self._pauses, self._timetable, zone_of
         )
         self._was_set_back = False  # since the last look
@@ -128,12 +128,12 @@ class Engine:
         space.now, space.out = now, Decisions()
         self._fire_times.begin_event()
         self._take(event)
-        self._shared.note_ends()
+        self.shared.note_ends()
         if self._seen or isinstance(event, Tick):  # else the tables are still loading
-            self._shared.work()
+            self.shared.work()
         if not self.stopping or space.delivers:
             self._runs.admit()
-            self._shared.note_ends()
+            self.shared.note_ends()
         if self._seen or isinstance(event, Tick):
             self._seen = now
         return space.out
@@ -155,7 +155,7 @@ class Engine:
             case Resumed():
                 self._fire_times.note_begun(event.attempt.run)  # it may still be handed out
                 self._runs.resume(event)
-                self._shared.resumed(event.attempt.run)
+                self.shared.resumed(event.attempt.run)
             case TableLoaded() | TableRemoved() | ZonesChanged():
                 self._change_tables(event)
             case Pressure():
@@ -171,7 +171,7 @@ class Engine:
                 ClusterReady() | SharedHeld() | SharedSettled() | SharedLater() | SharedOffered()
                 | SharedStopped() | SharedReported()
             ):  # fmt: skip
-                self._shared.handle(event)
+                self.shared.handle(event)
             case _:
                 self._wishes.take(event)
 
@@ -186,7 +186,7 @@ class Engine:
         times = [
             self._runs.next_wakeup(),
             self._pauses.next_end(),
-            self._shared.next_wakeup(),
+            self.shared.next_wakeup(),
             self._space.now.wall + self.admission.recheck_after(),
         ]
         fire = self._fire_times.wakeup()
@@ -365,7 +365,7 @@ class Engine:
             self._timetable.put(table)
         self._changes.follow_table(name, table.jobs if table else nothing())
         if self._seen:
-            self._shared.follow_table(name, before, table.jobs if table else None)
+            self.shared.follow_table(name, before, table.jobs if table else None)
 
     def _catch_up_with_clock(self) -> None:
         """Before the first tick there is nothing to catch up with: the tables are still loading."""
