@@ -13,6 +13,7 @@ from pycron import __version__
 from pycron.daemon.agent_client import AgentClient, AgentGone
 from pycron.daemon.agent_launch import CannotStart, agent_account, find_agent, start_agent
 from pycron.daemon.cluster_words import message_of, shared_key, tables_in_short
+from pycron.daemon.second_watcher import SecondWatcher
 from pycron.daemon.setup import Mode, Setup
 from pycron.engine.actions import Log
 from pycron.engine.engine import Engine
@@ -84,6 +85,7 @@ class ClusterLink:
         self._selector = selector
         self._feed = feed
         self._log = log
+        self._watcher = SecondWatcher(engine, setup.paths, lambda: runner.pid, log)
         self._client: AgentClient | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._try_at = -math.inf  # monotonic
@@ -103,6 +105,7 @@ class ClusterLink:
         """Do what is due; called in every turn of the loop once the daemon has begun."""
         if not self._is_on:
             return
+        self._watcher.look()
         now = time.monotonic()
         try:
             if self._client is None:
@@ -120,7 +123,7 @@ class ClusterLink:
         if not self._is_on:
             return math.inf
         at = self._try_at if self._client is None else self._alive_at + _ALIVE_INTERVAL
-        return max(0.0, at - time.monotonic())
+        return max(0.0, min(at - time.monotonic(), self._watcher.patience()))
 
     def close(self, *, leave: bool) -> None:
         """Part from the agent; with `leave`, no other daemon will come."""

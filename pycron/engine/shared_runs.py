@@ -11,7 +11,7 @@ it. While an earlier Attempt of the Run is still being ended here, the next one 
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pycron.crontab.entries import Entries
@@ -377,6 +377,11 @@ class SharedRuns:
         if self._is_on:
             self._times.replace(name, old, new, self._space.now.wall)
 
-    def unfinished(self) -> Iterable[Hold]:
-        """The Attempts that this host has, and that have not ended."""
-        return self._holds.values()
+    def running(self) -> list[tuple[Hold, int]]:
+        """The Attempts that are started here, or are to be started now; with their kill_after."""
+        found = []
+        for run, hold in self._holds.items():
+            live = self._live.get(run)
+            if live is not None and live.state in (State.RECORDED, State.RUNNING):
+                found.append((hold, live.job.settings.kill_after))
+        return found

@@ -4,10 +4,8 @@ If the runner is killed, its commands go on. The next runner reads the file, and
 their Attempts are given up as lost. The file lies beside the runner's socket, because neither it
 nor the processes survive a boot.
 
-A line is added before a command is started, and another one when its tree is over:
-
-    +MARK OWNER KILL_AFTER ATTEMPT CGROUP
-    -MARK
+A line is added before a command is started, and another one when its tree is over; see
+system/running_lines.py.
 
 Imported by the runner: it stays small.
 """
@@ -20,8 +18,8 @@ from typing import NamedTuple
 from pycron.runner.log import say
 from pycron.runner.process_tree import ProcessTree
 from pycron.system.cgroup import Cgroup
+from pycron.system.running_lines import TreeLine, left, over
 
-_NO_CGROUP = "-"
 _MOST_LINES = 10_000  # more than that are written anew, unless they are needed
 
 
@@ -51,16 +49,20 @@ class RunningFile:
 
         From now on, this runner writes the file.
         """
+        found: dict[int, TreeLine] = {}
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with open(file, encoding="utf-8", errors="surrogateescape", closefd=False) as lines:
-                self._lines = _left(lines)
+                found, bad = left(lines)
+            for line in bad:
+                say(f"bad line in the file of what runs: {line!r}")
+            self._lines = {mark: str(tree) for mark, tree in found.items()}
             self._file = file
             self._write_anew()
         except OSError as error:
             say(f"{self._path}: {error.strerror}: commands may outlive this runner unnoticed")
-        return [_parsed(line) for line in self._lines.values()]
+        return [_left(tree) for tree in found.values()]
 
     def lines(self, starts: Iterable[tuple[str, ProcessTree, int]]) -> list[tuple[int, str]]:
         """What begin() takes. A start: id, tree, and seconds between SIGTERM and SIGKILL."""
@@ -74,7 +76,7 @@ class RunningFile:
     def over(self, tree: ProcessTree) -> None:
         """The command of this tree has ended, or was not started."""
         if self._lines.pop(tree.mark, None) is not None:
-            self._write(f"-{tree.mark}\n", 1)
+            self._write(over(tree.mark), 1)
 
     def _write(self, text: str, lines: int) -> None:
         if self._file < 0:
@@ -103,25 +105,10 @@ class RunningFile:
 
 
 def _line(key: str, tree: ProcessTree, kill_after: int) -> str:
-    cgroup = tree.cgroup.path if tree.cgroup is not None else _NO_CGROUP
-    return f"+{tree.mark} {tree.owner} {kill_after} {key} {cgroup}\n"
+    cgroup = tree.cgroup.path if tree.cgroup is not None else None
+    return str(TreeLine(tree.mark, tree.owner, kill_after, key, cgroup))
 
 
-def _left(lines: Iterable[str]) -> dict[int, str]:
-    """The lines of trees that are not over; one that was not written to its end is passed over."""
-    left: dict[int, str] = {}
-    for line in lines:
-        try:
-            if line.startswith("+") and line.endswith("\n"):
-                left[_parsed(line).tree.mark] = line
-            elif line.startswith("-") and line.endswith("\n"):
-                left.pop(int(line[1:]), None)
-        except ValueError:
-            say(f"bad line in the file of what runs: {line!r}")
-    return left
-
-
-def _parsed(line: str) -> Left:
-    mark, owner, kill_after, key, path = line[1:-1].split(" ", 4)
-    cgroup = None if path == _NO_CGROUP else Cgroup(path)
-    return Left(key, ProcessTree(int(owner), int(mark), cgroup), int(kill_after))
+def _left(line: TreeLine) -> Left:
+    cgroup = None if line.cgroup is None else Cgroup(line.cgroup)
+    return Left(line.id, ProcessTree(line.owner, line.mark, cgroup), line.kill_after)

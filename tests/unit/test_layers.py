@@ -27,6 +27,7 @@ OF_THE_RUNNER = (
     "protocol/framing.py", "protocol/outbox.py", "protocol/runner_messages.py",
     "protocol/session_messages.py", "system/unix_sockets.py", "system/cgroup.py",
     "system/lease_file.py", "system/marks.py", "system/output_tail.py",
+    "system/running_lines.py",
 )  # fmt: skip
 
 
