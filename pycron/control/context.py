@@ -16,6 +16,7 @@ from pycron.engine.upcoming import NextFires
 from pycron.model.problem import Problem
 from pycron.model.run import RunKey
 from pycron.ports import History, Recorder, Tables, UserTables
+from pycron.protocol.control_answers import ClusterRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class DaemonInfo:
     `since`: the UTC second at which it was started. `last_boot`: when @reboot Jobs were due last;
     in the foreground that is the start of the daemon. `no_mail`: why no mail can be sent.
     `config_state`: reads the configuration, and compares it with the options in force.
-    `other_crons`: other crons of this machine that would run the same jobs.
+    `other_crons`: other crons of this machine that would run the same jobs. `cluster`: None if
+    this host is in none.
     """
 
     mode: str
@@ -40,6 +42,7 @@ class DaemonInfo:
     config_file: Path | None
     config_state: Callable[[], FileState]
     other_crons: tuple[Problem, ...]
+    cluster: ClusterRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,8 +164,15 @@ class Diagnosis:
         on_record = tuple(map(self._run_evidence, runs))
         return Evidence(
             now, on_record, gap, reaches_back, started, self._pause_to_come(job, local, now),
-            refused,
+            refused, self._elsewhere(job, local),
         )  # fmt: skip
+
+    def _elsewhere(self, job: Job, local: LocalTime) -> str | None:
+        """Why a shared Job has no Run here at that time; None for every other Job."""
+        if not job.settings.runs_on.shared or not local.due:
+            return None
+        known = self.engine.shared.why(RunKey(job.id, local.due[0]))
+        return known or "this host did not run it (pycron cluster runs tells of all hosts)"
 
     def _refused(self, user: str, fire: int) -> RefusedRange | None:
         """The range with this fire time, in which fire times of the user got no Run."""

@@ -4,6 +4,7 @@ from pycron import __version__
 from pycron.model.instants import rfc3339
 from pycron.protocol.control_answers import (
     AttemptRow,
+    ClusterRow,
     ConfigRow,
     RunAnswer,
     RunDetails,
@@ -36,6 +37,7 @@ class ShownStatus(StatusRow):
     mail: str
     other_crons: list[str]
     config: ConfigRow | None
+    cluster: ClusterRow | None
     installed_version: str
 
 
@@ -44,6 +46,7 @@ def shown_status(answer: StatusAnswer) -> ShownStatus:
     return {  # type: ignore[typeddict-item]  # an older daemon sends no `mail` and no `other_crons`
         **answer,
         "config": answer.get("config"),
+        "cluster": answer.get("cluster"),
         "since": rfc3339(answer["since"]),
         "next_fire_time": None if wakeup is None else rfc3339(wakeup),
         "installed_version": __version__,

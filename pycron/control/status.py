@@ -46,6 +46,7 @@ def status(context: Context, peer: Peer, _request: StatusRequest) -> StatusAnswe
         "paused": len(visible_pauses(context, peer)),
         "mail": _mail(context, info.no_mail),
         "other_crons": [problem.message for problem in info.other_crons if sees_all],
+        "cluster": info.cluster,
     }
     if sees_all:
         answer["config"] = config_row(context)

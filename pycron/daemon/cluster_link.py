@@ -44,6 +44,7 @@ from pycron.protocol.cluster_messages import (
     HeldMessage,
     StatusMessage,
 )
+from pycron.protocol.control_answers import ClusterRow
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
 from pycron.system.accounts import Accounts
@@ -322,7 +323,18 @@ class ClusterLink:
                 fields = {"cluster": self._cluster, "reason": problem}
                 self._log(Log(Event.CLUSTER_PROBLEM, fields, bad=True))
 
-    @property
-    def problem(self) -> str | None:
-        """Why shared Jobs cannot run here at the moment; None if all is well."""
-        return self._problem
+    def row(self) -> ClusterRow | None:
+        """How things are, for `pycron status`; None without a cluster."""
+        if not self._is_on:
+            return None
+        status = self.status
+        nobody = None if status else "the agent does not answer"
+        return {
+            "name": self._cluster,
+            "host": self._setup.config.cluster(self._setup.host).host,
+            "problem": self._problem or nobody,
+            "drained": status is not None and status["drained"],
+            "hosts": status["hosts"] if status else [],
+            "offset": status["offset"] if status else 0.0,
+            "undecided": self._engine.shared.questions,
+        }

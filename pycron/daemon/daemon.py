@@ -393,4 +393,5 @@ class Daemon:
             config_file=self._setup.configuration.path,
             config_state=partial(self._setup.configuration.look, self._inputs.zones.exists),
             other_crons=self._inputs.other_crons.problems,
+            cluster=self._cluster.row(),
         )

@@ -40,6 +40,7 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
     PASSED_OVER = "passed_over"
+    ELSEWHERE = "elsewhere"
     WILL_BE_DUE = "will_be_due"
     NOT_DUE = "not_due"
     UNKNOWN = "unknown"
@@ -72,7 +73,8 @@ class Evidence:
     time have no Run. `reaches_back`: whether Runs that are as old are still recorded. `started`:
     the UTC second at which @reboot Jobs were due last. `pause`: a pause in force that will still
     be in force at that time, unless somebody ends it. `refused`: the range with that time in which
-    fire times of the user got no Run, because too many Runs waited.
+    fire times of the user got no Run, because too many Runs waited. `elsewhere`: why a shared Job
+    has no Run on this host.
     """
 
     now: float
@@ -82,6 +84,7 @@ class Evidence:
     started: float | None = None
     pause: Pause | None = None
     refused: RefusedRange | None = None
+    elsewhere: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,8 @@ def _verdict(schedule: OwnSchedule, local: LocalTime, evidence: Evidence) -> tup
         return Verdict.NOT_DUE, _not_due(schedule, local)
     if local.due[0] > evidence.now:
         return Verdict.WILL_BE_DUE, explain(schedule)
+    if evidence.elsewhere is not None:
+        return Verdict.ELSEWHERE, evidence.elsewhere
     if evidence.refused is not None:
         return Verdict.MISSED, refused_in_words(evidence.refused)
     if evidence.gap is not None:

@@ -211,11 +211,27 @@ class StatusRow(TypedDict):
     paused: int
 
 
+class ClusterRow(TypedDict):
+    """How this host and its cluster are. `problem`: why it can run no shared Jobs at present.
+
+    `offset`: how many seconds its clock is ahead of the database's. `undecided`: how many fire
+    times wait for the database.
+    """
+
+    name: str
+    host: str
+    problem: str | None
+    drained: bool
+    hosts: list[str]
+    offset: float
+    undecided: int
+
+
 class StatusAnswer(StatusRow):
     """`since` and `next_fire_time` are UTC seconds. `mail`: how mail is sent, or why none is.
 
     `config`: only for those who see everything. `other_crons`: a sentence about each other cron
-    that would run the same jobs.
+    that would run the same jobs. `cluster`: None on a host that is in none.
     """
 
     since: float
@@ -223,6 +239,7 @@ class StatusAnswer(StatusRow):
     mail: NotRequired[str]
     other_crons: NotRequired[list[str]]
     config: NotRequired[ConfigRow]
+    cluster: NotRequired[ClusterRow | None]
 
 
 class HealthAnswer(TypedDict):

@@ -20,7 +20,7 @@ from pycron.model.in_words import (
 )
 from pycron.model.instants import parse_rfc3339
 from pycron.model.text import printable
-from pycron.protocol.control_answers import ConfigRow, StatusAnswer
+from pycron.protocol.control_answers import ClusterRow, ConfigRow, StatusAnswer
 from pycron.protocol.control_messages import (
     HealthRequest,
     NextRequest,
@@ -78,10 +78,12 @@ def _state(options: argparse.Namespace) -> int:
         return 0
     clock = clock_for(options)
     wrong = list(_wrong(answer))
+    cluster = answer.get("cluster")
     print_page([
         ("daemon", _daemon(answer, clock)),
         ("jobs", _jobs(client, answer, clock)),
         ("runs", _runs(answer)),
+        *([("cluster", _cluster(cluster))] if cluster else []),
         ("pauses", list(_pauses(client, clock)) or ["none"]),
         ("wrong", wrong or [Cell("nothing", Tone.GOOD)]),
     ])  # fmt: skip
@@ -123,6 +125,18 @@ def _runs(answer: StatusAnswer) -> str:
     return f"{answer['running']} running, {answer['waiting']} waiting{recorded}"
 
 
+def _cluster(cluster: ClusterRow) -> str:
+    """`host web1 of prod; in it: db1, web1, web2; 3 fire times are not decided yet`."""
+    said = f"host {cluster['host']} of {cluster['name']}"
+    if cluster["drained"]:
+        said += ", drained: it gets no new Runs"
+    if cluster["hosts"]:
+        said += f"; in it: {', '.join(sorted(cluster['hosts']))}"
+    if cluster["undecided"]:
+        said += f"; {number_of(cluster['undecided'], 'fire time')} not decided yet"
+    return said
+
+
 def _pauses(client: ControlClient, clock: Clock) -> Iterator[Cell]:
     for row in client.request(PausesRequest())["rows"]:
         yield scope_cell(row, clock)
@@ -140,6 +154,8 @@ def _wrong(answer: StatusAnswer) -> Iterator[Cell]:
     config = answer.get("config")
     if config is not None and (said := _config_in_words(config)):
         yield Cell(said, Tone.WARN)
+    if (cluster := answer.get("cluster")) and cluster["problem"] is not None:
+        yield Cell(f"no shared jobs run here: {cluster['problem']}", Tone.BAD)
     mail = answer.get("mail", "")
     if mail.startswith("nowhere"):
         yield Cell(f"mail goes {mail}", Tone.WARN)
