@@ -144,6 +144,10 @@ class Coordinator:
             times += [at for at in (self._questions.next_at(), self._offers.next_at()) if at]
         return min(each for each in times if each > now)
 
+    def has_call(self, lane: Lane) -> bool:
+        """Whether a call of this lane has no answer yet."""
+        return self._lanes[lane].call is not None
+
     # ---- the daemon
 
     def _connect(self, hello: DaemonHello, now: Now) -> None:

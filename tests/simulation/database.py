@@ -1,0 +1,299 @@
+"""A model of the database: the calls of pycron.cluster.calls over plain dictionaries.
+
+Each call is one step, as each function of the schema is one transaction. Where the lock is not a
+statement of its own, a claim counts at one instant and writes at another.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pycron.cluster import calls
+from pycron.cluster.calls import Decided, Decision, Limits, SharedKey
+from tests.simulation.rules import Rules
+
+HELD, WAITING, ENDED = "held", "waiting", "ended"
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of runs."""
+
+    key: SharedKey
+    state: str
+    attempt: int
+    limits: Limits
+    retry: calls.RetryTerms
+    holder: str | None = None
+    host: str | None = None
+    stop: str | None = None
+    not_before: float = 0.0
+    outcome: str | None = None
+    finished_by: str | None = None
+
+
+@dataclass(slots=True)
+class HostRow:
+    """A row of hosts. `stamp`: the host's own clock, for a fence that compares clocks."""
+
+    incarnation: str | None
+    beat: str
+    drained: bool = False
+    stamp: float = 0.0
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a claim or a gate has counted: None if it may hold its row."""
+
+    refusal: Decided | None
+    row: Row | None
+
+
+@dataclass(slots=True)
+class Database:
+    """`now`: its clock (UTC seconds), which may be stepped."""
+
+    now: Callable[[], float]
+    rules: Rules
+    rows: dict[SharedKey, Row] = field(default_factory=dict)
+    hosts: dict[str, HostRow] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)  # finishes taken from who is not the holder
+    _beats: int = 0
+
+    def perform(self, call: calls.Call) -> calls.Answer:
+        match call:
+            case calls.Register():
+                return self._register(call)
+            case calls.Renew():
+                return self._renew(call)
+            case calls.Fence():
+                row = self.hosts.get(call.host)
+                seen = row is not None and (row.incarnation, row.beat) == (
+                    call.incarnation,
+                    call.beat,
+                )
+                return self._free(call.host) if seen else calls.Changed(0)
+            case calls.Goodbye():
+                return self._goodbye(call)
+            case calls.Finishes():
+                return calls.AllFinished(tuple(map(self._finish, call.finishes)))
+            case calls.Reap():
+                return self._reap()
+            case calls.Expire():
+                return calls.Changed(0)
+            case calls.Prune():
+                return calls.Changed(0)
+            case calls.Claims() | calls.Gates():
+                return self.write(call, self.count(call))
+
+    # ---- claims and gates, in two steps
+
+    def count(self, call: calls.Claims | calls.Gates) -> list[Plan]:
+        """The first step. With the lock as a statement of its own nothing comes in between."""
+        if not self.rules.lock_first:
+            if isinstance(call, calls.Claims):
+                return [self._count_claim(call, each) for each in call.claims]
+            return [self._count_gate(call, each) for each in call.gates]
+        return []
+
+    def write(self, call: calls.Claims | calls.Gates, plans: list[Plan]) -> calls.ClaimsDecided:
+        """The second step."""
+        items: Sequence[calls.Claim | calls.Gate]
+        items = call.claims if isinstance(call, calls.Claims) else call.gates
+        decided = []
+        for number, item in enumerate(items):
+            plan = plans[number] if plans else self._count(call, item)
+            decided.append(self._hold(call, item, plan))
+        return calls.ClaimsDecided(tuple(decided))
+
+    def _count(self, call: calls.Claims | calls.Gates, item: calls.Claim | calls.Gate) -> Plan:
+        if isinstance(item, calls.Claim):
+            return self._count_claim(call, item)
+        return self._count_gate(call, item)
+
+    def _hold(
+        self, call: calls.Claims | calls.Gates, item: calls.Claim | calls.Gate, plan: Plan
+    ) -> Decided:
+        if isinstance(item, calls.Claim):
+            row = self.rows.get(item.key)
+            if row is not None:  # ON CONFLICT DO NOTHING
+                return _existing(row, call.incarnation)
+            if plan.row is not None:
+                self.rows[item.key] = plan.row
+                return plan.refusal or Decided(item.key, Decision.HELD, 1, call.host)
+        elif plan.refusal is None:
+            row = self.rows[item.key]
+            if row.state != WAITING or row.attempt != item.attempt:
+                return Decided(item.key, Decision.SETTLED, row.attempt)
+            row.state, row.attempt = HELD, row.attempt + 1
+            row.holder, row.host, row.stop = call.incarnation, call.host, None
+            return Decided(item.key, Decision.HELD, row.attempt, call.host)
+        assert plan.refusal is not None
+        return plan.refusal
+
+    def _count_claim(self, call: calls.Claims | calls.Gates, item: calls.Claim) -> Plan:
+        key, now = item.key, self.now()
+        if key in self.rows:
+            return Plan(_existing(self.rows[key], call.incarnation), None)
+        if key.fire_time > now + calls.EARLY:
+            return Plan(Decided(key, Decision.LATER, reason="early"), None)
+        if now > key.fire_time + item.window and not item.catch_up:
+            return self._ended(item, "missed")
+        if not self._may_hold(call):
+            return Plan(Decided(key, Decision.LATER, reason="not live"), None)
+        concurrency = item.limits.concurrency
+        others = self._of_job(key)
+        if concurrency is calls.Concurrency.FORBID and others:
+            return self._ended(item, "skipped")
+        busy = self._is_full(key, item.limits)
+        if concurrency in (calls.Concurrency.QUEUE, calls.Concurrency.REPLACE) and others:
+            busy = True
+            if concurrency is calls.Concurrency.REPLACE:
+                _replace(others)
+        if busy:
+            later = Plan(Decided(key, Decision.LATER, reason="busy"), None)
+            return self._ended(item, "skipped") if item.newer else later
+        row = Row(key, HELD, 1, item.limits, item.retry, call.incarnation, call.host)
+        return Plan(None, row)
+
+    def _ended(self, item: calls.Claim, outcome: str) -> Plan:
+        row = Row(item.key, ENDED, 0, item.limits, item.retry, outcome=outcome)
+        return Plan(Decided(item.key, Decision.SETTLED, outcome=outcome), row)
+
+    def _count_gate(self, call: calls.Claims | calls.Gates, item: calls.Gate) -> Plan:
+        key = item.key
+        row = self.rows.get(key)
+        if row is not None and row.state == HELD:
+            mine = row.holder == call.incarnation and row.attempt == item.attempt + 1
+            decision = Decision.HELD if mine else Decision.SETTLED
+            return Plan(Decided(key, decision, row.attempt, row.host), None)
+        if row is None or row.state != WAITING or row.attempt != item.attempt:
+            return Plan(Decided(key, Decision.SETTLED), None)
+        others = item.limits.concurrency is not calls.Concurrency.ALLOW and any(
+            each.state == HELD for each in self._of_job(key)
+        )
+        due = row.not_before <= self.now()
+        if not due or not self._may_hold(call) or others or self._is_full(key, item.limits):
+            return Plan(Decided(key, Decision.LATER), None)
+        return Plan(None, None)
+
+    def _may_hold(self, call: calls.Claims | calls.Gates) -> bool:
+        row = self.hosts.get(call.host)
+        return row is not None and row.incarnation == call.incarnation and not row.drained
+
+    def _of_job(self, key: SharedKey) -> list[Row]:
+        """The other rows of its Job that are held or waiting."""
+        return [
+            row
+            for row in self.rows.values()
+            if row.key != key and row.key[:2] == key[:2] and row.state != ENDED
+        ]
+
+    def _is_full(self, key: SharedKey, limits: Limits) -> bool:
+        held = [row for row in self.rows.values() if row.state == HELD and row.key != key]
+        of_job = sum(row.key[:2] == key[:2] for row in held)
+        of_pool = sum(row.limits.pool == limits.pool for row in held)
+        full = limits.max_running is not None and of_job >= limits.max_running
+        return full or (limits.pool_limit is not None and of_pool >= limits.pool_limit)
+
+    # ---- ends
+
+    def _finish(self, call: calls.Finish) -> calls.Finished:
+        row = self.rows.get(call.key)
+        if row is None:
+            return calls.Finished(False, "no row")
+        if row.finished_by == f"{call.attempt} {call.incarnation}":
+            return calls.Finished(True)
+        held = row.state == HELD and row.holder == call.incarnation
+        if row.attempt != call.attempt or (self.rules.guard_finish and not held):
+            return calls.Finished(False, f"{row.state}, Attempt {row.attempt}")
+        if not held:
+            self.stale.append(f"{call.key} {call.attempt}: {row.state}")
+        row.finished_by = f"{call.attempt} {call.incarnation}"
+        self._end(row, call.outcome, None if row.stop else call.retry_in)
+        return calls.Finished(True)
+
+    def _end(self, row: Row, outcome: str, retry_in: float | None) -> None:
+        row.state = ENDED if retry_in is None else WAITING
+        row.holder, row.outcome = None, outcome
+        row.not_before = self.now() + (retry_in or 0.0)
+
+    def _reap(self) -> calls.Changed:
+        live = {row.incarnation for row in self.hosts.values()}
+        lost = [row for row in self.rows.values() if row.state == HELD and row.holder not in live]
+        for row in lost:
+            again = row.retry.lost and row.attempt <= row.retry.most and row.stop is None
+            self._end(row, "lost", row.retry.delay if again else None)
+        return calls.Changed(len(lost))
+
+    # ---- hosts
+
+    def _beat(self) -> str:
+        self._beats += 1
+        return f"beat {self._beats}"
+
+    def _free(self, host: str) -> calls.Changed:
+        self.hosts[host].incarnation = None
+        return calls.Changed(1)
+
+    def _goodbye(self, call: calls.Goodbye) -> calls.Changed:
+        row = self.hosts.get(call.host)
+        if row is None or row.incarnation != call.incarnation:
+            return calls.Changed(1)
+        if any(each.holder == call.incarnation for each in self.rows.values()):
+            return calls.Changed(0)
+        return self._free(call.host)
+
+    def _register(self, call: calls.Register) -> calls.Registered:
+        row = self.hosts.setdefault(call.host, HostRow(None, self._beat()))
+        accepted = row.incarnation in (None, call.incarnation)
+        if accepted:
+            row.incarnation, row.beat = call.incarnation, self._beat()
+            row.stamp = call.facts.clock
+        return calls.Registered(accepted, self._all_hosts())
+
+    def _renew(self, call: calls.Renew) -> calls.Renewed:
+        row = self.hosts.get(call.host)
+        if row is None or row.incarnation != call.incarnation:
+            return calls.Renewed(False)
+        row.beat, row.stamp = self._beat(), call.facts.clock
+        now = self.now()
+        live = {each.incarnation for each in self.hosts.values()}
+        rows = self.rows.values()
+        return calls.Renewed(
+            True,
+            row.drained,
+            self._all_hosts(),
+            held=tuple(
+                calls.HeldRow(each.key, each.attempt, each.stop)
+                for each in rows
+                if each.state == HELD and each.holder == call.incarnation
+            ),
+            due=tuple(
+                calls.DueRow(each.key, each.attempt, each.not_before - now)
+                for each in rows
+                if each.state == WAITING and each.not_before <= now + call.ahead
+            ),
+            orphans=any(each.state == HELD and each.holder not in live for each in rows),
+            clock=now,
+        )
+
+    def _all_hosts(self) -> tuple[calls.HostBeat, ...]:
+        return tuple(
+            calls.HostBeat(name, row.incarnation, row.beat, row.drained)
+            for name, row in sorted(self.hosts.items())
+        )
+
+
+def _existing(row: Row, incarnation: str) -> Decided:
+    if row.state == HELD and row.holder == incarnation:
+        return Decided(row.key, Decision.HELD, row.attempt, row.host)
+    return Decided(row.key, Decision.SETTLED, row.attempt, row.host, row.outcome)
+
+
+def _replace(rows: list[Row]) -> None:
+    for row in rows:
+        if row.state == HELD:
+            row.stop = row.stop or "replaced"
+        else:
+            row.state = ENDED

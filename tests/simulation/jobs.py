@@ -1,0 +1,68 @@
+"""The Jobs of the model, one for each policy and limit."""
+
+from dataclasses import dataclass
+
+from pycron.cluster.calls import SharedKey
+from pycron.protocol.cluster_messages import Terms
+
+EPOCH = 1_800_000_000  # UTC second of the world's beginning
+POOLS = {"reports": 3}
+RETRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`most`: how many of its commands may run at once; None: no limit."""
+
+    name: str
+    period: int
+    concurrency: str = "allow"
+    max_running: int | None = None
+    pool: str | None = None
+    catch_up: bool = False
+
+    @property
+    def most(self) -> int | None:
+        return self.max_running if self.concurrency == "allow" else 1
+
+    @property
+    def terms(self) -> Terms:
+        return {
+            "concurrency": self.concurrency,
+            "max_running": self.max_running,
+            "pool": self.pool,
+            "window": 300.0,
+            "catch_up": self.catch_up,
+            "after": [],
+            "hosts": None,
+            "retry": {
+                "most": RETRIES,
+                "lost": True,
+                "delay": 5.0,
+                "backoff": 1.0,
+                "delay_max": 5.0,
+                "jitter": 0.0,
+                "until": None,
+            },
+        }
+
+    def key(self, fire_time: int) -> SharedKey:
+        return SharedKey("deploy", self.name, fire_time)
+
+    def fire_times(self, until: float) -> range:
+        """From the first one on."""
+        return range(EPOCH + self.period, int(until) + 1, self.period)
+
+
+JOBS = {
+    job.name: job
+    for job in (
+        Job("allow", 30),
+        Job("catch_up", 60, catch_up=True),
+        Job("forbid", 40, "forbid"),
+        Job("queue", 20, "queue"),
+        Job("replace", 50, "replace"),
+        Job("limited", 15, max_running=2, pool="reports"),
+        Job("pooled", 25, pool="reports"),
+    )
+}
