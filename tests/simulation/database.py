@@ -4,7 +4,7 @@ Each call is one step, as each function of the schema is one transaction. Where 
 statement of its own, a claim counts at one instant and writes at another.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pycron.cluster import calls
@@ -98,8 +98,8 @@ class Database:
 
     def write(self, call: calls.Claims | calls.Gates, plans: list[Plan]) -> calls.ClaimsDecided:
         """The second step."""
-        items: Sequence[calls.Claim | calls.Gate]
-        items = call.claims if isinstance(call, calls.Claims) else call.gates
+        items: list[calls.Claim | calls.Gate] = []
+        items += call.claims if isinstance(call, calls.Claims) else call.gates
         decided = []
         for number, item in enumerate(items):
             plan = plans[number] if plans else self._count(call, item)
