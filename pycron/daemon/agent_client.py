@@ -1,7 +1,10 @@
 """The daemon's end of the connection to the agent of the cluster. It never waits for the agent."""
 
+import fcntl
 import selectors
 import socket
+import struct
+import termios
 from collections.abc import Callable, Iterable
 
 from pycron.protocol.cluster_messages import (
@@ -15,6 +18,7 @@ from pycron.protocol.framing import CHUNK, Decoder, encode
 from pycron.protocol.outbox import Outbox
 
 _LARGEST_MESSAGE = 16 * 2**20  # bytes
+_INT = struct.Struct("i")
 
 
 class AgentGone(Exception):
@@ -54,6 +58,12 @@ class AgentClient:
             self._outbox.send()
         except OSError as error:
             raise AgentGone(str(error)) from error
+
+    @property
+    def unread(self) -> bool:
+        """Whether the agent has not read yet all that was sent to it (SIOCOUTQ of unix(7))."""
+        left = fcntl.ioctl(self._connection, termios.TIOCOUTQ, bytes(_INT.size))
+        return bool(self._outbox) or _INT.unpack(left) != (0,)
 
     def receive(self) -> list[ClusterAgentMessage]:
         """The messages that have come, checked. Raises AgentGone."""

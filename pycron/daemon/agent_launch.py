@@ -4,6 +4,7 @@ The agent outlives the daemon, as the runner does. In the system mode it has an 
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,9 @@ def agent_account(accounts: Accounts, *, system: bool) -> Account | None:
         return None
     account = accounts.find(AGENT_ACCOUNT)
     if account is None:
-        raise CannotStart(f"there is no account {AGENT_ACCOUNT}: pycron setup --cluster makes it")
+        raise CannotStart(
+            f"there is no account {AGENT_ACCOUNT}: pycron setup --system --cluster makes it"
+        )
     return account
 
 
@@ -49,9 +52,23 @@ def start_agent(paths: Paths, account: Account | None) -> "subprocess.Popen[byte
         with unix_sockets.listen(str(paths.agent_socket), 0o600, backlog=4) as listener:
             if account is not None:
                 os.chown(paths.agent_socket, account.uid, account.gid)
-            return _launch(listener.fileno(), paths, account)
+            process = _launch(listener.fileno(), paths, account)
+            paths.agent_pid.write_text(str(process.pid))
+            return process
     except OSError as error:
         raise CannotStart(f"the agent does not start: {error}") from error
+
+
+def kill_agent(paths: Paths) -> None:
+    """End an agent that does not answer; its lease ends by itself, and the next one continues it.
+
+    The pid is what the daemon wrote: what an agent says of itself is not believed.
+    """
+    with suppress(OSError, ValueError):
+        pid = int(paths.agent_pid.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"pycron.cluster" in command:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _make_directory(directory: Path, account: Account | None) -> None:

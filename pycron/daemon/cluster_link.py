@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 
 from pycron import __version__
 from pycron.daemon.agent_client import AgentClient, AgentGone
-from pycron.daemon.agent_launch import CannotStart, agent_account, find_agent, start_agent
+from pycron.daemon.agent_launch import (
+    CannotStart,
+    agent_account,
+    find_agent,
+    kill_agent,
+    start_agent,
+)
 from pycron.daemon.cluster_words import message_of, shared_key, tables_in_short
 from pycron.daemon.second_watcher import SecondWatcher
 from pycron.daemon.setup import Mode, Setup
@@ -52,6 +58,7 @@ from pycron.system.accounts import Accounts
 _ALIVE_INTERVAL = ALIVE_EVERY / 2  # seconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before another try to reach the agent
 _FACTS_INTERVAL = 60.0  # seconds
+_SILENCE = 45.0  # seconds in which an agent reads what it is sent, unless it is stopped or hangs
 
 
 class ClusterLink:
@@ -92,6 +99,7 @@ class ClusterLink:
         self._try_at = -math.inf  # monotonic
         self._pause = _FIRST_PAUSE
         self._alive_at = -math.inf
+        self._heard_at = -math.inf  # when the agent had read all that was sent to it
         self._runner_read_at = -math.inf  # when the runner had read all that was sent to it
         self._pinged_at = -math.inf
         self._ready = False
@@ -163,7 +171,7 @@ class ClusterLink:
         if connection is None:
             return
         self._client = AgentClient(connection, self._selector, self._came)
-        self._alive_at = self._facts_at = now
+        self._alive_at = self._facts_at = self._heard_at = now
         self._client.send([hello])
 
     def _hello(self) -> DaemonHello:
@@ -235,9 +243,16 @@ class ClusterLink:
     def _be_alive(self, now: float) -> None:
         """Tell the agent that the daemon works, if the runner does, too."""
         assert self._client is not None
-        if now < self._alive_at + _ALIVE_INTERVAL or self._client.hello is None:
+        if now < self._alive_at + _ALIVE_INTERVAL:
             return
         self._alive_at = now
+        if self._client.hello is not None and not self._client.unread:
+            self._heard_at = now
+        elif now > self._heard_at + _SILENCE:
+            kill_agent(self._setup.paths)
+            raise AgentGone(f"it has not answered for {_SILENCE:.0f} seconds, and was killed")
+        if self._client.hello is None:
+            return
         if self._runner.reads(ask=False):
             self._runner_read_at = max(self._pinged_at, now - _ALIVE_INTERVAL)
         if self._runner.reads(ask=True) or self._runner_read_at > now - RUNNER_SILENCE:

@@ -74,6 +74,11 @@ class Paths:
         return self.cluster / "agent.sock"
 
     @property
+    def agent_pid(self) -> Path:
+        """Not in the directory of the agent, which the daemon does not trust."""
+        return self.run / "agent.pid"
+
+    @property
     def agent_log(self) -> Path:
         return self.state / "agent.log"
 

@@ -174,6 +174,18 @@ def test_a_runner_that_is_stopped_does_not_keep_a_command_beyond_the_lease(
             os.kill(host.runner, signal.SIGCONT)
 
 
+def test_an_agent_that_hangs_is_replaced(tmp_path: Path, server: Postgres) -> None:
+    """Its lease is continued if it has not expired meanwhile; no fire time is lost or doubled."""
+    with hosts(tmp_path, server, 1, shared("x", "@every 2s", WRITE)) as (host,):
+        wait_for_rows(server, "state = 'ended'", 1)
+        os.kill(host.agent, signal.SIGSTOP)
+        until(lambda: host.running.log("agent_lost"), 90)
+        until(lambda: len(host.running.log("agent_started")) == 2, 30)
+        stopped = len(host.lines())
+        until(lambda: len(host.lines()) >= stopped + 5, 90)
+        assert set(witnessed([host]).values()) == {1}
+
+
 def test_a_second_host_with_the_same_name_is_refused(tmp_path: Path, server: Postgres) -> None:
     line = shared("x", "@every 2s", WRITE)
     with hosts(tmp_path, server, 1, line) as (host,):

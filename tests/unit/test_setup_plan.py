@@ -337,7 +337,13 @@ def test_programs_that_are_in_their_place_already_get_no_link() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--system", "--purge"], ["--user", "--purge", "--dry-run"]]
+    "options",
+    [
+        [],
+        ["--system", "--purge"],
+        ["--user", "--purge", "--dry-run"],
+        ["--user", "--cluster", "--remove", "--dry-run"],
+    ],
 )
 def test_wrong_uses(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["setup", *options]) == 2

@@ -301,6 +301,7 @@ complete -c pycron -n '_shtab_pycron_using setup' -l utc -d 'read and print time
 complete -c pycron -n '_shtab_pycron_using setup' -l dry-run -d 'print the steps, and do nothing'
 complete -c pycron -n '_shtab_pycron_using setup' -l remove -d 'remove what setup has made'
 complete -c pycron -n '_shtab_pycron_using setup' -l purge -d 'with --remove: the state and the accounts, too'
+complete -c pycron -n '_shtab_pycron_using setup' -l cluster -d 'for a host that shares Jobs with others'
 complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a show -d 'Show one Run and its Attempts.'
 complete -c pycron -n '_shtab_pycron_using show' -s h -l help -d 'show this help message and exit'
 complete -c pycron -n '_shtab_pycron_using show' -l system -d 'the system'"'"'s daemon'

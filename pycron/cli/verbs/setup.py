@@ -4,11 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.printing import print_json
 from pycron.cli.verb import verb
+from pycron.cli.verbs.cluster import NO_PACKAGE
 
 if TYPE_CHECKING:
     from pycron.cli.installing.items import Target
@@ -22,6 +24,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--remove", action="store_true", help="remove what setup has made")
     parser.add_argument("--purge", action="store_true",
                         help="with --remove: the state and the accounts, too")  # fmt: skip
+    parser.add_argument("--cluster", action="store_true",
+                        help="for a host that shares Jobs with others")  # fmt: skip
 
 
 @verb("setup", "Install units, directories, manual pages and completion, or remove them.",
@@ -36,6 +40,10 @@ def setup(options: argparse.Namespace) -> None:
         raise WrongUse("say for whom: --system (as root, for all users) or --user")
     if options.purge and not options.remove:
         raise WrongUse("--purge goes with --remove")
+    if options.cluster and options.remove:
+        raise WrongUse("--cluster goes with an installation")
+    if options.cluster and find_spec("psycopg") is None:
+        raise Failed(NO_PACKAGE)
     target = system_target() if options.system else user_target()
     before = read_record(target.record)
     if options.remove:
@@ -53,6 +61,8 @@ def setup(options: argparse.Namespace) -> None:
         return
     carry_out(plan, target.record, before, printer)
     _say(*_last_words(target, plan, removed=options.remove))
+    if options.cluster:
+        _say(*_cluster_words(target))
 
 
 def _print(step: "Step") -> None:
@@ -90,6 +100,13 @@ def _last_words(target: "Target", plan: "Plan", *, removed: bool) -> Iterator[st
         yield f"next: {command} enable --now pycron"
         if not target.system:
             yield f"and, to have it run without a login: loginctl enable-linger {_user()}"
+
+
+def _cluster_words(target: "Target") -> Iterator[str]:
+    """What makes this host one of a cluster."""
+    yield f"write [cluster] with name and database into {target.config}: pycron.toml(5)"
+    yield f"then, on one of the hosts: pycron cluster init --config {target.config}"
+    yield "then restart pycron on each host; pycron cluster status shows them"
 
 
 def _user() -> str:
