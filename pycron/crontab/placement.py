@@ -8,6 +8,7 @@ from pycron.crontab.identity import job_number, shared_key, shared_number
 from pycron.crontab.line import LineError
 from pycron.model.hosts import EACH, Cluster, RunsOn
 from pycron.model.job import Source
+from pycron.schedule.expressions import Reboot
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,13 @@ def placed(
         shared_number(in_cluster, user, name or ""),
         here,
     )
+
+
+def refuse_reboot(own: Placement, schedule: object, column: int) -> None:
+    """A shared Job has fire times, about which the database decides. Raises LineError."""
+    if isinstance(schedule, Reboot) and own.values.get("runs_on", EACH).shared:
+        message = 'bad CRON_ON: "any" (@reboot has no fire time that hosts could share)'
+        raise LineError("bad-setting", message, column)
 
 
 def _why_not(where: RunsOn, name: str | None, cluster: Cluster | None) -> str | None:

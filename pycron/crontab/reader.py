@@ -28,7 +28,7 @@ from pycron.crontab.junk import why_junk
 from pycron.crontab.known_names import KnownNames
 from pycron.crontab.line import BLANKS, EntryLine, LineError, read_entry, read_schedule
 from pycron.crontab.mail_addresses import unsafe_addresses
-from pycron.crontab.placement import placed
+from pycron.crontab.placement import placed, refuse_reboot
 from pycron.crontab.problem_list import MOST_PROBLEMS, ProblemList
 from pycron.crontab.table import Table
 from pycron.crontab.telling_word import telling_word
@@ -334,6 +334,7 @@ class _Reader:
                      self.context.host, self.context.cluster)  # fmt: skip
         schedule = read_schedule(line, entry.column, entry.words, own.host, own.key)
         refuse_never(schedule, values.get("every"), entry.column)
+        refuse_reboot(own, schedule, entry.column)
         name = values.get("name")
         if name is not None:
             self._claim_name(name, entry.column)

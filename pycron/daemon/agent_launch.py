@@ -32,9 +32,8 @@ def agent_account(accounts: Accounts, *, system: bool) -> Account | None:
         return None
     account = accounts.find(AGENT_ACCOUNT)
     if account is None:
-        raise CannotStart(
-            f"there is no account {AGENT_ACCOUNT}: pycron setup --system --cluster makes it"
-        )
+        advice = "pycron setup --system --cluster makes it"
+        raise CannotStart(f"there is no account {AGENT_ACCOUNT}: {advice}")
     return account
 
 

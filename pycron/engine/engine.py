@@ -213,7 +213,8 @@ class Engine:
 
     @property
     def next_fire_time(self) -> int | None:
-        return self._timetable.next_fire_time()
+        first = (self._timetable.next_fire_time(), self._timetable.shared.next_fire_time())
+        return min((fire for fire in first if fire is not None), default=None)
 
     @property
     def admission(self) -> Admission:

@@ -152,9 +152,12 @@ class SharedRuns:
         self._record_cursor()
 
     def _ask(self, now: float) -> None:
+        self._full = False
+        if self._times.next_turn() > now:
+            return
         room = self._room()
         self._full = room <= 0
-        if self._full or self._times.next_turn() > now:
+        if self._full:
             return
         for run, fire in self._times.due(now):
             job = fire.job

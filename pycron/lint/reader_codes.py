@@ -163,5 +163,10 @@ FILES: tuple[Code, ...] = (
 
 MACHINE: tuple[Code, ...] = (
     error("bad-configuration", "pycron.toml cannot be used; the daemon keeps the last good one."),
+    error(
+        "shared-name-twice",
+        "Two tables of this host have a shared job (CRON_ON=any) of one user and one CRON_NAME. For"
+        " the cluster they are one job, so only one of the commands runs at a fire time.",
+    ),
     warning("other-cron", "Another cron on this machine runs the same tables."),
 )

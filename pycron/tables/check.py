@@ -41,9 +41,10 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
     """The zones and users of this machine, to check tables of any origin.
 
     `config`: by default that of the system. If it cannot be read, nothing is said about mail, and
-    calendars are not known.
+    calendars are not known. Only with it, entries for other hosts are passed over.
     """
     accounts = Accounts()
+    cluster = config.cluster(host.host_id()) if config else None
     config = config or _system_config()
     no_mail = why_no_mail(config, None, accounts) if config else None
     return ReaderContext(
@@ -52,6 +53,7 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
         accounts.exists,
         calendars=config.calendars if config else None,
         no_mail=no_mail,
+        cluster=cluster,
     )
 
 

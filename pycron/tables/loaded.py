@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pycron.crontab import reader
 from pycron.crontab.entries import Entries, nothing
 from pycron.crontab.reader import ReaderContext
+from pycron.crontab.shared_names import same_shared_jobs
 from pycron.crontab.table import Table
 from pycron.crontab.users import unknown_users
 from pycron.engine.actions import Log
@@ -127,7 +128,9 @@ class Tables:
     def problems(self) -> list[Problem]:
         """The problems of all loaded tables, and the files that are ignored."""
         found = [problem for table in self._current.values() for problem in table.problems]
-        return [*found, *self.directories.ignored()]
+        by_name = sorted(self._current.items())
+        twice = same_shared_jobs(table.jobs for _, table in by_name)
+        return [*found, *twice, *self.directories.ignored()]
 
     def count(self, owner: str | None = None) -> int:
         """How many tables are loaded, of a user or (None) of all."""

@@ -4,6 +4,7 @@ import pytest
 
 from pycron.crontab.entry_kind import EntryKind
 from pycron.crontab.reader import ReaderContext, parse
+from pycron.crontab.shared_names import same_shared_jobs
 from pycron.crontab.table import Table
 from pycron.model.hosts import EACH, Cluster, RunsOn, parse_runs_on
 from pycron.model.job import Source
@@ -115,3 +116,16 @@ def test_after_does_not_mix_shared_and_other_jobs() -> None:
     assert '"a" has another CRON_ON' in error(
         "CRON_NAME=a @daily a\nCRON_NAME=b CRON_ON=any @after a b"
     )
+
+
+def test_two_tables_with_one_shared_name() -> None:
+    line = "CRON_NAME=x CRON_ON=any @daily x"
+    tables = [read(line, table=name).jobs for name in ("a", "b")]
+    (problem,) = same_shared_jobs(tables)
+    assert (problem.file, problem.line, problem.code) == ("b", 1, "shared-name-twice")
+    assert "a:1" in problem.message
+    assert not list(same_shared_jobs([tables[0], read("CRON_NAME=x @daily x").jobs]))
+
+
+def test_a_shared_job_needs_fire_times() -> None:
+    assert "@reboot" in error("CRON_NAME=x CRON_ON=any @reboot x")
