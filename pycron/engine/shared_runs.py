@@ -189,7 +189,7 @@ class SharedRuns:
         if most is None:
             return math.inf
         waiting = sum(not admission.is_admitted(run) for run in self._holds)
-        asked = len(self._accepted) + self._times.open
+        asked = len(self._accepted) + self._times.asked
         return most - admission.running - waiting - asked
 
     def _record_cursor(self) -> None:
@@ -301,7 +301,7 @@ class SharedRuns:
     def _offered(self, event: SharedOffered) -> None:
         run = run_of(self.cluster, event.shared)
         fire = self._times.get(run)
-        asked = run in self._accepted or (fire is not None and fire.open)
+        asked = run in self._accepted or (fire is not None and fire.asked)
         if not self._ready or asked or run in self._live or self._room() <= 0:
             return
         job = self._job_of(run)

@@ -30,14 +30,14 @@ _LONGEST_STEP = 3600  # seconds by which the clock may be set back without a new
 class Fire:
     """A fire time without an answer: its entry, and the UTC second at which it is asked for.
 
-    `why`: why it was not answered so far. `open`: whether it is asked for at present.
+    `why`: why it was not answered so far. `asked`: whether it is asked for at present.
     """
 
     entries: Entries
     index: int
     at: float
     why: str | None = None
-    open: bool = False
+    asked: bool = False
 
     @property
     def job(self) -> Job:
@@ -58,7 +58,7 @@ class SharedTimes:
         self._timetable = timetable
         self._cluster = cluster
         self._is_begun = is_begun
-        self.open = 0  # questions without an answer
+        self.asked = 0  # questions without an answer
         self._fires: dict[RunKey, Fire] = {}
         self._by_second: Counter[int] = Counter()
         self._turns: list[tuple[float, int, RunKey]] = []
@@ -124,7 +124,7 @@ class SharedTimes:
         """The fire time has its answer: the cursor may pass it."""
         fire = self._fires.pop(run, None)
         if fire is not None:
-            self.open -= fire.open
+            self.asked -= fire.asked
             self._by_second[run.fire_time] -= 1
             if not self._by_second[run.fire_time]:
                 del self._by_second[run.fire_time]
@@ -137,26 +137,26 @@ class SharedTimes:
         while self._turns and self._turns[0][0] <= now:
             at, _, run = heappop(self._turns)
             fire = self._fires.get(run)
-            if fire is not None and not fire.open and fire.at == at:
+            if fire is not None and not fire.asked and fire.at == at:
                 yield run, fire
 
     def ask(self, run: RunKey) -> None:
         """The question is open now."""
-        self._fires[run].open = True
-        self.open += 1
+        self._fires[run].asked = True
+        self.asked += 1
 
     def reopen(self, now: float) -> None:
         """There will be no answers to the questions that are open: they are to be asked again."""
         for run, fire in self._fires.items():
-            if fire.open:
+            if fire.asked:
                 self.put_off(run, now, fire.why)
 
     def put_off(self, run: RunKey, until: float, why: str | None) -> None:
         """Ask for a fire time at this UTC second (again)."""
         fire = self._fires.get(run)
         if fire is not None:
-            self.open -= fire.open
-            fire.open, fire.at, fire.why = False, until, why
+            self.asked -= fire.asked
+            fire.asked, fire.at, fire.why = False, until, why
             self._turn(run, until)
 
     def _turn(self, run: RunKey, at: float) -> None:
