@@ -69,8 +69,7 @@ class Daemon:
     def __init__(self, setup: Setup, log: DaemonLog) -> None:
         """Raises StoreTooNew; OSError if a socket or a watch cannot be made."""
         paths = setup.paths
-        self._setup = setup
-        self._daemon_log = log
+        self._setup, self._daemon_log = setup, log
         self._log: Callable[[LogEntry], None] = log.write
         self._selector = selectors.DefaultSelector()
         self._watchdog = Watchdog()
@@ -97,11 +96,7 @@ class Daemon:
             self._engine, self._recorder, self._executor, self._log, clock,
             self._once.note, self._ended.note,
         )  # fmt: skip
-        self._cluster = ClusterLink(
-            setup, lambda: self._inputs.zones.version, self._accounts, self._store, self._engine,
-            self._recorder, self._link, self._selector, self._feed, self._log,
-        )  # fmt: skip
-        self._turn.ask = self._cluster.ask
+        self._cluster = self._new_cluster()
         self._shutdown = Shutdown(setup.mode, self._turn, self._engine, self._link, self._log)
         self._housekeeping = Housekeeping(
             self._store,
@@ -154,6 +149,13 @@ class Daemon:
             self._feed,
             self._say,
         )
+
+    def _new_cluster(self) -> ClusterLink:
+        link = ClusterLink(self._setup, lambda: self._inputs.zones.version, self._accounts,
+                           self._store, self._engine, self._recorder, self._link, self._selector,
+                           self._feed, self._log)  # fmt: skip
+        self._turn.ask = link.ask
+        return link
 
     def _new_recovery(self) -> Recovery:
         setup = self._setup

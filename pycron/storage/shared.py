@@ -8,8 +8,8 @@ All functions raise sqlite3.Error.
 """
 
 import json
+import os
 import sqlite3
-import uuid
 from typing import Any
 
 from pycron.engine.shared_actions import (
@@ -79,7 +79,7 @@ def read_state(database: sqlite3.Connection, cluster: str) -> SharedState:
 
 def store_id(database: sqlite3.Connection) -> str:
     """The name of this store; made if it has none. A repaired store has another one."""
-    database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_STORE, str(uuid.uuid4())))
+    database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_STORE, os.urandom(16).hex()))
     row = database.execute("SELECT value FROM meta WHERE key = ?", (_STORE,)).fetchone()
     return str(row[0])
 
