@@ -17,8 +17,7 @@ from pycron.protocol.framing import Message
 
 # 2: a go message comes ahead of its time. 3: a start message may need a PAM session. 4: an output
 # message has what was printed; before, it only said that the output file had grown.
-# 5: a start message may have a lease.
-PROTOCOL = 5
+PROTOCOL = 5  # 5: a start message may have a lease
 CAUSES = ("timeout", "memory", "cancelled", "lease")  # why the runner ends an Attempt
 STDOUT, STDERR = STREAMS = ("stdout", "stderr")
 WINDOW = 262_144  # bytes of output that may be on their way from the runner to the daemon
@@ -55,11 +54,7 @@ class SessionRequest(TypedDict):
 
 
 class LeaseRequest(TypedDict):
-    """The command may run only while this file says that the lease is that of this incarnation.
-
-    When the lease is over, the command is ended: TERM, then KILL after at most 10 seconds. When the
-    file names another incarnation, or none, it is killed at once.
-    """
+    """The command may run while this file names this incarnation, and until its deadline."""
 
     file: str
     incarnation: str
@@ -77,8 +72,6 @@ class StartMessage(TypedDict):
     the `go` message of this UTC second; None if it starts at once. `session`: None if the command
     has no PAM session. A runner before protocol 3 would start the command without one, so the
     daemon does not ask it to.
-    `lease`: None if the command belongs to no shared Run. A runner before protocol 5 would start it
-    without looking at the lease, so the daemon does not ask it to.
     `outlives_runner`: if the runner is killed, the next one leaves the command alone, and the
     Attempt is lost at once. Otherwise the next one ends it first.
     """
@@ -348,12 +341,9 @@ def _known_attempt(message: Any) -> AttemptMessage:
 
 
 def _check_start(message: Message) -> None:
-    if message["user"] is not None:
-        _check_keys("start", message["user"], _USER)
-    if message["session"] is not None:
-        _check_keys("start", message["session"], _SESSION)
-    if message["lease"] is not None:
-        _check_keys("start", message["lease"], _LEASE)
+    for key, form in (("user", _USER), ("session", _SESSION), ("lease", _LEASE)):
+        if message[key] is not None:
+            _check_keys("start", message[key], form)
     if not message["argv"]:
         raise ValueError("start: bad argv: nothing to run")
 
