@@ -18,6 +18,7 @@ from pycron.crontab import reader
 from pycron.crontab.day_rules import day_rules, parse_day_settings
 from pycron.crontab.known_names import UNKNOWN_CALENDAR
 from pycron.crontab.table import Table
+from pycron.model.hosts import EACH, RunsOn
 from pycron.model.instants import rfc3339
 from pycron.model.job import Source
 from pycron.model.problem import Problem, Severity
@@ -49,12 +50,16 @@ _FIELDS = "five fields: minute, hour, day of month, month, day of week; no secon
 
 
 class Scheduled(NamedTuple):
-    """The values that fire times depend on; `zone` None is the machine's zone."""
+    """The values that fire times depend on; `zone` None is the machine's zone.
+
+    `runs_on`: the hosts.
+    """
 
     name: str
     line: int
     schedule: Schedule
     zone: str | None
+    runs_on: RunsOn = EACH
 
 
 class DueRow(TypedDict):
@@ -124,7 +129,10 @@ def of_table(table: Table) -> list[Scheduled]:
     ]
     if errors:
         raise Failed("\npycron: ".join(str(error) for error in errors))
-    return [Scheduled(job.name, job.line, job.schedule, job.zone) for job in table.jobs]
+    return [
+        Scheduled(job.name, job.line, job.schedule, job.zone, job.settings.runs_on)
+        for job in table.jobs
+    ]
 
 
 def of_expression(expression: str, zones: ZoneData, config: Config | None) -> Scheduled:

@@ -343,6 +343,8 @@ class SharedRuns:
 
     def note_ends(self) -> None:
         """Tell the database of what has ended in this event; begin what waited for it."""
+        if not self._is_on:
+            return
         out = self._space.out
         if out is not self._noted_of:
             self._noted_of, self._noted = out, 0

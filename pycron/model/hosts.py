@@ -29,6 +29,16 @@ class RunsOn:
 EACH = RunsOn()
 
 
+def in_words(where: RunsOn) -> str | None:
+    """`once among all hosts that have the entry`; None for a Job of each host."""
+    if where.shared:
+        hosts = f"of the group {where.group}" if where.group else "that have the entry"
+        return f"once for each fire time, among the hosts {hosts}"
+    if where.group:
+        return f"on the hosts of the group {where.group}"
+    return f"on the host {where.host}" if where.host else None
+
+
 def parse_runs_on(text: str) -> RunsOn:
     """The value of `each`, `HOST`, `@GROUP`, `any` or `any@GROUP`. Raises ValueError."""
     if text == "each":
@@ -52,16 +62,20 @@ class Cluster:
     """What tables depend on of a host and its cluster.
 
     `host`: the name of this host. `name`: None if this host is in no cluster. `zone`: of shared
-    Jobs whose entries name none. `groups`: named sets of hosts.
+    Jobs whose entries name none. `groups`: named sets of hosts. `everywhere`: a table is only
+    looked at, so entries for other hosts count, too.
     """
 
     host: str
     name: str | None = None
     zone: str = "UTC"
     groups: Mapping[str, Collection[str]] = field(default_factory=dict)
+    everywhere: bool = False
 
     def is_for_this_host(self, where: RunsOn) -> bool:
         """Whether a Job runs on this host, or may run here if it is shared."""
+        if self.everywhere:
+            return True
         if where.host is not None:
             return where.host == self.host
         return where.group is None or self.host in self.groups.get(where.group, ())

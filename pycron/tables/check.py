@@ -6,6 +6,7 @@ from pycron.config import Config, ConfigError, read_config
 from pycron.crontab import reader
 from pycron.crontab.reader import ReaderContext
 from pycron.crontab.table import Table
+from pycron.model.hosts import Cluster
 from pycron.model.job import Source
 from pycron.model.problem import Problem
 from pycron.model.steps import Steps, finish
@@ -41,10 +42,10 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
     """The zones and users of this machine, to check tables of any origin.
 
     `config`: by default that of the system. If it cannot be read, nothing is said about mail, and
-    calendars are not known. Only with it, entries for other hosts are passed over.
+    calendars are not known. Entries for other hosts count as those for this one.
     """
     accounts = Accounts()
-    cluster = config.cluster(host.host_id()) if config else None
+    cluster = _cluster(config) if config and config.cluster_name else None
     config = config or _system_config()
     no_mail = why_no_mail(config, None, accounts) if config else None
     return ReaderContext(
@@ -55,6 +56,10 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
         no_mail=no_mail,
         cluster=cluster,
     )
+
+
+def _cluster(config: Config) -> Cluster:
+    return replace(config.cluster(host.host_id()), everywhere=True)
 
 
 def _system_config() -> Config | None:
@@ -85,7 +90,7 @@ def find(source: Source, most_bytes: int) -> Found:
 
 def check_file(source: Source, config: Config) -> tuple[Problem, ...]:
     """The problems of the table in the file whose path is the name of the source."""
-    context = local_context(ZoneData(), config)
+    context = replace(local_context(ZoneData(), config), cluster=_cluster(config))
     return parse_found(find(source, config.table_bytes), context).problems
 
 
@@ -93,4 +98,5 @@ def check_found(change: Change, config: Config) -> tuple[Problem, ...]:
     """The problems of a table that a scan found."""
     if not isinstance(change, Found):
         return ()
-    return parse_found(change, local_context(ZoneData(), config)).problems
+    context = replace(local_context(ZoneData(), config), cluster=_cluster(config))
+    return parse_found(change, context).problems

@@ -9,6 +9,7 @@ from pycron.cli.expression import add_expression, expression_of
 from pycron.cli.instants import local_text
 from pycron.cli.printing import print_columns, print_fields, print_json
 from pycron.cli.verb import verb
+from pycron.model.hosts import in_words
 from pycron.schedule.zone import END_OF_TIME
 
 
@@ -37,6 +38,7 @@ def explain(options: argparse.Namespace) -> None:
     about = {
         "schedule": job.schedule.text,
         "words": words.explain(job.schedule),
+        "runs_on": in_words(job.runs_on),
         "zone": zone.name,
         "daylight_saving": words.daylight_saving(job.schedule),
     }
