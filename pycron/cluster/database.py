@@ -41,7 +41,7 @@ class Database:
 
     def perform(self, call: calls.Call) -> calls.Answer:
         """The answer of the type that belongs to the call. Raises CallFailed."""
-        function, request, answer = _CALLS[type(call)](call)
+        function, request, answer = prepare(call)
         try:
             return answer(Fields(self.ask(function, request)))
         except ValueError as error:
@@ -170,6 +170,11 @@ def _finishes(call: calls.Finishes) -> Prepared:
     ]
     answer = _in_order([each.key for each in call.finishes], _finished)
     return "finish", {"items": items}, lambda fields: calls.AllFinished(answer(fields))
+
+
+def prepare(call: calls.Call) -> Prepared:
+    """The function of the schema, its argument without the cluster, and what reads its answer."""
+    return _CALLS[type(call)](call)
 
 
 _CALLS: dict[type[Any], Callable[[Any], Prepared]] = {
