@@ -17,8 +17,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pycron.cluster.calls import CallFailed
 
 _CONNECT = 5  # seconds for each address
-# SQLSTATEs of the warning that a commit is not on the standby: the wait for it was cancelled.
-_NOT_ON_STANDBY = ("57014", "57P01")
+# The function of the server that warns that a commit is not on the standby: the wait for it was
+# cancelled. The warning has no SQLSTATE of its own, and its text is translated.
+_WAITS_FOR_STANDBY = "SyncRepWaitForLSN"
 # What a session is to be like. A pooler may refuse the parameter that says so: each function has
 # its own lock_timeout, and no call leaves a transaction open.
 _SESSION = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s -c statement_timeout=0"
@@ -116,7 +117,7 @@ class Connection:
             raise TimeoutError("no answer in time")
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
-        self._unreplicated |= notice.sqlstate in _NOT_ON_STANDBY
+        self._unreplicated |= notice.source_function == _WAITS_FOR_STANDBY
 
 
 def _session(address: str) -> "psycopg.Connection[Any]":

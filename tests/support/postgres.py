@@ -91,6 +91,8 @@ class Postgres:
         done = subprocess.run(
             ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", self.address(database), "-c", statement],
             capture_output=True, text=True, check=True, timeout=60,
+            # A test may have given the database another default.
+            env={**os.environ, "PGOPTIONS": "-c default_transaction_read_only=off"},
         )  # fmt: skip
         return done.stdout.strip()
 
