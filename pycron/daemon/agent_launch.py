@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pycron.system import unix_sockets
 from pycron.system.accounts import Account, Accounts
@@ -17,6 +18,7 @@ from pycron.system.paths import Paths
 from pycron.system.programs import DEFAULT_PATH
 
 AGENT_ACCOUNT = "pycron-cluster"
+_LONGEST_LOG = 2**20  # bytes
 _PATIENCE = 0.2  # seconds; the daemon has other work
 # What libpq and psycopg read besides the address of the database.
 _PASSED = ("PGPASSFILE", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGSSLROOTCERT", "TZ")
@@ -78,13 +80,21 @@ def _make_directory(directory: Path, account: Account | None) -> None:
         os.chown(directory, account.uid, account.gid)
 
 
+def _log_file(log: Path) -> BinaryIO:
+    """Opened for writing, and emptied if it has become long. Raises OSError."""
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > _LONGEST_LOG:
+            os.truncate(log, 0)
+    return log.open("ab")
+
+
 def _launch(listener: int, paths: Paths, account: Account | None) -> "subprocess.Popen[bytes]":
     root = str(Path(__file__).resolve().parents[2])
     environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": DEFAULT_PATH}
     names = [*_PASSED, *(name for name in os.environ if name.startswith(("LD_", "FAKETIME")))]
     environment |= {name: os.environ[name] for name in names if name in os.environ}
     environment["HOME"] = account.home if account else os.environ.get("HOME", "/")
-    with paths.agent_log.open("ab") as messages:
+    with _log_file(paths.agent_log) as messages:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "pycron.cluster", str(listener)],
             stdin=subprocess.DEVNULL,
