@@ -22,7 +22,7 @@ class Tree(Process):
         self.attempt = attempt
         self.incarnation = incarnation
         self.kill_after = kill_after
-        self.ignores_term = self.world.random.random() < 0.4
+        self.ignores_term = self.world.random.random() < 0.6
         self.outcome: str | None = None
 
     def end(self, outcome: str) -> None:

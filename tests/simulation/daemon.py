@@ -14,7 +14,7 @@ from tests.simulation.runner import AttemptId, LeaseWatch, Runner
 from tests.simulation.world import Machine, Process
 
 _WAY = 0.001
-_ROOM = 8  # Attempts and open questions
+_ROOM = 16  # Attempts and open questions
 _LOOK = 0.5  # seconds
 _ALIVE = 5.0
 

@@ -6,6 +6,7 @@ statement of its own, a claim counts at one instant and writes at another.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from pycron.cluster import calls
 from pycron.cluster.calls import Decided, Decision, Limits, SharedKey
@@ -141,20 +142,34 @@ class Database:
             return self._ended(item, "missed")
         if not self._may_hold(call):
             return Plan(Decided(key, Decision.LATER, reason="not live"), None)
-        concurrency = item.limits.concurrency
-        others = self._of_job(key)
-        if concurrency is calls.Concurrency.FORBID and others:
+        refusal = self._refusal(item)
+        if refusal == "skipped" or (refusal is not None and item.newer):
             return self._ended(item, "skipped")
-        busy = self._is_full(key, item.limits)
-        if concurrency in (calls.Concurrency.QUEUE, calls.Concurrency.REPLACE) and others:
-            busy = True
-            if concurrency is calls.Concurrency.REPLACE:
-                _replace(others)
-        if busy:
-            later = Plan(Decided(key, Decision.LATER, reason="busy"), None)
-            return self._ended(item, "skipped") if item.newer else later
+        if refusal is not None:
+            return Plan(Decided(key, Decision.LATER, reason="busy"), None)
         row = Row(key, HELD, 1, item.limits, item.retry, call.incarnation, call.host)
         return Plan(None, row)
+
+    def _refusal(self, item: calls.Claim) -> str | None:
+        """None if a new row may be held; "skipped" if it never may."""
+        key, policy = item.key, item.limits.concurrency
+        others = self._of_job(key)
+        if policy in (calls.Concurrency.QUEUE, calls.Concurrency.REPLACE) and any(
+            row.key[:2] == key[:2] and row.key.fire_time > key.fire_time
+            for row in self.rows.values()
+        ):
+            return "skipped"
+        held = sum(row.state == HELD for row in others)
+        waiting = len(others) - held
+        most = _job_limit(item.limits)
+        if policy is calls.Concurrency.REPLACE and held + waiting >= most:
+            _replace([row for row in others if row.key.fire_time < key.fire_time], held - most + 1)
+            waiting = 0
+        elif policy is calls.Concurrency.ALLOW:
+            waiting = 0
+        if held + waiting >= most:
+            return "skipped" if policy is calls.Concurrency.FORBID else "busy"
+        return "busy" if self._pool_is_full(item.limits) else None
 
     def _ended(self, item: calls.Claim, outcome: str) -> Plan:
         row = Row(item.key, ENDED, 0, item.limits, item.retry, outcome=outcome)
@@ -164,16 +179,14 @@ class Database:
         key = item.key
         row = self.rows.get(key)
         if row is not None and row.state == HELD:
-            mine = row.holder == call.incarnation and row.attempt == item.attempt + 1
+            mine = row.holder == call.incarnation
             decision = Decision.HELD if mine else Decision.SETTLED
             return Plan(Decided(key, decision, row.attempt, row.host), None)
         if row is None or row.state != WAITING or row.attempt != item.attempt:
             return Plan(Decided(key, Decision.SETTLED), None)
-        others = item.limits.concurrency is not calls.Concurrency.ALLOW and any(
-            each.state == HELD for each in self._of_job(key)
-        )
-        due = row.not_before <= self.now()
-        if not due or not self._may_hold(call) or others or self._is_full(key, item.limits):
+        held = sum(each.state == HELD for each in self._of_job(key))
+        full = held >= _job_limit(item.limits) or self._pool_is_full(item.limits)
+        if row.not_before > self.now() or not self._may_hold(call) or full:
             return Plan(Decided(key, Decision.LATER), None)
         return Plan(None, None)
 
@@ -189,12 +202,11 @@ class Database:
             if row.key != key and row.key[:2] == key[:2] and row.state != ENDED
         ]
 
-    def _is_full(self, key: SharedKey, limits: Limits) -> bool:
-        held = [row for row in self.rows.values() if row.state == HELD and row.key != key]
-        of_job = sum(row.key[:2] == key[:2] for row in held)
-        of_pool = sum(row.limits.pool == limits.pool for row in held)
-        full = limits.max_running is not None and of_job >= limits.max_running
-        return full or (limits.pool_limit is not None and of_pool >= limits.pool_limit)
+    def _pool_is_full(self, limits: Limits) -> bool:
+        held = sum(
+            row.state == HELD and row.limits.pool == limits.pool for row in self.rows.values()
+        )
+        return limits.pool_limit is not None and held >= limits.pool_limit
 
     # ---- ends
 
@@ -291,9 +303,18 @@ def _existing(row: Row, incarnation: str) -> Decided:
     return Decided(row.key, Decision.SETTLED, row.attempt, row.host, row.outcome)
 
 
-def _replace(rows: list[Row]) -> None:
-    for row in rows:
-        if row.state == HELD:
-            row.stop = row.stop or "replaced"
-        else:
-            row.state = ENDED
+def _job_limit(limits: Limits) -> float:
+    """How many Attempts of a Job may run at once."""
+    if limits.max_running is not None:
+        return limits.max_running
+    return inf if limits.concurrency is calls.Concurrency.ALLOW else 1
+
+
+def _replace(rows: list[Row], surplus: float) -> None:
+    """The oldest rows that are held and too many are told to stop, and waiting ones end."""
+    for row in sorted(rows, key=lambda row: row.key):
+        if row.state == WAITING:
+            row.state, row.outcome = ENDED, row.outcome or "skipped"
+        elif surplus > 0:
+            surplus -= 1
+            row.stop = row.stop or "replace"

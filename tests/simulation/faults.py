@@ -16,7 +16,7 @@ from tests.simulation.world import Process, World
 KINDS = (
     "kill_agent", "kill_daemon", "kill_runner", "stop_agent", "stop_daemon", "stop_runner",
     "crash", "sleep", "step_clock", "step_database_clock", "outage", "cut", "cut_requests",
-    "cut_answers", "latency", "stall", "twin", "edit", "drain",
+    "cut_answers", "latency", "stall", "late_start", "twin", "edit", "drain",
 )  # fmt: skip
 LONGEST = 300.0  # seconds
 _CALL = 10.0  # seconds: longer than a call that is slow
@@ -82,7 +82,9 @@ class Faults:
         if kind.startswith("cut") or kind == "latency":
             return self._cut(kind, self._network.links.setdefault(host.machine.name, Link()))
         if kind == "stall":
-            self._stall(host, 40 + fault.duration / 6, patience=20)
+            self._stall(host, 60 + fault.duration / 10, patience=20)
+        if kind == "late_start":
+            self._start_late(host, 170 + fault.duration / 4, patience=600)
         machine = host.machine
         if kind == "crash" and machine.is_up:
             machine.crash()
@@ -142,6 +144,18 @@ class Faults:
             self._world.after(_CALL, lambda: self._cut_for(link, _CUT))
         else:
             self._world.after(0.5, lambda: self._stall(host, duration, patience - 1))
+
+    def _start_late(self, host: Host, duration: float, patience: int) -> None:
+        """Stop the runner while it has a command to start, and cut its host off."""
+        runner, daemon = host.runner, host.daemon
+        if runner is None or daemon is None or not (runner.is_running and daemon.is_running):
+            return
+        if runner.starting:
+            runner.stop()
+            self._world.after(duration, runner.go_on)
+            self._cut_for(self._network.links.setdefault(host.machine.name, Link()), duration)
+        elif patience:
+            self._world.after(0.1, lambda: self._start_late(host, duration, patience - 1))
 
     def _cut_for(self, link: Link, seconds: float) -> None:
         self._world.after(seconds, self._cut("cut", link))

@@ -95,7 +95,7 @@ class Runner(Process):
             self._ended(id, "lost")
             return
         chance = self.world.random.random
-        kill_after = 60.0 if chance() < 0.3 else 10.0
+        kill_after = 60.0 if chance() < 0.6 else 10.0
         tree = Tree(self.machine, *id, incarnation, kill_after)
         self._checker.started(tree)
         self.running[id] = tree
