@@ -1,7 +1,7 @@
 """Measures what the load of one user costs the others, as root: `bench/attacks.py [ATTACK…]`.
 
 Each attack has a system's daemon of its own, in a mount namespace (tests/support). Beside the
-attack, another user has a Job that is due every five seconds, and root asks for `status` twice a
+attack, another user has a Job that is due every second, and root asks for `status` twice a
 second. The program prints one line for each attack.
 """
 
@@ -30,10 +30,11 @@ from tests.support.user_accounts import USERS
 
 os.environ["PYTHONPATH"] = sys.path[0]  # for the programs that this one starts
 ATTACKER, SECOND_ATTACKER, VICTIM = USERS
-PERIOD = 5  # seconds between the fire times of the victim's Job
+PERIOD = 1  # seconds between the fire times of the victim's Job
 SECONDS = 40  # of an attack
 DOWN = 7200  # seconds of downtime
 MANY = 10_000
+USER_COUNT = 500
 DATABASE = paths.SYSTEM_STATE / "pycron.db"
 _QUERY = (
     "import json, sqlite3, sys; database = sqlite3.connect(sys.argv[1], timeout=60);"
@@ -190,11 +191,19 @@ def _greedy_client(scene: Scene, over: threading.Event) -> None:
 
 
 def users(scene: Scene) -> None:
-    """Five hundred users with a table of ten Jobs that are due each second or minute."""
+    """Five hundred users have a table: one Job is due in each minute, and nine in each hour."""
+    of_all_users(scene, lambda n: f"* * * * * u{n} :\n" + f"{n % 60} * * * * u{n} : {n}\n" * 9)
+
+
+def crowd(scene: Scene) -> None:
+    """The same users have Jobs that are due each second: more than two processors can start."""
+    of_all_users(scene, lambda n: f"@every 1s u{n} :\n" + f"* * * * * u{n} : {n}\n" * 9)
+
+
+def of_all_users(scene: Scene, table: Callable[[int], str]) -> None:
     spool = scene.system.root / str(paths.DROP_INS).lstrip("/")
-    lines = [f"@every 1s u{n} :\n" + f"* * * * * u{n} : {n}\n" * 9 for n in range(500)]
-    for n in range(0, 500, 50):
-        (spool / f"users{n}").write_text("".join(lines[n : n + 50]))
+    for n in range(0, USER_COUNT, 50):
+        (spool / f"users{n}").write_text("".join(map(table, range(n, n + 50))))
     scene.watch(75)
 
 
@@ -207,6 +216,7 @@ ATTACKS: dict[str, Callable[[Scene], None]] = {
     "clients": clients,
     "installs": installs,
     "users": users,
+    "crowd": crowd,
 }
 CONFIG = {
     "sleepers": "[limits]\nrunning = 50\nuser_running = 25\n",
@@ -219,13 +229,13 @@ VICTIMS = {"priority": f"CRON_POOL=shared @every {PERIOD}s :\n"}
 def scene_of(name: str, directory: Path) -> Iterator[Scene]:
     with isolated_system(directory, own_etc=True) as system:
         etc = directory / "etc"
-        if name == "users":
+        if name in ("users", "crowd"):
             with (etc / "passwd").open("a") as passwd:
                 passwd.writelines(
-                    f"u{n}:x:{70000 + n}:{70000 + n}::/:/bin/sh\n" for n in range(500)
+                    f"u{n}:x:{70000 + n}:{70000 + n}::/:/bin/sh\n" for n in range(USER_COUNT)
                 )
             with (etc / "group").open("a") as group:
-                group.writelines(f"u{n}:x:{70000 + n}:\n" for n in range(500))
+                group.writelines(f"u{n}:x:{70000 + n}:\n" for n in range(USER_COUNT))
         if name in CONFIG:
             system.write(paths.SYSTEM_CONFIG, CONFIG[name])
             assert system.run("pycron", "reload").returncode == 0

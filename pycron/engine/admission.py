@@ -9,7 +9,7 @@ users only as far as the configuration allows it (the priority of a system table
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -80,7 +80,6 @@ class Admission:
         self.users: frozenset[str] = frozenset()
         self._users_of_pools: Mapping[str | None, frozenset[str]] = {}
         self._users_in_pool: dict[str | None, Counter[str]] = {}  # admitted, by pool
-        self._steady = 0.0
         self._pool_rates: dict[str, StartRate] = {}
         self.configure(limits, gates, None)
 
@@ -155,7 +154,6 @@ class Admission:
 
         `steady`: seconds of a clock that cannot be set.
         """
-        self._steady = steady
         if not self._waiting or self.closed:
             return None
         if self._is_full() and not self._waiting_by_kind[True]:  # as most times in a flood
@@ -163,8 +161,7 @@ class Admission:
         first = min(self._first_of_each_pool(steady), default=None)
         if first is None:
             return None
-        _, run = first
-        job = self._take(run)
+        job = self._take(run := first[-1])
         self._last_turn[job.user] = next(self._serial)
         if not job.is_message:
             self._rate.count_start()
@@ -207,26 +204,33 @@ class Admission:
         """Messages have limits of their own: those of commands do not hold for their pools."""
         commands_may_start = not self._is_full() and self._rate.allows(steady)
         for pool, queue in self._pool_queues.items():
-            is_of_messages = pool in DELIVERY_POOLS
             if not queue or not self._pool_may_start(pool, steady):
                 continue
-            if is_of_messages or commands_may_start:
-                may_begin = self._user_may_send if is_of_messages else self._user_may_start
-                if first := queue.first(partial(may_begin, pool), self._last_turn):
-                    yield first
+            first = None
+            if pool in DELIVERY_POOLS:
+                first = queue.first(partial(self._user_may_send, pool))
+            elif commands_may_start:
+                first = queue.first(self._users_who_may_start(pool, steady))
+            if first is not None:
+                yield first
 
     def _user_may_send(self, pool: str | None, user: str) -> bool:
         """A user whose mail program hangs takes half of the places, and leaves others the rest."""
         most = self.limits.pools.get(pool or "")
         return most is None or self._messages[pool, user] < max(1, most // 2)
 
-    def _user_may_start(self, pool: str | None, user: str) -> bool:
-        return (
-            self._user_has_room(user)
-            and not self._is_kept_from(user)
-            and not self._pool_is_kept_from(pool, user)
-            and self._user_rates.of(user).allows(self._steady)
-        )
+    def _users_who_may_start(self, pool: str | None, steady: float) -> Callable[[str], bool]:
+        """Says of a user whether one more Run may start; true until a Run is admitted."""
+        kept, kept_of_pool = self._last_are_kept(), self._last_of_pool_are_kept(pool)
+        in_pool = self._users_in_pool.get(pool, _NOBODY)
+
+        def may_start(user: str) -> bool:
+            if not self._user_has_room(user) or (kept and user in self._admitted_by_user):
+                return False
+            is_kept = kept_of_pool and user in in_pool
+            return not is_kept and self._user_rates.of(user).allows(steady)
+
+        return may_start
 
     def _pool_may_start(self, pool: str | None, steady: float) -> bool:
         rate = self._pool_rates.get(pool or "")
@@ -250,7 +254,7 @@ class Admission:
         job, pool = waiting.job, waiting.job.settings.pool
         self._counted_by_job[job.id] += 1
         if pool not in self._pool_queues:
-            self._pool_queues[pool] = PoolQueue(self._is_current)
+            self._pool_queues[pool] = PoolQueue(self._is_current, self._last_turn)
         own = job.settings.priority
         among_users = own if job.source.owner is None else min(own, self.limits.priority)
         item = -own, waiting.due, waiting.serial, run
@@ -287,21 +291,19 @@ class Admission:
     def _is_full(self) -> bool:
         return self.limits.running is not None and self.running >= self.limits.running
 
-    def _is_kept_from(self, user: str) -> bool:
+    def _last_are_kept(self) -> bool:
         """Whether the places that are left are kept for users who have nothing running."""
         most = self.limits.running
-        if most is None or not self._admitted_by_user[user] or self.running < most - reserved(most):
+        if most is None or self.running < most - reserved(most):
             return False
         return others_have_none(self.users, self._admitted_by_user)
 
-    def _pool_is_kept_from(self, pool: str | None, user: str) -> bool:
+    def _last_of_pool_are_kept(self, pool: str | None) -> bool:
         most = self.limits.pools.get(pool or "")
         if most is None or self._admitted_by_pool[pool] < most - reserved(most):
             return False
         in_pool = self._users_in_pool.get(pool, _NOBODY)
-        return user in in_pool and others_have_none(
-            self._users_of_pools.get(pool, frozenset()), in_pool
-        )
+        return others_have_none(self._users_of_pools.get(pool, frozenset()), in_pool)
 
     def _user_has_room(self, user: str) -> bool:
         most = self.limits.user_running
@@ -336,11 +338,12 @@ class Admission:
 
     def _wait_of_users(self) -> float:
         """Seconds until the share of a user who has nothing else to wait for allows a start."""
+        kept_from = self._admitted_by_user if self._last_are_kept() else _NOBODY
         return min(
             (
                 self._user_rates.of(user).wait()
                 for user, is_message in self._waiting_by_user
-                if not is_message and self._user_has_room(user) and not self._is_kept_from(user)
+                if not is_message and self._user_has_room(user) and user not in kept_from
             ),
             default=math.inf,
         )
@@ -377,11 +380,11 @@ class Admission:
             return f"limits.running is {self.limits.running}"
         if not self._user_has_room(job.user):
             return f"limits.user_running is {self.limits.user_running}"
-        if self._is_kept_from(job.user):
+        if job.user in self._admitted_by_user and self._last_are_kept():
             return kept_in_words("limits.running", self.limits.running or 0)
         if not self._pool_has_room(pool):
             return f"pools.{pool} is {self.limits.pools[pool or '']}"
-        if self._pool_is_kept_from(pool, job.user):
+        if self._last_of_pool_are_kept(pool) and job.user in self._users_in_pool[pool]:
             return kept_in_words(f"pools.{pool}", self.limits.pools[pool or ""])
         if self.limits.user_starts_per_second and self._user_rates.of(job.user).wait() < math.inf:
             return f"limits.user_starts_per_second is {self.limits.user_starts_per_second:g}"

@@ -10,48 +10,100 @@ from pycron.model.run import RunKey
 Item = tuple[int, float, int, RunKey]
 # Minus the priority among users, the user's last turn, then as in an item.
 Rank = tuple[int, int, int, float, int]
+# The user's last turn, their first item, the user.
+_Entry = tuple[int, Item, str]
 
 
 class PoolQueue:
     """The Runs that wait for one pool, or all those without a pool.
 
     The item of a Run that was withdrawn stays until it comes to the front. `is_current`: whether an
-    item still stands for a waiting Run.
+    item still stands for a waiting Run. `last_turn`: when each user had a turn last; a number that
+    only grows.
     """
 
-    def __init__(self, is_current: Callable[[Item], bool]) -> None:
+    def __init__(self, is_current: Callable[[Item], bool], last_turn: Counter[str]) -> None:
         self._is_current = is_current
-        # A level: minus the priority among users.
-        self._users_by_level: dict[int, dict[str, list[Item]]] = {}
+        self._last_turn = last_turn
+        self._levels: dict[int, _UsersInTurn] = {}  # by minus the priority among users
 
     def __bool__(self) -> bool:
         """Whether there may be a waiting Run."""
-        return bool(self._users_by_level)
+        return bool(self._levels)
 
     def push(self, priority: int, user: str, item: Item) -> None:
         """`priority`: that among users; the item has the priority among the user's own Runs."""
-        heappush(self._users_by_level.setdefault(-priority, {}).setdefault(user, []), item)
+        users = self._levels.get(-priority)
+        if users is None:
+            users = self._levels[-priority] = _UsersInTurn(self._is_current, self._last_turn)
+        users.push(user, item)
 
-    def first(
-        self, has_room: Callable[[str], bool], last_turn: Counter[str]
-    ) -> tuple[Rank, RunKey] | None:
+    def first(self, has_room: Callable[[str], bool]) -> tuple[Rank, RunKey] | None:
         """The next Run to admit, of the users whose limit has room; None if there is none."""
-        for level in sorted(self._users_by_level):
-            self._remove_stale(level)
-            users = self._users_by_level.get(level, {})
-            ready = [(last_turn[user], *heap[0]) for user, heap in users.items() if has_room(user)]
-            if ready:
-                turn, own, due, serial, run = min(ready)
+        for level in sorted(self._levels):
+            found = self._levels[level].first(has_room)
+            if found is not None:
+                turn, (own, due, serial, run), _ = found
                 return (level, turn, own, due, serial), run
+            if not self._levels[level]:
+                del self._levels[level]
         return None
 
-    def _remove_stale(self, level: int) -> None:
-        """Remove items at the front that are not current, and users and levels without items."""
-        users = self._users_by_level[level]
-        for user, heap in list(users.items()):
-            while heap and not self._is_current(heap[0]):
-                heappop(heap)
-            if not heap:
-                del users[user]
-        if not users:
-            del self._users_by_level[level]
+
+class _UsersInTurn:
+    """The users of one priority: who had a turn last comes last.
+
+    To find the next one takes a time that hardly grows with the number of users. An entry whose
+    user has had another turn, or has another first item, is made anew when it comes to the front.
+    """
+
+    def __init__(self, is_current: Callable[[Item], bool], last_turn: Counter[str]) -> None:
+        self._is_current = is_current
+        self._last_turn = last_turn
+        self._items: dict[str, list[Item]] = {}  # a heap for each user
+        self._order: list[_Entry] = []  # a heap
+        self._entries: dict[str, _Entry] = {}  # those of `_order` that count
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def push(self, user: str, item: Item) -> None:
+        heap = self._items.setdefault(user, [])
+        heappush(heap, item)
+        if heap[0] is item:
+            self._enter(user)
+
+    def first(self, has_room: Callable[[str], bool]) -> _Entry | None:
+        """The entry of the first user who has room; None if nobody has."""
+        without_room = []
+        found = None
+        while found is None and self._order:
+            entry = heappop(self._order)
+            user = entry[-1]
+            if self._entries.get(user) is not entry:
+                continue
+            if not self._has_items(user):
+                del self._items[user], self._entries[user]
+            elif entry != self._entry_of(user):
+                self._enter(user)
+            elif has_room(user):
+                found = entry
+            else:
+                without_room.append(entry)
+        for entry in [found, *without_room] if found else without_room:
+            heappush(self._order, entry)
+        return found
+
+    def _enter(self, user: str) -> None:
+        entry = self._entries[user] = self._entry_of(user)
+        heappush(self._order, entry)
+
+    def _entry_of(self, user: str) -> _Entry:
+        return self._last_turn[user], self._items[user][0], user
+
+    def _has_items(self, user: str) -> bool:
+        """Remove items at the front that are not current; whether one is left."""
+        heap = self._items[user]
+        while heap and not self._is_current(heap[0]):
+            heappop(heap)
+        return bool(heap)

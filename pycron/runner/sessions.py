@@ -96,7 +96,10 @@ class Sessions:
         return slow | set(working if len(working) >= STARTERS else ())
 
     def _open_next(self) -> None:
-        attempt = self._queue.next_turn(self._barred_users()).popleft()
+        queue = self._queue.next_turn(self._barred_users())
+        if not queue:  # the last user has become slow at this moment
+            return
+        attempt = self._queue.take(queue)
         if not self._is_wanted(attempt):
             return
         try:
@@ -129,9 +132,7 @@ class Sessions:
         """Refuse all that wait: if the process cannot work at all, the next one cannot either."""
         waiting = [attempt for attempt, _, _ in self._opening.values()]
         self._opening.clear()
-        while queue := self._queue.next_turn(()):
-            waiting += queue
-            queue.clear()
+        waiting += self._queue.take_all()
         self._held.clear()
         for attempt in waiting:
             if self._is_wanted(attempt):

@@ -180,14 +180,14 @@ class Starters:
         while queue and len(launches) < size:
             attempt = queue[0]
             if attempt.ended is not None:  # it was ended before it was started
-                queue.popleft()
+                self._queue.take(queue)
                 continue
             if attempts and not _fits(attempts[-1], attempt):
                 break
             launch = self._launcher.prepare(attempt, is_first=not attempts)
             if launch is None and attempts:
                 break
-            queue.popleft()
+            self._queue.take(queue)
             if launch is not None:
                 launches.append(launch)
                 attempts.append(attempt)

@@ -70,6 +70,16 @@ class KilledProgram:
         """Whether the process that was started last is running."""
         return _runs(self.pid)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor time of the process that was started last; 0 if it is not running."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_bytes()
+        except OSError:
+            return 0.0
+        user, system = stat.rpartition(b")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """Kill the process now, but not while strace starts: a part of strace would stay."""
         until(lambda: not _command_line(self.pid).startswith(b"strace\0"))

@@ -10,7 +10,8 @@ T = TypeVar("T")
 def until(condition: Callable[[], T | None], patience: float = 10) -> T:
     """The first true value that the condition returns.
 
-    AssertionError if it has returned none after `patience` seconds.
+    AssertionError if it has returned none after `patience` seconds. Seconds for which the whole
+    machine stood still, as virtual machines do, do not count.
     """
     begun = time.monotonic()
     deadline = begun + patience
@@ -18,6 +19,9 @@ def until(condition: Callable[[], T | None], patience: float = 10) -> T:
         now = time.monotonic()
         assert now < deadline, f"still not true after {patience} seconds"
         # Half of the time at most is for a condition that is expensive, such as running a program.
-        time.sleep(max(0.005, now - begun))
+        pause = max(0.005, now - begun)
+        time.sleep(pause)
         begun = time.monotonic()
+        if (stood_still := begun - now - pause) > 1:
+            deadline += stood_still
     return result

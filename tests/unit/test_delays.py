@@ -43,7 +43,11 @@ def engine_of(table: str, cursor: Cursor, now: int) -> Engine:
 
 
 def tick(engine: Engine, now: float) -> list[Action]:
-    return list(engine.handle(Tick(), Now(now, now)))
+    """What the Ticks of this instant lead to: of many fire times, each takes up a part."""
+    actions = list(engine.handle(Tick(), Now(now, now)))
+    while engine.busy:
+        actions += engine.handle(Tick(), Now(now, now))
+    return actions
 
 
 def started(actions: list[Action]) -> list[int]:
