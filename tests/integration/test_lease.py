@@ -81,6 +81,10 @@ def test_a_command_that_is_held_is_checked_when_it_starts(
     assert runner.output("x") == ""
 
 
+def refusal_of(runner: RunningRunner, id: str) -> Message:
+    return until(lambda: runner.received("refused", id) or {})
+
+
 def test_of_a_batch_only_shared_commands_are_refused(runner: RunningRunner, lease: File) -> None:
     messages = [
         runner.start_message(f"{n}", f"echo {n}", **(lease.request() if n % 2 else {}))
@@ -89,7 +93,7 @@ def test_of_a_batch_only_shared_commands_are_refused(runner: RunningRunner, leas
     runner.client.send(messages)
     for n in range(10):
         if n % 2:
-            refused(until(lambda n=n: runner.received("refused", f"{n}") or {}))
+            refused(refusal_of(runner, f"{n}"))
         else:
             assert runner.ended(f"{n}")["exit_status"] == 0
 
