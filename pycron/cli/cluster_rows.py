@@ -1,6 +1,5 @@
 """Hosts of a cluster and shared Runs at the command line: as JSON, in columns, and compared."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -134,7 +133,7 @@ def differences(hosts: "Sequence[HostRow]") -> Iterator[str]:
     yield from _differing("tzdata", {host.host: host.tzdata for host in live})
     tables = sorted({name for host in live for name in host.tables})
     for name in tables:
-        what = f"the table {name}" if name else "the tables"
+        what = f"the table {name}" if name else "the text of the tables"
         yield from _differing(what, {host.host: host.tables.get(name) for host in live})
     clocks = {host.host: host.ahead for host in live if host.ahead is not None}
     for name, ahead in clocks.items():
@@ -144,9 +143,10 @@ def differences(hosts: "Sequence[HostRow]") -> Iterator[str]:
 
 
 def _differing(what: str, values: dict[str, str | None]) -> Iterator[str]:
-    """One sentence that names the hosts that differ from most others."""
-    if len(set(values.values())) < 2:
-        return
-    [(usual, _)] = Counter(values.values()).most_common(1)
-    others = sorted(host for host, value in values.items() if value != usual)
-    yield f"{what} is not the same on all hosts: {', '.join(others)} differs"
+    """One sentence, if they differ: `tzdata is not the same: 2026a on web1, web2; none on web3`."""
+    by_value: dict[str | None, list[str]] = {}
+    for host, value in values.items():
+        by_value.setdefault(value, []).append(host)
+    if len(by_value) > 1:
+        each = (f"{value or 'none'} on {', '.join(hosts)}" for value, hosts in by_value.items())
+        yield f"{what} is not the same: {'; '.join(each)}"

@@ -109,8 +109,8 @@ def test_status_shows_hosts_and_how_they_differ(cluster: ClusterDatabase, config
     assert found["web1"]["tables"] == {"nightly": "a"}
     assert 39 < found["web3"]["clock_ahead_seconds"] < 41
     assert said(config, "status").splitlines() == [
-        "pycron: pycron is not the same on all hosts: web3 differs",
-        "pycron: the table nightly is not the same on all hosts: web3 differs",
+        "pycron: pycron is not the same: 1 on web1, web2; 2 on web3",
+        "pycron: the table nightly is not the same: a on web1, web2; b on web3",
         "pycron: the clock of web3 is 40 s ahead of the database's",
     ]
 
