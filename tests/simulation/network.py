@@ -54,7 +54,7 @@ class Network:
 
         process.after(_PATIENCE, lambda: answer("no answer in time"))
         if link.no_requests:
-            if chance() < 0.5:  # it is sent again until the network carries it
+            if chance() < 0.05:  # it is sent again until the network carries it
                 world.after(chance() * _ZOMBIE, lambda: self._carry_out(call, lambda _: None))
             return
         if chance() < 0.02:
