@@ -202,7 +202,7 @@ class Coordinator:
             self._hand_out(Lane.CLAIM, self._next_question(now.boot), now)
         if self._is_idle(Lane.FINISH, now):
             self._hand_out(Lane.FINISH, self._upkeep.next_call(now.boot), now)
-        if self._may_claim(now):
+        if self._may_claim(now) and not self._renewals.drained:
             for key, attempt in self._offers.take(now.boot):
                 if not self._questions.is_open(key, attempt):
                     run = messages.run_of(key)

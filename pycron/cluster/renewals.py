@@ -46,7 +46,7 @@ class Renewals:
         self._asked = now - _AGAIN
         self._write_at = now
         self._problem: str | None = None
-        self._drained = False
+        self.drained = False
         self._offset = 0.0
         self._told: StatusMessage | None = None
 
@@ -111,7 +111,7 @@ class Renewals:
         self._out.write(self.lease.renewed(asked + self.timings.lease))
         self.beats.look(answer.hosts, asked, now.boot)
         self._at = asked + self.timings.renew
-        self._drained = answer.drained
+        self.drained = answer.drained
         self._offset = (call.facts.clock + now.wall) / 2 - answer.clock
         self._note(None)
         return True
@@ -147,7 +147,7 @@ class Renewals:
             "type": "status",
             "incarnation": self.lease.incarnation if live else None,
             "hosts": self.beats.live(),
-            "drained": self._drained,
+            "drained": self.drained,
             "problem": self._problem,
             "offset": round(self._offset, 3),
         }
@@ -163,7 +163,7 @@ class Renewals:
         level = "info" if expected else "warning"
         self._out.log(level, f'"{self.host}" had lost its lease, and starts as a new incarnation')
         self.lease.replace()
-        self._drained = False
+        self.drained = False
         self._write_at = self._at = now
 
     def _note(self, problem: str | None) -> None:
