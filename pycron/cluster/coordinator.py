@@ -317,9 +317,10 @@ class Coordinator:
 
     def _changed(self, call: Call, rows: int, now: float) -> None:
         if isinstance(call, Goodbye):
-            self._lanes[Lane.RENEW].pause = now + _PAUSE
             if rows:
                 self._renewals.parted()
+            else:
+                self._lanes[Lane.RENEW].pause = now + _PAUSE
         elif isinstance(call, Fence):
             self._upkeep.fenced(call)
             if rows:
