@@ -116,7 +116,8 @@ class Daemon(Process):
             if self._runner is not None:
                 self._runner.ping(lambda: self.do(self._take_pong))
         self._ask()
-        self._watch.look(self._host.trees())
+        if self.world.rules.second_watcher:
+            self._watch.look(self._host.trees())
         self.after(_LOOK, self._look)
 
     def _take_pong(self) -> None:

@@ -13,6 +13,7 @@ class Rules:
     `count_from_request`: a lease is counted from before the request. `ask_again`: a call with an
     unknown answer is made again. `lock_first`: the lock is a statement of its own, before the one
     that counts. `guard_finish`: a finish has to come from the holder.
+    `second_watcher`: the daemon kills what a stopped runner does not.
     """
 
     end_before_lost: bool = True
@@ -23,3 +24,4 @@ class Rules:
     ask_again: bool = True
     lock_first: bool = True
     guard_finish: bool = True
+    second_watcher: bool = True
