@@ -116,6 +116,7 @@ def views(browser: Browser) -> dict[str, str]:
         "failures": "/failures",
         "late": "/late",
         "dead letters": "/dead",
+        "hosts": "/hosts",
         "search": "/search?q=nothing-is-printed-so",
     }
 

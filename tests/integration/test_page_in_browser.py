@@ -36,7 +36,7 @@ CRON_NAME=sleeper @yearly sleep 300
 CRON_NAME=a-name-that-is-longer-than-any-column-of-a-phone-or-of-a-table @every 5s exit 1
 @yearly true "<img src=x onerror=alert(1)>"
 """
-VIEWS = ("/", "/jobs", "/runs", "/day", "/failures", "/late", "/dead", "/search?q=green",
+VIEWS = ("/", "/jobs", "/runs", "/day", "/failures", "/late", "/dead", "/hosts", "/search?q=green",
          "/search", "/preferences?next=/jobs")  # fmt: skip
 SIZES = ((360, 740), (800, 600), (1280, 900), (2560, 1400))
 AXE = Path(os.environ.get("PYCRON_AXE", "axe.min.js"))
@@ -407,6 +407,7 @@ EMPTY: tuple[tuple[str, str], ...] = (
     ("/failures", "No Run on record has failed"),
     ("/late", "Nothing is late"),
     ("/dead", "There are no dead letters"),
+    ("/hosts", "This host is in no cluster"),
     ("/search", "Which text?"),
 )
 

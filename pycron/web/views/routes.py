@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from pycron.web.views import actions, day, jobs, outputs, preferences, runs, state
+from pycron.web.views import actions, day, hosts, jobs, outputs, preferences, runs, state
 
 
 def routes() -> list[Route]:
@@ -12,6 +12,7 @@ def routes() -> list[Route]:
         *runs.routes(),
         *outputs.routes(),
         *day.routes(),
+        *hosts.routes(),
         *actions.routes(),
         *preferences.routes(),
     ]
