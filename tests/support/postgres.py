@@ -65,6 +65,7 @@ class Postgres:
         self._run(command).wait()
 
     def start(self, *, wait: bool = True, prefix: tuple[str, ...] = ()) -> None:
+        """`prefix`: the command that runs the server; as root, it has to change the user, too."""
         settings = [f"-c{key}={value}" for key, value in self._settings.items()]
         command = ["postgres", "-D", str(self.directory / "data"), "-p", str(self.port),
                    f"-cunix_socket_directories={self.directory}", *settings]  # fmt: skip
@@ -99,7 +100,7 @@ class Postgres:
     def _run(self, command: list[str], prefix: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
         home = programs()
         assert home is not None
-        account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+        account = pwd.getpwnam("postgres") if os.geteuid() == 0 and not prefix else None
         with (self.directory / "log").open("ab") as log:
             return subprocess.Popen(
                 [*prefix, str(home / command[0]), *command[1:]],
