@@ -8,7 +8,7 @@ from pycron.cluster.messages import key_of, run_of
 from pycron.protocol.cluster_messages import RUNNER_SILENCE, DaemonHello
 from tests.simulation.agent import Agent
 from tests.simulation.checker import Checker, Tree
-from tests.simulation.jobs import EPOCH, JOBS, POOLS, RETRIES
+from tests.simulation.jobs import EPOCH, JOBS, LAST, POOLS, RETRIES
 from tests.simulation.network import Network
 from tests.simulation.runner import AttemptId, LeaseWatch, Runner
 from tests.simulation.world import Machine, Process
@@ -163,7 +163,7 @@ class Daemon(Process):
                 self._settled.discard((job.name, cursor))
                 cursor += job.period
             self._store.cursors[job.name] = cursor
-            for fire_time in range(cursor, int(self.machine.wall) + 1, job.period):
+            for fire_time in range(cursor, min(int(self.machine.wall), LAST) + 1, job.period):
                 question = job.key(fire_time), 0
                 waits = self._later.get(question, 0.0) > self.world.now
                 if (job.name, fire_time) in self._settled or question in self._open or waits:

@@ -6,6 +6,7 @@ from pycron.cluster.calls import SharedKey
 from pycron.protocol.cluster_messages import Terms
 
 EPOCH = 1_800_000_000  # UTC second of the world's beginning
+LAST = EPOCH + 1200  # UTC second of the last fire time: what waits then gets its turn
 POOLS = {"reports": 3}
 RETRIES = 2
 
