@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.cluster.checker import Verdict, check
-from tests.cluster.faults import FAULTS, Fault
+from tests.cluster.faults import CONCEDED, FAULTS, Fault
 from tests.cluster.fleet import HOSTS, Fleet, clock, expected_runs
 
 _CALM = 15.0  # seconds between two faults
@@ -33,7 +33,7 @@ def main() -> int:
     print(f"{clock()} seed {options.seed}, {directory}", flush=True)
     fleet = Fleet(directory, options.lease)
     chance = random.Random(options.seed)
-    faults = [each for each in FAULTS if not options.only or each.name in options.only]
+    faults = [each for each in (*FAULTS, *CONCEDED) if each.name in (options.only or ())] or FAULTS
     try:
         fleet.start()
         begun = time.time()

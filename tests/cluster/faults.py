@@ -79,6 +79,12 @@ def _drain(drained: bool) -> Callable[[Fleet, str], None]:
     )
 
 
+# What docs/cluster.md does not promise: the checker has to find what comes of it.
+CONCEDED = [
+    Fault("an asynchronous fail-over", lambda fleet, _: fleet.make_standby(),
+          lambda fleet, _: fleet.fail_over(), 50),
+]  # fmt: skip
+
 FAULTS = [
     Fault("kill the daemon", _kill("daemon"), _nothing, 5),
     Fault("kill the agent", _kill("agent"), _nothing, 5),

@@ -56,6 +56,7 @@ class Fleet:
         self.directory = directory
         self.network = Network([*HOSTS, DATABASE])
         self._lease = lease
+        self._standbys = 0
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._clock = directory / "db" / "clock"
         (directory / "db").mkdir(parents=True)
@@ -84,6 +85,21 @@ class Fleet:
         faked = ("env", f"LD_PRELOAD={_FAKETIME}", f"FAKETIME_TIMESTAMP_FILE={self._clock}",
                  "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")  # fmt: skip
         self.database.start(wait=False, prefix=(*inside, *account, *faked))
+
+    def make_standby(self) -> None:
+        """A copy of the database that gets nothing more: an asynchronous standby that is behind."""
+        self._standbys += 1
+        self.database.back_up(self._standby)
+
+    def fail_over(self) -> None:
+        """The primary dies, and the standby takes its place: what was committed since is lost."""
+        self.signal_database(signal.SIGKILL)
+        self.database.data = self._standby
+        self.start_database()
+
+    @property
+    def _standby(self) -> Path:
+        return self.directory / "db" / f"standby{self._standbys}"
 
     def set_clock(self, seconds: int) -> None:
         """Set the database's clock ahead, or back."""

@@ -46,6 +46,7 @@ class Postgres:
 
     def __init__(self, directory: Path, port: int, **settings: str) -> None:
         self.directory = directory
+        self.data = directory / "data"
         self.port = port
         self._settings = _SETTINGS | settings
         self._server: subprocess.Popen[bytes] | None = None
@@ -60,14 +61,14 @@ class Postgres:
 
     def make(self) -> None:
         """Make the cluster; everybody on this machine may connect."""
-        command = ["initdb", "-D", str(self.directory / "data"), "-A", "trust", "-U", "postgres",
+        command = ["initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres",
                    "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8"]  # fmt: skip
         self._run(command).wait()
 
     def start(self, *, wait: bool = True, prefix: tuple[str, ...] = ()) -> None:
         """`prefix`: the command that runs the server; as root, it has to change the user, too."""
         settings = [f"-c{key}={value}" for key, value in self._settings.items()]
-        command = ["postgres", "-D", str(self.directory / "data"), "-p", str(self.port),
+        command = ["postgres", "-D", str(self.data), "-p", str(self.port),
                    f"-cunix_socket_directories={self.directory}", *settings]  # fmt: skip
         self._server = self._run(command, prefix)
         if wait:
@@ -79,6 +80,12 @@ class Postgres:
             self._server.send_signal(signum)
             self._server.wait(60)
             self._server = None
+
+    def back_up(self, directory: Path) -> None:
+        """Copy the running server: what a standby has that gets nothing more from now on."""
+        command = ["pg_basebackup", "-h", str(self.directory), "-p", str(self.port), "-U",
+                   "postgres", "-D", str(directory), "-X", "stream", "-c", "fast"]  # fmt: skip
+        assert self._run(command).wait(120) == 0
 
     def answers(self) -> bool:
         try:
