@@ -18,7 +18,7 @@ from pycron.daemon.agent_launch import (
     kill_agent,
     start_agent,
 )
-from pycron.daemon.cluster_words import message_of, shared_key, tables_in_short
+from pycron.daemon.cluster_words import is_sound, message_of, shared_key, tables_in_short
 from pycron.daemon.second_watcher import SecondWatcher
 from pycron.daemon.setup import Mode, Setup
 from pycron.engine.actions import Log
@@ -39,6 +39,7 @@ from pycron.engine.shared_runs import run_of
 from pycron.executor.link import RunnerLink
 from pycron.model.run import AttemptKey, Outcome
 from pycron.model.shared import Hold
+from pycron.model.text import printable
 from pycron.ports import StoreFailure
 from pycron.protocol.cluster_messages import (
     ALIVE_EVERY,
@@ -287,6 +288,10 @@ class ClusterLink:
     # ---- what the agent says
 
     def _take(self, message: ClusterAgentMessage) -> None:
+        if not is_sound(message, time.time()):
+            reason = f"a message about a Run that cannot be: {printable(str(message))[:300]}"
+            self._log(Log(Event.AGENT_LOG, {"reason": reason}, bad=True))
+            return
         match message["type"]:
             case "held":
                 self._feed(self._held(message))

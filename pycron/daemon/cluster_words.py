@@ -12,6 +12,8 @@ from pycron.protocol import cluster_messages as messages
 
 _MOST_COMPARED = 20_000  # shared entries; to read more of them would take the daemon too long
 _MOST_CHARACTERS = 4000
+_FARTHEST = 86_400  # seconds that a fire time may be ahead: clocks may differ
+_MOST_ATTEMPTS = 1_000_000
 
 
 def message_of(
@@ -45,6 +47,22 @@ def message_of(
                 "reason": end.reason,
                 "retry_in": None if end.retry_at is None else max(0.0, end.retry_at - now),
             }
+
+
+def is_sound(message: messages.ClusterAgentMessage, now: float) -> bool:
+    """Whether a message is about a Run that there can be, if it is about one.
+
+    Whoever can write to the database can put anything into a row. The daemon must not stumble over
+    it: local Jobs do not depend on the database.
+    """
+    if "run" not in message:
+        return True
+    run, number = message["run"], message["attempt"]
+    try:
+        f"{run['owner']}{run['name']}".encode()
+    except UnicodeEncodeError:
+        return False
+    return 0 <= run["fire_time"] <= now + _FARTHEST and 0 <= number <= _MOST_ATTEMPTS
 
 
 def shared_key(run: messages.SharedRun) -> SharedKey:

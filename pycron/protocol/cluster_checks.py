@@ -29,6 +29,10 @@ def check_object(path: str, kind: Any, value: Any, choices: Choices) -> None:
 
 
 def _check_value(path: str, hint: Any, value: Any, choices: Choices) -> None:
+    if isinstance(hint, type(int | None)) and value is not None:
+        others = [each for each in get_args(hint) if each is not type(None)]
+        if len(others) == 1:  # such as list[str] | None
+            hint = others[0]
     origin = get_origin(hint)
     if hasattr(hint, "__total__"):  # a TypedDict
         check_object(path, hint, value, choices)

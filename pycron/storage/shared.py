@@ -55,8 +55,13 @@ def note_late(database: sqlite3.Connection, attempt: AttemptKey, late: str) -> N
         "UPDATE attempts SET reason = ifnull(reason || '; ', '') || ? WHERE number = ? AND run ="
         " (SELECT runs.number FROM runs JOIN jobs ON jobs.number = runs.job"
         " WHERE jobs.id = ? AND runs.fire_time = ? AND runs.pass = ?)",
-        (f"reported too late: {late}", attempt.number, *run),
+        (f"reported too late: {_storable(late)}", attempt.number, *run),
     )
+
+
+def _storable(text: str) -> str:
+    """The text without what SQLite does not take."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_state(database: sqlite3.Connection, cluster: str) -> SharedState:

@@ -174,6 +174,35 @@ def test_a_runner_that_is_stopped_does_not_keep_a_command_beyond_the_lease(
             os.kill(host.runner, signal.SIGCONT)
 
 
+def test_a_group_a_host_and_a_kill(tmp_path: Path, server: Postgres) -> None:
+    long = 'echo "long $CRON_ATTEMPT" >> $WITNESS; sleep 600'
+    lines = (
+        shared("x", "@every 2s", WRITE).replace("=any ", "=any@web "),
+        'CRON_NAME=y CRON_ON=host3 @every 2s echo "y" >> $WITNESS',
+        shared("long", "@every 5s", long, *RETRIED, "CRON_CONCURRENCY=forbid"),
+    )
+    options = ('groups = { web = ["host1", "host2"] }',)
+    with hosts(tmp_path, server, 3, *lines, options=options) as all_hosts:
+        wait_for_rows(server, "name = 'x' AND outcome = 'succeeded'", 8)
+        first, second, third = all_hosts
+        until(lambda: "y" in third.lines(), 30)
+        assert not [line for line in third.lines() if line.startswith("x ")]
+        assert "y" not in [*first.lines(), *second.lines()]
+        (holder,) = until(lambda: [host for host in all_hosts if "long 1" in host.lines()], 30)
+        done = run("pycron", "kill", "long", "--state-dir", holder.state)
+        assert done.returncode == 0, done.stderr
+        wait_for_rows(server, "name = 'long' AND outcome = 'cancelled' AND attempt = 1")
+        other = next(host for host in all_hosts if host is not holder)
+        form = 'YYYY-MM-DD"T"HH24:MI:SS"Z"'
+        when = f"to_char(fire_time AT TIME ZONE 'UTC', '{form}')"
+        ((fire,), *_) = rows(server, when, "name = 'long' AND outcome = 'cancelled'")
+        done = run("pycron", "why", "long", fire, "--json", "--state-dir", other.state)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["verdict"] == "elsewhere"
+        assert holder.name in answer["reason"]
+
+
 def test_an_agent_that_hangs_is_replaced(tmp_path: Path, server: Postgres) -> None:
     """Its lease is continued if it has not expired meanwhile; no fire time is lost or doubled."""
     with hosts(tmp_path, server, 1, shared("x", "@every 2s", WRITE)) as (host,):
