@@ -34,6 +34,11 @@ def test_a_question_is_taken() -> None:
     assert daemon_message(copy.deepcopy(ASK)) == ASK
 
 
+@pytest.mark.parametrize("hosts", [[], ["web1", "web2"], None])
+def test_the_hosts_of_a_group_are_a_list_or_none(hosts: list[str] | None) -> None:
+    assert daemon_message({**ASK, "terms": {**TERMS, "hosts": hosts}}) is not None
+
+
 def test_unknown_keys_and_types_are_passed_over() -> None:
     assert daemon_message({**ASK, "newer": 1}) is not None
     assert daemon_message({"type": "newer"}) is None
@@ -56,6 +61,7 @@ def test_unknown_keys_and_types_are_passed_over() -> None:
         (("terms", "max_running"), "3"),
         (("terms", "after"), [3]),
         (("terms", "hosts"), "web1"),
+        (("terms", "hosts"), ["web1", None]),
         (("terms", "retry"), []),
         (("terms", "retry", "lost"), 1),
     ],
