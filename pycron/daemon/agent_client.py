@@ -14,9 +14,10 @@ from pycron.protocol.cluster_messages import (
     agent_hello,
     agent_message,
 )
-from pycron.protocol.framing import CHUNK, Decoder, encode
+from pycron.protocol.framing import Decoder, encode
 from pycron.protocol.outbox import Outbox
 
+_CHUNK = 16_384  # bytes to receive at a time: about a hundred messages; other work has its turn
 _LARGEST_MESSAGE = 16 * 2**20  # bytes
 _INT = struct.Struct("i")
 
@@ -68,7 +69,7 @@ class AgentClient:
     def receive(self) -> list[ClusterAgentMessage]:
         """The messages that have come, checked. Raises AgentGone."""
         try:
-            data = self._connection.recv(CHUNK)
+            data = self._connection.recv(_CHUNK)
             if not data:
                 raise AgentGone("it closed the connection")
             messages = list(self._decoder.feed(data))

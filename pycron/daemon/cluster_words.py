@@ -55,7 +55,7 @@ def is_sound(message: messages.ClusterAgentMessage, now: float) -> bool:
     Whoever can write to the database can put anything into a row. The daemon must not stumble over
     it: local Jobs do not depend on the database.
     """
-    if "run" not in message:
+    if message["type"] == "status" or message["type"] == "log":
         return True
     run, number = message["run"], message["attempt"]
     try:

@@ -54,6 +54,8 @@ from pycron.schedule.zone import Zone
 _AGAIN = 1.0  # seconds until the next question, if nothing was decided
 _AGAIN_IN_PAUSE = 5.0  # seconds
 _CURSOR_INTERVAL = 60.0  # seconds between two records of the cursor alone
+_AT_ONCE = 64  # questions of one event; local Jobs do not wait for more
+_HAD_ENDED = "it had ended before"
 _MOST_REASONS = 4096  # answers that `why` can still tell
 
 
@@ -155,7 +157,7 @@ class SharedRuns:
         self._full = False
         if self._times.next_turn() > now:
             return
-        room = self._room()
+        room, left = self._room(), _AT_ONCE
         self._full = room <= 0
         if self._full:
             return
@@ -169,9 +171,9 @@ class SharedRuns:
                 continue
             self._times.ask(run)
             self._space.out.questions.append(self._question(run, job))
-            room -= 1
-            if room <= 0:
-                self._full = True
+            room, left = room - 1, left - 1
+            self._full = room <= 0
+            if self._full or left <= 0:
                 return
 
     def _question(self, run: RunKey, job: Job) -> Ask:
@@ -248,7 +250,7 @@ class SharedRuns:
                 self._next[run] = hold
         elif event.ended is not None:
             self._answer(run, "it ran here")
-            self._tell(SharedEnd(hold, event.ended, "it had ended before"))
+            self._tell(SharedEnd(hold, event.ended, _HAD_ENDED))
         else:
             self._begin_or_refuse(hold, self._answer(run, None))
 
@@ -322,7 +324,8 @@ class SharedRuns:
         end = self._ends.get(attempt)
         if end is not None and end.hold.incarnation == event.incarnation:
             del self._ends[attempt]
-            self._space.out.records.append(RecordReported(event.shared, attempt, event.late))
+            late = None if end.reason == _HAD_ENDED else event.late  # it was told before
+            self._space.out.records.append(RecordReported(event.shared, attempt, late))
 
     def _job_of(self, run: RunKey) -> Job | None:
         """The Job of an entry of this host, if it has one."""

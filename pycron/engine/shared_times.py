@@ -22,6 +22,7 @@ from pycron.model.run import RunKey
 
 OLDEST = 7 * 86_400  # seconds: an older fire time is never claimed
 _MOST = 20_000  # fire times that wait for an answer; the others stay in the timetable
+_AT_ONCE = 512  # fire times that are taken in one event
 _STRETCH = 3600  # seconds of which fire times are taken at a time
 _LONGEST_STEP = 3600  # seconds by which the clock may be set back without a new start
 
@@ -86,13 +87,15 @@ class SharedTimes:
 
     def take(self, now: float) -> list[RunKey]:
         """Take what has come from the timetable."""
-        second, queue, came = int(now), self._queue, []
+        second, queue = int(now), self._queue
+        came: list[RunKey] = []
         if second < queue.done - _LONGEST_STEP:
             queue.restart(second)  # the answers are the same when they are asked for again
-        while len(self._fires) < _MOST:
+        while len(self._fires) < _MOST and len(came) < _AT_ONCE:
             fire = queue.next_fire_time()
             until = second if fire is None else min(second, fire + _STRETCH)
-            wanted = 0 if fire is None or fire > second else _MOST - len(self._fires)
+            left = min(_AT_ONCE - len(came), _MOST - len(self._fires))
+            wanted = 0 if fire is None or fire > second else left
             for due, name, index in queue.take(until, wanted):
                 if self._enter(due, self._timetable.entries(name), index, second):
                     came.append(RunKey(self._timetable.entries(name).id(index), due))
