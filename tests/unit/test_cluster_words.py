@@ -57,10 +57,13 @@ def test_a_retry_is_said_as_a_delay() -> None:
     [{"fire_time": -1}, {"fire_time": 10**15}, {"owner": "\ud800"}, {"name": "\udfff"}],
 )
 def test_a_run_that_cannot_be(change: dict[str, Any]) -> None:
-    message: Any = {"type": "offer", "run": RUN | change, "attempt": 1}
-    assert not is_sound(message, NOW)
-    assert is_sound({"type": "offer", "run": RUN, "attempt": 1}, NOW)  # type: ignore[typeddict-item]
-    assert not is_sound({**message, "run": RUN, "attempt": 10**9}, NOW)
+    assert is_sound(offer(), NOW)
+    assert not is_sound(offer(run=RUN | change), NOW)
+    assert not is_sound(offer(attempt=10**9), NOW)
+
+
+def offer(**change: Any) -> Any:
+    return {"type": "offer", "run": RUN, "attempt": 1} | change
 
 
 def test_the_digest_of_a_table_changes_with_its_shared_entries() -> None:
