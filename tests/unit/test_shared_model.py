@@ -7,7 +7,7 @@ has ended.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +158,7 @@ class Machine:
         self.disk = Disk()
         self.known: dict[AttemptKey, Outcome | None] = {}  # the runner's; None: it runs
         self.same_runner = True
+        self.seen: list[tuple[SharedKey, Row]] = []
         self.boot()
 
     def boot(self) -> None:
@@ -251,6 +252,19 @@ class Machine:
             if row.state == "held" and row.holder == self.incarnation:
                 self.tell(self._held(shared, row))
 
+    def look(self) -> None:
+        """A renewal has read the rows of this host; its answer comes later."""
+        self.seen = [
+            (shared, replace(row))
+            for shared, row in self.database.rows.items()
+            if row.state == "held" and row.holder == self.incarnation
+        ]
+
+    def tell_seen(self) -> None:
+        """The rows as they were then: an end may have been told meanwhile."""
+        for shared, row in self.seen:
+            self.tell(self._held(shared, row))
+
     def _held(self, shared: SharedKey, row: Row) -> SharedHeld:
         attempt = AttemptKey(run_of("prod", shared), row.attempt)
         known = None
@@ -331,6 +345,8 @@ _STEPS = st.lists(
         st.tuples(st.just("end"), st.integers(0, 3), _CRASH),
         st.tuples(st.just("offer"), st.integers(0, 1), st.just(3)),
         st.tuples(st.just("reconnect"), st.integers(0, 1), st.just(3)),
+        st.tuples(st.just("look"), st.integers(0, 1), st.just(3)),
+        st.tuples(st.just("tell_seen"), st.integers(0, 1), st.just(3)),
         st.tuples(st.just("crash"), st.integers(0, 1), st.just(3)),
         st.tuples(st.just("kill_runner"), st.integers(0, 1), st.just(3)),
     ),
@@ -354,6 +370,10 @@ def step(world: World, what: str, value: int, crash: int) -> None:
             machine.offer()
         case "reconnect":
             machine.reconnect()
+        case "look":
+            machine.look()
+        case "tell_seen":
+            machine.tell_seen()
         case "crash":
             machine.boot()
         case "kill_runner":
