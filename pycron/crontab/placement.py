@@ -1,8 +1,7 @@
 """CRON_ON: where the Job of an entry runs, and what makes a shared Job the same on all hosts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycron.crontab.identity import job_number, shared_key, shared_number
 from pycron.crontab.line import LineError
@@ -11,12 +10,11 @@ from pycron.model.job import Source
 from pycron.schedule.expressions import Reboot
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """What follows from CRON_ON for an entry.
 
-    `values`: of its settings. `host` and `key`: what `~` and `H` depend on. `number`: its id.
-    `here`: whether the entry concerns this host.
+    `values`: of its settings; other ones for a shared Job. `host` and `key`: what `~` and `H`
+    depend on. `number`: its id. `here`: whether the entry concerns this host.
     """
 
     values: dict[str, Any]
@@ -40,8 +38,8 @@ def placed(
     `key`: from `twin_key`. `host`: what `~` and `H` of the Jobs of this host depend on. `cluster`:
     None if it is not known.
     """
-    where, name = values.get("runs_on", EACH), values.get("name")
-    if where is EACH or where == EACH:
+    where, name = values.get("runs_on"), values.get("name")
+    if where is None or where == EACH:  # as of nearly all entries
         return Placement(values, host, key, job_number(source, user, name, key))
     reason = _why_not(where, name, cluster)
     if reason is not None:
@@ -60,9 +58,9 @@ def placed(
     )
 
 
-def refuse_reboot(own: Placement, schedule: object, column: int) -> None:
+def refuse_reboot(schedule: object, column: int) -> None:
     """A shared Job has fire times, about which the database decides. Raises LineError."""
-    if isinstance(schedule, Reboot) and own.values.get("runs_on", EACH).shared:
+    if isinstance(schedule, Reboot):
         message = 'bad CRON_ON: "any" (@reboot has no fire time that hosts could share)'
         raise LineError("bad-setting", message, column)
 

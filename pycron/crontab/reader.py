@@ -334,7 +334,8 @@ class _Reader:
                      self.context.host, self.context.cluster)  # fmt: skip
         schedule = read_schedule(line, entry.column, entry.words, own.host, own.key)
         refuse_never(schedule, values.get("every"), entry.column)
-        refuse_reboot(own, schedule, entry.column)
+        if own.values is not values:
+            refuse_reboot(schedule, entry.column)
         name = values.get("name")
         if name is not None:
             self._claim_name(name, entry.column)

@@ -128,12 +128,15 @@ class Engine:
         space.now, space.out = now, Decisions()
         self._fire_times.begin_event()
         self._take(event)
-        self.shared.note_ends()
-        if self._seen or isinstance(event, Tick):  # else the tables are still loading
-            self.shared.work()
-        if not self.stopping or space.delivers:
-            self._runs.admit()
+        is_shared = self.shared.is_on
+        if is_shared:
             self.shared.note_ends()
+            if self._seen or isinstance(event, Tick):  # else the tables are still loading
+                self.shared.work()
+        if not space.stopping or space.delivers:
+            self._runs.admit()
+            if is_shared:
+                self.shared.note_ends()
         if self._seen or isinstance(event, Tick):
             self._seen = now
         return space.out

@@ -95,7 +95,7 @@ class SharedRuns:
         zone_of: Callable[[str | None], Zone],
     ) -> None:
         self.cluster = state.cluster or ""
-        self._is_on = state.cluster is not None
+        self.is_on = state.cluster is not None
         self._space = workspace
         self._live = workspace.live
         self._runs = runs
@@ -133,7 +133,7 @@ class SharedRuns:
 
     def next_wakeup(self) -> float:
         """The UTC second at which there is something to do; infinity if there is none."""
-        if not self._is_on:
+        if not self.is_on:
             return math.inf
         turn = self._times.next_turn() if self._ready else math.inf
         if self._full:
@@ -144,7 +144,7 @@ class SharedRuns:
 
     def work(self) -> None:
         """Take what has come, and ask as long as there is room."""
-        if not self._is_on or self._space.stopping:
+        if not self.is_on or self._space.stopping:
             return
         now = self._space.now.wall
         for run in self._times.take(now):
@@ -208,7 +208,7 @@ class SharedRuns:
     # ---- what the agent says
 
     def handle(self, event: SharedEvent) -> None:
-        if not self._is_on:
+        if not self.is_on:
             return
         match event:
             case ClusterReady():
@@ -346,7 +346,7 @@ class SharedRuns:
 
     def note_ends(self) -> None:
         """Tell the database of what has ended in this event; begin what waited for it."""
-        if not self._is_on:
+        if not self.is_on:
             return
         out = self._space.out
         if out is not self._noted_of:
@@ -382,7 +382,7 @@ class SharedRuns:
 
     def follow_table(self, name: str, old: Entries | None, new: Entries | None) -> None:
         """A table has changed, or is gone."""
-        if self._is_on:
+        if self.is_on:
             self._times.replace(name, old, new, self._space.now.wall)
 
     def running(self) -> list[tuple[Hold, int]]:
