@@ -78,7 +78,14 @@ def _wait(fleet: Fleet, seconds: float) -> None:
 
 
 def _end(fleet: Fleet, begun: float, ended: float) -> Verdict:
-    """Let everything come to its end: no further fire times, all rows ended."""
+    """Let everything come to its end: no further fire times, all rows ended.
+
+    A fire time that has no row yet needs its entry.
+    """
+    expected = expected_runs(begun, ended)
+    deadline = time.monotonic() + _HEALED
+    while not fleet.has_all(expected) and time.monotonic() < deadline:
+        _wait(fleet, 2)
     for host in HOSTS:
         (fleet.directory / host / "table").write_text("# nothing more\n")
     deadline = time.monotonic() + _HEALED
@@ -88,7 +95,7 @@ def _end(fleet: Fleet, begun: float, ended: float) -> Verdict:
     outcomes = Counter(row.outcome for row in rows)
     attempts = Counter(row.attempt for row in rows)
     print(f"{clock()} {len(rows)} Runs: {dict(outcomes)}; attempts {dict(attempts)}")
-    return check(lines, rows, expected_runs(begun, ended))
+    return check(lines, rows, expected)
 
 
 if __name__ == "__main__":

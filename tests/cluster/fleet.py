@@ -181,6 +181,12 @@ class Fleet:
         except subprocess.SubprocessError:
             return False
 
+    def has_all(self, expected: list[str]) -> bool:
+        try:
+            return set(expected) <= {row.run_id for row in self.rows()}
+        except subprocess.SubprocessError:
+            return False
+
     def all_ended(self) -> bool:
         try:
             return self.psql("SELECT count(*) FROM pycron.runs WHERE state <> 'ended'") == "0"
