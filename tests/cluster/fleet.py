@@ -94,6 +94,7 @@ class Fleet:
     def fail_over(self) -> None:
         """The primary dies, and the standby takes its place: what was committed since is lost."""
         self.signal_database(signal.SIGKILL)
+        self.database.stop(signal.SIGKILL)  # its lock file is in force until it is gone
         self.database.data = self._standby
         self.start_database()
 
