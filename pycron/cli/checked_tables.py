@@ -8,7 +8,9 @@ from pathlib import Path
 from pycron.cli.crontab_texts import read_text
 from pycron.cli.errors import Failed
 from pycron.config import Config, ConfigError, read_config
+from pycron.crontab.entries import Entries
 from pycron.crontab.reader import ReaderContext, parse
+from pycron.crontab.shared_names import same_shared_jobs
 from pycron.lint.check import problems_of
 from pycron.lint.found import CheckContext
 from pycron.model.job import Source
@@ -37,6 +39,7 @@ class TableChecker:
 
     def __init__(self, config: Config | None = None) -> None:
         self._zones = ZoneData()
+        self._with_shared: list[Entries] = []
         self._context: ReaderContext = local_context(self._zones, config)
 
     def problems(self, path: Path) -> Iterator[Problem]:
@@ -57,8 +60,14 @@ class TableChecker:
         """The problems of the table in the file whose path is the name of the source."""
         found = find(source, Config().table_bytes)
         table = parse_found(found, self._context)
+        if table.jobs.has_shared:
+            self._with_shared.append(table.jobs)
         path = str(Path(source.name).resolve())
         return problems_of(table, found.text or "", self._facts(path.startswith(_OF_MACHINE)))
+
+    def between_files(self) -> Iterator[Problem]:
+        """Shared Jobs that several of the files checked so far have under one name."""
+        return same_shared_jobs(self._with_shared)
 
     def of_text(
         self, text: str, source: Source, of_machine: bool, known: tuple[Problem, ...] | None = None

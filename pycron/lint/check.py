@@ -10,7 +10,7 @@ from pycron.crontab.line import BLANKS, read_entry
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
 from pycron.lint import commands, fixes, schedules, shell_text, variables
-from pycron.lint.clock import ClockChecks
+from pycron.lint.clock import ClockChecks, of_shared
 from pycron.lint.found import CheckContext, Entry, Found, Line
 from pycron.lint.ignoring import Ignored
 from pycron.lint.whole_table import TableChecks
@@ -106,6 +106,7 @@ class _Linter:
         yield from table.duplicates(entry)
         zone = self._facts.zone(entry.settings.zone)
         yield from clock.of(entry, zone, packed)
+        yield from of_shared(entry, has_zone=self._has_zone)
         table.gather(entry)
 
     def _problem(self, number: int, found: Found) -> Iterator[Problem]:

@@ -8,6 +8,14 @@ from pycron.lint.found import Entry, Found
 from pycron.schedule.expressions import WallTimes
 from pycron.schedule.zone import Stretch, Zone
 
+SHARED_ZONE = note(
+    "shared-zone",
+    "A shared job (CRON_ON=any) without CRON_TZ is due by the clock of the cluster: [cluster] zone in"
+    " pycron.toml, which is UTC by default. All hosts have to agree, so the machine's zone is not"
+    " used.",
+    "CRON_NAME=nightly CRON_ON=any 30 5 * * * /usr/local/bin/report",
+    "CRON_TZ=Europe/Berlin CRON_NAME=nightly CRON_ON=any 30 5 * * * /usr/local/bin/report",
+)
 DST_GAP = note(
     "dst-gap",
     "The clock of the zone skips a time at which the entry is due: an entry with a fixed time runs"
@@ -90,3 +98,12 @@ def _clock(minute: int) -> str:
 
 def _date(minute: int) -> datetime.date:
     return datetime.date(1970, 1, 1) + datetime.timedelta(minutes=minute)
+
+
+def of_shared(entry: Entry, *, has_zone: bool) -> Iterator[Found]:
+    """A zone that a shared Job has got without its table naming one. `has_zone`: the table does."""
+    named = has_zone or "CRON_TZ" in entry.text[: entry.start]
+    if entry.settings.runs_on.shared and not named and isinstance(entry.times, WallTimes):
+        message = f"a shared job without CRON_TZ is due by the clock of {entry.settings.zone}"
+        remedy = f"write CRON_TZ={entry.settings.zone}, or another zone, in front of the entry"
+        yield Found(SHARED_ZONE, entry.start, entry.command_start, message, remedy)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.operated_daemon import OWN_NAME, OperatedDaemon, operated_daemon
+from tests.support.running_daemon import run
 from tests.support.waiting import until
 
 NEVER = "0 0 29 2 1"  # hardly ever; a day of the month and a weekday
@@ -49,3 +50,14 @@ def test_the_input_of_a_command_is_shown(tmp_path: Path) -> None:
         run_id = op.start("letter")
         op.daemon.wait_for("attempt_ended", run_id=run_id)
         assert op.row("show", run_id)["stdin"] == "Dear Joe,\nhello\n"
+
+
+def test_two_files_have_one_shared_job(tmp_path: Path) -> None:
+    """For the cluster both are one Job, whatever their commands are."""
+    for name, command in (("one", "a"), ("two", "b")):
+        (tmp_path / name).write_text(f"CRON_NAME=nightly CRON_ON=any @every 1h {command}\n")
+    checked = run("pycron", "check", tmp_path / "one", tmp_path / "two")
+    assert checked.returncode == 1
+    assert f"{tmp_path / 'two'}:1" in checked.stdout
+    assert "has a shared job of" in checked.stdout
+    assert run("pycron", "check", tmp_path / "one").returncode == 0

@@ -247,6 +247,22 @@ def test_entries_that_no_shift_of_the_clock_concerns(entry: str) -> None:
     assert codes(entry) == []
 
 
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ("CRON_NAME=a CRON_ON=any 30 5 * * * x", ["shared-zone"]),
+        ("CRON_ON=any\nCRON_NAME=a 30 5 * * * x", ["shared-zone"]),
+        ("CRON_TZ=Asia/Tokyo CRON_NAME=a CRON_ON=any 30 5 * * * x", []),
+        ("CRON_NAME=a CRON_ON=any CRON_TZ=Asia/Tokyo 30 5 * * * x", []),
+        ("CRON_TZ=UTC\nCRON_NAME=a CRON_ON=any 30 5 * * * x", []),
+        ("CRON_NAME=a CRON_ON=any @every 1h x", []),
+        ("CRON_NAME=a 30 5 * * * x", []),
+    ],
+)
+def test_a_shared_job_whose_zone_is_not_named(table: str, found: list[str]) -> None:
+    assert codes(table) == found
+
+
 # ---- the whole table
 
 

@@ -58,6 +58,7 @@ def _problems(options: argparse.Namespace) -> Iterator[Problem]:
         yield from checker.problems(path)
     for source in sources:
         yield from checker.of_file(source)
+    yield from checker.between_files()
     if not sources and not options.files:
         from pycron.cli import daemon_tables
 
