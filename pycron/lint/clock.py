@@ -10,7 +10,7 @@ from pycron.schedule.zone import Stretch, Zone
 
 SHARED_ZONE = note(
     "shared-zone",
-    "A shared job (CRON_ON=any) without CRON_TZ is due by the clock of the cluster: [cluster] zone in"
+    "A shared job (CRON_ON=any) without CRON_TZ is due by the clock of the cluster: cluster.zone of"
     " pycron.toml, which is UTC by default. All hosts have to agree, so the machine's zone is not"
     " used.",
     "CRON_NAME=nightly CRON_ON=any 30 5 * * * /usr/local/bin/report",
