@@ -247,7 +247,7 @@ def test_explain() -> None:
         }
         assert len(instants) == 1  # one instant, three clocks
         assert fire["local"][11:] == "09:00:00+09:00"
-    assert list(row) == ["schedule", "words", "zone", "daylight_saving", "next"]
+    assert list(row) == ["schedule", "words", "runs_on", "zone", "daylight_saving", "next"]
     shown = run("pycron", "explain", "30 2 * * *").stdout
     assert "at 02:30" in shown
     assert "daylight saving" in shown
