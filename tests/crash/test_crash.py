@@ -402,16 +402,23 @@ class Machine:
 
     def processes(self) -> list[int]:
         """All processes with an open file in this directory, or its name in their environment."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                texts = [os.readlink(file) for file in (process / "fd").iterdir()]
-                texts.append((process / "environ").read_text(errors="replace"))
-            except OSError:
-                continue  # the process has ended, or it is another user's
-            if any(str(self.directory) in text for text in texts):
-                found.append(int(process.name))
-        return found
+        return [
+            int(process.name)
+            for process in Path("/proc").glob("[0-9]*")
+            if any(str(self.directory) in text for text in _texts_of(process))
+        ]
+
+
+def _texts_of(process: Path) -> Iterator[str]:
+    """The open files of a process in /proc, and its environment, as far as they can be read.
+
+    A process that works closes files at any moment: the others are looked at all the same.
+    """
+    with suppress(OSError):  # the process has ended, or it is another user's
+        yield (process / "environ").read_text(errors="replace")
+        for file in (process / "fd").iterdir():
+            with suppress(FileNotFoundError):
+                yield os.readlink(file)
 
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -726,6 +733,7 @@ def check_nothing_left(machine: Machine) -> None:
 
 
 def _has_a_listener(socket: Path) -> bool:
+    """Not to be asked while a runner is about to exit: it would stay for the connection."""
     try:
         unix_sockets.connect(str(socket), 1).close()
     except (FileNotFoundError, ConnectionRefusedError):
