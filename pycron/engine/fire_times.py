@@ -23,7 +23,7 @@ from pycron.model.run import RunKey
 
 # Runs that come to be in one Tick: more of them would keep the daemon from other users' starts for
 # more than a few hundredths of a second; with fewer, a slow disk would limit how many start.
-SLICE_RUNS = 32
+SLICE_RUNS = 64
 _WORK_WITHOUT_RUN = 1 / 16  # of the work of a Run: a fire time that gets none
 _CLAIMED_AT_LEAST = 1 / 5  # of a slice, also while many fire times wait to be taken up
 _TABLE_CHANGED = "its table was changed before its turn came"
