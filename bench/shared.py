@@ -62,7 +62,7 @@ def memory(host: Host) -> dict[str, float]:
 
 
 def memory_of_entries(host: Host, count: int) -> dict[str, object]:
-    """What so many entries that are not due cost."""
+    """The memory (MB) of the processes of a host before and after it gets so many idle entries."""
     before = memory(host)
     host.write(*(f"CRON_NAME=i{n} CRON_ON=any 0 0 1 1 * true" for n in range(count)))
     until(lambda: host.running.log("table_loaded", jobs=count), 120)

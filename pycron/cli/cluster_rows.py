@@ -127,7 +127,7 @@ def _end(row: "SharedRow") -> Cell:
 
 
 def differences(hosts: "Sequence[HostRow]") -> Iterator[str]:
-    """What should be the same on all live hosts and is not, in sentences."""
+    """Sentences about what differs between live hosts: versions, zone data, tables, clocks."""
     live = [host for host in hosts if host.live]
     yield from _differing("pycron", {host.host: host.version for host in live})
     yield from _differing("tzdata", {host.host: host.tzdata for host in live})

@@ -10,9 +10,10 @@ from pycron.system.accounts import own_account
 
 
 def rights_of_page(options: argparse.Namespace, patience: float) -> WebAnswer:
-    """What a page may do that this process's user runs. Raises ControlError without an answer.
+    """The rights of a page that the user of this process starts.
 
-    A daemon of an earlier version refuses the question: it gives a page the rights of its user.
+    Raises ControlError if the daemon does not answer. A daemon of an earlier version refuses the
+    question: it gives a page the rights of its user.
     """
     client = client_for(options, patience)
     try:

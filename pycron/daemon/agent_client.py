@@ -1,10 +1,7 @@
 """The daemon's end of the connection to the agent of the cluster. It never waits for the agent."""
 
-import fcntl
 import selectors
 import socket
-import struct
-import termios
 from collections.abc import Callable, Iterable
 
 from pycron.protocol.cluster_messages import (
@@ -16,10 +13,10 @@ from pycron.protocol.cluster_messages import (
 )
 from pycron.protocol.framing import Decoder, encode
 from pycron.protocol.outbox import Outbox
+from pycron.system.socket_queue import has_unread
 
 _CHUNK = 16_384  # bytes to receive at a time: about a hundred messages; other work has its turn
 _LARGEST_MESSAGE = 16 * 2**20  # bytes
-_INT = struct.Struct("i")
 
 
 class AgentGone(Exception):
@@ -62,9 +59,8 @@ class AgentClient:
 
     @property
     def unread(self) -> bool:
-        """Whether the agent has not read yet all that was sent to it (SIOCOUTQ of unix(7))."""
-        left = fcntl.ioctl(self._connection, termios.TIOCOUTQ, bytes(_INT.size))
-        return bool(self._outbox) or _INT.unpack(left) != (0,)
+        """Whether the agent has not read yet all that was sent to it."""
+        return bool(self._outbox) or has_unread(self._connection)
 
     def receive(self) -> list[ClusterAgentMessage]:
         """The messages that have come, checked. Raises AgentGone."""

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from pycron.system import unix_sockets
 from pycron.system.accounts import Account, Accounts
 from pycron.system.paths import Paths
-from pycron.system.programs import DEFAULT_PATH
+from pycron.system.programs import environment_of_own
 
 AGENT_ACCOUNT = "pycron-cluster"
 _LONGEST_LOG = 2**20  # bytes
@@ -89,10 +89,7 @@ def _log_file(log: Path) -> BinaryIO:
 
 
 def _launch(listener: int, paths: Paths, account: Account | None) -> "subprocess.Popen[bytes]":
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": DEFAULT_PATH}
-    names = [*_PASSED, *(name for name in os.environ if name.startswith(("LD_", "FAKETIME")))]
-    environment |= {name: os.environ[name] for name in names if name in os.environ}
+    environment = environment_of_own(_PASSED)
     environment["HOME"] = account.home if account else os.environ.get("HOME", "/")
     with _log_file(paths.agent_log) as messages:
         return subprocess.Popen(

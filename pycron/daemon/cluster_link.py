@@ -18,7 +18,7 @@ from pycron.daemon.agent_launch import (
     kill_agent,
     start_agent,
 )
-from pycron.daemon.cluster_words import is_sound, message_of, shared_key, tables_in_short
+from pycron.daemon.cluster_words import ComparedTables, is_sound, message_of, shared_key
 from pycron.daemon.second_watcher import SecondWatcher
 from pycron.daemon.setup import Mode, Setup
 from pycron.engine.actions import Log
@@ -87,6 +87,8 @@ class ClusterLink:
         self._tzdata = tzdata
         self._accounts = accounts
         self._cluster = config.cluster_name or ""
+        self._host = config.cluster(setup.host).host  # another one needs a restart
+        self._tables = ComparedTables()
         self._store = store
         self._engine = engine
         self._recorder = recorder
@@ -184,14 +186,14 @@ class ClusterLink:
             "protocol": CLUSTER_PROTOCOL,
             "cluster": self._cluster,
             "database": config.cluster_database,
-            "host": config.cluster(self._setup.host).host,
+            "host": self._host,
             "lease": float(config.cluster_lease),
             "lease_file": str(self._setup.paths.lease),
             "store": self._store.store_id(),
             "pools": dict(config.cluster_pools),
             "version": __version__,
             "tzdata": self._tzdata(),
-            "tables": tables_in_short(self._engine.jobs()),
+            "tables": self._tables.in_short(self._engine.jobs()),
         }
 
     def _came(self, events: int) -> None:
@@ -270,7 +272,7 @@ class ClusterLink:
             "type": "facts",
             "version": __version__,
             "tzdata": self._tzdata(),
-            "tables": tables_in_short(self._engine.jobs()),
+            "tables": self._tables.in_short(self._engine.jobs()),
             "pools": dict(self._setup.config.cluster_pools),
         }
         if facts != self._facts:
@@ -332,8 +334,9 @@ class ClusterLink:
         self._note_problem(message["problem"])
         incarnation = message["incarnation"]
         if incarnation is not None and (before is None or before["incarnation"] != incarnation):
-            host = self._setup.config.cluster(self._setup.host).host
-            fields = {"cluster": self._cluster, "host": host, "incarnation": incarnation}
+            fields = {
+                "cluster": self._cluster, "host": self._host, "incarnation": incarnation,
+            }  # fmt: skip
             self._log(Log(Event.CLUSTER_JOINED, fields))
 
     def _note_problem(self, problem: str | None) -> None:
@@ -351,7 +354,7 @@ class ClusterLink:
         nobody = None if status else "the agent does not answer"
         return {
             "name": self._cluster,
-            "host": self._setup.config.cluster(self._setup.host).host,
+            "host": self._host,
             "problem": self._problem or nobody,
             "drained": status is not None and status["drained"],
             "hosts": status["hosts"] if status else [],

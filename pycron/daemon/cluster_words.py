@@ -1,14 +1,15 @@
 """Shared Runs as messages to the agent of the cluster."""
 
 import json
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 
+from pycron.crontab.entries import Entries
 from pycron.crontab.jobs import Jobs
 from pycron.engine.shared_actions import Accept, Ask, Finish, SharedAction
 from pycron.model.job import digest
 from pycron.model.shared import SharedKey, Terms
 from pycron.protocol import cluster_messages as messages
+from pycron.protocol.framing import is_utf8
 
 _MOST_COMPARED = 20_000  # shared entries; to read more of them would take the daemon too long
 _MOST_CHARACTERS = 4000
@@ -58,9 +59,7 @@ def is_sound(message: messages.ClusterAgentMessage, now: float) -> bool:
     if message["type"] == "status" or message["type"] == "log":
         return True
     run, number = message["run"], message["attempt"]
-    try:
-        f"{run['owner']}{run['name']}".encode()
-    except UnicodeEncodeError:
+    if not is_utf8(f"{run['owner']}{run['name']}"):
         return False
     return 0 <= run["fire_time"] <= now + _FARTHEST and 0 <= number <= _MOST_ATTEMPTS
 
@@ -97,16 +96,42 @@ def _terms(
     }
 
 
-def tables_in_short(jobs: Jobs) -> str:
-    """By table a digest of its shared entries, as JSON: hosts compare these texts."""
-    found: dict[str, list[str]] = defaultdict(list)
-    settings: dict[int, str] = {}
-    for count, (entries, index) in enumerate(jobs.where(lambda each: each.settings.runs_on.shared)):
-        if count >= _MOST_COMPARED:
+class ComparedTables:
+    """What hosts compare of their tables: by table a digest of its shared entries.
+
+    The digest of a table is computed when it was read anew: of 20,000 entries, that takes the
+    daemon a tenth of a second.
+    """
+
+    def __init__(self) -> None:
+        # By name: the entries, how many of them are shared, and their digest.
+        self._known: dict[str, tuple[Entries, int, str]] = {}
+
+    def in_short(self, jobs: Jobs) -> str:
+        """The digests as JSON, of at most _MOST_CHARACTERS."""
+        before = self._known
+        self._known = {
+            entries.source.name: _known_of(entries, before.get(entries.source.name))
+            for entries in jobs.tables
+        }
+        if sum(count for _, count, _ in self._known.values()) > _MOST_COMPARED:
             return json.dumps({"": "too many entries to compare"})
+        short = {name: text for name, (_, count, text) in sorted(self._known.items()) if count}
+        text = json.dumps(short)
+        return text if len(text) <= _MOST_CHARACTERS else json.dumps({"": digest(text)})
+
+
+def _known_of(
+    entries: Entries, before: tuple[Entries, int, str] | None
+) -> tuple[Entries, int, str]:
+    if before is not None and before[0] is entries:
+        return before
+    texts: list[str] = []
+    settings: dict[int, str] = {}
+    for index in entries.where(lambda each: each.settings.runs_on.shared):
         context = entries.context(index)
         said = settings.setdefault(id(context), repr(context.settings))
-        found[entries.source.name].append(f"{entries.id(index)} {said} {entries.text(index)}")
-    short = {name: digest(*sorted(texts)) for name, texts in sorted(found.items())}
-    text = json.dumps(short)
-    return text if len(text) <= _MOST_CHARACTERS else json.dumps({"": digest(text)})
+        texts.append(f"{entries.id(index)} {said} {entries.text(index)}")
+        if len(texts) > _MOST_COMPARED:
+            return entries, len(texts), ""
+    return entries, len(texts), digest(*sorted(texts))

@@ -62,6 +62,7 @@ class SharedTimes:
         self.asked = 0  # questions without an answer
         self._fires: dict[RunKey, Fire] = {}
         self._by_second: Counter[int] = Counter()
+        self._seconds: list[int] = []  # a heap: the seconds that are or were in `_by_second`
         self._turns: list[tuple[float, int, RunKey]] = []
         self._serial = count()
         self._since: dict[str, int] = {}  # by Job id: new entries, which begin with this second
@@ -80,8 +81,10 @@ class SharedTimes:
     @property
     def cursor(self) -> int:
         """All fire times up to this UTC second are answered."""
-        first = min(self._by_second, default=math.inf)
-        return int(min(self._queue.done, first - 1))
+        while self._seconds and self._seconds[0] not in self._by_second:
+            heappop(self._seconds)
+        done = self._queue.done
+        return min(done, self._seconds[0] - 1) if self._seconds else done
 
     # ---- what has come
 
@@ -115,6 +118,8 @@ class SharedTimes:
         if entries.context(index).settings.jitter:
             delay = start_delay(entries[index], self._cluster)
         self._fires[run] = Fire(entries, index, float(fire + delay))
+        if fire not in self._by_second:
+            heappush(self._seconds, fire)
         self._by_second[fire] += 1
         self._turn(run, fire + delay)
         return True

@@ -1,11 +1,8 @@
 """The daemon's end of the connection to the runner."""
 
 import contextlib
-import fcntl
 import selectors
 import socket
-import struct
-import termios
 from collections.abc import Iterable, Mapping
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
@@ -19,10 +16,10 @@ from pycron.protocol.runner_messages import (
     runner_message,
 )
 from pycron.system import unix_sockets
+from pycron.system.socket_queue import has_unread
 
 _PATIENCE = 60.0  # seconds for the hello of a runner that may be busy
 _LARGEST_MESSAGE = 256 * 2**20
-_INT = struct.Struct("i")
 
 
 class RunnerGone(Exception):
@@ -108,9 +105,8 @@ class RunnerClient:
 
     @property
     def unread(self) -> bool:
-        """Whether the runner has not read yet all that was sent to it (SIOCOUTQ of unix(7))."""
-        left = fcntl.ioctl(self._connection, termios.TIOCOUTQ, bytes(_INT.size))
-        return bool(self._outbox) or _INT.unpack(left) != (0,)
+        """Whether the runner has not read yet all that was sent to it."""
+        return bool(self._outbox) or has_unread(self._connection)
 
     def _wait_to_send(self, wait: bool) -> None:
         key = self._selector.get_map().get(self)

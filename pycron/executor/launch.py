@@ -14,7 +14,7 @@ from pycron.executor.connection import RunnerClient, RunnerGone, RunnerSilent, c
 from pycron.system import unix_sockets
 from pycron.system.cgroup import SCOPE
 from pycron.system.paths import Paths
-from pycron.system.programs import DEFAULT_PATH
+from pycron.system.programs import environment_of_own
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SHARED = "what limits the daemon's unit limits the commands, too"
@@ -105,15 +105,10 @@ def _launch(listener: int, paths: Paths, prefix: list[str]) -> "subprocess.Popen
     It inherits nothing but the socket. Without `site` it is 4 MB smaller, which makes every fork
     cheaper.
     """
-    root = str(Path(__file__).resolve().parents[2])
     arguments = ["-S", "-s", "-P", "-m", "pycron.runner"]
     arguments += [str(listener), str(paths.running)]
     if paths.temporary:
         arguments.append(str(paths.state))
-    environment = {"PYTHONPATH": root, "PYTHONUTF8": "1", "PATH": DEFAULT_PATH}
-    inherited = [name for name in os.environ if name.startswith(("LD_", "FAKETIME"))]
-    inherited += [name for name in ("TZ", "XDG_RUNTIME_DIR") if name in os.environ]
-    environment |= {name: os.environ[name] for name in inherited}
     with _appending(paths.runner_log) as messages:
         return subprocess.Popen(
             [*prefix, sys.executable, *arguments],
@@ -121,7 +116,7 @@ def _launch(listener: int, paths: Paths, prefix: list[str]) -> "subprocess.Popen
             stdout=messages,
             stderr=messages,
             pass_fds=[listener],
-            env=environment,
+            env=environment_of_own(("TZ", "XDG_RUNTIME_DIR")),
             cwd="/",
             start_new_session=True,
             preexec_fn=_become_subreaper,  # noqa: PLW1509  there are no threads

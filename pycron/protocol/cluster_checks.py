@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, Literal, NotRequired, get_args, get_origin, get_type_hints
 
+from pycron.protocol.framing import is_utf8
+
 Choices = Mapping[str, Collection[str]]
 _LARGEST = 2**53  # of a number
 _LONGEST_TEXT = 4096  # characters
@@ -64,13 +66,7 @@ def _is_plain(hint: Any, value: Any) -> bool:
 
 def _is_text(value: str) -> bool:
     """PostgreSQL stores neither NUL nor half of a surrogate pair."""
-    if len(value) > _LONGEST_TEXT or "\0" in value:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return len(value) <= _LONGEST_TEXT and "\0" not in value and is_utf8(value)
 
 
 @cache

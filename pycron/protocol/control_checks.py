@@ -10,6 +10,8 @@ from functools import cache, lru_cache
 from types import NoneType
 from typing import Any, NotRequired, TypeVar, cast, get_args, get_origin, is_typeddict
 
+from pycron.protocol.framing import is_utf8
+
 A = TypeVar("A")
 LONGEST_DURATION = 10 * 365 * 86_400  # seconds; as in a table
 _LONGEST_TEXT = 500  # characters
@@ -29,14 +31,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    """JSON can contain half of a surrogate pair; neither a file nor the database can."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT and is_utf8(value)
 
 
 def _is_table_text(value: object) -> bool:

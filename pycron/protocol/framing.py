@@ -19,6 +19,15 @@ def encode(messages: Iterable[Mapping[str, object]]) -> bytes:
     return b"".join(_encode(message).encode() + b"\n" for message in messages)
 
 
+def is_utf8(text: str) -> bool:
+    """JSON can contain half of a surrogate pair; neither a file nor a database can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Decoder:
     """Turns received bytes into messages."""
 

@@ -2,9 +2,26 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 DEFAULT_PATH = "/usr/bin:/bin"  # of commands, as in Debian's cron
+
+
+def environment_of_own(names: Iterable[str]) -> dict[str, str]:
+    """The environment in which the daemon starts another process of pycron.
+
+    Such a process finds this installation. Of the daemon's own environment, it gets these variables
+    and those of the dynamic linker and of faketime.
+    """
+    passed = [*names, *(name for name in os.environ if name.startswith(("LD_", "FAKETIME")))]
+    return {
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONUTF8": "1",
+        "PATH": DEFAULT_PATH,
+        **{name: os.environ[name] for name in passed if name in os.environ},
+    }
 
 
 @lru_cache(maxsize=4096)

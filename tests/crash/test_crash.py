@@ -28,6 +28,7 @@ import pytest
 from pycron.model.run import AttemptKey, RunKey
 from pycron.system import unix_sockets
 from tests.support.failpoints import Failpoint, KilledProgram, failpoints
+from tests.support.remaining_processes import works_in
 from tests.support.running_daemon import RunningDaemon, alive
 from tests.support.running_runner import starters_of
 from tests.support.thoroughness import number_of
@@ -405,20 +406,8 @@ class Machine:
         return [
             int(process.name)
             for process in Path("/proc").glob("[0-9]*")
-            if any(str(self.directory) in text for text in _texts_of(process))
+            if works_in(self.directory, process)
         ]
-
-
-def _texts_of(process: Path) -> Iterator[str]:
-    """The open files of a process in /proc, and its environment, as far as they can be read.
-
-    A process that works closes files at any moment: the others are looked at all the same.
-    """
-    with suppress(OSError):  # the process has ended, or it is another user's
-        yield (process / "environ").read_text(errors="replace")
-        for file in (process / "fd").iterdir():
-            with suppress(FileNotFoundError):
-                yield os.readlink(file)
 
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")

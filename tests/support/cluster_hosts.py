@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.postgres import Postgres
+from tests.support.remaining_processes import works_in
 from tests.support.running_daemon import RunningDaemon, run
 from tests.support.waiting import until
 
@@ -90,12 +91,7 @@ class Host:
 
 def _kill_of(directory: Path, pid: int) -> None:
     """KILL a process and its group, if its files are below the directory of the host."""
-    try:
-        links = [os.readlink(f"/proc/{pid}/fd/{each}") for each in os.listdir(f"/proc/{pid}/fd")]
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return
-    if any(str(directory) in link for link in links) or os.fsencode(directory) in environment:
+    if works_in(directory, Path(f"/proc/{pid}")):
         with_group = os.getpgid(pid) == pid
         (os.killpg if with_group else os.kill)(pid, signal.SIGKILL)
 

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.support.waiting import until
 
 # Takes the next failpoint from the list. Without one, the program is not killed.
@@ -74,11 +76,9 @@ class KilledProgram:
     def cpu_seconds(self) -> float:
         """The processor time of the process that was started last; 0 if it is not running."""
         try:
-            stat = Path(f"/proc/{self.pid}/stat").read_bytes()
-        except OSError:
+            return sum(psutil.Process(self.pid).cpu_times()[:2])
+        except psutil.NoSuchProcess:
             return 0.0
-        user, system = stat.rpartition(b")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
         """Kill the process now, but not while strace starts: a part of strace would stay."""

@@ -38,6 +38,22 @@ def remaining_processes(value: str, directory: Path | None = None) -> dict[int, 
     return found
 
 
+def works_in(directory: Path, process: Path) -> bool:
+    """Whether a process of /proc has the directory in its environment, or has a file in it open.
+
+    A process that works closes files at any moment: the others are looked at all the same.
+    """
+    name = os.fsencode(directory)
+    with contextlib.suppress(OSError):  # the process has ended, or it is another user's
+        if name in (process / "environ").read_bytes():
+            return True
+        for file in (process / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if name in os.fsencode(file.readlink()):
+                    return True
+    return False
+
+
 def _belongs_to(directory: Path, environment: bytes, arguments: bytes) -> bool:
     if f"{directory}/".encode() in environment + arguments:
         return True

@@ -6,7 +6,7 @@ import pytest
 
 from pycron.crontab.jobs import Jobs
 from pycron.crontab.reader import ReaderContext, parse
-from pycron.daemon.cluster_words import is_sound, message_of, tables_in_short
+from pycron.daemon.cluster_words import ComparedTables, is_sound, message_of
 from pycron.engine.shared_actions import Accept, Ask, Finish
 from pycron.model.hosts import Cluster
 from pycron.model.job import Source
@@ -70,7 +70,7 @@ def test_the_digest_of_a_table_changes_with_its_shared_entries() -> None:
     def short(*lines: str) -> str:
         text = "".join(f"{line}\n" for line in lines)
         context = ReaderContext(cluster=Cluster("web1", "prod"))
-        return tables_in_short(Jobs([parse(text, Source("t", "anna"), context).jobs]))
+        return ComparedTables().in_short(Jobs([parse(text, Source("t", "anna"), context).jobs]))
 
     one = "CRON_NAME=x CRON_ON=any @daily x"
     assert short(one) == short("# above", one, "@daily local")
