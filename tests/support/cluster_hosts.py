@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.postgres import Postgres
@@ -32,7 +32,6 @@ class Host:
         section = [f'name = "{CLUSTER}"', f'database = "{address}"', f'host = "{name}"', *options]
         self.config.write_text("[cluster]\n" + "".join(f"{line}\n" for line in section))
         self.daemon: RunningDaemon | None = None
-        self.left: set[int] = set()  # agents and runners that were started
 
     def write(self, *lines: str) -> None:
         """Write the table anew; a running daemon reads it."""
@@ -77,23 +76,22 @@ class Host:
         return self.witness.read_text().splitlines()
 
     def stop(self) -> None:
-        """End all processes of the host."""
+        """End all processes of the host, also commands that its log does not name yet."""
         if self.daemon is None:
             return
-        pids = [line["pid"] for kind in ("agent_started", "runner_started")
-                for line in self.daemon.log(kind)]  # fmt: skip
-        commands = {line["pid"] for line in self.daemon.log("attempt_started")}
         self.daemon.process.kill()
         self.daemon.process.wait()
-        for pid in {*pids, *commands}:
-            _kill_of(self.directory, pid)
+        until(lambda: not _kill_all_in(self.directory))
 
 
-def _kill_of(directory: Path, pid: int) -> None:
-    """KILL a process and its group, if its files are below the directory of the host."""
-    if works_in(directory, Path(f"/proc/{pid}")):
-        with_group = os.getpgid(pid) == pid
-        (os.killpg if with_group else os.kill)(pid, signal.SIGKILL)
+def _kill_all_in(directory: Path) -> list[int]:
+    """KILL the processes of a host and return their pids: they may just have started others."""
+    processes = Path("/proc").glob("[0-9]*")
+    found = [int(each.name) for each in processes if works_in(directory, each)]
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return found
 
 
 @contextmanager
