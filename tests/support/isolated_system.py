@@ -48,7 +48,9 @@ class IsolatedSystem:
     """A mount namespace with empty directories for pycron, and the system's daemon in it.
 
     `prepare`: a shell script that runs in the namespace before the first daemon starts. `own_etc`:
-    /etc is a copy, and /run is empty, for files of another cron there.
+    /etc is a copy, and /run is empty, for files of another cron and of PAM, and for accounts that
+    differ. (A mount on /etc/passwd or /etc/shadow alone would go as soon as a useradd of another
+    test renames the file.)
     """
 
     def __init__(self, directory: Path, prepare: str = "", *, own_etc: bool = False) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from pycron.system import paths
 from tests.support.isolated_system import IsolatedSystem
 
-_PRIVATE = ("/etc/pam.d", "/etc/security")
 # One line for each call of PAM: what it calls, and what modules see.
 _RECORDER = """#!/bin/sh
 echo "$PAM_TYPE $PAM_USER $PAM_SERVICE tty=$PAM_TTY rhost=$PAM_RHOST" >>{record}
@@ -35,13 +34,8 @@ class PamSystem:
             "/etc/security/limits.conf": limits,
             str(paths.SYSTEM_CONFIG): f'[pam]\nservice = "pycron"\n{more}\n',
         }
-        shadow = directory / "shadow"
-        steps = [f"cp -p /etc/shadow {shadow}; mount --bind {shadow} /etc/shadow"]
-        steps += [_private_copy(path, directory) for path in _PRIVATE]
-        steps += [
-            f"printf '%s' {shlex.quote(text)} >{path}" for path, text in files.items() if text
-        ]
-        self.system = IsolatedSystem(directory, "; ".join(steps))
+        steps = [f"printf '%s' {shlex.quote(text)} >{path}" for path, text in files.items() if text]
+        self.system = IsolatedSystem(directory, "; ".join(steps), own_etc=True)
 
     def recorded(self) -> list[str]:
         return self.record.read_text().splitlines() if self.record.exists() else []
@@ -55,7 +49,3 @@ class PamSystem:
     def close(self) -> None:
         self.system.close()
 
-
-def _private_copy(path: str, directory: Path) -> str:
-    copy = directory / Path(path).name
-    return f"cp -a {path} {copy}; mount --bind {copy} {path}"
