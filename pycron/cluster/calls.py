@@ -90,6 +90,16 @@ class Claim:
     retry: RetryTerms = field(default_factory=RetryTerms)
 
 
+class Publication(NamedTuple):
+    """A message that is to be sent to a queue: the Attempt after Attempt `attempt` waits there."""
+
+    owner: str
+    name: str
+    fire_time: int
+    attempt: int
+    queue: str
+
+
 # ---- calls
 
 

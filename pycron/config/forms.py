@@ -120,6 +120,25 @@ def _address(value: Any) -> str:
     return _text(value)
 
 
+def _broker(value: Any) -> str:
+    """A URL of Celery; only those who have it can read it."""
+    if not re.match("[a-z][a-z0-9+]*://", _text(value)) or "\0" in value:
+        raise ValueError
+    return _text(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if type(value) is not list:
+        raise ValueError
+    return tuple(map(_name, value))
+
+
+def _users(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or not all(map(_text, value)):
+        raise ValueError
+    return tuple(value)
+
+
 def _lease(value: Any) -> int:
     if not _SHORTEST_LEASE <= _duration(value) <= _LONGEST_LEASE:
         raise ValueError
@@ -183,6 +202,9 @@ NAME = Form("letters, digits and . _ + -, at most 64", _name)
 HOST = Form("letters, digits and . _ - between them", _host)
 ZONE = Form("a time zone such as Europe/Berlin", _text)
 ADDRESS = Form("a connection string of libpq", _address)
+BROKER = Form("a URL such as redis://broker.example.org/0", _broker)
+NAMES = Form("a list of names", _names)
+USERS = Form("a list of users", _users)
 LEASE = Form("a duration from 15s to 5m", _lease)
 GROUPS = Form("names with lists of hosts", _groups)
 POOLS = Form("names with whole numbers above 0", _pools)

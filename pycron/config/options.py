@@ -233,6 +233,23 @@ class Config:
     cluster_pools: Mapping[str, int] = _option(
         "cluster.pools", {}, "pools that shared Jobs of all hosts count against", forms.POOLS
     )
+    cluster_broker: str | None = _option(
+        "cluster.broker",
+        None,
+        "the address of the broker, through which workers hear of Runs",
+        forms.BROKER,
+        at_start=True,
+        secret=True,
+    )
+    worker_queues: tuple[str, ...] = _option(
+        "worker.queues", (), "the queues that workers of this host may serve", forms.NAMES
+    )
+    worker_users: tuple[str, ...] = _option(
+        "worker.users", (), "the users as whom a worker's commands may run here", forms.USERS
+    )
+    worker_account: str = _option(
+        "worker.account", "pycron-worker", "the account whose processes may be workers", forms.TEXT
+    )
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
     pools: Mapping[str, PoolOptions] = field(default_factory=dict)

@@ -88,6 +88,8 @@ def read_config(
         raise ConfigError(path, f"bad cluster.zone: {zone!r} (no such time zone)")
     if (config.cluster_name is None) != (config.cluster_database is None):
         raise ConfigError(path, "cluster.name and cluster.database go together")
+    if config.cluster_broker is not None and config.cluster_database is None:
+        raise ConfigError(path, "cluster.broker needs cluster.database")
     return config
 
 

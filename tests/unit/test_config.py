@@ -50,6 +50,9 @@ EXAMPLES = {
     forms.HOST: ('"web1.example.org"', "web1.example.org"),
     forms.ZONE: ('"Europe/Berlin"', "Europe/Berlin"),
     forms.ADDRESS: ('"service=pycron"', "service=pycron"),
+    forms.BROKER: ('"redis://b/0"', "redis://b/0"),
+    forms.NAMES: ('["default", "gpu"]', ("default", "gpu")),
+    forms.USERS: ('["deploy"]', ("deploy",)),
     forms.LEASE: ('"2m"', 120),
     forms.GROUPS: ('{web = ["web1", "web2"]}', {"web": frozenset({"web1", "web2"})}),
     forms.POOLS: ("{reports = 2}", {"reports": 2}),
@@ -167,6 +170,9 @@ def test_a_host_without_a_cluster(tmp_path: Path) -> None:
          "bad cluster.groups: {'a b': []} (names with lists of hosts)"),
         ("pools = 1", "bad cluster.pools: 1 (names with whole numbers above 0)"),
         ("pools = { x = 0 }", "bad cluster.pools: {'x': 0} (names with whole numbers above 0)"),
+        ('broker = "redis://b/0"', "cluster.broker needs cluster.database"),
+        ('broker = "b:6379"',
+         "bad cluster.broker: not shown (a URL such as redis://broker.example.org/0)"),
         ("grups = {}", 'unknown option: "cluster.grups" (did you mean cluster.groups?)'),
     ],
 )  # fmt: skip
@@ -303,3 +309,26 @@ def test_every_setting_can_have_a_default(tmp_path: Path, name: str) -> None:
     (tmp_path / "pycron.toml").write_text(f"{sections}[defaults]\n{name} = '{text}'\n")
     config = read_config(tmp_path / "pycron.toml", required=True)
     assert config.defaults == {setting.attribute: setting.parse(text)}
+
+
+def test_a_host_with_workers(tmp_path: Path) -> None:
+    path = tmp_path / "pycron.toml"
+    path.write_text('[worker]\nqueues = ["default", "gpu"]\nusers = ["deploy"]\naccount = "w"\n')
+    config = read_config(path, required=True)
+    assert config.worker_queues == ("default", "gpu")
+    assert config.worker_users == ("deploy",)
+    assert config.worker_account == "w"
+    assert Config().worker_queues == Config().worker_users == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('queues = "default"', "bad worker.queues: 'default' (a list of names)"),
+        ('queues = ["a b"]', "bad worker.queues: ['a b'] (a list of names)"),
+        ("users = [1]", "bad worker.users: [1] (a list of users)"),
+        ('users = [""]', "bad worker.users: [''] (a list of users)"),
+    ],
+)
+def test_a_bad_worker(tmp_path: Path, text: str, said: str) -> None:
+    assert complaint(tmp_path, f"[worker]\n{text}\n") == said
