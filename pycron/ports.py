@@ -170,12 +170,12 @@ class RecordedState(Protocol):
 
 
 class CannotDeliver(Exception):
-    """A delivery cannot be sent at present; the message says why."""
+    """A delivery or a message cannot be sent at present; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The program that sends a delivery, as this account. `stdin`: with surrogate escapes."""
+    """The program that sends something, as this account. `stdin`: with surrogate escapes."""
 
     account: str
     argv: list[str]
@@ -183,10 +183,10 @@ class Program:
 
 
 class Deliverer(Protocol):
-    """Knows how a delivery is sent. Implemented by delivery."""
+    """Knows how something is sent. Implemented by delivery and sender."""
 
     def program(self, run: RunKey, job: Job) -> Program:
-        """The program for the Run of a delivery. Raises CannotDeliver."""
+        """The program for a Run. Raises CannotDeliver."""
 
 
 class TableFailure(Exception):

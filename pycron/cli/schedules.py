@@ -41,7 +41,7 @@ from pycron.system.paths import SYSTEM_CONFIG
 from pycron.system.zone_data import UnknownZone, ZoneData
 from pycron.tables.check import local_context, read_and_parse
 
-_COMMAND = ":"  # stands behind an expression, so that it can be read as an entry
+_COMMAND = "_"  # stands behind an expression, so that it can be read as an entry
 _CHOSEN = (
     "H and ~ stand for values that depend on the entry and on the host: in a table, the same fields"
     " may choose other times"

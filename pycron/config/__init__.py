@@ -12,6 +12,7 @@ from pycron.config.reader import (
     ConfigUnreadable,
     read_config,
 )
+from pycron.config.senders import SenderOptions
 
 __all__ = [
     "AT_START",
@@ -24,5 +25,6 @@ __all__ = [
     "Configuration",
     "FileState",
     "NotificationOptions",
+    "SenderOptions",
     "read_config",
 ]

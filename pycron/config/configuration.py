@@ -120,6 +120,7 @@ def _differing(one: Config, other: Config) -> Iterator[str]:
     yield from _differing_keys("defaults", one.defaults, other.defaults)
     yield from _differing_keys("ceilings", one.ceilings, other.ceilings)
     yield from _differing_keys("notify", one.notifications, other.notifications)
+    yield from _differing_keys("senders", one.senders, other.senders)
 
 
 def _differing_keys(

@@ -2,13 +2,14 @@
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pycron.config import forms
 from pycron.config.forms import Form
+from pycron.config.senders import SenderOptions
 from pycron.engine.delivery_jobs import DELIVERY_POOLS, MAIL_POOL
 from pycron.engine.delivery_rules import DeliveryRules, NotificationRule
 from pycron.engine.limits import Limits, PressureLimits
@@ -252,6 +253,7 @@ class Config:
     )
     has_mail: bool = False
     notifications: Mapping[str, NotificationOptions] = field(default_factory=dict)
+    senders: Mapping[str, SenderOptions] = field(default_factory=dict)
     pools: Mapping[str, PoolOptions] = field(default_factory=dict)
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -300,6 +302,13 @@ class Config:
                 for name, options in self.notifications.items()
             },
         )
+
+    def users_of_senders(self, *, system: bool) -> dict[str, Collection[str] | None]:
+        """The names of the senders, with the users whose tables may use each (None: all users).
+
+        `system`: the tables of several users are in use.
+        """
+        return {name: options.users if system else None for name, options in self.senders.items()}
 
     def cluster(self, host_id: str) -> Cluster:
         """What tables depend on of this host and its cluster. `host_id`: its default name."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pycron.config import calendars, forms
+from pycron.config import calendars, forms, senders
 from pycron.config.forms import Form
 from pycron.config.options import NOTIFIED, OPTIONS, Config, NotificationOptions, PoolOptions
 from pycron.model.problem import Problem, Severity
@@ -24,6 +24,8 @@ CAPPED = (
 )  # fmt: skip
 
 
+# The settings without a default: what they say concerns single entries.
+_OF_ENTRIES = {"CRON_NAME", "CRON_ON", "CRON_SEND"}
 _MOST_BYTES = 2**20  # of the file
 
 
@@ -220,8 +222,17 @@ def _users(section: str, users: Any, path: Path) -> frozenset[str]:
     return frozenset(users)
 
 
+def _sender(name: str, value: Any, path: Path) -> tuple[str, senders.SenderOptions]:
+    """A section [senders.NAME]. No message contains the URL. Raises ConfigError."""
+    try:
+        options = senders.sender(name, value)
+    except senders.BadSender as error:
+        raise ConfigError(path, str(error)) from None
+    return name, options
+
+
 def _default(name: str, value: Any, path: Path) -> tuple[str, Any]:
-    return _setting(f"defaults.{name}", name, value, path, set(SETTINGS) - {"CRON_NAME", "CRON_ON"})
+    return _setting(f"defaults.{name}", name, value, path, set(SETTINGS) - _OF_ENTRIES)
 
 
 def _ceiling(name: str, value: Any, path: Path) -> tuple[str, Any]:
@@ -245,6 +256,7 @@ def _setting(option: str, name: str, value: Any, path: Path, known: set[str]) ->
 OPEN_SECTIONS: dict[str, Callable[[str, Any, Path], tuple[str, Any]]] = {
     "pools": _pool,
     "calendars": _calendar,
+    "senders": _sender,
     "defaults": _default,
     "ceilings": _ceiling,
 }

@@ -37,6 +37,12 @@ _TAIL = """
 #on = ["failure", "recovery", "late"]
 #cooldown = "15m"
 #users = ["deploy"]
+
+# Workers that get messages: a table chooses a sender with CRON_SEND=shop. It is celery or rq.
+#[senders.shop]
+#celery = "redis://:password@broker.example.org/5"
+#queue = "shop"
+#users = ["deploy"]
 """
 
 

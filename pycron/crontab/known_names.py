@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from pycron.crontab.line import LineError
+from pycron.crontab.line import EntryLine, LineError
+from pycron.crontab.messages import read_message
 from pycron.model.settings import Setting
 from pycron.schedule.day_rules import Calendar
 
@@ -25,6 +26,7 @@ class KnownNames:
     pools: Mapping[str, Collection[str] | None] | None
     notifications: Mapping[str, Collection[str] | None] | None
     calendars: Mapping[str, Calendar] | None
+    senders: Mapping[str, Collection[str] | None] | None
 
     def warnings(self, setting: Setting, text: str, column: int) -> Warnings:
         """What is wrong with the names in the text of a value. Raises LineError."""
@@ -46,6 +48,29 @@ class KnownNames:
         """Whether the configuration has this pool for other users; then the entry has no pool."""
         users = (self.pools or {}).get(name)
         return users is not None and self.owner not in (None, "root", *users)
+
+    def check_message(self, sender: str | None, entry: EntryLine) -> None:
+        """An entry with CRON_SEND has a message, and may use the sender. Raises LineError.
+
+        A mistake is one of the entry, also if the setting stands on a line of its own above it: the
+        text of the message must never be run as a command.
+        """
+        if sender is None:
+            return
+        try:
+            read_message(entry.command, entry.stdin)
+        except ValueError as error:
+            raise LineError("bad-message", f"bad message: {error}", entry.command_column) from None
+        if self.senders is None:
+            return
+        if sender not in self.senders:
+            known = ", ".join(sorted(self.senders)) or "none"
+            reason = f"no section [senders.{sender}] in the configuration; it has {known}"
+            raise LineError("unknown-sender", f'bad CRON_SEND: "{sender}" ({reason})', entry.column)
+        users = self.senders[sender]
+        if users is not None and self.owner not in (None, "root", *users):
+            reason = f"[senders.{sender}] of the configuration is not for {self.owner}"
+            raise LineError("sender-denied", f'bad CRON_SEND: "{sender}" ({reason})', entry.column)
 
     def _of_pool(self, name: str) -> Warnings:
         if self.pools is not None and name not in self.pools:

@@ -55,9 +55,9 @@ class ReaderContext:
 
     `host`: decides `~` and `H`, together with the entry. `user_exists`: None if users are not to be
     checked yet. `pools`: those of the configuration, with the users that may use each (None: all
-    users); None if they are not known. `notifications` and `calendars`: the same. `no_mail`: why
-    this machine can send no mail. `defaults` and `ceilings`: values of settings, by attribute, from
-    the configuration. `cluster`: None if it is not known.
+    users); None if they are not known. `notifications`, `senders` and `calendars`: the same.
+    `no_mail`: why this machine can send no mail. `defaults` and `ceilings`: values of settings, by
+    attribute, from the configuration. `cluster`: None if it is not known.
     """
 
     host: str = ""
@@ -67,6 +67,7 @@ class ReaderContext:
     pools: Mapping[str, Collection[str] | None] | None = None
     notifications: Mapping[str, Collection[str] | None] | None = None
     calendars: Mapping[str, Calendar] | None = None
+    senders: Mapping[str, Collection[str] | None] | None = None
     no_mail: str | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ceilings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -134,7 +135,8 @@ class _Reader:
         self._offset = 0  # of the line, in the encoded text
         self.bad_entries = 0
         self._known = KnownNames(source.owner, context.zone_exists, context.pools,
-                                 context.notifications, context.calendars)  # fmt: skip
+                                 context.notifications, context.calendars,
+                                 context.senders)  # fmt: skip
         ceilings = context.ceilings if source.owner is not None else {}
         self._variables = Variables(context.defaults, ceilings)
         self._twins: dict[str, int] = {}
@@ -340,6 +342,7 @@ class _Reader:
         if name is not None:
             self._claim_name(name, entry.column)
         self._check_nice(values.get("nice"), entry)
+        self._known.check_message(values.get("send"), entry)
         if not own.here:
             return
         if isinstance(schedule, After):

@@ -28,6 +28,7 @@ from pycron.daemon.new_engine import new_engine
 from pycron.daemon.notices import start_notices
 from pycron.daemon.once import Once
 from pycron.daemon.other_crons import boot_markers
+from pycron.daemon.own_programs import OwnPrograms
 from pycron.daemon.recovery import Recovery
 from pycron.daemon.replaced_accounts import ReplacedAccounts
 from pycron.daemon.setup import Mode, Setup
@@ -37,7 +38,6 @@ from pycron.daemon.table_watch import TableWatch
 from pycron.daemon.turn import Turn
 from pycron.daemon.watchdog import Watchdog
 from pycron.daemon.words import commands_in_words, summary
-from pycron.delivery.programs import Programs
 from pycron.engine.actions import Decisions, Log, LogEntry
 from pycron.engine.events import InputEvent, Now, TableLoaded, Tick
 from pycron.engine.log_events import Event
@@ -81,7 +81,7 @@ class Daemon:
         self._begun = False  # only afterwards may anything be started
         self._engine = new_engine(setup, self._store, self._inputs.zones.zone, int(self._began))
         self._link = RunnerLink(paths, self._selector, self._log)
-        self._programs = Programs(self._store, setup.sending, self._accounts)
+        self._programs = OwnPrograms(self._store, setup, self._accounts)
         self._executor = self._new_executor()
         self._recovery = self._new_recovery()
         self._recorder = Recorder(

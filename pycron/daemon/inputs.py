@@ -73,6 +73,7 @@ class Inputs:
                 name: rule.users for name, rule in self._setup.delivery_rules.notifications.items()
             },
             calendars=config.calendars,
+            senders=self._setup.users_of_senders,
             no_mail=self.no_mail,
             defaults=config.defaults,
             ceilings=config.ceilings,

@@ -1,5 +1,6 @@
 """The values that a daemon is started with."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -8,6 +9,7 @@ from pycron.daemon.demands import NO_DEMANDS, TableDemands
 from pycron.delivery.programs import MAIL_ACCOUNT, Sending
 from pycron.engine.delivery_rules import DeliveryRules
 from pycron.executor.environments import NOTHING_PASSED, Passed
+from pycron.sender.programs import MessageOptions
 from pycron.system.accounts import Account
 from pycron.system.paths import Paths
 from pycron.tables.directories import TableLocation
@@ -58,6 +60,11 @@ class Setup:
         return self.layout is None or self.layout.everyone
 
     @property
+    def users_of_senders(self) -> dict[str, Collection[str] | None]:
+        """The senders that tables may name; see Config."""
+        return self.config.users_of_senders(system=self.mode is Mode.SYSTEM)
+
+    @property
     def delivery_rules(self) -> DeliveryRules:
         return self.config.delivery_rules(
             system=self.mode is Mode.SYSTEM, foreground=self.mode is Mode.FOREGROUND
@@ -68,3 +75,15 @@ class Setup:
         """How deliveries are sent. Only root can give the programs an account of their own."""
         account = MAIL_ACCOUNT if self.mode is Mode.SYSTEM else None
         return Sending(self.configuration.current, self.paths.output, self.paths.receipts, account)
+
+    @property
+    def messages(self) -> MessageOptions:
+        """How messages are sent: never as an owner, who must not see the address of the broker."""
+        system = self.mode is Mode.SYSTEM
+        return MessageOptions(
+            self.configuration.current,
+            self.paths.receipts,
+            MAIL_ACCOUNT if system else self.account.name,
+            self.host,
+            for_all=not system,
+        )

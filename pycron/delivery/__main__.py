@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from pycron.delivery.check import BadRequest, checked
-from pycron.delivery.receipt import Receipt
 from pycron.delivery.request import Request
+from pycron.system.receipt import Receipt
 
 
 def main(stdin: BinaryIO, arguments: Sequence[str] = ()) -> int:

@@ -13,7 +13,6 @@ from typing import Any, assert_never, cast
 
 from pycron.config import Config
 from pycron.delivery.facts import facts_of, test_facts, without_middle
-from pycron.delivery.receipts import Receipts
 from pycron.delivery.request import (
     MailRequest,
     NotifyRequest,
@@ -32,6 +31,7 @@ from pycron.ports import CannotDeliver, History, Program, StoreFailure
 from pycron.system.accounts import Accounts
 from pycron.system.files import Unreadable, read_secret
 from pycron.system.output_names import output_name
+from pycron.system.receipts import Receipts
 
 MAIL_ACCOUNT = "pycron-mail"  # of the programs that need a secret, in system mode
 _WITHOUT_OUTPUT = (Occasion.STARTED, Occasion.LATE, Occasion.SUMMARY)

@@ -19,6 +19,8 @@ def job_of_test(job: Job, *, environment: bool) -> Job:
     `environment`: it prints the variables of the command in place of running it.
     """
     how = {(name, getattr(job.settings, name)) for name in HOOK_SETTINGS}
+    if not environment:
+        how.add(("send", job.settings.send))
     return replace(
         job,
         id=digest(job.id, TEST_SUFFIX),

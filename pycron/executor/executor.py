@@ -54,8 +54,8 @@ class ExecutorOptions:
     of the output files. `config`: their length, the processes of an Attempt, and PAM.
     `longest_line`: the daemon shows what commands print, line by line, and longer lines in pieces
     of so many bytes; None if it does not show them. `deliverer`: knows the programs that send
-    deliveries. `passed`: what commands get of what the daemon was started with. `lease`: the file
-    that says how long shared Attempts may run.
+    deliveries, and the messages of CRON_SEND. `passed`: what commands get of what the daemon was
+    started with. `lease`: the file that says how long shared Attempts may run.
     """
 
     accounts: Accounts
@@ -167,7 +167,7 @@ class RunnerExecutor:
             return None
         options, config, own = self._options, self._options.config(), self._options.own.uid
         output = options.output / output_name(start.attempt)
-        shown = options.shown and program is None
+        shown = options.shown and not start.job.is_message
         if shown:
             self._output.follow(start.attempt, start.job.name)
         return start_message(
@@ -217,8 +217,8 @@ class RunnerExecutor:
         return session_request(service, account, config.pam_timeout)
 
     def _program(self, start: Start) -> Program | None:
-        """The program of a delivery; None for a command. Raises CannotDeliver."""
-        if not start.job.is_message:
+        """The program of pycron that sends something; None for a command. Raises CannotDeliver."""
+        if not start.job.is_message and start.job.settings.send is None:
             return None
         return self._options.deliverer.program(start.attempt.run, start.job)
 

@@ -37,20 +37,21 @@ def start_message(
 ) -> StartMessage:
     """The message that starts an Attempt as this account.
 
-    `passed`: what the daemon passes on to commands. `program`: of a delivery, instead of the
-    command of the Job. `session`: None without PAM. `lease`: that of a shared Run.
+    `passed`: what the daemon passes on to commands. `program`: what sends a delivery or a message,
+    instead of the command of the Job. `session`: None without PAM. `lease`: that of a shared Run.
     """
     what = _program(program, account) if program else _command(attempt, job, account, passed)
     user: UserIds = {"uid": account.uid, "gid": account.gid, "groups": list(account.groups)}
     settings = job.settings
+    directory = None if program else settings.cwd  # the account of a program may not enter it
     return {
         "type": "start",
         "id": str(attempt),
         "argv": what.argv,
         "env": what.environment,
         "user": user if become else None,
-        "cwd": settings.cwd or what.directory,
-        "cwd_required": settings.cwd is not None,
+        "cwd": directory or what.directory,
+        "cwd_required": directory is not None,
         "umask": settings.umask,
         "nice": settings.nice,
         "stdin": what.stdin,
@@ -64,7 +65,7 @@ def start_message(
         "processes_max": processes_max,
         "hold": hold,
         "session": session,
-        # The receipt of a delivery says whether it was sent; to interrupt it could send it twice.
+        # Its receipt says whether it was sent; to interrupt it could send it twice.
         "outlives_runner": program is not None,
         "lease": lease,
     }

@@ -101,8 +101,9 @@ class _Linter:
         self, entry: Entry, table: TableChecks, clock: ClockChecks, packed: object
     ) -> Iterator[Found]:
         yield from schedules.checks(entry, self._facts.now)
-        yield from commands.checks(entry, self._facts.is_program)
-        yield from shell_text.checks(entry, self._facts.sh)
+        if entry.settings.send is None:  # a message is no text for a shell
+            yield from commands.checks(entry, self._facts.is_program)
+            yield from shell_text.checks(entry, self._facts.sh)
         yield from table.duplicates(entry)
         zone = self._facts.zone(entry.settings.zone)
         yield from clock.of(entry, zone, packed)

@@ -107,6 +107,15 @@ VARIABLES: tuple[Code, ...] = (
         "The configuration has no such calendar ([calendars]). It is a warning where the"
         " configuration cannot be read.",
     ),
+    error(
+        "bad-message",
+        "The entry has CRON_SEND, so its text is the name of a task and its arguments: a list, an"
+        " object, or a list and an object, as JSON.",
+        "CRON_SEND=shop 0 4 * * * shop.tasks.refresh days=3",
+        'CRON_SEND=shop 0 4 * * * shop.tasks.refresh {"days": 3}',
+    ),
+    error("unknown-sender", "The configuration has no such section [senders.NAME]."),
+    error("sender-denied", "The section [senders.NAME] is for other users."),
     warning("unknown-notification", "The configuration has no such section [notify.NAME]."),
     warning("notification-denied", "The section [notify.NAME] is for other users."),
     warning(

@@ -304,6 +304,13 @@ class Settings:
         "each, a host, @ and a group, any, or any@ and a group",
         "where the Job runs",
     )
+    send: str | None = _setting(
+        "CRON_SEND",
+        None,
+        values.matching(values.NAME_PATTERN),
+        "a name from the configuration",
+        "the command is a message for the workers of a sender",
+    )
 
 
 SETTINGS: dict[str, Setting] = {

@@ -38,10 +38,11 @@ _STORED_SETTINGS: dict[str, type | UnionType] = {
     "kill_after": int,
     "retries": int,
 }
-# The same for those that decide about its deliveries; stored if they are not the default.
+# The same for those that decide about its deliveries, or that its command is no command; stored if
+# they are not the default.
 _STORED_IF_SET: dict[str, type] = {
     "on_failure": str, "ping_url": str, "ping_output": bool, "expect_within": int, "timeout": int,
-    "memory_max": int, "priority": int, "nice": int, "umask": int, "cwd": str,
+    "memory_max": int, "priority": int, "nice": int, "umask": int, "cwd": str, "send": str,
 }  # fmt: skip
 _DEFAULTS = Settings()
 

@@ -42,10 +42,11 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
     """The zones and users of this machine, to check tables of any origin.
 
     `config`: by default that of the system. If it cannot be read, nothing is said about mail, and
-    calendars are not known. Entries for other hosts count as those for this one.
+    calendars and senders are not known. Entries for other hosts count as those for this one.
     """
     accounts = Accounts()
     cluster = _cluster(config) if config and config.cluster_name else None
+    system = config is None
     config = config or _system_config()
     no_mail = why_no_mail(config, None, accounts) if config else None
     return ReaderContext(
@@ -53,6 +54,7 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
         zones.exists,
         accounts.exists,
         calendars=config.calendars if config else None,
+        senders=config.users_of_senders(system=system) if config else None,
         no_mail=no_mail,
         cluster=cluster,
     )

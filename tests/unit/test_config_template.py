@@ -33,6 +33,7 @@ def test_every_option_has_its_default(tmp_path: Path) -> None:
         assert getattr(config, option.name) == getattr(default, option.name)
     assert config.pools
     assert config.notifications
+    assert config.senders
 
 
 @pytest.mark.parametrize("key", OPTIONS)
@@ -46,6 +47,7 @@ def test_an_option_has_its_section_its_name_and_its_help(key: str) -> None:
 
 def test_every_section_is_there() -> None:
     named = {section for section, _, _ in (key.partition(".") for key in OPTIONS)}
-    assert {*named, *OPEN_SECTIONS, "notify.ops"} == set(
+    with_names = {"notify.ops", "senders.shop"}
+    assert {*named, *OPEN_SECTIONS, *with_names} - {"senders"} == set(
         re.findall(r"^#\[(.+)\]$", TEXT, re.MULTILINE)
     )

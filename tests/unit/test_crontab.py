@@ -413,6 +413,7 @@ GOOD_VALUES = {
     "CRON_PING_OUTPUT": ("no", False),
     "CRON_EXPECT_WITHIN": ("90m", 5400),
     "CRON_ON": ("@web", RunsOn(group="web")),
+    "CRON_SEND": ("shop", "shop"),
 }
 
 BAD_VALUES = {
@@ -449,6 +450,7 @@ BAD_VALUES = {
     "CRON_PING_OUTPUT": ["true", "1", "No"],
     "CRON_EXPECT_WITHIN": ["0", "soon"],
     "CRON_ON": ["@", "any@", "web@x", "-x", "x-", "queue:mail", "any@a/b"],
+    "CRON_SEND": ["a b", "-x", "a,b"],
 }
 
 
