@@ -48,4 +48,3 @@ class PamSystem:
 
     def close(self) -> None:
         self.system.close()
-
