@@ -13,7 +13,8 @@ from itertools import count
 
 SCOPE = "pycron-runner-"  # how the name of such a scope begins
 _MOUNT = "/sys/fs/cgroup"
-_CONTROLLERS = ("memory", "pids")
+_CONTROLLERS = ("cpu", "memory", "pids")
+_MOST_WEIGHT = "10000"  # of the runner, which needs little time, but at once; an Attempt has 100
 
 _serial = count(1)
 
@@ -141,6 +142,7 @@ def take_delegation() -> Delegation | None:
         return None
     for controller in _CONTROLLERS:
         _write(f"{path}/cgroup.subtree_control", f"+{controller}")
+    _write(f"{path}/runner/cpu.weight", _MOST_WEIGHT)
     return Delegation(path)
 
 
