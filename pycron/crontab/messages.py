@@ -30,7 +30,7 @@ def read_message(command: str, stdin: str | None) -> Message:
     """
     if stdin is not None:
         raise ValueError("write \\% for a percent sign")
-    task, *rest = command.split(None, 1)
+    task, *rest = command.split(None, 1) or [""]
     if not _TASK.fullmatch(task):
         raise ValueError(f'"{task[:80]}" is no name of a task')
     values = _values(rest[0].rstrip(_BLANKS)) if rest else []

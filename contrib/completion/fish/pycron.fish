@@ -90,7 +90,7 @@ function _shtab_pycron_using
 end
 
 set -g _shtab_pycron_commands calendar check cluster dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top web why
-set -g _shtab_pycron_opts_with_value --attempt --cert --config --count --day --duration --explain --for --format --from --host --job --key --kill-after --limit --line --listen --match --name --of --outcome --owner --pool --reason --remote-user-from --search --since --state-dir --system-table --table --textfile --tokens --tz --until
+set -g _shtab_pycron_opts_with_value --attempt --cert --config --count --day --duration --explain --for --format --from --host --job --key --kill-after --limit --line --listen --match --name --of --outcome --owner --pool --python --reason --remote-user-from --search --since --state-dir --system-table --table --textfile --tokens --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -174,7 +174,8 @@ complete -c pycron -n '_shtab_pycron_using import' -l user -d 'your own daemon'
 complete -c pycron -n '_shtab_pycron_using import' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
 complete -c pycron -n '_shtab_pycron_using import' -l json -d 'one JSON object a line'
 complete -c pycron -n '_shtab_pycron_using import' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
-complete -c pycron -n '_shtab_pycron_using import' -l from -xka "(__fish_complete_directories)" -d 'read this tree; default: what this machine has'
+complete -c pycron -n '_shtab_pycron_using import' -l from -x -d 'read this tree, or with celery-beat a schedule of Celery; default: what this machine has'
+complete -c pycron -n '_shtab_pycron_using import' -l python -x -d 'with celery-beat: the interpreter of the project'
 complete -c pycron -n '_shtab_pycron_using import' -l apply -d 'copy the tables (root)'
 complete -c pycron -n '_shtab_pycron_using import' -l undo -d 'remove what --apply has made, and start the other cron'
 complete -c pycron -n '_shtab_pycron_using import' -l stop-other -d 'with --apply: stop and disable the other cron'

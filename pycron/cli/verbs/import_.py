@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from pycron.cli.importing.plan import Plan
     from pycron.cli.importing.sources import Tree
     from pycron.config import Config
+    from pycron.crontab.celery_beat import Converted
     from pycron.crontab.comparison import Finding
 
 
+_BEAT = "celery-beat"
+
+
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="origin", metavar="DIR|debian|cronie",
-                        help="read this tree; default: what this machine has")  # fmt: skip
+    parser.add_argument("--from", dest="origin", metavar="DIR|debian|cronie|celery-beat",
+                        help="read this tree, or with celery-beat a schedule of Celery;"
+                             " default: what this machine has")  # fmt: skip
+    parser.add_argument("schedule", nargs="?", metavar="FILE|MODULE",
+                        help="with celery-beat: a dump of django-celery-beat (JSON), a file of"
+                             " Python or a module with an app or a beat_schedule")  # fmt: skip
+    parser.add_argument("--python", metavar="PROGRAM",
+                        help="with celery-beat: the interpreter of the project")  # fmt: skip
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--apply", action="store_true", help="copy the tables (root)")
     action.add_argument("--undo", action="store_true",
@@ -38,6 +48,11 @@ def import_tables(options: argparse.Namespace) -> None:
 
     if options.stop_other and not options.apply:
         raise WrongUse("--stop-other goes with --apply")
+    if options.origin == _BEAT:
+        _convert_beat(options)
+        return
+    if options.schedule or options.python:
+        raise WrongUse(f"a schedule and --python go with --from {_BEAT}")
     if options.undo:
         if options.origin is not None:
             raise WrongUse("--undo takes back what was imported: leave --from out")
@@ -54,6 +69,35 @@ def import_tables(options: argparse.Namespace) -> None:
     if options.apply:
         apply.apply(plan, is_machine=tree.is_machine, stop_other=options.stop_other)
         _say_if_no_daemon()
+
+
+def _convert_beat(options: argparse.Namespace) -> None:
+    """Print the table for a schedule of Celery, and on stderr what is different."""
+    if options.apply or options.undo:
+        raise WrongUse(f"--from {_BEAT} prints a table: install it with pycrontab")
+    if options.schedule is None:
+        raise WrongUse(f"--from {_BEAT} needs a file or a module")
+    from pycron.cli.importing.beat import converted
+
+    table = converted(options.schedule, options.python)
+    if options.json:
+        print_json(_beat_rows(table))
+        return
+    print(table.text, end="")
+    for finding in table.findings:
+        if finding.code != "same":
+            print(f"pycron: {_line(finding)}", file=sys.stderr)
+    print(f"pycron: in all: {_counts(table.findings)}", file=sys.stderr)
+
+
+def _beat_rows(table: "Converted") -> Iterator[dict[str, object]]:
+    """Each Finding with the entry that it is about; None for one that is left out."""
+    from pycron.crontab.comparison import finding_row
+
+    lines = table.text.splitlines()
+    for finding in table.findings:
+        entry = lines[finding.line - 1] if finding.line else None
+        yield {**finding_row(finding), "entry": entry}
 
 
 def _say_if_no_daemon() -> None:
