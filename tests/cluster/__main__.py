@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.cluster.checker import Verdict, check
 from tests.cluster.faults import CONCEDED, FAULTS, Fault
-from tests.cluster.fleet import HOSTS, Fleet, clock, expected_runs
+from tests.cluster.fleet import ADDED, HOSTS, Fleet, clock, expected_runs
 
 _CALM = 15.0  # seconds between two faults
 _ASKED = 180.0  # seconds in which each fire time gets its row, or is lost
@@ -87,7 +87,7 @@ def _end(fleet: Fleet, begun: float, ended: float) -> Verdict:
     deadline = time.monotonic() + _ASKED
     while not fleet.has_all(expected) and time.monotonic() < deadline:
         _wait(fleet, 2)
-    for host in HOSTS:
+    for host in (*HOSTS, ADDED):
         (fleet.directory / host / "table").write_text("# nothing more\n")
     deadline = time.monotonic() + _HEALED
     while not fleet.all_ended() and time.monotonic() < deadline:

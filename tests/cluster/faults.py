@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.cluster.fleet import DATABASE, HOSTS, Fleet
+from tests.cluster.fleet import ADDED, DATABASE, HOSTS, Fleet
 
 KILL, STOP, CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
 
@@ -65,7 +65,7 @@ def _free_disk(fleet: Fleet, host: str) -> None:
 
 def _edit_tables(fleet: Fleet, _host: str) -> None:
     version = str(random.random())
-    for host in HOSTS:
+    for host in (*HOSTS, ADDED):
         fleet.write_table(host, version)
 
 
@@ -117,4 +117,8 @@ FAULTS = [
           lambda fleet, _: fleet.set_clock(0), 30),
     Fault("edit the tables", _edit_tables, _nothing, 5),
     Fault("drain the host", _drain(True), _drain(False), 30),
+    Fault("a way of five seconds to the database", lambda fleet, _: fleet.set_delay(5),
+          lambda fleet, _: fleet.set_delay(0), 3, of_lease=True),
+    Fault("add a host", lambda fleet, _: fleet.start_daemon(ADDED),
+          lambda fleet, _: fleet.remove_daemon(ADDED), 90),
 ]  # fmt: skip

@@ -1,5 +1,5 @@
-"""Five daemons and a PostgreSQL in namespaces of their own, the table that the daemons share, and
-what is left of a run.
+"""Five daemons, a sixth that comes and goes, and a PostgreSQL in namespaces of their own, the table
+that the daemons share, and what is left of a run.
 """
 
 import datetime
@@ -22,8 +22,10 @@ from tests.support.waiting import until
 
 CLUSTER, OWNER = "test", "root"
 HOSTS = [f"web{number}" for number in range(1, 6)]
+DISTANT = "web5"  # its way to the database can be made slow
+ADDED = "web6"  # a host that comes and goes
 DATABASE = "db"
-_PORT = 5432
+_PORT, _SLOW_PORT = 5432, 5433
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 # What a command does: B, W about each second, E. No process is started for the time: dash reads it.
 _COMMAND = """\
@@ -54,11 +56,12 @@ class Fleet:
 
     def __init__(self, directory: Path, lease: int) -> None:
         self.directory = directory
-        self.network = Network([*HOSTS, DATABASE])
+        self.network = Network([*HOSTS, ADDED, DATABASE])
         self._lease = lease
         self._standbys = 0
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._clock = directory / "db" / "clock"
+        self._delay = directory / "delay"
         (directory / "db").mkdir(parents=True)
         shutil.chown(directory / "db", "postgres", "postgres")
         self.database = Postgres(directory / "db", _PORT, listen_addresses="*")
@@ -75,8 +78,14 @@ class Fleet:
         command = self.directory / "command"
         command.write_text(_COMMAND)
         command.chmod(0o755)
-        for host in HOSTS:
+        self.set_delay(0)
+        self._proxy = subprocess.Popen(
+            [*self.network.inside(DATABASE), sys.executable, "-m", "tests.cluster.slow_proxy",
+             str(_SLOW_PORT), str(_PORT), str(self._delay)],
+        )  # fmt: skip
+        for host in (*HOSTS, ADDED):
             self._make_host(host)
+        for host in HOSTS:
             self.start_daemon(host)
 
     def start_database(self) -> None:
@@ -108,10 +117,17 @@ class Fleet:
         new.write_text(f"{seconds:+d}\n")
         new.replace(self._clock)
 
+    def set_delay(self, seconds: float) -> None:
+        """Let everything that DISTANT says to the database come so much later."""
+        new = self._delay.with_suffix(".new")
+        new.write_text(f"{seconds}\n")
+        new.replace(self._delay)
+
     def _make_host(self, host: str) -> None:
         home = self.directory / host
         home.mkdir()
-        address = f"postgresql://postgres@{self.network.addresses[DATABASE]}:{_PORT}/postgres"
+        port = _SLOW_PORT if host == DISTANT else _PORT
+        address = f"postgresql://postgres@{self.network.addresses[DATABASE]}:{port}/postgres"
         (home / "pycron.toml").write_text(
             f'[cluster]\nname = "{CLUSTER}"\ndatabase = "{address}"\nhost = "{host}"\n'
             f'lease = "{self._lease}s"\n[cluster.pools]\nfew = 2\n'
@@ -145,6 +161,10 @@ class Fleet:
                 [*self.network.inside(host), *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def remove_daemon(self, host: str) -> None:
+        """Stop a daemon in good order, for good: its commands end first, and its name is free."""
+        self._daemons.pop(host).terminate()
 
     def keep_running(self) -> None:
         """Start what has ended, as a service manager would."""
@@ -197,20 +217,21 @@ class Fleet:
     def stop(self) -> None:
         for daemon in self._daemons.values():
             daemon.terminate()
-        for host in HOSTS:
+        for host in (*HOSTS, ADDED):
             deadline = time.monotonic() + 20
             while self.pids(host, "all") and time.monotonic() < deadline:
                 time.sleep(0.2)
             self.send(host, "all", signal.SIGKILL)
         self.signal_database(signal.SIGINT)
-        for host in HOSTS:
+        self._proxy.terminate()
+        for host in (*HOSTS, ADDED):
             subprocess.run(["umount", "-l", self.directory / host / "state"], check=False)
         self.network.remove()
 
     # ---- what is left
 
     def witness(self) -> list[Line]:
-        files = [self.directory / host / "witness" for host in HOSTS]
+        files = [self.directory / host / "witness" for host in (*HOSTS, ADDED)]
         return [line for each in files if each.exists() for line in parse_witness(each.read_text())]
 
     def rows(self) -> list[Row]:
