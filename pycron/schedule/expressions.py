@@ -367,7 +367,7 @@ def _refuse_impossible(days: Days, chosen_months: int, texts: tuple[str, str, st
     first = _first_day(days)
     reason = None
     if days.both and first > most:
-        reason = f"no month of {month_text} has a day {first}"
+        reason = f"there is no day {first} in month {month_text}"
     elif (days.extended_of_month or days.extended_of_week) and not any(
         map(days.in_shape, shapes(months))
     ):

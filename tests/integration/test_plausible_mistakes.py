@@ -156,7 +156,7 @@ IN_A_TABLE = [
     ("0 0 2 * * * backup", "six fields, but cron has no field for seconds: write 0 2 * * *"),
     ("0 2 * * backup", 'bad day-of-week: "backup" (a field is missing: five, then the command'),
     ("0 14:30 * * * x", 'bad hour: "14:30" (0-23)'),
-    ("0 2 31 2 * x", "it would never run: no month of 2 has a day 31"),
+    ("0 2 31 2 * x", "it would never run: there is no day 31 in month 2"),
     ("*/90 * * * * x", '"*/90" chooses minute 0 only'),
     ("@dayly x", 'bad time specifier: "@dayly" (did you mean @daily?)'),
     ("@every 10 minutes x", "write @every 10m"),

@@ -565,7 +565,7 @@ def test_a_bad_line_of_settings_sets_nothing() -> None:
             "0 0 30 2 * x",
             "never-fires",
             5,
-            'bad day-of-month: "30" (it would never run: no month of 2 has a day 30)',
+            'bad day-of-month: "30" (it would never run: there is no day 30 in month 2)',
         ),
         ("0 0  31 4,6,sep,11 * x", "never-fires", 6, "no month of 4,6,sep,11 has a day 31"),
         ("0 0 30W feb * x", "never-fires", 5, "no month of feb has a day 30"),
