@@ -567,8 +567,8 @@ def test_a_bad_line_of_settings_sets_nothing() -> None:
             5,
             'bad day-of-month: "30" (it would never run: there is no day 30 in month 2)',
         ),
-        ("0 0  31 4,6,sep,11 * x", "never-fires", 6, "no month of 4,6,sep,11 has a day 31"),
-        ("0 0 30W feb * x", "never-fires", 5, "no month of feb has a day 30"),
+        ("0 0  31 4,6,sep,11 * x", "never-fires", 6, "there is no day 31 in month 4,6,sep,11"),
+        ("0 0 30W feb * x", "never-fires", 5, "there is no day 30 in month feb"),
     ],
 )
 def test_a_bad_entry(line: str, code: str, column: int, message: str) -> None:
