@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -252,6 +253,32 @@ def test_a_broker_that_comes_back(redis: RedisServer, tmp_path: Path) -> None:
         secrets_of(daemon, tmp_path)
     (message,) = queued(redis)
     assert message["headers"]["cron_run_id"] == row["run_id"]
+
+
+@needs_redis
+@needs_celery
+def test_a_runner_that_is_killed_while_a_message_is_sent(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    """The program goes on. The next Attempt waits for it, and does not send the message again."""
+    table = ("CRON_RETRIES=100 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never CRON_NAME=s"
+             " CRON_SEND=shop @yearly shop.tasks.refresh\n")  # fmt: skip
+    with foreground(table, tmp_path, "--config", config(tmp_path, redis.url)) as daemon:
+        redis.signal(signal.SIGSTOP)  # the broker accepts the connection, and says nothing
+        assert run("pycron", "start", "s", "--state-dir", tmp_path / "state").returncode == 0
+        pid = daemon.wait_for("attempt_started")["pid"]
+        until(lambda: "pycron.sender" in Path(f"/proc/{pid}/cmdline").read_text())
+        until(lambda: _receipts(tmp_path))
+        os.kill(daemon.log("runner_started")[-1]["pid"], signal.SIGKILL)
+        daemon.wait_for("attempt_lost")
+        daemon.wait_for("attempt_started", attempt=2)
+        redis.signal(signal.SIGCONT)
+        daemon.wait_for("attempt_ended", outcome="succeeded")
+    assert len(queued(redis)) == 1
+
+
+def _receipts(directory: Path) -> list[Path]:
+    return [each for each in (directory / "state").rglob("receipts/*/*") if each.is_file()]
 
 
 @needs_celery

@@ -5,6 +5,7 @@ A test that needs one is skipped where the server is not installed.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -65,6 +66,11 @@ class RedisServer:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         until(lambda: _listens(self.port))
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP makes it silent, SIGCONT lets it go on."""
+        if self.process is not None:
+            self.process.send_signal(number)
 
     def kill(self) -> None:
         """End it as a crash would."""
