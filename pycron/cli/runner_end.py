@@ -9,6 +9,7 @@ from socket import SHUT_WR, socket
 
 from pycron.cli.errors import Failed
 from pycron.protocol.framing import CHUNK, Decoder, encode
+from pycron.protocol.runner_checks import runner_hello
 from pycron.protocol.runner_messages import (
     PROTOCOL,
     AttemptMessage,
@@ -16,7 +17,6 @@ from pycron.protocol.runner_messages import (
     DaemonHello,
     EndMessage,
     RunnerHello,
-    runner_hello,
 )
 from pycron.system import unix_sockets
 

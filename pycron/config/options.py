@@ -118,6 +118,12 @@ class Config:
     processes: int = _option(
         "limits.processes", 4096, "the most processes that an Attempt may have at once"
     )
+    direct: bool = _option(
+        "limits.direct",
+        True,
+        "whether simple commands are executed without a shell",
+        forms.FLAG,
+    )
     clients: int = _option("limits.clients", 64, "the most connections to the control socket")
     retention_days: int = _option(
         "retention.days", 90, "how many days a Run and its output are kept", forms.DAYS

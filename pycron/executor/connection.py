@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
+from pycron.protocol.runner_checks import runner_hello, runner_message
 from pycron.protocol.runner_messages import (
     PROTOCOL,
     AttemptMessage,
     RunnerHello,
     RunnerMessage,
-    runner_hello,
-    runner_message,
 )
 from pycron.system import unix_sockets
 from pycron.system.socket_queue import has_unread

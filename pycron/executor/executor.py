@@ -12,6 +12,7 @@ from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Lost, NeverStarted, Refused, RunnerMet, Started
 from pycron.engine.states import State
 from pycron.executor.environments import Passed
+from pycron.executor.known_shells import KnownShells
 from pycron.executor.link import RunnerLink
 from pycron.executor.messages import ending_of, session_request, start_message
 from pycron.executor.output_lines import OutputLines
@@ -95,6 +96,7 @@ class RunnerExecutor:
         self._options = options
         self._feed = feed
         self._say = say
+        self._shells = KnownShells()
         self._output = OutputLines(options.longest_line or 0)
         self._untaken = 0  # bytes of output that the runner does not know to be taken
         self._ended: list[AttemptKey] = []
@@ -184,6 +186,7 @@ class RunnerExecutor:
             program=program,
             session=session,
             lease=lease,
+            shells=self._shells if config.direct and program is None else None,
         )
 
     def _lease(self, start: Start) -> LeaseRequest | None:

@@ -4,18 +4,27 @@ import os
 from dataclasses import dataclass
 
 from pycron.executor.environments import Passed, command_environment, program_environment
+from pycron.executor.known_shells import KnownShells
+from pycron.executor.simple_commands import simple_command
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Cause, Ending
 from pycron.ports import Program
 from pycron.protocol.runner_messages import (
+    STDERR,
+    STDOUT,
+    STREAMS,
+    DirectRequest,
     EndedMessage,
     LeaseRequest,
+    RedirectionRow,
     SessionRequest,
     StartMessage,
     UserIds,
 )
 from pycron.system.accounts import Account
+from pycron.system.shells import BASH
 
+_NULL = "/dev/null"
 _SHORT_OUTPUT = 1000  # bytes: four rows of this size fit in a page of the database
 
 
@@ -34,14 +43,14 @@ def start_message(
     program: Program | None = None,
     session: SessionRequest | None = None,
     lease: LeaseRequest | None = None,
+    shells: KnownShells | None = None,
 ) -> StartMessage:
     """The message that starts an Attempt as this account.
 
     `passed`: what the daemon passes on to commands. `program`: what sends a delivery or a message,
-    instead of the command of the Job. `session`: None without PAM. `lease`: that of a shared Run.
+    instead of the command. `session`: None without PAM. `shells`: what simple commands do without.
     """
     what = _program(program, account) if program else _command(attempt, job, account, passed)
-    user: UserIds = {"uid": account.uid, "gid": account.gid, "groups": list(account.groups)}
     settings = job.settings
     directory = None if program else settings.cwd  # the account of a program may not enter it
     return {
@@ -49,7 +58,7 @@ def start_message(
         "id": str(attempt),
         "argv": what.argv,
         "env": what.environment,
-        "user": user if become else None,
+        "user": _ids(account) if become else None,
         "cwd": directory or what.directory,
         "cwd_required": directory is not None,
         "umask": settings.umask,
@@ -65,10 +74,43 @@ def start_message(
         "processes_max": processes_max,
         "hold": hold,
         "session": session,
-        # Its receipt says whether it was sent; to interrupt it could send it twice.
-        "outlives_runner": program is not None,
+        "outlives_runner": program is not None,  # to interrupt it could make it send twice
         "lease": lease,
+        "direct": direct_request(job.command, what.argv[0], shells) if shells else None,
     }
+
+
+def _ids(account: Account) -> UserIds:
+    return {"uid": account.uid, "gid": account.gid, "groups": list(account.groups)}
+
+
+def direct_request(command: str, path: str, shells: KnownShells) -> DirectRequest | None:
+    """How a simple command is executed without its shell at `path`; None: only the shell can."""
+    simple = simple_command(command)
+    shell = None if simple is None else shells.find(path)
+    if simple is None or shell is None:
+        return None
+    argv, redirections = simple
+    stderr = _ends_of(redirections)[2]
+    # A shell that waits tells of a signal. bash says more than the runner knows, and the runner
+    # writes to no file of a user.
+    if (redirections or shell.waits) and (shell.name == BASH or stderr not in (*STREAMS, _NULL)):
+        return None
+    return {
+        "shell": shell.name,
+        "shell_waits": shell.waits,
+        "shell_stderr": None if stderr == _NULL else stderr,
+        "argv": argv,
+        "redirections": redirections,
+    }
+
+
+def _ends_of(redirections: list[RedirectionRow]) -> list[str]:
+    """To where each of the three descriptors leads in the end: a path, or a stream."""
+    ends = ["", STDOUT, STDERR]
+    for descriptor, operator, target in redirections:
+        ends[descriptor] = ends[target] if operator == ">&" else target
+    return ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The messages between pycrond and the runner, and the checks of each message where it enters.
+"""The messages between pycrond and the runner; runner_checks.py checks each where it enters.
 
 A message is one JSON object on a line (framing.py); each class here describes one. The runner
 outlives the daemon, so a newer daemon may meet an older runner, and the reverse. Both begin with a
@@ -11,9 +11,7 @@ of its AttemptKey.
 Imported by the runner: it stays small. A TypedDict is a plain dict at run time.
 """
 
-from typing import Any, Literal, TypedDict, cast, get_args, get_origin
-
-from pycron.protocol.framing import Message
+from typing import Any, Literal, TypedDict
 
 # 2: a go message comes ahead of its time. 3: a start message may need a PAM session. 4: an output
 # message has what was printed; before, it only said that the output file had grown.
@@ -60,6 +58,27 @@ class LeaseRequest(TypedDict):
     incarnation: str
 
 
+OPERATORS = (">", ">>", "<", ">&")
+# A descriptor, `>`, `>>`, `<` or `>&`, and a path or (after `>&`) another descriptor.
+RedirectionRow = list[Any]
+
+
+class DirectRequest(TypedDict):
+    """Execute these words, because the shell would do nothing else.
+
+    `shell`: the program gets the environment that this shell would have given it (shells.py).
+    `shell_waits`: the shell would wait for the program, and its own status and output would say
+    which signal has ended the program; otherwise the program takes the place of the shell.
+    `shell_stderr`: the stream on which it would say that; None: it would not be heard.
+    """
+
+    shell: str
+    shell_waits: bool
+    shell_stderr: str | None
+    argv: list[str]
+    redirections: list[RedirectionRow]
+
+
 class StartMessage(TypedDict):
     """Start the command of an Attempt.
 
@@ -74,6 +93,8 @@ class StartMessage(TypedDict):
     daemon does not ask it to.
     `outlives_runner`: if the runner is killed, the next one leaves the command alone, and the
     Attempt is lost at once. Otherwise the next one ends it first.
+    `direct`: what is executed instead of `argv`; None: nothing else. If that is not possible, for
+    whatever reason, `argv` is executed.
     """
 
     type: Literal["start"]
@@ -98,6 +119,7 @@ class StartMessage(TypedDict):
     session: SessionRequest | None
     outlives_runner: bool
     lease: LeaseRequest | None
+    direct: DirectRequest | None
 
 
 class GoMessage(TypedDict):
@@ -278,123 +300,3 @@ class RunnerHello(TypedDict):
     instance: str
     cgroup: str | None
     attempts: list[AttemptMessage]
-
-
-# ---- checks
-
-_Form = dict[str, tuple[type, ...]]
-_UNION = type(int | None)
-_NUMBERS = (int, float)
-_LARGEST = 2**62  # of a number
-_ADDED_LATER: dict[str, dict[str, Any]] = {  # what older versions do not send, and what it means
-    "start": {"short_output": 0, "session": None, "outlives_runner": False, "lease": None},
-    "refused": {"final": False},
-    "ended": {"output": None},
-    "output": {"stream": STDOUT, "data": ""},
-}
-
-
-def daemon_message(message: Message) -> DaemonMessage | None:
-    """A message of the daemon, checked; None if only a newer version knows its type.
-
-    Raises ValueError.
-    """
-    kind = _check(message, _OF_DAEMON)
-    if kind == "start":
-        _check_start(message)
-    elif kind == "end" and message["cause"] not in CAUSES:
-        raise ValueError(f"end: bad cause: {message['cause']!r}")
-    return cast(DaemonMessage, message) if kind else None
-
-
-def runner_message(message: Message) -> RunnerMessage | None:
-    """A message of the runner, checked; None if only a newer version knows its type.
-
-    Raises ValueError.
-    """
-    kind = _check(message, _OF_RUNNER)
-    if kind and message.get("cause") not in (None, *CAUSES):
-        raise ValueError(f"{kind}: bad cause: {message['cause']!r}")
-    if kind == "output" and message["stream"] not in STREAMS:
-        raise ValueError(f"output: bad stream: {message['stream']!r}")
-    return cast(RunnerMessage, message) if kind else None
-
-
-def runner_hello(message: Message) -> RunnerHello:
-    """The first message of a runner, checked. Raises ValueError.
-
-    An Attempt of a type that only a newer version knows is taken for one that is starting.
-    """
-    if _check(message, _HELLO) is None:
-        raise ValueError(f"the first message is no hello: {message['type']!r}")
-    message["attempts"] = [_known_attempt(attempt) for attempt in message["attempts"]]
-    return cast(RunnerHello, message)
-
-
-def _known_attempt(message: Any) -> AttemptMessage:
-    if not isinstance(message, dict):
-        raise ValueError(f"hello: bad attempts: {message!r}")
-    if runner_message(message) is not None:
-        return cast(AttemptMessage, message)
-    _check_keys("hello", message, _STARTING)
-    return {"type": "starting", "id": message["id"]}
-
-
-def _check_start(message: Message) -> None:
-    for key, form in (("user", _USER), ("session", _SESSION), ("lease", _LEASE)):
-        if message[key] is not None:
-            _check_keys("start", message[key], form)
-    if not message["argv"]:
-        raise ValueError("start: bad argv: nothing to run")
-
-
-def _check(message: Message, forms: dict[str, _Form]) -> str | None:
-    """The type of the message, if it is one of these types; raises ValueError."""
-    kind = message.get("type")
-    if not isinstance(kind, str):
-        raise ValueError(f"bad type of a message: {kind!r}")
-    if kind not in forms:
-        return None
-    for key, value in _ADDED_LATER.get(kind, {}).items():
-        message.setdefault(key, value)
-    _check_keys(kind, message, forms[kind])
-    return kind
-
-
-def _check_keys(kind: str, part: dict[str, Any], form: _Form) -> None:
-    for key, types in form.items():
-        if key not in part:
-            raise ValueError(f"{kind}: bad {key}: missing")
-        value = part[key]
-        found = type(value)
-        if found not in types or (found in _NUMBERS and not -_LARGEST <= value <= _LARGEST):
-            raise ValueError(f"{kind}: bad {key}: {value!r}")  # NaN is outside, too
-
-
-def _form(message: type) -> _Form:
-    """The keys of a message, and the classes that their values may have."""
-    hints = message.__annotations__.items()
-    return {key: _classes(hint) for key, hint in hints if key != "type"}
-
-
-def _classes(hint: Any) -> tuple[type, ...]:
-    if isinstance(hint, _UNION):
-        return tuple(each for part in get_args(hint) for each in _classes(part))
-    if hint is float:
-        return float, int
-    if hasattr(hint, "__total__"):  # a TypedDict
-        return (dict,)
-    return (get_origin(hint) or hint,)
-
-
-def _forms(messages: Any) -> dict[str, _Form]:
-    return {get_args(each.__annotations__["type"])[0]: _form(each) for each in messages}
-
-
-_OF_DAEMON = _forms(get_args(DaemonMessage))
-_OF_RUNNER = _forms(get_args(RunnerMessage))
-_HELLO = _forms([RunnerHello])
-_STARTING = _form(StartingMessage)
-_USER = _form(UserIds)
-_SESSION = _form(SessionRequest)
-_LEASE = _form(LeaseRequest)

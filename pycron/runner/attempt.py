@@ -26,7 +26,9 @@ class Attempt:
     sent, both as soon as the command has a pid.
 
     While it runs: `deadline` is the instant (monotonic) at which its time-out expires; `cause` and
-    `reason` say why the runner ends it.
+    `reason` say why the runner ends it; `signals` were sent to it. `shell_waits`: its shell was
+    left out, and would wait for it; `shell_stderr`: the stream on which the shell would print then
+    (DirectRequest).
 
     Afterwards: `ended` is the message that says so.
 
@@ -36,7 +38,7 @@ class Attempt:
     __slots__ = (
         "cause", "deadline", "end", "ended", "id", "kill_after", "lease", "memory_max",
         "outlives_runner", "output", "pid", "pipes", "reason", "report_output", "session",
-        "signals", "start", "started", "starter", "timeout", "tree",
+        "shell_stderr", "shell_waits", "signals", "start", "started", "starter", "timeout", "tree",
     )  # fmt: skip
 
     def __init__(self, start: StartMessage) -> None:
@@ -53,6 +55,8 @@ class Attempt:
         self.signals: tuple[int, ...] = ()
         self.output: OutputCapture | None = None
         self.pipes: dict[int, str] = {}
+        self.shell_waits = False
+        self.shell_stderr: str | None = None
         self.tree = ProcessTree(os.geteuid() if start["user"] is None else start["user"]["uid"])
         self.cause: str | None = None
         self.reason: str | None = None
@@ -84,6 +88,12 @@ class Attempt:
     def hold(self) -> int:
         """The UTC second until which the command is held; 0 if it starts at once."""
         return self.start_message["hold"] or 0
+
+    def leave_out_shell(self) -> None:
+        """It was started without its shell, which would wait for it."""
+        direct = self.start_message["direct"]
+        assert direct is not None
+        self.shell_waits, self.shell_stderr = True, direct["shell_stderr"]
 
     def message(self) -> AttemptMessage:
         """The message about the present state of this Attempt."""

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pycron.protocol.runner_messages import AttemptMessage, EndedMessage, EndMessage
 from pycron.runner.attempt import Attempt
 from pycron.runner.daemon_connection import DaemonConnection
+from pycron.runner.left_out_shell import status_told, words_told
 from pycron.runner.log import say
 from pycron.runner.output_pipes import OutputPipes
 from pycron.runner.session_helper import SessionHelper
@@ -86,7 +87,8 @@ class Attempts:
         self._output_pipes.started(attempt)
         self._tree_limits.limit(attempt)
         self._daemon.tell(attempt)
-        for number in attempt.signals:
+        waiting, attempt.signals = attempt.signals, ()
+        for number in waiting:
             self.signal(attempt.id, number)
         if attempt.end is not None:
             self.end(attempt, attempt.end)
@@ -95,7 +97,7 @@ class Attempts:
         """Signal the process group of an Attempt. Raises ValueError if there is no such signal."""
         attempt = self._by_id.get(id)
         signal.Signals(number)
-        if attempt is not None and not attempt.pid and attempt.ended is None:
+        if attempt is not None and attempt.ended is None:
             attempt.signals += (number,)  # sent as soon as it has a pid
         if attempt is None or attempt.pid not in self._by_pid:
             return  # it has ended, and its pid may belong to another process by now
@@ -126,18 +128,32 @@ class Attempts:
 
     def ended(self, attempt: Attempt, status: int, usage: Usage) -> None:
         self._by_pid.pop(attempt.pid, None)
+        self._tree_limits.blame_memory(attempt)
+        told = _is_told_by_shell(attempt, status)
         output = self._output_pipes.drain(attempt)
+        if attempt.shell_stderr is not None:
+            self._output_pipes.tell(attempt, words_told(status) if told else b"")
         # Without a daemon the output could stay in memory for long, together with many others.
         whole = self._daemon.greeted and not attempt.pipes
         short = output.take_short() if whole else None
         output.finish()
-        self._tree_limits.blame_memory(attempt)
         failure = self._start_failures.take(attempt.id)
         attempt.reason = attempt.reason or failure
-        attempt.ended = _ended_message(attempt, status, usage, short)
+        end = status_told(status) if told else status
+        attempt.ended = _ended_message(attempt, end, usage, short)
         self._tree_limits.leave_behind(attempt.tree)
         self._sessions.close(attempt)
         self._daemon.tell(attempt)
+
+
+def _is_told_by_shell(attempt: Attempt, status: int) -> bool:
+    """Whether the shell, which was left out, would say how its command has ended.
+
+    A signal of the runner, or of the kernel to all processes of the tree, ends a shell, too.
+    """
+    if not attempt.shell_waits or attempt.cause is not None:
+        return False
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) not in attempt.signals
 
 
 def _ended_message(

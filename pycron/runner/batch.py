@@ -20,6 +20,7 @@ from pycron.runner.spawn import (
     report_failure,
     spawn,
 )
+from pycron.system.mounts import Mounts
 
 _LONGEST_WAIT = 0.1  # seconds by which a go message may be ahead of its time
 _GO = struct.Struct("d")
@@ -28,6 +29,7 @@ _GO = struct.Struct("d")
 def reserve() -> None:
     """Open what every batch needs, because there may be no descriptor to be had later."""
     _status()
+    _mounts()
 
 
 class Batch:
@@ -88,18 +90,21 @@ class Batch:
     def _fork(self, errors: int, files: tuple[int, int]) -> int:
         # Before the fork: memory that the starter writes to is copied.
         others = _all_but(self._descriptors(errors))
+        slow = _mounts().slow()
         # A signal handler of the runner must not run in the starter.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, RESET_SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
-                self._run(others, errors, files)
+                self._run(others, slow, errors, files)
             return pid
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _run(self, others: list[range], errors: int, files: tuple[int, int]) -> None:
-        """Runs in the starter; it never returns, also after an error.
+    def _run(
+        self, others: list[range], slow: tuple[str, ...], errors: int, files: tuple[int, int]
+    ) -> None:
+        """Runs in the starter; it never returns, also after an error. `slow`: see Mounts.
 
         `others` are the descriptors of the runner that the starter does not need. It closes them
         because no process may hold them open after the runner has died, and because each spawned
@@ -112,12 +117,16 @@ class Batch:
             # Before the wait: entering a cgroup may take some ms.
             first_failure = failure or _join(self.launches[0])
             if self._gate is None or _wait_for_release(self._gate[0]):
-                self._start_all(failure, first_failure, errors)
+                self._start_all(failure, first_failure, slow, errors)
         finally:
             os._exit(EXEC_FAILED)  # the runner looks at this only if a command was not started
 
     def _start_all(
-        self, failure: CannotStart | None, first_failure: CannotStart | None, errors: int
+        self,
+        failure: CannotStart | None,
+        first_failure: CannotStart | None,
+        slow: tuple[str, ...],
+        errors: int,
     ) -> None:
         for index, launch in enumerate(self.launches):
             # Join before BEGUN is written: until then, this process belongs to the tree of the
@@ -129,10 +138,10 @@ class Batch:
                 return
             self._progress.write(index, 0, BEGUN)
             try:
-                pid = spawn(launch, here)
+                pid, state = spawn(launch, here, slow)
             except CannotStart as why:
-                pid = report_failure(launch, why, errors)
-            self._progress.write(index, pid, STARTED)
+                pid, state = report_failure(launch, why, errors), STARTED
+            self._progress.write(index, pid, state)
 
     def _descriptors(self, errors: int) -> set[int]:
         """The descriptors that the starter needs."""
@@ -183,6 +192,12 @@ def _end_of_descriptors() -> int:
     """A number that is higher than any descriptor of this process."""
     lines = os.pread(_status(), 4096, 0).splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(b"FDSize:"))
+
+
+@cache
+def _mounts() -> Mounts:
+    """See reserve()."""
+    return Mounts()
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
+from pycron.protocol.runner_checks import daemon_message
 from pycron.protocol.runner_messages import (
     WINDOW,
     AttemptMessage,
@@ -20,7 +21,6 @@ from pycron.protocol.runner_messages import (
     OutputMessage,
     RefusedMessage,
     RunnerHello,
-    daemon_message,
 )
 from pycron.runner.attempt import Attempt
 from pycron.runner.event_loop import NEVER, EventLoop

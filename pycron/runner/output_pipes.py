@@ -83,6 +83,20 @@ class OutputPipes:
         assert attempt.output is not None
         return attempt.output
 
+    def tell(self, attempt: Attempt, words: bytes) -> None:
+        """The shell of an ended command, which was left out, prints this and closes its stderr."""
+        stream = attempt.shell_stderr
+        assert attempt.output is not None
+        assert stream is not None
+        if words:
+            attempt.output.add(words)
+        if not attempt.report_output:
+            return
+        if words:
+            self._daemon.show(attempt, stream, words)
+        if stream not in attempt.pipes.values():
+            self._daemon.show(attempt, stream, b"")
+
     def make_room(self) -> bool:
         """Close the pipes of the user who has most of those of ended Attempts: the oldest one's.
 
@@ -150,8 +164,11 @@ class OutputPipes:
             return False
         assert attempt.output is not None
         attempt.output.add(data)
-        if attempt.report_output:
-            self._daemon.show(attempt, attempt.pipes[pipe], data)
+        stream = attempt.pipes[pipe]
+        # The shell, which was left out, would have it open.
+        open_in_shell = stream == attempt.shell_stderr and attempt.ended is None
+        if attempt.report_output and (data or not open_in_shell):
+            self._daemon.show(attempt, stream, data)
         if not data:
             self._close_pipe(attempt, pipe)
         return bool(data)

@@ -7,10 +7,10 @@ import mmap
 import struct
 import time
 
-UNTOUCHED, BEGUN, STARTED = range(3)
+UNTOUCHED, BEGUN, STARTED, DIRECT = range(4)  # DIRECT: started, without a shell that would wait
 NO_PROCESS = -1  # instead of a pid: no process could be forked for the command
 
-# The pid of a command, when it was started (UTC), and UNTOUCHED, BEGUN or STARTED.
+# The pid of a command, when it was started (UTC), and one of these four.
 Progress = tuple[int, float, int]
 _VALUES = struct.Struct("qd")  # pid, time
 _SIZE = _VALUES.size + 8  # then the state, in one byte; 8 keeps the next record aligned
@@ -32,7 +32,7 @@ class BatchProgress:
 
     def read(self, index: int) -> Progress:
         at = index * _SIZE
-        # The state is read first: the values of a STARTED command are written by then.
+        # The state is read first: the values of a started command are written by then.
         state = self._records[at + _VALUES.size]
         pid, started = _VALUES.unpack_from(self._records, at)
         return pid, started, state

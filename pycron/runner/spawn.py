@@ -9,8 +9,9 @@ import signal
 
 from pycron.protocol.runner_messages import StartMessage
 from pycron.protocol.session_messages import ProcessValues
+from pycron.runner.direct import Program, program_of
 from pycron.runner.launch import Launch
-from pycron.runner.progress import NO_PROCESS
+from pycron.runner.progress import DIRECT, NO_PROCESS, STARTED
 from pycron.system import lease_file
 
 EXEC_FAILED = 126  # exit status of a command that could not be run
@@ -70,11 +71,11 @@ def _set_niceness(niceness: int) -> None:
     os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
-def spawn(launch: Launch, failure: CannotStart | None) -> int:
-    """Start a command and return its pid. Raises CannotStart; `failure`: what prepare() returned.
+def spawn(launch: Launch, failure: CannotStart | None, slow: tuple[str, ...]) -> tuple[int, int]:
+    """Start a command: its pid, and STARTED or DIRECT. Raises CannotStart.
 
-    Afterwards this process has no open copy of the command's output, so that the pipe ends with
-    the command.
+    `failure`: what prepare() returned. `slow`: see Mounts. Afterwards this process has no open copy
+    of the command's output, so that the pipe ends with the command.
     """
     if failure is not None:
         raise failure
@@ -90,18 +91,41 @@ def spawn(launch: Launch, failure: CannotStart | None) -> int:
             os.dup2(source, target)
         for output in {launch.output, launch.errors}:
             os.close(output)
-        pid = os.posix_spawn(
-            start["argv"][0],
-            start["argv"],
-            start["env"],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=RESET_SIGNALS,
-        )
+        spawned = _execute(start, slow)
         os.closerange(1, 3)
-        return pid
+        return spawned
     except Exception as error:  # noqa: BLE001  every error is reported
         raise CannotStart(f"cannot {step}: {error}") from None
+
+
+def _execute(start: StartMessage, slow: tuple[str, ...]) -> tuple[int, int]:
+    """See spawn(). Raises OSError or ValueError.
+
+    If a program cannot be executed without its shell, the shell is started: the messages and the
+    exit status are then the shell's. Redirections may have made or emptied files by then, and the
+    shell does the same again.
+    """
+    program = program_of(start, slow)
+    if program is not None:
+        try:
+            return _posix_spawn(program), DIRECT if program.shell_waits else STARTED
+        except (OSError, ValueError):
+            pass
+        finally:
+            program.close()
+    return _posix_spawn(Program(start["argv"], start["env"])), STARTED
+
+
+def _posix_spawn(program: Program) -> int:
+    return os.posix_spawn(
+        program.argv[0],
+        program.argv,
+        program.environment,
+        file_actions=program.actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=RESET_SIGNALS,
+    )
 
 
 def check_lease(start: StartMessage) -> None:

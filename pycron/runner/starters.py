@@ -14,7 +14,7 @@ from pycron.runner.batch import Batch, seconds_until
 from pycron.runner.event_loop import NEVER
 from pycron.runner.launch import Launch
 from pycron.runner.launcher import Launcher
-from pycron.runner.progress import NO_PROCESS, STARTED, UNTOUCHED
+from pycron.runner.progress import DIRECT, NO_PROCESS, STARTED, UNTOUCHED
 from pycron.runner.start_queue import StartQueue
 from pycron.runner.starter import STARTERS, Starter, StarterProcesses
 
@@ -271,11 +271,13 @@ class Starters:
         for starter in self._processes:
             while starter.left > 0:
                 pid, started, state = starter.batch.progress(starter.next)
-                if state != STARTED:
+                if state not in (STARTED, DIRECT):
                     break
                 attempt = starter.attempts[starter.next]
                 starter.next += 1
                 attempt.starter = 0
+                if state == DIRECT:
+                    attempt.leave_out_shell()
                 if pid == NO_PROCESS:
                     self._launcher.give_up(attempt)
                 else:

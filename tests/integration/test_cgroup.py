@@ -103,7 +103,7 @@ def launch(cgroup: Cgroup, output: int, command: str) -> Launch:
         "cwd": "/", "cwd_required": False, "umask": None, "stdin": None, "processes_max": 100,
         "report_output": False, "timeout": None, "kill_after": 10, "memory_max": None,
         "outlives_runner": False,
-        "lease": None,
+        "lease": None, "direct": None,
     }  # fmt: skip
     attempt = Attempt(cast(StartMessage, start))
     attempt.tree.cgroup = cgroup

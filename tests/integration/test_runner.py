@@ -26,7 +26,8 @@ from pycron.executor.messages import start_message
 from pycron.model.job import Source
 from pycron.model.run import AttemptKey, RunKey
 from pycron.protocol.framing import encode
-from pycron.protocol.runner_messages import PROTOCOL, WINDOW, daemon_message
+from pycron.protocol.runner_checks import daemon_message
+from pycron.protocol.runner_messages import PROTOCOL, WINDOW
 from pycron.runner.starter import STARTERS
 from pycron.system import unix_sockets
 from pycron.system.accounts import Account

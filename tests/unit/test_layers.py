@@ -21,13 +21,14 @@ FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 # The runner forks for every command, and the price of a fork grows with the memory of the process.
 LIGHT = {
     "collections", "contextlib", "errno", "fcntl", "functools", "gc", "itertools", "json", "mmap",
-    "operator", "os", "resource", "select", "signal", "socket", "struct", "sys", "time", "typing",
+    "operator", "os", "re", "resource", "select", "signal", "socket", "stat", "struct", "sys",
+    "time", "typing",
 }  # fmt: skip
 OF_THE_RUNNER = (
     "protocol/framing.py", "protocol/outbox.py", "protocol/runner_messages.py",
-    "protocol/session_messages.py", "system/unix_sockets.py", "system/cgroup.py",
-    "system/lease_file.py", "system/marks.py", "system/output_tail.py",
-    "system/running_lines.py",
+    "protocol/runner_checks.py", "protocol/session_messages.py", "system/unix_sockets.py",
+    "system/cgroup.py", "system/lease_file.py", "system/marks.py", "system/mounts.py",
+    "system/output_tail.py", "system/running_lines.py", "system/shells.py",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pycron.protocol.runner_messages import daemon_message, runner_hello, runner_message
+from pycron.protocol.runner_checks import daemon_message, runner_hello, runner_message
 
 START: dict[str, Any] = {
     "type": "start", "id": "a.1", "argv": ["/bin/sh", "-c", "true"], "env": {}, "user": None,
@@ -14,6 +14,7 @@ START: dict[str, Any] = {
     "session": None,
     "outlives_runner": False,
     "lease": None,
+    "direct": None,
 }  # fmt: skip
 END: dict[str, Any] = {
     "type": "end", "id": "a.1", "cause": "cancelled", "reason": "by root", "kill_after": 0,
@@ -51,7 +52,8 @@ def test_every_message_of_the_runner(message: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("message", OF_THE_DAEMON[1:8], ids=lambda message: message["type"])
 def test_a_key_that_is_missing_in_a_message_of_the_daemon(message: dict[str, Any]) -> None:
-    for missing in message.keys() - {"type", "short_output", "session", "outlives_runner", "lease"}:
+    later = {"short_output", "session", "outlives_runner", "lease", "direct"}
+    for missing in message.keys() - {"type"} - later:
         broken = {key: value for key, value in message.items() if key != missing}
         with pytest.raises(ValueError, match=f"{message['type']}: bad {missing}: missing"):
             daemon_message(broken)
@@ -144,3 +146,26 @@ def test_a_hello_with_a_wrong_attempt(attempt: object) -> None:
 def test_a_first_message_that_is_no_hello() -> None:
     with pytest.raises(ValueError, match="no hello"):
         runner_hello({"type": "output", "id": "a.1"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"argv": []}, "start: bad argv"),
+        ({"shell": 1}, "start: bad shell"),
+        ({"redirections": ["x"]}, "start: bad redirections"),
+        ({"redirections": [[1, ">"]]}, "start: bad redirections"),
+        ({"redirections": [[3, ">", "x"]]}, "start: bad redirections"),
+        ({"redirections": [[1, "|", "x"]]}, "start: bad redirections"),
+        ({"redirections": [[1, ">&", "x"]]}, "start: bad redirections"),
+        ({"redirections": [[1, ">", 2]]}, "start: bad redirections"),
+    ],
+)
+def test_a_bad_direct_request(changes: dict[str, Any], said: str) -> None:
+    direct = {
+        "shell": "dash", "shell_waits": True, "shell_stderr": "stderr", "argv": ["/bin/true"],
+        "redirections": [[1, ">", "x"], [2, ">&", 1]],
+    }  # fmt: skip
+    assert daemon_message(START | {"direct": direct}) == START | {"direct": direct}
+    with pytest.raises(ValueError, match=said):
+        daemon_message(START | {"direct": direct | changes})
