@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+# The pool of the messages that name none: a colon cannot be in the name of another pool.
+MESSAGE_POOL = ":message"
+
 _TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]{0,254}", re.ASCII)
 _BLANKS = " \t"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pycron.crontab.line import LineError
+from pycron.crontab.messages import MESSAGE_POOL
 from pycron.model.job import Environment
 from pycron.model.settings import Concurrency, Settings, intern, job_limit
 
@@ -109,10 +110,13 @@ class Variables:
     def settings_of(self, values: dict[str, Any], flags: str) -> Settings:
         """The settings of an entry: those in force, or those of its own `values`.
 
-        OpenBSD's flag -s is CRON_CONCURRENCY=forbid, unless the table says otherwise.
+        OpenBSD's flag -s is CRON_CONCURRENCY=forbid, unless the table says otherwise. The messages
+        that name no pool have one in common, because sending many at once takes all processors.
         """
         if "s" in flags and values.get("concurrency") is None:
-            return self._capped({**values, "concurrency": Concurrency.FORBID})
+            values = {**values, "concurrency": Concurrency.FORBID}
+        if values.get("send") is not None and values.get("pool") is None:
+            values = {**values, "pool": MESSAGE_POOL}
         return self._settings if values is self.values else self._capped(values)
 
     def _capped(self, values: dict[str, Any]) -> Settings:

@@ -89,6 +89,14 @@ def test_a_mistake_in_a_line_above_keeps_the_text_from_running_as_a_command() ->
     assert "it has shop" in str(table.errors[1])
 
 
+def test_messages_have_a_pool_in_common() -> None:
+    """A thousand that are due at once do not become a thousand processes."""
+    (job,) = read("CRON_SEND=shop @daily a").jobs
+    assert Config().limits.pools[job.settings.pool or ""] >= 4
+    (job,) = read("CRON_POOL=slow CRON_SEND=shop @daily a").jobs
+    assert job.settings.pool == "slow"
+
+
 def test_arguments_that_are_no_json() -> None:
     table = read("CRON_SEND=shop @daily a days=3")
     assert codes(table) == ["bad-message"]
