@@ -334,10 +334,14 @@ def replaced(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def concurrency_of(settings: Settings) -> Concurrency:
-    """The policy of CRON_CONCURRENCY; without it, forbid for a Job with retries, else allow."""
+    """The policy of CRON_CONCURRENCY; without it, forbid for a Job with retries, else allow.
+
+    Messages are allowed: one that has to be tried again is no reason to leave out the next.
+    """
     if settings.concurrency is not None:
         return settings.concurrency
-    return Concurrency.FORBID if settings.retries else Concurrency.ALLOW
+    forbid = settings.retries and settings.send is None
+    return Concurrency.FORBID if forbid else Concurrency.ALLOW
 
 
 def job_limit(settings: Settings) -> int | None:

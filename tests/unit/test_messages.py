@@ -13,6 +13,7 @@ from pycron.engine.tested_job import job_of_test
 from pycron.model.hosts import Cluster
 from pycron.model.job import Job, Source
 from pycron.model.run import RunKey
+from pycron.model.settings import Concurrency, concurrency_of
 from pycron.ports import CannotDeliver, Program
 from pycron.sender.programs import MessageOptions, MessagePrograms, task_id
 from pycron.sender.request import BadRequest, checked
@@ -95,6 +96,13 @@ def test_messages_have_a_pool_in_common() -> None:
     assert Config().limits.pools[job.settings.pool or ""] >= 4
     (job,) = read("CRON_POOL=slow CRON_SEND=shop @daily a").jobs
     assert job.settings.pool == "slow"
+
+
+def test_a_message_that_is_tried_again_keeps_no_other_from_being_sent() -> None:
+    line = "CRON_RETRIES=3 CRON_SEND=shop @daily a"
+    assert concurrency_of(read(line).jobs[0].settings) is Concurrency.ALLOW
+    forbidden = read(f"CRON_CONCURRENCY=forbid {line}").jobs[0].settings
+    assert concurrency_of(forbidden) is Concurrency.FORBID
 
 
 def test_arguments_that_are_no_json() -> None:
