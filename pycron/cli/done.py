@@ -13,6 +13,7 @@ from pycron.protocol.control_answers import PauseRow, ReloadAnswer, StateRow
 from pycron.wording.clock import Clock
 
 _MOST_JOBS = 3  # that a sentence names
+_ELSEWHERE = "elsewhere"  # of a shared Run: on another host, or in the database
 _WAITS = ("waiting", "queued")  # states in which nothing has been started
 
 
@@ -27,6 +28,8 @@ def killed(rows: Sequence[StateRow], kill_after: int | None) -> str:
     """`rows`: Runs and the state in which each was. `kill_after`: seconds from TERM to KILL."""
     if not rows:
         return "no command is running"
+    if rows[0]["state"] == _ELSEWHERE:
+        return f"the Run of {rows[0].get('job')} is told to end, on whatever host it is"
     given_up = sum(row["state"] in _WAITS for row in rows)
     ended = len(rows) - given_up
     jobs = sorted({row["job"] for row in rows if "job" in row})

@@ -26,6 +26,7 @@ from pycron.cluster.events import (
     Now,
     Perform,
     Said,
+    Send,
     Tell,
     Tick,
     Write,
@@ -140,6 +141,8 @@ class Agent:
                 self._daemon.send(action.message)
             case Write():
                 return self._write(action.lease)
+            case Send():
+                pass  # there is no publisher yet
             case Exit():
                 self._over = action.reason
         return None

@@ -15,14 +15,20 @@ class Fields:
             raise ValueError(f"no object: {type(value).__name__}")
         self._values: dict[str, Any] = value
 
-    def text(self, key: str) -> str:
+    def text(self, key: str, most: int = _LONGEST_TEXT) -> str:
         value = self._values.get(key)
-        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        if not isinstance(value, str) or len(value) > most:
             raise ValueError(f"bad {key}")
         return value
 
-    def maybe_text(self, key: str) -> str | None:
-        return None if self._values.get(key) is None else self.text(key)
+    def maybe_text(self, key: str, most: int = _LONGEST_TEXT) -> str | None:
+        return None if self._values.get(key) is None else self.text(key, most)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self._values.get(key)
+        if not isinstance(value, list) or len(value) > _MOST_OBJECTS:
+            raise ValueError(f"bad {key}")
+        return tuple(Fields({key: each}).text(key) for each in value)
 
     def number(self, key: str) -> float:
         value = self._values.get(key)

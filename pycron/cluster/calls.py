@@ -10,9 +10,21 @@ and conditions is in the design; the functions themselves are in schema/.
 Pure: values only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from pycron.cluster.values import Claim as Claim
+from pycron.cluster.values import Concurrency as Concurrency
+from pycron.cluster.values import HostFacts as HostFacts
+from pycron.cluster.values import Limits as Limits
+from pycron.cluster.values import Publication as Publication
+from pycron.cluster.values import QueueJob as QueueJob
+from pycron.cluster.values import Refusal as Refusal
+from pycron.cluster.values import RetryTerms as RetryTerms
+from pycron.cluster.values import SharedKey as SharedKey
+from pycron.cluster.values import WorkerFacts as WorkerFacts
 
 OLDEST_CLAIM = 7 * 86_400  # seconds: an older fire time is never claimed
 ROWS_ARE_KEPT = 8 * 86_400  # seconds
@@ -24,93 +36,7 @@ class CallFailed(Exception):
     """Nobody knows whether the call was carried out. Call again; the message says what happened."""
 
 
-class SharedKey(NamedTuple):
-    """The identity of a shared Run in its cluster. Calls with several keys sort them."""
-
-    owner: str
-    name: str
-    fire_time: int
-
-
-class Concurrency(StrEnum):
-    """What a claim does while an earlier Run of its Job is held or waiting."""
-
-    ALLOW = "allow"
-    FORBID = "forbid"
-    REPLACE = "replace"
-    QUEUE = "queue"
-
-
-@dataclass(frozen=True, slots=True)
-class RetryTerms:
-    """The claimant's retry setting, which is copied into the row.
-
-    `most`: further Attempts after the first. `lost`: whether a lost Attempt is retried. The delay
-    after Attempt n is min(delay * backoff**(n-1), delay_max), and up to `jitter` times that longer.
-    `until`: no retry from this UTC second on; None: as long as the row is kept.
-    """
-
-    most: int = 0
-    lost: bool = True
-    delay: float = 30.0
-    backoff: float = 2.0
-    delay_max: float = 900.0
-    jitter: float = 0.5
-    until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is counted under the locks of the Job and of its pool before an Attempt is held.
-
-    `pool_limit`: of the calling host's configuration; None without a pool.
-    """
-
-    concurrency: Concurrency = Concurrency.ALLOW
-    max_running: int | None = None
-    pool: str | None = None
-    pool_limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A question for one fire time.
-
-    `window`: how late the first Attempt may start, unless `catch_up`. `after`: names of Jobs of the
-    same owner whose Runs of the same fire time have to succeed first. `newer`: a later fire time of
-    the same Job has come, as this host knows: if this one cannot be held now, it is skipped.
-    """
-
-    key: SharedKey
-    limits: Limits = field(default_factory=Limits)
-    window: float = 300.0
-    catch_up: bool = False
-    after: tuple[str, ...] = ()
-    newer: bool = False
-    retry: RetryTerms = field(default_factory=RetryTerms)
-
-
-class Publication(NamedTuple):
-    """A message that is to be sent to a queue: the Attempt after Attempt `attempt` waits there."""
-
-    owner: str
-    name: str
-    fire_time: int
-    attempt: int
-    queue: str
-
-
 # ---- calls
-
-
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What a host says of itself, for `pycron cluster status`. `clock`: its UTC seconds."""
-
-    version: str
-    tzdata: str
-    tables: str
-    clock: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +92,16 @@ class Claims:
 class Gate:
     """Start the next Attempt of a waiting row: where attempt = this one, and it is due.
 
-    A repeated call finds the row held by this incarnation with attempt + 1: held.
+    A repeated call finds the row held by this incarnation with attempt + 1: held. `queue`: a worker
+    has heard of the row in this queue; its limits are in the row. `version`: of the newest QueueJob
+    that this host can read.
     """
 
     key: SharedKey
     attempt: int
-    limits: Limits
+    limits: Limits = field(default_factory=Limits)
+    queue: str | None = None
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +118,8 @@ class Finish:
     """An Attempt has ended: where attempt = this one and holder = this incarnation.
 
     `retry_in`: None if no retry is due; the row is then ended. A row with `stop` is ended, too. A
-    repeated call is answered like the first one, as long as the row can tell.
+    repeated call is answered like the first one, as long as the row can tell. `result`: what is
+    known of the Attempt, `output`: the end of what it has printed (base64); both for people.
     """
 
     key: SharedKey
@@ -197,6 +128,8 @@ class Finish:
     outcome: str
     reason: str | None
     retry_in: float | None
+    result: Mapping[str, object] | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +148,36 @@ class Reap:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """End waiting rows that have expired: missed (attempt 0), or the last outcome."""
+    """End waiting rows that have expired: missed (attempt 0), or the last outcome.
+
+    `problem`: what keeps this host from publishing, for the reason.
+    """
 
     most: int = 200
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Note that waiting rows of queues are published now; the agent sends them after the answer."""
+
+    most: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Note refusals in their rows. The answer is Changed."""
+
+    host: str
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Somebody wants a Run to end, wherever it is. The answer is Changed: 0 if it has ended."""
+
+    key: SharedKey
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +187,10 @@ class Prune:
     most: int = 1000
 
 
-Call = Register | Renew | Fence | Goodbye | Claims | Gates | Finishes | Reap | Expire | Prune
+Call = (
+    Register | Renew | Fence | Goodbye | Claims | Gates | Finishes | Reap | Expire | Prune
+    | Publish | Refuse | Kill
+)  # fmt: skip
 
 # ---- answers
 
@@ -252,11 +215,15 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """A row that the calling incarnation holds. `stop`: None, or why the Attempt is to end."""
+    """A row that the calling incarnation holds. `stop`: None, or why the Attempt is to end.
+
+    `queue`: through which a worker has got it.
+    """
 
     key: SharedKey
     attempt: int
     stop: str | None = None
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +241,8 @@ class Renewed:
 
     `held`: all rows that this incarnation holds. `due`: the waiting rows that are due first.
     `orphans`, `expired`: whether Reap, or Expire, has something to do. `clock`: the database's.
+    `publish_in`: seconds until Publish has something to do; None: not as far as is known. `served`:
+    the queues that workers of live hosts serve.
     """
 
     live: bool
@@ -284,6 +253,8 @@ class Renewed:
     orphans: bool = False
     expired: bool = False
     clock: float = 0.0
+    publish_in: float | None = None
+    served: tuple[str, ...] = ()
 
 
 class Decision(StrEnum):
@@ -303,7 +274,7 @@ class Decided:
 
     `attempt`: of a held row the number of the Attempt to start, else the row's or 0. `holder`: the
     name of the host that holds the row, if one does. `outcome`: of a row that has ended. `reason`:
-    a sentence for `pycron why`, without a full stop.
+    a sentence for `pycron why`, without a full stop. `queue` and `spec`: of a held row of a queue.
     """
 
     key: SharedKey
@@ -312,13 +283,16 @@ class Decided:
     holder: str | None = None
     outcome: str | None = None
     reason: str = ""
+    queue: str | None = None
+    spec: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimsDecided:
-    """One answer for each Claim or Gate, in their order."""
+    """One answer for each Claim or Gate, in their order. `publish_in`: as in Renewed."""
 
     decided: tuple[Decided, ...]
+    publish_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,19 +305,28 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class AllFinished:
-    """One answer for each Finish, in their order."""
+    """One answer for each Finish, in their order. `publish_in`: as in Renewed."""
 
     finished: tuple[Finished, ...]
+    publish_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is to be sent now. `publish_in`: as in Renewed."""
+
+    publications: tuple[Publication, ...]
+    publish_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """How many rows Fence, Goodbye, Reap, Expire or Prune has changed."""
+    """How many rows Fence, Goodbye, Reap, Expire, Prune, Refuse or Kill has changed."""
 
     rows: int
 
 
-Answer = Registered | Renewed | ClaimsDecided | AllFinished | Changed
+Answer = Registered | Renewed | ClaimsDecided | AllFinished | Published | Changed
 
 
 class Caller(Protocol):

@@ -22,6 +22,7 @@ from pycron.cluster.calls import (
     Answer,
     Call,
     Changed,
+    Claim,
     Claims,
     ClaimsDecided,
     Decided,
@@ -29,10 +30,14 @@ from pycron.cluster.calls import (
     Expire,
     Fence,
     Finishes,
+    Gate,
     Gates,
     Goodbye,
+    Kill,
     Prune,
+    Published,
     Reap,
+    Refuse,
     Registered,
     Renew,
     Renewed,
@@ -41,6 +46,7 @@ from pycron.cluster.calls import (
 from pycron.cluster.events import (
     Action,
     Answered,
+    BrokerSaid,
     Connected,
     Disconnected,
     Event,
@@ -61,6 +67,7 @@ from pycron.cluster.upkeep import Upkeep
 from pycron.protocol.cluster_messages import (
     AcceptMessage,
     AskMessage,
+    ClusterAgentMessage,
     ClusterDaemonMessage,
     DaemonHello,
 )
@@ -68,7 +75,7 @@ from pycron.system.lease_file import Lease
 
 _PAUSE = 1.0  # seconds before a lane calls again after a failure
 _LEAVE = 10.0  # seconds for the last calls of an agent that is told to leave
-_FIXED = ("cluster", "database", "host", "lease", "lease_file", "store")
+_FIXED = ("cluster", "database", "host", "lease", "lease_file", "store", "broker")
 
 
 @dataclass(slots=True)
@@ -105,7 +112,8 @@ class Coordinator:
         self._questions = Questions(hello["host"])
         self._offers = Offers(hello["host"])
         self._held = HeldRows()
-        self._upkeep = Upkeep(now.boot)
+        self._upkeep = Upkeep(hello["host"], now.boot, has_broker="broker" in hello)
+        self._publications = self._upkeep.publications
         self._lanes = {lane: _LaneState() for lane in Lane}
         self._gates_were_last = False
         self._connected = False
@@ -131,6 +139,8 @@ class Coordinator:
                 self._fail(event, now.boot)
             case Written():
                 self._renewals.written(event)
+            case BrokerSaid():
+                self._publications.problem = self._renewals.broker = event.problem
             case Tick():
                 pass
         self._work(now)
@@ -139,7 +149,7 @@ class Coordinator:
 
     def wake_at(self, now: float) -> float:
         """When the next Tick is due (BOOTTIME), if nothing happens before; at most a second."""
-        times = [now + _PAUSE, self._renewals.next_at()]
+        times = [now + _PAUSE, self._renewals.next_at(), self._publications.next_at()]
         if self._connected:
             times += [at for at in (self._questions.next_at(), self._offers.next_at()) if at]
         return min(each for each in times if each > now)
@@ -151,7 +161,7 @@ class Coordinator:
     # ---- the daemon
 
     def _connect(self, hello: DaemonHello, now: Now) -> None:
-        if any(hello[key] != self._hello[key] for key in _FIXED):  # type: ignore[literal-required]
+        if any(hello.get(key) != self._hello.get(key) for key in _FIXED):
             self._out.exit("the configuration has changed")
             return
         self._connected = True
@@ -168,6 +178,14 @@ class Coordinator:
             self._ask(message, now)
         elif message["type"] == "accept":
             self._accept(message, now)
+        elif message["type"] == "take":
+            key = messages.key_of(message["run"])
+            queue, version = message["queue"], message["version"]
+            self._questions.take(key, message["attempt"], queue, version, now.boot)
+        elif message["type"] == "refuse":
+            self._upkeep.refuse(messages.refusal_of(message))
+        elif message["type"] == "kill":
+            self._upkeep.kill(messages.key_of(message["run"]), message["by"])
         elif message["type"] == "finish":
             self._upkeep.finish(messages.finish_of(message))
         elif message["type"] == "alive":
@@ -261,6 +279,10 @@ class Coordinator:
                 self._decided(call, answer, now.boot)
             case AllFinished() if isinstance(call, Finishes):
                 self._finished(call, answer, now.boot)
+            case Published():
+                self._publications.published(answer, now.boot)
+                if answer.publications:
+                    self._out.send(answer.publications)
             case Changed():
                 self._changed(call, answer.rows, now.boot)
             case _:
@@ -273,42 +295,59 @@ class Coordinator:
             return
         self._upkeep.fence(self._renewals.silent())
         self._upkeep.sweep(reap=answer.orphans, expire=answer.expired)
+        self._publications.due_in(answer.publish_in, now.boot)
         self._offers.refresh(answer.due, now.boot, self._renewals.beats.ready())
         if not self._connected:
             return
         for row in self._held.compare(answer.held, asked, now.boot):
-            self._tell_held(row.key, row.attempt, call.incarnation)
+            self._tell_held(row.key, row.attempt, call.incarnation, row.queue)
         for row in self._held.to_stop(answer.held):
             run, reason = messages.run_of(row.key), row.stop or ""
             self._out.tell({"type": "stop", "run": run, "attempt": row.attempt, "reason": reason})
 
     def _decided(self, call: Claims | Gates, answer: ClaimsDecided, now: float) -> None:
         """A row that is held for an earlier incarnation starts nothing."""
-        asked: Iterable[int] = [0] * len(answer.decided)
-        if isinstance(call, Gates):
-            asked = [gate.attempt for gate in call.gates]
-        for attempt, decided in zip(asked, answer.decided, strict=True):
-            if attempt:
-                self._offers.remove(decided.key, attempt)
-            is_open = self._questions.close(decided.key, attempt)
-            if decided.decision is not Decision.HELD:
-                told = messages.answer(attempt, decided)
-            elif call.incarnation != self._renewals.lease.incarnation:
-                told = messages.answer(attempt, not_ours(decided.key))
-            else:
-                is_new = self._held.tell(decided.key, decided.attempt, now)
-                if self._connected and (is_new or is_open):
-                    self._tell_held(decided.key, decided.attempt, call.incarnation)
-                continue
+        if isinstance(call, Claims):
+            self._publications.due_in(answer.publish_in, now)
+        asked: Iterable[Claim | Gate] = call.claims if isinstance(call, Claims) else call.gates
+        for question, decided in zip(asked, answer.decided, strict=True):
+            is_open = self._close(question)
+            if decided.decision is Decision.HELD:
+                if call.incarnation == self._renewals.lease.incarnation:
+                    is_new = self._held.tell(decided.key, decided.attempt, now)
+                    if self._connected and (is_new or is_open):
+                        self._tell_held(
+                            decided.key, decided.attempt, call.incarnation, decided.queue,
+                            decided.spec,
+                        )  # fmt: skip
+                    continue
+                decided = not_ours(decided.key)  # noqa: PLW2901
             if is_open:
-                self._out.tell(told)
+                self._out.tell(_answer(question, decided))
 
-    def _tell_held(self, key: SharedKey, attempt: int, incarnation: str) -> None:
+    def _close(self, question: Claim | Gate) -> bool:
+        """A question has its answer. Whether it was open."""
+        if isinstance(question, Claim):
+            return self._questions.close(question.key, 0)
+        if question.queue is not None:
+            return self._questions.close_take(question.key, question.attempt)
+        self._offers.remove(question.key, question.attempt)
+        return self._questions.close(question.key, question.attempt)
+
+    def _tell_held(
+        self,
+        key: SharedKey,
+        attempt: int,
+        incarnation: str,
+        queue: str | None = None,
+        spec: str | None = None,
+    ) -> None:
         self._questions.close_held(key, attempt)
         self._offers.remove(key, attempt - 1)
-        self._out.tell(messages.held(key, attempt, incarnation))
+        self._out.tell(messages.held(key, attempt, incarnation, queue, spec))
 
     def _finished(self, call: Finishes, answer: AllFinished, now: float) -> None:
+        self._publications.due_in(answer.publish_in, now)
         for finish, result in self._upkeep.taken(call, answer.finished):
             self._held.finished(finish.key, finish.attempt, now)
             self._out.tell(messages.finished(finish, result))
@@ -321,6 +360,12 @@ class Coordinator:
                 self._renewals.parted()
             else:
                 self._lanes[Lane.RENEW].pause = now + _PAUSE
+        elif isinstance(call, Kill):
+            self._upkeep.killed(call)
+            self._out.tell(messages.killed(call.key, done=rows > 0))
+            self._renewals.soon(now)
+        elif isinstance(call, Refuse):
+            self._upkeep.noted(call)
         elif isinstance(call, Fence):
             self._upkeep.fenced(call)
             if rows:
@@ -339,3 +384,12 @@ class Coordinator:
         elif not lane.failing:
             self._out.log("info", f"{event.lane.value}: no answer: {event.reason}")
         lane.failing = True
+
+
+def _answer(question: Claim | Gate, decided: Decided) -> ClusterAgentMessage:
+    """What the daemon is told about a question, unless the row is held."""
+    if isinstance(question, Claim):
+        return messages.answer(0, decided)
+    if question.queue is not None:
+        return messages.untaken(question, decided.reason)
+    return messages.answer(question.attempt, decided)

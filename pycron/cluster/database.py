@@ -4,6 +4,7 @@ A call becomes a JSON object, one function of the schema gets it, and its JSON a
 answer of calls.py. The answer is checked: whoever can write to the database is not trusted.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from pycron.cluster.answer_checks import Fields
 from pycron.cluster.calls import CallFailed, SharedKey
 from pycron.cluster.connection import Connection, SqlError
 from pycron.cluster.migrations import LATEST
+from pycron.protocol.cluster_messages import LONGEST_SPEC
 
 # SQLSTATEs of a database that has no schema of pycron.
 _NO_SCHEMA = ("3F000", "42P01", "42883")
@@ -107,8 +109,17 @@ def _limits(limits: calls.Limits) -> Json:
 
 
 def _claim(claim: calls.Claim) -> Json:
-    retry = claim.retry
-    spec = {name: getattr(retry, name) for name in retry.__slots__}
+    retry, queued = claim.retry, claim.queued
+    spec: Json = {name: getattr(retry, name) for name in retry.__slots__}
+    if claim.entry is not None:
+        spec["entry"] = dict(zip(("table", "line"), claim.entry, strict=True))
+    if queued is not None:
+        spec |= {
+            "limits": _limits(claim.limits),
+            "version": queued.version,
+            "pycron": queued.pycron,
+            "job": queued.spec,
+        }
     return {
         **_key(claim.key),
         **_limits(claim.limits),
@@ -117,11 +128,25 @@ def _claim(claim: calls.Claim) -> Json:
         "after": list(claim.after),
         "newer": claim.newer,
         "spec": spec,
+        "queue": queued and queued.queue,
     }
 
 
+def _gate(gate: calls.Gate) -> Json:
+    more = _limits(gate.limits)
+    if gate.queue is not None:
+        more = {"queue": gate.queue, "version": gate.version}
+    return {**_key(gate.key), **more, "attempt": gate.attempt}
+
+
 def _facts(facts: calls.HostFacts) -> Json:
-    info = {"version": facts.version, "tzdata": facts.tzdata, "tables": facts.tables}
+    info = {
+        "version": facts.version,
+        "tzdata": facts.tzdata,
+        "tables": facts.tables,
+        "workers": [dataclasses.asdict(each) for each in facts.workers],
+        "broker": facts.broker,
+    }
     return {"info": info, "clock": facts.clock}
 
 
@@ -140,14 +165,12 @@ def _claims(call: calls.Claims) -> Prepared:
     return (
         "claim",
         {**_who(call), "items": items},
-        lambda fields: calls.ClaimsDecided(answer(fields)),
+        lambda fields: calls.ClaimsDecided(answer(fields), fields.maybe_number("publish_in")),
     )
 
 
 def _gates(call: calls.Gates) -> Prepared:
-    items = [
-        {**_key(each.key), **_limits(each.limits), "attempt": each.attempt} for each in call.gates
-    ]
+    items = list(map(_gate, call.gates))
     answer = _in_order([each.key for each in call.gates], _decided)
     return (
         "start",
@@ -165,11 +188,29 @@ def _finishes(call: calls.Finishes) -> Prepared:
             "outcome": each.outcome,
             "reason": each.reason,
             "retry_delay": each.retry_in,
+            "result": each.result,
+            "output": each.output,
         }
         for each in call.finishes
     ]
     answer = _in_order([each.key for each in call.finishes], _finished)
-    return "finish", {"items": items}, lambda fields: calls.AllFinished(answer(fields))
+    return (
+        "finish",
+        {"items": items},
+        lambda fields: calls.AllFinished(answer(fields), fields.maybe_number("publish_in")),
+    )
+
+
+def _refuse(call: calls.Refuse) -> Prepared:
+    items = [
+        {**_key(each.key), "attempt": each.attempt, "reason": each.reason} for each in call.refusals
+    ]
+    return "refuse", {"host": call.host, "items": items}, _changed
+
+
+def _kill(call: calls.Kill) -> Prepared:
+    request = {**_key(call.key), "attempt": None, "action": "kill", "by": call.by}
+    return "operate", request, lambda fields: calls.Changed(int(fields.flag("done")))
 
 
 def prepare(call: calls.Call) -> Prepared:
@@ -188,8 +229,13 @@ _CALLS: dict[type[Any], Callable[[Any], Prepared]] = {
     calls.Gates: _gates,
     calls.Finishes: _finishes,
     calls.Reap: lambda call: ("reap", {"most": call.most}, _changed),
-    calls.Expire: lambda call: ("expire", {"most": call.most}, _changed),
+    calls.Expire: lambda call: (
+        "expire", {"most": call.most, "problem": call.problem}, _changed,
+    ),
     calls.Prune: lambda call: ("prune", {"most": call.most}, _changed),
+    calls.Publish: lambda call: ("publish", {"most": call.most}, _published),
+    calls.Refuse: _refuse,
+    calls.Kill: _kill,
 }  # fmt: skip
 
 # ---- from JSON to answers
@@ -235,7 +281,12 @@ def _renewed(fields: Fields) -> calls.Renewed:
         drained=fields.flag("drained"),
         hosts=tuple(map(_host_beat, fields.objects("hosts"))),
         held=tuple(
-            calls.HeldRow(_shared_key(each), each.whole("attempt"), each.maybe_text("stop"))
+            calls.HeldRow(
+                _shared_key(each),
+                each.whole("attempt"),
+                each.maybe_text("stop"),
+                each.maybe_text("queue"),
+            )
             for each in fields.objects("held")
         ),
         due=tuple(
@@ -245,13 +296,25 @@ def _renewed(fields: Fields) -> calls.Renewed:
         orphans=fields.flag("orphans"),
         expired=fields.flag("expired"),
         clock=fields.number("clock"),
+        publish_in=fields.maybe_number("publish_in"),
+        served=fields.texts("served"),
     )
+
+
+def _published(fields: Fields) -> calls.Published:
+    publications = tuple(
+        calls.Publication(*_shared_key(each), each.whole("attempt"), each.text("queue"))
+        for each in fields.objects("publications")
+    )
+    return calls.Published(publications, fields.maybe_number("publish_in"))
 
 
 def _decided(fields: Fields) -> calls.Decided:
     key, decision = _shared_key(fields), calls.Decision(fields.text("answer"))
+    queue = fields.maybe_text("queue")
     if decision is calls.Decision.HELD:
-        return calls.Decided(key, decision, fields.whole("attempt"))
+        spec = fields.maybe_text("job", LONGEST_SPEC)
+        return calls.Decided(key, decision, fields.whole("attempt"), queue=queue, spec=spec)
     reason = fields.maybe_text("reason") or ""
     if decision is calls.Decision.LATER:
         return calls.Decided(key, decision, reason=reason)
@@ -260,6 +323,8 @@ def _decided(fields: Fields) -> calls.Decided:
         reason = f"{host} runs it"
     elif not reason and state == "waiting":
         reason = "it waits for its next attempt"
+        if queue is not None:
+            reason = f"it waits for a worker of the queue {queue}"
     return calls.Decided(
         key,
         decision,
@@ -267,6 +332,7 @@ def _decided(fields: Fields) -> calls.Decided:
         holder=host if state == "held" else None,
         outcome=fields.maybe_text("outcome") if state == "ended" else None,
         reason=reason,
+        queue=queue,
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from pycron.cluster.calls import Answer, Call
+from pycron.cluster.calls import Answer, Call, Publication
 from pycron.protocol.cluster_messages import (
     ClusterAgentMessage,
     ClusterDaemonMessage,
@@ -78,11 +78,18 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerSaid:
+    """Whether messages can be sent to the broker: what is in the way, in words; None: nothing."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Event = Connected | Disconnected | Said | Answered | Failed | Written | Tick
+Event = Connected | Disconnected | Said | Answered | Failed | Written | BrokerSaid | Tick
 
 # ---- actions, to be carried out in their order
 
@@ -110,10 +117,17 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """Send messages to the broker. What cannot be sent is dropped: it will be published again."""
+
+    publications: tuple[Publication, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """The agent is not needed any more."""
 
     reason: str
 
 
-Action = Perform | Tell | Write | Exit
+Action = Perform | Tell | Write | Send | Exit

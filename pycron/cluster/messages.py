@@ -7,18 +7,26 @@ from pycron.cluster.calls import (
     Decision,
     Finish,
     Finished,
+    Gate,
     Limits,
+    QueueJob,
+    Refusal,
     RetryTerms,
     SharedKey,
+    WorkerFacts,
 )
 from pycron.protocol.cluster_messages import (
     ClusterAgentMessage,
     FinishedMessage,
     FinishMessage,
     HeldMessage,
+    KilledMessage,
     LogMessage,
+    RefuseMessage,
     SharedRun,
     Terms,
+    UntakenMessage,
+    WorkerPart,
 )
 
 
@@ -36,6 +44,7 @@ def limits_of(terms: Terms, pool_limit: int | None) -> Limits:
 
 
 def claim_of(key: SharedKey, terms: Terms, pool_limit: int | None, *, newer: bool) -> Claim:
+    queued, entry = terms.get("queued"), terms.get("entry")
     return Claim(
         key,
         limits_of(terms, pool_limit),
@@ -44,7 +53,17 @@ def claim_of(key: SharedKey, terms: Terms, pool_limit: int | None, *, newer: boo
         after=tuple(terms["after"]),
         newer=newer,
         retry=RetryTerms(**terms["retry"]),
+        queued=QueueJob(**queued) if queued else None,
+        entry=(entry["table"], entry["line"]) if entry else None,
     )
+
+
+def worker_of(part: WorkerPart) -> WorkerFacts:
+    return WorkerFacts(tuple(part["queues"]), part["version"], part["slots"])
+
+
+def refusal_of(message: RefuseMessage) -> Refusal:
+    return Refusal(key_of(message["run"]), message["attempt"], message["reason"])
 
 
 def finish_of(message: FinishMessage) -> Finish:
@@ -55,12 +74,34 @@ def finish_of(message: FinishMessage) -> Finish:
         message["outcome"],
         message["reason"],
         message["retry_in"],
+        message.get("result"),
+        message.get("output"),
     )
 
 
-def held(key: SharedKey, attempt: int, incarnation: str) -> HeldMessage:
-    run = run_of(key)
-    return {"type": "held", "run": run, "attempt": attempt, "incarnation": incarnation}
+def held(
+    key: SharedKey, attempt: int, incarnation: str, queue: str | None, spec: str | None
+) -> HeldMessage:
+    told: HeldMessage = {
+        "type": "held",
+        "run": run_of(key),
+        "attempt": attempt,
+        "incarnation": incarnation,
+    }
+    if queue is not None:
+        told["queue"] = queue
+    if spec is not None:
+        told["spec"] = spec
+    return told
+
+
+def untaken(gate: Gate, reason: str) -> UntakenMessage:
+    run = run_of(gate.key)
+    return {"type": "untaken", "run": run, "attempt": gate.attempt, "reason": reason}
+
+
+def killed(key: SharedKey, *, done: bool) -> KilledMessage:
+    return {"type": "killed", "run": run_of(key), "done": done}
 
 
 def answer(asked: int, decided: Decided) -> ClusterAgentMessage:

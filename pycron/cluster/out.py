@@ -1,8 +1,8 @@
 """Collects the actions of one event, in their order. Pure."""
 
 from pycron.cluster import messages
-from pycron.cluster.calls import Call
-from pycron.cluster.events import Action, Exit, Lane, Perform, Tell, Write
+from pycron.cluster.calls import Call, Publication
+from pycron.cluster.events import Action, Exit, Lane, Perform, Send, Tell, Write
 from pycron.protocol.cluster_messages import ClusterAgentMessage
 from pycron.system.lease_file import Lease
 
@@ -29,6 +29,9 @@ class Out:
 
     def write(self, lease: Lease) -> None:
         self._actions.append(Write(lease))
+
+    def send(self, publications: tuple[Publication, ...]) -> None:
+        self._actions.append(Send(publications))
 
     def exit(self, reason: str) -> None:
         self._actions.append(Exit(reason))

@@ -1,4 +1,4 @@
-"""The daemon's questions without an answer: asks for new rows, and accepted offers.
+"""The daemon's questions without an answer: asks for new rows, accepted offers, and takes.
 
 A question is asked of the database when its host's turn has come, in batches, and again until its
 answer is known. Questions belong to one connection of a daemon; the rows do not: what was held and
@@ -26,6 +26,15 @@ class _Question:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """A worker has heard of a Run in a queue. `at`: since when (seconds of BOOTTIME)."""
+
+    queue: str
+    version: int
+    at: float
+
+
 class Questions:
     """`host`: the name of this host."""
 
@@ -33,6 +42,7 @@ class Questions:
         self._host = host
         self._asks: dict[SharedKey, _Question] = {}
         self._gates: dict[tuple[SharedKey, int], _Question] = {}
+        self._takes: dict[tuple[SharedKey, int], _Take] = {}
         self._newest: dict[tuple[str, str], int] = {}  # fire times asked for, by owner and name
 
     def ask(self, key: SharedKey, terms: Terms, now: float, ready: Collection[str]) -> None:
@@ -46,16 +56,21 @@ class Questions:
         """The daemon takes up an offer."""
         self._gates[key, attempt] = _Question(terms, now)
 
+    def take(self, key: SharedKey, attempt: int, queue: str, version: int, now: float) -> None:
+        """A worker of this host has heard of a Run, and the daemon has room for it."""
+        self._takes[key, attempt] = _Take(queue, version, now)
+
     def forget(self) -> None:
         """The daemon that asked has gone. The next one asks again, also for the newest."""
         self._asks.clear()
         self._gates.clear()
+        self._takes.clear()
         self._newest.clear()
 
     def next_at(self) -> float | None:
         """When the next question may be asked; in the past, if one waits."""
-        questions = [*self._asks.values(), *self._gates.values()]
-        return min((each.at for each in questions), default=None)
+        times = [each.at for each in (*self._asks.values(), *self._gates.values())]
+        return min([*times, *(take.at for take in self._takes.values())], default=None)
 
     def claims(self, now: float, pools: Mapping[str, int]) -> tuple[Claim, ...]:
         """The claims to make now, sorted by key."""
@@ -64,12 +79,9 @@ class Questions:
 
     def gates(self, now: float, pools: Mapping[str, int]) -> tuple[Gate, ...]:
         """The gates to pass now, sorted by key."""
-        wanted = sorted(each for each, question in self._gates.items() if question.at <= now)
-        return tuple(
-            Gate(key, attempt, messages.limits_of(terms, _pool_limit(terms, pools)))
-            for key, attempt in wanted[:BATCH]
-            for terms in [self._gates[key, attempt].terms]
-        )
+        wanted = {each for each, question in self._gates.items() if question.at <= now}
+        first = sorted(wanted | self._takes.keys())[:BATCH]
+        return tuple(self._gate(*each, pools) for each in first)
 
     def is_open(self, key: SharedKey, attempt: int) -> bool:
         """Whether Attempt `attempt` was offered and accepted, and nothing is known yet."""
@@ -81,11 +93,23 @@ class Questions:
             return self._asks.pop(key, None) is not None
         return self._gates.pop((key, attempt), None) is not None
 
+    def close_take(self, key: SharedKey, attempt: int) -> bool:
+        """The same for what a worker has heard of."""
+        return self._takes.pop((key, attempt), None) is not None
+
     def close_held(self, key: SharedKey, attempt: int) -> None:
         """Attempt `attempt` is this host's, so every question about its Run has its answer."""
         self._asks.pop(key, None)
-        for gate in [gate for gate in self._gates if gate[0] == key and gate[1] < attempt]:
-            del self._gates[gate]
+        for questions in (self._gates, self._takes):
+            for each in [each for each in questions if each[0] == key and each[1] < attempt]:
+                del questions[each]
+
+    def _gate(self, key: SharedKey, attempt: int, pools: Mapping[str, int]) -> Gate:
+        take = self._takes.get((key, attempt))
+        if take is not None:
+            return Gate(key, attempt, queue=take.queue, version=take.version)
+        terms = self._gates[key, attempt].terms
+        return Gate(key, attempt, messages.limits_of(terms, _pool_limit(terms, pools)))
 
     def _claim(self, key: SharedKey, pools: Mapping[str, int]) -> Claim:
         terms = self._asks[key].terms

@@ -5,8 +5,18 @@ Pure: it uses no clock and writes no file.
 
 from dataclasses import dataclass
 
+from pycron.cluster import messages
 from pycron.cluster.beats import Beats
-from pycron.cluster.calls import Goodbye, HostBeat, HostFacts, Register, Registered, Renew, Renewed
+from pycron.cluster.calls import (
+    Goodbye,
+    HostBeat,
+    HostFacts,
+    Register,
+    Registered,
+    Renew,
+    Renewed,
+    WorkerFacts,
+)
 from pycron.cluster.events import Now, Written
 from pycron.cluster.out import Out
 from pycron.cluster.own_lease import OwnLease, Standing
@@ -25,10 +35,14 @@ class Setup:
     tzdata: str
     tables: str
     pools: dict[str, int]
+    workers: tuple[WorkerFacts, ...]
 
 
 def setup_of(message: DaemonHello | FactsMessage) -> Setup:
-    return Setup(message["version"], message["tzdata"], message["tables"], message["pools"])
+    workers = tuple(map(messages.worker_of, message.get("workers", ())))
+    return Setup(
+        message["version"], message["tzdata"], message["tables"], message["pools"], workers
+    )
 
 
 class Renewals:
@@ -47,7 +61,9 @@ class Renewals:
         self._write_at = now
         self._problem: str | None = None
         self.drained = False
+        self.broker: str | None = None  # what keeps this host from publishing
         self._offset = 0.0
+        self._served: tuple[str, ...] = ()
         self._told: StatusMessage | None = None
 
     def alive(self, now: float) -> None:
@@ -80,7 +96,9 @@ class Renewals:
             return None
         self._asked = now.boot
         setup = self.setup
-        facts = HostFacts(setup.version, setup.tzdata, setup.tables, now.wall)
+        facts = HostFacts(
+            setup.version, setup.tzdata, setup.tables, now.wall, setup.workers, self.broker
+        )
         incarnation = self.lease.incarnation
         if standing is Standing.NEW:
             return Register(self.host, incarnation, facts)
@@ -111,7 +129,7 @@ class Renewals:
         self._out.write(self.lease.renewed(asked + self.timings.lease))
         self.beats.look(answer.hosts, asked, now.boot)
         self._at = asked + self.timings.renew
-        self.drained = answer.drained
+        self.drained, self._served = answer.drained, answer.served
         self._offset = (call.facts.clock + now.wall) / 2 - answer.clock
         self._note(None)
         return True
@@ -150,6 +168,8 @@ class Renewals:
             "drained": self.drained,
             "problem": self._problem,
             "offset": round(self._offset, 3),
+            "broker": self.broker,
+            "served": list(self._served),
         }
         told = self._told
         if told is not None and abs(told["offset"] - status["offset"]) < _NOTABLE:

@@ -64,6 +64,14 @@ class Access:
         if not self.power(peer)(user):
             raise Refusal("only its owner and root may do that")
 
+    def is_worker(self, peer: Peer) -> bool:
+        """Whether the peer may be a worker: it has full rights, or the account of workers."""
+        try:
+            account = pwd.getpwnam(self.config().worker_account)
+        except KeyError:
+            account = None
+        return has_full_rights(peer) or (account is not None and account.pw_uid == peer.uid)
+
     def is_page(self, peer: Peer) -> bool:
         """Whether the peer is the account of the page, which may ask on behalf of users."""
         try:

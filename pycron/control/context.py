@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from pycron.config import Config, FileState
 from pycron.control.access import Access
+from pycron.control.channel import Channel
 from pycron.control.ended_attempts import EndedAttempts
 from pycron.control.password_checks import PasswordChecks
+from pycron.control.workers import Workers
 from pycron.crontab.reader import ReaderContext
 from pycron.engine.actions import Decisions, Log
 from pycron.engine.engine import Engine
@@ -15,8 +18,10 @@ from pycron.engine.events import InputEvent
 from pycron.engine.upcoming import NextFires
 from pycron.model.problem import Problem
 from pycron.model.run import RunKey
+from pycron.model.shared import SharedKey
 from pycron.ports import History, Recorder, Tables, UserTables
-from pycron.protocol.control_answers import ClusterRow
+from pycron.protocol.control_answers import ClusterRow, KillAnswer
+from pycron.protocol.framing import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,18 @@ class Reloaded:
     tables: int
 
 
+class ClusterAccess(Protocol):
+    """What handlers may ask of the cluster."""
+
+    workers: Workers
+
+    def refuse(self, shared: SharedKey, number: int, reason: str) -> None:
+        """Note in the row of a Run that waits in a queue why this host does not take it."""
+
+    def kill(self, shared: SharedKey, by: str, answer: Message) -> Channel[KillAnswer]:
+        """End a shared Run, wherever it is. `answer`: what is said if it has not ended."""
+
+
 @dataclass(slots=True)
 class Context:
     """The parts of the daemon that handlers read and change.
@@ -69,6 +86,7 @@ class Context:
     is sent something to read. `reader_context`: what the daemon reads tables with.
     `ended`: the Attempts that have ended lately. `next_fires`: the next fire
     times of entries, some of which are remembered. `passwords`: checks of passwords for the page.
+    `cluster`: None if this host is in none.
     """
 
     engine: Engine
@@ -87,6 +105,7 @@ class Context:
     reader_context: Callable[[], ReaderContext] = ReaderContext
     ended: EndedAttempts = field(default_factory=EndedAttempts)
     last_start: RunKey | None = None
+    cluster: ClusterAccess | None = None
     passwords: PasswordChecks = field(default_factory=PasswordChecks)
     next_fires: NextFires = field(init=False)
 

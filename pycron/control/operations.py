@@ -3,6 +3,7 @@
 import time
 
 from pycron.control.access import Refusal, has_full_rights, user_of
+from pycron.control.channel import Channel
 from pycron.control.context import Context
 from pycron.control.handlers import handles
 from pycron.control.lookup import called, only_one, visible_job
@@ -12,6 +13,7 @@ from pycron.engine.events import CancelledByHand, StartedByHand
 from pycron.engine.live_runs import LiveRun
 from pycron.model.job import Job
 from pycron.model.run import FIRST_BY_HAND, RunKey
+from pycron.model.shared import SharedKey
 from pycron.protocol.control_answers import KillAnswer, StartAnswer, StateRow
 from pycron.protocol.control_messages import KillRequest, StartRequest
 
@@ -63,15 +65,37 @@ def _free_pass_number(context: Context, job: Job) -> int:
 
 
 @handles(KillRequest)
-def kill(context: Context, peer: Peer, request: KillRequest) -> KillAnswer:
-    """End a Run, all Runs of a Job that run or wait, or all commands of those the peer may end."""
+def kill(context: Context, peer: Peer, request: KillRequest) -> KillAnswer | Channel[KillAnswer]:
+    """End a Run, all Runs of a Job that run or wait, or all commands of those the peer may end.
+
+    A shared Run may be on another host, or wait in the database.
+    """
     if request.everything:
         found = _own_commands(context, peer)
+    elif (channel := _kill_elsewhere(context, peer, request.run_id)) is not None:
+        return channel
     else:
         found = _called(context, peer, request.run_id)
     for live in found:
         context.feed(CancelledByHand(live.run, user_of(peer), request.kill_after))
     return {"rows": [_state_row(live) for live in found]}
+
+
+def _kill_elsewhere(context: Context, peer: Peer, run_id: str) -> Channel[KillAnswer] | None:
+    """None if this is no shared Run of a Job of this host, or if it is here. Raises Refusal."""
+    try:
+        run = RunKey.parse(run_id)
+    except ValueError:
+        return None
+    job = context.engine.shared_job(run.job_id)
+    if context.cluster is None or job is None or context.engine.is_alive(run):
+        return None
+    if not context.access.sight(peer)(job.user):
+        return None
+    context.access.check_may_change(peer, job.user)
+    row: StateRow = {"run_id": run_id, "state": "elsewhere", "job": job.name}
+    shared = SharedKey(job.user, job.name, run.fire_time)
+    return context.cluster.kill(shared, user_of(peer), {"ok": True, "rows": [row]})
 
 
 def _state_row(live: LiveRun) -> StateRow:

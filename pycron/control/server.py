@@ -13,8 +13,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pycron.config import Config
+from pycron.control.channel import Channel
 from pycron.model.steps import Steps
 from pycron.protocol.framing import CHUNK, Decoder, Message, encode
 from pycron.protocol.outbox import Outbox
@@ -26,6 +28,7 @@ _ACCEPTED = 16  # connections in a turn of the daemon's loop
 _ROOT = 0
 _TURN = 0.010  # seconds of a turn of the daemon's loop after which no further request is answered
 _IDLE = 60.0  # seconds after which a silent client is disconnected
+_CHANNELS = 256  # conversations at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,9 @@ class Peer:
     gid: int
 
 
+Reply = Message | Channel[Any]
 # Returns the answer, after steps that take a few milliseconds each.
-Handler = Callable[[Peer, Message], Steps[Message]]
+Handler = Callable[[Peer, Message], Steps[Reply]]
 
 
 def refusal(error: str, **more: object) -> Message:
@@ -51,6 +55,7 @@ class _Client:
     """`asks`: its next request is to be answered. `answering`: the steps that are left of that.
 
     `heard`: when a whole request arrived, or a part of an answer was taken (monotonic clock).
+    `channel`: the conversation that its last request has begun.
     """
 
     connection: socket.socket
@@ -59,7 +64,8 @@ class _Client:
     outbox: Outbox
     requests: deque[Message] = field(default_factory=deque)
     asks: bool = False
-    answering: Steps[Message] | None = None
+    answering: Steps[Reply] | None = None
+    channel: Channel[Any] | None = None
     heard: float = field(default_factory=time.monotonic)
 
 
@@ -107,7 +113,8 @@ class ControlServer:
     def drop_idle(self) -> None:
         """Disconnect clients that have been silent for long."""
         now = time.monotonic()
-        for client in [c for c in self._clients if now - c.heard > _IDLE and not c.answering]:
+        idle = [c for c in self._clients if now - c.heard > _IDLE]
+        for client in [c for c in idle if not (c.answering or c.channel)]:
             self._drop(client)
 
     def _accept(self, _events: int) -> None:
@@ -146,7 +153,7 @@ class ControlServer:
     def _drop_oldest(self) -> None:
         """Free a descriptor: disconnect the client that has been silent for the longest time."""
         if self._clients:
-            self._drop(min(self._clients, key=lambda client: client.heard))
+            self._drop(min(self._clients, key=lambda c: (c.channel is not None, c.heard)))
 
     def _make_room(self, peer: Peer) -> bool:
         """Whether there is room for a client: no users can keep another one out, or root.
@@ -155,9 +162,12 @@ class ControlServer:
         of the client that has been silent for the longest time.
         """
         most = self._config().clients
+        clients = [client for client in self._clients if client.channel is None]
+        if len(self._clients) - len(clients) > _CHANNELS:
+            clients = list(self._clients)
         if peer.uid == 0:
-            return len(self._clients) < 2 * most
-        counts = Counter(client.peer.uid for client in self._clients if client.peer.uid)
+            return len(clients) < 2 * most
+        counts = Counter(client.peer.uid for client in clients if client.peer.uid)
         if counts[peer.uid] >= max(4, most // 4):
             return False
         if counts.total() < most:
@@ -165,7 +175,7 @@ class ControlServer:
         largest = max(counts.values())
         if largest <= counts[peer.uid] + 1:
             return False
-        theirs = (client for client in self._clients if counts[client.peer.uid] == largest)
+        theirs = (client for client in clients if counts[client.peer.uid] == largest)
         self._drop(min(theirs, key=lambda client: client.heard))
         return True
 
@@ -235,12 +245,23 @@ class ControlServer:
         if answer is None:
             return False
         client.asks, client.answering = False, None
+        if isinstance(answer, Channel):
+            client.channel = answer
+            answer.attach(lambda message, last: self._say(client, message, last=last))
+        else:
+            self._say(client, answer, last=True)
+        return True
+
+    def _say(self, client: _Client, message: Message, *, last: bool) -> None:
+        """Send an answer, or a part of one."""
+        if last:
+            client.channel = None
         try:
-            client.outbox.put(encode([answer]))
+            client.outbox.put(encode([message]))
             self._send(client)
         except (OSError, ValueError):
-            self._drop(client)
-        return True
+            if client in self._clients:
+                self._drop(client)
 
     def _send(self, client: _Client) -> None:
         """Send the answer that waits; the next request has its turn once that answer is gone.
@@ -248,16 +269,16 @@ class ControlServer:
         Nothing more is read from a client that does not take its answers, or has asked already.
         """
         client.outbox.send(more=bool(client.requests))
-        if not client.outbox and client.requests and not client.asks:
+        if not client.outbox and client.requests and not (client.asks or client.channel):
             self._ask(client)
 
-    def _step(self, answering: Steps[Message]) -> Message | None:
+    def _step(self, answering: Steps[Reply]) -> Reply | None:
         """Clients are strangers: no request may end the daemon, even if it makes a handler fail."""
         try:
             next(answering)
             return None
         except StopIteration as end:
-            answer: Message = end.value
+            answer: Reply = end.value
             return answer
         except Exception:  # noqa: BLE001  the log has it, and the client is told
             self._broken(traceback.format_exc(limit=-3))
@@ -267,5 +288,7 @@ class ControlServer:
         self._clients.remove(client)
         if client.answering is not None:
             client.answering.close()
+        if client.channel is not None:
+            client.channel.close()
         self._selector.unregister(client.connection)
         client.connection.close()

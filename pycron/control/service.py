@@ -27,12 +27,14 @@ from pycron.control import (  # noqa: F401
     status,
     user_tables,
     web,
+    work,
 )
 from pycron.control.access import Refusal
+from pycron.control.channel import Channel
 from pycron.control.context import Context
 from pycron.control.handlers import HANDLERS
 from pycron.control.rows import problem_rows
-from pycron.control.server import Peer, refusal
+from pycron.control.server import Peer, Reply, refusal
 from pycron.model.steps import Steps
 from pycron.ports import StoreFailure, TableFailure
 from pycron.protocol.control_messages import ON_BEHALF_OF, BadRequest, parse_request
@@ -53,7 +55,7 @@ class Service:
 
     context: Context
 
-    def answer(self, peer: Peer, message: Message) -> Steps[Message]:
+    def answer(self, peer: Peer, message: Message) -> Steps[Reply]:
         """The answer to a message; a refusal if the message or its sender may not get one."""
         try:
             request = parse_request(message, __version__)
@@ -64,6 +66,8 @@ class Service:
                     )
                 peer = self.context.access.on_behalf(peer, message[ON_BEHALF_OF])
             answer = HANDLERS[type(request)](self.context, peer, request)
+            if isinstance(answer, Channel):
+                return answer
             return {
                 "ok": True,
                 **((yield from answer) if isinstance(answer, Generator) else answer),

@@ -42,6 +42,8 @@ def placed(
     if where is None or where == EACH:  # as of nearly all entries
         return Placement(values, host, key, job_number(source, user, name, key))
     reason = _why_not(where, name, cluster)
+    if where.queue is not None and values.get("send") is not None:
+        reason = "a worker runs commands, and sends no messages: CRON_SEND"
     if reason is not None:
         raise LineError("bad-setting", f'bad CRON_ON: "{where}" ({reason})', column)
     here = cluster is None or cluster.is_for_this_host(where)
@@ -58,10 +60,10 @@ def placed(
     )
 
 
-def refuse_reboot(schedule: object, column: int) -> None:
+def refuse_reboot(schedule: object, where: RunsOn, column: int) -> None:
     """A shared Job has fire times, about which the database decides. Raises LineError."""
     if isinstance(schedule, Reboot):
-        message = 'bad CRON_ON: "any" (@reboot has no fire time that hosts could share)'
+        message = f'bad CRON_ON: "{where}" (@reboot has no fire time that hosts could share)'
         raise LineError("bad-setting", message, column)
 
 

@@ -337,7 +337,7 @@ class _Reader:
         schedule = read_schedule(line, entry.column, entry.words, own.host, own.key)
         refuse_never(schedule, values.get("every"), entry.column)
         if own.values is not values:
-            refuse_reboot(schedule, entry.column)
+            refuse_reboot(schedule, values["runs_on"], entry.column)
         name = values.get("name")
         if name is not None:
             self._claim_name(name, entry.column)

@@ -9,7 +9,9 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from pycron import __version__
+from pycron.control.channel import Channel
+from pycron.control.workers import Workers
+from pycron.crontab.reader import ReaderContext
 from pycron.daemon.agent_client import AgentClient, AgentGone
 from pycron.daemon.agent_launch import (
     CannotStart,
@@ -18,28 +20,23 @@ from pycron.daemon.agent_launch import (
     kill_agent,
     start_agent,
 )
-from pycron.daemon.cluster_words import ComparedTables, is_sound, message_of, shared_key
+from pycron.daemon.agent_reports import AgentReports
+from pycron.daemon.attempt_results import AttemptResults
+from pycron.daemon.cluster_words import message_of, run_part, shared_key
+from pycron.daemon.host_facts import HostFacts
+from pycron.daemon.remote_kills import RemoteKills
 from pycron.daemon.second_watcher import SecondWatcher
 from pycron.daemon.setup import Mode, Setup
 from pycron.engine.actions import Log
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent
 from pycron.engine.log_events import Event
-from pycron.engine.shared_actions import SharedAction
-from pycron.engine.shared_events import (
-    ClusterReady,
-    SharedHeld,
-    SharedLater,
-    SharedOffered,
-    SharedReported,
-    SharedSettled,
-    SharedStopped,
-)
-from pycron.engine.shared_runs import run_of
+from pycron.engine.shared_actions import Finish, SharedAction
+from pycron.engine.shared_events import ClusterReady
 from pycron.executor.link import RunnerLink
-from pycron.model.run import AttemptKey, Outcome
-from pycron.model.shared import Hold
-from pycron.model.text import printable
+from pycron.model.job import Job
+from pycron.model.run import RunKey
+from pycron.model.shared import SharedKey
 from pycron.ports import StoreFailure
 from pycron.protocol.cluster_messages import (
     ALIVE_EVERY,
@@ -47,11 +44,10 @@ from pycron.protocol.cluster_messages import (
     RUNNER_SILENCE,
     ClusterAgentMessage,
     ClusterDaemonMessage,
-    DaemonHello,
-    HeldMessage,
     StatusMessage,
 )
-from pycron.protocol.control_answers import ClusterRow
+from pycron.protocol.control_answers import ClusterRow, KillAnswer
+from pycron.protocol.framing import Message
 from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
 from pycron.system.accounts import Accounts
@@ -80,22 +76,29 @@ class ClusterLink:
         selector: selectors.BaseSelector,
         feed: Callable[[InputEvent], object],
         log: Callable[[Log], None],
+        reader_context: Callable[[], ReaderContext],
     ) -> None:
         config = setup.config
         self._is_on = setup.once is None and config.cluster_database is not None
         self._setup = setup
-        self._tzdata = tzdata
         self._accounts = accounts
-        self._cluster = config.cluster_name or ""
-        self._host = config.cluster(setup.host).host  # another one needs a restart
-        self._tables = ComparedTables()
-        self._store = store
         self._engine = engine
         self._recorder = recorder
         self._runner = runner
         self._selector = selector
         self._feed = feed
         self._log = log
+        self.workers = Workers(
+            lambda: setup.configuration.current().worker_queues, self._why_not,
+            self._workers_changed, log,
+        )  # fmt: skip
+        self._host = HostFacts(setup, tzdata, store, engine, self.workers)
+        self._cluster = self._host.cluster
+        self._reports = AgentReports(
+            self._cluster, engine, store, setup.configuration.current, reader_context
+        )
+        self._results = AttemptResults(store, setup.paths.output)
+        self._kills = RemoteKills()
         self._watcher = SecondWatcher(engine, setup.paths, lambda: runner.pid, log)
         self._client: AgentClient | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -129,6 +132,7 @@ class ClusterLink:
         except AgentGone as error:
             self._lose(str(error))
         self._say_whether_ready()
+        self.workers.review()
 
     def patience(self) -> float:
         """Seconds until something is due; infinity without a cluster."""
@@ -161,7 +165,7 @@ class ClusterLink:
         paths = self._setup.paths
         try:
             account = agent_account(self._accounts, system=self._setup.mode is Mode.SYSTEM)
-            hello = self._hello()
+            hello = self._host.hello()
             connection = find_agent(paths)
             if connection is None:
                 self._process = start_agent(paths, account)
@@ -177,25 +181,6 @@ class ClusterLink:
         self._alive_at = self._facts_at = self._heard_at = now
         self._client.send([hello])
 
-    def _hello(self) -> DaemonHello:
-        """Raises StoreFailure."""
-        config = self._setup.config
-        assert config.cluster_database is not None
-        return {
-            "type": "hello",
-            "protocol": CLUSTER_PROTOCOL,
-            "cluster": self._cluster,
-            "database": config.cluster_database,
-            "host": self._host,
-            "lease": float(config.cluster_lease),
-            "lease_file": str(self._setup.paths.lease),
-            "store": self._store.store_id(),
-            "pools": dict(config.cluster_pools),
-            "version": __version__,
-            "tzdata": self._tzdata(),
-            "tables": self._tables.in_short(self._engine.jobs()),
-        }
-
     def _came(self, events: int) -> None:
         assert self._client is not None
         try:
@@ -205,6 +190,7 @@ class ClusterLink:
                 was_known = self._client.hello is not None
                 messages = self._client.receive()
                 if not was_known and self._client.hello is not None:
+                    self._check_version(self._client.hello["protocol"])
                     self._pause = _FIRST_PAUSE
                     self._ready = not self._recorder.behind
                     self._feed(ClusterReady(self._ready, again=True))
@@ -213,6 +199,12 @@ class ClusterLink:
         except (AgentGone, StoreFailure) as error:
             self._lose(str(error))
 
+    def _check_version(self, protocol: int) -> None:
+        """Another agent continues the lease of one that is older than this daemon."""
+        if protocol < CLUSTER_PROTOCOL:
+            kill_agent(self._setup.paths)
+            raise AgentGone("it was of an older version")
+
     def _lose(self, reason: str) -> None:
         if self._client is None:
             return
@@ -220,6 +212,7 @@ class ClusterLink:
         self._client = self.status = None
         self._ready = False
         self._feed(ClusterReady(ready=False))
+        self._kills.fail()
         self._log(Log(Event.AGENT_LOST, {"reason": reason}, bad=True))
         self._try_at = time.monotonic() + self._pause
 
@@ -236,10 +229,42 @@ class ClusterLink:
             self._ready = False
             self._feed(ClusterReady(ready=False))
             return
-        config, now = self._setup.config, time.time()
-        pools, groups = config.cluster_pools, config.cluster_groups
+        now = time.time()
         try:
-            self._client.send([message_of(each, now, pools, groups) for each in actions])
+            self._client.send([self._message(each, now) for each in actions])
+        except AgentGone as error:
+            self._lose(str(error))
+
+    def _message(self, action: SharedAction, now: float) -> ClusterDaemonMessage:
+        config = self._setup.config
+        message = message_of(action, now, config.cluster_pools, config.cluster_groups)
+        if message["type"] == "finish" and isinstance(action, Finish):
+            return self._results.add_to(message, action.end.hold.attempt)
+        return message
+
+    def job_left(self, run: RunKey) -> Job | None:
+        """The Job of a Run that a worker has got, and that an earlier daemon has left."""
+        return self._reports.job_left(run)
+
+    def refuse(self, shared: SharedKey, number: int, reason: str) -> None:
+        """Note in the row of a Run that waits in a queue why this host does not take it."""
+        self._send_if_known(
+            {"type": "refuse", "run": run_part(shared), "attempt": number, "reason": reason}
+        )
+
+    def kill(self, shared: SharedKey, by: str, answer: Message) -> Channel[KillAnswer]:
+        """End a shared Run, wherever it is. `answer`: what is said if it has not ended."""
+        channel = self._kills.wait(shared, answer)
+        self._send_if_known({"type": "kill", "run": run_part(shared), "by": by})
+        if self._why_not() is not None:
+            self._kills.fail()
+        return channel
+
+    def _send_if_known(self, message: ClusterDaemonMessage) -> None:
+        if self._client is None or self._client.hello is None:
+            return
+        try:
+            self._client.send([message])
         except AgentGone as error:
             self._lose(str(error))
 
@@ -268,13 +293,7 @@ class ClusterLink:
         if now < self._facts_at + _FACTS_INTERVAL or self._client.hello is None:
             return
         self._facts_at = now
-        facts: ClusterDaemonMessage = {
-            "type": "facts",
-            "version": __version__,
-            "tzdata": self._tzdata(),
-            "tables": self._tables.in_short(self._engine.jobs()),
-            "pools": dict(self._setup.config.cluster_pools),
-        }
+        facts = self._host.facts()
         if facts != self._facts:
             self._facts = facts
             self._client.send([facts])
@@ -287,47 +306,43 @@ class ClusterLink:
             self._ready = ready
             self._feed(ClusterReady(ready, again=ready))
 
+    def _workers_changed(self) -> None:
+        self._facts_at = -math.inf
+
+    def _why_not(self) -> str | None:
+        """Why workers of this host can take nothing at present."""
+        status = self.status
+        if status is None or not self._ready:
+            return "the database of the cluster cannot be asked"
+        if status["problem"] is not None:
+            return status["problem"]
+        if status["incarnation"] is None:
+            return "this host is not registered in the cluster"
+        return "this host is drained" if status["drained"] else None
+
     # ---- what the agent says
 
     def _take(self, message: ClusterAgentMessage) -> None:
-        if not is_sound(message, time.time()):
-            reason = f"a message about a Run that cannot be: {printable(str(message))[:300]}"
-            self._log(Log(Event.AGENT_LOG, {"reason": reason}, bad=True))
-            return
-        match message["type"]:
-            case "held":
-                self._feed(self._held(message))
-            case "settled":
-                shared = shared_key(message["run"])
-                self._feed(SharedSettled(shared, message["attempt"], message["reason"]))
-            case "later":
-                shared = shared_key(message["run"])
-                self._feed(SharedLater(shared, message["attempt"], message["reason"]))
-            case "offer":
-                self._feed(SharedOffered(shared_key(message["run"]), message["attempt"]))
-            case "stop":
-                shared = shared_key(message["run"])
-                self._feed(SharedStopped(shared, message["attempt"], message["reason"]))
-            case "finished":
-                late = None if message["taken"] else message["reason"]
-                shared = shared_key(message["run"])
-                self._feed(SharedReported(shared, message["attempt"], message["incarnation"], late))
-            case "status":
-                self._note_status(message)
-            case "log":
-                bad = message["level"] != "info"
-                self._log(Log(Event.AGENT_LOG, {"reason": message["text"]}, bad=bad))
+        """Raises StoreFailure."""
+        if message["type"] == "status":
+            self._note_status(message)
+        elif message["type"] == "log":
+            bad = message["level"] != "info"
+            self._log(Log(Event.AGENT_LOG, {"reason": message["text"]}, bad=bad))
+        elif message["type"] == "killed":
+            self._kills.told(shared_key(message["run"]), done=message["done"])
+        else:
+            self._take_report(message)
 
-    def _held(self, message: HeldMessage) -> SharedHeld:
-        """Raises StoreFailure: what the history says of the Attempt has to be known."""
-        shared = shared_key(message["run"])
-        attempt = AttemptKey(run_of(self._cluster, shared), message["attempt"])
-        hold = Hold(shared, attempt, message["incarnation"])
-        if self._engine.is_alive(attempt.run):
-            return SharedHeld(hold)
-        recorded = self._store.run(attempt.run)
-        known = [a for a in recorded.attempts if a.number == attempt.number] if recorded else []
-        return SharedHeld(hold, (known[0].outcome or Outcome.LOST) if known else None)
+    def _take_report(self, message: ClusterAgentMessage) -> None:
+        """Raises StoreFailure."""
+        try:
+            event = self._reports.event_of(message)
+        except ValueError as error:
+            self._log(Log(Event.AGENT_LOG, {"reason": str(error)}, bad=True))
+        else:
+            if event is not None:
+                self._feed(event)
 
     def _note_status(self, message: StatusMessage) -> None:
         before, self.status = self.status, message
@@ -335,7 +350,7 @@ class ClusterLink:
         incarnation = message["incarnation"]
         if incarnation is not None and (before is None or before["incarnation"] != incarnation):
             fields = {
-                "cluster": self._cluster, "host": self._host, "incarnation": incarnation,
+                "cluster": self._cluster, "host": self._host.host, "incarnation": incarnation,
             }  # fmt: skip
             self._log(Log(Event.CLUSTER_JOINED, fields))
 
@@ -354,7 +369,7 @@ class ClusterLink:
         nobody = None if status else "the agent does not answer"
         return {
             "name": self._cluster,
-            "host": self._host,
+            "host": self._host.host,
             "problem": self._problem or nobody,
             "drained": status is not None and status["drained"],
             "hosts": status["hosts"] if status else [],

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Collection, Mapping
 
+from pycron import __version__
 from pycron.crontab.entries import Entries
 from pycron.crontab.jobs import Jobs
-from pycron.engine.shared_actions import Accept, Ask, Finish, SharedAction
+from pycron.crontab.queue_specs import VERSION
+from pycron.engine.shared_actions import Accept, Ask, Finish, SharedAction, Take
 from pycron.model.job import digest
 from pycron.model.shared import SharedKey, Terms
 from pycron.protocol import cluster_messages as messages
@@ -28,20 +30,28 @@ def message_of(
         case Ask():
             return {
                 "type": "ask",
-                "run": _run(action.shared),
+                "run": run_part(action.shared),
                 "terms": _terms(action.terms, pools, groups),
             }
         case Accept():
             return {
                 "type": "accept",
-                "run": _run(action.shared),
+                "run": run_part(action.shared),
                 "attempt": action.number,
                 "terms": _terms(action.terms, pools, groups),
+            }
+        case Take():
+            return {
+                "type": "take",
+                "run": run_part(action.shared),
+                "attempt": action.number,
+                "queue": action.queue,
+                "version": VERSION,
             }
         case Finish(end=end):
             return {
                 "type": "finish",
-                "run": _run(end.hold.shared),
+                "run": run_part(end.hold.shared),
                 "attempt": end.hold.attempt.number,
                 "incarnation": end.hold.incarnation,
                 "outcome": end.outcome.value,
@@ -58,7 +68,8 @@ def is_sound(message: messages.ClusterAgentMessage, now: float) -> bool:
     """
     if message["type"] == "status" or message["type"] == "log":
         return True
-    run, number = message["run"], message["attempt"]
+    run = message["run"]
+    number = 0 if message["type"] == "killed" else message["attempt"]
     if not is_utf8(f"{run['owner']}{run['name']}"):
         return False
     return 0 <= run["fire_time"] <= now + _FARTHEST and 0 <= number <= _MOST_ATTEMPTS
@@ -68,7 +79,7 @@ def shared_key(run: messages.SharedRun) -> SharedKey:
     return SharedKey(run["owner"], run["name"], run["fire_time"])
 
 
-def _run(shared: SharedKey) -> messages.SharedRun:
+def run_part(shared: SharedKey) -> messages.SharedRun:
     return {"owner": shared.owner, "name": shared.name, "fire_time": shared.fire_time}
 
 
@@ -76,7 +87,7 @@ def _terms(
     terms: Terms, pools: Collection[str], groups: Mapping[str, Collection[str]]
 ) -> messages.Terms:
     retry = terms.retry
-    return {
+    said: messages.Terms = {
         "concurrency": terms.concurrency,
         "max_running": terms.max_running,
         "pool": terms.pool if terms.pool in pools else None,
@@ -93,7 +104,16 @@ def _terms(
             "jitter": retry.jitter,
             "until": retry.until,
         },
+        "entry": {"table": terms.table, "line": terms.line},
     }
+    if terms.queue is not None and terms.spec is not None:
+        said["queued"] = {
+            "queue": terms.queue,
+            "version": VERSION,
+            "pycron": __version__,
+            "spec": terms.spec,
+        }
+    return said
 
 
 class ComparedTables:

@@ -16,7 +16,7 @@ from functools import partial
 from pycron.control.access import Access
 from pycron.control.context import Context, DaemonInfo
 from pycron.control.ended_attempts import EndedAttempts
-from pycron.control.server import ControlServer, Peer
+from pycron.control.server import ControlServer, Peer, Reply
 from pycron.control.service import Service
 from pycron.daemon.cluster_link import ClusterLink
 from pycron.daemon.demands import BadTables, NothingToRun
@@ -153,8 +153,9 @@ class Daemon:
     def _new_cluster(self) -> ClusterLink:
         link = ClusterLink(self._setup, lambda: self._inputs.zones.version, self._accounts,
                            self._store, self._engine, self._recorder, self._link, self._selector,
-                           self._feed, self._log)  # fmt: skip
-        self._turn.ask = link.ask
+                           self._feed, self._log, self._inputs.reader_context)  # fmt: skip
+        self._turn.ask, self._turn.tell = link.ask, link.workers.tell
+        self._recovery.queue_job = link.job_left
         return link
 
     def _new_recovery(self) -> Recovery:
@@ -188,6 +189,7 @@ class Daemon:
             runner_reads=lambda ask: self._link.reads(ask=ask),
             reader_context=self._inputs.reader_context,
             ended=self._ended,
+            cluster=self._cluster,
         )
         service = Service(context)
         return ControlServer(
@@ -373,7 +375,7 @@ class Daemon:
 
     # ---- what others ask
 
-    def _answer(self, service: Service, peer: Peer, request: Message) -> Steps[Message]:
+    def _answer(self, service: Service, peer: Peer, request: Message) -> Steps[Reply]:
         """Answer a request; its effects are recorded before the answer is sent."""
         self._replaced_accounts.look()
         answer = yield from service.answer(peer, request)
@@ -381,11 +383,10 @@ class Daemon:
         return answer
 
     def _info(self) -> DaemonInfo:
-        in_foreground = self._setup.mode is Mode.FOREGROUND
         return DaemonInfo(
             mode=self._setup.mode.value,
             since=self._began,
-            last_boot=self._began if in_foreground else host.boot_time(),
+            last_boot=self._began if self._setup.mode is Mode.FOREGROUND else host.boot_time(),
             state=self._setup.paths.state,
             zone=self._inputs.zones.machine.name,
             zone_data=f"{self._inputs.zones.origin} {self._inputs.zones.version}",

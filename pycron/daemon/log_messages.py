@@ -63,6 +63,11 @@ MESSAGES = {
         NOTICE, "this host is {host} of the cluster {cluster} (incarnation {incarnation})"
     ),
     Event.CLUSTER_PROBLEM: EventMessage(WARNING, "the cluster {cluster}: {reason}"),
+    Event.WORKER_CAME: EventMessage(INFO, "a worker serves {queues} (pid {pid}, pycron {version})"),
+    Event.WORKER_LEFT: EventMessage(INFO, "the worker that served {queues} has gone (pid {pid})"),
+    Event.WORK_REFUSED: EventMessage(
+        WARNING, "the Job {job} of {user} in the queue {queue} is left to other hosts: {reason}"
+    ),
     Event.RUNNER_STARTED: EventMessage(
         INFO, "the runner has started (pid {pid})[, without a cgroup: {reason}]"
     ),

@@ -22,9 +22,9 @@ class Recovery:
     """Takes over from an earlier daemon.
 
     `booted`: a file that is gone after a boot. `began`: the UTC second at which this daemon was
-    started. `always_boots`: each start of the daemon counts as a boot; in the foreground the daemon
-    is the machine. `boot_markers`: files that say that a cron with the same tables has run the
-    @reboot jobs of this boot.
+    started. `queue_job`: the Job of a Run that a worker has got. `always_boots`: each start of the
+    daemon counts as a boot; in the foreground the daemon is the machine. `boot_markers`: files that
+    say that a cron with the same tables has run the @reboot jobs of this boot.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Recovery:
         self._booted = booted
         self._feed = feed
         self._began = began
+        self.queue_job: Callable[[RunKey], Job | None] = lambda _: None
         self._always_boots = always_boots
         self._boot_markers = boot_markers
 
@@ -76,6 +77,7 @@ class Recovery:
             job = jobs.get(left.job.id)
             if job is None and left.job.id in hooked:
                 job = self._hook_again(hooked[left.job.id], left.attempt.run)
+            job = self.queue_job(left.attempt.run) or job
             if left.job.is_message:
                 job = left.job
             if job and isinstance(left.job.schedule, After) and not isinstance(job.schedule, After):

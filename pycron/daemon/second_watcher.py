@@ -62,7 +62,7 @@ class SecondWatcher:
         if now < self._due:
             return
         self._due = now + _INTERVAL
-        running = self._engine.shared.running()
+        running = self._engine.shared.held.running()
         if not running:
             self._kill_at.clear()
             self._deadlines.clear()

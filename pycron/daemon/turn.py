@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pycron.engine.actions import Decisions, LogEntry, Record
 from pycron.engine.engine import Engine
 from pycron.engine.events import InputEvent, Now
-from pycron.engine.shared_actions import SharedAction
+from pycron.engine.shared_actions import SharedAction, WorkAction
 from pycron.ports import Executor, Recorder
 
 
@@ -28,8 +28,11 @@ class Turn:
         clock: Callable[[], Now],
         *observers: Callable[[Sequence[Record]], object],
     ) -> None:
-        """`observers`: see all records. `ask`: passes on what concerns shared Runs."""
+        """`observers`: see all records. `ask`: passes on what concerns shared Runs; `tell`: what
+        workers are told.
+        """
         self.ask: Callable[[Sequence[SharedAction]], object] = lambda _: None
+        self.tell: Callable[[Sequence[WorkAction]], object] = lambda _: None
         self._engine = engine
         self._recorder = recorder
         self._executor = executor
@@ -67,6 +70,8 @@ class Turn:
             self._executor.perform(decided.actions)
             if decided.questions:
                 self.ask(decided.questions)
+            if decided.works:
+                self.tell(decided.works)
             for entry in decided.logs:
                 self._log(entry)
         self._recorder.acknowledge(self._executor.take_ended())

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.log_events import Event
 from pycron.engine.refusals import RefusedRange
-from pycron.engine.shared_actions import SharedAction, SharedRecord
+from pycron.engine.shared_actions import SharedAction, SharedRecord, WorkAction
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope
 from pycron.model.run import AttemptKey, Ending, Outcome, Redrive, RunKey
@@ -255,7 +255,7 @@ class Printed:
 
 
 LogEntry = Log | Printed
-Action = Record | RunnerAction | SharedAction | LogEntry
+Action = Record | RunnerAction | SharedAction | WorkAction | LogEntry
 
 
 @dataclass(slots=True)
@@ -264,7 +264,7 @@ class Decisions:
 
     `released`: the runner holds these Attempts already, so nothing has to be written first. Then
     `records` are written, in one transaction. Then the runner gets `actions` and the agent of the
-    cluster gets `questions`, then `logs` are written.
+    cluster gets `questions`, workers get `works`, then `logs` are written.
     """
 
     released: list[Release] = field(default_factory=list)
@@ -272,9 +272,13 @@ class Decisions:
     actions: list[RunnerAction] = field(default_factory=list)
     logs: list[LogEntry] = field(default_factory=list)
     questions: list[SharedAction] = field(default_factory=list)
+    works: list[WorkAction] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.released or self.records or self.actions or self.questions or self.logs)
+        return bool(
+            self.released or self.records or self.actions or self.questions or self.works
+            or self.logs
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[Action]:
         """All actions, in the order in which they are to be performed."""
@@ -282,6 +286,7 @@ class Decisions:
         yield from self.records
         yield from self.actions
         yield from self.questions
+        yield from self.works
         yield from self.logs
 
     def add(self, later: "Decisions") -> None:
@@ -295,6 +300,7 @@ class Decisions:
         self.records += later.records
         self.actions += later.actions
         self.questions += later.questions
+        self.works += later.works
         self.logs += later.logs
         if holds:
             self.actions += later.released

@@ -56,6 +56,8 @@ from pycron.engine.shared_events import (
     SharedReported,
     SharedSettled,
     SharedStopped,
+    SharedUntaken,
+    WorkWanted,
 )
 from pycron.engine.shared_runs import NO_CLUSTER, SharedRuns, SharedState
 from pycron.engine.states import WITH_ATTEMPT, State
@@ -171,8 +173,8 @@ class Engine:
             case StopStarting():
                 self._runs.stop_starting(delivers=event.delivers)
             case (
-                ClusterReady() | SharedHeld() | SharedSettled() | SharedLater() | SharedOffered()
-                | SharedStopped() | SharedReported()
+                ClusterReady() | SharedHeld() | SharedSettled() | SharedLater() | SharedUntaken()
+                | SharedOffered() | SharedStopped() | SharedReported() | WorkWanted()
             ):  # fmt: skip
                 self.shared.handle(event)
             case _:
@@ -300,6 +302,10 @@ class Engine:
 
     def is_alive(self, run: RunKey) -> bool:
         return run in self._live
+
+    def shared_job(self, job_id: str) -> Job | None:
+        """The shared Job with this id, if an entry of this host has it."""
+        return self._timetable.shared_job(job_id)
 
     def jobs(self) -> Jobs:
         """All Jobs, in the order of table and line."""

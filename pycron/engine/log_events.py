@@ -56,3 +56,6 @@ class Event(StrEnum):
     AGENT_LOG = "agent_log"
     CLUSTER_JOINED = "cluster_joined"
     CLUSTER_PROBLEM = "cluster_problem"
+    WORKER_CAME = "worker_came"
+    WORKER_LEFT = "worker_left"
+    WORK_REFUSED = "work_refused"

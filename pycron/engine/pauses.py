@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
-from pycron.model.pause import Pause, Scope, scopes_of
+from pycron.model.pause import ALL, Pause, Scope, scopes_of
 
 
 class Pauses:
@@ -31,6 +31,11 @@ class Pauses:
             return None
         found = (self._by_scope.get(scope) for scope in scopes_of(job))
         return next((pause for pause in found if pause is not None), None)
+
+    def of_run(self, user: str, job_id: str) -> Pause | None:
+        """A pause that applies to a Job of which no more is known."""
+        scopes = (ALL, Scope.of_user(user), Scope.of_job(job_id))
+        return next((self._by_scope[each] for each in scopes if each in self._by_scope), None)
 
     def over(self, now: float) -> list[Scope]:
         """The scopes of the pauses that end at or before this UTC second."""

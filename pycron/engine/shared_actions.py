@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pycron.model.job import Job
-from pycron.model.run import AttemptKey
+from pycron.model.run import AttemptKey, Outcome, RunKey
 from pycron.model.shared import Hold, SharedEnd, SharedKey, Terms
 
 
@@ -65,10 +65,51 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """This machine has room for the Attempt after Attempt `number`, which waits in a queue."""
+
+    shared: SharedKey
+    number: int
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """An Attempt has ended; the end is recorded."""
 
     end: SharedEnd
 
 
-SharedAction = Ask | Accept | Finish
+# ---- what the worker is told that has heard of a Run: the one after Attempt `number`
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTaken:
+    """This host has the Attempt, and it is recorded."""
+
+    run: RunKey
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone:
+    """The Attempt has ended."""
+
+    run: RunKey
+    number: int
+    outcome: Outcome
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRefused:
+    """This host does not start it. `again`: only for now."""
+
+    run: RunKey
+    number: int
+    reason: str
+    again: bool = False
+
+
+WorkAction = WorkTaken | WorkDone | WorkRefused
+SharedAction = Ask | Accept | Take | Finish

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pycron.model.job import Job
 from pycron.model.run import Outcome
 from pycron.model.shared import Hold, SharedKey
 
@@ -21,11 +22,14 @@ class ClusterReady:
 class SharedHeld:
     """This host has the Attempt, by the word of the database.
 
-    `ended`: how the Attempt ended, if the history has it.
+    `ended`: how the Attempt ended, if the history has it. `job`: of a queue, if the database has
+    told what it is; `problem`: why what it told is none.
     """
 
     hold: Hold
     ended: Outcome | None = None
+    job: Job | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,28 @@ class SharedLater:
     shared: SharedKey
     number: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharedUntaken:
+    """This host is not to start a Run that a worker has heard of. `number`: as in WorkWanted."""
+
+    shared: SharedKey
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkWanted:
+    """A worker of this host has heard that the Attempt after Attempt `number` waits in a queue.
+
+    `resume`: it was taken before, and the worker has lost sight of it.
+    """
+
+    shared: SharedKey
+    number: int
+    queue: str
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +106,6 @@ class SharedReported:
 
 
 SharedEvent = (
-    ClusterReady | SharedHeld | SharedSettled | SharedLater | SharedOffered | SharedStopped
-    | SharedReported
+    ClusterReady | SharedHeld | SharedSettled | SharedLater | SharedUntaken | SharedOffered
+    | SharedStopped | SharedReported | WorkWanted
 )  # fmt: skip

@@ -3,11 +3,8 @@
 The database of the cluster decides which host has a Run. For each fire time the engine asks, while
 there is room for one more Run here; there is one open question about a Run at a time. A Run that
 this host has becomes a Run like any other, with an Attempt of the number that the database has
-given. Its end is recorded, and told to the database until that has answered.
-
-What must not happen: an Attempt that starts twice. So a Run is begun only if nothing is known of
-the Attempt here: it is not alive, its end does not wait to be told, and the history has no end of
-it. While an earlier Attempt of the Run is still being ended here, the next one waits.
+given (held_runs.py). Its end is recorded, and told to the database until that has answered. A Run
+that waits in a queue is asked for when a worker has heard of it (queue_work.py).
 """
 
 import math
@@ -16,18 +13,15 @@ from dataclasses import dataclass, replace
 
 from pycron.crontab.entries import Entries
 from pycron.crontab.identity import job_id, shared_number
-from pycron.engine.actions import Decisions, RecordCursor, RecordEnded, RecordNotStarted
-from pycron.engine.live_runs import Live
+from pycron.engine.actions import RecordCursor
+from pycron.engine.held_runs import HeldRuns
 from pycron.engine.pauses import Pauses
+from pycron.engine.queue_work import QueueWork
 from pycron.engine.runs import Runs
 from pycron.engine.shared_actions import (
     Accept,
     Ask,
-    Finish,
-    RecordHold,
-    RecordReported,
     RecordSharedCursor,
-    RecordSharedEnd,
 )
 from pycron.engine.shared_events import (
     ClusterReady,
@@ -38,15 +32,15 @@ from pycron.engine.shared_events import (
     SharedReported,
     SharedSettled,
     SharedStopped,
+    SharedUntaken,
+    WorkWanted,
 )
 from pycron.engine.shared_terms import terms_of
 from pycron.engine.shared_times import Fire, SharedTimes
-from pycron.engine.start_times import start_delay
-from pycron.engine.states import State, Step
 from pycron.engine.timetable import Timetable
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
-from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.model.run import RunKey
 from pycron.model.settings import CatchUp
 from pycron.model.shared import Hold, SharedEnd, SharedKey
 from pycron.schedule.zone import Zone
@@ -103,17 +97,17 @@ class SharedRuns:
         self._timetable = timetable
         self._zone_of = zone_of
         self._times = SharedTimes(timetable, self.cluster, self._live.__contains__)
-        self._holds = {hold.run: hold for hold in state.holds}
-        self._next: dict[RunKey, Hold] = {}  # begin when the Attempt before has ended
-        self._ends = {end.hold.attempt: end for end in state.ends}
+        self.held = HeldRuns(
+            self.cluster, state.holds, state.ends, workspace, runs,
+            lambda run: timetable.shared_job(run.job_id),
+        )  # fmt: skip
+        self._work = QueueWork(workspace, pauses, self.held, self._room)
         self._accepted: dict[RunKey, int] = {}  # open questions about offers, and their Attempts
         self._reasons: dict[RunKey, str] = {}
         self._ready = False
         self._recorded = state.cursor
         self._recorded_at = -math.inf  # monotonic
         self._full = False  # whether there was no room at the last look
-        self._noted_of: Decisions | None = None
-        self._noted = 0  # how many of its records note_ends() has seen
 
     # ---- for reading
 
@@ -135,10 +129,12 @@ class SharedRuns:
         """The UTC second at which there is something to do; infinity if there is none."""
         if not self.is_on:
             return math.inf
-        turn = self._times.next_turn() if self._ready else math.inf
+        if not self._ready:
+            return self._times.next_fire_time()
+        turn = self._times.next_turn()
         if self._full:
             turn = max(turn, self._space.now.wall + _AGAIN)
-        return min(turn, self._times.next_fire_time())
+        return min(turn, self._times.next_turn(queued=True), self._times.next_fire_time())
 
     # ---- questions
 
@@ -150,31 +146,32 @@ class SharedRuns:
         for run in self._times.take(now):
             self._live.came(run.job_id, run.fire_time)
         if self._ready:
-            self._ask(now)
+            self._full = False
+            if self._times.next_turn(queued=True) <= now:
+                self._ask(now, math.inf, queued=True)  # they take no room here
+            if self._times.next_turn() <= now:
+                self._full = self._ask(now, self._room(), queued=False)
         self._record_cursor()
 
-    def _ask(self, now: float) -> None:
-        self._full = False
-        if self._times.next_turn() > now:
-            return
-        room, left = self._room(), _AT_ONCE
-        self._full = room <= 0
-        if self._full:
-            return
-        for run, fire in self._times.due(now):
+    def _ask(self, now: float, room: float, *, queued: bool) -> bool:
+        """Ask for what is due; whether there was no room for more. `queued`: for queue Jobs."""
+        left = _AT_ONCE
+        if room <= 0:
+            return True
+        for run, fire in self._times.due(now, queued=queued):
             job = fire.job
             if (pause := self._pauses.of(job)) is not None:
                 self._times.put_off(run, now + _AGAIN_IN_PAUSE, f"paused by {pause.by}")
                 continue
-            if run in self._accepted or run in self._live:
+            if run in self._accepted or run in self._work or run in self._live:
                 self._times.put_off(run, now + _AGAIN, None)
                 continue
             self._times.ask(run)
             self._space.out.questions.append(self._question(run, job))
             room, left = room - 1, left - 1
-            self._full = room <= 0
-            if self._full or left <= 0:
-                return
+            if room <= 0 or left <= 0:
+                break
+        return room <= 0
 
     def _question(self, run: RunKey, job: Job) -> Ask:
         terms = terms_of(job, run.fire_time, self.cluster, self._zone_of)
@@ -190,9 +187,8 @@ class SharedRuns:
         most = admission.limits.running
         if most is None:
             return math.inf
-        waiting = sum(not admission.is_admitted(run) for run in self._holds)
-        asked = len(self._accepted) + self._times.asked
-        return most - admission.running - waiting - asked
+        asked = len(self._accepted) + len(self._work) + self._times.asked
+        return most - admission.running - self.held.waiting - asked
 
     def _record_cursor(self) -> None:
         """With other records of this event, or once in a while."""
@@ -219,64 +215,36 @@ class SharedRuns:
                 self._settled(event)
             case SharedLater():
                 self._later(event)
+            case SharedUntaken():
+                self._work.untaken(run_of(self.cluster, event.shared), event)
             case SharedOffered():
                 self._offered(event)
             case SharedStopped():
                 self._stopped(event)
             case SharedReported():
-                self._reported(event)
+                self.held.reported(run_of(self.cluster, event.shared), event)
+            case WorkWanted():
+                run = run_of(self.cluster, event.shared)
+                self._work.want(run, event, ready=self._ready)
 
     def _connect(self, event: ClusterReady) -> None:
         self._ready = event.ready
         if event.again or not event.ready:
             self._times.reopen(self._space.now.wall)
             self._accepted.clear()
+            self._work.reopen()
         if event.again and event.ready:
-            self._space.out.questions += [Finish(end) for end in self._ends.values()]
+            self.held.tell_again()
 
     def _held(self, event: SharedHeld) -> None:
-        hold = event.hold
-        run, number = hold.attempt
+        run = event.hold.run
         self._accepted.pop(run, None)
+        self._work.answered(run)
         if self._space.stopping:
             return  # the next daemon hears of it again
-        live, end = self._live.get(run), self._ends.get(hold.attempt)
-        if end is not None:
+        fire = self._answer(run, None)
+        if self.held.take(event, fire.job if fire else None):
             self._answer(run, "it ran here")
-            self._space.out.questions.append(Finish(end))
-        elif live is not None:
-            self._answer(run, None)
-            if number > self._number_of(run, live):
-                self._next[run] = hold
-        elif event.ended is not None:
-            self._answer(run, "it ran here")
-            self._tell(SharedEnd(hold, event.ended, _HAD_ENDED))
-        else:
-            self._begin_or_refuse(hold, self._answer(run, None))
-
-    def _number_of(self, run: RunKey, live: Live) -> int:
-        """The number of the Attempt that runs here, or is about to begin."""
-        hold = self._holds.get(run)
-        return hold.attempt.number if hold else live.number
-
-    def _begin_or_refuse(self, hold: Hold, fire: Fire | None) -> None:
-        job = self._job_of(hold.run) if fire is None else fire.job
-        if job is None:
-            self._tell(SharedEnd(hold, Outcome.MISSED, "its entry is not on this host any more"))
-        else:
-            self._begin(hold, job)
-
-    def _begin(self, hold: Hold, job: Job) -> None:
-        """The Run is one of this host's now; it queues for the limits of the machine."""
-        run, number = hold.attempt
-        self._space.out.records.append(RecordHold(hold, job))
-        planned = float(run.fire_time + start_delay(job, self.cluster))
-        live = self._live.enter(run, job, planned, Step.DUE)
-        live.number, live.incarnation = number - 1, hold.incarnation
-        self._holds[run] = hold
-        if number == 1:
-            self._runs.deliveries.came(run, job)
-        self._runs.queue.enqueue(run, live)
 
     def _settled(self, event: SharedSettled) -> None:
         run = run_of(self.cluster, event.shared)
@@ -306,7 +274,7 @@ class SharedRuns:
         asked = run in self._accepted or (fire is not None and fire.asked)
         if not self._ready or asked or run in self._live or self._room() <= 0:
             return
-        job = self._job_of(run)
+        job = self._timetable.shared_job(run.job_id)
         if self._space.stopping or job is None or self._pauses.of(job) is not None:
             return
         self._accepted[run] = event.number
@@ -316,67 +284,19 @@ class SharedRuns:
     def _stopped(self, event: SharedStopped) -> None:
         run = run_of(self.cluster, event.shared)
         live = self._live.get(run)
-        if live is not None and self._number_of(run, live) == event.number:
+        if live is not None and self.held.number_of(run, live) == event.number:
             self._runs.stop(run, event.reason)
-
-    def _reported(self, event: SharedReported) -> None:
-        attempt = AttemptKey(run_of(self.cluster, event.shared), event.number)
-        end = self._ends.get(attempt)
-        if end is not None and end.hold.incarnation == event.incarnation:
-            del self._ends[attempt]
-            late = None if end.reason == _HAD_ENDED else event.late  # it was told before
-            self._space.out.records.append(RecordReported(event.shared, attempt, late))
-
-    def _job_of(self, run: RunKey) -> Job | None:
-        """The Job of an entry of this host, if it has one."""
-        return self._timetable.shared_job(run.job_id)
 
     # ---- Runs that this host has
 
     def resumed(self, run: RunKey) -> None:
-        """An earlier daemon has left a Run: it goes on under the same number and incarnation."""
-        hold, live = self._holds.get(run), self._live.get(run)
-        if hold is None or live is None:
-            return
-        live.incarnation = hold.incarnation
-        if live.state is State.WAITING and not live.number:
-            live.number = hold.attempt.number - 1
-            live.planned = float(run.fire_time + start_delay(live.job, self.cluster))
-            self._space.timers.set(live.planned, run)
+        """An earlier daemon has left a Run."""
+        self.held.resumed(run)
 
     def note_ends(self) -> None:
         """Tell the database of what has ended in this event; begin what waited for it."""
-        if not self.is_on:
-            return
-        out = self._space.out
-        if out is not self._noted_of:
-            self._noted_of, self._noted = out, 0
-        records, self._noted = out.records[self._noted :], len(out.records)
-        if not self._holds:
-            return
-        for record in records:
-            match record:
-                case RecordEnded(attempt=attempt):
-                    hold = self._holds.get(attempt.run)
-                    if hold is not None and hold.attempt == attempt:
-                        self._end(hold, record.outcome, record.reason, record.retry_at)
-                case RecordNotStarted(run=run):
-                    if (hold := self._holds.get(run)) is not None:
-                        self._end(hold, record.outcome, record.reason, None)
-
-    def _end(
-        self, hold: Hold, outcome: Outcome, reason: str | None, retry_at: float | None
-    ) -> None:
-        del self._holds[hold.run]
-        self._tell(SharedEnd(hold, outcome, reason, retry_at))
-        following = self._next.pop(hold.run, None)
-        if following is not None and not self._space.stopping:
-            self._begin_or_refuse(following, None)
-
-    def _tell(self, end: SharedEnd) -> None:
-        self._ends[end.hold.attempt] = end
-        self._space.out.records.append(RecordSharedEnd(end))
-        self._space.out.questions.append(Finish(end))
+        if self.is_on:
+            self.held.note_ends()
 
     # ---- tables
 
@@ -384,12 +304,3 @@ class SharedRuns:
         """A table has changed, or is gone."""
         if self.is_on:
             self._times.replace(name, old, new, self._space.now.wall)
-
-    def running(self) -> list[tuple[Hold, int]]:
-        """The Attempts that are started here, or are to be started now; with their kill_after."""
-        found = []
-        for run, hold in self._holds.items():
-            live = self._live.get(run)
-            if live is not None and live.state in (State.RECORDED, State.RUNNING):
-                found.append((hold, live.job.settings.kill_after))
-        return found

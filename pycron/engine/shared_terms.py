@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pycron.crontab.queue_specs import spec_of
 from pycron.engine.retries import is_retryable
 from pycron.engine.start_times import start_delay
 from pycron.model.job import Job
@@ -20,6 +21,7 @@ def terms_of(job: Job, fire: int, cluster: str, zone_of: Callable[[str | None], 
     """The terms of the Run of a shared Job at a fire time (UTC second)."""
     settings = job.settings
     after = job.schedule.jobs if isinstance(job.schedule, After) else ()
+    queue = settings.runs_on.queue
     return Terms(
         concurrency=concurrency_of(settings).value,
         max_running=settings.max_running,
@@ -29,6 +31,10 @@ def terms_of(job: Job, fire: int, cluster: str, zone_of: Callable[[str | None], 
         after=tuple(after),
         group=settings.runs_on.group,
         retry=_retry_terms(job, fire, zone_of),
+        table=job.source.name,
+        line=job.line,
+        queue=queue,
+        spec=None if queue is None else spec_of(job),
     )
 
 

@@ -48,6 +48,11 @@ class Fire:
     def id(self) -> str:
         return self.entries.id(self.index)
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether its Run waits in a queue."""
+        return self.entries.context(self.index).settings.runs_on.queue is not None
+
 
 class SharedTimes:
     """All fire times of shared Jobs that have come and have no answer yet."""
@@ -63,7 +68,8 @@ class SharedTimes:
         self._fires: dict[RunKey, Fire] = {}
         self._by_second: Counter[int] = Counter()
         self._seconds: list[int] = []  # a heap: the seconds that are or were in `_by_second`
-        self._turns: list[tuple[float, int, RunKey]] = []
+        # Those of queue Jobs stand apart: to ask about them takes no room on this machine.
+        self._turns: dict[bool, list[tuple[float, int, RunKey]]] = {False: [], True: []}
         self._serial = count()
         self._since: dict[str, int] = {}  # by Job id: new entries, which begin with this second
         self._latest: dict[str, int] = {}  # by Job id: the last fire time that has come
@@ -140,10 +146,14 @@ class SharedTimes:
 
     # ---- turns
 
-    def due(self, now: float) -> Iterator[tuple[RunKey, Fire]]:
-        """What is to be asked for now, in turn; each is to be put off, opened or answered."""
-        while self._turns and self._turns[0][0] <= now:
-            at, _, run = heappop(self._turns)
+    def due(self, now: float, *, queued: bool) -> Iterator[tuple[RunKey, Fire]]:
+        """What is to be asked for now, in turn; each is to be put off, opened or answered.
+
+        `queued`: of queue Jobs, or else of all others.
+        """
+        turns = self._turns[queued]
+        while turns and turns[0][0] <= now:
+            at, _, run = heappop(turns)
             fire = self._fires.get(run)
             if fire is not None and not fire.asked and fire.at == at:
                 yield run, fire
@@ -168,11 +178,13 @@ class SharedTimes:
             self._turn(run, until)
 
     def _turn(self, run: RunKey, at: float) -> None:
-        heappush(self._turns, (float(at), next(self._serial), run))
+        turns = self._turns[self._fires[run].is_queued]
+        heappush(turns, (float(at), next(self._serial), run))
 
-    def next_turn(self) -> float:
+    def next_turn(self, *, queued: bool = False) -> float:
         """The UTC second of the next question; infinity if there is none."""
-        return self._turns[0][0] if self._turns else math.inf
+        turns = self._turns[queued]
+        return turns[0][0] if turns else math.inf
 
     def next_fire_time(self) -> float:
         """The next fire time that is not taken yet; infinity if there is none, or no room."""

@@ -14,23 +14,30 @@ class RunsOn:
     """The value of CRON_ON: on each host, or on one host, or on those of a group.
 
     `shared`: once among these hosts for each fire time, instead of on each of them. `host` and
-    `group`: None if all hosts are meant.
+    `group`: None if all hosts are meant. `queue`: of a shared Job that a worker runs, on whatever
+    host that is.
     """
 
     shared: bool = False
     host: str | None = None
     group: str | None = None
+    queue: str | None = None
 
     def __str__(self) -> str:
+        if self.queue is not None:
+            return f"{_QUEUE}{self.queue}"
         group = f"@{self.group}" if self.group else ""
         return f"any{group}" if self.shared else group or self.host or "each"
 
 
 EACH = RunsOn()
+_QUEUE = "queue:"
 
 
 def in_words(where: RunsOn) -> str | None:
     """`once among all hosts that have the entry`; None for a Job of each host."""
+    if where.queue is not None:
+        return f"once for each fire time, by a worker of the queue {where.queue}"
     if where.shared:
         hosts = f"of the group {where.group}" if where.group else "that have the entry"
         return f"once for each fire time, among the hosts {hosts}"
@@ -40,9 +47,17 @@ def in_words(where: RunsOn) -> str | None:
 
 
 def parse_runs_on(text: str) -> RunsOn:
-    """The value of `each`, `HOST`, `@GROUP`, `any` or `any@GROUP`. Raises ValueError."""
+    """The value of `each`, `HOST`, `@GROUP`, `any`, `any@GROUP` or `queue:NAME`.
+
+    Raises ValueError.
+    """
     if text == "each":
         return EACH
+    if text.startswith(_QUEUE):
+        queue = text.removeprefix(_QUEUE)
+        if not re.fullmatch(NAME_PATTERN, queue, re.ASCII):
+            raise ValueError
+        return RunsOn(shared=True, queue=queue)
     first, at, group = text.partition("@")
     if at and not re.fullmatch(NAME_PATTERN, group, re.ASCII):
         raise ValueError

@@ -6,6 +6,7 @@ bytes.
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from pycron.schedule.durations import parse_duration
 from pycron.schedule.expressions import JOB_NAME
@@ -25,6 +26,12 @@ def parse_size(text: str) -> int:
     if not 0 < size <= LARGEST_SIZE:
         raise ValueError
     return size
+
+
+def size_text(size: int) -> str:
+    """The text of so many bytes."""
+    count, unit = max((each, unit) for unit, each in _UNIT_BYTES.items() if size % each == 0)
+    return f"{size // count}{unit}"
 
 
 def duration(least: int = 0) -> Callable[[str], int]:
@@ -80,6 +87,10 @@ def umask(text: str) -> int:
     return int(text, 8)
 
 
+def umask_text(mask: int) -> str:
+    return f"{mask:o}"
+
+
 def retry_until(text: str) -> str | int:
     """`next`, `never` or a duration."""
     return text if text in ("next", "never") else parse_duration(text)
@@ -127,3 +138,10 @@ def names(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(NAME_PATTERN, name, re.ASCII) for name in names):
         raise ValueError
     return names
+
+
+# How a whole number is written that these functions read, if not in decimal digits.
+TEXT_OF_NUMBER: dict[Callable[[str], Any], Callable[[int], str]] = {
+    parse_size: size_text,
+    umask: umask_text,
+}

@@ -301,7 +301,7 @@ class Settings:
         "CRON_ON",
         EACH,
         parse_runs_on,
-        "each, a host, @ and a group, any, or any@ and a group",
+        "each, a host, @ and a group, any, any@ and a group, or queue: and a name",
         "where the Job runs",
     )
     send: str | None = _setting(
@@ -317,6 +317,19 @@ SETTINGS: dict[str, Setting] = {
     f.metadata["name"]: Setting(attribute=f.name, default=f.default, **f.metadata)
     for f in dataclasses.fields(Settings)
 }
+
+
+def value_text(setting: Setting, value: Any) -> str:
+    """The text of a value: what a table would say."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    if isinstance(value, int):
+        return values.TEXT_OF_NUMBER.get(setting.parse, str)(value)
+    return str(value)
 
 
 @lru_cache(maxsize=4096)

@@ -20,11 +20,17 @@ class SharedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What the database has said: this host has an Attempt, under this incarnation."""
+    """What the database has said: this host has an Attempt, under this incarnation.
+
+    `queue`: through which a worker has got it. `spec`: its Job as a text (crontab/queue_specs.py);
+    None if the host has not been told.
+    """
 
     shared: SharedKey
     attempt: AttemptKey
     incarnation: str
+    queue: str | None = None
+    spec: str | None = None
 
     @property
     def run(self) -> RunKey:
@@ -67,7 +73,8 @@ class Terms:
 
     `window`: how many seconds after the fire time the first Attempt may start; with `catch_up`,
     also later. `after`: the names of the Jobs of the same owner that have to succeed first.
-    `group`: whose hosts may have the Run; None: all.
+    `group`: whose hosts may have the Run; None: all. `table` and `line`: where the entry stands.
+    `queue`: in which the Run waits for a worker; `spec`: its Job as a text.
     """
 
     concurrency: str
@@ -78,3 +85,7 @@ class Terms:
     after: tuple[str, ...]
     group: str | None
     retry: RetryTerms
+    table: str = ""
+    line: int = 0
+    queue: str | None = None
+    spec: str | None = None

@@ -5,7 +5,7 @@ Both ends check: the agent speaks to a database on another machine, and the daem
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any, Literal, NotRequired, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
 
 from pycron.protocol.framing import is_utf8
 
@@ -55,6 +55,8 @@ def _is_plain(hint: Any, value: Any) -> bool:
         return any(_is_plain(each, value) for each in get_args(hint))
     if get_origin(hint) is Literal:
         return value in get_args(hint)
+    if get_origin(hint) is Annotated:  # a text that may have so many characters
+        return type(value) is str and _is_text(value, get_args(hint)[1])
     if hint is str:
         return type(value) is str and _is_text(value)
     if hint is float:
@@ -64,9 +66,9 @@ def _is_plain(hint: Any, value: Any) -> bool:
     return type(value) is hint
 
 
-def _is_text(value: str) -> bool:
+def _is_text(value: str, most: int = _LONGEST_TEXT) -> bool:
     """PostgreSQL stores neither NUL nor half of a surrogate pair."""
-    return len(value) <= _LONGEST_TEXT and "\0" not in value and is_utf8(value)
+    return len(value) <= most and "\0" not in value and is_utf8(value)
 
 
 @cache

@@ -12,6 +12,9 @@ Unknown types and unknown keys are passed over. The agent's socket takes one dae
 * `held` also comes without a question: for each row that this host holds, once in each connection.
   An Attempt that the daemon does not know was never started: it starts it, or finishes it as
   missed. One that it knows as running needs nothing; one that has ended is finished (again).
+* A queue Job's Run begins with an `ask`, too, which is `settled`: it waits for a worker. A worker
+  that has heard of it makes the daemon of its host `take` it; the answer is `held`, with all that
+  is needed to run it, or `untaken`.
 * `finish` is sent until `finished` has come, in every connection anew.
 * `alive` comes at least every ALIVE_EVERY seconds, only if the runner has answered a ping within
   RUNNER_SILENCE seconds. The agent stops renewing DAEMON_SILENCE seconds after the last one. A
@@ -20,62 +23,28 @@ Unknown types and unknown keys are passed over. The agent's socket takes one dae
 Instants are UTC seconds, durations are seconds.
 """
 
-from typing import Any, Literal, TypedDict, cast, get_args
+from typing import Any, Literal, NotRequired, TypedDict, cast, get_args
 
 from pycron.protocol.cluster_checks import check_object
+from pycron.protocol.cluster_parts import LONGEST_SPEC as LONGEST_SPEC
+from pycron.protocol.cluster_parts import EntryPart as EntryPart
+from pycron.protocol.cluster_parts import Output as Output
+from pycron.protocol.cluster_parts import QueuePart as QueuePart
+from pycron.protocol.cluster_parts import ResultPart as ResultPart
+from pycron.protocol.cluster_parts import RetryPart as RetryPart
+from pycron.protocol.cluster_parts import SharedRun as SharedRun
+from pycron.protocol.cluster_parts import Spec as Spec
+from pycron.protocol.cluster_parts import Terms as Terms
+from pycron.protocol.cluster_parts import WorkerPart as WorkerPart
 from pycron.protocol.framing import Message
 
-CLUSTER_PROTOCOL = 1
+CLUSTER_PROTOCOL = 2  # 2: queues
 ALIVE_EVERY = 10.0  # seconds
 RUNNER_SILENCE = 60.0  # seconds
 DAEMON_SILENCE = 60.0  # seconds: A of the design
 MOST_BYTES = 64 * 2**20  # of a message: a hello can name thousands of pools
 CONCURRENCY = ("allow", "forbid", "replace", "queue")
 LEVELS = ("info", "warning", "error")
-
-
-class SharedRun(TypedDict):
-    """The identity of a shared Run in its cluster."""
-
-    owner: str
-    name: str
-    fire_time: int
-
-
-class RetryPart(TypedDict):
-    """The retry setting of the entry, for the row (pycron.cluster.calls.RetryTerms).
-
-    `most`: further Attempts after the first. `lost`: whether a lost Attempt is retried. `until`: no
-    retry from this UTC second on; None: as long as the row is kept.
-    """
-
-    most: int
-    lost: bool
-    delay: float
-    backoff: float
-    delay_max: float
-    jitter: float
-    until: float | None
-
-
-class Terms(TypedDict):
-    """What the database has to know of an entry, to decide about a Run.
-
-    `concurrency`: one of CONCURRENCY. `max_running`: None: no limit. `pool`: a cluster pool
-    (`[cluster.pools]`), or None; a local pool is the daemon's business. `window`: how late the
-    first Attempt may start, unless `catch_up`. `after`: names of Jobs of the same owner, whose Runs
-    of the same fire time have to succeed first. `hosts`: the names of the hosts of the entry's
-    group; None: all hosts.
-    """
-
-    concurrency: str
-    max_running: int | None
-    pool: str | None
-    window: float
-    catch_up: bool
-    after: list[str]
-    hosts: list[str] | None
-    retry: RetryPart
 
 
 # ---- from the daemon to the agent
@@ -86,9 +55,10 @@ class DaemonHello(TypedDict):
 
     `database`: a connection string of libpq. `lease`: seconds, L of the design. `lease_file`: its
     path; its directory exists and the agent may write there. `store`: the id of the daemon's store.
-    `pools`: the limits of `[cluster.pools]`. `version`, `tzdata`, `tables`: see FactsMessage. An
-    agent that has another cluster, database, host, lease, lease_file or store already exits, and
-    the daemon starts a new one.
+    `pools`: the limits of `[cluster.pools]`. `broker`: its URL; without it nothing is published.
+    `version`, `tzdata`, `tables`, `workers`: see FactsMessage. An agent that has another cluster,
+    database, host, lease, lease_file, store or broker already exits, and the daemon starts a new
+    one.
     """
 
     type: Literal["hello"]
@@ -103,13 +73,15 @@ class DaemonHello(TypedDict):
     version: str
     tzdata: str
     tables: str
+    broker: NotRequired[str]
+    workers: NotRequired[list[WorkerPart]]
 
 
 class FactsMessage(TypedDict):
     """What `pycron cluster status` compares between hosts has changed.
 
     `version`: of pycron. `tzdata`: the release of the zones. `tables`: a hash of all shared
-    entries. `pools`: as in the hello.
+    entries. `pools`: as in the hello. `workers`: those of this host.
     """
 
     type: Literal["facts"]
@@ -117,6 +89,7 @@ class FactsMessage(TypedDict):
     tzdata: str
     tables: str
     pools: dict[str, int]
+    workers: NotRequired[list[WorkerPart]]
 
 
 class AskMessage(TypedDict):
@@ -142,11 +115,43 @@ class AcceptMessage(TypedDict):
     terms: Terms
 
 
+class TakeMessage(TypedDict):
+    """A worker has heard of a Run in a queue, and this machine has room for it.
+
+    `attempt`: the Run waits for the one after it. `version`: of the newest QueueJob that this
+    daemon can read.
+    """
+
+    type: Literal["take"]
+    run: SharedRun
+    attempt: int
+    queue: str
+    version: int
+
+
+class RefuseMessage(TypedDict):
+    """A worker has heard of a Run that this host does not take: `reason`, for people."""
+
+    type: Literal["refuse"]
+    run: SharedRun
+    attempt: int
+    reason: str
+
+
+class KillMessage(TypedDict):
+    """Somebody wants a Run to end, wherever it is. `by`: who."""
+
+    type: Literal["kill"]
+    run: SharedRun
+    by: str
+
+
 class FinishMessage(TypedDict):
     """An Attempt has ended, and the store has its outcome.
 
     `incarnation`: the one that the Attempt was held by. `outcome`: a word of model.run.Outcome.
-    `retry_in`: seconds to the next Attempt; None if none is due.
+    `retry_in`: seconds to the next Attempt; None if none is due. `output`: the end of what it has
+    printed, in base64.
     """
 
     type: Literal["finish"]
@@ -156,6 +161,8 @@ class FinishMessage(TypedDict):
     outcome: str
     reason: str | None
     retry_in: float | None
+    result: NotRequired[ResultPart]
+    output: NotRequired[Output]
 
 
 class AliveMessage(TypedDict):
@@ -180,8 +187,8 @@ class LeaveMessage(TypedDict):
 
 
 ClusterDaemonMessage = (
-    DaemonHello | FactsMessage | AskMessage | AcceptMessage | FinishMessage | AliveMessage
-    | ByeMessage | LeaveMessage
+    DaemonHello | FactsMessage | AskMessage | AcceptMessage | TakeMessage | RefuseMessage
+    | KillMessage | FinishMessage | AliveMessage | ByeMessage | LeaveMessage
 )  # fmt: skip
 
 # ---- from the agent to the daemon
@@ -201,7 +208,9 @@ class StatusMessage(TypedDict):
     `incarnation`: the live one of this host; None: it is not registered, and gets no Run. `hosts`:
     the names of all live hosts, as last seen. `drained`: this host gets no new Run. `problem`: a
     sentence about why the database, or this host's name, cannot be used; None if all is well.
-    `offset`: how far this host's clock is ahead of the database's, in seconds.
+    `offset`: how far this host's clock is ahead of the database's, in seconds. `broker`: a sentence
+    about why nothing can be published from here; None if all is well, or there is no broker.
+    `served`: the queues that workers of live hosts serve.
     """
 
     type: Literal["status"]
@@ -210,19 +219,41 @@ class StatusMessage(TypedDict):
     drained: bool
     problem: str | None
     offset: float
+    broker: NotRequired[str | None]
+    served: NotRequired[list[str]]
 
 
 class HeldMessage(TypedDict):
     """This host holds the row: Attempt `attempt` is to be started, or is known already.
 
     It answers an open question about the Run. It may be said more than once; the daemon starts an
-    Attempt at most once.
+    Attempt at most once. `queue`: of a queue Job. `spec`: what it needs to run, in the answer to a
+    `take`. A daemon that knows nothing of the Attempt and gets no `spec` takes it again.
     """
 
     type: Literal["held"]
     run: SharedRun
     attempt: int
     incarnation: str
+    queue: NotRequired[str]
+    spec: NotRequired[Spec]
+
+
+class UntakenMessage(TypedDict):
+    """The answer to a take: this host is not to start it, as far as this message goes."""
+
+    type: Literal["untaken"]
+    run: SharedRun
+    attempt: int
+    reason: str
+
+
+class KilledMessage(TypedDict):
+    """The answer to a kill. `done`: the Run had not ended."""
+
+    type: Literal["killed"]
+    run: SharedRun
+    done: bool
 
 
 class SettledMessage(TypedDict):
@@ -289,8 +320,8 @@ class LogMessage(TypedDict):
 
 
 ClusterAgentMessage = (
-    StatusMessage | HeldMessage | SettledMessage | LaterMessage | OfferMessage | StopMessage
-    | FinishedMessage | LogMessage
+    StatusMessage | HeldMessage | SettledMessage | LaterMessage | UntakenMessage | OfferMessage
+    | StopMessage | FinishedMessage | KilledMessage | LogMessage
 )  # fmt: skip
 
 # ---- checks

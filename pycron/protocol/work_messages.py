@@ -58,12 +58,13 @@ class ServeAnswer(TypedDict):
     """`serving`: these are the queues that the worker may take messages from, as [worker] says.
 
     It is the first answer, and another one follows when the configuration has changed. `refused`:
-    those that were asked for and that it may not serve.
+    those that were asked for and that it may not serve. `reason`: why there is none at present.
     """
 
     type: str
     queues: list[str]
     refused: list[str]
+    reason: NotRequired[str | None]
 
 
 @request

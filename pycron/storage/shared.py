@@ -96,6 +96,8 @@ def forget_store_id(database: sqlite3.Connection) -> None:
 
 def _write(database: sqlite3.Connection, hold: Hold, end: SharedEnd | None) -> None:
     data: dict[str, Any] = {**hold.shared._asdict(), "incarnation": hold.incarnation}
+    if hold.queue is not None:
+        data |= {"queue": hold.queue, "spec": hold.spec}
     if end is not None:
         data["end"] = [end.outcome.value, end.reason, end.retry_at]
     row = str(hold.attempt), json.dumps(data)
@@ -106,10 +108,15 @@ def _read(row: sqlite3.Row) -> tuple[Hold, SharedEnd | None]:
     """Raises ValueError, TypeError, KeyError or RecursionError."""
     data = json.loads(row["data"])
     shared = SharedKey(str(data["owner"]), str(data["name"]), int(data["fire_time"]))
-    hold = Hold(shared, AttemptKey.parse(row["key"]), str(data["incarnation"]))
+    queue, spec = (_text_or_none(data.get(key)) for key in ("queue", "spec"))
+    attempt = AttemptKey.parse(row["key"])
+    hold = Hold(shared, attempt, str(data["incarnation"]), queue, spec)
     if "end" not in data:
         return hold, None
     outcome, reason, retry_at = data["end"]
-    reason = None if reason is None else str(reason)
     retry = None if retry_at is None else float(retry_at)
-    return hold, SharedEnd(hold, Outcome(outcome), reason, retry)
+    return hold, SharedEnd(hold, Outcome(outcome), _text_or_none(reason), retry)
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -34,7 +34,7 @@ def config(server: Postgres, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cluster(config: Path, server: Postgres) -> Iterator[ClusterDatabase]:
-    assert said(config, "init") == "pycron: the tables of the database are made: version 1\n"
+    assert said(config, "init") == "pycron: the tables of the database are made: version 2\n"
     database = ClusterDatabase(server)
     yield database
     database.clear()
@@ -54,8 +54,8 @@ def rows(config: Path, *arguments: str) -> list[Any]:
 
 
 def test_init_makes_the_tables_once(config: Path) -> None:
-    assert rows(config, "init") == [{"version": 1, "applied": [1]}]
-    assert rows(config, "init") == [{"version": 1, "applied": []}]
+    assert rows(config, "init") == [{"version": 2, "applied": [1, 2]}]
+    assert rows(config, "init") == [{"version": 2, "applied": []}]
     assert "up to date" in said(config, "init")
 
 

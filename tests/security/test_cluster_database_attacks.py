@@ -6,12 +6,13 @@ The attacker has the whole database: its rows, and its functions, which may answ
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pycron.cluster.migrations import steps
 from pycron.system.accounts import own_account
 from tests.support.cluster_hosts import Host, hosts, wait_for_rows
+from tests.support.interleavings import schema
 from tests.support.postgres import Postgres, is_here, running_postgres
 from tests.support.waiting import until
 
@@ -47,9 +48,7 @@ def host(running: Host, server: Postgres) -> Iterator[Host]:
     """The host; afterwards the functions and rows are good ones again."""
     wait_for_rows(server, "outcome = 'succeeded'", 1)
     yield running
-    text = "".join(step.text for step in steps())
-    functions = text[text.index("CREATE FUNCTION") :]
-    server.psql(functions.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
+    server.psql(schema())
     server.psql("DELETE FROM pycron.runs")
 
 
@@ -72,18 +71,29 @@ def is_renewed_twice(server: Postgres) -> None:
     until(has_seen_three, 60)
 
 
-def insert(server: Postgres, name: str, state: str, owner: str, attempt: int = 1) -> None:
-    """A row with a command in every text that it has."""
-    spec = json.dumps({"command": COMMAND, "cmd": COMMAND, "env": {"SHELL": COMMAND}})
+def insert(
+    server: Postgres, name: str, state: str, owner: str, attempt: int = 1, queue: str | None = None
+) -> None:
+    """A row with a command in every text that it has. `queue`: of a queue Job that is right."""
+    job: dict[str, Any] = {
+        "command": COMMAND,
+        "environment": [],
+        "flags": "",
+        "schedule": "",
+        "settings": {"CRON_ON": f"queue:{queue}"},
+    }
+    spec = json.dumps({"command": COMMAND, "cmd": COMMAND, "env": {"SHELL": COMMAND},
+                       "version": 1, "job": json.dumps(job)})  # fmt: skip
     holder = "(SELECT incarnation FROM pycron.hosts LIMIT 1)" if state == "held" else "NULL"
     times = "clock_timestamp() - interval '1 minute', clock_timestamp() + interval '1 hour'"
     server.psql(
         "INSERT INTO pycron.runs (cluster, owner, name, fire_time, attempt, state, holder,"
-        " not_before, expires, host, reason, outcome, pool, spec, changed)"
+        " not_before, expires, host, reason, outcome, pool, spec, changed, queue)"
         f" SELECT cluster, $x${owner}$x$, $x${name}$x$, date_trunc('second', clock_timestamp())"
         f" - interval '90 seconds', {attempt}, '{state}', {holder}, {times},"
         f" $x${COMMAND}$x$, $x${COMMAND}$x$, $x${COMMAND}$x$, $x${COMMAND}$x$, $x${spec}$x$,"
-        " clock_timestamp() FROM pycron.hosts LIMIT 1"
+        f" clock_timestamp(), {'NULL' if queue is None else repr(queue)}"
+        " FROM pycron.hosts LIMIT 1"
     )
 
 
@@ -102,6 +112,18 @@ def test_rows_of_other_jobs(host: Host, server: Postgres) -> None:
 def test_rows_that_the_host_seems_to_hold(host: Host, server: Postgres) -> None:
     for name in ("local", "elsewhere", "unknown", COMMAND):
         insert(server, name, "held", ME)
+    is_renewed_twice(server)
+    works_on(host)
+
+
+def test_rows_of_queues(host: Host, server: Postgres) -> None:
+    """This host has no [worker]: it takes no Job from a row, also if it seems to hold that."""
+    for owner in {ME, "root", "nobody"}:
+        for name in ("local", "shared", "unknown"):
+            insert(server, f"{name}w", "waiting", owner, queue="default")
+            insert(server, f"{name}h", "held", owner, queue="default")
+    ended = "outcome = 'failed' AND reason LIKE '%the queue default is not in worker.queues'"
+    wait_for_rows(server, ended, 3 * len({ME, "root", "nobody"}))
     is_renewed_twice(server)
     works_on(host)
 

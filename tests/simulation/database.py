@@ -82,8 +82,10 @@ class Database:
                 return self._reap()
             case calls.Expire():
                 return calls.Changed(0)
-            case calls.Prune():
+            case calls.Prune() | calls.Refuse() | calls.Kill():
                 return calls.Changed(0)
+            case calls.Publish():
+                return calls.Published(())
             case calls.Claims() | calls.Gates():
                 return self.write(call, self.count(call))
 

@@ -66,8 +66,7 @@ WHERE a.pid = ANY(%s)
 
 def with_pauses(sql: str) -> str:
     """The functions of the schema, with pauses, and without a limit for waiting."""
-    functions = sql[sql.index("CREATE FUNCTION") :].replace("CREATE FUN", "CREATE OR REPLACE FUN")
-    functions = functions.replace(" SET lock_timeout = '5s'", "")
+    functions = sql.replace(" SET lock_timeout = '5s'", "")
     pattern = rf"^( +)({'|'.join(_PAUSES)})"
 
     def pause(match: re.Match[str]) -> str:
@@ -84,8 +83,16 @@ def with_pauses(sql: str) -> str:
     return _PAUSE + "CREATE OR REPLACE FUNCTION".join([first, *others])
 
 
+_FUNCTION = re.compile(
+    r"^CREATE (?:OR REPLACE )?FUNCTION (pycron\.\w+)(\(.*?^\$\$;\n)", re.MULTILINE | re.DOTALL
+)
+
+
 def schema() -> str:
-    return "".join(step.text for step in steps())
+    """All functions, as the last step leaves them."""
+    text = "".join(step.text for step in steps())
+    found = {match[1]: match[2] for match in _FUNCTION.finditer(text)}
+    return "".join(f"CREATE OR REPLACE FUNCTION {name}{rest}" for name, rest in found.items())
 
 
 @dataclass

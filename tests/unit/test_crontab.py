@@ -449,7 +449,7 @@ BAD_VALUES = {
     "CRON_PING_URL": ["file:///etc/passwd", "ftp://x", "https://", "https://ä", "HTTP://x"],
     "CRON_PING_OUTPUT": ["true", "1", "No"],
     "CRON_EXPECT_WITHIN": ["0", "soon"],
-    "CRON_ON": ["@", "any@", "web@x", "-x", "x-", "queue:mail", "any@a/b"],
+    "CRON_ON": ["@", "any@", "web@x", "-x", "x-", "queue:", "queue:a b", "queue:-x", "any@a/b"],
     "CRON_SEND": ["a b", "-x", "a,b"],
 }
 

@@ -44,6 +44,7 @@ from pycron.engine.shared_actions import (
     RecordSharedCursor,
     RecordSharedEnd,
     SharedAction,
+    Take,
 )
 from pycron.engine.shared_events import (
     ClusterReady,
@@ -284,6 +285,8 @@ class Machine:
                 if started is None:
                     return SharedLater(shared, number, "not now")
                 return self._held(shared, started)
+            case Take():
+                raise AssertionError("no worker has asked for anything")
             case Finish(end=end):
                 taken = self.database.finish(end)
                 hold = end.hold
