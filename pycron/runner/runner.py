@@ -87,6 +87,7 @@ class Runner:
         """Run until there is neither a daemon nor anything left to keep."""
         while not self._done():
             if self._starters.working:
+                self._tree_limits.expect_starts()
                 time.sleep(_PAUSE)
             self._loop.turn(self._patience())
             self._sessions.step()

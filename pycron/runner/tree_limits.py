@@ -4,6 +4,7 @@ Imported by the runner: it stays small.
 """
 
 import time
+from collections import deque
 from collections.abc import Collection, Iterator
 
 from pycron.runner.attempt import Attempt
@@ -16,6 +17,7 @@ from pycron.system.marks import TreeSearch
 _MEMORY_INTERVAL = 1.0  # seconds between two measurements of trees that have no cgroup
 _MEMORY_SHARE = 20  # an interval is at least so many times as long as the measurement took
 _SLICE = 0.005  # seconds of work on process trees, after which other work has its turn
+_REMOVAL_DELAY = 0.5  # seconds in which other commands may need the processors
 _REMOVAL_INTERVAL = 5.0  # seconds, while background children use the cgroup of an ended Attempt
 
 
@@ -30,7 +32,9 @@ class TreeLimits:
         self._running_file = running_file
         self._ending: list[ProcessTree] = []
         self._work: Iterator[None] | None = None  # on trees, which goes on in the next turn
-        self._unused: list[Cgroup] = []  # to be removed when no process is in them
+        self._left: deque[Cgroup] = deque()  # to be removed, if no process is in them
+        self._unused: list[Cgroup] = []  # had processes in them that an Attempt has left
+        self._removal_due = NEVER
         self._memory_due = NEVER
 
     @property
@@ -44,6 +48,11 @@ class TreeLimits:
             attempt.tree.cgroup = self._delegation.make(
                 start["id"], start["memory_max"], start["processes_max"]
             )
+
+    def expect_starts(self) -> None:
+        """Called every few ms while commands are being started."""
+        if self._delegation is not None:
+            self._delegation.expect_moves()
 
     def limit(self, attempt: Attempt) -> None:
         """Begin to measure time and memory of an Attempt whose command has started."""
@@ -93,9 +102,9 @@ class TreeLimits:
             self._loop.wake_at(tree.due)
         else:
             self._running_file.over(tree)
-        if tree.cgroup is not None and not tree.cgroup.remove():
-            self._unused.append(tree.cgroup)
-            self._loop.wake_at(time.monotonic() + _REMOVAL_INTERVAL)
+        if tree.cgroup is not None:
+            self._left.append(tree.cgroup)
+            self._remove_at(time.monotonic() + _REMOVAL_DELAY)
 
     def tend(self, running: Collection[Attempt]) -> None:
         """Do everything that is due by the clock.
@@ -165,10 +174,27 @@ class TreeLimits:
         if used > attempt.memory_max and attempt.tree.leader:
             self.end(attempt, "memory", _too_much_memory(attempt.memory_max), 0)
 
+    def _remove_at(self, instant: float) -> None:
+        self._removal_due = min(self._removal_due, instant)
+        self._loop.wake_at(self._removal_due)
+
     def _remove_cgroups(self, now: float) -> None:
-        self._unused = [cgroup for cgroup in self._unused if not cgroup.remove()]
-        if self._unused:
-            self._loop.wake_at(now + _REMOVAL_INTERVAL)
+        """Remove those that no process is in: the others are looked at again later."""
+        if now < self._removal_due:
+            self._loop.wake_at(self._removal_due)
+            return
+        self._removal_due = NEVER
+        until = now + _SLICE
+        while self._left and time.monotonic() < until:
+            cgroup = self._left.popleft()
+            if not cgroup.remove():
+                self._unused.append(cgroup)
+        if self._left:
+            self._remove_at(now)
+        elif self._unused:
+            self._left.extend(self._unused)
+            self._unused.clear()
+            self._remove_at(now + _REMOVAL_INTERVAL)
 
 
 def _work_on(work: Iterator[None], until: float) -> bool:

@@ -8,22 +8,30 @@ continue when the service ends.
 Imported by the runner: it stays small.
 """
 
+import contextlib
 import os
 from itertools import count
 
 SCOPE = "pycron-runner-"  # how the name of such a scope begins
+RUNNER = "runner"  # the cgroup of the runner itself
 _MOUNT = "/sys/fs/cgroup"
 _CONTROLLERS = ("cpu", "memory", "pids")
+_LOCAL = "memory_localevents"  # a mount option: a cgroup does not count what happens below it
 _MOST_WEIGHT = "10000"  # of the runner, which needs little time, but at once; an Attempt has 100
 
 _serial = count(1)
 
 
 class Cgroup:
-    """The cgroup of an Attempt. If it was removed, its methods return empty values."""
+    """The cgroup of an Attempt. If it was removed, its methods return empty values.
 
-    def __init__(self, path: str) -> None:
+    `siblings`: those below the same cgroup, if this runner has made it.
+    """
+
+    def __init__(self, path: str, siblings: "Delegation | None" = None) -> None:
         self.path = path
+        self._siblings = siblings
+        self._kills_before = siblings.kills() if siblings else None
         self.limits_memory = False
         self.limits_processes = False
 
@@ -86,8 +94,10 @@ class Cgroup:
 
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a process because there was no memory left."""
-        events = _read(f"{self.path}/memory.events")
-        return _number(events, "oom_kill") > 0 or _number(events, "oom_group_kill") > 0
+        before = self._kills_before
+        if self._siblings is not None and before is not None and before == self._siblings.kills():
+            return False  # in none of them
+        return _kills(_read(f"{self.path}/memory.events")) > 0
 
     def remove(self) -> bool:
         """Remove the cgroup and those below; False while there are processes in one of them."""
@@ -100,10 +110,32 @@ class Cgroup:
 
 
 class Delegation:
-    """The cgroup below which the runner may make cgroups."""
+    """The cgroup below which the runner may make cgroups. The runner itself is in RUNNER there."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._own = _opened(f"{path}/{RUNNER}/cgroup.procs", os.O_WRONLY)
+        self._events = -1 if _LOCAL in _read("/proc/mounts") else _opened(f"{path}/memory.events")
+
+    def kills(self) -> int | None:
+        """How many processes below it the kernel has killed for want of memory, if that is known.
+
+        To read this takes one system call. To read the file of each Attempt that ends would take
+        three, and the kernel has to make that file.
+        """
+        return None if self._events < 0 else _kills(os.pread(self._events, 4096, 0).decode())
+
+    def expect_moves(self) -> None:
+        """Keep the kernel ready to move processes; called every few ms while commands start.
+
+        The first move after a while waits until every processor has taken notice (an RCU grace
+        period), which takes ten ms and more, and so does each further one if there is so much time
+        between two. A starter moves for each command. To move a process to where it is anyway is
+        the cheapest move.
+        """
+        if self._own >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._own, b"0")
 
     def make(self, name: str, memory_max: int | None, processes_max: int) -> Cgroup | None:
         """A new cgroup with these limits; None if it cannot be made."""
@@ -111,7 +143,7 @@ class Delegation:
         path = self._new(name) or self._new(f"{name}+{next(_serial)}")
         if path is None:
             return None
-        cgroup = Cgroup(path)
+        cgroup = Cgroup(path, self)
         cgroup.limit(memory_max, processes_max)
         return cgroup
 
@@ -135,14 +167,14 @@ def take_delegation() -> Delegation | None:
     if not os.path.basename(path).startswith(SCOPE):
         return None
     try:
-        os.makedirs(f"{path}/runner", exist_ok=True)
+        os.makedirs(f"{path}/{RUNNER}", exist_ok=True)
     except OSError:
         return None
-    if not _write(f"{path}/runner/cgroup.procs", "0"):
+    if not _write(f"{path}/{RUNNER}/cgroup.procs", "0"):
         return None
     for controller in _CONTROLLERS:
         _write(f"{path}/cgroup.subtree_control", f"+{controller}")
-    _write(f"{path}/runner/cpu.weight", _MOST_WEIGHT)
+    _write(f"{path}/{RUNNER}/cpu.weight", _MOST_WEIGHT)
     return Delegation(path)
 
 
@@ -170,12 +202,32 @@ def _remove(path: str) -> bool:
     return True
 
 
+def _kills(events: str) -> int:
+    return _number(events, "oom_kill") + _number(events, "oom_group_kill")
+
+
 def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
+    """Without a file object, which would double the time; empty if it cannot be read."""
+    descriptor = _opened(path)
+    if descriptor < 0:
         return ""
+    text = b""
+    try:
+        while part := os.read(descriptor, 4096):
+            text += part
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _opened(path: str, access: int = os.O_RDONLY) -> int:
+    """A descriptor of a file of the kernel; -1 if there is none."""
+    try:
+        return os.open(path, access | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def _write(path: str, text: str) -> bool:

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,10 +15,13 @@ from pycron.protocol.framing import Message
 from pycron.protocol.runner_messages import StartMessage
 from pycron.runner.attempt import Attempt
 from pycron.runner.batch import Batch
+from pycron.runner.event_loop import EventLoop
 from pycron.runner.launch import Launch
 from pycron.runner.process_tree import ProcessTree
 from pycron.runner.progress import STARTED
-from pycron.system.cgroup import Cgroup, Delegation
+from pycron.runner.running_file import RunningFile
+from pycron.runner.tree_limits import TreeLimits
+from pycron.system.cgroup import RUNNER, Cgroup, Delegation
 from tests.support.running_runner import needs_root, status_of
 from tests.support.waiting import until
 
@@ -91,6 +96,57 @@ def test_a_second_cgroup_of_the_same_attempt_while_the_first_is_in_use(
     assert second.pids() == third.pids() == set()
     assert second.remove()
     assert third.remove()
+
+
+def test_cgroups_are_removed_a_moment_after_their_attempts(
+    delegation: Delegation, tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
+) -> None:
+    """A background process keeps its own cgroup, and no other one."""
+    loop = EventLoop()
+    limits = TreeLimits(loop, delegation, RunningFile(str(tmp_path / "running")))
+    cgroups = [make(delegation) for _ in range(3)]
+    move(sleeper, cgroups[1].path)
+    for cgroup in cgroups:
+        limits.leave_behind(ProcessTree(0, cgroup=cgroup))
+    assert all(map(exists, cgroups))
+    until(partial(only_is_left, loop, limits, cgroups, cgroups[1]))
+    sleeper.kill()
+    sleeper.wait()
+    until(partial(only_is_left, loop, limits, cgroups, None))
+
+
+def only_is_left(
+    loop: EventLoop, limits: TreeLimits, cgroups: list[Cgroup], one: Cgroup | None
+) -> bool:
+    """After a turn of the loop."""
+    loop.turn(0.05)
+    if loop.alarm():
+        limits.tend(())
+    return [cgroup for cgroup in cgroups if exists(cgroup)] == ([one] if one else [])
+
+
+def exists(cgroup: Cgroup) -> bool:
+    return Path(cgroup.path).exists()
+
+
+def test_the_kernel_is_kept_ready_to_move_processes(delegation: Delegation, tmp_path: Path) -> None:
+    """The runner moves to where it is: nothing else changes, and no error ends it."""
+    own = Path(delegation.path, RUNNER)
+    own.mkdir()
+    with subprocess.Popen([sys.executable, "-c", MOVES, delegation.path]) as process:
+        assert process.wait() == 0
+    assert (own / "cgroup.procs").read_text() == ""
+    delegation.expect_moves()  # it has no such cgroup
+
+
+MOVES = f"""
+import sys
+from pycron.system.cgroup import Delegation
+open(sys.argv[1] + "/{RUNNER}/cgroup.procs", "w").write("0")
+delegation = Delegation(sys.argv[1])
+delegation.expect_moves()
+assert "/{RUNNER}" in open("/proc/self/cgroup").read()
+"""
 
 
 def test_a_cgroup_that_cannot_be_made(tmp_path: Path) -> None:
