@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -70,23 +71,29 @@ def memory_of_entries(host: Host, count: int) -> dict[str, object]:
     return {"entries": count, "before_mb": before, "after_mb": memory(host)}
 
 
+def measured(jobs: int, hosts_count: int, entries: int = 0) -> Iterator[dict[str, object]]:
+    """The rows of local and of shared Jobs; with `entries`, one about memory."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pycron-bench-", dir="/tmp") as directory,
+        running_postgres() as server,
+        hosts(Path(directory), server, hosts_count, "@yearly true") as all_hosts,
+    ):
+        for shared in (False, True):
+            yield measure(all_hosts, jobs, shared=shared)
+        for host in all_hosts:
+            host.write("@yearly true")
+        if entries:
+            yield memory_of_entries(all_hosts[0], entries)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--hosts", type=int, default=3)
     parser.add_argument("--entries", type=int, default=0, help="idle shared entries for memory")
     options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="pycron-bench-", dir="/tmp") as directory,
-        running_postgres() as server,
-        hosts(Path(directory), server, options.hosts, "@yearly true") as all_hosts,
-    ):
-        for shared in (False, True):
-            print(json.dumps(measure(all_hosts, options.jobs, shared=shared)), flush=True)
-        for host in all_hosts:
-            host.write("@yearly true")
-        if options.entries:
-            print(json.dumps(memory_of_entries(all_hosts[0], options.entries)))
+    for row in measured(options.jobs, options.hosts, options.entries):
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -105,6 +105,7 @@ class Box:
         self.stamps.touch()
         self.stamps.chmod(0o666)
         self.log = self.root / "log"
+        self._mails = self.root / "run/bench-mails"
         # cpuacct sums the CPU time; cpu gives the box precedence on a busy machine.
         controllers = [_CGROUPS / name for name in ("cpuacct", "cpu")]
         parents = [path for path in controllers if (path / "cgroup.procs").exists()]
@@ -269,6 +270,16 @@ class Box:
                 status = (task / "status").read_text()
                 count += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
         return count
+
+    # ---- mails
+
+    def count_mails(self) -> None:
+        """Let sendmail note each mail; call this before the daemon starts."""
+        self._mails.touch()
+        self._mails.chmod(0o666)
+
+    def mails(self) -> int:
+        return self._mails.stat().st_size
 
     # ---- starts of commands
 

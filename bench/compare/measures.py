@@ -3,6 +3,7 @@
 import contextlib
 import math
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from box import Box, Unable
-from daemons import EVERY_MINUTE, USER, Daemon, Entry, Pycron, Spawn
+from daemons import EVERY_MINUTE, USER, Daemon, Entry, Pycron, Spawn, Vixie
+from service import Minute, service_burst
 
 Row = dict[str, str | float]
 
@@ -75,10 +77,13 @@ class Plan:
 # ---- entries
 
 
-def _stamps(box_stamps: Path, cache: Path, count: int, *, prints: bool) -> list[Entry]:
-    words = " done" if prints else ""
+def _stamps(
+    box_stamps: Path, cache: Path, count: int, *, prints: bool, shell: bool = False
+) -> list[Entry]:
+    """Simple commands; with `shell`, commands that only a shell can start."""
+    begin, words = "cd / && " if shell else "", " done" if prints else ""
     return [
-        Entry(EVERY_MINUTE, f"{cache}/stamp {box_stamps} {number}{words}")
+        Entry(EVERY_MINUTE, f"{begin}{cache}/stamp {box_stamps} {number}{words}")
         for number in range(count)
     ]
 
@@ -172,7 +177,9 @@ def _p99(ordered: Sequence[float]) -> float:
     return ordered[math.ceil(0.99 * len(ordered)) - 1]
 
 
-def burst(plan: Plan, user: str, *, prints: bool = False, others: int = 0) -> Table:
+def burst(
+    plan: Plan, user: str, *, prints: bool = False, others: int = 0, shell: bool = False
+) -> Table:
     """All jobs due in one minute.
 
     The daemons take turns, one minute each, so that a drift of the machine affects all of them.
@@ -181,14 +188,15 @@ def burst(plan: Plan, user: str, *, prints: bool = False, others: int = 0) -> Ta
     for _ in range(plan.minutes):
         for daemon in plan.able():
             with plan.trying(daemon), Box(plan.cache) as box:
-                entries = _stamps(box.stamps, plan.cache, plan.jobs, prints=prints) + far(others)
-                daemon.install(box, user, entries, prints=prints)
+                due = _stamps(box.stamps, plan.cache, plan.jobs, prints=prints, shell=shell)
+                daemon.install(box, user, due + far(others), prints=prints)
                 daemon.start(box, user)
                 box.settle(plan.patience)
                 boundary = _next_boundary(daemon.period)
                 bursts[daemon.name].append(_measured_burst(box, boundary, plan.jobs, 50))
     title = (
-        f"{plan.jobs:,} jobs of {'root' if user == 'root' else 'an ordinary user'} in one minute"
+        f"{plan.jobs:,} {'shell' if shell else 'simple'} commands of"
+        f" {'root' if user == 'root' else 'an ordinary user'} in one minute"
     )
     title += ", a line of output each" if prints else ""
     title += f", {others:,} other entries" if others else ""
@@ -217,6 +225,63 @@ def _burst_row(name: str, minutes: list[_Burst], least: list[_Burst] | None) -> 
 def _ratio(figures: list[float], least: list[float]) -> float:
     """The median over all rounds of the ratio of two figures of the same round."""
     return statistics.median(a / b for a, b in zip(figures, least, strict=False))
+
+
+def mail(plan: Plan) -> Table:
+    """Each job prints a line, which is mailed: when the last mail has gone, and what all costs."""
+    rows: list[Row] = []
+    for daemon in plan.able(Vixie):
+        with plan.trying(daemon), Box(plan.cache) as box:
+            box.count_mails()
+            entries = _stamps(box.stamps, plan.cache, plan.jobs, prints=True)
+            daemon.install(box, "root", entries, prints=True)
+            daemon.start(box, "root")
+            box.settle(plan.patience)
+            before, boundary = box.cpu(), _next_boundary(daemon.period)
+            _sleep_until(boundary)
+            # At most until the next boundary, because the commands are due again then.
+            while box.mails() < plan.jobs and time.time() < boundary + 58:
+                time.sleep(0.05)
+            took, count = time.time() - boundary, box.mails()
+            starts = [instant - boundary for _, instant in box.started() if instant >= boundary - 1]
+            row: Row = {"daemon": daemon.name, "last start": 1000 * max(starts, default=math.nan)}
+            row |= {"last mail s": took, "mails": count, "CPU s": box.cpu() - before}
+            rows.append(row | {"CPU ms a mail": 1000 * float(row["CPU s"]) / max(1, count)})
+    return Table(f"{plan.jobs:,} jobs that print a line each, which is mailed", rows)
+
+
+def service(plan: Plan, *, shell: bool = False) -> Table:
+    """The pycron that is the machine's service, beside plain spawning as a service: no box."""
+    title = f"{plan.jobs:,} {'shell' if shell else 'simple'} commands as a service (ms)"
+    minutes: dict[str, list[Minute]] = {Spawn.name: [], Pycron.name: []}
+    try:
+        with service_burst(plan.cache, plan.jobs, shell=shell) as bursts:
+            for _ in range(plan.minutes):
+                minutes[Spawn.name].append(bursts.spawned())
+                minutes[Pycron.name].append(bursts.pycron())
+    except Unable as error:
+        return Table(title, [{"daemon": Pycron.name, "note": str(error)}])
+    rows: list[Row] = []
+    for name, each in minutes.items():
+        row: Row = {"daemon": name}
+        for figure in Minute._fields:
+            row[figure] = statistics.median(getattr(minute, figure) for minute in each)
+        for figure in ("last", "cpu"):
+            least = [getattr(minute, figure) for minute in minutes[Spawn.name]]
+            row[f"{figure} / spawn"] = _ratio([getattr(minute, figure) for minute in each], least)
+        rows.append(row)
+    return Table(title, rows)
+
+
+def shared(plan: Plan) -> Table:
+    """As many shared Jobs on three daemons of this machine as local ones on one: no box."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    try:
+        from shared import measured  # it needs PostgreSQL and psycopg
+    except ImportError as error:
+        return Table("shared Jobs", [{"daemon": Pycron.name, "note": str(error)}])
+    rows = [{"daemon": Pycron.name, **row} for row in measured(plan.jobs, hosts_count=3)]
+    return Table(f"{plan.jobs:,} shared Jobs in one minute (ms after it begins)", rows)
 
 
 def first(plan: Plan) -> Table:
@@ -469,9 +534,15 @@ def cli(plan: Plan) -> Table:
 MEASURES: dict[str, Callable[[Plan], Table]] = {
     "burst-root": partial(burst, user="root"),
     "burst-root-output": partial(burst, user="root", prints=True),
+    "burst-root-shell": partial(burst, user="root", shell=True),
     "burst-user": partial(burst, user=USER),
+    "burst-user-shell": partial(burst, user=USER, shell=True),
     "burst-user-output": partial(burst, user=USER, prints=True),
     "burst-crowded": partial(burst, user="root", others=100_000),
+    "service": service,
+    "service-shell": partial(service, shell=True),
+    "mail": mail,
+    "shared": shared,
     "first": first,
     "flood": flood,
     "running": running,
