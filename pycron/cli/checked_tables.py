@@ -34,13 +34,14 @@ _CONFIGURATION = ".toml"
 class TableChecker:
     """Checks files against this machine: its zones, and for its own tables also its programs.
 
-    `config`: that of the daemon, whose calendars tables may name; by default the system's.
+    `config`: that of the daemon, whose names tables may have; by default the system's.
+    `of_system`: it is the system's.
     """
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, of_system: bool = False) -> None:
         self._zones = ZoneData()
         self._with_shared: list[Entries] = []
-        self._context: ReaderContext = local_context(self._zones, config)
+        self._context: ReaderContext = local_context(self._zones, config, of_system=of_system)
 
     def problems(self, path: Path) -> Iterator[Problem]:
         """The problems of a file, of all files of a directory, or of the standard input (`-`).

@@ -105,6 +105,11 @@ def config_of_daemon(options: argparse.Namespace) -> Config | None:
     return read_config(path, required=False, rules=rules) if path else None
 
 
+def is_of_system(options: argparse.Namespace) -> bool:
+    """Whether the daemon that the options select is the system's."""
+    return choice_for(options).config == SYSTEM_CONFIG
+
+
 def local_config(options: argparse.Namespace) -> Config | None:
     """The same; None also if it cannot be read here."""
     try:

@@ -38,15 +38,18 @@ def parsing_found(found: Found, context: ReaderContext) -> Steps[Table]:
     return replace(table, problems=(found.problem, *table.problems)) if found.problem else table
 
 
-def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContext:
+def local_context(
+    zones: ZoneData, config: Config | None = None, *, of_system: bool = False
+) -> ReaderContext:
     """The zones and users of this machine, to check tables of any origin.
 
-    `config`: by default that of the system. If it cannot be read, nothing is said about mail, and
-    calendars and senders are not known. Entries for other hosts count as those for this one.
+    `config`: by default that of the system; `of_system`: it is that of the system. If it cannot be
+    read, nothing is said about mail, and calendars and senders are not known. Entries for other
+    hosts count as those for this one.
     """
     accounts = Accounts()
     cluster = _cluster(config) if config and config.cluster_name else None
-    system = config is None
+    of_system = of_system or config is None
     config = config or _system_config()
     no_mail = why_no_mail(config, None, accounts) if config else None
     return ReaderContext(
@@ -54,7 +57,7 @@ def local_context(zones: ZoneData, config: Config | None = None) -> ReaderContex
         zones.exists,
         accounts.exists,
         calendars=config.calendars if config else None,
-        senders=config.users_of_senders(system=system) if config else None,
+        senders=config.users_of_senders(system=of_system) if config else None,
         no_mail=no_mail,
         cluster=cluster,
     )

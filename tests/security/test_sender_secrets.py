@@ -4,6 +4,7 @@ The system's daemon as root, with real users. The broker accepts connections and
 the program that sends the message stays there to be looked at.
 """
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -53,15 +54,10 @@ def system(tmp_path: Path, silent: socket.socket) -> Iterator[IsolatedSystem]:
 
 
 def sending(system: IsolatedSystem) -> psutil.Process:
-    """The process that sends the message of the first Job."""
-
-    def found() -> psutil.Process | None:
-        for process in psutil.process_iter(["cmdline"]):
-            if "pycron.sender" in (process.info["cmdline"] or ()):
-                return process
-        return None
-
-    return until(found, patience=30)
+    """The process that sends the message of the first Attempt."""
+    process = psutil.Process(system.daemon.wait_for("attempt_started")["pid"])
+    until(lambda: "pycron.sender" in process.cmdline())
+    return process
 
 
 def test_nobody_else_sees_the_password(system: IsolatedSystem) -> None:
@@ -94,6 +90,11 @@ def test_who_may_not_use_a_sender(system: IsolatedSystem) -> None:
     assert refused.returncode == 1
     assert f"[senders.shop] of the configuration is not for {DENIED}" in refused.stderr
     assert PASSWORD not in refused.stderr
+    system.shell("mkdir -p /etc/pycron/crontabs")
+    for user, found in ((DENIED, ["sender-denied"]), (ALLOWED, [])):
+        system.write(Path(f"/etc/pycron/crontabs/{user}"), MESSAGE)
+        checked = system.run("pycron", "check", "--json", f"/etc/pycron/crontabs/{user}")
+        assert [json.loads(line)["code"] for line in checked.stdout.splitlines()] == found
     assert system.rows("list", user=DENIED) == []
 
 

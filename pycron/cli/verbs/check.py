@@ -52,7 +52,8 @@ def _problems(options: argparse.Namespace) -> Iterator[Problem]:
     from pycron.cli import schedules
     from pycron.cli.checked_tables import TableChecker
 
-    checker = TableChecker(schedules.local_config(options))
+    config = schedules.local_config(options)
+    checker = TableChecker(config, of_system=schedules.is_of_system(options))
     sources = named_sources(options)
     for path in options.files:
         yield from checker.problems(path)
