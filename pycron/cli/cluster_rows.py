@@ -1,17 +1,18 @@
 """Hosts of a cluster and shared Runs at the command line: as JSON, in columns, and compared."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pycron.cli.printing import print_table
 from pycron.cli.table_layout import Column
 from pycron.model.in_words import ago_in_words, duration_in_words
 from pycron.model.instants import rfc3339
+from pycron.model.queues import is_served
 from pycron.wording.cells import Cell, Tone, Value, outcome_tone
 from pycron.wording.clock import Clock
 
 if TYPE_CHECKING:
-    from pycron.cluster.operations import HostRow, SharedRow
+    from pycron.cluster.operations import HostRow, QueueRow, SharedRow
 
 _MOST_AHEAD = 1.0  # seconds by which the clocks of two hosts may differ
 
@@ -23,6 +24,13 @@ _HOST_COLUMNS = (
     Column("clock", right=True),
     Column("version", rank=1),
     Column("tzdata", rank=2),
+)
+_QUEUE_COLUMNS = (
+    Column("queue"),
+    Column("waiting", right=True),
+    Column("for", right=True),
+    Column("running", right=True),
+    Column("served by", least=8),
 )
 _RUN_COLUMNS = (
     Column("when"),
@@ -48,25 +56,78 @@ def host_json(host: "HostRow") -> dict[str, object]:
         "version": host.version,
         "tzdata": host.tzdata,
         "tables": host.tables,
+        "queues": sorted({name for worker in host.workers for name in worker.queues}),
+        "slots": sum(worker.slots for worker in host.workers),
+        "broker": host.broker,
     }
 
 
 def run_json(row: "SharedRow") -> dict[str, object]:
+    """The keys of `pycron runs`, and more."""
+    result, late = row.result, None
+    if result.first is not None:
+        late = max(0, round(1000 * (result.first - row.key.fire_time)))
     return {
         "run_id": row.run_id,
         "job": row.key.name,
+        "table": row.table,
+        "line": row.line,
         "user": row.key.owner,
         "fire_time": rfc3339(row.key.fire_time),
+        "started": _instant(result.first),
+        "ended": _instant(result.ended) if row.state == "ended" else None,
+        "attempts": row.attempt,
+        "outcome": row.outcome,
+        "exit_status": result.exit_status,
+        "signal": result.signal,
+        "lateness_ms": late,
+        "cpu_seconds": result.cpu_seconds,
+        "memory_peak_bytes": result.memory_peak_bytes,
+        "reason": row.reason,
+        "started_by": None,
         "state": row.state,
         "attempt": row.attempt,
         "host": row.host,
         "stop": row.stop,
-        "outcome": row.outcome,
-        "reason": row.reason,
-        "not_before": None if row.not_before is None else rfc3339(row.not_before),
-        "expires": None if row.expires is None else rfc3339(row.expires),
+        "not_before": _instant(row.not_before),
+        "expires": _instant(row.expires),
         "changed": rfc3339(row.changed),
+        "queue": row.queue,
+        "publications": row.publications,
+        "refusal": row.refusal,
     }
+
+
+def _instant(second: float | None) -> str | None:
+    return None if second is None else rfc3339(second)
+
+
+def queue_json(queue: "QueueRow", hosts: "Sequence[HostRow]") -> dict[str, object]:
+    return {
+        "queue": queue.queue,
+        "waiting": queue.waiting,
+        "running": queue.held,
+        "oldest_seconds": None if queue.oldest is None else round(queue.oldest, 1),
+        "hosts": _serving(queue.queue, hosts),
+    }
+
+
+def queues_of(
+    rows: "Sequence[QueueRow]", hosts: "Sequence[HostRow]", empty: "Callable[[str], QueueRow]"
+) -> "list[QueueRow]":
+    """The queues that have Runs, and those that workers serve. `empty`: makes one without Runs."""
+    known = {row.queue for row in rows}
+    served = {name for host in hosts for worker in host.workers for name in worker.queues}
+    return sorted([*rows, *map(empty, served - known)], key=lambda row: row.queue)
+
+
+def _serving(queue: str, hosts: "Sequence[HostRow]") -> list[str]:
+    """The live hosts whose workers serve a queue."""
+    return [
+        host.host
+        for host in hosts
+        if host.live and any(is_served(queue, worker.queues) for worker in host.workers)
+    ]
 
 
 def _state(host: "HostRow") -> str:
@@ -101,6 +162,17 @@ def _clock(host: "HostRow") -> Value:
     return Cell(f"{host.ahead:+.1f} s", tone)
 
 
+def print_queues(rows: "Sequence[QueueRow]", hosts: "Sequence[HostRow]") -> None:
+    cells: list[list[Value]] = []
+    for row in rows:
+        serving = _serving(row.queue, hosts)
+        alone = Cell("nobody", Tone.BAD if row.waiting else Tone.WARN)
+        oldest = None if row.oldest is None else duration_in_words(max(0.0, row.oldest))
+        by = ", ".join(serving) if serving else alone
+        cells.append([row.queue, str(row.waiting), oldest, str(row.held), by])
+    print_table(_QUEUE_COLUMNS, cells, "")
+
+
 def print_shared(rows: "Sequence[SharedRow]", clock: Clock) -> None:
     cells: list[list[Value]] = [
         [
@@ -110,7 +182,7 @@ def print_shared(rows: "Sequence[SharedRow]", clock: Clock) -> None:
             row.host,
             str(row.attempt),
             _end(row),
-            row.reason,
+            row.refusal or row.reason,
             row.run_id,
         ]
         for row in rows
@@ -131,6 +203,12 @@ def differences(hosts: "Sequence[HostRow]") -> Iterator[str]:
     live = [host for host in hosts if host.live]
     yield from _differing("pycron", {host.host: host.version for host in live})
     yield from _differing("tzdata", {host.host: host.tzdata for host in live})
+    for host in live:
+        if host.broker is not None:
+            yield f"{host.host} cannot publish: {host.broker}"
+        for worker in host.workers:
+            if worker.version != host.version:
+                yield f"a worker of {host.host} is pycron {worker.version}, not {host.version}"
     tables = sorted({name for host in live for name in host.tables})
     for name in tables:
         what = f"the table {name}" if name else "the text of the tables"

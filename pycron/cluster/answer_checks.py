@@ -46,6 +46,13 @@ class Fields:
             raise ValueError(f"bad {key}")
         return int(self.number(key))
 
+    def maybe_whole(self, key: str) -> int | None:
+        return None if self._values.get(key) is None else self.whole(key)
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value that is not null."""
+        return self._values.get(key) is not None
+
     def flag(self, key: str) -> bool:
         value = self._values.get(key)
         if type(value) is not bool:

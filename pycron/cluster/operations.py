@@ -1,4 +1,4 @@
-"""What the verb `cluster` asks of the database: hosts and Runs, and what operators change."""
+"""What the verb `cluster` asks of the database, and what it changes: hosts, queues and Runs."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pycron.cluster.answer_checks import Fields
-from pycron.cluster.calls import CallFailed, SharedKey
+from pycron.cluster.calls import CallFailed, SharedKey, WorkerFacts
 from pycron.cluster.database import Database
 from pycron.crontab.identity import job_id, shared_number
 from pycron.model.run import Outcome, RunKey
@@ -22,7 +22,8 @@ class HostRow:
 
     `renewed`: the UTC second of its last renewal, `silent`: the seconds since then, both by the
     database's clock. `ahead`: how far its clock is ahead of the database's, in seconds. `tables`:
-    the digest of each table with shared Jobs, by name.
+    the digest of each table with shared Jobs, by name. `workers`: those of the host. `broker`: why
+    it cannot publish.
     """
 
     host: str
@@ -36,6 +37,32 @@ class HostRow:
     version: str | None
     tzdata: str | None
     tables: dict[str, str]
+    workers: tuple[WorkerFacts, ...] = ()
+    broker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A queue with Runs. `oldest`: for how many seconds the first one has been waiting."""
+
+    queue: str
+    waiting: int
+    held: int
+    oldest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is known of the last Attempt that has ended; `first`: when the first one was started."""
+
+    first: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    exit_status: int | None = None
+    signal: int | None = None
+    cpu_seconds: float | None = None
+    memory_peak_bytes: int | None = None
+    output_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +70,9 @@ class SharedRow:
     """A shared Run, as its row says. `host`: the last one that had an Attempt of it.
 
     `stop`: kill or replace, if its Attempt is told to end. `changed`: the UTC second of the last
-    change of the row.
+    change of the row. `table` and `line`: where the entry stands that was claimed. `queue`: in
+    which it waits for a worker; `publications`: how many messages there were about that since its
+    last Attempt; `refusal`: why the last worker that heard of it did not take it.
     """
 
     key: SharedKey
@@ -57,6 +86,12 @@ class SharedRow:
     not_before: float | None
     expires: float | None
     changed: float
+    table: str | None = None
+    line: int | None = None
+    queue: str | None = None
+    publications: int = 0
+    refusal: str | None = None
+    result: Result = Result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +120,9 @@ class Operations:
 
     def hosts(self) -> list[HostRow]:
         return self._parsed(self._database.ask("list_hosts", {}), _host_row)
+
+    def queues(self) -> list[QueueRow]:
+        return self._parsed(self._database.ask("list_queues", {}), _queue_row)
 
     def runs(self, wanted: Wanted) -> list[SharedRow]:
         """The newest first."""
@@ -144,6 +182,7 @@ class Operations:
             fields.maybe_number("not_before"),
             fields.maybe_number("expires"),
             fields.number("changed"),
+            **_more_of_run(fields),
         )
 
     def _parsed(self, answer: Any, parse: Callable[[Fields], T]) -> list[T]:
@@ -167,6 +206,47 @@ def _host_row(fields: Fields) -> HostRow:
         info.maybe_text("version"),
         info.maybe_text("tzdata"),
         _tables(info.maybe_text("tables") or ""),
+        tuple(map(_worker, info.objects("workers"))) if info.has("workers") else (),
+        info.maybe_text("broker"),
+    )
+
+
+def _worker(fields: Fields) -> WorkerFacts:
+    return WorkerFacts(fields.texts("queues"), fields.text("version"), fields.whole("slots"))
+
+
+def _queue_row(fields: Fields) -> QueueRow:
+    return QueueRow(
+        fields.text("queue"),
+        fields.whole("waiting"),
+        fields.whole("held"),
+        fields.maybe_number("oldest"),
+    )
+
+
+def _more_of_run(fields: Fields) -> dict[str, Any]:
+    entry = fields.object("entry") if fields.has("entry") else None
+    return {
+        "table": entry and entry.text("table"),
+        "line": entry and entry.whole("line"),
+        "queue": fields.maybe_text("queue"),
+        "publications": fields.whole("publications"),
+        "refusal": fields.maybe_text("refusal"),
+        "result": _result(fields.object("result")) if fields.has("result") else Result(),
+    }
+
+
+def _result(fields: Fields) -> Result:
+    started = fields.maybe_number("started")
+    return Result(
+        first=fields.maybe_number("first") or started,
+        started=started,
+        ended=fields.maybe_number("ended"),
+        exit_status=fields.maybe_whole("exit_status"),
+        signal=fields.maybe_whole("signal"),
+        cpu_seconds=fields.maybe_number("cpu_seconds"),
+        memory_peak_bytes=fields.maybe_whole("memory_peak_bytes"),
+        output_bytes=fields.maybe_whole("output_bytes"),
     )
 
 

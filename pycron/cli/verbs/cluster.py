@@ -17,7 +17,16 @@ from pycron.cli.arguments import (
     wanted_outcomes,
 )
 from pycron.cli.clock import clock_for
-from pycron.cli.cluster_rows import differences, host_json, print_hosts, print_shared, run_json
+from pycron.cli.cluster_rows import (
+    differences,
+    host_json,
+    print_hosts,
+    print_queues,
+    print_shared,
+    queue_json,
+    queues_of,
+    run_json,
+)
 from pycron.cli.daemon_choice import choice_for
 from pycron.cli.errors import Failed, WrongUse
 from pycron.cli.instants import Looks, parse_instant
@@ -31,7 +40,7 @@ from pycron.system.files import ROOTS, own_rules
 from pycron.system.paths import SYSTEM_CONFIG
 
 if TYPE_CHECKING:
-    from pycron.cluster.operations import Operations, SharedRow
+    from pycron.cluster.operations import HostRow, Operations, QueueRow, SharedRow
 
 NO_PACKAGE = "shared jobs need another package: pip install 'pycrond[cluster]'"
 _LOOK = 1.0  # seconds between two looks at a host that is being drained
@@ -40,7 +49,8 @@ _LOOK = 1.0  # seconds between two looks at a host that is being drained
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=tuple(_ACTIONS),
                         help="init: make or upgrade the tables of the database; status: the hosts; "
-                        "runs: shared Runs, newest first; drain: a host gets no new Runs; "
+                        "queues: those with Runs or workers; runs: shared Runs, newest first; "
+                        "drain: a host gets no new Runs; "
                         "kill, redrive: a shared Run")  # fmt: skip
     parser.add_argument("what", nargs="?", metavar="HOST|RUN",
                         help="the host to drain, or the run_id to kill or to redrive")  # fmt: skip
@@ -120,8 +130,28 @@ def _status(options: argparse.Namespace, operations: "Operations", config: Confi
         print_json(map(host_json, hosts))
         return
     print_hosts(hosts, f"no host has joined the cluster {config.cluster_name}")
+    if queues := _queues(operations, hosts):
+        print()
+        print_queues(queues, hosts)
     for sentence in differences(hosts):
         print(f"pycron: {printable(sentence)}", file=sys.stderr)
+
+
+def _queues(operations: "Operations", hosts: "list[HostRow]") -> "list[QueueRow]":
+    from pycron.cluster.operations import QueueRow
+
+    return queues_of(operations.queues(), hosts, lambda name: QueueRow(name, 0, 0, None))
+
+
+def _list_queues(options: argparse.Namespace, operations: "Operations", _config: Config) -> None:
+    hosts = operations.hosts()
+    rows = _queues(operations, hosts)
+    if options.json:
+        print_json(queue_json(row, hosts) for row in rows)
+    elif rows:
+        print_queues(rows, hosts)
+    else:
+        say(options, "no queue has a run, and no worker serves one")
 
 
 def print_shared_runs(
@@ -201,6 +231,7 @@ def _found(options: argparse.Namespace, operations: "Operations") -> "SharedRow"
 _ACTIONS: "dict[str, Callable[[argparse.Namespace, Operations, Config], None]]" = {
     "init": _init,
     "status": _status,
+    "queues": _list_queues,
     "runs": print_shared_runs,
     "drain": _drain,
     "kill": _kill,

@@ -10,7 +10,7 @@ ALTER TABLE pycron.runs
     ADD COLUMN publications integer NOT NULL DEFAULT 0,     -- since the last Attempt
     ADD COLUMN limited boolean NOT NULL DEFAULT false,      -- a limit has kept a worker from it
     ADD COLUMN refusal text,                -- why the last worker that heard of it did not take it
-    ADD COLUMN result jsonb,                -- of the last Attempt, for people
+    ADD COLUMN result jsonb,                -- of the last Attempt; `first`: when the first one began
     ADD COLUMN output text;                 -- the last bytes that it has printed, in base64
 
 CREATE INDEX runs_to_publish ON pycron.runs (cluster, next_publish)
@@ -376,7 +376,8 @@ BEGIN
     END IF;
     UPDATE pycron.runs r SET state = 'held', attempt = n + 1, holder = i, host = h, stop = NULL,
             not_before = NULL, expires = NULL, outcome = NULL, reason = NULL, pool = item->>'pool',
-            next_publish = NULL, limited = false, refusal = NULL, result = NULL, output = NULL,
+            next_publish = NULL, limited = false, refusal = NULL, output = NULL,
+            result = jsonb_build_object('first', coalesce(r.result->'first', r.result->'started')),
             changed = clock_timestamp(),
             log = pycron.logged(r.log, 'started', n + 1, h, i, NULL, NULL)
         WHERE r.cluster = c AND r.owner = run.owner AND r.name = run.name AND r.fire_time = fire
@@ -434,7 +435,9 @@ BEGIN
             not_before = CASE after WHEN 'waiting' THEN due END,
             expires = CASE after WHEN 'waiting' THEN over END,
             next_publish = CASE WHEN after = 'waiting' AND r.queue IS NOT NULL THEN due END,
-            publications = 0, limited = false, refusal = NULL, result = facts, output = printed,
+            publications = 0, limited = false, refusal = NULL, output = printed,
+            result = coalesce(r.result, '{}')
+                || CASE jsonb_typeof(facts) WHEN 'object' THEN facts ELSE '{}' END,
             changed = clock_timestamp(),
             log = pycron.logged(r.log, event, r.attempt, r.host, r.holder, ending, why)
         WHERE r.cluster = run.cluster AND r.owner = run.owner AND r.name = run.name
