@@ -34,6 +34,14 @@ def add_config(parser: argparse.ArgumentParser) -> None:
                         "daemon's")  # fmt: skip
 
 
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Of a verb that asks either the daemon or the database of the cluster."""
+    parser.add_argument("--cluster", action="store_true",
+                        help="of a shared Job: what the database of the cluster knows, wherever it "
+                        "ran")  # fmt: skip
+    add_config(parser)
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="do not say what was done")
 

@@ -181,7 +181,7 @@ def print_shared(rows: "Sequence[SharedRow]", clock: Clock) -> None:
             row.key.owner,
             row.host,
             str(row.attempt),
-            _end(row),
+            state_cell(row),
             row.refusal or row.reason,
             row.run_id,
         ]
@@ -190,7 +190,7 @@ def print_shared(rows: "Sequence[SharedRow]", clock: Clock) -> None:
     print_table(_RUN_COLUMNS, cells, "no shared runs", clock.title)
 
 
-def _end(row: "SharedRow") -> Cell:
+def state_cell(row: "SharedRow") -> Cell:
     if row.state == "held":
         return Cell("being ended" if row.stop else "running", Tone.LIVE)
     if row.state == "waiting":

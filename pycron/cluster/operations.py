@@ -1,6 +1,7 @@
 """What the verb `cluster` asks of the database, and what it changes: hosts, queues and Runs."""
 
 import json
+from binascii import a2b_base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from pycron.cluster.calls import CallFailed, SharedKey, WorkerFacts
 from pycron.cluster.database import Database
 from pycron.crontab.identity import job_id, shared_number
 from pycron.model.run import Outcome, RunKey
+from pycron.protocol.cluster_parts import LONGEST_OUTPUT
 
 T = TypeVar("T")
 
@@ -53,7 +55,10 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is known of the last Attempt that has ended; `first`: when the first one was started."""
+    """What is known of the last Attempt that has ended; `first`: when the first one was started.
+
+    `output_begin`: of its output, the first byte that the row has.
+    """
 
     first: float | None = None
     started: float | None = None
@@ -63,6 +68,7 @@ class Result:
     cpu_seconds: float | None = None
     memory_peak_bytes: int | None = None
     output_bytes: int | None = None
+    output_begin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,15 @@ class Operations:
         fire_time = RunKey.parse(run_id).fire_time
         there = Wanted(since=fire_time, until=fire_time + 1, limit=100_000)
         return next((row for row in self.runs(there) if row.run_id == run_id), None)
+
+    def output(self, row: SharedRow) -> bytes:
+        """The end of what its last Attempt has printed that has ended."""
+        answer = self._database.ask("output_of", row.key._asdict())
+        try:
+            text = Fields(answer).maybe_text("output", LONGEST_OUTPUT)
+            return a2b_base64(text or "")
+        except ValueError as error:
+            raise CallFailed(f"the database answered something else: {error}") from None
 
     def drain(self, host: str, *, drained: bool) -> bool:
         """Whether there is such a host."""
@@ -247,6 +262,7 @@ def _result(fields: Fields) -> Result:
         cpu_seconds=fields.maybe_number("cpu_seconds"),
         memory_peak_bytes=fields.maybe_whole("memory_peak_bytes"),
         output_bytes=fields.maybe_whole("output_bytes"),
+        output_begin=fields.maybe_whole("output_begin"),
     )
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pycron.cli.arguments import positive
+from pycron.cli.arguments import add_cluster, positive
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.errors import Failed, WrongUse
@@ -44,12 +44,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
                         "later")  # fmt: skip
     parser.add_argument("--limit", type=positive, metavar="N", default=100,
                         help="with --search: so many lines; default: 100")  # fmt: skip
+    add_cluster(parser)
 
 
 @verb("log", "Print the output of a Run; follow or search that of all Runs.", _arguments)
 def log(options: argparse.Namespace) -> None:
     """With -f: print the outputs of all further Attempts, too, until the Run has ended."""
-    if options.search is not None:
+    if options.cluster:
+        _log_of_cluster(options)
+    elif options.search is not None:
         _search(options)
     elif options.run is not None:
         _log_of_run(options)
@@ -58,6 +61,15 @@ def log(options: argparse.Namespace) -> None:
     else:
         raise WrongUse("log: of which Run? (a run_id or a Job's name; -f follows all Runs, "
                        "--search TEXT searches them)")  # fmt: skip
+
+
+def _log_of_cluster(options: argparse.Namespace) -> None:
+    if options.run is None or options.follow or options.search or options.attempt:
+        raise WrongUse("log --cluster: of one Run, without -f, --search and --attempt")
+    from pycron.cli import shared_run
+    from pycron.cli.verbs.cluster import with_database
+
+    with_database(options, shared_run.log)
 
 
 def _log_of_run(options: argparse.Namespace) -> None:

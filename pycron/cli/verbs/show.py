@@ -4,7 +4,7 @@ import argparse
 import shutil
 from collections.abc import Iterator
 
-from pycron.cli.arguments import add_run
+from pycron.cli.arguments import add_cluster, add_run
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.printing import (
@@ -45,8 +45,19 @@ _ATTEMPTS = (
 )
 
 
-@verb("show", "Show one Run and its Attempts.", add_run)
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_cluster(parser)
+
+
+@verb("show", "Show one Run and its Attempts.", _arguments)
 def show(options: argparse.Namespace) -> None:
+    if options.cluster:
+        from pycron.cli import shared_run
+        from pycron.cli.verbs.cluster import with_database
+
+        with_database(options, shared_run.show)
+        return
     client = client_for(options)
     run_id = find_run(client, options.run)
     answer = client.request(RunRequest(run_id))

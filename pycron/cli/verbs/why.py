@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator, Sequence
 
+from pycron.cli.arguments import add_cluster
 from pycron.cli.clock import clock_for
 from pycron.cli.daemon_choice import client_for
 from pycron.cli.instants import parse_asked
@@ -24,10 +25,17 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="a Job's name or id")
     parser.add_argument("time", metavar="TIME",
                         help="such as 2026-03-08T02:30; in the Job's zone")  # fmt: skip
+    add_cluster(parser)
 
 
 @verb("why", "Say what happened to a Job at a time, and why.", _arguments)
 def why(options: argparse.Namespace) -> None:
+    if options.cluster:
+        from pycron.cli import shared_run
+        from pycron.cli.verbs.cluster import with_database
+
+        with_database(options, shared_run.why)
+        return
     clock = clock_for(options)
     second, wall = parse_asked(options.time, clock.zone)
     request = WhyRequest(job=options.job, time=second, wall=wall and not options.utc)
