@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -60,6 +61,7 @@ class ControlClient:
 
     def _connect(self) -> None:
         self._decoder = Decoder(_LARGEST_ANSWER)
+        self._received: deque[Message] = deque()
         try:
             self._connection = unix_sockets.connect(str(self._path), self._patience)
             self._check_server()
@@ -104,6 +106,17 @@ class ControlClient:
                 self._send(request_message(request))
             yield self._checked(answered, answer)
 
+    def answers(self, request: Request[A]) -> Iterator[A]:
+        """The answers to a request that gets several, without an end; checked.
+
+        Waits for those after the first as long as the connection lasts. Raises ControlError as
+        `ask` does.
+        """
+        yield self.request(request)
+        self._connection.settimeout(None)
+        while True:
+            yield self._checked(request, self._answer())
+
     def _checked(self, request: Request[A], message: Message) -> A:
         del message["ok"]
         try:
@@ -142,12 +155,12 @@ class ControlClient:
         return answer
 
     def _receive(self) -> Message:
-        while True:
+        while not self._received:
             data = self._connection.recv(CHUNK)
             if not data:
                 raise OSError("it closed the connection")
-            for message in self._decoder.feed(data):
-                return message
+            self._received += self._decoder.feed(data)
+        return self._received.popleft()
 
     def close(self) -> None:
         self._connection.close()

@@ -59,12 +59,16 @@ class ServeAnswer(TypedDict):
 
     It is the first answer, and another one follows when the configuration has changed. `refused`:
     those that were asked for and that it may not serve. `reason`: why there is none at present.
+    `cluster`, `broker`: cluster.name and cluster.broker, so that a worker need not be able to read
+    the configuration.
     """
 
     type: str
     queues: list[str]
     refused: list[str]
     reason: NotRequired[str | None]
+    cluster: NotRequired[str | None]
+    broker: NotRequired[str | None]
 
 
 @request

@@ -16,7 +16,7 @@ from tests.unit.test_docs import VERBS
 COMMON = ("--json", "--utc", "--system")
 NEEDED = {
     "dead": ["list"], "explain": ["@daily"], "log": ["x"], "show": ["x"], "start": ["x"],
-    "why": ["x", "now"], "cluster": ["status"], "test": ["x"],
+    "why": ["x", "now"], "cluster": ["status"], "test": ["x"], "worker": ["--queues", "x"],
 }  # fmt: skip
 
 

@@ -389,7 +389,8 @@ def test_unit_names_options_that_exist() -> None:
     assert used <= parser_options(pycrond.parser())
 
 
-def test_unit_of_the_page_has_a_verb_and_options_that_exist() -> None:
-    text = SERVICE.with_name("pycron-web.service").read_text()
+@pytest.mark.parametrize("name", ["pycron-web.service", "pycron-worker.service"])
+def test_further_units_have_a_verb_and_options_that_exist(name: str) -> None:
+    text = SERVICE.with_name(name).read_text()
     [command] = re.findall(r"^ExecStart=/usr/bin/pycron (.+)$", text, re.MULTILINE)
     assert vars(pycron_program.parser().parse_args(shlex.split(command)))["system"]

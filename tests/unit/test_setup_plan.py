@@ -314,6 +314,7 @@ SHIPPED = {
     "share/pycron/systemd/pycron.service": b"ExecStart=/usr/bin/pycrond\n",
     "share/pycron/systemd/pycron-user.service": b"ExecStart=/usr/bin/pycrond\n",
     "share/pycron/systemd/pycron-web.service": b"ExecStart=/usr/bin/pycron --system web\n",
+    "share/pycron/systemd/pycron-worker.service": b"ExecStart=/usr/bin/pycron --system worker\n",
     "share/man/man1/pycron.1": b"1",
     "share/fish/vendor_completions.d/pycron.fish": b"2",
     "share/doc/pycron/faq.md": b"3",
@@ -325,7 +326,8 @@ def test_the_items_of_both_modes() -> None:
               "/share/fish/vendor_completions.d/pycron.fish", "/bin2/pycron", "/bin2/pycrond",
               "/bin2/pycrontab", "/etc/s/pycron.service"]  # fmt: skip
     system = [str(item.path) for item in wanted_items(TARGET, SHIPPED, "")]
-    assert system == ["/etc/p", "/etc/a.conf", "/etc/d.conf", *shared, "/etc/s/pycron-web.service"]
+    assert system == ["/etc/p", "/etc/a.conf", "/etc/d.conf", *shared, "/etc/s/pycron-web.service",
+                      "/etc/s/pycron-worker.service"]  # fmt: skip
     items = wanted_items(USER_TARGET, SHIPPED, "")
     assert [str(item.path) for item in items] == ["/lib/p", *shared]
     assert items[-1] == File(TARGET.unit, b"ExecStart=/opt/p/bin/pycrond\n")

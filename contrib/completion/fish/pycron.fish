@@ -89,8 +89,8 @@ function _shtab_pycron_using
   test "$_shtab_pycron_cmdpath" = "$argv"
 end
 
-set -g _shtab_pycron_commands calendar check cluster dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top web why
-set -g _shtab_pycron_opts_with_value --attempt --cert --config --count --day --duration --explain --for --format --from --host --job --key --kill-after --limit --line --listen --match --name --of --outcome --owner --pool --python --reason --remote-user-from --search --since --state-dir --system-table --table --textfile --tokens --tz --until
+set -g _shtab_pycron_commands calendar check cluster dead explain import kill list log metrics next pause reload resume runs setup show simulate start stats status test test-mail top web why worker
+set -g _shtab_pycron_opts_with_value --attempt --cert --concurrency --config --count --day --duration --explain --for --format --from --host --job --key --kill-after --limit --line --listen --match --name --of --outcome --owner --pool --python --queues --reason --remote-user-from --search --since --state-dir --system-table --table --textfile --tokens --tz --until
 
 complete -c pycron -e
 complete -c pycron -f
@@ -414,3 +414,13 @@ complete -c pycron -n '_shtab_pycron_using why' -l utc -d 'read and print times 
 complete -c pycron -n '_shtab_pycron_using why' -l cluster -d 'of a shared Job: what the database of the cluster knows, wherever it ran'
 complete -c pycron -n '_shtab_pycron_using why' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that names the database; by default the daemon'"'"'s'
 complete -c pycron -n '_shtab_pycron_using why; and test $_shtab_pycron_npos -eq 0' -ka "(_pycron_jobs)" -d 'a Job'"'"'s name or id'
+complete -c pycron -n '_shtab_pycron_using; and test $_shtab_pycron_npos -eq 0' -a worker -d 'Take runs from queues, and let the daemon of this host run them.'
+complete -c pycron -n '_shtab_pycron_using worker' -s h -l help -d 'show this help message and exit'
+complete -c pycron -n '_shtab_pycron_using worker' -l system -d 'the system'"'"'s daemon'
+complete -c pycron -n '_shtab_pycron_using worker' -l user -d 'your own daemon'
+complete -c pycron -n '_shtab_pycron_using worker' -l state-dir -xka "(__fish_complete_directories)" -d 'the daemon of this state directory'
+complete -c pycron -n '_shtab_pycron_using worker' -l json -d 'one JSON object a line'
+complete -c pycron -n '_shtab_pycron_using worker' -l utc -d 'read and print times in UTC, not in the machine'"'"'s zone'
+complete -c pycron -n '_shtab_pycron_using worker' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that names cluster and broker; by default the daemon'"'"'s'
+complete -c pycron -n '_shtab_pycron_using worker' -l queues -x -d 'take runs from these queues; of each, NAME.high comes first, and NAME.low last'
+complete -c pycron -n '_shtab_pycron_using worker' -l concurrency -x -d 'have N runs at once; default: one for each processor'

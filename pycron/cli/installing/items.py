@@ -7,6 +7,7 @@ from pathlib import Path
 
 PROGRAMS = ("pycron", "pycrond", "pycrontab")
 _SHARED = ("share/man/", "share/bash-completion/", "share/zsh/", "share/fish/")
+_FURTHER_UNITS = ("pycron-web.service", "pycron-worker.service")
 _UNIT_WORD = re.compile("[A-Za-z0-9/._+-]+")
 
 
@@ -60,9 +61,9 @@ class Target:
         return self.accounts is not None
 
     @property
-    def web_unit(self) -> Path:
-        """The unit of the page; only the installation for all users has it."""
-        return self.unit.with_name("pycron-web.service")
+    def further_units(self) -> tuple[Path, ...]:
+        """Of the page and the worker; only the installation for all users has them."""
+        return tuple(map(self.unit.with_name, _FURTHER_UNITS))
 
     @property
     def optional(self) -> tuple[Path, Path]:
@@ -91,8 +92,9 @@ def wanted_items(target: Target, shipped: Mapping[str, bytes], config: str) -> l
     text = shipped[f"share/pycron/systemd/{unit}"].decode()
     items.append(File(target.unit, unit_text(text, target.programs).encode()))
     if target.system:
-        text = shipped["share/pycron/systemd/pycron-web.service"].decode()
-        items.append(File(target.web_unit, unit_text(text, target.programs).encode()))
+        for path in target.further_units:
+            text = shipped[f"share/pycron/systemd/{path.name}"].decode()
+            items.append(File(path, unit_text(text, target.programs).encode()))
     return items
 
 

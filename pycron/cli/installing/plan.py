@@ -51,7 +51,7 @@ def systemctl(target: Target) -> tuple[str, ...]:
 
 
 def _is_about_unit(step: Step, target: Target) -> bool:
-    return isinstance(step, Make) and step.item.path in (target.unit, target.web_unit)
+    return isinstance(step, Make) and step.item.path in (target.unit, *target.further_units)
 
 
 class _Planner:

@@ -52,9 +52,10 @@ class _Planner:
         self.plan = Plan()
 
     def stop(self) -> None:
-        """Stop the page and the daemon and disable their units, if they are those of setup."""
+        """Stop worker, page and daemon and disable their units, if they are those of setup."""
         reason = "stops the daemon; commands go on" if self._machine.active else None
-        for unit, why in ((self._target.web_unit, None), (self._target.unit, reason)):
+        units = [(unit, None) for unit in self._target.further_units]
+        for unit, why in (*units, (self._target.unit, reason)):
             if "systemctl" in self._machine.tools and self._is_ours(unit):
                 words = (*systemctl(self._target), "disable")
                 now = ("--now",) if self._machine.systemd else ()
@@ -75,7 +76,7 @@ class _Planner:
             found = self._machine.at(made.path)
             if found.mark in made.marks:
                 self._remove(made.path)
-                removed_unit |= made.path in (self._target.unit, self._target.web_unit)
+                removed_unit |= made.path in (self._target.unit, *self._target.further_units)
             elif found.kind is not Kind.ABSENT:
                 self._keep(made, "it was changed since setup has made it")
         if removed_unit and self._machine.systemd:
