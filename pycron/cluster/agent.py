@@ -34,6 +34,7 @@ from pycron.cluster.events import (
 )
 from pycron.cluster.lanes import Lanes
 from pycron.cluster.log import say
+from pycron.cluster.publisher import Publisher
 from pycron.protocol.cluster_messages import (
     CLUSTER_PROTOCOL,
     AgentHello,
@@ -58,6 +59,7 @@ class Agent:
         self._daemon = DaemonConnection(listener, self._selector)
         self._coordinator: Coordinator | None = None
         self._lanes: Lanes | None = None
+        self._publisher: Publisher | None = None
         self._hello: DaemonHello | None = None
         self._greeted = False
         self._lock: int | None = None
@@ -82,6 +84,9 @@ class Agent:
         if self._lanes is not None:
             for result in self._lanes.take():
                 self._handle(result)
+        if self._publisher is not None:
+            for change in self._publisher.take():
+                self._handle(change)
         self._handle(Tick())
         self._daemon.flush()
 
@@ -122,6 +127,9 @@ class Agent:
         self._hello = hello
         self._lanes = Lanes(lambda: _connect(hello["database"], hello["cluster"]))
         self._selector.register(self._lanes, selectors.EVENT_READ, lambda: None)
+        if "broker" in hello:
+            self._publisher = Publisher(hello["broker"], hello["cluster"])
+            self._selector.register(self._publisher, selectors.EVENT_READ, lambda: None)
 
     def _handle(self, event: Event) -> None:
         if self._coordinator is None:
@@ -141,8 +149,8 @@ class Agent:
                 self._daemon.send(action.message)
             case Write():
                 return self._write(action.lease)
-            case Send():
-                pass  # there is no publisher yet
+            case Send() if self._publisher is not None:
+                self._publisher.send(action.publications)
             case Exit():
                 self._over = action.reason
         return None

@@ -4,14 +4,17 @@ A thread of its own speaks to the broker, and nobody waits for it. What cannot b
 dropped: its row says when it is to be published again.
 """
 
+import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pycron.cluster.calls import Publication
+from pycron.cluster.events import BrokerSaid
+from pycron.cluster.log import say
 from pycron.crontab.identity import job_id, shared_number
 from pycron.model.run import RunKey
 from pycron.model.text import printable
@@ -19,8 +22,6 @@ from pycron.protocol.broker_messages import RunMessage, run_headers, run_task
 
 if TYPE_CHECKING:
     from kombu import Connection, Producer
-
-Said = tuple[str, str]  # a level of cluster_messages.LEVELS, and a line for the daemon's log
 
 _MOST_BATCHES = 20  # that wait for the thread
 _MOST_WAITING = 50_000  # messages in a queue, then no more are sent to it
@@ -30,14 +31,21 @@ _LONGEST = 200  # characters of what a broker says
 
 
 class Publisher:
-    """`cluster`: its name, which the queues of the broker have."""
+    """`cluster`: its name, which the queues of the broker have.
+
+    `fileno` can be read from while `take` has something to return.
+    """
 
     def __init__(self, broker_url: str, cluster: str) -> None:
         self._batches: queue.Queue[tuple[Publication, ...]] = queue.Queue(_MOST_BATCHES)
-        self._said: queue.SimpleQueue[Said] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[BrokerSaid] = queue.SimpleQueue()
+        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         threading.Thread(
             target=self._serve, args=(broker_url, cluster), name="publisher", daemon=True
         ).start()
+
+    def fileno(self) -> int:
+        return self._event
 
     def send(self, publications: Collection[Publication]) -> None:
         """Send a message for each, soon; none of them if the broker is too slow."""
@@ -46,47 +54,45 @@ class Publisher:
         except queue.Full:
             pass
 
-    def take_log(self) -> list[Said]:
-        """What there is to say to the daemon since the last call."""
-        lines = []
+    def take(self) -> list[BrokerSaid]:
+        """What has changed since the last call: one for each outage, and one for its end."""
+        try:
+            os.eventfd_read(self._event)
+        except BlockingIOError:
+            pass
+        changes = []
         while not self._said.empty():
-            lines.append(self._said.get())
-        return lines
+            changes.append(self._said.get())
+        return changes
 
     def _serve(self, broker_url: str, cluster: str) -> None:
-        broker = _Broker(broker_url, cluster, self._say)
+        broker = _Broker(broker_url, cluster)
         failing = False
         while True:
-            batch = self._batches.get()
+            batch, problem = self._batches.get(), None
             try:
                 broker.send(batch)
             except Exception as error:  # noqa: BLE001  each transport has errors of its own
                 broker.disconnect()
                 self._drop()
-                if not failing:
-                    self._say("warning", f"the broker takes no messages: {_reason(error)}")
-                failing = True
-            else:
-                if failing:
-                    self._say("info", "the broker takes messages again")
-                failing = False
+                problem = f"the broker takes no messages: {_reason(error)}"
+            if (problem is not None) != failing:
+                self._said.put(BrokerSaid(problem))
+                os.eventfd_write(self._event, 1)
+            failing = problem is not None
 
     def _drop(self) -> None:
         """Drop the batches that wait: most brokers that do not answer do not for a while."""
         while not self._batches.empty():
             self._batches.get()
 
-    def _say(self, level: str, text: str) -> None:
-        self._said.put((level, text))
-
 
 class _Broker:
     """Keeps a connection as long as it works."""
 
-    def __init__(self, url: str, cluster: str, say: Callable[[str, str], None]) -> None:
+    def __init__(self, url: str, cluster: str) -> None:
         self._url = url
         self._cluster = cluster
-        self._say = say
         self._full: set[str] = set()
         self._connection: Connection | None = None
 
@@ -145,7 +151,7 @@ class _Broker:
             self._full.discard(name)
             return True
         if name not in self._full:
-            self._say("warning", f'the queue "{name}" gets no more: {waiting} messages wait there')
+            say(f'the queue "{name}" gets no more: {waiting} messages wait there')
         self._full.add(name)
         return False
 

@@ -40,10 +40,10 @@ class Worker:
 class Workers:
     """`why_not`: why no worker may take anything at present; None if it may. `log`: the daemon's.
 
-    `allowed`: the queues of [worker]. `changed`: called when a worker has come or gone.
+    `config`: the configuration in force. `changed`: called when a worker has come or gone.
     """
 
-    allowed: Callable[[], tuple[str, ...]]
+    config: Callable[[], Config]
     why_not: Callable[[], str | None]
     changed: Callable[[], None]
     log: Callable[[Log], None]
@@ -81,14 +81,16 @@ class Workers:
         return list(self._serving.values())
 
     def _serving_message(self, worker: Worker, reason: str | None) -> Message:
-        allowed = self.allowed()
-        good = [each for each in worker.queues if is_served(each, allowed)]
+        config = self.config()
+        good = [each for each in worker.queues if is_served(each, config.worker_queues)]
         return {
             "ok": True,
             "type": work_messages.SERVING,
             "queues": [] if reason else good,
             "refused": [each for each in worker.queues if each not in good],
             "reason": reason,
+            "cluster": config.cluster_name,
+            "broker": config.cluster_broker,
         }
 
     def _left(self, channel: Channel[Any]) -> None:

@@ -89,9 +89,8 @@ class ClusterLink:
         self._feed = feed
         self._log = log
         self.workers = Workers(
-            lambda: setup.configuration.current().worker_queues, self._why_not,
-            self._workers_changed, log,
-        )  # fmt: skip
+            setup.configuration.current, self._why_not, self._workers_changed, log
+        )
         self._host = HostFacts(setup, tzdata, store, engine, self.workers)
         self._cluster = self._host.cluster
         self._reports = AgentReports(

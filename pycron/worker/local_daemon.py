@@ -31,14 +31,17 @@ class LocalDaemon:
         self._stopping.set()
 
     def serve(self, request: ServeRequest) -> Iterator[ServeAnswer | None]:
-        """What may be served, whenever that changes; None while there is no daemon.
+        """What may be served, whenever that changes; None while nothing may be taken.
 
         Raises ControlError if the daemon cannot be asked at the first time, or refuses.
         """
         client = self._connect()
         while True:
             try:
-                yield from client.answers(request)
+                for answer in client.answers(request):
+                    if reason := answer.get("reason"):
+                        self._say(f"takes no messages: {reason}")
+                    yield None if reason else answer
             except ControlError as error:
                 client.close()
                 if error.answer:

@@ -51,6 +51,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         threading.Thread(target=self._follow, args=(served,), daemon=True).start()
+        logging.basicConfig(level=logging.WARNING, handlers=[_Log(self._say)])
         while not self._stopping:
             self._serve()
         self._slots.wait()
@@ -58,6 +59,7 @@ class Worker:
     def _serve(self) -> None:
         """Take messages until the worker is stopped, or Celery gives up (its log says why)."""
         set_event_loop(None)  # another one has ended with the worker before
+        state.should_stop = 0 if self._stopping else None
         controller = WorkController(
             app=self._app, pool_cls="solo", concurrency=1, loglevel="WARNING",
             consumer_cls=self._consumer_class, ready_callback=lambda _: self._ready(),
@@ -103,14 +105,21 @@ def ordered(names: Sequence[str]) -> list[str]:
     return [queue for same in zip(*map(with_priorities, names), strict=True) for queue in same]
 
 
-def log_with(say: Say) -> None:
-    """Let Celery and kombu say their warnings in this way."""
+class _Log(logging.Handler):
+    """Says the warnings of Celery and kombu.
 
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            say(" ".join(record.getMessage().split()))
+    An error in kombu's event loop means that some queue may have got stuck, as those of SQS do when
+    it answers "503": then Celery's worker begins anew.
+    """
 
-    logging.basicConfig(level=logging.WARNING, handlers=[Handler()])
+    def __init__(self, say: Say) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(" ".join(record.getMessage().split()))
+        if record.name.startswith("kombu.") and record.levelno >= logging.ERROR:
+            state.should_stop = 0
 
 
 def _celery(broker_url: str) -> Celery:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from pycron.cluster.calls import Publication
-from pycron.cluster.publisher import Publisher, Said
+from pycron.cluster.events import BrokerSaid
+from pycron.cluster.publisher import Publisher
 from pycron.protocol.broker_messages import RunMessage, run_message
 from tests.support.queue_brokers import Broker, each_kind, is_here, running_broker
 from tests.support.waiting import until
@@ -49,8 +50,11 @@ def taken(broker: Broker, queue: str, count: int) -> list[RunMessage]:
     return found
 
 
-def said(publisher: Publisher, patience: float = 20) -> list[Said]:
-    return until(publisher.take_log, patience)
+def problem(publisher: Publisher) -> str:
+    """What is said about an outage, once."""
+    (change,) = until(publisher.take, 30)
+    assert change.problem is not None
+    return change.problem
 
 
 def test_each_queue_gets_its_messages(broker: Broker) -> None:
@@ -62,7 +66,7 @@ def test_each_queue_gets_its_messages(broker: Broker) -> None:
     assert taken(broker, "two.high", 1) == [
         {"cluster": "test", "owner": "deploy", "name": "b", "fire_time": FIRE_TIME, "attempt": 3}
     ]
-    assert publisher.take_log() == []
+    assert publisher.take() == []
 
 
 def test_a_broker_that_comes_back_gets_later_messages(broker: Broker) -> None:
@@ -72,17 +76,15 @@ def test_a_broker_that_comes_back_gets_later_messages(broker: Broker) -> None:
     # In good order: a RabbitMQ of one node forgets a queue if it is killed just after it was made.
     broker.kill(signal.SIGTERM)
     publisher.send([publication("lost", "back")])
-    (level, text), *more = said(publisher)
-    assert (level, more) == ("warning", [])
-    assert text.startswith("the broker takes no messages: ")
+    assert problem(publisher).startswith("the broker takes no messages: ")
     broker.start()
 
-    def send_again() -> list[Said]:
+    def send_again() -> list[BrokerSaid]:
         """A RabbitMQ that has just begun may refuse the first ones."""
         publisher.send([publication("after", "back")])
-        return publisher.take_log()
+        return publisher.take()
 
-    assert until(send_again, 60) == [("info", "the broker takes messages again")]
+    assert until(send_again, 60) == [BrokerSaid(None)]
     assert taken(broker, "back", 1)[0]["name"] == "after"
 
 
@@ -107,21 +109,22 @@ def test_a_broker_that_is_none_of_the_three() -> None:
     publisher = Publisher("filesystem://", "test")
     publisher.send([publication("a", "one")])
     text = "the broker takes no messages: cluster.broker: filesystem:// is none of redis://, "
-    (level, line), *_ = said(publisher)
-    assert level == "warning"
-    assert line.startswith(text)
+    assert problem(publisher).startswith(text)
 
 
 @pytest.mark.skipif(not is_here("redis"), reason="needs a Redis")
-def test_a_queue_that_nobody_serves_gets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_that_nobody_serves_gets_no_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("pycron.cluster.publisher._MOST_WAITING", 2)
     redis = pytest.importorskip("redis")
     with running_broker("redis") as broker:
         publisher = Publisher(broker.url, "test")
         client = redis.Redis.from_url(broker.url)
-        for _ in range(3):
-            publisher.send([publication("a", "full")])
-        assert said(publisher) == [
-            ("warning", 'the queue "full" gets no more: 2 messages wait there')
-        ]
+        for name in ("a", "b", "c", "d"):
+            publisher.send([publication(name, "full")])
+        publisher.send([publication("a", "other")])
+        until(lambda: client.llen("pycron.test.other"))
         assert client.llen("pycron.test.full") == 2
+    told = 'cluster: the queue "full" gets no more: 2 messages wait there\n'
+    assert capfd.readouterr().err == told

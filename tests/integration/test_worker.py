@@ -94,7 +94,10 @@ def test_a_slot_is_taken_until_the_attempt_has_ended(tmp_path: Path, broker: Bro
 
 
 def test_the_urgent_ones_come_first(tmp_path: Path, broker: Broker) -> None:
-    """At most one message of each queue waits in the worker; the others wait at the broker."""
+    """At most one message of each queue waits in the worker; the others wait at the broker.
+
+    From SQS, the worker takes one message after the other, of any queue.
+    """
     publish(broker, "rank.low", "low1", "low2")
     publish(broker, "rank", "normal1", "normal2")
     publish(broker, "rank.high", "high1", "high2")
@@ -106,11 +109,13 @@ def test_the_urgent_ones_come_first(tmp_path: Path, broker: Broker) -> None:
         held.may_end.release(6)
         until(lambda: len(daemon.requests) == 6, 60)
         seen = names(daemon)
-        if broker.kind == "redis":  # it is asked for one message at a time, in the order of queues
+        if (
+            broker.kind == "redis"
+        ):  # which is asked for one message at a time, in the order of queues
             assert [each.rstrip("12") for each in seen] == ["high"] * 2 + ["normal"] * 2 + [
                 "low"
             ] * 2
-        assert seen.index("high2") < seen.index("low2")
+        assert broker.kind == "sqs" or seen.index("high2") < seen.index("low2")
 
 
 def test_a_worker_that_is_told_to_end_waits_for_what_runs(tmp_path: Path, broker: Broker) -> None:

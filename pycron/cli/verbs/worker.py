@@ -38,13 +38,11 @@ def worker(options: argparse.Namespace) -> None:
         raise Failed(NO_CELERY)
     from pycron.protocol.work_messages import ServeRequest
     from pycron.worker.local_daemon import LocalDaemon  # 200 ms, and an extra
-    from pycron.worker.worker import Worker, log_with
+    from pycron.worker.worker import Worker
 
-    log_with(_say)
     daemon = LocalDaemon(lambda: client_for(options, _PATIENCE), _say)
     served = daemon.serve(ServeRequest(options.queues, __version__, options.concurrency))
-    first = next(served)
-    assert first is not None
+    first = next(answer for answer in served if answer is not None)
     if first["refused"]:
         _say(f"worker.queues of this host has no {', '.join(first['refused'])}")
     if not first["queues"]:
