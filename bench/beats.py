@@ -189,6 +189,7 @@ class Faults:
         self._chance = random.Random(seed)
         self._down: set[int] = set()
         self.counts: Counter[str] = Counter()
+        self.diary: list[str] = []
 
     def wait(self, seconds: float) -> None:
         """Meanwhile what has ended is started again."""
@@ -204,8 +205,11 @@ class Faults:
                                             self._broker]  # fmt: skip
         self._wait_near_a_minute()
         fault = self._chance.choice(faults)
-        self.counts[fault.__name__.strip("_")] += 1
+        name = fault.__name__.strip("_")
+        self.counts[name] += 1
+        began = time.time()
         fault()
+        self.diary.append(f"{_clock(began)} to {_clock(time.time())} {name}")
 
     def _wait_near_a_minute(self) -> None:
         """Half of the faults come around a full minute, when there is something to break."""
@@ -262,6 +266,19 @@ def judged(pair: Pair, begin: int, end: int) -> dict[str, int]:
     }
 
 
+def doubled(pairs: list[Pair]) -> Iterator[str]:
+    """When the messages came that came twice."""
+    for pair in pairs:
+        counts = Counter(map(_key, pair.came))
+        for task, arrived, headers in pair.came:
+            if counts[_key((task, arrived, headers))] > 1:
+                yield f"{pair.name}: {task} at {_clock(arrived)}, id {headers['id']}"
+
+
+def _clock(instant: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(instant)) + f".{int(instant * 1000) % 1000:03}"
+
+
 def _key(message: tuple[str, float, dict[str, Any]]) -> tuple[str, int]:
     task, arrived, headers = message
     fire = headers.get("cron_fire_time")
@@ -310,6 +327,7 @@ def measure(minutes: int, seed: int, directory: Path) -> Iterator[str]:
         faults.wait(CALM)
         for collector in collectors:
             collector.is_over = True
+        (directory / "faults").write_text("\n".join([*faults.diary, *doubled(pairs), ""]))
         yield "faults: " + ", ".join(f"{count} {name}" for name, count in faults.counts.items())
         for pair in pairs:
             facts = judged(pair, begin, end)
