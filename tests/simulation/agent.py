@@ -19,6 +19,7 @@ from pycron.cluster.calls import (
 from pycron.cluster.coordinator import Coordinator
 from pycron.cluster.events import (
     Answered,
+    BrokerSaid,
     Connected,
     Disconnected,
     Event,
@@ -28,6 +29,7 @@ from pycron.cluster.events import (
     Now,
     Perform,
     Said,
+    Send,
     Tell,
     Tick,
     Write,
@@ -128,6 +130,10 @@ class Agent(Process):
                     self._perform(action)
                 case Tell():
                     self._tell(action.message)
+                case Send():
+                    taken = self._network.broker.send(action.publications)
+                    said = BrokerSaid(None if taken else "the broker is down")
+                    actions.extend(self._coordinator.handle(said, self._now))
                 case Write():
                     self.machine.lease_file = action.lease
                     actions.extend(self._coordinator.handle(Written(action.lease), self._now))

@@ -80,6 +80,8 @@ class Checker:
                     self.fault(f"{job.name} {fire_time} has no row")
                 elif row.state != ENDED:
                     self.fault(f"{job.name} {fire_time} is still {row.state} ({row.attempt})")
+                elif job.queue and job.catch_up and not row.attempt:
+                    self.fault(f"{job.name} {fire_time}: no worker has got it ({row.outcome})")
         for stale in self.database.stale:
             self.fault(f"stale finish: {stale}")
 

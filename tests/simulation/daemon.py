@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pycron.cluster.calls import SharedKey
 from pycron.cluster.messages import key_of, run_of
 from pycron.protocol.cluster_messages import RUNNER_SILENCE, DaemonHello
 from tests.simulation.agent import Agent
@@ -77,7 +78,14 @@ class Host:
             "version": "1",
             "tzdata": "",
             "tables": "",
+            "broker": "",
         }
+
+    @property
+    def incarnation(self) -> str:
+        """As its lease file says."""
+        lease = self.machine.lease_file
+        return (lease and lease.incarnation) or ""
 
     def trees(self) -> list[Tree]:
         return [each for each in self.machine.processes if isinstance(each, Tree)]
@@ -89,6 +97,7 @@ class Daemon(Process):
         self._host = host
         self._store = host.store
         self._open: set[AttemptId] = set()
+        self._takes: set[AttemptId] = set()
         self._settled: set[tuple[str, int]] = set()
         self._later: dict[AttemptId, float] = {}
         self._pong = self.world.now
@@ -116,6 +125,7 @@ class Daemon(Process):
             if self._runner is not None:
                 self._runner.ping(lambda: self.do(self._take_pong))
         self._ask()
+        self._work()
         if self.world.rules.second_watcher:
             self._watch.look(self._host.trees())
         self.after(_LOOK, self._look)
@@ -145,6 +155,7 @@ class Daemon(Process):
         if self._agent is not None and self._agent.is_alive:
             return
         self._open.clear()
+        self._takes.clear()
         if host.agent is None or not host.agent.is_alive:
             host.agent = Agent(self.machine, host.network)
         self._agent = host.agent
@@ -175,7 +186,24 @@ class Daemon(Process):
 
     def _has_room(self) -> bool:
         running = sum(each.outcome is None for each in self._store.attempts.values())
-        return running + len(self._open) < _ROOM
+        return running + len(self._open) + len(self._takes) < _ROOM
+
+    def _work(self) -> None:
+        """The workers of this host hand over what the broker gives them."""
+        while self._has_room() and self._agent is not None:
+            message = self._host.network.broker.take()
+            if message is None:
+                return
+            key = SharedKey(message.owner, message.name, message.fire_time)
+            if not self.world.rules.gate:
+                self._hold((key, message.attempt + 1), self._host.incarnation)
+            elif (key, message.attempt) not in self._takes:
+                self._take((key, message.attempt), message.queue)
+
+    def _take(self, id: AttemptId, queue: str) -> None:
+        self._takes.add(id)
+        self._tell({"type": "take", "run": run_of(id[0]), "attempt": id[1], "queue": queue,
+                    "version": 1})  # fmt: skip
 
     # ---- the agent
 
@@ -185,6 +213,7 @@ class Daemon(Process):
 
     def lose_agent(self) -> None:
         self._open.clear()
+        self._takes.clear()
 
     def hear_agent(self, message: Mapping[str, Any]) -> None:
         if "run" not in message:
@@ -194,7 +223,14 @@ class Daemon(Process):
         if kind == "held":
             self._open = {each for each in self._open if each[0] != key}
             self._settled.add((key.name, key.fire_time))
-            self._hold((key, attempt), message["incarnation"])
+            self._takes.discard((key, attempt - 1))
+            known = (key, attempt) in self._store.attempts
+            if "queue" in message and "spec" not in message and not known:
+                self._take((key, attempt - 1), message["queue"])
+            else:
+                self._hold((key, attempt), message["incarnation"])
+        elif kind == "untaken":
+            self._takes.discard((key, attempt))
         elif kind in ("settled", "later"):
             self._open.discard((key, attempt))
             if kind == "later":

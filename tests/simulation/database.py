@@ -28,6 +28,10 @@ class Row:
     host: str | None = None
     stop: str | None = None
     not_before: float = 0.0
+    queue: str | None = None
+    next_publish: float = 0.0
+    publications: int = 0
+    limited: bool = False
     outcome: str | None = None
     finished_by: str | None = None
 
@@ -77,7 +81,8 @@ class Database:
             case calls.Goodbye():
                 return self._goodbye(call)
             case calls.Finishes():
-                return calls.AllFinished(tuple(map(self._finish, call.finishes)))
+                finished = tuple(map(self._finish, call.finishes))
+                return calls.AllFinished(finished, self._publish_in())
             case calls.Reap():
                 return self._reap()
             case calls.Expire():
@@ -85,7 +90,7 @@ class Database:
             case calls.Prune() | calls.Refuse() | calls.Kill():
                 return calls.Changed(0)
             case calls.Publish():
-                return calls.Published(())
+                return self._publish(call)
             case calls.Claims() | calls.Gates():
                 return self.write(call, self.count(call))
 
@@ -107,7 +112,7 @@ class Database:
         for number, item in enumerate(items):
             plan = plans[number] if plans else self._count(call, item)
             decided.append(self._hold(call, item, plan))
-        return calls.ClaimsDecided(tuple(decided))
+        return calls.ClaimsDecided(tuple(decided), self._publish_in())
 
     def _count(self, call: calls.Claims | calls.Gates, item: calls.Claim | calls.Gate) -> Plan:
         if isinstance(item, calls.Claim):
@@ -130,7 +135,7 @@ class Database:
                 return Decided(item.key, Decision.SETTLED, row.attempt)
             row.state, row.attempt = HELD, row.attempt + 1
             row.holder, row.host, row.stop = call.incarnation, call.host, None
-            return Decided(item.key, Decision.HELD, row.attempt, call.host)
+            return _existing(row, call.incarnation)
         assert plan.refusal is not None
         return plan.refusal
 
@@ -149,6 +154,10 @@ class Database:
             return self._ended(item, "skipped")
         if refusal is not None:
             return Plan(Decided(key, Decision.LATER, reason="busy"), None)
+        if item.queued is not None:
+            queue = item.queued.queue
+            row = Row(key, WAITING, 0, item.limits, item.retry, queue=queue, next_publish=now)
+            return Plan(Decided(key, Decision.SETTLED), row)
         row = Row(key, HELD, 1, item.limits, item.retry, call.incarnation, call.host)
         return Plan(None, row)
 
@@ -181,14 +190,16 @@ class Database:
         key = item.key
         row = self.rows.get(key)
         if row is not None and row.state == HELD:
-            mine = row.holder == call.incarnation
-            decision = Decision.HELD if mine else Decision.SETTLED
-            return Plan(Decided(key, decision, row.attempt, row.host), None)
+            return Plan(_existing(row, call.incarnation), None)
         if row is None or row.state != WAITING or row.attempt != item.attempt:
             return Plan(Decided(key, Decision.SETTLED), None)
+        if row.queue != item.queue:
+            return Plan(Decided(key, Decision.SETTLED), None)
+        limits = item.limits if item.queue is None else row.limits
         held = sum(each.state == HELD for each in self._of_job(key))
-        full = held >= _job_limit(item.limits) or self._pool_is_full(item.limits)
+        full = held >= _job_limit(limits) or self._pool_is_full(limits)
         if row.not_before > self.now() or not self._may_hold(call) or full:
+            row.limited |= full and row.queue is not None
             return Plan(Decided(key, Decision.LATER), None)
         return Plan(None, None)
 
@@ -230,7 +241,9 @@ class Database:
     def _end(self, row: Row, outcome: str, retry_in: float | None) -> None:
         row.state = ENDED if retry_in is None else WAITING
         row.holder, row.outcome = None, outcome
-        row.not_before = self.now() + (retry_in or 0.0)
+        row.not_before = row.next_publish = self.now() + (retry_in or 0.0)
+        row.publications, row.limited = 0, False
+        self._publish_limited(row)
 
     def _reap(self) -> calls.Changed:
         live = {row.incarnation for row in self.hosts.values()}
@@ -239,6 +252,36 @@ class Database:
             again = row.retry.lost and row.attempt <= row.retry.most and row.stop is None
             self._end(row, "lost", row.retry.delay if again else None)
         return calls.Changed(len(lost))
+
+    # ---- publications
+
+    def _of_queues(self) -> list[Row]:
+        return [row for row in self.rows.values() if row.state == WAITING and row.queue is not None]
+
+    def _publish_limited(self, ended: Row) -> None:
+        """There is room: the first row that a limit has kept out is published at once."""
+        pool = ended.limits.pool
+        kept = [
+            row
+            for row in self._of_queues()
+            if row.limited and row.not_before <= self.now()
+            and (row.key[:2] == ended.key[:2] or (pool is not None and row.limits.pool == pool))
+        ]  # fmt: skip
+        for row in sorted(kept, key=lambda row: row.key.fire_time)[:1]:
+            row.next_publish, row.limited = self.now(), False
+
+    def _publish_in(self) -> float | None:
+        times = [row.next_publish - self.now() for row in self._of_queues()]
+        return min(times, default=None)
+
+    def _publish(self, call: calls.Publish) -> calls.Published:
+        due = [row for row in self._of_queues() if row.next_publish <= self.now()]
+        sent = []
+        for row in sorted(due, key=lambda row: row.next_publish)[: call.most]:
+            wait = min(10.0 * 2**row.publications, 300.0) if self.rules.publish_again else inf
+            row.next_publish, row.publications = self.now() + wait, row.publications + 1
+            sent.append(calls.Publication(*row.key, row.attempt, row.queue or ""))
+        return calls.Published(tuple(sent), self._publish_in())
 
     # ---- hosts
 
@@ -279,17 +322,20 @@ class Database:
             row.drained,
             self._all_hosts(),
             held=tuple(
-                calls.HeldRow(each.key, each.attempt, each.stop)
+                calls.HeldRow(each.key, each.attempt, each.stop, each.queue)
                 for each in rows
                 if each.state == HELD and each.holder == call.incarnation
             ),
             due=tuple(
                 calls.DueRow(each.key, each.attempt, each.not_before - now)
                 for each in rows
-                if each.state == WAITING and each.not_before <= now + call.ahead
+                if each.state == WAITING
+                and each.queue is None
+                and each.not_before <= now + call.ahead
             ),
             orphans=any(each.state == HELD and each.holder not in live for each in rows),
             clock=now,
+            publish_in=self._publish_in(),
         )
 
     def _all_hosts(self) -> tuple[calls.HostBeat, ...]:
@@ -301,7 +347,8 @@ class Database:
 
 def _existing(row: Row, incarnation: str) -> Decided:
     if row.state == HELD and row.holder == incarnation:
-        return Decided(row.key, Decision.HELD, row.attempt, row.host)
+        spec = None if row.queue is None else "{}"
+        return Decided(row.key, Decision.HELD, row.attempt, row.host, queue=row.queue, spec=spec)
     return Decided(row.key, Decision.SETTLED, row.attempt, row.host, row.outcome)
 
 

@@ -16,7 +16,7 @@ from tests.simulation.world import Process, World
 KINDS = (
     "kill_agent", "kill_daemon", "kill_runner", "stop_agent", "stop_daemon", "stop_runner",
     "crash", "sleep", "step_clock", "step_database_clock", "outage", "cut", "cut_requests",
-    "cut_answers", "latency", "stall", "late_start", "twin", "edit", "drain",
+    "cut_answers", "latency", "stall", "late_start", "twin", "edit", "drain", "broker",
 )  # fmt: skip
 LONGEST = 300.0  # seconds
 _CALL = 10.0  # seconds: longer than a call that is slow
@@ -99,6 +99,9 @@ class Faults:
         if kind == "outage" and not self._network.down:
             self._network.down = True
             return lambda: setattr(self._network, "down", False)
+        if kind == "broker" and not self._network.broker.down:
+            self._network.broker.down = True
+            return lambda: setattr(self._network.broker, "down", False)
         if kind == "twin":
             return self._twin(host)
         if kind == "edit" and not any(each.absent for each in self._hosts):

@@ -13,7 +13,7 @@ RETRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`most`: how many of its commands may run at once; None: no limit."""
+    """`most`: how many of its commands may run at once; None: no limit. `queue`: workers run it."""
 
     name: str
     period: int
@@ -21,6 +21,7 @@ class Job:
     max_running: int | None = None
     pool: str | None = None
     catch_up: bool = False
+    queue: str | None = None
 
     @property
     def most(self) -> int | None:
@@ -28,7 +29,7 @@ class Job:
 
     @property
     def terms(self) -> Terms:
-        return {
+        terms: Terms = {
             "concurrency": self.concurrency,
             "max_running": self.max_running,
             "pool": self.pool,
@@ -46,6 +47,9 @@ class Job:
                 "until": None,
             },
         }
+        if self.queue is not None:
+            terms["queued"] = {"queue": self.queue, "version": 1, "pycron": "1", "spec": "{}"}
+        return terms
 
     def key(self, fire_time: int) -> SharedKey:
         return SharedKey("deploy", self.name, fire_time)
@@ -65,5 +69,8 @@ JOBS = {
         Job("replace", 50, "replace"),
         Job("limited", 15, max_running=2, pool="reports"),
         Job("pooled", 25, pool="reports"),
+        Job("work", 35, catch_up=True, queue="gpu"),
+        Job("work_in_turn", 45, "queue", queue="gpu"),
+        Job("work_pooled", 55, pool="reports", queue="gpu"),
     )
 }

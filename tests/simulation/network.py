@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pycron.cluster.calls import Answer, Call, Claims, Gates
+from tests.simulation.broker import Broker
 from tests.simulation.database import Database
 from tests.simulation.world import Process, World
 
@@ -30,6 +31,7 @@ class Network:
         self.world = world
         self.database = database
         self.links: dict[str, Link] = {}
+        self.broker = Broker(world)
         self.down = False
         self.unknown = 0.02
 

@@ -13,7 +13,8 @@ class Rules:
     `count_from_request`: a lease is counted from before the request. `ask_again`: a call with an
     unknown answer is made again. `lock_first`: the lock is a statement of its own, before the one
     that counts. `guard_finish`: a finish has to come from the holder.
-    `second_watcher`: the daemon kills what a stopped runner does not.
+    `second_watcher`: the daemon kills what a stopped runner does not. `publish_again`: a row that
+    waits in a queue is published until it was taken. `gate`: a message starts nothing by itself.
     """
 
     end_before_lost: bool = True
@@ -25,3 +26,5 @@ class Rules:
     lock_first: bool = True
     guard_finish: bool = True
     second_watcher: bool = True
+    publish_again: bool = True
+    gate: bool = True

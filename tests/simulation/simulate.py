@@ -44,6 +44,7 @@ def simulate(seed: int, faults: list[Fault], rules: Rules | None = None) -> Resu
     while world.now < end and not checker.faults:
         if world.now == UNTIL:
             network.unknown = 0.0
+            network.broker.faulty = False
         steps[0] = happening.database_step if world.now < HEALED else 0.0
         world.run(world.now + 1.0)
     if not checker.faults:
