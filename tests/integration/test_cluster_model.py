@@ -24,7 +24,8 @@ from pycron.cluster.migrations import upgrade
 
 FACTS = calls.HostFacts("1", "2026a", "", 0.0)
 HOSTS = ("web1", "web2")
-POLICIES = list(calls.Concurrency)
+WORK = "work"  # the Job that workers run
+JOBS = [*calls.Concurrency, WORK]
 # Long before, within the window, and long after now: no answer depends on how long a call takes.
 FIRE_TIMES = (-5000, -60, -50, -40, -30, 5000)
 
@@ -61,7 +62,7 @@ class Pair:
 
     def step(self) -> None:
         kinds = [self.register, self.renew, self.fence, self.reap, self.goodbye]
-        kinds += [self.claim] * 6 + [self.gate] * 4 + [self.finish] * 6
+        kinds += [self.claim] * 6 + [self.gate] * 4 + [self.finish] * 6 + [self.publish] * 2
         self.chance.choice(kinds)()
 
     def register(self) -> None:
@@ -96,13 +97,20 @@ class Pair:
     def one_claim(self, key: calls.SharedKey) -> calls.Claim:
         retry = calls.RetryTerms(2, delay=self.chance.choice((0.0, 1000.0)), jitter=0.0)
         catch_up, newer = self.chance.random() < 0.3, self.chance.random() < 0.2
-        return calls.Claim(key, _limits(key), 300.0, catch_up, newer=newer, retry=retry)
+        queued = calls.QueueJob("gpu", 1, "1", "{}") if key.name == WORK else None
+        return calls.Claim(key, _limits(key), 300.0, catch_up, newer=newer, retry=retry,
+                           queued=queued)  # fmt: skip
+
+    def publish(self) -> None:
+        self.perform(calls.Publish())
 
     def gate(self) -> None:
         host, key = self.host(), self.key()
         row = self.model.rows.get(key)
         attempt = (row.attempt if row else 0) + self.chance.choice((0, 0, 0, -1, 1))
         gate = calls.Gate(key, attempt, _limits(key))
+        if key.name == WORK or self.chance.random() < 0.1:
+            gate = calls.Gate(key, attempt, queue="gpu", version=1)
         self.perform(calls.Gates(host, self.incarnations[host], (gate,)))
 
     def finish(self) -> None:
@@ -119,12 +127,12 @@ class Pair:
         return self.chance.choice(HOSTS)
 
     def key(self) -> calls.SharedKey:
-        policy = self.chance.choice(POLICIES)
-        return calls.SharedKey("deploy", policy.value, self.begin + self.chance.choice(FIRE_TIMES))
+        name = str(self.chance.choice(JOBS))
+        return calls.SharedKey("deploy", name, self.begin + self.chance.choice(FIRE_TIMES))
 
 
 def _limits(key: calls.SharedKey) -> calls.Limits:
-    policy = calls.Concurrency(key.name)
+    policy = calls.Concurrency.ALLOW if key.name == WORK else calls.Concurrency(key.name)
     most = 2 if policy is calls.Concurrency.ALLOW else None
     pool = "reports" if policy in ("allow", "queue") else None
     return calls.Limits(policy, most, pool, 2 if pool else None)
@@ -142,16 +150,18 @@ def _essence(answer: calls.Answer) -> object:
         return [_decided(each) for each in answer.decided]
     if isinstance(answer, calls.AllFinished):
         return [each.taken for each in answer.finished]
+    if isinstance(answer, calls.Published):
+        return sorted(answer.publications)
     return answer
 
 
 def _held(row: calls.HeldRow) -> tuple[object, ...]:
-    return row.key, row.attempt, row.stop is not None
+    return row.key, row.attempt, row.stop is not None, row.queue
 
 
 def _decided(each: calls.Decided) -> tuple[object, ...]:
     if each.decision is calls.Decision.HELD:
-        return each.key, each.decision, each.attempt
+        return each.key, each.decision, each.attempt, each.queue, each.spec
     return each.key, each.decision
 
 
