@@ -1,5 +1,6 @@
 """CRON_SEND with real brokers, real workers of Celery and RQ, and a real daemon."""
 
+import base64
 import importlib.util
 import json
 import os
@@ -18,11 +19,10 @@ from tests.support.brokers import (
     QUOTED,
     RedisServer,
     free_port,
-    needs_rabbitmq,
     needs_redis,
-    rabbitmq_server,
     redis_server,
 )
+from tests.support.queue_brokers import is_here, running_broker
 from tests.support.running_daemon import RunningDaemon, foreground, run
 from tests.support.waiting import until
 
@@ -152,13 +152,12 @@ def test_brokers_that_refuse(kind: str, redis: RedisServer) -> None:
     assert "Connection refused" in said
 
 
-@needs_rabbitmq
-@needs_celery
-def test_rabbitmq(tmp_path: Path) -> None:
+@pytest.mark.skipif(not is_here("rabbitmq"), reason="needs RabbitMQ")
+def test_rabbitmq() -> None:
     """A queue that nobody has made loses no message: it is a failure."""
     from kombu import Connection, Exchange, Queue
 
-    with rabbitmq_server(tmp_path / "rabbitmq") as server:
+    with running_broker("rabbitmq") as server:
         status, said = sent("celery", server.url)
         assert status == os.EX_TEMPFAIL
         assert "NO_ROUTE" in said
@@ -174,6 +173,22 @@ def test_rabbitmq(tmp_path: Path) -> None:
         status, said = sent("celery", server.url.replace("guest:guest", f"guest:{QUOTED}"))
         assert status == os.EX_TEMPFAIL
         assert "ACCESS_REFUSED" in said
+
+
+@pytest.mark.skipif(not is_here("sqs"), reason="needs moto, which plays SQS")
+def test_sqs() -> None:
+    """The region is in the address, because the program has no environment of AWS."""
+    import boto3
+
+    with running_broker("sqs") as server:
+        assert sent("celery", f"{server.url}?region=eu-central-1&is_secure=false") == (0, "")
+        sqs = boto3.client(
+            "sqs", endpoint_url=f"http://127.0.0.1:{server.port}", region_name="eu-central-1",
+            aws_access_key_id="x", aws_secret_access_key="x",
+        )  # fmt: skip
+        (url,) = sqs.list_queues()["QueueUrls"]
+        (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert json.loads(base64.b64decode(message["Body"]))["headers"]["id"] == ID
 
 
 @pytest.mark.parametrize("kind", ["celery", "rq"])

@@ -14,11 +14,10 @@ import pytest
 
 from tests.support.brokers import (
     RedisServer,
-    needs_rabbitmq,
     needs_redis,
-    rabbitmq_server,
     redis_server,
 )
+from tests.support.queue_brokers import is_here, running_broker
 from tests.support.running_daemon import run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/task-schedulers.md"
@@ -88,9 +87,8 @@ def test_examples_with_redis(redis: RedisServer, tmp_path: Path) -> None:
         assert printed(example, tmp_path, redis.url) == example.said
 
 
-@needs_rabbitmq
+@pytest.mark.skipif(not is_here("rabbitmq"), reason="needs RabbitMQ")
 def test_examples_with_rabbitmq(tmp_path: Path) -> None:
-    pytest.importorskip("kombu")
-    with rabbitmq_server(tmp_path / "rabbitmq") as server:
+    with running_broker("rabbitmq") as server:
         for example in examples("rabbitmq"):
             assert printed(example, tmp_path, server.url) == example.said
