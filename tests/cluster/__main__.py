@@ -1,6 +1,7 @@
 """Runs the hosts under faults, and then checks what they did. As root.
 
 python -m tests.cluster --minutes 60 [--lease 30] [--seed 1] [--only FAULT] [--directory D]
+python -m tests.cluster --queues --broker redis|rabbitmq|sqs --minutes 20 …
 """
 
 import argparse
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from tests.cluster.checker import Verdict, check
 from tests.cluster.faults import CONCEDED, FAULTS, Fault
-from tests.cluster.fleet import ADDED, HOSTS, Fleet, clock, expected_runs
+from tests.cluster.fleet import Fleet, clock
+from tests.cluster.queue_fleet import QUEUE_FAULTS, QueueFleet
+from tests.support.queue_brokers import KINDS
 
 _CALM = 15.0  # seconds between two faults
 _ASKED = 180.0  # seconds in which each fire time gets its row, or is lost
@@ -27,14 +30,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", action="append", help="this fault; may be repeated")
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--queues", action="store_true", help="three hosts with workers")
+    parser.add_argument("--broker", choices=KINDS, default="redis")
     options = parser.parse_args()
     directory = options.directory or Path(tempfile.mkdtemp(prefix="pycron-hosts-", dir="/tmp"))
     directory.mkdir(exist_ok=True)
     directory.chmod(0o755)
     print(f"{clock()} seed {options.seed}, {directory}", flush=True)
-    fleet = Fleet(directory, options.lease)
+    fleet = (
+        QueueFleet(directory, options.lease, options.broker)
+        if options.queues
+        else Fleet(directory, options.lease)
+    )
     chance = random.Random(options.seed)
-    faults = [each for each in (*FAULTS, *CONCEDED) if each.name in (options.only or ())] or FAULTS
+    known = QUEUE_FAULTS if options.queues else FAULTS
+    faults = [each for each in (*known, *CONCEDED) if each.name in (options.only or ())] or known
     try:
         fleet.start()
         begun = time.time()
@@ -61,7 +71,7 @@ def _faults(
     while time.time() < until:
         if not queue:
             queue = chance.sample(faults, len(faults))
-        fault, host = queue.pop(), chance.choice(HOSTS)
+        fault, host = queue.pop(), chance.choice(fleet.hosts)
         counts[fault.name] += 1
         print(f"{clock()} {fault.name} ({host})", flush=True)
         fault.begin(fleet, host)
@@ -83,11 +93,11 @@ def _end(fleet: Fleet, begun: float, ended: float) -> Verdict:
 
     A fire time that has no row yet needs its entry.
     """
-    expected = expected_runs(begun, ended)
+    expected = fleet.expected_runs(begun, ended)
     deadline = time.monotonic() + _ASKED
     while not fleet.has_all(expected) and time.monotonic() < deadline:
         _wait(fleet, 2)
-    for host in (*HOSTS, ADDED):
+    for host in fleet.all_hosts:
         (fleet.directory / host / "table").write_text("# nothing more\n")
     deadline = time.monotonic() + _HEALED
     while not fleet.all_ended() and time.monotonic() < deadline:

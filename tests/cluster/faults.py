@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.cluster.fleet import ADDED, DATABASE, HOSTS, Fleet
+from tests.cluster.fleet import ADDED, Fleet
 
 KILL, STOP, CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
 
@@ -38,12 +38,20 @@ def _go_on(which: str) -> Callable[[Fleet, str], None]:
     return lambda fleet, host: fleet.send(host, which, CONT)
 
 
-def _drop(ways: str, name: str | None = None) -> Callable[[Fleet, str], None]:
-    return lambda fleet, host: fleet.network.drop(name or host, ways)
+def _drop(ways: str) -> Callable[[Fleet, str], None]:
+    return lambda fleet, host: fleet.network.drop(host, ways)
 
 
-def _heal(name: str | None = None) -> Callable[[Fleet, str], None]:
-    return lambda fleet, host: fleet.network.heal(name or host)
+def _heal(fleet: Fleet, host: str) -> None:
+    fleet.network.heal(host)
+
+
+def _cut_database_off(fleet: Fleet, _host: str) -> None:
+    fleet.network.drop(fleet.database_host, "both")
+
+
+def _heal_database(fleet: Fleet, _host: str) -> None:
+    fleet.network.heal(fleet.database_host)
 
 
 def _kill_database(fleet: Fleet, _host: str) -> None:
@@ -65,7 +73,7 @@ def _free_disk(fleet: Fleet, host: str) -> None:
 
 def _edit_tables(fleet: Fleet, _host: str) -> None:
     version = str(random.random())
-    for host in (*HOSTS, ADDED):
+    for host in fleet.all_hosts:
         fleet.write_table(host, version)
 
 
@@ -106,10 +114,10 @@ FAULTS = [
     Fault("kill PostgreSQL", _kill_database, _start_database, 10),
     Fault("stop PostgreSQL", lambda fleet, _: fleet.signal_database(STOP),
           lambda fleet, _: fleet.signal_database(CONT), 20),
-    Fault("cut the host off", _drop("both"), _heal(), 2.5, of_lease=True),
-    Fault("drop what the host gets", _drop("in"), _heal(), 1.5, of_lease=True),
-    Fault("drop what the host sends", _drop("out"), _heal(), 2.5, of_lease=True),
-    Fault("cut the database off", _drop("both", DATABASE), _heal(DATABASE), 60),
+    Fault("cut the host off", _drop("both"), _heal, 2.5, of_lease=True),
+    Fault("drop what the host gets", _drop("in"), _heal, 1.5, of_lease=True),
+    Fault("drop what the host sends", _drop("out"), _heal, 2.5, of_lease=True),
+    Fault("cut the database off", _cut_database_off, _heal_database, 60),
     Fault("fill the disk", _fill_disk, _free_disk, 15),
     Fault("the database's clock goes ahead", lambda fleet, _: fleet.set_clock(90),
           lambda fleet, _: fleet.set_clock(0), 30),

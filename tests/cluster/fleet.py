@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from pycron.cluster.migrations import upgrade
 from pycron.crontab.identity import job_id, shared_number
@@ -47,16 +48,26 @@ _KINDS = [
 ]
 
 
-def job_names() -> list[str]:
-    return [f"job{kind}.{i}" for kind, (number, _, _) in enumerate(_KINDS) for i in range(number)]
-
-
 class Fleet:
-    """`directory`: of everything. `lease`: seconds."""
+    """`directory`: of everything. `lease`: seconds.
+
+    `hosts`: those that are up from the beginning, and `database_host` the one of the database.
+    `all_hosts`: with those that come later. `kinds`: how many Jobs there are, how long their
+    commands work (s), and their settings.
+    """
+
+    hosts: ClassVar[list[str]] = HOSTS
+    all_hosts: ClassVar[list[str]] = [*HOSTS, ADDED]
+    database_host = DATABASE
+    kinds: ClassVar[list[tuple[int, int, str]]] = _KINDS
+    marks: ClassVar[dict[str, str]] = {
+        "daemon": "pycron.cli.pycrond", "agent": "pycron.cluster", "runner": "-m pycron.runner",
+        "all": "",
+    }  # fmt: skip
 
     def __init__(self, directory: Path, lease: int) -> None:
         self.directory = directory
-        self.network = Network([*HOSTS, ADDED, DATABASE])
+        self.network = Network([*self.all_hosts, *self._further_hosts(), self.database_host])
         self._lease = lease
         self._standbys = 0
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -79,17 +90,21 @@ class Fleet:
         command.write_text(_COMMAND)
         command.chmod(0o755)
         self.set_delay(0)
+        inside = self.network.inside(self.database_host)
         self._proxy = subprocess.Popen(
-            [*self.network.inside(DATABASE), sys.executable, "-m", "tests.cluster.slow_proxy",
-             str(_SLOW_PORT), str(_PORT), str(self._delay)],
+            [*inside, sys.executable, "-m", "tests.cluster.slow_proxy", str(_SLOW_PORT), str(_PORT),
+             str(self._delay)],
         )  # fmt: skip
-        for host in (*HOSTS, ADDED):
+        for host in self.all_hosts:
             self._make_host(host)
-        for host in HOSTS:
+        for host in self.hosts:
             self.start_daemon(host)
 
+    def _further_hosts(self) -> list[str]:
+        return []
+
     def start_database(self) -> None:
-        inside = self.network.inside(DATABASE)
+        inside = self.network.inside(self.database_host)
         account = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
         faked = ("env", f"LD_PRELOAD={_FAKETIME}", f"FAKETIME_TIMESTAMP_FILE={self._clock}",
                  "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")  # fmt: skip
@@ -127,10 +142,12 @@ class Fleet:
         home = self.directory / host
         home.mkdir()
         port = _SLOW_PORT if host == DISTANT else _PORT
-        address = f"postgresql://postgres@{self.network.addresses[DATABASE]}:{port}/postgres"
+        address = (
+            f"postgresql://postgres@{self.network.addresses[self.database_host]}:{port}/postgres"
+        )
         (home / "pycron.toml").write_text(
             f'[cluster]\nname = "{CLUSTER}"\ndatabase = "{address}"\nhost = "{host}"\n'
-            f'lease = "{self._lease}s"\n[cluster.pools]\nfew = 2\n'
+            f'lease = "{self._lease}s"\n{self._options()}[cluster.pools]\nfew = 2\n'
         )
         self.write_table(host, "")
         (home / "state").mkdir()
@@ -138,13 +155,21 @@ class Fleet:
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", home / "state"],
                        check=True)  # fmt: skip
 
+    def _options(self) -> str:
+        """Further lines of the section [cluster]."""
+        return ""
+
+    def where(self, _number: int) -> str:
+        """CRON_ON of the Job of this number of its kind."""
+        return "any"
+
     def write_table(self, host: str, version: str) -> None:
         """Replace the table of a host; `version` changes its text, not its meaning."""
         home = self.directory / host
         lines = [f"# {version}\n"]
-        for kind, (number, seconds, settings) in enumerate(_KINDS):
+        for kind, (number, seconds, settings) in enumerate(self.kinds):
             lines += (
-                f"CRON_ON=any CRON_NAME=job{kind}.{i} {settings} * * * * *"
+                f"CRON_ON={self.where(i)} CRON_NAME=job{kind}.{i} {settings} * * * * *"
                 f" {self.directory}/command {seconds} {home}/witness {host}\n"
                 for i in range(number)
             )
@@ -174,9 +199,8 @@ class Fleet:
 
     def pids(self, host: str, which: str) -> list[int]:
         """`which`: daemon, agent, runner, or all: everything of the host, with its commands."""
-        marks = {"daemon": "pycron.cli.pycrond", "agent": "pycron.cluster", "runner":
-                 "-m pycron.runner", "all": ""}  # fmt: skip
-        return [pid for pid, line in self.network.processes(host) if marks[which] in line]
+        mark = self.marks[which]
+        return [pid for pid, line in self.network.processes(host) if mark in line]
 
     def send(self, host: str, which: str, signum: signal.Signals) -> None:
         for pid in self.pids(host, which):
@@ -187,7 +211,7 @@ class Fleet:
 
     def signal_database(self, signum: signal.Signals) -> None:
         """All processes of the server."""
-        for pid, line in self.network.processes(DATABASE):
+        for pid, line in self.network.processes(self.database_host):
             if line.startswith("postgres") or "/postgres " in line:
                 os.kill(pid, signum)
 
@@ -217,21 +241,27 @@ class Fleet:
     def stop(self) -> None:
         for daemon in self._daemons.values():
             daemon.terminate()
-        for host in (*HOSTS, ADDED):
+        for host in self.all_hosts:
             deadline = time.monotonic() + 20
             while self.pids(host, "all") and time.monotonic() < deadline:
                 time.sleep(0.2)
             self.send(host, "all", signal.SIGKILL)
         self.signal_database(signal.SIGINT)
         self._proxy.terminate()
-        for host in (*HOSTS, ADDED):
+        for host in self.all_hosts:
             subprocess.run(["umount", "-l", self.directory / host / "state"], check=False)
         self.network.remove()
 
     # ---- what is left
 
+    def expected_runs(self, begun: float, ended: float) -> list[str]:
+        """The run_ids of all minutes in between: each Job is due in each minute."""
+        minutes = range(int(begun) // 60 * 60 + 60, int(ended), 60)
+        names = [f"job{kind}.{i}" for kind, (n, _, _) in enumerate(self.kinds) for i in range(n)]
+        return [run_id(name, minute) for minute in minutes for name in names]
+
     def witness(self) -> list[Line]:
-        files = [self.directory / host / "witness" for host in (*HOSTS, ADDED)]
+        files = [self.directory / host / "witness" for host in self.all_hosts]
         return [line for each in files if each.exists() for line in parse_witness(each.read_text())]
 
     def rows(self) -> list[Row]:
@@ -255,12 +285,6 @@ class Fleet:
 
 def run_id(name: str, fire_time: int) -> str:
     return str(RunKey(job_id(shared_number(CLUSTER, OWNER, name)), fire_time))
-
-
-def expected_runs(begun: float, ended: float) -> list[str]:
-    """The run_ids of all minutes in between: each Job is due in each minute."""
-    minutes = range(int(begun) // 60 * 60 + 60, int(ended), 60)
-    return [run_id(name, minute) for minute in minutes for name in job_names()]
 
 
 def clock() -> str:

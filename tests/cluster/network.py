@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 _NETS = Path("/run/netns")
-_SWITCH = "pycron-sw"
 
 
 def _ip(*words: str, check: bool = True) -> None:
@@ -16,23 +15,24 @@ class Network:
     """The namespaces `pycron-NAME`, with the addresses 10.77.0.1 and so on in their order."""
 
     def __init__(self, names: list[str]) -> None:
+        self._switch = f"pycron-sw-{names[0]}"
         self.addresses = {name: f"10.77.0.{i}" for i, name in enumerate(names, 1)}
         self.remove()
-        _ip("netns", "add", _SWITCH)
-        _ip("-n", _SWITCH, "link", "add", "br0", "type", "bridge")
-        _ip("-n", _SWITCH, "link", "set", "br0", "up")
+        _ip("netns", "add", self._switch)
+        _ip("-n", self._switch, "link", "add", "br0", "type", "bridge")
+        _ip("-n", self._switch, "link", "set", "br0", "up")
         for i, (name, address) in enumerate(self.addresses.items()):
             net = f"pycron-{name}"
             _ip("netns", "add", net)
-            _ip("-n", _SWITCH, "link", "add", f"p{i}", "type", "veth", "peer", "name", "eth0",
+            _ip("-n", self._switch, "link", "add", f"p{i}", "type", "veth", "peer", "name", "eth0",
                 "netns", net)  # fmt: skip
-            _ip("-n", _SWITCH, "link", "set", f"p{i}", "master", "br0", "up")
+            _ip("-n", self._switch, "link", "set", f"p{i}", "master", "br0", "up")
             _ip("-n", net, "addr", "add", f"{address}/24", "dev", "eth0")
             _ip("-n", net, "link", "set", "eth0", "up")
             _ip("-n", net, "link", "set", "lo", "up")
 
     def remove(self) -> None:
-        for name in (*(f"pycron-{each}" for each in self.addresses), _SWITCH):
+        for name in (*(f"pycron-{each}" for each in self.addresses), self._switch):
             if (_NETS / name).exists():
                 _ip("netns", "del", name, check=False)
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -116,11 +115,9 @@ class Broker:
         elif self.kind == "redis":
             probe = "import redis, sys; redis.Redis.from_url(sys.argv[1]).ping()"
         else:
-            with suppress(OSError):
-                urllib.request.urlopen(f"http://{self.address}:{self.port}/moto-api/").close()
-                return True
-            return False
-        command = [*self._prefix, sys.executable, "-c", probe, self.url]
+            probe = "import urllib.request, sys; urllib.request.urlopen(sys.argv[2])"
+        page = f"http://{self.address}:{self.port}/moto-api/"
+        command = [*self._prefix, sys.executable, "-c", probe, self.url, page]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def pids(self) -> list[int]:
