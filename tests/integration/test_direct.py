@@ -25,7 +25,8 @@ from pycron.executor.messages import direct_request
 from pycron.executor.simple_commands import simple_command
 from pycron.protocol.framing import Message
 from pycron.system.mounts import Mounts
-from pycron.system.shells import environment_from
+from pycron.system.shells import BASH, environment_from
+from tests.support.operated_daemon import operated_daemon
 from tests.support.running_runner import (
     RunningRunner,
     children,
@@ -494,3 +495,32 @@ def test_a_shell_is_asked_before_it_is_left_out(monkeypatch: pytest.MonkeyPatch)
     """Another version of a shell may do something else to the environment."""
     monkeypatch.setattr("pycron.executor.known_shells.environment_from", lambda *_: {"A": "b"})
     assert KnownShells().find(SHELLS[0]) is None
+
+
+# ---- the daemon
+
+
+def test_what_keeps_its_shell() -> None:
+    """What a shell that waits would say of a signal must be known."""
+    shells = KnownShells()
+    for path in SHELLS:
+        shell = shells.find(path)
+        assert shell is not None
+        for command in ("/bin/x >f", "/bin/x >/dev/null 2>&1", "/bin/x 2>&1"):
+            assert (direct_request(command, path, shells) is None) == (shell.name == BASH)
+    assert direct_request("/bin/x 2>f", "/bin/sh", shells) is None
+    assert direct_request("/bin/x >f 2>&1", "/bin/sh", shells) is None
+    assert direct_request("/bin/x", "/bin/cat", shells) is None
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_the_option(tmp_path: Path, value: str) -> None:
+    """dash waits for its command, so the command does not lead the session."""
+    table = "CRON_NAME=j @every 1s /bin/cat /proc/self/stat\n"
+    known = KnownShells().find("/bin/sh")
+    with operated_daemon(tmp_path, table, f"[limits]\ndirect = {value}\n") as op:
+        op.daemon.wait_for("attempt_ended", job="j", outcome="succeeded")
+        run_id = op.rows("runs", "--job", "j", "--outcome", "succeeded")[0]["run_id"]
+        pid, _, _, _, _, session, *_ = op.run("log", run_id).stdout.split()
+        alone = value == "true" or known is None or not known.waits
+        assert (pid == session) == alone
