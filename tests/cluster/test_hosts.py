@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support import postgres
+from tests.support.queue_brokers import each_kind
 
 pytestmark = [
     pytest.mark.root,
@@ -35,6 +36,12 @@ def test_a_command_outlives_an_outage_of_a_minute() -> None:
     done = run_hosts("--minutes", "5", "--lease", "90", "--only", "cut the database off")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "'lost'" not in done.stdout
+
+
+@pytest.mark.parametrize("broker", each_kind())
+def test_no_fault_of_queues_breaks_a_promise(broker: str) -> None:
+    done = run_hosts("--queues", "--broker", broker, "--minutes", "15", "--seed", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_rows_that_a_fail_over_loses_are_found() -> None:

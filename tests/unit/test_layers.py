@@ -152,3 +152,15 @@ def test_modules_and_functions_stay_small() -> None:
 
 if __name__ == "__main__":
     print(state_table(), end="")
+
+
+def test_nobody_loads_the_libraries_of_a_cluster_before_they_are_used() -> None:
+    """Neither daemon, runner and agent nor the command line, with all its verbs."""
+    program = (
+        "import sys, pycron.cli.pycrond, pycron.daemon.daemon, pycron.runner.runner,"
+        " pycron.cluster.agent; from pycron.cli.verb import all_verbs; all_verbs();"
+        " print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    loaded = set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
+    assert "pycron" in loaded
+    assert not loaded & {"celery", "kombu", "amqp", "redis", "rq", "boto3", "pycurl", "psycopg"}
