@@ -67,7 +67,6 @@ from pycron.cluster.upkeep import Upkeep
 from pycron.protocol.cluster_messages import (
     AcceptMessage,
     AskMessage,
-    ClusterAgentMessage,
     ClusterDaemonMessage,
     DaemonHello,
 )
@@ -140,7 +139,7 @@ class Coordinator:
             case Written():
                 self._renewals.written(event)
             case BrokerSaid():
-                self._publications.problem = self._renewals.broker = event.problem
+                self._note_broker(event.problem)
             case Tick():
                 pass
         self._work(now)
@@ -323,7 +322,7 @@ class Coordinator:
                     continue
                 decided = not_ours(decided.key)  # noqa: PLW2901
             if is_open:
-                self._out.tell(_answer(question, decided))
+                self._out.tell(messages.reply(question, decided))
 
     def _close(self, question: Claim | Gate) -> bool:
         """A question has its answer. Whether it was open."""
@@ -375,6 +374,13 @@ class Coordinator:
             if rows and isinstance(call, Reap):
                 self._out.log("warning", f"{rows} Attempts of hosts without a lease are lost")
 
+    def _note_broker(self, problem: str | None) -> None:
+        if problem is not None and self._publications.problem is None:
+            self._out.log("warning", problem)
+        elif problem is None and self._publications.problem is not None:
+            self._out.log("info", "the broker takes messages again")
+        self._publications.problem = self._renewals.broker = problem
+
     def _fail(self, event: Failed, now: float) -> None:
         lane = self._lanes[event.lane]
         lane.call = None
@@ -384,12 +390,3 @@ class Coordinator:
         elif not lane.failing:
             self._out.log("info", f"{event.lane.value}: no answer: {event.reason}")
         lane.failing = True
-
-
-def _answer(question: Claim | Gate, decided: Decided) -> ClusterAgentMessage:
-    """What the daemon is told about a question, unless the row is held."""
-    if isinstance(question, Claim):
-        return messages.answer(0, decided)
-    if question.queue is not None:
-        return messages.untaken(question, decided.reason)
-    return messages.answer(question.attempt, decided)

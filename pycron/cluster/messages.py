@@ -25,7 +25,6 @@ from pycron.protocol.cluster_messages import (
     RefuseMessage,
     SharedRun,
     Terms,
-    UntakenMessage,
     WorkerPart,
 )
 
@@ -95,9 +94,14 @@ def held(
     return told
 
 
-def untaken(gate: Gate, reason: str) -> UntakenMessage:
-    run = run_of(gate.key)
-    return {"type": "untaken", "run": run, "attempt": gate.attempt, "reason": reason}
+def reply(question: Claim | Gate, decided: Decided) -> ClusterAgentMessage:
+    """What the daemon is told about a question, unless the row is held."""
+    if isinstance(question, Claim):
+        return answer(0, decided)
+    if question.queue is None:
+        return answer(question.attempt, decided)
+    run = run_of(question.key)
+    return {"type": "untaken", "run": run, "attempt": question.attempt, "reason": decided.reason}
 
 
 def killed(key: SharedKey, *, done: bool) -> KilledMessage:

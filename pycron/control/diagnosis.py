@@ -22,6 +22,7 @@ from pycron.model.history import RefusedFilter, RunFilter, RunRecord
 from pycron.model.instants import rfc3339
 from pycron.model.job import Job
 from pycron.model.pause import Pause, scopes_of
+from pycron.model.queues import is_served
 from pycron.model.run import RunKey
 from pycron.ports import History
 from pycron.protocol.control_answers import FieldRow, FireTimeRow, WhyAnswer, WhyRow
@@ -172,7 +173,13 @@ class Diagnosis:
         if not job.settings.runs_on.shared or not local.due:
             return None
         known = self.engine.shared.why(RunKey(job.id, local.due[0]))
-        return known or "this host did not run it (pycron cluster runs tells of all hosts)"
+        queue, served = job.settings.runs_on.queue, self.engine.shared.served
+        if queue is None:
+            return known or "this host did not run it (pycron cluster runs tells of all hosts)"
+        alone = served is not None and not is_served(queue, served)
+        nobody = f"; no worker serves the queue {queue} at present" if alone else ""
+        known = known or "this host did not run it"
+        return f"{known}{nobody} (pycron why --cluster tells what became of it)"
 
     def _refused(self, user: str, fire: int) -> RefusedRange | None:
         """The range with this fire time, in which fire times of the user got no Run."""

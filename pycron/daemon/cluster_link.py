@@ -345,6 +345,7 @@ class ClusterLink:
 
     def _note_status(self, message: StatusMessage) -> None:
         before, self.status = self.status, message
+        self._engine.shared.served = message.get("served")
         self._note_problem(message["problem"])
         incarnation = message["incarnation"]
         if incarnation is not None and (before is None or before["incarnation"] != incarnation):

@@ -8,7 +8,7 @@ that waits in a queue is asked for when a worker has heard of it (queue_work.py)
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from pycron.crontab.entries import Entries
@@ -90,6 +90,7 @@ class SharedRuns:
     ) -> None:
         self.cluster = state.cluster or ""
         self.is_on = state.cluster is not None
+        self.served: Collection[str] | None = None  # the queues that workers of any host serve
         self._space = workspace
         self._live = workspace.live
         self._runs = runs

@@ -271,6 +271,39 @@ def register(world: World, name: str, letter: str) -> calls.Register:
     return calls.Register(name, incarnation, calls.HostFacts("1", "1", "", 0.0))
 
 
+def take(host: Host, key: SharedKey) -> calls.Gates:
+    """A worker of the host has heard of the Run."""
+    gates = (calls.Gate(key, 0, queue="gpu", version=1),)
+    return calls.Gates(host.name, host.incarnation, gates)
+
+
+def queued(w: World) -> None:
+    """Two Runs of a pool with room for one wait in a queue."""
+    job = calls.QueueJob("gpu", 1, "0.1.0", "{}")
+    for key in (KEY, OTHER):
+        made = claim(key, pool="p", pool_limit=1)
+        item = calls.Claim(key, made.limits, retry=AT_ONCE, queued=job)
+        w.web1.database.perform(claims(w.web1, item))
+    later = "clock_timestamp() + interval '1 hour'"
+    w.query(f"UPDATE pycron.runs SET next_publish = {later} WHERE name = 'other'")
+
+
+def queued_and_held(w: World) -> None:
+    queued(w)
+    w.web1.database.perform(take(w.web1, KEY))
+
+
+def one_of_the_pool(w: World, e: Ended) -> bool:
+    """And the other one is published when that has ended."""
+    return len(w.held()) == 1 and sum(row["limited"] for row in w.rows()) == 1
+
+
+def _is_due(w: World) -> bool:
+    """Whether the Run that the limit has kept out is to be published soon."""
+    soon = "clock_timestamp() + interval '31 seconds'"
+    return bool(w.rows(f"state = 'waiting' AND next_publish <= {soon}"))
+
+
 PAIRS = [
     Case("one fire time", lambda w: [claims(w.web1, claim(KEY)), claims(w.web2, claim(KEY))],
          one_held),
@@ -320,6 +353,17 @@ PAIRS = [
         claims(w.web3, claim(KEY, concurrency="queue"))], at_most_one_held, waiting_old),
     Case("start and fence of the holder", lambda w: [gate(w.web1, KEY, 1), fence1(w)],
          no_dead_holder_started, waiting),
+    Case("take and take", lambda w: [take(w.web2, KEY), take(w.web3, KEY)], one_held, queued),
+    Case("take and kill", lambda w: [take(w.web2, KEY), operate(KEY, 0, "kill")],
+         started_or_cancelled, queued),
+    Case("publish and publish", lambda w: [calls.Publish(), calls.Publish()],
+         lambda w, e: sum(len(answer.publications) for answer in e.answers) == 1, queued),
+    Case("publish and take", lambda w: [calls.Publish(), take(w.web2, KEY)],
+         lambda w, e: len(w.held()) == 1, queued),
+    Case("take and take of a pool", lambda w: [take(w.web2, KEY), take(w.web3, OTHER)],
+         one_of_the_pool, queued),
+    Case("take of a pool and finish", lambda w: [take(w.web3, OTHER), finish(w.web1, KEY)],
+         lambda w, e: len(w.held()) == 1 or _is_due(w), queued_and_held),
     Case("finish and kill", lambda w: [finish(w.web1, KEY, retry_in=5.0),
                                        operate(KEY, 1, "kill")], killed_for_good, held_by_web1),
     Case("replace and finish", lambda w: [claims(w.web2, claim(KEY, concurrency="replace")),

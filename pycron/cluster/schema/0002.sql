@@ -315,12 +315,14 @@ LANGUAGE sql VOLATILE AS $$
     FROM jsonb_array_elements(items) AS item
 $$;
 
--- A limit keeps the Run from starting: the end of another one publishes it.
+-- A limit keeps the Run from starting: the end of another one publishes it. An end that comes just
+-- now may not see that, so the row does not rely on it.
 CREATE FUNCTION pycron.limited(run pycron.runs, item jsonb, reason text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF run.queue IS NOT NULL THEN
-        UPDATE pycron.runs r SET limited = true
+        UPDATE pycron.runs r SET limited = true,
+                next_publish = least(r.next_publish, clock_timestamp() + interval '30 seconds')
             WHERE r.cluster = run.cluster AND r.owner = run.owner AND r.name = run.name
               AND r.fire_time = run.fire_time;
     END IF;
