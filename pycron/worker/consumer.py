@@ -4,7 +4,6 @@ No remote control, events, gossip or delayed tasks; and no task of Celery: a mes
 becomes a request to the daemon.
 """
 
-import time
 from collections.abc import Sequence
 from logging import getLogger
 from typing import Any
@@ -15,11 +14,12 @@ from kombu import Message
 from pycron.cluster.broker import declared_queue
 from pycron.protocol.broker_messages import queue_name, run_message
 from pycron.protocol.work_messages import WorkRequest
+from pycron.worker.seldom import Seldom
 from pycron.worker.slots import Slots
 
 log = getLogger(__name__)
 
-_BETWEEN_LINES = 60.0  # seconds between two lines of the log about bad messages
+_LONGEST = 200  # characters of what is wrong with a message
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery has no types
@@ -38,7 +38,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self._ranks: dict[str, tuple[int, str]] = {}  # of a queue of the broker: rank and name
-        self._told = 0.0
+        self._say = Seldom(log.warning)
         super().__init__(*arguments, **more)
 
     def consume_from(self, queues: Sequence[str]) -> None:
@@ -97,7 +97,4 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery has no types
 
     def _drop(self, message: Message, reason: str) -> None:
         self._acknowledge(message)
-        now = time.monotonic()
-        if now - self._told > _BETWEEN_LINES or not self._told:
-            log.warning("dropped a message that no agent has sent: %s", reason[:200])
-            self._told = now
+        self._say(f"dropped a message that no agent has sent: {reason[:_LONGEST]}")

@@ -8,6 +8,7 @@ from contextlib import closing
 from pycron.control.client import ControlClient, ControlError
 from pycron.protocol import work_messages
 from pycron.protocol.work_messages import ServeAnswer, ServeRequest, WorkAnswer, WorkRequest
+from pycron.worker.seldom import Seldom
 
 Connect = Callable[[], ControlClient]
 Say = Callable[[str], None]
@@ -25,6 +26,7 @@ class LocalDaemon:
     def __init__(self, connect: Connect, say: Say) -> None:
         self._connect = connect
         self._say = say
+        self._say_seldom = Seldom(say)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -35,16 +37,17 @@ class LocalDaemon:
 
         Raises ControlError if the daemon cannot be asked at the first time, or refuses.
         """
-        client = self._connect()
+        client, begins = self._connect(), True
         while True:
             try:
                 for answer in client.answers(request):
                     if reason := answer.get("reason"):
                         self._say(f"takes no messages: {reason}")
                     yield None if reason else answer
+                    begins = False
             except ControlError as error:
                 client.close()
-                if error.answer:
+                if begins and error.answer:
                     raise
                 self._say(f"{error}; takes no messages meanwhile")
             yield None
@@ -69,7 +72,7 @@ class LocalDaemon:
                     request.resume = True
         except ControlError as error:
             if error.answer:
-                self._say(f"{request.name}: {error}")
+                self._say_seldom(f"{request.name}: {error}")
                 return True
         return False
 
