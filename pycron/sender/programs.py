@@ -77,6 +77,7 @@ class MessagePrograms:
             message = read_message(job.command, job.stdin)
         except ValueError as error:
             raise CannotDeliver(f"bad message: {error}") from error
+        in_common = job.settings.runs_on.shared and not run.is_by_hand
         return {
             "kind": "rq" if section.kind == "rq" else "celery",
             "url": section.url,
@@ -84,7 +85,7 @@ class MessagePrograms:
             "task": message.task,
             "arguments": message.arguments,
             "named": message.named,
-            "id": task_id(run, None if job.settings.runs_on.shared else self._options.host),
+            "id": task_id(run, None if in_common else self._options.host),
             "headers": {
                 "cron_job": job.name,
                 "cron_run_id": str(run),
