@@ -237,12 +237,13 @@ def mail(plan: Plan) -> Table:
             daemon.install(box, "root", entries, prints=True)
             daemon.start(box, "root")
             box.settle(plan.patience)
-            before, boundary = box.cpu(), _next_boundary(daemon.period)
-            _sleep_until(boundary)
+            boundary = _next_boundary(daemon.period, margin=10)
+            _sleep_until(boundary - 6)
+            before, mails = box.cpu(), box.mails()
             # At most until the next boundary, because the commands are due again then.
-            while box.mails() < plan.jobs and time.time() < boundary + 58:
+            while (count := box.mails() - mails) < plan.jobs and time.time() < boundary + 58:
                 time.sleep(0.05)
-            took, count = time.time() - boundary, box.mails()
+            took = time.time() - boundary
             starts = [instant - boundary for _, instant in box.started() if instant >= boundary - 1]
             row: Row = {"daemon": daemon.name, "last start": 1000 * max(starts, default=math.nan)}
             row |= {"last mail s": took, "mails": count, "CPU s": box.cpu() - before}
