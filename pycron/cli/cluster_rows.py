@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pycron.cli.printing import print_table
 from pycron.cli.table_layout import Column
 from pycron.model.in_words import ago_in_words, duration_in_words
-from pycron.model.instants import rfc3339
+from pycron.model.instants import rfc3339, with_milliseconds
 from pycron.model.queues import is_served
 from pycron.wording.cells import Cell, Tone, Value, outcome_tone
 from pycron.wording.clock import Clock
@@ -74,8 +74,8 @@ def run_json(row: "SharedRow") -> dict[str, object]:
         "line": row.line,
         "user": row.key.owner,
         "fire_time": rfc3339(row.key.fire_time),
-        "started": _instant(result.first),
-        "ended": _instant(result.ended) if row.state == "ended" else None,
+        "started": _measured(result.first),
+        "ended": _measured(result.ended) if row.state == "ended" else None,
         "attempts": row.attempt,
         "outcome": row.outcome,
         "exit_status": result.exit_status,
@@ -100,6 +100,10 @@ def run_json(row: "SharedRow") -> dict[str, object]:
 
 def _instant(second: float | None) -> str | None:
     return None if second is None else rfc3339(second)
+
+
+def _measured(second: float | None) -> str | None:
+    return None if second is None else with_milliseconds(second)
 
 
 def queue_json(queue: "QueueRow", hosts: "Sequence[HostRow]") -> dict[str, object]:

@@ -313,7 +313,7 @@ def _decided(fields: Fields) -> calls.Decided:
     key, decision = _shared_key(fields), calls.Decision(fields.text("answer"))
     queue = fields.maybe_text("queue")
     if decision is calls.Decision.HELD:
-        spec = fields.maybe_text("job", LONGEST_SPEC)
+        spec = None if queue is None else fields.maybe_text("job", LONGEST_SPEC) or ""
         return calls.Decided(key, decision, fields.whole("attempt"), queue=queue, spec=spec)
     reason = fields.maybe_text("reason") or ""
     if decision is calls.Decision.LATER:

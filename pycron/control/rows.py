@@ -12,7 +12,7 @@ from pycron.engine.reports import lateness_ms
 from pycron.engine.states import State
 from pycron.model.delivery import Delivery
 from pycron.model.history import AttemptRecord, LastRun, RunRecord
-from pycron.model.instants import rfc3339
+from pycron.model.instants import rfc3339, with_milliseconds
 from pycron.model.job import Job
 from pycron.model.pause import Pause, Scope, ScopeKind
 from pycron.model.problem import Problem, problem_row
@@ -247,9 +247,7 @@ def problem_rows(problems: Iterable[Problem]) -> list[ProblemRow]:
 
 def precise(instant: float | None) -> str | None:
     """A UTC second with its milliseconds."""
-    if instant is None:
-        return None
-    return f"{rfc3339(instant)[:-1]}.{int(instant * 1000) % 1000:03d}Z"
+    return None if instant is None else with_milliseconds(instant)
 
 
 def version_row(version: TableVersion, zone: Zone) -> VersionRow:

@@ -375,4 +375,5 @@ class ClusterLink:
             "hosts": status["hosts"] if status else [],
             "offset": status["offset"] if status else 0.0,
             "undecided": self._engine.shared.questions,
+            "broker": status.get("broker") if status else None,
         }

@@ -15,6 +15,11 @@ def _rfc3339(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def with_milliseconds(instant: float) -> str:
+    """The same with the milliseconds, for what was measured."""
+    return f"{rfc3339(instant)[:-1]}.{int(instant * 1000) % 1000:03d}Z"
+
+
 @lru_cache(maxsize=256)
 def compact(second: int) -> str:
     """A UTC second as in the id of a Run: `20260308T070000Z`."""

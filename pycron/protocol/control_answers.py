@@ -215,7 +215,7 @@ class ClusterRow(TypedDict):
     """How this host and its cluster are. `problem`: why it can run no shared Jobs at present.
 
     `offset`: how many seconds its clock is ahead of the database's. `undecided`: how many fire
-    times wait for the database.
+    times wait for the database. `broker`: why it cannot publish what waits in queues.
     """
 
     name: str
@@ -225,6 +225,7 @@ class ClusterRow(TypedDict):
     hosts: list[str]
     offset: float
     undecided: int
+    broker: NotRequired[str | None]
 
 
 class StatusAnswer(StatusRow):

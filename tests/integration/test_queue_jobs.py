@@ -1,6 +1,7 @@
 """Queue Jobs with real daemons, runners, agents and PostgreSQL; the test plays the broker."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,6 +195,10 @@ def test_what_workers_serve(tmp_path: Path, server: Postgres) -> None:
         assert (said["queues"], said["refused"]) == (["default"], ["gpu"])
         workers = "jsonb_array_length(info->'workers')"
         until(lambda: server.psql(f"SELECT {workers} FROM pycron.hosts") == "1", 30)
+        host.config.write_text(host.config.read_text().replace('"default"', '"gpu"'))
+        host.running.signal(signal.SIGHUP)
+        said = answers.next()
+        assert (said["queues"], said["refused"]) == (["gpu"], ["default"])
         server.psql("UPDATE pycron.hosts SET drained = true")
         said = answers.next()
         assert (said["queues"], said["reason"]) == ([], "this host is drained")
@@ -227,3 +232,30 @@ def test_the_result_is_in_the_row(tmp_path: Path, server: Postgres) -> None:
         assert output == "printed"
         found = json.loads(result)
         assert (found["exit_status"], found["output_bytes"]) == (3, 8)
+
+
+def test_what_became_of_it_can_be_seen_on_any_host(tmp_path: Path, server: Postgres) -> None:
+    with hosts(tmp_path, server, 2, IDLE, options=(WORKER,)) as (first, second):
+        first.write(queued("echo printed; exit 3"))
+        message = message_of(server)
+        answers = work(second.state, message)
+        first.write(IDLE)
+        run_id = answers.next()["run_id"]
+        assert answers.next()["outcome"] == "failed"
+        wait_for_rows(server, "outcome = 'failed'")
+        ask = ("--cluster", "--config", first.config)
+        assert run("pycron", "log", run_id, *ask).stdout == "printed\n"
+        shown = json.loads(run("pycron", "show", run_id, "--json", *ask).stdout)
+        local = json.loads(run("pycron", "runs", "--json", "--state-dir", second.state).stdout)
+        assert local.keys() - {"dead", "delivery", "about", "zone"} <= shown.keys()
+        same = ("run_id", "job", "user", "fire_time", "started", "ended", "attempts", "outcome",
+                "exit_status", "signal", "lateness_ms", "cpu_seconds", "memory_peak_bytes",
+                "reason")  # fmt: skip
+        assert {key: shown[key] for key in same} == {key: local[key] for key in same}
+        assert (shown["host"], shown["queue"]) == (second.name, "default")
+        page = run("pycron", "show", "x", *ask).stdout
+        assert "printed" in page
+        when = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(message["fire_time"]))
+        assert second.name in run("pycron", "why", "x", when, *ask).stdout
+        done = run("pycron", "cluster", "queues", "--json", "--config", first.config)
+        assert done.returncode == 0, done.stderr

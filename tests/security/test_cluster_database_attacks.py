@@ -122,6 +122,8 @@ def test_rows_of_queues(host: Host, server: Postgres) -> None:
         for name in ("local", "shared", "unknown"):
             insert(server, f"{name}w", "waiting", owner, queue="default")
             insert(server, f"{name}h", "held", owner, queue="default")
+    insert(server, "nothing", "held", ME, queue="default")
+    server.psql("UPDATE pycron.runs SET spec = '{}' WHERE name = 'nothing'")
     ended = "outcome = 'failed' AND reason LIKE '%the queue default is not in worker.queues'"
     wait_for_rows(server, ended, 3 * len({ME, "root", "nobody"}))
     is_renewed_twice(server)

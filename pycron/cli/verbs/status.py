@@ -156,6 +156,8 @@ def _wrong(answer: StatusAnswer) -> Iterator[Cell]:
         yield Cell(said, Tone.WARN)
     if (cluster := answer.get("cluster")) and cluster["problem"] is not None:
         yield Cell(f"no shared jobs run here: {cluster['problem']}", Tone.BAD)
+    if cluster and (broker := cluster.get("broker")) is not None:
+        yield Cell(f"this host publishes no queue jobs: {broker}", Tone.BAD)
     mail = answer.get("mail", "")
     if mail.startswith("nowhere"):
         yield Cell(f"mail goes {mail}", Tone.WARN)
