@@ -110,6 +110,8 @@ class QueueFleet(Fleet):
             json.dump(sent, resender.stdin)
 
     def stop(self) -> None:
+        for worker in self._workers.values():
+            worker.kill()
         super().stop()
         self.broker.stop()
 
