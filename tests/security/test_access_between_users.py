@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pycron.system import paths
+from tests.support.control_requests import ask_as
 from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.user_accounts import USERS
 
@@ -133,6 +134,16 @@ def test_questions_are_answered_from_ones_own_table_and_runs(system: IsolatedSys
     assert total["runs"] == 6
     *nothing, total = system.rows("simulate", *period, user=CAROL)
     assert (nothing, total["runs"]) == ([], 0)
+
+
+def test_nobody_but_a_worker_asks_for_work(system: IsolatedSystem) -> None:
+    """Whoever may ask could start what waits in a queue, as the users of [worker]."""
+    work = {"verb": "work", "cluster": "prod", "owner": BOB, "name": "x", "fire_time": 1,
+            "attempt": 0, "queue": "default"}  # fmt: skip
+    for answer in ask_as(system, ALICE, work, {"verb": "serve", "queues": "default"}):
+        assert answer["error"] == "only pycron-worker and root may be workers (worker.account)"
+    for answer in ask_as(system, "root", work, {"verb": "serve", "queues": "default"}):
+        assert "in no cluster" in answer["error"]
 
 
 def test_an_operator_reads_no_table_of_another_user(system: IsolatedSystem) -> None:
