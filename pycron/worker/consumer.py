@@ -4,7 +4,7 @@ No remote control, events, gossip or delayed tasks; and no task of Celery: a mes
 becomes a request to the daemon.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import Any
 
@@ -23,10 +23,14 @@ _LONGEST = 200  # characters of what is wrong with a message
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery has no types
-    """`slots`, `cluster`: set before its start, on the class that is made for one worker."""
+    """`slots`, `cluster`, `ready`: set before its start, on the class that is made for one worker.
+
+    `ready` is called whenever it takes messages from a new connection.
+    """
 
     slots: Slots
     cluster: str
+    ready: Callable[[], None]
     task_consumer: Any = None
 
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]
@@ -58,6 +62,10 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery has no types
 
     def create_task_handler(self) -> Any:
         return self._on_message
+
+    def on_ready(self) -> None:
+        super().on_ready()
+        self.ready()
 
     def update_strategies(self) -> None:
         """There are no tasks."""

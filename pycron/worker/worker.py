@@ -38,9 +38,8 @@ class Worker:
         self._pause = threading.Event()
         self._slots = Slots(size, daemon.work)
         self._app = _celery(broker_url)
-        self._consumer_class = type(
-            "ConsumerOfThis", (Consumer,), {"slots": self._slots, "cluster": cluster}
-        )
+        attributes = {"slots": self._slots, "cluster": cluster, "ready": self._ready}
+        self._consumer_class = type("ConsumerOfThis", (Consumer,), attributes)
 
     def run(self, served: Iterator[ServeAnswer | None], first: ServeAnswer) -> None:
         """Serve until SIGTERM or SIGINT; a second one ends the process at once.
@@ -62,8 +61,7 @@ class Worker:
         state.should_stop = 0 if self._stopping else None
         controller = WorkController(
             app=self._app, pool_cls="solo", concurrency=1, loglevel="WARNING",
-            consumer_cls=self._consumer_class, ready_callback=lambda _: self._ready(),
-            **_NOT_NEEDED,
+            consumer_cls=self._consumer_class, **_NOT_NEEDED,
         )  # fmt: skip
         self._consumer: Consumer = controller.consumer
         self._consumer.consume_from(self._queues)
