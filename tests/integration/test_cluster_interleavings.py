@@ -5,6 +5,7 @@ schema, and the cases must find it.
 """
 
 import datetime
+import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ import pytest
 
 from pycron.cluster import calls
 from pycron.cluster.calls import Claim, Decision, RetryTerms, SharedKey
+from tests.support import cluster_database as support
 from tests.support import postgres, thoroughness
 from tests.support.cluster_database import (
     ClusterDatabase,
     Host,
-    claim,
     cluster_database,
     limits_of,
     run_key,
@@ -30,6 +31,8 @@ pytestmark = [
     pytest.mark.xdist_group("interleavings"),
 ]
 
+# The keys are as old as this module, and all of its tests may take an hour.
+claim = functools.partial(support.claim, window=6 * 3600.0)
 OLD, KEY, OTHER = run_key(ago=120), run_key(ago=60), run_key("other", ago=60)
 AT_ONCE = RetryTerms(most=5, delay=0.0, jitter=0.0)
 HELD, SETTLED, LATER = Decision.HELD, Decision.SETTLED, Decision.LATER
