@@ -21,7 +21,8 @@ _FLAGS = {
     ">>": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
 }
 _MODE = 0o666  # of a new file, without the bits of the umask
-_NULL = os.makedev(1, 3)
+_NULL = "/dev/null"
+_NULL_DEVICE = os.makedev(1, 3)
 
 
 class NotDirect(Exception):
@@ -57,7 +58,7 @@ class Program:
             self.actions.append((os.POSIX_SPAWN_DUP2, target, descriptor))
         elif _is_null(quick_path(os.path.join(directory, target), slow)):
             flags = _FLAGS[operator]
-            self.actions.append((os.POSIX_SPAWN_OPEN, descriptor, target, flags, _MODE))
+            self.actions.append((os.POSIX_SPAWN_OPEN, descriptor, _NULL, flags, _MODE))
         else:
             self.opened.append(_open_file(target, _FLAGS[operator]))
             self.actions.append((os.POSIX_SPAWN_DUP2, self.opened[-1], descriptor))
@@ -90,12 +91,16 @@ def program_of(start: StartMessage, slow: tuple[str, ...]) -> Program | None:
 
 
 def _is_null(path: str) -> bool:
-    """False: it is an ordinary file, or a new one. Raises NotDirect or OSError."""
+    """False: it is an ordinary file, or a new one. Raises NotDirect or OSError.
+
+    A path that only root can change, because whoever opens /dev/null by another one may find a FIFO
+    there at that moment, and wait.
+    """
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return False
-    if stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL:
+    if path == _NULL and stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL_DEVICE:
         return True
     if not stat.S_ISREG(status.st_mode):
         raise NotDirect

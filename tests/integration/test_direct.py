@@ -412,9 +412,8 @@ def test_the_processes_are_the_same_but_for_a_shell_that_waits(
         known = KnownShells().find(shell)
         if known is not None and known.waits and not direct:
             (pid,) = until(partial(children, first))
-        until(partial(is_sleep, pid))
+        command_line = until(partial(command_line_of_sleep, pid))
         assert stat_of(first)[1:4] == [str(runner.process.pid), str(first), str(first)]
-        command_line = Path(f"/proc/{pid}/cmdline").read_bytes()
         terminal = stat_of(pid)[4]
         found.append((command_line, children(pid), stat_of(pid)[3] == str(first), terminal))
         runner.client.send(
@@ -424,8 +423,11 @@ def test_the_processes_are_the_same_but_for_a_shell_that_waits(
     assert found[0] == found[1]
 
 
-def is_sleep(pid: int) -> bool:
-    return os.path.basename(os.readlink(f"/proc/{pid}/exe")) in ("sleep", "coreutils", "busybox")
+def command_line_of_sleep(pid: int) -> bytes:
+    """Empty until it is the program: it has none for a moment while it is executed."""
+    program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    is_sleep = program in ("sleep", "coreutils", "busybox")
+    return Path(f"/proc/{pid}/cmdline").read_bytes() if is_sleep else b""
 
 
 def stat_of(pid: int) -> list[str]:
