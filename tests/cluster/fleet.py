@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -213,7 +214,8 @@ class Fleet:
         """All processes of the server."""
         for pid, line in self.network.processes(self.database_host):
             if line.startswith("postgres") or "/postgres " in line:
-                os.kill(pid, signum)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(pid, signum)
 
     def psql(self, statement: str) -> str:
         done = subprocess.run(["psql", "-XAtqc", statement, self._socket], capture_output=True,
