@@ -25,6 +25,7 @@ from pycron.cluster.values import Refusal as Refusal
 from pycron.cluster.values import RetryTerms as RetryTerms
 from pycron.cluster.values import SharedKey as SharedKey
 from pycron.cluster.values import WorkerFacts as WorkerFacts
+from pycron.model.run import Redrive
 
 OLDEST_CLAIM = 7 * 86_400  # seconds: an older fire time is never claimed
 ROWS_ARE_KEPT = 8 * 86_400  # seconds
@@ -217,13 +218,14 @@ class Registered:
 class HeldRow:
     """A row that the calling incarnation holds. `stop`: None, or why the Attempt is to end.
 
-    `queue`: through which a worker has got it.
+    `queue`: through which a worker has got it. `redrive`: the last one, if there was one.
     """
 
     key: SharedKey
     attempt: int
     stop: str | None = None
     queue: str | None = None
+    redrive: Redrive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,7 @@ class Decided:
     `attempt`: of a held row the number of the Attempt to start, else the row's or 0. `holder`: the
     name of the host that holds the row, if one does. `outcome`: of a row that has ended. `reason`:
     a sentence for `pycron why`, without a full stop. `queue` and `spec`: of a held row of a queue.
+    `redrive`: the last one of a held row.
     """
 
     key: SharedKey
@@ -285,6 +288,12 @@ class Decided:
     reason: str = ""
     queue: str | None = None
     spec: str | None = None
+    redrive: Redrive | None = None
+
+    @property
+    def row(self) -> HeldRow:
+        """A held row."""
+        return HeldRow(self.key, self.attempt, queue=self.queue, redrive=self.redrive)
 
 
 @dataclass(frozen=True, slots=True)

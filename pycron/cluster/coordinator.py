@@ -33,6 +33,7 @@ from pycron.cluster.calls import (
     Gate,
     Gates,
     Goodbye,
+    HeldRow,
     Kill,
     Prune,
     Published,
@@ -41,7 +42,6 @@ from pycron.cluster.calls import (
     Registered,
     Renew,
     Renewed,
-    SharedKey,
 )
 from pycron.cluster.events import (
     Action,
@@ -299,7 +299,7 @@ class Coordinator:
         if not self._connected:
             return
         for row in self._held.compare(answer.held, asked, now.boot):
-            self._tell_held(row.key, row.attempt, call.incarnation, row.queue)
+            self._tell_held(row, call.incarnation)
         for row in self._held.to_stop(answer.held):
             run, reason = messages.run_of(row.key), row.stop or ""
             self._out.tell({"type": "stop", "run": run, "attempt": row.attempt, "reason": reason})
@@ -315,10 +315,7 @@ class Coordinator:
                 if call.incarnation == self._renewals.lease.incarnation:
                     is_new = self._held.tell(decided.key, decided.attempt, now)
                     if self._connected and (is_new or is_open):
-                        self._tell_held(
-                            decided.key, decided.attempt, call.incarnation, decided.queue,
-                            decided.spec,
-                        )  # fmt: skip
+                        self._tell_held(decided.row, call.incarnation, decided.spec)
                     continue
                 decided = not_ours(decided.key)  # noqa: PLW2901
             if is_open:
@@ -333,17 +330,10 @@ class Coordinator:
         self._offers.remove(question.key, question.attempt)
         return self._questions.close(question.key, question.attempt)
 
-    def _tell_held(
-        self,
-        key: SharedKey,
-        attempt: int,
-        incarnation: str,
-        queue: str | None = None,
-        spec: str | None = None,
-    ) -> None:
-        self._questions.close_held(key, attempt)
-        self._offers.remove(key, attempt - 1)
-        self._out.tell(messages.held(key, attempt, incarnation, queue, spec))
+    def _tell_held(self, row: HeldRow, incarnation: str, spec: str | None = None) -> None:
+        self._questions.close_held(row.key, row.attempt)
+        self._offers.remove(row.key, row.attempt - 1)
+        self._out.tell(messages.held(row, incarnation, spec))
 
     def _finished(self, call: Finishes, answer: AllFinished, now: float) -> None:
         self._publications.due_in(answer.publish_in, now)

@@ -14,6 +14,7 @@ from pycron.cluster.answer_checks import Fields
 from pycron.cluster.calls import CallFailed, SharedKey
 from pycron.cluster.connection import Connection, SqlError
 from pycron.cluster.migrations import LATEST
+from pycron.model.run import Redrive
 from pycron.protocol.cluster_messages import LONGEST_SPEC
 
 # SQLSTATEs of a database that has no schema of pycron.
@@ -286,6 +287,7 @@ def _renewed(fields: Fields) -> calls.Renewed:
                 each.whole("attempt"),
                 each.maybe_text("stop"),
                 each.maybe_text("queue"),
+                _redrive(each),
             )
             for each in fields.objects("held")
         ),
@@ -309,12 +311,18 @@ def _published(fields: Fields) -> calls.Published:
     return calls.Published(publications, fields.maybe_number("publish_in"))
 
 
+def _redrive(fields: Fields) -> Redrive | None:
+    number, at = fields.maybe_whole("redriven"), fields.maybe_number("redriven_at")
+    return None if number is None or at is None else Redrive(number, at)
+
+
 def _decided(fields: Fields) -> calls.Decided:
     key, decision = _shared_key(fields), calls.Decision(fields.text("answer"))
     queue = fields.maybe_text("queue")
     if decision is calls.Decision.HELD:
         spec = None if queue is None else fields.maybe_text("job", LONGEST_SPEC) or ""
-        return calls.Decided(key, decision, fields.whole("attempt"), queue=queue, spec=spec)
+        number, redrive = fields.whole("attempt"), _redrive(fields)
+        return calls.Decided(key, decision, number, queue=queue, spec=spec, redrive=redrive)
     reason = fields.maybe_text("reason") or ""
     if decision is calls.Decision.LATER:
         return calls.Decided(key, decision, reason=reason)

@@ -8,6 +8,7 @@ from pycron.cluster.calls import (
     Finish,
     Finished,
     Gate,
+    HeldRow,
     Limits,
     QueueJob,
     Refusal,
@@ -78,19 +79,19 @@ def finish_of(message: FinishMessage) -> Finish:
     )
 
 
-def held(
-    key: SharedKey, attempt: int, incarnation: str, queue: str | None, spec: str | None
-) -> HeldMessage:
+def held(row: HeldRow, incarnation: str, spec: str | None) -> HeldMessage:
     told: HeldMessage = {
         "type": "held",
-        "run": run_of(key),
-        "attempt": attempt,
+        "run": run_of(row.key),
+        "attempt": row.attempt,
         "incarnation": incarnation,
     }
-    if queue is not None:
-        told["queue"] = queue
+    if row.queue is not None:
+        told["queue"] = row.queue
     if spec is not None:
         told["spec"] = spec
+    if row.redrive is not None:
+        told["redrive"] = {"number": row.redrive.number, "at": row.redrive.at}
     return told
 
 

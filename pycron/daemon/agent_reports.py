@@ -21,7 +21,7 @@ from pycron.engine.shared_events import (
 )
 from pycron.engine.shared_runs import run_of
 from pycron.model.job import Job
-from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.model.shared import Hold
 from pycron.model.text import printable
 from pycron.protocol.cluster_messages import ClusterAgentMessage, HeldMessage
@@ -88,8 +88,10 @@ class AgentReports:
         recorded = self._store.run(attempt.run)
         known = [a for a in recorded.attempts if a.number == attempt.number] if recorded else []
         ended = (known[0].outcome or Outcome.LOST) if known else None
+        part = message.get("redrive")
+        redrive = None if part is None else Redrive(part["number"], part["at"])
         try:
-            return SharedHeld(hold, ended, self._job_of(hold))
+            return SharedHeld(hold, ended, self._job_of(hold), redrive=redrive)
         except BadSpec as error:
             return SharedHeld(hold, ended, problem=f"its job cannot be run here: {error}")
 

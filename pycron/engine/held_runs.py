@@ -7,7 +7,7 @@ it. While an earlier Attempt of the Run is still being ended here, the next one 
 
 from collections.abc import Callable
 
-from pycron.engine.actions import Decisions, RecordEnded, RecordNotStarted
+from pycron.engine.actions import Decisions, RecordEnded, RecordNotStarted, RecordRevived
 from pycron.engine.live_runs import Live
 from pycron.engine.runs import Runs
 from pycron.engine.shared_actions import (
@@ -24,7 +24,7 @@ from pycron.engine.start_times import start_delay
 from pycron.engine.states import State, Step
 from pycron.engine.workspace import Workspace
 from pycron.model.job import Job
-from pycron.model.run import AttemptKey, Outcome, RunKey
+from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.model.shared import Hold, SharedEnd
 
 _HAD_ENDED = "it had ended before"
@@ -117,7 +117,7 @@ class HeldRuns:
         hold = event.hold
         job = event.job if hold.queue is not None else job or self._job_of(hold.run)
         if job is not None:
-            self._begin(hold, job)
+            self._begin(hold, job, event.redrive)
         elif event.problem is not None:
             self._tell(SharedEnd(hold, Outcome.FAILED, event.problem))
         elif hold.queue is not None:
@@ -125,13 +125,19 @@ class HeldRuns:
         else:
             self._tell(SharedEnd(hold, Outcome.MISSED, "its entry is not on this host any more"))
 
-    def _begin(self, hold: Hold, job: Job) -> None:
-        """The Run is one of this host's now; it queues for the limits of the machine."""
+    def _begin(self, hold: Hold, job: Job, redrive: Redrive | None) -> None:
+        """The Run is one of this host's now; it queues for the limits of the machine.
+
+        A redriven one has as many retries as it had, counted from then on.
+        """
         run, number = hold.attempt
         self._space.out.records.append(RecordHold(hold, job))
         planned = float(run.fire_time + start_delay(job, self._cluster))
         live = self._live.enter(run, job, planned, Step.DUE)
         live.number, live.incarnation = number - 1, hold.incarnation
+        if redrive is not None:
+            live.redrive = redrive
+            self._space.out.records.append(RecordRevived(run, redrive))
         self._holds[run] = hold
         if hold.queue is not None:
             self._space.out.works.append(WorkTaken(run, number - 1))

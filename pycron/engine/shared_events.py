@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pycron.model.job import Job
-from pycron.model.run import Outcome
+from pycron.model.run import Outcome, Redrive
 from pycron.model.shared import Hold, SharedKey
 
 
@@ -23,13 +23,14 @@ class SharedHeld:
     """This host has the Attempt, by the word of the database.
 
     `ended`: how the Attempt ended, if the history has it. `job`: of a queue, if the database has
-    told what it is; `problem`: why what it told is none.
+    told what it is; `problem`: why what it told is none. `redrive`: the last one of the Run.
     """
 
     hold: Hold
     ended: Outcome | None = None
     job: Job | None = None
     problem: str | None = None
+    redrive: Redrive | None = None
 
 
 @dataclass(frozen=True, slots=True)

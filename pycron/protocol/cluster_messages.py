@@ -30,6 +30,7 @@ from pycron.protocol.cluster_parts import LONGEST_SPEC as LONGEST_SPEC
 from pycron.protocol.cluster_parts import EntryPart as EntryPart
 from pycron.protocol.cluster_parts import Output as Output
 from pycron.protocol.cluster_parts import QueuePart as QueuePart
+from pycron.protocol.cluster_parts import RedrivePart as RedrivePart
 from pycron.protocol.cluster_parts import ResultPart as ResultPart
 from pycron.protocol.cluster_parts import RetryPart as RetryPart
 from pycron.protocol.cluster_parts import SharedRun as SharedRun
@@ -229,6 +230,7 @@ class HeldMessage(TypedDict):
     It answers an open question about the Run. It may be said more than once; the daemon starts an
     Attempt at most once. `queue`: of a queue Job. `spec`: what it needs to run, in the answer to a
     `take`. A daemon that knows nothing of the Attempt and gets no `spec` takes it again.
+    `redrive`: the last one of the Run, if there was one.
     """
 
     type: Literal["held"]
@@ -237,6 +239,7 @@ class HeldMessage(TypedDict):
     incarnation: str
     queue: NotRequired[str]
     spec: NotRequired[Spec]
+    redrive: NotRequired[RedrivePart]
 
 
 class UntakenMessage(TypedDict):

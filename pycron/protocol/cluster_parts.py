@@ -20,6 +20,13 @@ class SharedRun(TypedDict):
     fire_time: int
 
 
+class RedrivePart(TypedDict):
+    """A Run was put back at a UTC second, after its Attempt `number`."""
+
+    number: int
+    at: float
+
+
 class RetryPart(TypedDict):
     """The retry setting of the entry, for the row (pycron.cluster.calls.RetryTerms).
 

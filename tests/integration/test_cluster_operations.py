@@ -63,6 +63,25 @@ def test_a_run_that_was_missed_is_redriven(tmp_path: Path, server: Postgres) -> 
         assert dict(witnessed(all_hosts)) == {"late 1": 1}
 
 
+def test_a_redriven_run_has_its_retries_again(tmp_path: Path, server: Postgres) -> None:
+    """On whatever hosts the Attempts are, and although the next fire time has come long ago."""
+    settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_JITTER=0"
+    line = f"CRON_NAME=bad CRON_ON=any {settings} @daily {WRITE}; false"
+    with hosts(tmp_path, server, 2, line) as all_hosts:
+        fire_time = int(time.time()) // 86_400 * 86_400 - 86_400
+        server.psql(
+            "INSERT INTO pycron.runs (cluster, owner, name, fire_time, attempt, state, outcome,"
+            f" changed) VALUES ('{CLUSTER}', '{own_account().name}', 'bad',"
+            f" to_timestamp({fire_time}), 2, 'ended', 'failed', now())"
+        )
+        [row] = verb(all_hosts[0], "runs", "--outcome", "failed")
+        verb(all_hosts[0], "redrive", row["run_id"])
+        wait_for_rows(server, "state = 'ended' AND attempt = 4", patience=60)
+        verb(all_hosts[0], "redrive", row["run_id"])
+        wait_for_rows(server, "state = 'ended' AND attempt = 6", patience=60)
+        assert dict(witnessed(all_hosts)) == {f"bad {number}": 1 for number in (3, 4, 5, 6)}
+
+
 def test_a_drained_host_starts_nothing(tmp_path: Path, server: Postgres) -> None:
     line = f"CRON_NAME=often CRON_ON=any @every 1s {WRITE}"
     with hosts(tmp_path, server, 2, line) as (one, other):

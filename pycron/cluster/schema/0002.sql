@@ -186,7 +186,8 @@ BEGIN
         IF FOUND THEN
             RETURN pycron.key_of(held) || jsonb_build_object(
                 'answer', 'held', 'attempt', held.attempt, 'stop', held.stop,
-                'queue', held.queue, 'job', held.spec->'job');
+                'queue', held.queue, 'job', held.spec->'job',
+                'redriven', held.spec->'redriven', 'redriven_at', held.spec->'redriven_at');
         END IF;
         SELECT * INTO run FROM pycron.runs r
             WHERE r.cluster = run.cluster AND r.owner = run.owner AND r.name = run.name
@@ -546,7 +547,8 @@ BEGIN
     RETURN jsonb_build_object('live', true, 'clock', pycron.seconds(now_), 'drained', own.drained,
         'hosts', pycron.hosts_of(c),
         'held', (SELECT coalesce(jsonb_agg(pycron.key_of(r)
-                || jsonb_build_object('attempt', r.attempt, 'stop', r.stop, 'queue', r.queue)), '[]')
+                || jsonb_build_object('attempt', r.attempt, 'stop', r.stop, 'queue', r.queue,
+                    'redriven', r.spec->'redriven', 'redriven_at', r.spec->'redriven_at')), '[]')
             FROM pycron.runs r WHERE r.cluster = c AND r.state = 'held' AND r.holder = i),
         'due', pycron.due_within(c, (request->>'ahead')::double precision),
         'orphans', EXISTS (SELECT FROM pycron.runs r WHERE r.cluster = c AND r.state = 'held'
@@ -598,7 +600,8 @@ BEGIN
                 expires = clock_timestamp() + interval '1 day', changed = clock_timestamp(),
                 next_publish = CASE WHEN r.queue IS NOT NULL THEN clock_timestamp() END,
                 publications = 0, limited = false, refusal = NULL,
-                spec = r.spec - 'until' || jsonb_build_object('redriven', n),
+                spec = r.spec - 'until' || jsonb_build_object(
+                    'redriven', n, 'redriven_at', pycron.seconds(clock_timestamp())),
                 log = pycron.logged(r.log, 'redriven', n, NULL, NULL, NULL, who)
             WHERE r.cluster = c AND r.owner = run.owner AND r.name = run.name
               AND r.fire_time = fire;
