@@ -12,6 +12,7 @@ from celery.worker import WorkController, state
 from kombu.asynchronous import set_event_loop
 
 from pycron.cluster import broker
+from pycron.model.in_words import number_of
 from pycron.model.queues import with_priorities
 from pycron.protocol.work_messages import ServeAnswer
 from pycron.worker.consumer import Consumer
@@ -94,7 +95,8 @@ class Worker:
         self._slots.open = False
         self._pause.set()
         self._daemon.stop()
-        self._say(f"takes no more messages, and waits for {self._slots.taken} runs")
+        runs = number_of(self._slots.taken, "run")
+        self._say(f"takes no more messages, and waits for {runs}")
         state.should_stop = 0  # Celery's loop looks at it
 
 

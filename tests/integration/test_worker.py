@@ -129,7 +129,7 @@ def test_a_worker_that_is_told_to_end_waits_for_what_runs(tmp_path: Path, broker
         assert held.taken.acquire(timeout=60)
         (first,) = names(daemon)
         worker.process.terminate()
-        worker.wait_for("takes no more messages, and waits for 1 runs")
+        worker.wait_for("takes no more messages, and waits for 1 run")
         assert worker.process.poll() is None
         held.may_end.release()
         assert worker.process.wait(60) == 0
