@@ -248,7 +248,7 @@ class Faults:
 
 
 def judged(pair: Pair, begin: int, end: int) -> dict[str, int]:
-    """What came for each task and minute in [begin, end).
+    """Count the messages that came for each task and each minute in [begin, end).
 
     pycron says which fire time a message is for. With Beat only the minute of its arrival is known,
     so a message that is a minute late counts as one that is lost and one that came twice.
