@@ -22,10 +22,10 @@ from pycron.cluster.values import Limits as Limits
 from pycron.cluster.values import Publication as Publication
 from pycron.cluster.values import QueueJob as QueueJob
 from pycron.cluster.values import Refusal as Refusal
-from pycron.cluster.values import RetryTerms as RetryTerms
-from pycron.cluster.values import SharedKey as SharedKey
 from pycron.cluster.values import WorkerFacts as WorkerFacts
 from pycron.model.run import Redrive
+from pycron.model.shared import RetryTerms as RetryTerms
+from pycron.model.shared import SharedKey as SharedKey
 
 OLDEST_CLAIM = 7 * 86_400  # seconds: an older fire time is never claimed
 ROWS_ARE_KEPT = 8 * 86_400  # seconds

@@ -1,6 +1,5 @@
 """The threads that perform calls: each lane has one, with a connection of its own."""
 
-import os
 import queue
 import threading
 import traceback
@@ -8,6 +7,7 @@ from collections.abc import Callable
 
 from pycron.cluster.calls import Call, Caller, CallFailed
 from pycron.cluster.events import Answered, Failed, Lane
+from pycron.system.thread_queue import ThreadQueue
 
 Connect = Callable[[], Caller]
 
@@ -16,12 +16,11 @@ class Lanes:
     """`fileno` can be read from while `take` has something to return."""
 
     def __init__(self, connect: Connect) -> None:
-        self._results: queue.SimpleQueue[Answered | Failed] = queue.SimpleQueue()
-        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._results: ThreadQueue[Answered | Failed] = ThreadQueue()
         self._calls = {lane: self._start(lane, connect) for lane in Lane}
 
     def fileno(self) -> int:
-        return self._event
+        return self._results.fileno()
 
     def perform(self, lane: Lane, call: Call) -> None:
         """Perform the call in its lane, behind what waits there."""
@@ -29,14 +28,7 @@ class Lanes:
 
     def take(self) -> list[Answered | Failed]:
         """What has been answered, or has failed, since the last call."""
-        try:
-            os.eventfd_read(self._event)
-        except BlockingIOError:
-            pass
-        results = []
-        while not self._results.empty():
-            results.append(self._results.get())
-        return results
+        return self._results.take()
 
     def _start(self, lane: Lane, connect: Connect) -> "queue.SimpleQueue[Call]":
         calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
@@ -61,4 +53,3 @@ class Lanes:
                 traceback.print_exc()
                 result = Failed(lane, repr(error))
             self._results.put(result)
-            os.eventfd_write(self._event, 1)

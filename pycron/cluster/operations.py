@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pycron.cluster.answer_checks import Fields
 from pycron.cluster.calls import CallFailed, SharedKey, WorkerFacts
 from pycron.cluster.database import Database
-from pycron.crontab.identity import job_id, shared_number
+from pycron.crontab.identity import shared_run
 from pycron.model.run import Outcome, RunKey
 from pycron.protocol.cluster_parts import LONGEST_OUTPUT
 
@@ -184,10 +184,9 @@ class Operations:
         state, outcome = fields.text("state"), fields.maybe_text("outcome")
         if state not in STATES or outcome not in (None, *Outcome):
             raise ValueError("bad state or outcome")
-        number = shared_number(self._cluster, key.owner, key.name)
         return SharedRow(
             key,
-            str(RunKey(job_id(number), key.fire_time)),
+            str(shared_run(self._cluster, key)),
             state,
             fields.whole("attempt"),
             fields.maybe_text("host"),

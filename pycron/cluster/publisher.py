@@ -4,7 +4,6 @@ A thread of its own speaks to the broker, and nobody waits for it. What cannot b
 dropped: its row says when it is to be published again.
 """
 
-import os
 import queue
 import threading
 import time
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pycron.cluster.calls import Publication
 from pycron.cluster.events import BrokerSaid
 from pycron.cluster.log import say
-from pycron.crontab.identity import job_id, shared_number
-from pycron.model.run import RunKey
+from pycron.crontab.identity import shared_run
+from pycron.model.shared import SharedKey
 from pycron.model.text import printable
-from pycron.protocol.broker_messages import RunMessage, run_headers, run_task
+from pycron.protocol.broker_messages import RunMessage, queue_name, run_headers, run_task
+from pycron.system.thread_queue import ThreadQueue
 
 if TYPE_CHECKING:
     from kombu import Connection, Producer
@@ -38,14 +38,13 @@ class Publisher:
 
     def __init__(self, broker_url: str, cluster: str) -> None:
         self._batches: queue.Queue[tuple[Publication, ...]] = queue.Queue(_MOST_BATCHES)
-        self._said: queue.SimpleQueue[BrokerSaid] = queue.SimpleQueue()
-        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._said: ThreadQueue[BrokerSaid] = ThreadQueue()
         threading.Thread(
             target=self._serve, args=(broker_url, cluster), name="publisher", daemon=True
         ).start()
 
     def fileno(self) -> int:
-        return self._event
+        return self._said.fileno()
 
     def send(self, publications: Collection[Publication]) -> None:
         """Send a message for each, soon; none of them if the broker is too slow."""
@@ -56,14 +55,7 @@ class Publisher:
 
     def take(self) -> list[BrokerSaid]:
         """What has changed since the last call: one for each outage, and one for its end."""
-        try:
-            os.eventfd_read(self._event)
-        except BlockingIOError:
-            pass
-        changes = []
-        while not self._said.empty():
-            changes.append(self._said.get())
-        return changes
+        return self._said.take()
 
     def _serve(self, broker_url: str, cluster: str) -> None:
         broker = _Broker(broker_url, cluster)
@@ -78,7 +70,6 @@ class Publisher:
                 problem = f"the broker takes no messages: {_reason(error)}"
             if (problem is not None) != failing:
                 self._said.put(BrokerSaid(problem))
-                os.eventfd_write(self._event, 1)
             failing = problem is not None
 
     def _drop(self) -> None:
@@ -164,12 +155,11 @@ class _Broker:
             "fire_time": publication.fire_time,
             "attempt": publication.attempt,
         }
-        number = shared_number(self._cluster, publication.owner, publication.name)
-        run_id = str(RunKey(job_id(number), publication.fire_time))
+        shared = SharedKey(publication.owner, publication.name, publication.fire_time)
         self._producer.publish(
             run_task(message),
-            headers=run_headers(run_id, message),
-            routing_key=self._declared(self._cluster, publication.queue).name,
+            headers=run_headers(str(shared_run(self._cluster, shared)), message),
+            routing_key=queue_name(self._cluster, publication.queue),
             serializer="json",
             mandatory=True,
             retry=False,

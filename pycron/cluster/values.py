@@ -7,13 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-
-class SharedKey(NamedTuple):
-    """The identity of a shared Run in its cluster. Calls with several keys sort them."""
-
-    owner: str
-    name: str
-    fire_time: int
+from pycron.model.shared import RetryTerms, SharedKey
 
 
 class Concurrency(StrEnum):
@@ -23,24 +17,6 @@ class Concurrency(StrEnum):
     FORBID = "forbid"
     REPLACE = "replace"
     QUEUE = "queue"
-
-
-@dataclass(frozen=True, slots=True)
-class RetryTerms:
-    """The claimant's retry setting, which is copied into the row.
-
-    `most`: further Attempts after the first. `lost`: whether a lost Attempt is retried. The delay
-    after Attempt n is min(delay * backoff**(n-1), delay_max), and up to `jitter` times that longer.
-    `until`: no retry from this UTC second on; None: as long as the row is kept.
-    """
-
-    most: int = 0
-    lost: bool = True
-    delay: float = 30.0
-    backoff: float = 2.0
-    delay_max: float = 900.0
-    jitter: float = 0.5
-    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

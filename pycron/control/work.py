@@ -14,8 +14,8 @@ from pycron.control.context import ClusterAccess, Context
 from pycron.control.handlers import handles
 from pycron.control.server import Peer
 from pycron.control.workers import Worker, refused, why_not_allowed
+from pycron.crontab.identity import shared_run
 from pycron.engine.shared_events import WorkWanted
-from pycron.engine.shared_runs import run_of
 from pycron.model.setting_values import NAME_PATTERN
 from pycron.model.shared import SharedKey
 from pycron.protocol.work_messages import ServeAnswer, ServeRequest, WorkAnswer, WorkRequest
@@ -41,7 +41,7 @@ def work(context: Context, peer: Peer, request: WorkRequest) -> Channel[WorkAnsw
     cluster = _cluster_for(context, peer)
     shared = SharedKey(request.owner, request.name, request.fire_time)
     _check_key(context, request)
-    run = run_of(request.cluster, shared)
+    run = shared_run(request.cluster, shared)
     key = run, request.attempt
     workers = cluster.workers
     if workers.is_waited_for(key) and not request.resume:

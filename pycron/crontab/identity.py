@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from pycron.model.job import Source, digest
+from pycron.model.run import RunKey
+from pycron.model.shared import SharedKey
 from pycron.schedule.fields import Pick
 
 
@@ -36,6 +38,11 @@ def shared_key(user: str, name: str) -> str:
 def shared_number(cluster: str, user: str, name: str) -> int:
     """The id of a shared Job as a number: the same on all hosts, whatever its table is called."""
     return int(digest("cluster", cluster, user, name), 16)
+
+
+def shared_run(cluster: str, shared: SharedKey) -> RunKey:
+    """The key of a shared Run on all hosts of the cluster."""
+    return RunKey(job_id(shared_number(cluster, shared.owner, shared.name)), shared.fire_time)
 
 
 def is_named(identifier: str, table: str, user: str, name: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from pycron.config import Config
 from pycron.control.workers import why_not_allowed
+from pycron.crontab.identity import shared_run
 from pycron.crontab.queue_specs import BadSpec, read_spec
 from pycron.crontab.reader import ReaderContext
 from pycron.daemon.cluster_words import is_sound, shared_key
@@ -19,7 +20,6 @@ from pycron.engine.shared_events import (
     SharedStopped,
     SharedUntaken,
 )
-from pycron.engine.shared_runs import run_of
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
 from pycron.model.shared import Hold
@@ -80,14 +80,14 @@ class AgentReports:
     def _held(self, message: HeldMessage) -> SharedHeld:
         """Raises StoreFailure: what the history says of the Attempt has to be known."""
         shared = shared_key(message["run"])
-        attempt = AttemptKey(run_of(self._cluster, shared), message["attempt"])
+        attempt = AttemptKey(shared_run(self._cluster, shared), message["attempt"])
         queue, spec = message.get("queue"), message.get("spec")
         hold = Hold(shared, attempt, message["incarnation"], queue, spec)
         if self._engine.is_alive(attempt.run):
             return SharedHeld(hold)
         recorded = self._store.run(attempt.run)
-        known = [a for a in recorded.attempts if a.number == attempt.number] if recorded else []
-        ended = (known[0].outcome or Outcome.LOST) if known else None
+        known = recorded.attempt(attempt.number) if recorded else None
+        ended = None if known is None else known.outcome or Outcome.LOST
         part = message.get("redrive")
         redrive = None if part is None else Redrive(part["number"], part["at"])
         try:

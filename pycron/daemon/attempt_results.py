@@ -24,14 +24,14 @@ class AttemptResults:
         """The message with what is known; as it is if the store cannot be read."""
         try:
             run = self._store.run(attempt.run)
-            found = [a for a in run.attempts if a.number == attempt.number] if run else []
-            if not found:
+            found = run.attempt(attempt.number) if run else None
+            if found is None:
                 return message
             data, begin = self._tail(attempt)
         except (StoreFailure, OSError):
             return message
         output = b2a_base64(data, newline=False).decode()
-        return {**message, "result": _result(found[0], begin), "output": output}
+        return {**message, "result": _result(found, begin), "output": output}
 
     def _tail(self, attempt: AttemptKey) -> tuple[bytes, int]:
         """The end of what an Attempt has printed, and where it begins. Raises OSError."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from pycron.crontab.entries import Entries
-from pycron.crontab.identity import job_id, shared_number
+from pycron.crontab.identity import shared_run
 from pycron.engine.actions import RecordCursor
 from pycron.engine.held_runs import HeldRuns
 from pycron.engine.pauses import Pauses
@@ -68,12 +68,6 @@ class SharedState:
 
 
 NO_CLUSTER = SharedState()
-
-
-def run_of(cluster: str, shared: SharedKey) -> RunKey:
-    """The key of a shared Run on all hosts of the cluster."""
-    number = shared_number(cluster, shared.owner, shared.name)
-    return RunKey(job_id(number), shared.fire_time)
 
 
 class SharedRuns:
@@ -217,15 +211,15 @@ class SharedRuns:
             case SharedLater():
                 self._later(event)
             case SharedUntaken():
-                self._work.untaken(run_of(self.cluster, event.shared), event)
+                self._work.untaken(shared_run(self.cluster, event.shared), event)
             case SharedOffered():
                 self._offered(event)
             case SharedStopped():
                 self._stopped(event)
             case SharedReported():
-                self.held.reported(run_of(self.cluster, event.shared), event)
+                self.held.reported(shared_run(self.cluster, event.shared), event)
             case WorkWanted():
-                run = run_of(self.cluster, event.shared)
+                run = shared_run(self.cluster, event.shared)
                 self._work.want(run, event, ready=self._ready)
 
     def _connect(self, event: ClusterReady) -> None:
@@ -248,14 +242,14 @@ class SharedRuns:
             self._answer(run, "it ran here")
 
     def _settled(self, event: SharedSettled) -> None:
-        run = run_of(self.cluster, event.shared)
+        run = shared_run(self.cluster, event.shared)
         if event.number:
             self._accepted.pop(run, None)
         else:
             self._answer(run, event.reason)
 
     def _later(self, event: SharedLater) -> None:
-        run = run_of(self.cluster, event.shared)
+        run = shared_run(self.cluster, event.shared)
         if event.number:
             self._accepted.pop(run, None)
         else:
@@ -270,7 +264,7 @@ class SharedRuns:
         return self._times.answered(run)
 
     def _offered(self, event: SharedOffered) -> None:
-        run = run_of(self.cluster, event.shared)
+        run = shared_run(self.cluster, event.shared)
         fire = self._times.get(run)
         asked = run in self._accepted or (fire is not None and fire.asked)
         if not self._ready or asked or run in self._live or self._room() <= 0:
@@ -283,7 +277,7 @@ class SharedRuns:
         self._space.out.questions.append(Accept(event.shared, event.number, terms))
 
     def _stopped(self, event: SharedStopped) -> None:
-        run = run_of(self.cluster, event.shared)
+        run = shared_run(self.cluster, event.shared)
         live = self._live.get(run)
         if live is not None and self.held.number_of(run, live) == event.number:
             self._runs.stop(run, event.reason)

@@ -62,6 +62,10 @@ class RunRecord:
     def run_id(self) -> str:
         return str(self.key)
 
+    def attempt(self, number: int) -> AttemptRecord | None:
+        """The Attempt of this number, if it is recorded."""
+        return next((each for each in self.attempts if each.number == number), None)
+
     @property
     def about(self) -> RunKey | None:
         """For a delivery: the Run that it tells about."""

@@ -11,7 +11,7 @@ from pycron.model.run import AttemptKey, Outcome, RunKey
 
 
 class SharedKey(NamedTuple):
-    """The identity of a shared Run in its cluster: the same on all hosts."""
+    """The identity of a shared Run in its cluster: the same on all hosts. Batches sort by it."""
 
     owner: str
     name: str
@@ -54,17 +54,18 @@ class SharedEnd:
 class RetryTerms:
     """The retry settings of an entry, for the row. Durations are seconds.
 
-    `most`: further Attempts after the first. `lost`: whether a lost Attempt is retried. `until`: no
-    retry starts from this UTC second on; None: there is no such second.
+    `most`: further Attempts after the first. `lost`: whether a lost Attempt is retried. The delay
+    after Attempt n is min(delay * backoff**(n-1), delay_max), and up to `jitter` times that longer.
+    `until`: no retry starts from this UTC second on; None: there is no such second.
     """
 
-    most: int
-    lost: bool
-    delay: float
-    backoff: float
-    delay_max: float
-    jitter: float
-    until: float | None
+    most: int = 0
+    lost: bool = True
+    delay: float = 30.0
+    backoff: float = 2.0
+    delay_max: float = 900.0
+    jitter: float = 0.5
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The worker (extra `celery`): takes messages from queues of a broker; this host's pycrond runs
 what they name.
 
-May import: model, protocol, control.client and cluster.broker; celery and kombu.
+May import: model, protocol, system, control.client and cluster.broker; celery and kombu.
 
 It has no rights of its own: it is a client of the control socket, and no command passes through it.
 """

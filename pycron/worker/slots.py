@@ -5,15 +5,14 @@ worker no further one of its queue meanwhile. All methods but `call` belong to t
 """
 
 import heapq
-import os
 import select
 import threading
-from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import NamedTuple
 
 from pycron.protocol.work_messages import WorkRequest
+from pycron.system.thread_queue import ThreadQueue
 
 Call = Callable[[], None]
 
@@ -44,11 +43,10 @@ class Slots:
         self._taken = 0
         self._waiting: list[Waiting] = []
         self._numbers = count()
-        self._calls: deque[Call] = deque()
-        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._calls: ThreadQueue[Call] = ThreadQueue()
 
     def fileno(self) -> int:
-        return self._event
+        return self._calls.fileno()
 
     @property
     def taken(self) -> int:
@@ -66,24 +64,19 @@ class Slots:
 
     def call(self, function: Call) -> None:
         """From any thread: call this in the main thread."""
-        self._calls.append(function)
-        os.eventfd_write(self._event, 1)
+        self._calls.put(function)
 
     def turn(self) -> None:
         """Do what other threads have asked for, and fill the slots that have become free."""
-        try:
-            os.eventfd_read(self._event)
-        except BlockingIOError:
-            pass
-        while self._calls:
-            self._calls.popleft()()
+        for function in self._calls.take():
+            function()
         self._begin()
 
     def wait(self) -> None:
         """Begin nothing more, and wait until all slots are free."""
         self.open = False
         changes = select.poll()
-        changes.register(self._event, select.POLLIN)
+        changes.register(self._calls, select.POLLIN)
         while self._taken:
             changes.poll()
             self.turn()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from pycron.cluster.migrations import upgrade
-from pycron.crontab.identity import job_id, shared_number
-from pycron.model.run import RunKey
+from pycron.crontab.identity import shared_run
+from pycron.model.shared import SharedKey
 from tests.cluster.checker import Line, Row, parse_witness
 from tests.cluster.network import Network
 from tests.support.postgres import Postgres
@@ -286,7 +286,7 @@ class Fleet:
 
 
 def run_id(name: str, fire_time: int) -> str:
-    return str(RunKey(job_id(shared_number(CLUSTER, OWNER, name)), fire_time))
+    return str(shared_run(CLUSTER, SharedKey(OWNER, name, fire_time)))
 
 
 def clock() -> str:

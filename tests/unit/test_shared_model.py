@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pycron.crontab.identity import shared_run
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import (
     Decisions,
@@ -54,7 +55,7 @@ from pycron.engine.shared_events import (
     SharedReported,
     SharedSettled,
 )
-from pycron.engine.shared_runs import SharedState, run_of
+from pycron.engine.shared_runs import SharedState
 from pycron.model.hosts import Cluster
 from pycron.model.job import Job, Source
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
@@ -267,7 +268,7 @@ class Machine:
             self.tell(self._held(shared, row))
 
     def _held(self, shared: SharedKey, row: Row) -> SharedHeld:
-        attempt = AttemptKey(run_of("prod", shared), row.attempt)
+        attempt = AttemptKey(shared_run("prod", shared), row.attempt)
         known = None
         if not self.engine.is_alive(attempt.run) and attempt in self.disk.attempts:
             known = self.disk.attempts[attempt] or Outcome.LOST

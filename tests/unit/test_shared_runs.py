@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from pycron.crontab.identity import shared_run
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.crontab.table import Table
 from pycron.engine.actions import (
@@ -53,7 +54,7 @@ from pycron.engine.shared_events import (
     SharedSettled,
     SharedStopped,
 )
-from pycron.engine.shared_runs import SharedState, run_of
+from pycron.engine.shared_runs import SharedState
 from pycron.model.hosts import Cluster
 from pycron.model.job import Source
 from pycron.model.pause import ALL, Pause
@@ -143,7 +144,7 @@ def key(fire: int, name: str = "x") -> SharedKey:
 
 
 def hold(shared: SharedKey, number: int = 1, incarnation: str = MINE) -> Hold:
-    return Hold(shared, AttemptKey(run_of("prod", shared), number), incarnation)
+    return Hold(shared, AttemptKey(shared_run("prod", shared), number), incarnation)
 
 
 def ended(attempt: AttemptKey, exit_status: int = 0) -> Ended:
@@ -151,7 +152,7 @@ def ended(attempt: AttemptKey, exit_status: int = 0) -> Ended:
 
 
 FIRST = key(START + 60)
-RUN = run_of("prod", FIRST)
+RUN = shared_run("prod", FIRST)
 ATTEMPT = AttemptKey(RUN, 1)
 
 

@@ -19,6 +19,13 @@ CREATE INDEX runs_of_queue ON pycron.runs (cluster, queue, owner, fire_time, nam
     WHERE state = 'waiting' AND queue IS NOT NULL;
 CREATE INDEX runs_limited ON pycron.runs (cluster, fire_time) WHERE state = 'waiting' AND limited;
 
+-- The items of a batch by their keys: so two batches cannot wait for each other's rows.
+CREATE FUNCTION pycron.in_order(items jsonb) RETURNS SETOF jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT value FROM jsonb_array_elements(items)
+    ORDER BY value->>'owner', value->>'name', (value->>'fire_time')::double precision
+$$;
+
 -- ---- publications
 
 -- Seconds until the next publication; at most 0 if one is due, NULL if there is none.
@@ -98,8 +105,7 @@ DECLARE
 BEGIN
     PERFORM pycron.check_isolation();
     FOR item IN
-        SELECT value FROM jsonb_array_elements(request->'items')
-        ORDER BY value->>'owner', value->>'name', (value->>'fire_time')::double precision
+        SELECT * FROM pycron.in_order(request->'items')
     LOOP
         UPDATE pycron.runs r
             SET refusal = left(format('%s: %s', request->>'host', item->>'reason'), 500)
@@ -294,8 +300,7 @@ BEGIN
     PERFORM pycron.lock_items(c, items);
     standing := pycron.standing(c, h, i);
     FOR item IN
-        SELECT value FROM jsonb_array_elements(items)
-        ORDER BY value->>'owner', value->>'name', (value->>'fire_time')::double precision
+        SELECT * FROM pycron.in_order(items)
     LOOP
         answers := answers || pycron.claim_one(c, h, i, standing, item);
     END LOOP;
@@ -408,8 +413,7 @@ BEGIN
     PERFORM pycron.lock_items(c, items);
     standing := pycron.standing(c, h, i);
     FOR item IN
-        SELECT value FROM jsonb_array_elements(items)
-        ORDER BY value->>'owner', value->>'name', (value->>'fire_time')::double precision
+        SELECT * FROM pycron.in_order(items)
     LOOP
         answers := answers || pycron.start_one(c, h, i, standing, item);
     END LOOP;
@@ -490,8 +494,7 @@ DECLARE
 BEGIN
     PERFORM pycron.check_isolation();
     FOR item IN
-        SELECT value FROM jsonb_array_elements(request->'items')
-        ORDER BY value->>'owner', value->>'name', (value->>'fire_time')::double precision
+        SELECT * FROM pycron.in_order(request->'items')
     LOOP
         answers := answers || pycron.finish_one(request->>'cluster', item);
     END LOOP;
