@@ -31,7 +31,7 @@ _HAD_ENDED = "it had ended before"
 
 
 class HeldRuns:
-    """`job_of`: the Job of an entry of this host. `run_of`: the key of a shared Run here."""
+    """`job_of`: the Job of an entry of this host; None if there is no such entry."""
 
     def __init__(
         self,

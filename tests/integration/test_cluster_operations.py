@@ -35,6 +35,16 @@ def verb(host: Host, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def insert_yesterdays_run(server: Postgres, name: str, attempt: int, outcome: str) -> None:
+    """A Run of a Job that is due each midnight, which has ended."""
+    fire_time = int(time.time()) // 86_400 * 86_400 - 86_400
+    server.psql(
+        "INSERT INTO pycron.runs (cluster, owner, name, fire_time, attempt, state, outcome,"
+        f" changed) VALUES ('{CLUSTER}', '{own_account().name}', '{name}',"
+        f" to_timestamp({fire_time}), {attempt}, 'ended', '{outcome}', now())"
+    )
+
+
 def test_a_run_is_killed_on_whatever_host_it_is(tmp_path: Path, server: Postgres) -> None:
     """And there is no retry, although the Job has some."""
     line = f"CRON_NAME=long CRON_ON=any CRON_RETRIES=3 CRON_RETRY_DELAY=1s @every 20s {WRITE};"
@@ -51,12 +61,7 @@ def test_a_run_that_was_missed_is_redriven(tmp_path: Path, server: Postgres) -> 
     """Its first Attempt is still to come."""
     line = f"CRON_NAME=late CRON_ON=any @daily {WRITE}"
     with hosts(tmp_path, server, 2, line) as all_hosts:
-        fire_time = int(time.time()) // 86_400 * 86_400 - 86_400
-        server.psql(
-            "INSERT INTO pycron.runs (cluster, owner, name, fire_time, attempt, state, outcome,"
-            f" changed) VALUES ('{CLUSTER}', '{own_account().name}', 'late',"
-            f" to_timestamp({fire_time}), 0, 'ended', 'missed', now())"
-        )
+        insert_yesterdays_run(server, "late", 0, "missed")
         [row] = verb(all_hosts[0], "runs", "--outcome", "missed")
         verb(all_hosts[0], "redrive", row["run_id"])
         wait_for_rows(server, "outcome = 'succeeded' AND attempt = 1", patience=60)
@@ -68,12 +73,7 @@ def test_a_redriven_run_has_its_retries_again(tmp_path: Path, server: Postgres) 
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_JITTER=0"
     line = f"CRON_NAME=bad CRON_ON=any {settings} @daily {WRITE}; false"
     with hosts(tmp_path, server, 2, line) as all_hosts:
-        fire_time = int(time.time()) // 86_400 * 86_400 - 86_400
-        server.psql(
-            "INSERT INTO pycron.runs (cluster, owner, name, fire_time, attempt, state, outcome,"
-            f" changed) VALUES ('{CLUSTER}', '{own_account().name}', 'bad',"
-            f" to_timestamp({fire_time}), 2, 'ended', 'failed', now())"
-        )
+        insert_yesterdays_run(server, "bad", 2, "failed")
         [row] = verb(all_hosts[0], "runs", "--outcome", "failed")
         verb(all_hosts[0], "redrive", row["run_id"])
         wait_for_rows(server, "state = 'ended' AND attempt = 4", patience=60)
