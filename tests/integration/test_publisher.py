@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -32,8 +33,19 @@ def publication(name: str, queue: str, attempt: int = 0) -> Publication:
 
 
 def taken(broker: Broker, queue: str, count: int) -> list[RunMessage]:
-    """The messages of a queue, as a worker sees them."""
+    """The messages of a queue, as a worker sees them, which connects again if it has to.
+
+    A RabbitMQ closes the connection of a consumer whose quorum queue has no leader yet.
+    """
     found: list[RunMessage] = []
+    while len(found) < count:
+        with suppress(*kombu.Connection(broker.url).connection_errors):
+            _take(broker, queue, count, found)
+    return found
+
+
+def _take(broker: Broker, queue: str, count: int, found: list[RunMessage]) -> None:
+    """Add to `found` what comes, until they are so many; raises a connection error of kombu."""
 
     def take(message: object) -> None:
         found.append(run_message(message.body))  # type: ignore[attr-defined]
@@ -47,7 +59,6 @@ def taken(broker: Broker, queue: str, count: int) -> list[RunMessage]:
     ):
         while len(found) < count:
             connection.drain_events(timeout=20)
-    return found
 
 
 def problem(publisher: Publisher) -> str:

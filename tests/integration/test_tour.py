@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,9 @@ class Tour:
         if command == "kill %1":
             self.close()
             return ""
+        if command.startswith("pycron start"):
+            # A later command asks what happened `now`, which is this minute.
+            until(lambda: time.time() % 60 < 40, 30)
         state = shlex.quote(str(self._home / "state of the shell"))
         if command.endswith(" &"):
             self._begin(f". {state}; exec {command.removesuffix(' &')}")
