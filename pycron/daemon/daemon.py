@@ -18,6 +18,7 @@ from pycron.control.context import Context, DaemonInfo
 from pycron.control.ended_attempts import EndedAttempts
 from pycron.control.server import ControlServer, Peer, Reply
 from pycron.control.service import Service
+from pycron.daemon import garbage
 from pycron.daemon.cluster_link import ClusterLink
 from pycron.daemon.demands import BadTables, NothingToRun
 from pycron.daemon.inputs import Inputs
@@ -141,14 +142,7 @@ class Daemon:
             passed=setup.passed,
             lease=setup.paths.lease,
         )
-        return RunnerExecutor(
-            self._engine,
-            self._store,
-            self._link,
-            options,
-            self._feed,
-            self._say,
-        )
+        return RunnerExecutor(self._engine, self._store, self._link, options, self._feed, self._say)
 
     def _new_cluster(self) -> ClusterLink:
         link = ClusterLink(self._setup, lambda: self._inputs.zones.version, self._accounts,
@@ -221,7 +215,8 @@ class Daemon:
             self._take(self._selector.select(self._patience()))
             self._act()
             self._server.answer_some()
-            if time.time() >= self._next_wakeup():  # the first look only released held Attempts
+            # The first look may have only released held Attempts.
+            if not self._engine.busy and time.time() >= self._next_wakeup():
                 self._act()
             self._minute_work.do(self._last_wall, self._next_wakeup())
             self._housekeeping.go_on()
@@ -256,6 +251,7 @@ class Daemon:
         self._recovery.mark_boot()
         self._begun = True
         self._metrics.run()
+        garbage.take_charge()
         self._watchdog.ready()
 
     def _check_demands(self) -> None:
@@ -354,6 +350,7 @@ class Daemon:
         self._programs.remove_receipts(self._engine.is_alive)
         self._inputs.check_hourly()
         self._metrics.run()
+        garbage.collect(sum(self._engine.count(lambda _: True)))
 
     # ---- signals
 
