@@ -61,7 +61,7 @@ class Pair:
         assert _essence(real) == _essence(model), self.history
 
     def step(self) -> None:
-        kinds = [self.register, self.renew, self.fence, self.reap, self.goodbye]
+        kinds = [self.register, self.renew, self.fence, self.reap, self.goodbye, self.expire]
         kinds += [self.claim] * 6 + [self.gate] * 4 + [self.finish] * 6 + [self.publish] * 2
         self.chance.choice(kinds)()
 
@@ -95,11 +95,17 @@ class Pair:
         self.perform(calls.Claims(host, self.incarnations[host], wanted))
 
     def one_claim(self, key: calls.SharedKey) -> calls.Claim:
-        retry = calls.RetryTerms(2, delay=self.chance.choice((0.0, 1000.0)), jitter=0.0)
+        until = self.chance.choice((None, None, self.begin - 1000.0, self.begin + 1000.0))
+        delay = self.chance.choice((0.0, 1000.0))
+        retry = calls.RetryTerms(2, delay=delay, jitter=0.0, until=until)
+        after = ("forbid", "queue") if key.name == "allow" and self.chance.random() < 0.3 else ()
         catch_up, newer = self.chance.random() < 0.3, self.chance.random() < 0.2
         queued = calls.QueueJob("gpu", 1, "1", "{}") if key.name == WORK else None
-        return calls.Claim(key, _limits(key), 300.0, catch_up, newer=newer, retry=retry,
-                           queued=queued)  # fmt: skip
+        return calls.Claim(key, _limits(key), 300.0, catch_up, after=after, newer=newer,
+                           retry=retry, queued=queued)  # fmt: skip
+
+    def expire(self) -> None:
+        self.perform(calls.Expire())
 
     def publish(self) -> None:
         self.perform(calls.Publish())
@@ -145,7 +151,8 @@ def _essence(answer: calls.Answer) -> object:
     if isinstance(answer, calls.Renewed):
         hosts = [(row.host, row.incarnation) for row in answer.hosts]
         due = sorted((row.key, row.attempt) for row in answer.due)
-        return answer.live, hosts, sorted(map(_held, answer.held)), due, answer.orphans
+        held = sorted(map(_held, answer.held))
+        return answer.live, hosts, held, due, answer.orphans, answer.expired
     if isinstance(answer, calls.ClaimsDecided):
         return [_decided(each) for each in answer.decided]
     if isinstance(answer, calls.AllFinished):

@@ -4,8 +4,9 @@ from collections import Counter
 
 from pycron.cluster.calls import SharedKey
 from pycron.cluster.timings import KILL, POLL, RENEW
-from tests.simulation.database import ENDED, Database
-from tests.simulation.jobs import JOBS, POOLS
+from tests.simulation.database import Database
+from tests.simulation.jobs import JOBS, POOLS, Job
+from tests.simulation.rows import ENDED
 from tests.simulation.world import Machine, Process, World
 
 _AFTER_SLEEP = RENEW + POLL + KILL + 5.0  # seconds for which an old command may still run
@@ -70,6 +71,17 @@ class Checker:
         if job.pool is not None and pool >= POOLS[job.pool]:
             self.fault(f"{name}: more than {POOLS[job.pool]} of its pool")
         self.trees.append(tree)
+        self._check_entry(tree, job, name)
+
+    def _check_entry(self, tree: Tree, job: Job, name: str) -> None:
+        """The host has the entry, and what the Run follows has succeeded."""
+        host = tree.machine.name.split()[0]  # a twin has the name of another machine, too
+        if not job.may_run_on(host):
+            self.fault(f"{name} has started on {host}, which is not in its group")
+        for key in job.followed(tree.key):
+            row = self.database.rows.get(key)
+            if row is None or (row.state, row.outcome) != (ENDED, "succeeded"):
+                self.fault(f"{name} has started before {key.name} had succeeded")
 
     def finish(self, until: float) -> None:
         """Every fire time up to then (UTC) has a row that has ended."""
@@ -82,8 +94,14 @@ class Checker:
                     self.fault(f"{job.name} {fire_time} is still {row.state} ({row.attempt})")
                 elif job.queue and job.catch_up and not row.attempt:
                     self.fault(f"{job.name} {fire_time}: no worker has got it ({row.outcome})")
-        for stale in self.database.stale:
-            self.fault(f"stale finish: {stale}")
+                elif job.after and not row.attempt and self._have_succeeded(row.key):
+                    self.fault(f"{job.name} {fire_time}: {row.outcome}, but what it follows is not")
+        for wrong in self.database.wrong:
+            self.fault(wrong)
+
+    def _have_succeeded(self, key: SharedKey) -> bool:
+        followed = JOBS[key.name].followed(key)
+        return all(self.database.rows[each].outcome == "succeeded" for each in followed)
 
     def fault(self, text: str) -> None:
         self.faults.append(f"{self.world.now:.1f}: {text}")

@@ -9,7 +9,7 @@ from pycron.cluster.messages import key_of, run_of
 from pycron.protocol.cluster_messages import RUNNER_SILENCE, DaemonHello
 from tests.simulation.agent import Agent
 from tests.simulation.checker import Checker, Tree
-from tests.simulation.jobs import EPOCH, JOBS, LAST, POOLS, RETRIES
+from tests.simulation.jobs import EPOCH, JOBS, LAST, POOLS, RETRIES, Job
 from tests.simulation.network import Network
 from tests.simulation.runner import AttemptId, LeaseWatch, Runner
 from tests.simulation.world import Machine, Process
@@ -63,6 +63,11 @@ class Host:
         if self.machine.is_up and (self.daemon is None or not self.daemon.is_alive):
             self.daemon = Daemon(self)
 
+    def has(self, job: Job) -> bool:
+        """Whether its tables have the entry, as far as it is one of this host."""
+        mine = job.may_run_on(self.name) or not self.machine.world.rules.groups
+        return mine and job.name not in self.absent
+
     @property
     def hello(self) -> DaemonHello:
         return {
@@ -102,6 +107,7 @@ class Daemon(Process):
         self._later: dict[AttemptId, float] = {}
         self._pong = self.world.now
         self._said_alive = self.world.now
+        self._leaving = False
         self._watch = LeaseWatch(self, extra=1.5)
         self._agent: Agent | None = None
         self._runner: Runner | None = None
@@ -111,6 +117,18 @@ class Daemon(Process):
         super().kill()
         if self._agent is not None and self._agent.is_alive:
             self._agent.disconnect(self)
+
+    def leave(self) -> None:
+        """Start nothing more, end what runs, and go for good, as in the foreground."""
+        self._leaving = True
+
+    def _end_all(self) -> bool:
+        """Have all commands ended; whether there are none any more."""
+        running = [which for which, each in self._store.attempts.items() if each.outcome is None]
+        for which in running:
+            if self._runner is not None:
+                self._runner.end(which)
+        return not running
 
     # ---- the loop
 
@@ -124,8 +142,12 @@ class Daemon(Process):
                 self._tell({"type": "alive"})
             if self._runner is not None:
                 self._runner.ping(lambda: self.do(self._take_pong))
-        self._ask()
-        self._work()
+        if not self._leaving:
+            self._ask()
+            self._work()
+        elif self._end_all():
+            self._tell({"type": "leave"})
+            self.after(_WAY * 2, self.kill)
         if self.world.rules.second_watcher:
             self._watch.look(self._host.trees())
         self.after(_LOOK, self._look)
@@ -167,7 +189,7 @@ class Daemon(Process):
 
     def _ask(self) -> None:
         for job in JOBS.values():
-            if job.name in self._host.absent:
+            if not self._host.has(job):
                 continue
             cursor = self._store.cursors[job.name]
             while (job.name, cursor) in self._settled:
@@ -182,7 +204,9 @@ class Daemon(Process):
                 if not self._has_room():
                     return
                 self._open.add(question)
-                self._tell({"type": "ask", "run": run_of(question[0]), "terms": job.terms})
+                self._tell(
+                    {"type": "ask", "run": run_of(question[0]), "terms": job.terms(fire_time)}
+                )
 
     def _has_room(self) -> bool:
         running = sum(each.outcome is None for each in self._store.attempts.values())
@@ -216,8 +240,8 @@ class Daemon(Process):
         self._takes.clear()
 
     def hear_agent(self, message: Mapping[str, Any]) -> None:
-        if "run" not in message:
-            return
+        if "run" not in message or (self._leaving and message["type"] in ("held", "offer")):
+            return  # the next daemon hears of it again
         key, attempt = key_of(message["run"]), message["attempt"]
         kind = message["type"]
         if kind == "held":
@@ -245,11 +269,12 @@ class Daemon(Process):
             self._store.outbox.pop((key, attempt), None)
 
     def _consider(self, id: AttemptId, message: Mapping[str, Any]) -> None:
-        name = id[0].name
+        job = JOBS[id[0].name]
         is_open = any(each[0] == id[0] for each in self._open)
-        if name not in self._host.absent and self._has_room() and not is_open:
+        if self._host.has(job) and self._has_room() and not is_open:
             self._open.add(id)
-            self._tell({**message, "type": "accept", "terms": JOBS[name].terms})
+            terms = job.terms(id[0].fire_time)
+            self._tell({**message, "type": "accept", "terms": terms})
 
     # ---- Attempts
 

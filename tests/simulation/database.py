@@ -10,59 +10,35 @@ from math import inf
 
 from pycron.cluster import calls
 from pycron.cluster.calls import Decided, Decision, Limits, SharedKey
+from tests.simulation.rows import (
+    ENDED,
+    HELD,
+    WAITING,
+    HostRow,
+    Plan,
+    Row,
+    existing,
+    job_limit,
+    replace,
+)
 from tests.simulation.rules import Rules
 
-HELD, WAITING, ENDED = "held", "waiting", "ended"
-
-
-@dataclass(slots=True)
-class Row:
-    """A row of runs."""
-
-    key: SharedKey
-    state: str
-    attempt: int
-    limits: Limits
-    retry: calls.RetryTerms
-    holder: str | None = None
-    host: str | None = None
-    stop: str | None = None
-    not_before: float = 0.0
-    queue: str | None = None
-    next_publish: float = 0.0
-    publications: int = 0
-    limited: bool = False
-    outcome: str | None = None
-    finished_by: str | None = None
-
-
-@dataclass(slots=True)
-class HostRow:
-    """A row of hosts. `stamp`: the host's own clock, for a fence that compares clocks."""
-
-    incarnation: str | None
-    beat: str
-    drained: bool = False
-    stamp: float = 0.0
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a claim or a gate has counted: None if it may hold its row."""
-
-    refusal: Decided | None
-    row: Row | None
+_DAY = 86_400.0  # seconds
 
 
 @dataclass(slots=True)
 class Database:
-    """`now`: its clock (UTC seconds), which may be stepped."""
+    """`now`: its clock (UTC seconds), which may be stepped.
+
+    `wrong`: what it took and should not have. `goodbyes`: how many hosts have given up their names.
+    """
 
     now: Callable[[], float]
     rules: Rules
     rows: dict[SharedKey, Row] = field(default_factory=dict)
     hosts: dict[str, HostRow] = field(default_factory=dict)
-    stale: list[str] = field(default_factory=list)  # finishes taken from who is not the holder
+    wrong: list[str] = field(default_factory=list)
+    goodbyes: int = 0
     _beats: int = 0
 
     def perform(self, call: calls.Call) -> calls.Answer:
@@ -86,7 +62,7 @@ class Database:
             case calls.Reap():
                 return self._reap()
             case calls.Expire():
-                return calls.Changed(0)
+                return calls.Changed(self._expire(self._expired()))
             case calls.Prune() | calls.Refuse() | calls.Kill():
                 return calls.Changed(0)
             case calls.Publish():
@@ -125,7 +101,7 @@ class Database:
         if isinstance(item, calls.Claim):
             row = self.rows.get(item.key)
             if row is not None:  # ON CONFLICT DO NOTHING
-                return _existing(row, call.incarnation)
+                return existing(row, call.incarnation)
             if plan.row is not None:
                 self.rows[item.key] = plan.row
                 return plan.refusal or Decided(item.key, Decision.HELD, 1, call.host)
@@ -133,37 +109,55 @@ class Database:
             row = self.rows[item.key]
             if row.state != WAITING or row.attempt != item.attempt:
                 return Decided(item.key, Decision.SETTLED, row.attempt)
+            if self.now() >= row.expires:
+                self.wrong.append(f"an Attempt after its time: {item.key} {row.attempt + 1}")
             row.state, row.attempt = HELD, row.attempt + 1
             row.holder, row.host, row.stop = call.incarnation, call.host, None
-            return _existing(row, call.incarnation)
+            return existing(row, call.incarnation)
         assert plan.refusal is not None
         return plan.refusal
 
     def _count_claim(self, call: calls.Claims | calls.Gates, item: calls.Claim) -> Plan:
         key, now = item.key, self.now()
         if key in self.rows:
-            return Plan(_existing(self.rows[key], call.incarnation), None)
+            return Plan(existing(self.rows[key], call.incarnation), None)
         if key.fire_time > now + calls.EARLY:
             return Plan(Decided(key, Decision.LATER, reason="early"), None)
-        if now > key.fire_time + item.window and not item.catch_up:
+        verdict, since = self._after_named(item)
+        if now > since + item.window and not item.catch_up:
             return self._ended(item, "missed")
         if not self._may_hold(call):
             return Plan(Decided(key, Decision.LATER, reason="not live"), None)
-        refusal = self._refusal(item)
+        if verdict == "wait":
+            return Plan(Decided(key, Decision.LATER, reason="follows"), None)
+        refusal = verdict or self._refusal(item)
         if refusal == "skipped" or (refusal is not None and item.newer):
             return self._ended(item, "skipped")
         if refusal is not None:
             return Plan(Decided(key, Decision.LATER, reason="busy"), None)
-        if item.queued is not None:
-            queue = item.queued.queue
-            row = Row(key, WAITING, 0, item.limits, item.retry, queue=queue, next_publish=now)
-            return Plan(Decided(key, Decision.SETTLED), row)
-        row = Row(key, HELD, 1, item.limits, item.retry, call.incarnation, call.host)
-        return Plan(None, row)
+        if item.queued is None:
+            row = Row(key, HELD, 1, item.limits, item.retry, call.incarnation, call.host)
+            return Plan(None, row)
+        row = Row(key, WAITING, 0, item.limits, item.retry, queue=item.queued.queue)
+        row.next_publish = now
+        row.expires = key.fire_time + 7 * _DAY if item.catch_up else since + item.window
+        return Plan(Decided(key, Decision.SETTLED), row)
+
+    def _after_named(self, item: calls.Claim) -> tuple[str | None, float]:
+        """What the Runs that it follows mean, and since when its window counts."""
+        key, since = item.key, float(item.key.fire_time)
+        named = [self.rows.get(key._replace(name=name)) for name in item.after]
+        ended = [row for row in named if row is not None and row.state == ENDED]
+        if len(ended) < len(named):
+            return ("wait", inf) if self.rules.wait_for_named else (None, since)
+        failed = any(row.outcome != "succeeded" for row in ended)
+        return "skipped" if failed else None, max([since, *(row.changed for row in ended)])
 
     def _refusal(self, item: calls.Claim) -> str | None:
         """None if a new row may be held; "skipped" if it never may."""
         key, policy = item.key, item.limits.concurrency
+        at = max(self.now(), key.fire_time)
+        self._expire([row for row in self._of_job(key) if _is_over(row, at)])
         others = self._of_job(key)
         if policy in (calls.Concurrency.QUEUE, calls.Concurrency.REPLACE) and any(
             row.key[:2] == key[:2] and row.key.fire_time > key.fire_time
@@ -172,9 +166,10 @@ class Database:
             return "skipped"
         held = sum(row.state == HELD for row in others)
         waiting = len(others) - held
-        most = _job_limit(item.limits)
+        most = job_limit(item.limits)
         if policy is calls.Concurrency.REPLACE and held + waiting >= most:
-            _replace([row for row in others if row.key.fire_time < key.fire_time], held - most + 1)
+            older = [row for row in others if row.key.fire_time < key.fire_time]
+            replace(older, held - most + 1, self.now())
             waiting = 0
         elif policy is calls.Concurrency.ALLOW:
             waiting = 0
@@ -184,22 +179,25 @@ class Database:
 
     def _ended(self, item: calls.Claim, outcome: str) -> Plan:
         row = Row(item.key, ENDED, 0, item.limits, item.retry, outcome=outcome)
+        row.changed = self.now()
         return Plan(Decided(item.key, Decision.SETTLED, outcome=outcome), row)
 
     def _count_gate(self, call: calls.Claims | calls.Gates, item: calls.Gate) -> Plan:
         key = item.key
         row = self.rows.get(key)
-        if row is not None and row.state == HELD:
-            return Plan(_existing(row, call.incarnation), None)
-        if row is None or row.state != WAITING or row.attempt != item.attempt:
+        if row is None or row.queue != item.queue:
             return Plan(Decided(key, Decision.SETTLED), None)
-        if row.queue != item.queue:
-            return Plan(Decided(key, Decision.SETTLED), None)
+        if row.state != WAITING or row.attempt != item.attempt:
+            return Plan(existing(row, call.incarnation), None)
+        if self.rules.expiry and self.now() >= row.expires:
+            row.end_waiting("missed", self.now())
+            return Plan(existing(row, call.incarnation), None)
         limits = item.limits if item.queue is None else row.limits
         held = sum(each.state == HELD for each in self._of_job(key))
-        full = held >= _job_limit(limits) or self._pool_is_full(limits)
-        if row.not_before > self.now() or not self._may_hold(call) or full:
-            row.limited |= full and row.queue is not None
+        full = held >= job_limit(limits) or self._pool_is_full(limits)
+        may_hold = row.not_before <= self.now() and self._may_hold(call)
+        if not may_hold or full:
+            row.limited |= may_hold and row.queue is not None
             return Plan(Decided(key, Decision.LATER), None)
         return Plan(None, None)
 
@@ -233,15 +231,19 @@ class Database:
         if row.attempt != call.attempt or (self.rules.guard_finish and not held):
             return calls.Finished(False, f"{row.state}, Attempt {row.attempt}")
         if not held:
-            self.stale.append(f"{call.key} {call.attempt}: {row.state}")
+            self.wrong.append(f"a stale finish: {call.key} {call.attempt}: {row.state}")
         row.finished_by = f"{call.attempt} {call.incarnation}"
         self._end(row, call.outcome, None if row.stop else call.retry_in)
         return calls.Finished(True)
 
     def _end(self, row: Row, outcome: str, retry_in: float | None) -> None:
-        row.state = ENDED if retry_in is None else WAITING
-        row.holder, row.outcome = None, outcome
-        row.not_before = row.next_publish = self.now() + (retry_in or 0.0)
+        now, until = self.now(), row.retry.until
+        due = now + (retry_in or 0.0)
+        over = max(row.key.fire_time + 7 * _DAY, due + _DAY) if until is None else until
+        row.state = ENDED if retry_in is None or over <= due else WAITING
+        row.holder, row.outcome, row.changed = None, outcome, now
+        row.not_before = row.next_publish = due
+        row.expires = over
         row.publications, row.limited = 0, False
         self._publish_limited(row)
 
@@ -250,13 +252,29 @@ class Database:
         lost = [row for row in self.rows.values() if row.state == HELD and row.holder not in live]
         for row in lost:
             again = row.retry.lost and row.attempt <= row.retry.most and row.stop is None
-            self._end(row, "lost", row.retry.delay if again else None)
+            retry = row.retry
+            delay = min(retry.delay * retry.backoff ** (row.attempt - 1), retry.delay_max)
+            self._end(row, "lost", delay if again else None)
         return calls.Changed(len(lost))
+
+    def _expired(self) -> list[Row]:
+        return [row for row in self.rows.values() if _is_over(row, self.now())]
+
+    def _expire(self, rows: list[Row]) -> int:
+        """The time of these rows is over."""
+        for row in rows if self.rules.expiry else ():
+            row.end_waiting("missed", self.now())
+        return len(rows)
 
     # ---- publications
 
     def _of_queues(self) -> list[Row]:
-        return [row for row in self.rows.values() if row.state == WAITING and row.queue is not None]
+        """What waits in a queue, and whose time is not over."""
+        return [row for row in self._in_time() if row.queue is not None]
+
+    def _in_time(self) -> list[Row]:
+        waiting = [row for row in self.rows.values() if row.state == WAITING]
+        return [row for row in waiting if not (self.rules.expiry and _is_over(row, self.now()))]
 
     def _publish_limited(self, ended: Row) -> None:
         """There is room: the first row that a limit has kept out is published at once."""
@@ -298,7 +316,10 @@ class Database:
         if row is None or row.incarnation != call.incarnation:
             return calls.Changed(1)
         if any(each.holder == call.incarnation for each in self.rows.values()):
-            return calls.Changed(0)
+            if self.rules.goodbye_holds_nothing:
+                return calls.Changed(0)
+            self.wrong.append(f"a goodbye of {call.host}, which still has Runs")
+        self.goodbyes += 1
         return self._free(call.host)
 
     def _register(self, call: calls.Register) -> calls.Registered:
@@ -328,11 +349,10 @@ class Database:
             ),
             due=tuple(
                 calls.DueRow(each.key, each.attempt, each.not_before - now)
-                for each in rows
-                if each.state == WAITING
-                and each.queue is None
-                and each.not_before <= now + call.ahead
+                for each in self._in_time()
+                if each.queue is None and each.not_before <= now + call.ahead
             ),
+            expired=bool(self._expired()),
             orphans=any(each.state == HELD and each.holder not in live for each in rows),
             clock=now,
             publish_in=self._publish_in(),
@@ -345,25 +365,6 @@ class Database:
         )
 
 
-def _existing(row: Row, incarnation: str) -> Decided:
-    if row.state == HELD and row.holder == incarnation:
-        spec = None if row.queue is None else "{}"
-        return Decided(row.key, Decision.HELD, row.attempt, row.host, queue=row.queue, spec=spec)
-    return Decided(row.key, Decision.SETTLED, row.attempt, row.host, row.outcome)
-
-
-def _job_limit(limits: Limits) -> float:
-    """How many Attempts of a Job may run at once."""
-    if limits.max_running is not None:
-        return limits.max_running
-    return inf if limits.concurrency is calls.Concurrency.ALLOW else 1
-
-
-def _replace(rows: list[Row], surplus: float) -> None:
-    """The oldest rows that are held and too many are told to stop, and waiting ones end."""
-    for row in sorted(rows, key=lambda row: row.key):
-        if row.state == WAITING:
-            row.state, row.outcome = ENDED, row.outcome or "skipped"
-        elif surplus > 0:
-            surplus -= 1
-            row.stop = row.stop or "replace"
+def _is_over(row: Row, at: float) -> bool:
+    """Whether it waits, and its time is over then."""
+    return row.state == WAITING and row.expires <= at

@@ -17,6 +17,7 @@ KINDS = (
     "kill_agent", "kill_daemon", "kill_runner", "stop_agent", "stop_daemon", "stop_runner",
     "crash", "sleep", "step_clock", "step_database_clock", "outage", "cut", "cut_requests",
     "cut_answers", "latency", "stall", "late_start", "twin", "edit", "drain", "broker",
+    "leave",
 )  # fmt: skip
 LONGEST = 300.0  # seconds
 _CALL = 10.0  # seconds: longer than a call that is slow
@@ -102,6 +103,9 @@ class Faults:
         if kind == "broker" and not self._network.broker.down:
             self._network.broker.down = True
             return lambda: setattr(self._network.broker, "down", False)
+        if kind == "leave" and host.daemon is not None:
+            host.daemon.do(host.daemon.leave)
+            return lambda: self._return(host)
         if kind == "twin":
             return self._twin(host)
         if kind == "edit" and not any(each.absent for each in self._hosts):
@@ -169,6 +173,12 @@ class Faults:
             return None
         row.drained = True
         return lambda: setattr(row, "drained", False)
+
+    def _return(self, host: Host) -> None:
+        """A daemon that was told to end has had its time."""
+        if host.daemon is not None and host.daemon.is_alive:
+            host.daemon.kill()
+        host.start()
 
     def _boot(self, host: Host) -> None:
         host.machine.is_up = True

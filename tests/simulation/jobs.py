@@ -13,7 +13,11 @@ RETRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`most`: how many of its commands may run at once; None: no limit. `queue`: workers run it."""
+    """`most`: how many of its commands may run at once; None: no limit. `queue`: workers run it.
+
+    `after`: the Jobs that it follows, which have all of its fire times. `hosts`: only these have
+    its entry. `retry_for`: seconds after a fire time in which it is tried again.
+    """
 
     name: str
     period: int
@@ -22,21 +26,30 @@ class Job:
     pool: str | None = None
     catch_up: bool = False
     queue: str | None = None
+    after: tuple[str, ...] = ()
+    hosts: tuple[str, ...] | None = None
+    retry_for: float | None = None
 
     @property
     def most(self) -> int | None:
         return self.max_running if self.concurrency == "allow" else 1
 
-    @property
-    def terms(self) -> Terms:
+    def may_run_on(self, host: str) -> bool:
+        return self.hosts is None or host in self.hosts
+
+    def followed(self, key: SharedKey) -> list[SharedKey]:
+        """The Runs that this Run of it follows."""
+        return [key._replace(name=name) for name in self.after]
+
+    def terms(self, fire_time: int) -> Terms:
         terms: Terms = {
             "concurrency": self.concurrency,
             "max_running": self.max_running,
             "pool": self.pool,
             "window": 300.0,
             "catch_up": self.catch_up,
-            "after": [],
-            "hosts": None,
+            "after": list(self.after),
+            "hosts": None if self.hosts is None else list(self.hosts),
             "retry": {
                 "most": RETRIES,
                 "lost": True,
@@ -44,7 +57,7 @@ class Job:
                 "backoff": 1.0,
                 "delay_max": 5.0,
                 "jitter": 0.0,
-                "until": None,
+                "until": None if self.retry_for is None else fire_time + self.retry_for,
             },
         }
         if self.queue is not None:
@@ -72,5 +85,8 @@ JOBS = {
         Job("work", 35, catch_up=True, queue="gpu"),
         Job("work_in_turn", 45, "queue", queue="gpu"),
         Job("work_pooled", 55, pool="reports", queue="gpu"),
+        Job("follows", 60, catch_up=True, after=("allow", "catch_up")),
+        Job("grouped", 40, hosts=("web1", "web2")),
+        Job("impatient", 45, "forbid", retry_for=30.0),
     )
 }

@@ -15,6 +15,9 @@ class Rules:
     that counts. `guard_finish`: a finish has to come from the holder.
     `second_watcher`: the daemon kills what a stopped runner does not. `publish_again`: a row that
     waits in a queue is published until it was taken. `gate`: a message starts nothing by itself.
+    `wait_for_named`: a Run that follows others waits until they have ended. `groups`: only hosts
+    of its group take up a Run. `expiry`: what waits ends when its time is over.
+    `goodbye_holds_nothing`: a host that still has Runs does not give up its name.
     """
 
     end_before_lost: bool = True
@@ -28,3 +31,7 @@ class Rules:
     second_watcher: bool = True
     publish_again: bool = True
     gate: bool = True
+    wait_for_named: bool = True
+    groups: bool = True
+    expiry: bool = True
+    goodbye_holds_nothing: bool = True

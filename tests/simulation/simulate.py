@@ -20,12 +20,16 @@ _HOSTS = 3
 
 @dataclass(slots=True)
 class Result:
-    """`steps`: how many things happened. `faults`: what did not hold."""
+    """`steps`: how many things happened. `faults`: what did not hold.
+
+    `goodbyes`: how often a host has given up its name itself.
+    """
 
     steps: int
     faults: list[str]
     runs: int
     attempts: int
+    goodbyes: int
 
 
 def simulate(seed: int, faults: list[Fault], rules: Rules | None = None) -> Result:
@@ -50,7 +54,8 @@ def simulate(seed: int, faults: list[Fault], rules: Rules | None = None) -> Resu
     if not checker.faults:
         checker.finish(EPOCH + UNTIL)
     rows = database.rows.values()
-    return Result(world.steps, checker.faults, len(rows), sum(row.attempt for row in rows))
+    attempts = sum(row.attempt for row in rows)
+    return Result(world.steps, checker.faults, len(rows), attempts, database.goodbyes)
 
 
 def _host(number: int, world: World, network: Network, checker: Checker) -> Host:

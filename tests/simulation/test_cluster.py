@@ -52,6 +52,12 @@ def test_without_faults_each_fire_time_has_one_run() -> None:
 
 
 @pytest.mark.slow
+def test_a_host_that_leaves_gives_up_its_name() -> None:
+    result = simulate(0, [Fault("leave", 300.0, 0, 60.0)])
+    assert (result.faults, result.goodbyes) == ([], 1)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [field.name for field in dataclasses.fields(Rules)])
 def test_a_broken_rule_is_found(rule: str, record_property: Callable[[str, object], None]) -> None:
     steps = 0
