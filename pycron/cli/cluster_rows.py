@@ -112,7 +112,7 @@ def queue_json(queue: "QueueRow", hosts: "Sequence[HostRow]") -> dict[str, objec
         "waiting": queue.waiting,
         "running": queue.held,
         "oldest_seconds": None if queue.oldest is None else round(queue.oldest, 1),
-        "hosts": _serving(queue.queue, hosts),
+        "hosts": hosts_serving(queue.queue, hosts),
     }
 
 
@@ -125,7 +125,7 @@ def queues_of(
     return sorted([*rows, *map(empty, served - known)], key=lambda row: row.queue)
 
 
-def _serving(queue: str, hosts: "Sequence[HostRow]") -> list[str]:
+def hosts_serving(queue: str, hosts: "Sequence[HostRow]") -> list[str]:
     """The live hosts whose workers serve a queue."""
     return [
         host.host
@@ -169,7 +169,7 @@ def _clock(host: "HostRow") -> Value:
 def print_queues(rows: "Sequence[QueueRow]", hosts: "Sequence[HostRow]") -> None:
     cells: list[list[Value]] = []
     for row in rows:
-        serving = _serving(row.queue, hosts)
+        serving = hosts_serving(row.queue, hosts)
         alone = Cell("nobody", Tone.BAD if row.waiting else Tone.WARN)
         oldest = None if row.oldest is None else duration_in_words(max(0.0, row.oldest))
         by = ", ".join(serving) if serving else alone

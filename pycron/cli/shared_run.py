@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pycron.cli.clock import clock_for
-from pycron.cli.cluster_rows import run_json, state_cell
+from pycron.cli.cluster_rows import hosts_serving, run_json, state_cell
 from pycron.cli.errors import Failed
 from pycron.cli.following import say
 from pycron.cli.instants import parse_asked
@@ -18,6 +18,7 @@ from pycron.model.in_words import ago_in_words, duration_in_words, size_in_words
 from pycron.model.text import printable
 from pycron.wording.cells import Cell, Tone, Value
 from pycron.wording.clock import Clock
+from pycron.wording.job_words import end_cell
 
 if TYPE_CHECKING:
     from pycron.cluster.operations import Operations, SharedRow
@@ -32,7 +33,7 @@ def show(options: argparse.Namespace, operations: "Operations", _config: Config)
     if options.json:
         print_json([run_json(row)])
         return
-    _print_run(row, clock_for(options))
+    _print_run(row, clock_for(options), operations)
     lines = operations.output(row).decode("utf-8", "backslashreplace").splitlines()
     if lines:
         print()
@@ -72,7 +73,7 @@ def why(options: argparse.Namespace, operations: "Operations", _config: Config) 
     for number, row in enumerate(reversed(rows)):
         if number:
             print()
-        _print_run(row, clock)
+        _print_run(row, clock, operations)
 
 
 def _found(text: str, operations: "Operations") -> "SharedRow":
@@ -88,9 +89,19 @@ def _found(text: str, operations: "Operations") -> "SharedRow":
     return row
 
 
-def _print_run(row: "SharedRow", clock: Clock) -> None:
-    print_line([Cell(f"{printable(row.key.name)}: ", Tone.STRONG), state_cell(row)])
-    print_page([*_what_happened(row, clock), *_what_it_is(row)])
+def _print_run(row: "SharedRow", clock: Clock, operations: "Operations") -> None:
+    state, result = state_cell(row), row.result
+    if row.state == "ended" and row.outcome is not None:
+        state = end_cell(row.outcome, result.exit_status, result.signal)
+    print_line([Cell(f"{printable(row.key.name)}: ", Tone.STRONG), state])
+    print_page([*_what_happened(row, clock), *_what_it_lacks(row, operations), *_what_it_is(row)])
+
+
+def _what_it_lacks(row: "SharedRow", operations: "Operations") -> Iterator[tuple[str, Value]]:
+    """A Run may wait for a worker that there is not."""
+    if row.state == "waiting" and row.queue and not hosts_serving(row.queue, operations.hosts()):
+        nobody = f"no worker serves the queue {row.queue} at present"
+        yield "waits", Cell(nobody, Tone.WARN)
 
 
 def _what_happened(row: "SharedRow", clock: Clock) -> Iterator[tuple[str, Value]]:
