@@ -21,8 +21,13 @@ _CONNECT = 5  # seconds for each address
 # cancelled. The warning has no SQLSTATE of its own, and its text is translated.
 _WAITS_FOR_STANDBY = "SyncRepWaitForLSN"
 # What a session is to be like. A pooler may refuse the parameter that says so: each function has
-# its own lock_timeout, and no call leaves a transaction open.
-_SESSION = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s -c statement_timeout=0"
+# its own lock_timeout, and no call leaves a transaction open. The server has to notice a cut
+# network, too: otherwise it keeps such sessions for hours, and at last has no room for new ones.
+_SESSION = (
+    "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s -c statement_timeout=0"
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=10s"
+)
 _DEFAULTS = {
     "application_name": "pycron",
     "connect_timeout": str(_CONNECT),

@@ -445,6 +445,20 @@ def test_the_settings_of_a_session(database: ClusterDatabase) -> None:
     session.close()
 
 
+def test_the_server_soon_closes_a_session_whose_network_is_cut(database: ClusterDatabase) -> None:
+    """Or else each cut would leave it with sessions for hours, until it has room for no more."""
+    session = Database(database.address, "prod")
+    names = (
+        "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count",
+        "tcp_user_timeout",
+    )  # fmt: skip
+    [values] = session.query(
+        "SELECT " + ", ".join(f"to_jsonb(current_setting('{name}')::integer)" for name in names)
+    )
+    assert values == [5, 3, 3, 10_000]
+    session.close()
+
+
 def test_a_commit_that_is_on_no_standby_is_not_believed(database: ClusterDatabase) -> None:
     """A wait for the standby that somebody cancels ends with success, and a warning."""
     database.server.psql("ALTER DATABASE postgres SET synchronous_commit = on")
