@@ -261,8 +261,8 @@ def test_a_broker_that_comes_back(redis: RedisServer, tmp_path: Path) -> None:
         daemon.wait_for("attempt_ended", outcome="failed")
         (row,) = runs(daemon, tmp_path)
         assert row["outcome"] is None
-        of_first = ["--attempt", "1", "--state-dir", tmp_path / "state"]
-        log = run("pycron", "log", row["run_id"], *of_first).stdout
+        state = tmp_path / "state"
+        log = run("pycron", "log", row["run_id"], "--attempt", "1", "--state-dir", state).stdout
         assert "Connection refused" in log
         redis.start()
         daemon.wait_for("attempt_ended", outcome="succeeded")

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from pycron.cluster.calls import Publication
-from pycron.cluster.publisher import Publisher
 from tests.support.fake_daemon import FakeDaemon, Message, Say, at_once, fake_daemon
-from tests.support.queue_brokers import Broker, each_kind, is_here, running_broker
+from tests.support.queue_brokers import Broker, each_kind, is_here, publisher, running_broker
 from tests.support.running_daemon import run
 from tests.support.running_worker import RunningWorker, running_worker
 from tests.support.waiting import until
@@ -37,8 +36,7 @@ def redis() -> Iterator[Broker]:
 
 def publish(broker: Broker, queue: str, *names: str) -> None:
     batch = [Publication("deploy", name, FIRE_TIME, 0, queue) for name in names]
-    publisher = Publisher(broker.url, "test")
-    publisher.send(batch)
+    publisher(broker.url).send(batch)
 
 
 def names(daemon: FakeDaemon) -> list[str]:
@@ -159,10 +157,9 @@ def test_a_broker_that_was_away(tmp_path: Path, broker: Broker) -> None:
         broker.kill(signal.SIGTERM)
         worker.wait_for("onnect", 60)
         broker.start()
-        publisher = Publisher(broker.url, "test")
 
         def arrives() -> bool:
-            publisher.send([Publication("deploy", "a", FIRE_TIME, 0, "away")])
+            publisher(broker.url).send([Publication("deploy", "a", FIRE_TIME, 0, "away")])
             return bool(daemon.requests)
 
         until(arrives, 120)

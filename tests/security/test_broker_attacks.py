@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from pycron.cluster.calls import Publication
-from pycron.cluster.publisher import Publisher
 from pycron.system.accounts import own_account
 from tests.support.cluster_hosts import hosts, rows, wait_for_rows
 from tests.support.fake_daemon import FakeDaemon, fake_daemon
 from tests.support.postgres import is_here as postgres_is_here
 from tests.support.postgres import running_postgres
-from tests.support.queue_brokers import Broker, is_here, running_broker
+from tests.support.queue_brokers import Broker, is_here, publisher, running_broker
 from tests.support.running_worker import RunningWorker, running_worker
 from tests.support.waiting import until
 
@@ -75,10 +74,9 @@ def push(broker: Broker, *items: str, queue: str = "pycron.test.default") -> Non
 def survives(broker: Broker, daemon: FakeDaemon, worker: RunningWorker) -> None:
     """The worker still takes the messages of agents."""
     count = len(daemon.requests)
-    publisher = Publisher(broker.url, "test")
 
     def arrives() -> bool:
-        publisher.send([Publication("deploy", "sound", FIRE_TIME, 0, "default")])
+        publisher(broker.url).send([Publication("deploy", "sound", FIRE_TIME, 0, "default")])
         return "sound" in [each["name"] for each in daemon.requests[count:]]
 
     until(arrives, 60)
@@ -209,8 +207,7 @@ def test_the_configuration_decides_what_runs(
             for (fire_time,) in rows(database, columns)
         ]
         client = redis.Redis.from_url(broker.url)
-        publisher = Publisher(broker.url, "test")
-        publisher.send([*batch, Publication("deploy", "last", 0, 0, "seen")])
+        publisher(broker.url).send([*batch, Publication("deploy", "last", 0, 0, "seen")])
         until(lambda: client.llen("pycron.test.seen"), 30)
         until(lambda: not client.llen("pycron.test.default") and not client.hlen("unacked"), 30)
         assert worker.stop() == 0  # it has waited for all answers

@@ -8,12 +8,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pycron.cluster.publisher import Publisher
 from tests.support.brokers import free_port
 from tests.support.waiting import until
 
@@ -157,6 +159,12 @@ def _kill_port_mapper(port: int) -> None:
         with suppress(OSError):
             if mark in (entry / "environ").read_bytes().split(b"\0"):
                 os.kill(int(entry.name), signal.SIGKILL)
+
+
+@cache
+def publisher(broker_url: str) -> Publisher:
+    """The one of this process: each has a thread and a connection, which last as long as it."""
+    return Publisher(broker_url, "test")
 
 
 @contextmanager
