@@ -53,7 +53,7 @@ class Cluster(NamedTuple):
     fire_time: int
 
     def said(self, *words: str | Path) -> str:
-        """What a verb prints that asks the database."""
+        """Run a verb that asks the database; its output."""
         done = run("pycron", *words, "--config", self.entries.config)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -47,7 +47,7 @@ def refusal(path: Path) -> str:
 
 
 def open_below(place: Path) -> list[str]:
-    """What this process has open there; threads of other tests may open and close the rest."""
+    """The files below the place that this process has open, and no others."""
     found = []
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):

@@ -269,7 +269,7 @@ class Database:
     # ---- publications
 
     def _of_queues(self) -> list[Row]:
-        """What waits in a queue, and whose time is not over."""
+        """The rows that wait in a queue, and whose time is not over."""
         return [row for row in self._in_time() if row.queue is not None]
 
     def _in_time(self) -> list[Row]:

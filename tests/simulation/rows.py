@@ -49,14 +49,14 @@ class HostRow:
 
 @dataclass(slots=True)
 class Plan:
-    """What a claim or a gate has counted: None if it may hold its row."""
+    """The result of a claim or a gate. `refusal`: None if the host may hold the row."""
 
     refusal: Decided | None
     row: Row | None
 
 
 def existing(row: Row, incarnation: str) -> Decided:
-    """What a row says to a host that asks for its Run."""
+    """The answer to a host that asks for the Run of a row."""
     if row.state == HELD and row.holder == incarnation:
         spec = None if row.queue is None else "{}"
         return Decided(row.key, Decision.HELD, row.attempt, row.host, queue=row.queue, spec=spec)

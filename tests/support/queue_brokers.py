@@ -163,7 +163,7 @@ def _kill_port_mapper(port: int) -> None:
 
 @cache
 def publisher(broker_url: str) -> Publisher:
-    """The one of this process: each has a thread and a connection, which last as long as it."""
+    """The Publisher of this process for a broker: its thread and its connection never end."""
     return Publisher(broker_url, "test")
 
 
