@@ -57,6 +57,12 @@ def upgrade(address: str) -> list[int]:
 
 
 def _upgrade(connection: "psycopg.Connection[tuple[Any, ...]]") -> list[int]:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":  # a name that it cannot write would keep a batch of claims unanswered
+        raise CallFailed(
+            f"the database has the encoding {encoding}, and pycron needs UTF8:"
+            " CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'"
+        )
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     connection.execute("CREATE SCHEMA IF NOT EXISTS pycron")
     connection.execute(

@@ -13,6 +13,7 @@ import pytest
 from pycron.cluster import calls
 from pycron.cluster.calls import CallFailed, Decided, RetryTerms, SharedKey
 from pycron.cluster.database import Database
+from pycron.cluster.migrations import upgrade
 from tests.support import postgres
 from tests.support.cluster_database import ClusterDatabase, Host, claim, cluster_database, run_key
 from tests.support.waiting import until
@@ -433,6 +434,14 @@ def test_another_isolation_level_is_refused(database: ClusterDatabase) -> None:
             Database(database.address, "prod").perform(calls.Reap())
     finally:
         database.server.psql("ALTER DATABASE postgres RESET default_transaction_isolation")
+
+
+def test_another_encoding_is_refused(database: ClusterDatabase) -> None:
+    """It cannot write every name, and a claim with such a name gets no answer."""
+    latin = "TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+    database.server.psql(f"CREATE DATABASE latin {latin}")
+    with pytest.raises(CallFailed, match=r"has the encoding LATIN1, and pycron needs UTF8: "):
+        upgrade(database.server.address("latin"))
 
 
 def test_the_settings_of_a_session(database: ClusterDatabase) -> None:
