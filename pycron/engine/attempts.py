@@ -22,9 +22,11 @@ from pycron.engine.workspace import Workspace
 from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 
 # Seconds before the fire time at which held Attempts are released: the time that the message may
-# take to the process that starts the command, which waits for the fire time itself. It is a binary
-# fraction, so that it can be subtracted from an instant and added again without rounding.
+# take to the process that starts the command, which waits for the fire time itself. A daemon that
+# has fire times to take up releases them earlier, because its turn may take as long. They are
+# binary fractions, so that they can be subtracted from an instant and added again without rounding.
 RELEASE_AHEAD = 1 / 128
+LONGEST_RELEASE_AHEAD = 1 / 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,15 @@ class Attempts:
             self._live.step(run, Step.RELEASED)
         self._space.out.released.append(Release(max(run.fire_time for run in runs)))
 
-    def release_due(self) -> bool:
+    def release_due(self, ahead: float) -> bool:
         """Release the held Attempts whose fire time comes in a moment; False if there are none.
 
+        `ahead`: at most so many seconds before their fire time.
         If the clock was set back, their fire time may be far away again: they are taken back.
         """
         now = self._space.now.wall
         held = self._live.held
-        due = [run for run, planned in held.items() if planned <= now + RELEASE_AHEAD]
+        due = [run for run, planned in held.items() if planned <= now + ahead]
         far = [run for run, planned in held.items() if planned > now + self._longest_ahead]
         for run in far:
             self._space.timers.set(held[run], run)

@@ -62,7 +62,7 @@ class Claims:
 
     def take(self, now: float, *, others_wait: bool) -> DueFire | None:
         """The next one of the next fire time that is to be claimed; each is returned once."""
-        fire = self._timetable.next_fire_time()
+        fire = self._timetable.next_to_come()
         if fire != self._claimed:
             self._coming.clear()
             if fire is None or not now < fire <= now + self._ahead(fire, others_wait=others_wait):

@@ -43,10 +43,14 @@ class FireQueue:
             self._heap = [item for item in self._heap if not self._is_dropped(item[2])]
             heapify(self._heap)
 
-    def next_fire_time(self) -> int | None:
+    def next_to_come(self) -> int | None:
+        """The next fire time of the tables that have nothing left from the last `take`."""
         while self._heap and self._is_dropped(self._heap[0][2]):
             heappop(self._heap)
-        first = self._heap[0][0] if self._heap else None
+        return self._heap[0][0] if self._heap else None
+
+    def next_fire_time(self) -> int | None:
+        first = self.next_to_come()
         if not self._turns:
             return first
         times = [first, *(queue.next_fire_time() for queue in self._turns)]
@@ -80,7 +84,15 @@ class FireQueue:
 
         A table is looked at when its first fire time has its turn: there may be thousands of them.
         """
-        waiting = [*self._heap, *self._first_of_turns()]
+        return self._in_order([*self._heap, *self._first_of_turns()], until)
+
+    def to_come(self, until: int) -> Iterator[DueEntry]:
+        """The same, of the tables that have nothing left from the last `take`."""
+        return self._in_order(list(self._heap), until)
+
+    def _in_order(
+        self, waiting: list[tuple[int, int, TableQueue]], until: int
+    ) -> Iterator[DueEntry]:
         heapify(waiting)
         opened: list[tuple[DueEntry, int, Iterator[DueEntry]]] = []
         while waiting or opened:

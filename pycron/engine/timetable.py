@@ -128,10 +128,14 @@ class Timetable:
     # ---- what is due later
 
     def next_fire_time(self) -> int | None:
-        fixed, wall = self._fixed.next_fire_time(), self._wall.next_fire_time()
-        if fixed is None or wall is None:
-            return wall if fixed is None else fixed
-        return min(fixed, wall)
+        return _earlier(self._fixed.next_fire_time(), self._wall.next_fire_time())
+
+    def next_to_come(self) -> int | None:
+        """The next fire time of the tables that have nothing left from the last `take_due`.
+
+        A table that lags behind does not keep those of other tables from being claimed.
+        """
+        return _earlier(self._fixed.next_to_come(), self._wall.next_to_come())
 
     def count(self, until: int) -> int:
         """How many Jobs have their next fire time at or before `until`."""
@@ -145,8 +149,11 @@ class Timetable:
         return [(fire, self._tables[name][index]) for fire, name, index in islice(found, most)]
 
     def peek(self, until: int) -> list[DueFire]:
-        """The next fire times up to `until`, as take_due will hand them out."""
-        return self._due([*self._fixed.coming(until), *self._wall.coming(until)])
+        """The next fire times up to `until`, as take_due will hand them out.
+
+        They are those of the tables that have nothing left from the last `take_due`.
+        """
+        return self._due([*self._fixed.to_come(until), *self._wall.to_come(until)])
 
     def due_in(self, start: int, end: int) -> list[DueFire]:
         """The first fire time of each Job in [start, end), whatever was handed out before.
@@ -289,6 +296,12 @@ class Timetable:
     def _user(self, due: DueEntry) -> str:
         _, name, index = due
         return self._tables[name].context(index).user
+
+
+def _earlier(first: int | None, second: int | None) -> int | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
 
 
 def _before_this_minute(now: float, awake: float) -> int:

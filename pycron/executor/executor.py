@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pycron.config import Config
 from pycron.engine.actions import LogEntry, Release, RunnerAction, Start, Stop, Withdraw
-from pycron.engine.attempts import RELEASE_AHEAD
+from pycron.engine.attempts import LONGEST_RELEASE_AHEAD, RELEASE_AHEAD
 from pycron.engine.engine import Engine
 from pycron.engine.events import Ended, InputEvent, Lost, NeverStarted, Refused, RunnerMet, Started
 from pycron.engine.states import State
@@ -120,7 +120,7 @@ class RunnerExecutor:
                 self._link.send(messages)
 
     def release(self, released: Sequence[Release]) -> None:
-        """Release held Attempts, and leave them the processors for a moment.
+        """Release held Attempts, and leave them the processors for a moment, if it comes now.
 
         The runner waits for the fire time; a runner of protocol 1 starts them at once.
         """
@@ -129,7 +129,9 @@ class RunnerExecutor:
         if not self._link.waits_itself:
             time.sleep(_left_until(released[0].until))
         self.perform(released)
-        time.sleep(_left_until(released[0].until) + _GIVING_WAY)
+        left = _left_until(released[0].until)
+        if left <= RELEASE_AHEAD:
+            time.sleep(left + _GIVING_WAY)
 
     def take_ended(self) -> list[AttemptKey]:
         """The Attempts whose end was reported since the last call."""
@@ -341,4 +343,4 @@ class RunnerExecutor:
 
 def _left_until(instant: float) -> float:
     """Seconds until a UTC second that comes in a moment, even if the clock is set meanwhile."""
-    return min(max(0.0, instant - time.time()), RELEASE_AHEAD)
+    return min(max(0.0, instant - time.time()), LONGEST_RELEASE_AHEAD)

@@ -12,6 +12,7 @@ from pycron.runner.attempt import Attempt
 from pycron.runner.attempts import Attempts, Usage
 from pycron.runner.batch import Batch, seconds_until
 from pycron.runner.event_loop import NEVER
+from pycron.runner.held_attempts import HeldAttempts
 from pycron.runner.launch import Launch
 from pycron.runner.launcher import Launcher
 from pycron.runner.progress import DIRECT, NO_PROCESS, STARTED, UNTOUCHED
@@ -36,7 +37,7 @@ class Starters:
         self._launcher = launcher
         self._processes = StarterProcesses()
         self._queue = StartQueue()
-        self._held: dict[str, Attempt] = {}  # without those that a starter is ready for
+        self._held = HeldAttempts()
         self._ready: list[Starter] = []  # wait for their go message
         self._due: list[Starter] = []  # wait for their turn after their go message has come
         self._not_before = 0.0  # the instant (monotonic) before which no other batch may begin
@@ -93,7 +94,7 @@ class Starters:
     def add(self, attempt: Attempt) -> None:
         """Start an Attempt that has everything it needs, at once or when its go message comes."""
         if attempt.hold:
-            self._held[attempt.id] = attempt
+            self._held.add(attempt)
         else:
             self._queue.add(attempt)
 
@@ -110,10 +111,8 @@ class Starters:
         while self._processes.have_room and (starter := self._next_due()):
             self._release(starter, at)
             at = until + _HEAD_START
-        for attempt in list(self._held.values()):
-            if attempt.hold <= until:
-                del self._held[attempt.id]
-                self._queue.add(attempt)
+        for attempt in self._held.take_until(until):
+            self._queue.add(attempt)
 
     def drop(self, id: str) -> None:
         """Forget an Attempt, if it is held."""
@@ -124,9 +123,8 @@ class Starters:
         """Forget all Attempts that are held."""
         for starter in list(self._ready):
             self._dismiss(starter)
-        for attempt in self._held:
-            self._attempts.drop(attempt)
-        self._held.clear()
+        for attempt in self._held.take_until(NEVER):
+            self._attempts.drop(attempt.id)
 
     def end(self, attempt: Attempt, message: EndMessage) -> None:
         """End an Attempt that is not known to be started."""
@@ -143,7 +141,7 @@ class Starters:
         for starter in [*self._ready, *self._due]:
             if any(attempt.id == id for attempt in starter.attempts):
                 self._dismiss(starter)
-        return self._held.pop(id, None) is not None
+        return self._held.take(id)
 
     # ---- starters of Attempts that are due
 
@@ -207,7 +205,10 @@ class Starters:
     # ---- starters that are forked ahead of time
 
     def _may_get_ready(self) -> bool:
-        return bool(self._held) and len(self._ready) < _MOST_READY and not self._queue
+        """A user whose commands are due gets no starter ahead of time; other users do."""
+        if not self._held or len(self._ready) >= _MOST_READY:
+            return False
+        return self._held.has_others_than(self._queue.users)
 
     def _get_ready(self) -> None:
         """Fork a starter for the first Attempts that are held; it waits for their go message."""
@@ -215,7 +216,7 @@ class Starters:
         gate = self._launcher.open_gate(attempts[0])
         launches = self._prepare_all(attempts) if gate else []
         for attempt in attempts[: max(1, len(launches))]:
-            del self._held[attempt.id]
+            self._held.take(attempt.id)
         if gate is None or not launches:  # the first Attempt was refused
             for end in gate or ():
                 os.close(end)
@@ -237,12 +238,7 @@ class Starters:
 
     def _first_held(self) -> list[Attempt]:
         """The Attempts for the next starter."""
-        first = min(self._held.values(), key=lambda attempt: attempt.hold)
-        alike = [
-            attempt
-            for attempt in self._held.values()
-            if attempt.hold == first.hold and attempt.kind == first.kind
-        ]
+        alike = self._held.first_of_others_than(self._queue.users)
         size = _share(len(alike), len(self._ready)) if self._ready else _FIRST_BATCH
         return alike[:size]
 
@@ -261,8 +257,7 @@ class Starters:
                 self._queue.put_back(attempt)
             return
         self._ready.remove(starter)
-        held = sorted([*self._held.values(), *attempts], key=_mark_of, reverse=True)
-        self._held = {attempt.id: attempt for attempt in held}
+        self._held.put_back(attempts)
 
     # ---- the progress of starters
 
@@ -319,10 +314,6 @@ def _share(count: int, others: int) -> int:
     """How many of `count` commands one more starter gets beside so many other starters."""
     starters = max(1, STARTERS - others)
     return min(BATCH, max(_SMALLEST_BATCH, -(-count // starters)))
-
-
-def _mark_of(attempt: Attempt) -> int:
-    return attempt.tree.mark
 
 
 def _why_killed(attempt: Attempt) -> tuple[str | None, str]:

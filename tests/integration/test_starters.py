@@ -249,6 +249,12 @@ def test_a_starter_has_nothing_open_but_what_its_commands_get(runner: RunningRun
     until(lambda: open_files(starter) == ["/dev/null", "pipe", "pipe", "pipe"])
 
 
+def owners_of_starters(runner: RunningRunner) -> list[str]:
+    """Their real uids, once the runner has all messages that were sent."""
+    runner.client.flush()
+    return [status_of(pid, "Uid").split()[0] for pid in starters(runner)]
+
+
 def open_files(pid: int) -> list[str]:
     """The kinds of the open files, except the three standard ones."""
     found = []
@@ -294,6 +300,25 @@ def test_one_user_never_has_all_starters(
     for number in range(5):
         runner.start(f"b{number}", "exit 5", user=somebody(), cwd="/")
     assert not any(runner.received("started", name) for name in ids)
+    slow.let_go()
+    assert {ended["exit_status"] for ended in all_of(runner, ids).values()} <= {4, 5}
+
+
+@pytest.mark.root
+@needs_root
+def test_a_user_gets_a_starter_ahead_of_time_while_commands_of_another_user_wait(
+    runner: RunningRunner, slow: Slow, alice: dict[str, Any]
+) -> None:
+    ids = [f"a{number}" for number in range(3 * BATCH * STARTERS)]
+    command = {"argv": slow.argv("exit 4"), "user": alice, "cwd": "/"}
+    runner.client.send(runner.start_message(name, "", **command) for name in ids)
+    until(lambda: waiting_for_slow(runner)[0])
+    bob = somebody()
+    runner.client.send([runner.start_message("held", "exit 5", user=bob, cwd="/", hold=100)])
+    until(lambda: str(bob["uid"]) in owners_of_starters(runner))
+    assert BATCH * owners_of_starters(runner).count(str(alice["uid"])) < len(ids)  # some wait
+    runner.client.send([{"type": "go", "until": 100}])
+    assert runner.ended("held")["exit_status"] == 5
     slow.let_go()
     assert {ended["exit_status"] for ended in all_of(runner, ids).values()} <= {4, 5}
 

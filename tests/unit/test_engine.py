@@ -22,7 +22,7 @@ from pycron.engine.actions import (
     Release,
     Start,
 )
-from pycron.engine.attempts import RELEASE_AHEAD
+from pycron.engine.attempts import LONGEST_RELEASE_AHEAD, RELEASE_AHEAD
 from pycron.engine.claim_ahead import CLAIM_AHEAD, CLAIM_AHEAD_PER_RUN, LONGEST_CLAIM_AHEAD
 from pycron.engine.cursor import LATE, Cursor
 from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
@@ -199,6 +199,32 @@ def test_runs_are_not_claimed_earlier_while_other_runs_wait_in_the_queue() -> No
     sim.tell(Tick(), 60)
     assert [live.job.command for live in sim.engine.waiting] == ["c"]
     assert sim.engine.next_wakeup() == START + 120 - CLAIM_AHEAD
+
+
+def test_a_table_that_lags_behind_does_not_keep_those_of_other_tables_from_being_claimed() -> None:
+    engine = Engine(zone_of, Cursor(START, START), slice_runs=5)
+    flood = table(*(f"@every 1s a{n}" for n in range(50)))
+    for each in (flood, table("1 12 * * * b", name="bob")):
+        engine.handle(TableLoaded(each), Now(START, START))
+    engine.handle(Tick(), Now(START, START))
+    before = START + 60 - CLAIM_AHEAD
+    begun = [
+        action
+        for action in engine.handle(Tick(), Now(before, before))
+        if isinstance(action, Start) and action.hold
+    ]
+    assert [start.job.command for start in begun] == ["b"]
+    assert engine.busy
+    ahead = START + 60 - LONGEST_RELEASE_AHEAD
+    released = [
+        [
+            action.until
+            for action in engine.handle(Tick(), Now(at, at))
+            if isinstance(action, Release)
+        ]
+        for at in (ahead - 0.001, ahead)
+    ]
+    assert released == [[], [START + 60]]
 
 
 def test_a_step_of_the_wall_clock_is_logged() -> None:

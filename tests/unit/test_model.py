@@ -53,7 +53,7 @@ from pycron.engine.actions import (
     Stop,
     Withdraw,
 )
-from pycron.engine.attempts import RELEASE_AHEAD
+from pycron.engine.attempts import LONGEST_RELEASE_AHEAD
 from pycron.engine.cursor import Cursor, Gap, handed_out_after, starting_cursor, starting_gaps
 from pycron.engine.deliveries import DeliveryState
 from pycron.engine.delivery_jobs import (
@@ -826,7 +826,9 @@ class World(RuleBasedStateMachine):
             case Release():
                 held = [a for a in self.runner.held if a.run.fire_time <= action.until]
                 for attempt in held:
-                    self.check_time(attempt, self.runner.commands[attempt].job, RELEASE_AHEAD)
+                    self.check_time(
+                        attempt, self.runner.commands[attempt].job, LONGEST_RELEASE_AHEAD
+                    )
                     self.runner.go(attempt)
             case Withdraw():
                 self.runner.drop(action.attempt)
@@ -1183,7 +1185,7 @@ class World(RuleBasedStateMachine):
         runner starts a released Attempt at once, where the real one waits for the fire time; so its
         failure hook may start as early.
         """
-        head = head if job.delivery is None else RELEASE_AHEAD
+        head = head if job.delivery is None else LONGEST_RELEASE_AHEAD
         now = max(self.wall, self.latest) + head
         assert now >= attempt.run.fire_time, f"too early: {attempt}"
         if attempt.number == 1 and attempt.run.pass_number < BY_HAND and job.delivery is None:
