@@ -86,7 +86,7 @@ class Config:
         "limits.waiting", 100_000, "the most Runs that may wait in the queue"
     )
     user_waiting: int | None = _option(
-        "limits.user_waiting", 20_000, "the most Runs of one user that may wait in the queue"
+        "limits.user_waiting", 5000, "the most Runs of one user that may wait in the queue"
     )
     starts_per_second: int | None = _option(
         "limits.starts_per_second", None, "the most starts in a second"

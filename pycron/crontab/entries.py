@@ -195,13 +195,16 @@ class Entries(Sequence[Job]):
     def _schedule(self, index: int, entry: EntryLine) -> Schedule:
         if index in self._leaders:
             return self._after(index, entry)
+        rules = self.context(index).rules
+        if (unpacked := self._unpacked.get(index)) is not None:
+            return limited(unpacked, rules)  # thousands of waiting Runs share it with this table
         host, key = self.host, ""
         if is_random("".join(entry.words)):
             key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
             key = twin_key(key, self._twins.get(index, 0))
             if self.is_shared(index):
                 host, key = self.cluster, shared_key(entry.user, self._names[index])
-        return limited(schedule_of(entry.words, host, key), self.context(index).rules)
+        return limited(schedule_of(entry.words, host, key), rules)
 
     def _after(self, index: int, entry: EntryLine) -> Schedule:
         """The schedule of an `@after` entry, with that of the Jobs that it names."""

@@ -1,7 +1,7 @@
 """The queue of all tables: one TableQueue for each table, ordered by their next fire times."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 
@@ -56,24 +56,27 @@ class FireQueue:
         times = [first, *(queue.next_fire_time() for queue in self._turns)]
         return min(fire for fire in times if fire is not None)
 
-    def take(self, until: int, most: int) -> list[DueEntry]:
+    def take(self, until: int, most: int, busy: Collection[str] = ()) -> list[DueEntry]:
         """Take the fire times after `done` up to `until`.
 
         At most those of so many entries are taken. Tables take turns, so a table with thousands of
-        fire times does not delay those of another one. `done` becomes the second before the first
-        fire time that is left.
+        fire times does not delay those of another one; nothing is taken of a table that is named
+        in `busy`. `done` becomes the second before the first fire time that is left.
         """
         due: list[DueEntry] = []
         while self._heap and self._heap[0][0] <= until:
             _, _, queue = heappop(self._heap)
             if not self._is_dropped(queue):
                 self._turns.append(queue)
+        left_alone = [queue for queue in self._turns if queue.table in busy]
+        self._turns = deque(queue for queue in self._turns if queue.table not in busy)
         while self._turns and len(due) < most:
             share = max(1, (most - len(due)) // len(self._turns))
             for _ in range(min(len(self._turns), most - len(due))):
                 queue = self._turns.popleft()
                 due += queue.take(until, share)
                 self._put_back(queue, until)
+        self._turns.extend(left_alone)
         left = self.next_fire_time()
         reached = until if left is None else min(until, left - 1)
         self.done = max(self.done, reached)

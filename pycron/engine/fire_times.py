@@ -116,8 +116,10 @@ class FireTimes:
         self._take_from_timetable(awake, sys.maxsize)
 
     def _take_from_timetable(self, awake: float, most: int) -> None:
+        """A table that has fire times in the intake keeps its others: the intake stays small."""
         now = self._space.now.wall
-        self._intake.add(self._timetable.take_due(now, awake, most))
+        busy = self._intake.tables if most < sys.maxsize else ()
+        self._intake.add(self._timetable.take_due(now, awake, most, busy))
         fire = self._timetable.next_fire_time()
         self._more_is_due = fire is not None and fire <= now
 

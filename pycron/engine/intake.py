@@ -4,7 +4,7 @@ A table with thousands of fire times at one instant does not delay the few of an
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pycron.crontab.entries import Entries
 
@@ -43,6 +43,11 @@ class Intake:
     def take_table(self, name: str) -> list[DueFire]:
         """All fire times of one table."""
         return list(self._tables.pop(name, ()))
+
+    @property
+    def tables(self) -> Collection[str]:
+        """The tables that have fire times here."""
+        return self._tables.keys()
 
     def clear(self) -> None:
         self._tables.clear()

@@ -6,7 +6,7 @@ A minute in which nothing is due costs the same however many entries there are (
 import heapq
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from operator import itemgetter
 
@@ -172,22 +172,27 @@ class Timetable:
 
     # ---- what is due now
 
-    def take_due(self, now: float, awake: float, most: int = sys.maxsize) -> list[DueFire]:
+    def take_due(
+        self, now: float, awake: float, most: int = sys.maxsize, busy: Collection[str] = ()
+    ) -> list[DueFire]:
         """Hand out what is due, in the order of `_turn`.
 
         `now`: UTC seconds by the clock. `awake`: seconds since the last call, by a clock that
         cannot be set. Missed fire times that a Job's CRON_CATCHUP brings back are included. `most`:
-        of so many entries of each kind; the next call hands out the others.
+        of so many entries of each kind, and of no table in `busy`; a later call hands out the
+        others.
         """
         second = int(now)
         restart = _before_this_minute(now, awake)
-        due = self._take_wall(second, restart, most)
-        due += self._take_fixed(second, restart, most)
+        due = self._take_wall(second, restart, most, busy)
+        due += self._take_fixed(second, restart, most, busy)
         if self._new_gaps:
             due += self._catch_up({(name, index) for _, name, index in due})
         return self._due(due)
 
-    def _take_wall(self, now: int, restart: int, most: int) -> list[DueEntry]:
+    def _take_wall(
+        self, now: int, restart: int, most: int, busy: Collection[str]
+    ) -> list[DueEntry]:
         late = now - self._wall.done
         if -_MINUTE < late <= 0:
             return []  # early; or the clock was set back by so little that nothing has to change
@@ -196,15 +201,17 @@ class Timetable:
         elif late < 0:
             self._stepped = [*self._stepped[1 - MOST_STEPS :], self._wall.done]
             self._wall.restart(restart)
-        return self._wall.take(now, most)
+        return self._wall.take(now, most, busy)
 
-    def _take_fixed(self, now: int, restart: int, most: int) -> list[DueEntry]:
+    def _take_fixed(
+        self, now: int, restart: int, most: int, busy: Collection[str]
+    ) -> list[DueEntry]:
         late = now - self._fixed.done
         if abs(late) > LONGEST_STEP:
             self._pass_over(self._fixed, restart, wall=False)
         elif late <= 0:
             return []
-        return self._fixed.take(now, most)
+        return self._fixed.take(now, most, busy)
 
     def _pass_over(self, queue: FireQueue, until: int, *, wall: bool) -> None:
         """Continue after `until`; fire times between the cursor and `until` become a gap."""

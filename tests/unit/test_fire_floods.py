@@ -1,11 +1,13 @@
 """Floods: many fire times at one instant are taken up in parts, or refused as ranges."""
 
+import gc
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pycron.crontab.entries import Entries
 from pycron.crontab.reader import ReaderContext, parse
 from pycron.engine.actions import Action, Log, RecordCursor, RecordRefused, RecordRun
 from pycron.engine.cursor import Cursor
@@ -208,3 +210,18 @@ def test_each_fire_time_is_in_the_ranges_in_any_order(fires: list[int], part: in
     assert sum(each.count for each in stored.values()) == len(fires)
     for fire in fires:
         assert any(each.after < 60 * fire <= each.until for each in stored.values())
+
+
+def test_a_table_that_lags_behind_has_few_fire_times_in_memory() -> None:
+    """Each Tick took the fire times of some entries, and all that had come meanwhile."""
+    flood = Flood(Limits(), alice=many(1000))
+    flood.tell(Tick(), 30)
+    for _ in range(100):
+        flood.tell(Tick(), 0.01)
+    assert flood.engine.busy
+    in_memory = [each for each in gc.get_objects() if is_due_fire(each)]
+    assert len(in_memory) <= SLICE * 31
+
+
+def is_due_fire(thing: object) -> bool:
+    return isinstance(thing, tuple) and len(thing) == 4 and isinstance(thing[2], Entries)

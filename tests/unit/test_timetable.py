@@ -123,6 +123,18 @@ def test_due_jobs_are_in_the_order_of_time_table_and_line() -> None:
     ]
 
 
+def test_nothing_is_taken_of_a_busy_table_and_all_of_it_later() -> None:
+    sim = Sim("2026-06-10T12:00:00", *BOTH)
+    sim.timetable.put(table("* * * * * first", name="aaron"))
+    sim.now += 60
+    due = jobs_of(sim.timetable.take_due(sim.now, 60, busy=["alice"]))
+    assert [job.command for _, _, job in due] == ["first"]
+    assert sim.timetable.next_fire_time() == sim.now
+    assert sim.timetable.cursor == Cursor(sim.now - 1, sim.now - 1)
+    assert sim.look(0) == ["12:01 wild", "12:01 fixed"]
+    assert sim.timetable.cursor == Cursor(sim.now, sim.now)
+
+
 # ---- the clock stepped forward
 
 
