@@ -13,6 +13,7 @@ from tests.support import postgres
 from tests.support.cluster_database import CLUSTER, ClusterDatabase, claim, run_key
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.running_daemon import run
+from tests.support.thoroughness import slow_after
 
 pytestmark = pytest.mark.skipif(not postgres.is_here(), reason="PostgreSQL is not installed")
 
@@ -26,7 +27,7 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 def config(server: Postgres, tmp_path: Path) -> Path:
     """The configuration of a host whose database has no tables yet."""
-    server.psql("DROP SCHEMA IF EXISTS pycron CASCADE")
+    server.empty()
     path = tmp_path / "pycron.toml"
     path.write_text(f'[cluster]\nname = "{CLUSTER}"\ndatabase = "{server.address()}"\n')
     return path
@@ -89,8 +90,8 @@ def test_a_configuration_without_a_cluster(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["drain"], ["kill"], ["redrive"], ["status", "web1"], ["status", "--undo"], ["runs", "--wait"],
-     ["kill", "backup"]],
+    slow_after(2, [["status", "web1"], ["kill", "backup"], ["drain"], ["kill"], ["redrive"],
+                   ["status", "--undo"], ["runs", "--wait"]]),
 )  # fmt: skip
 def test_wrong_use(cluster: ClusterDatabase, config: Path, arguments: list[str]) -> None:
     assert said(config, *arguments, status=2)
@@ -163,6 +164,7 @@ def test_kill_tells_the_holder_to_stop(cluster: ClusterDatabase, config: Path) -
     assert "has ended" in said(config, "kill", row["run_id"], status=1)
 
 
+@pytest.mark.slow
 def test_kill_cancels_a_run_that_waits(cluster: ClusterDatabase, config: Path) -> None:
     web1 = cluster.host("web1")
     key = run_key()
@@ -188,5 +190,6 @@ def test_redrive_makes_a_run_due_again(cluster: ClusterDatabase, config: Path) -
     assert "has not ended without success" in said(config, "redrive", row["run_id"], status=1)
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_knows(cluster: ClusterDatabase, config: Path) -> None:
     assert "no such run" in said(config, "kill", "0" * 16 + "-20261129T155200Z", status=1)

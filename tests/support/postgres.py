@@ -81,6 +81,12 @@ class Postgres:
             self._server.wait(60)
             self._server = None
 
+    def empty(self) -> None:
+        """Delete the tables of pycron, for the next test; a test may have stopped the server."""
+        if self._server is None:
+            self.start()
+        self.psql("DROP SCHEMA IF EXISTS pycron CASCADE")
+
     def back_up(self, directory: Path) -> None:
         """Copy the running server: what a standby has that gets nothing more from now on."""
         command = ["pg_basebackup", "-h", str(self.directory), "-p", str(self.port), "-U",

@@ -18,8 +18,8 @@ def until(condition: Callable[[], T | None], patience: float = 10) -> T:
     while not (result := condition()):
         now = time.monotonic()
         assert now < deadline, f"still not true after {patience} seconds"
-        # Half of the time at most is for a condition that is expensive, such as running a program.
-        pause = max(0.005, now - begun)
+        # A third of the time at most is for an expensive condition, such as running a program.
+        pause = max(0.005, 2 * (now - begun))
         time.sleep(pause)
         begun = time.monotonic()
         if (stood_still := begun - now - pause) > 1:
