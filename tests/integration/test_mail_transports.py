@@ -552,7 +552,7 @@ def test_a_server_that_hangs_up_after_the_mail_has_got_it() -> None:
 @pytest.mark.parametrize(
     ("replies", "status"),
     [
-        ([b""], 75),
+        ([], 75),
         ([b"220 mx\r\n"], 75),
         ([b"220 mx\r\n", OK, OK], 75),
         ([b"220 mx\r\n", OK, OK, OK, OK, b"354 Go on\r\n"], 75),

@@ -1,13 +1,28 @@
 """Which forms are taken: those that the page itself sends, as browsers describe them."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 pytest.importorskip("starlette")
 
-from tests.support.running_daemon import foreground
-from tests.support.web_page import web_page
+from tests.support.operated_daemon import OperatedDaemon, operated_daemon
+from tests.support.web_page import Browser, web_page
+
+pytestmark = pytest.mark.xdist_group("web_forms")
+
+
+@pytest.fixture(scope="module")
+def op(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatedDaemon]:
+    table = "CRON_NAME=once @yearly true\n"
+    with operated_daemon(tmp_path_factory.mktemp("forms"), table) as op:
+        yield op
+
+
+@pytest.fixture(scope="module")
+def browser(op: OperatedDaemon) -> Iterator[Browser]:
+    with web_page(op.state) as page:
+        yield page.logged_in()
 
 
 @pytest.mark.parametrize(
@@ -21,12 +36,8 @@ from tests.support.web_page import web_page
         ({"Origin": "http://localhost.evil.example"}, 403),
     ],
 )
-def test_forms(tmp_path: Path, headers: dict[str, str], status: int) -> None:
-    with (
-        foreground("CRON_NAME=once @yearly true\n", tmp_path) as daemon,
-        web_page(tmp_path / "state") as page,
-    ):
-        answer = page.logged_in().post("/pause?scope=all", None, **headers)
-        paused = [line for line in daemon.log() if "pause" in line["event"]]
+def test_forms(op: OperatedDaemon, browser: Browser, headers: dict[str, str], status: int) -> None:
+    answer = browser.post("/pause?scope=all", None, **headers)
     assert answer.status == status
-    assert bool(paused) is (status == 303)
+    assert bool(op.rows("pause")) is (status == 303)
+    op.run("resume", "--all")

@@ -209,12 +209,13 @@ def made() -> dict[Event, list[set[str]]]:
             if isinstance(node, ast.FunctionDef)
         }
         for function in functions.values():
-            called = [functions[name] for name in _called(function) & set(functions)]
+            names = _called(function)
+            if "Log" not in names:
+                continue  # it only reads events
+            called = [functions[name] for name in names & set(functions)]
             keys = set().union(*map(_keys, [function, *called]))
             for node in ast.walk(function):
-                if not isinstance(node, ast.Attribute) or "Log" not in _called(function):
-                    continue  # a function without a call of Log only reads events
-                if ast.unparse(node.value) == "Event":
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Event":
                     found[Event[node.attr]].append(keys)
     found[Event.OUTPUT] = [keys for keys in found[Event.OUTPUT] if "line" in keys]  # others read it
     return found

@@ -241,7 +241,8 @@ def test_a_new_daemon_asks_for_all_fire_times_after_the_cursor() -> None:
 
 def test_fire_times_of_more_than_a_week_ago_are_not_asked_for() -> None:
     week = 7 * 86_400
-    host = Host("CRON_NAME=x CRON_ON=any 0 * * * * x", at=START, state=SharedState("prod", 0))
+    state = SharedState("prod", START - 10 * week)
+    host = Host("CRON_NAME=x CRON_ON=any 0 * * * * x", at=START, state=state)
     fires = [ask.shared.fire_time for ask in of(Ask, host.decided)]
     assert min(fires) > START - week
     assert len(fires) == week // 3600
