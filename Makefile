@@ -5,7 +5,7 @@ BIN = $(dir $(PYTHON))
 
 .PHONY: test test-all one fuzz lint bench docs completion dist deb
 
-# The tests that README names: a few minutes.
+# The tests that README names: five minutes. They leave out those with the mark `slow`.
 test: $(PYTHON)
 	$(PYTHON) -m pytest -q -n auto
 
@@ -13,7 +13,8 @@ VM_TESTS = tests/system/test_vm.py tests/system/test_units.py tests/security/tes
 	tests/system/test_installing.py tests/system/test_debian_package.py tests/system/test_moving.py \
 	tests/system/test_mail_servers.py
 
-# Also the tests that take minutes, and more random examples: an hour. As root the system tests, too.
+# Also the slow tests, those that take minutes, and more random examples: an hour. As root the
+# system tests, too.
 # The crash test and the machines with systemd need both processors, so they run alone.
 test-all: $(PYTHON)
 	$(PYTHON) -m pytest -q --thorough tests/crash
@@ -22,7 +23,7 @@ test-all: $(PYTHON)
 
 # One file or one test, with its output: make one T=tests/unit/test_zone.py
 one: $(PYTHON)
-	$(PYTHON) -m pytest -x -vv $(T)
+	$(PYTHON) -m pytest -x -vv -m "" $(T)
 
 # Random texts for one reader: make fuzz T=tables SECONDS=60 (schedules, configuration, allow)
 SECONDS ?= 10

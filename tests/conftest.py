@@ -1,6 +1,7 @@
 """Options, fixtures and checks for all tests.
 
-`--thorough` repeats the random tests more often and runs the long ones, too.
+Tests with the mark `slow` are left out unless `-m` says otherwise. `--thorough` runs them, too,
+repeats the random tests more often, and runs those that take minutes.
 
 The tests may run in parallel (`-n auto`). The tests of an `xdist_group` run one after the other in
 one process: the group "machine" consists of the tests that load the machine. The tests of a file
@@ -36,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     thoroughness.set_thorough(config.getoption("--thorough"))
     settings.load_profile("thorough" if thoroughness.is_thorough() else "quick")
+    if thoroughness.is_thorough() and config.option.markexpr == "not slow":  # as in pyproject.toml
+        config.option.markexpr = ""
     # A job of a shell in the background has SIGINT ignored, and so had the programs under test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):

@@ -35,9 +35,9 @@ from tests.support.thoroughness import number_of
 from tests.support.waiting import until
 
 # How many times each victim dies
-KILLS = number_of(quick=10, thorough=200)  # of each of the three victims
+KILLS = number_of(quick=4, thorough=200)  # of each of the three victims
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machine")]
+pytestmark = pytest.mark.xdist_group("machine")
 
 # The system calls before which the daemon is killed, and the highest count of each call.
 DAEMON = {

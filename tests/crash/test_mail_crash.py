@@ -21,9 +21,9 @@ from tests.support.operated_daemon import OperatedDaemon, Row, operated_daemon
 from tests.support.thoroughness import number_of
 from tests.support.waiting import until
 
-KILLS = number_of(quick=10, thorough=200)  # of each of the three victims
+KILLS = number_of(quick=4, thorough=200)  # of each of the three victims
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machine")]
+pytestmark = pytest.mark.xdist_group("machine")
 
 # Accepts a mail by one line in the file of all mails: whose Run it is about, and the occasion. It
 # refuses the first try of every third Run, by its fire time. All files are in its own directory.

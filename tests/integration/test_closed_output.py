@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon
 from tests.support.running_daemon import program
+from tests.support.thoroughness import slow_after
 
 NEVER = "@yearly"
 
@@ -46,26 +47,26 @@ def to_closed_pipe(command: list[str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("words", "status"),
-    [
+    slow_after(6, [
         ("--help", 0),
+        ("status", 0),
+        ("list", 0),
+        ("log x", 0),
+        ("next --count 100000 @every_1s", 0),
+        ("check", 1),  # the table has an error
         ("--version", 0),
         ("runs --help", 0),
-        ("status", 0),
         ("status --json", 0),
-        ("list", 0),
         ("runs --json", 0),
         ("show x", 0),
-        ("log x", 0),
         ("top", 0),
         ("why x now", 0),
         ("next --count 3", 0),
-        ("next --count 100000 @every_1s", 0),
         ("explain @daily", 0),
         ("dead list --json", 0),
         ("reload --json", 0),
-        ("check", 1),  # the table has an error
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_a_verb(op: OperatedDaemon, words: str, status: int) -> None:
     options = ["--state-dir", str(op.state)] if words[0] != "-" else []
     arguments = [word.replace("_", " ") for word in words.split()]

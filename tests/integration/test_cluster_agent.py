@@ -60,6 +60,7 @@ def test_one_of_two_hosts_gets_each_run(start: Start) -> None:
     assert min(shares) > 0, "the preference spreads the Runs"
 
 
+@pytest.mark.slow
 def test_a_failed_attempt_is_offered_and_the_next_one_has_the_next_number(start: Start) -> None:
     agents = [start("web1"), start("web2")]
     for agent in agents:
@@ -141,6 +142,7 @@ def test_who_leaves_gives_up_the_name(start: Start) -> None:
     start("other", host="web1").registered()
 
 
+@pytest.mark.slow
 def test_a_fenced_host_voids_its_lease_and_comes_back(start: Start, server: Postgres) -> None:
     agent = start("web1")
     first = agent.registered()

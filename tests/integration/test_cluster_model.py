@@ -172,7 +172,7 @@ def _decided(each: calls.Decided) -> tuple[object, ...]:
     return each.key, each.decision
 
 
-@pytest.mark.parametrize("seed", range(thoroughness.number_of(20, 300)))
+@pytest.mark.parametrize("seed", range(thoroughness.number_of(8, 300)))
 def test_the_model_answers_as_the_database(server: Postgres, seed: int) -> None:
     real = connect(server.address(), f"cluster {seed}")
     pair = Pair(real, seed)

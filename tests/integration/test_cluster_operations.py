@@ -23,10 +23,16 @@ pytestmark = [
 WRITE = 'echo "$CRON_JOB $CRON_ATTEMPT" >> $WITNESS'
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    with running_postgres() as postgres:
-        yield postgres
+def server(postgres: Postgres) -> Iterator[Postgres]:
+    yield postgres
+    postgres.empty()
 
 
 def verb(host: Host, *arguments: str) -> list[dict[str, Any]]:
@@ -45,6 +51,7 @@ def insert_yesterdays_run(server: Postgres, name: str, attempt: int, outcome: st
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_killed_on_whatever_host_it_is(tmp_path: Path, server: Postgres) -> None:
     """And there is no retry, although the Job has some."""
     line = f"CRON_NAME=long CRON_ON=any CRON_RETRIES=3 CRON_RETRY_DELAY=1s @every 20s {WRITE};"
@@ -68,6 +75,7 @@ def test_a_run_that_was_missed_is_redriven(tmp_path: Path, server: Postgres) -> 
         assert dict(witnessed(all_hosts)) == {"late 1": 1}
 
 
+@pytest.mark.slow
 def test_a_redriven_run_has_its_retries_again(tmp_path: Path, server: Postgres) -> None:
     """On whatever hosts the Attempts are, and although the next fire time has come long ago."""
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_JITTER=0"
@@ -82,6 +90,7 @@ def test_a_redriven_run_has_its_retries_again(tmp_path: Path, server: Postgres) 
         assert dict(witnessed(all_hosts)) == {f"bad {number}": 1 for number in (3, 4, 5, 6)}
 
 
+@pytest.mark.slow
 def test_a_drained_host_starts_nothing(tmp_path: Path, server: Postgres) -> None:
     line = f"CRON_NAME=often CRON_ON=any @every 1s {WRITE}"
     with hosts(tmp_path, server, 2, line) as (one, other):

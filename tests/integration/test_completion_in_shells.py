@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon
 from tests.support.pseudo_terminal import show
+from tests.support.thoroughness import slow_after
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETION = ROOT / "contrib" / "completion"
@@ -103,7 +104,7 @@ def plain(shown: str) -> str:
                   shown)  # fmt: skip
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", slow_after(1, ["bash", "zsh", "fish"]))
 def test_the_tab_key(operator: OperatedDaemon, shell: str) -> None:
     if not shutil.which(shell):
         pytest.skip(f"there is no {shell}")

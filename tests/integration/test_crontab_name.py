@@ -51,6 +51,7 @@ def test_an_empty_standard_input_is_an_accident(user: CrontabUser) -> None:
     assert outcome(user("crontab -l")) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_errors_have_the_name(user: CrontabUser) -> None:
     done = user("crontab -", stdin="61 * * * * a\n")
     assert done.stderr == (
@@ -74,6 +75,7 @@ def test_a_dry_run(user: CrontabUser) -> None:
     assert user("crontab -l").returncode == 1
 
 
+@pytest.mark.slow
 def test_the_header_of_debians_files_is_not_shown(user: CrontabUser) -> None:
     """So `crontab -l | crontab -` adds nothing, even if the table came with the header."""
     header = (
@@ -121,6 +123,7 @@ def test_no_arguments_on_a_terminal_print_the_usage(user: CrontabUser) -> None:
     assert done.stderr.startswith(b"usage: crontab ")
 
 
+@pytest.mark.slow
 def test_an_installation_writes_ten_warnings_and_succeeds(user: CrontabUser) -> None:
     """The linter's, under the name pycrontab; cron's crontab says nothing where nobody reads it."""
     table = "".join(f"* 4 * * * /usr/bin/true {i}\n" for i in range(12))

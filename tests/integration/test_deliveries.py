@@ -14,6 +14,7 @@ import pytest
 from tests.support.fake_sendmail import FakeSendmail
 from tests.support.http_server import http_server
 from tests.support.operated_daemon import OWN_NAME, OperatedDaemon, operated_daemon
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 NEVER = "@yearly"
@@ -64,16 +65,19 @@ def deliveries(op: OperatedDaemon) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize(
     ("before", "command", "wanted"),
-    [
-        ("", "true", 0),
-        ("", "echo x", 1),
-        ("MAILTO=''\n", "echo x; exit 3", 0),
-        ("MAILTO=a@example.org,$USER\n", "echo x", 1),
-        ("CRON_MAIL_ON=failure\n", "echo x", 0),
-        ("CRON_MAIL_ON=failure\n", "exit 3", 1),
-        ("CRON_MAIL_ON=always\n", "true", 1),
-        ("CRON_MAIL_ON=never\n", "echo x; exit 3", 0),
-    ],
+    slow_after(
+        4,
+        [
+            ("", "true", 0),
+            ("", "echo x", 1),
+            ("MAILTO=''\n", "echo x; exit 3", 0),
+            ("CRON_MAIL_ON=failure\n", "exit 3", 1),
+            ("MAILTO=a@example.org,$USER\n", "echo x", 1),
+            ("CRON_MAIL_ON=failure\n", "echo x", 0),
+            ("CRON_MAIL_ON=always\n", "true", 1),
+            ("CRON_MAIL_ON=never\n", "echo x; exit 3", 0),
+        ],
+    ),
 )
 def test_which_runs_are_mailed(tmp_path: Path, before: str, command: str, wanted: int) -> None:
     with mailing_daemon(tmp_path, f"{before}CRON_NAME=j {NEVER} {command}\n") as (op, sendmail):
@@ -96,6 +100,7 @@ def test_the_last_attempt_is_mailed_once(tmp_path: Path) -> None:
         assert len(op.row("show", run_id)["delivery_list"]) == 1
 
 
+@pytest.mark.slow
 def test_a_daemon_that_is_killed_sends_each_mail_once(tmp_path: Path) -> None:
     """The mail of a Run that ended before the kill is sent by the next daemon."""
     chance = random.Random("mailed once")
@@ -214,6 +219,7 @@ def test_a_run_in_time_is_not_late(tmp_path: Path) -> None:
 # ---- pings and notifications
 
 
+@pytest.mark.slow
 def test_the_pings_of_a_failure_and_a_recovery_come_in_order(tmp_path: Path) -> None:
     with http_server() as server:
         url = server.url("/token")

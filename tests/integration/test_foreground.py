@@ -239,6 +239,7 @@ def test_as_pid_1_the_daemon_reaps_orphans_and_forwards_signals(tmp_path: Path) 
     assert '"event": "daemon_stopped"' in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_minute_starts_at_its_boundary(tmp_path: Path) -> None:
     """Nothing starts before a real minute. bench/boundary.py measures how late the starts are."""
     lines = "".join(f"CRON_NAME=j{i} * * * * * true\n" for i in range(20))

@@ -263,6 +263,7 @@ def test_output_is_shown_when_nothing_can_be_kept(tmp_path: Path) -> None:
     assert lines == ["tick", *map(str, range(1, 1001))] * len(runs)
 
 
+@pytest.mark.slow
 @needs_namespaces
 def test_what_is_kept_in_memory_has_a_bound(tmp_path: Path) -> None:
     """Each second, the command prints a third of the room; the database is not full."""

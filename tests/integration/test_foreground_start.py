@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.running_daemon import RunningDaemon, foreground, run
+from tests.support.thoroughness import slow_after
 
 TICK = "CRON_NAME=tick @every 1s true\n"
 BAD = "61 * * * * true\n"
@@ -98,7 +99,7 @@ def test_an_unknown_zone_of_the_machine(table: Path) -> None:
 # ---- tables that can be read once
 
 
-@pytest.mark.parametrize("name", ["-", "/dev/stdin", "pipe"])
+@pytest.mark.parametrize("name", slow_after(1, ["-", "/dev/stdin", "pipe"]))
 def test_a_table_that_can_be_read_once(tmp_path: Path, name: str) -> None:
     """It stays when the daemon reads its tables again."""
     pipe = tmp_path / "pipe"

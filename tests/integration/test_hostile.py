@@ -223,6 +223,7 @@ for way in WAYS:
 """
 
 
+@pytest.mark.slow
 def test_hostile_clients_delay_no_other_user(system: IsolatedSystem) -> None:
     """Sixteen clients of one user at once: another user's commands still start."""
     before = processes(system)

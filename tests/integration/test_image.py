@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.container import Container, commands
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS, real_user
 from tests.support.waiting import until
 
@@ -48,7 +49,7 @@ def works(container: Container) -> None:
     until(lambda: not [p for p in container.process_1.children() if p.status() == "zombie"])
 
 
-@pytest.mark.parametrize("uid", [10001, 65534, 1_004_080_000, 0])
+@pytest.mark.parametrize("uid", slow_after(1, [10001, 65534, 1_004_080_000, 0]))
 def test_any_user_with_a_read_only_root_and_no_passwd(make: Make, uid: int) -> None:
     """Process 1 is the daemon: it passes the signal of the engine on to its commands."""
     container = make(uid=uid)

@@ -15,6 +15,7 @@ from pycron.tables.files import Signature, read_table
 from tests.support.cron_sandbox import CRON_D, SPOOL, CronSandbox
 from tests.support.isolated_system import IsolatedSystem
 from tests.support.running_daemon import run
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS, real_user, user_account
 from tests.support.waiting import until
 
@@ -310,7 +311,7 @@ def test_a_cron_without_a_unit_is_to_be_stopped_by_hand(sandbox: CronSandbox) ->
 
 @root
 @pytest.mark.root
-@pytest.mark.parametrize("moment", ["disable", "stop", "start"])
+@pytest.mark.parametrize("moment", slow_after(1, ["stop", "disable", "start"]))
 def test_an_import_that_is_killed_can_be_undone(sandbox: CronSandbox, moment: str) -> None:
     """At `start` it is the undo that is killed; it is repeated."""
     sandbox.start_cron()
@@ -373,9 +374,9 @@ assert step > 5
 """
 
 
+@pytest.mark.slow
 @root
 @pytest.mark.root
-@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["--apply", "--undo"])
 def test_what_is_killed_at_any_step_can_be_undone(sandbox: CronSandbox, argument: str) -> None:
     places = [str(paths.SPOOL), str(paths.DROP_INS), str(paths.SYSTEM_STATE)]

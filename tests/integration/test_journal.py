@@ -108,6 +108,7 @@ def test_a_table_with_an_error_is_an_error_of_the_journal(service: Service, tmp_
     assert (bad["PRIORITY"], bad["PYCRON_TABLE"]) == ("3", f"{tmp_path}/table")
 
 
+@pytest.mark.slow
 def test_a_journal_that_nobody_reads_does_not_stop_the_jobs(
     service: Service, tmp_path: Path
 ) -> None:

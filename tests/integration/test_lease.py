@@ -109,6 +109,7 @@ def test_a_command_gets_term_and_then_kill_when_the_lease_is_over(
     assert "term" in runner.output("x")
 
 
+@pytest.mark.slow
 def test_kill_comes_within_ten_seconds_whatever_the_job_says(
     runner: RunningRunner, lease: File
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.operated_daemon import operated_daemon, waiting_for_gate
 from tests.support.running_daemon import alive
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 NEVER = "@yearly"  # of the Jobs that are started by hand
@@ -30,11 +31,14 @@ def most_at_once(notes: Path) -> int:
 
 @pytest.mark.parametrize(
     ("settings", "config"),
-    [
-        ("", "[limits]\nrunning = 2\n"),
-        ("", "[limits]\nuser_running = 2\n"),
-        ("CRON_POOL=db", POOLS),
-    ],
+    slow_after(
+        1,
+        [
+            ("", "[limits]\nrunning = 2\n"),
+            ("", "[limits]\nuser_running = 2\n"),
+            ("CRON_POOL=db", POOLS),
+        ],
+    ),
     ids=["running", "user_running", "pool"],
 )
 def test_never_more_at_once_than_the_limit(tmp_path: Path, settings: str, config: str) -> None:
@@ -50,6 +54,7 @@ def test_never_more_at_once_than_the_limit(tmp_path: Path, settings: str, config
         assert most_at_once(notes) == 2
 
 
+@pytest.mark.slow
 def test_never_more_of_a_job_at_once_than_its_limit(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     command = f"echo start >> {notes}; sleep 2.5; echo end >> {notes}"
@@ -79,13 +84,13 @@ def test_a_command_whose_entry_was_removed_still_counts(tmp_path: Path) -> None:
 
 
 def test_the_starts_of_a_second_are_limited(tmp_path: Path) -> None:
-    """Eight Jobs are due at once: one begins at once, the others a second apart."""
-    table = "".join(f"CRON_NAME=j{n} @reboot true\n" for n in range(8))
+    """Four Jobs are due at once: one begins at once, the others a second apart."""
+    table = "".join(f"CRON_NAME=j{n} @reboot true\n" for n in range(4))
     with operated_daemon(tmp_path, table, "[limits]\nstarts_per_second = 1\n") as op:
-        op.daemon.wait_for("attempt_ended", count=8)
+        op.daemon.wait_for("attempt_ended", count=4)
         assert {row["outcome"] for row in op.rows("runs")} <= {"succeeded", None}
-        lateness = sorted(line["lateness_ms"] for line in op.daemon.log("attempt_started")[:8])
-        assert all(lateness[n] >= 1000 * n - 1000 for n in range(8)), lateness
+        lateness = sorted(line["lateness_ms"] for line in op.daemon.log("attempt_started")[:4])
+        assert all(lateness[n] >= 1000 * n - 1000 for n in range(4)), lateness
 
 
 def test_the_highest_priority_goes_first(tmp_path: Path) -> None:
@@ -156,8 +161,9 @@ def test_nothing_begins_on_a_machine_without_enough_memory(tmp_path: Path) -> No
 # ---- policies
 
 
-@pytest.mark.parametrize("entry", ["CRON_CONCURRENCY=forbid @every 1s", "@every 1s -s",
-                                   "CRON_RETRIES=1 @every 1s"])  # fmt: skip
+@pytest.mark.parametrize("entry", slow_after(1, [
+    "CRON_CONCURRENCY=forbid @every 1s", "@every 1s -s", "CRON_RETRIES=1 @every 1s",
+]))  # fmt: skip
 def test_a_run_is_forbidden_beside_another(tmp_path: Path, entry: str) -> None:
     with operated_daemon(tmp_path, f"CRON_NAME=alone {entry} {waiting_for_gate(tmp_path)}\n") as op:
         first = op.daemon.wait_for("attempt_started", job="alone")
@@ -272,6 +278,7 @@ def test_a_failed_failure_hook_starts_no_further_hook(tmp_path: Path) -> None:
         assert [row["job"] for row in op.rows("runs", "--deliveries")] == ["bad:on-failure"]
 
 
+@pytest.mark.slow
 def test_each_failure_hook_runs_once_although_the_daemon_is_killed(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     tell = f"echo $CRON_FAILED_RUN_ID >> {marks}"
@@ -290,6 +297,7 @@ def test_each_failure_hook_runs_once_although_the_daemon_is_killed(tmp_path: Pat
         assert not op.daemon.log("store_failed")
 
 
+@pytest.mark.slow
 def test_a_dead_letter_that_fails_again_starts_no_second_hook(tmp_path: Path) -> None:
     """The hook has run for this Run; a second one would have the same identity."""
     marks = tmp_path / "marks"

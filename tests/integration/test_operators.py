@@ -38,6 +38,7 @@ from tests.support.operated_daemon import (
     waiting_for_gate,
 )
 from tests.support.running_daemon import RunningDaemon, alive, program
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS, member_of
 from tests.support.waiting import until
 
@@ -125,6 +126,7 @@ def test_a_request_is_recorded_before_it_is_answered(tmp_path: Path) -> None:
         assert [row["what"] for row in op.rows("pause")] == ["all"]
 
 
+@pytest.mark.slow
 def test_a_job_keeps_its_history_when_its_table_changes_around_it(tmp_path: Path) -> None:
     """Two equal lines are two Jobs; a name is another one."""
     twins = f"{NEVER} true\n{NEVER} true\n"
@@ -196,6 +198,7 @@ def test_a_run_is_followed_over_its_retries(tmp_path: Path) -> None:
         assert op.refusal("log", "-f", "--attempt", "3", run_id) == f"{run_id} has 2 attempts"
 
 
+@pytest.mark.slow
 def test_log_waits_for_a_run_that_has_not_started(tmp_path: Path) -> None:
     table = (
         f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\n"
@@ -292,6 +295,7 @@ def test_a_paused_job_is_started_by_force_only(tmp_path: Path) -> None:
         op.daemon.wait_for("attempt_ended", run_id=forced, outcome="succeeded")
 
 
+@pytest.mark.slow
 def test_a_name_that_two_jobs_have(tmp_path: Path) -> None:
     """Two tables may have a Job of the same name; its id says which one is meant."""
     table = f"CRON_NAME=twin {NEVER} {waiting_for_gate(tmp_path)}\n"
@@ -426,7 +430,7 @@ SCOPES = {
 }
 
 
-@pytest.mark.parametrize("what", SCOPES)
+@pytest.mark.parametrize("what", slow_after(1, SCOPES))
 def test_nothing_starts_in_a_pause(tmp_path: Path, what: str) -> None:
     """Fire times in the pause are recorded as skipped; those after it run again."""
     table = "CRON_NAME=tick CRON_POOL=db @every 1s true\nCRON_NAME=free @every 1s true\n"
@@ -471,6 +475,7 @@ def test_a_pause_ends_by_itself(tmp_path: Path) -> None:
         assert op.rows("pause") == []
 
 
+@pytest.mark.slow
 def test_a_pause_is_listed_from_its_first_moment_on(tmp_path: Path) -> None:
     """Not only from the next full second on."""
     with operated_daemon(tmp_path, f"CRON_NAME=idle {NEVER} true\n") as op:
@@ -493,6 +498,7 @@ def test_a_pause_survives_the_daemon(tmp_path: Path) -> None:
         op.daemon.wait_for("attempt_started", job="tick", count=begun + 1)
 
 
+@pytest.mark.slow
 def test_a_retry_waits_until_the_pause_is_over(tmp_path: Path) -> None:
     """Also across a SIGKILL of the daemon."""
     settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
@@ -558,7 +564,7 @@ def test_a_pause_or_resume_is_refused(paused_by_nobody: OperatedDaemon, words: l
 
 @pytest.mark.parametrize(
     "words",
-    [
+    slow_after(3, [
         ["pause", "idle", "--all"],
         ["pause", "--for", "1h"],  # of what?
         ["pause", "--reason", "x"],
@@ -567,8 +573,8 @@ def test_a_pause_or_resume_is_refused(paused_by_nobody: OperatedDaemon, words: l
         ["resume", "--all", "--pool", "db"],
         ["start"],
         ["kill", "idle", "--kill-after", "later"],
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_wrong_use(paused_by_nobody: OperatedDaemon, words: list[str]) -> None:
     done = paused_by_nobody.run(*words)
     assert (done.returncode, done.stdout) == (2, "")
@@ -613,6 +619,7 @@ def test_top_shows_what_runs_waits_and_comes(tmp_path: Path) -> None:
         assert "pools.db is 1" in text
 
 
+@pytest.mark.slow
 def test_top_says_when_a_retry_is_due(tmp_path: Path) -> None:
     settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_RETRY_UNTIL=never"
     with operated_daemon(tmp_path, f"{settings} {NEVER} false\n") as op:
@@ -638,6 +645,7 @@ def test_top_says_why_nothing_starts(tmp_path: Path) -> None:
         assert not op.daemon.log("attempt_started")
 
 
+@pytest.mark.slow
 def test_top_on_a_terminal_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\n") as op:
         op.start("long")

@@ -17,7 +17,7 @@ from tests.support.running_daemon import RunningDaemon, foreground, run
 from tests.support.waiting import until
 from tests.support.web_page import WebPage, web_page
 
-pytestmark = [needs_chromium, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [needs_chromium, pytest.mark.xdist_group("browser")]
 
 # Each command waits for a file or ends by itself, so no test waits for luck.
 TABLE = r"""
@@ -311,6 +311,7 @@ def test_start_and_live_output(opened: Opened) -> None:
     assert lines == [*(f"line {n + 1}" for n in range(count)), "the end"]
 
 
+@pytest.mark.slow
 def test_a_flood_of_output_fills_neither_page_nor_process(opened: Opened) -> None:
     run_id = opened.start("flood")
     page = opened.open(f"/runs/{run_id}")
@@ -359,6 +360,7 @@ def test_pause_and_resume(opened: Opened) -> None:
     assert opened.rows("pause") == []
 
 
+@pytest.mark.slow
 def test_redrive_and_drop(opened: Opened) -> None:
     page = opened.open("/dead")
     page.find("tbody tr:last-child a[href$='/redrive']").click()
@@ -412,6 +414,7 @@ EMPTY: tuple[tuple[str, str], ...] = (
 )
 
 
+@pytest.mark.slow
 def test_empty_views_say_what_to_do(opened: Opened, tmp_path: Path) -> None:
     with (
         foreground("# nothing\n", tmp_path, "--allow-empty"),

@@ -18,6 +18,7 @@ from pycron.protocol.framing import Message
 from pycron.runner.process_tree import ProcessTree, private_memory
 from pycron.system.marks import TreeSearch
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, other_user, status_of
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 
@@ -113,7 +114,9 @@ ESCAPES = {
 
 
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())
-@pytest.mark.parametrize("main", ["sleep {0}", "trap 'exit 5' TERM; sleep {0} & wait"])
+@pytest.mark.parametrize("main", slow_after(
+    1, ["sleep {0}", "trap 'exit 5' TERM; sleep {0} & wait"],
+))  # fmt: skip
 def test_nothing_escapes_a_time_out(
     runner: RunningRunner, unique: str, escape: str, main: str
 ) -> None:

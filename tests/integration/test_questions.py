@@ -9,6 +9,7 @@ import pytest
 from tests.support.operated_daemon import OWN_NAME, OperatedDaemon, Row, operated_daemon
 from tests.support.pseudo_terminal import show
 from tests.support.running_daemon import program
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 TABLE = """
@@ -171,14 +172,14 @@ def test_a_simulation_says_what_happens_and_draws_a_map(daemon: OperatedDaemon) 
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [
+    slow_after(2, [
         (["--until", "2020-01-01"], "pycron: --until is not after --from\n"),
         (["--duration", "sync=5"], 'pycron: bad duration: "5"'),
         (["--from", "5"], 'pycron: bad time: "5"'),
         (["--from", "0001-01-01"], "pycron: bad time: from 1970 to 9998"),
         (["--until", "2099-01-01"], "pycron: at most ten years can be simulated"),
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_a_bad_question_is_refused(daemon: OperatedDaemon, words: list[str], message: str) -> None:
     done = daemon.run("simulate", *words)
     assert (done.returncode, done.stdout) == (2, "")
@@ -199,7 +200,7 @@ def test_a_time_of_the_history_is_a_day_of_the_calendar(daemon: OperatedDaemon) 
 # ---- on a terminal
 
 
-@pytest.mark.parametrize("columns", [40, 80, 160])
+@pytest.mark.parametrize("columns", slow_after(1, [40, 80, 160]))
 @pytest.mark.parametrize(
     "words",
     [

@@ -26,10 +26,16 @@ WORKER = f'[worker]\nqueues = ["default"]\nusers = ["{own_account().name}"]'
 IDLE = "@daily true"
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    with running_postgres() as postgres:
-        yield postgres
+def server(postgres: Postgres) -> Iterator[Postgres]:
+    yield postgres
+    postgres.empty()
 
 
 def queued(command: str, *settings: str, queue: str = "default") -> str:
@@ -106,6 +112,7 @@ def test_what_the_configuration_does_not_allow(tmp_path: Path, server: Postgres)
         assert rows(server, "state, attempt", "name = 'x'")[0] == ["waiting", "0"]
 
 
+@pytest.mark.slow
 def test_a_row_that_describes_no_job(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         host.write(queued("true"))
@@ -186,6 +193,7 @@ def test_kill_ends_it_wherever_it_is(tmp_path: Path, server: Postgres) -> None:
         assert "no such run that has not ended" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_workers_serve(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         answers = serve(host.state, "default,gpu")
@@ -207,6 +215,7 @@ def test_what_workers_serve(tmp_path: Path, server: Postgres) -> None:
         until(lambda: server.psql(f"SELECT {workers} FROM pycron.hosts") == "0", 30)
 
 
+@pytest.mark.slow
 def test_without_a_worker_it_is_missed(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         host.write(queued("true"))
@@ -234,6 +243,7 @@ def test_the_result_is_in_the_row(tmp_path: Path, server: Postgres) -> None:
         assert (found["exit_status"], found["output_bytes"]) == (3, 8)
 
 
+@pytest.mark.slow
 def test_what_became_of_it_can_be_seen_on_any_host(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 2, IDLE, options=(WORKER,)) as (first, second):
         first.write(queued("echo printed; exit 3"))

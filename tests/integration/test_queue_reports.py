@@ -26,6 +26,7 @@ pytest.importorskip("celery")
 pytestmark = [
     pytest.mark.skipif(not postgres_is_here(), reason="needs PostgreSQL"),
     pytest.mark.skipif(not is_here("redis"), reason="needs a Redis"),
+    pytest.mark.slow,
     pytest.mark.xdist_group("shared_jobs"),
 ]
 

@@ -13,6 +13,7 @@ import pycron
 from tests.support.fake_sendmail import FakeSendmail
 from tests.support.operated_daemon import OperatedDaemon, Row, operated_daemon, waiting_for_gate
 from tests.support.running_daemon import RunningDaemon
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 NEVER = "@yearly"
@@ -81,6 +82,7 @@ def test_defaults_and_ceilings_hold_for_the_tables(tmp_path: Path) -> None:
         assert op.run("log", run_id).stdout == "0037\n"
 
 
+@pytest.mark.slow
 def test_mail_that_is_turned_off_and_on(tmp_path: Path) -> None:
     sendmail = FakeSendmail(tmp_path)
     with operated_daemon(tmp_path, f"CRON_NAME=hello {NEVER} echo hello\n", sendmail.config) as op:
@@ -239,12 +241,10 @@ def test_a_daemon_that_knows_no_reload(tmp_path: Path) -> None:
         assert op.refusal("reload").startswith('unknown verb: "reload"')
 
 
-@pytest.mark.parametrize("words", [("status",), ("check",), ("reload",)])
-def test_a_pipe_in_place_of_the_file_is_not_waited_for(
-    tmp_path: Path, words: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("verb", slow_after(1, ["status", "check", "reload"]))
+def test_a_pipe_in_place_of_the_file_is_not_waited_for(tmp_path: Path, verb: str) -> None:
     with operated_daemon(tmp_path, f"{NEVER} true\n") as op:
         (tmp_path / "config").unlink()
         os.mkfifo(tmp_path / "config")
-        done = op.run(*words)
+        done = op.run(verb)
         assert "no regular file" in done.stdout + done.stderr

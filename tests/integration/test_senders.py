@@ -24,6 +24,7 @@ from tests.support.brokers import (
 )
 from tests.support.queue_brokers import is_here, running_broker
 from tests.support.running_daemon import RunningDaemon, foreground, run
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 ROOT = Path(pycron.__file__).resolve().parents[1]
@@ -140,7 +141,7 @@ def queued(redis: RedisServer, queue: str = "shop") -> list[dict[str, Any]]:
 @needs_redis
 @needs_celery
 @needs_rq
-@pytest.mark.parametrize("kind", ["celery", "rq"])
+@pytest.mark.parametrize("kind", slow_after(1, ["celery", "rq"]))
 def test_brokers_that_refuse(kind: str, redis: RedisServer) -> None:
     """No password is shown, also not a wrong one."""
     status, said = sent(kind, redis.url.replace(QUOTED, "wr0ng%40x"))
@@ -152,6 +153,7 @@ def test_brokers_that_refuse(kind: str, redis: RedisServer) -> None:
     assert "Connection refused" in said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_here("rabbitmq"), reason="needs RabbitMQ")
 def test_rabbitmq() -> None:
     """A queue that nobody has made loses no message: it is a failure."""
@@ -175,6 +177,7 @@ def test_rabbitmq() -> None:
         assert "ACCESS_REFUSED" in said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_here("sqs"), reason="needs moto, which plays SQS")
 def test_sqs() -> None:
     """The region is in the address, because the program has no environment of AWS."""
@@ -249,6 +252,7 @@ def secrets_of(daemon: RunningDaemon, directory: Path) -> None:
         assert not [text for text in texts if secret in text]
 
 
+@pytest.mark.slow
 @needs_redis
 @needs_celery
 def test_a_broker_that_comes_back(redis: RedisServer, tmp_path: Path) -> None:

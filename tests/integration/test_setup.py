@@ -209,6 +209,7 @@ class TestSystem:
         machine.shell("chmod 755 /opt/pycron/bin")
         assert machine.listing() == before
 
+    @pytest.mark.slow
     def test_a_daemon_that_no_unit_can_stop(self, machine: OverlaySystem) -> None:
         machine.setup()
         daemon = subprocess.Popen([*machine.inside, "/opt/pycron/bin/pycrond"],

@@ -13,6 +13,7 @@ from pycron.system import lease_file
 from tests.support.cluster_hosts import Host, hosts, rows, wait_for_rows, witnessed
 from tests.support.postgres import Postgres, is_here, running_postgres
 from tests.support.running_daemon import run
+from tests.support.thoroughness import number_of
 from tests.support.waiting import until
 
 pytest.importorskip("psycopg")
@@ -26,10 +27,16 @@ SHORT = ('lease = "15s"',)
 FENCED = 15 + 30  # seconds after which others take over: the lease and half a minute more
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    with running_postgres() as postgres:
-        yield postgres
+def server(postgres: Postgres) -> Iterator[Postgres]:
+    yield postgres
+    postgres.empty()
 
 
 def shared(name: str, schedule: str, command: str, *settings: str) -> str:
@@ -42,7 +49,7 @@ RETRIED = ("CRON_RETRIES=5", "CRON_RETRY_DELAY=1s", "CRON_RETRY_JITTER=0", "CRON
 def test_each_fire_time_runs_once_among_three_hosts(tmp_path: Path, server: Postgres) -> None:
     lines = [shared(f"j{n}", "@every 2s", WRITE) for n in range(10)]
     with hosts(tmp_path, server, 3, *lines) as all_hosts:
-        wait_for_rows(server, "outcome = 'succeeded'", 80)
+        wait_for_rows(server, "outcome = 'succeeded'", number_of(quick=30, thorough=80))
         for host in all_hosts:
             host.write()  # nothing more becomes due
         wait_for_rows(server, "state = 'held'", 0)
@@ -56,6 +63,7 @@ def test_each_fire_time_runs_once_among_three_hosts(tmp_path: Path, server: Post
         assert fires == list(range(fires[0], fires[-1] + 1, 2))
 
 
+@pytest.mark.slow
 def test_the_run_id_is_the_same_for_all_attempts_on_all_hosts(
     tmp_path: Path, server: Postgres
 ) -> None:
@@ -73,6 +81,7 @@ def test_the_run_id_is_the_same_for_all_attempts_on_all_hosts(
         assert len(name.split("-")) == 2
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_killed_host_are_taken_over(tmp_path: Path, server: Postgres) -> None:
     """Its commands go on for a while, but no other Attempt begins before they must have ended."""
     command = (
@@ -105,7 +114,7 @@ def test_a_killed_daemon_goes_on_where_it_was(tmp_path: Path, server: Postgres) 
     lines = [shared(f"j{n}", "@every 1s", WRITE) for n in range(5)]
     with hosts(tmp_path, server, 1, *lines) as (host,):
         begin = int(time.time())
-        for turn in range(12):
+        for turn in range(number_of(quick=4, thorough=12)):
             wait_for_rows(server, "true", 5 * (turn + 1))
             time.sleep(0.05 * (turn % 5))
             host.running.kill()
@@ -124,6 +133,7 @@ def test_a_killed_daemon_goes_on_where_it_was(tmp_path: Path, server: Postgres) 
         assert min(fires) <= begin + 3
 
 
+@pytest.mark.slow
 def test_a_database_outage_kills_no_command_and_delays_no_local_job(
     tmp_path: Path, server: Postgres
 ) -> None:
@@ -146,6 +156,7 @@ def test_a_database_outage_kills_no_command_and_delays_no_local_job(
         assert max(lateness) < 1000
 
 
+@pytest.mark.slow
 def test_commands_end_when_the_lease_is_over(tmp_path: Path, server: Postgres) -> None:
     command = 'echo "start $CRON_ATTEMPT" >> $WITNESS; sleep 600'
     line = shared("long", "@every 10s", command, "CRON_CONCURRENCY=forbid")
@@ -156,6 +167,7 @@ def test_commands_end_when_the_lease_is_over(tmp_path: Path, server: Postgres) -
         assert "lease" in host.running.log("attempt_lost")[0]["reason"]
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_stopped_does_not_keep_a_command_beyond_the_lease(
     tmp_path: Path, server: Postgres
 ) -> None:
@@ -174,6 +186,7 @@ def test_a_runner_that_is_stopped_does_not_keep_a_command_beyond_the_lease(
             os.kill(host.runner, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_group_a_host_and_a_kill(tmp_path: Path, server: Postgres) -> None:
     long = 'echo "long $CRON_ATTEMPT" >> $WITNESS; sleep 600'
     lines = (
@@ -203,6 +216,7 @@ def test_a_group_a_host_and_a_kill(tmp_path: Path, server: Postgres) -> None:
         assert holder.name in answer["reason"]
 
 
+@pytest.mark.slow
 def test_an_agent_that_hangs_is_replaced(tmp_path: Path, server: Postgres) -> None:
     """Its lease is continued if it has not expired meanwhile; no fire time is lost or doubled."""
     with hosts(tmp_path, server, 1, shared("x", "@every 2s", WRITE)) as (host,):

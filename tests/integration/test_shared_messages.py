@@ -26,6 +26,7 @@ def ended(host: Host) -> int:
     return len(host.running.log("attempt_ended"))
 
 
+@pytest.mark.slow
 def test_two_hosts_send_each_message_once_also_when_one_dies(tmp_path: Path) -> None:
     with running_postgres() as server, redis_server(tmp_path / "redis") as redis:
         sender = ("[senders.shop]", f'celery = "{redis.url}"', 'queue = "shop"')

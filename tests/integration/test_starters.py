@@ -168,6 +168,7 @@ def test_a_starter_is_killed_while_it_starts_a_command(runner: RunningRunner, sl
     assert ran(runner) == Counter(set(names) - {"slow"})
 
 
+@pytest.mark.slow
 def test_starters_are_killed_at_any_time(runner: RunningRunner) -> None:
     """No command is lost, none runs twice, and each one reported as killed is dead."""
     random = Random(9)
@@ -430,6 +431,7 @@ def test_failures_in_the_middle_of_a_batch(runner: RunningRunner) -> None:
             assert told["reason"].startswith("cannot ")
 
 
+@pytest.mark.slow
 def test_more_failures_than_the_runner_can_read(runner: RunningRunner) -> None:
     """Reasons may be lost, but not the failures."""
     ids = [f"f{number}" for number in range(BATCH * STARTERS)]

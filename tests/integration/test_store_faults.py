@@ -46,6 +46,7 @@ from pycron.storage.write_queue import WriteQueue
 from pycron.system import host, paths
 from tests.support.isolated_system import IsolatedSystem, entering
 from tests.support.running_daemon import RunningDaemon, foreground, program, run
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 NOON = 1_772_971_200
@@ -275,7 +276,7 @@ DAMAGED_VALUES = [
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGED_VALUES)
+@pytest.mark.parametrize("damage", slow_after(8, DAMAGED_VALUES))
 def test_a_value_of_a_wrong_type_is_damage_and_the_repair_leaves_it_out(
     path: Path, damage: str
 ) -> None:
@@ -530,6 +531,7 @@ repair(Path(sys.argv[1]), "test")
 _CALLS = "link,linkat,rename,renameat,renameat2,unlink,unlinkat"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
 def test_a_repair_that_is_cut_short_loses_nothing(path: Path, tmp_path: Path, fault: str) -> None:
     """At each call that changes a directory; rows that only the log had are kept."""
@@ -673,7 +675,7 @@ def marks(tmp_path: Path) -> Path:
     return marks
 
 
-@pytest.mark.parametrize("damage", [header_gone, middle_gone, index_gone])
+@pytest.mark.parametrize("damage", slow_after(1, [index_gone, header_gone, middle_gone]))
 def test_a_daemon_starts_on_a_damaged_database(
     tmp_path: Path, marks: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -700,7 +702,7 @@ def test_a_daemon_starts_on_a_damaged_database(
         assert set(started(marks)) == set(recorded(state / "pycron.db"))
 
 
-@pytest.mark.parametrize("fault", [emptied, deleted, replaced])
+@pytest.mark.parametrize("fault", slow_after(1, [deleted, emptied, replaced]))
 def test_a_daemon_whose_database_file_vanishes(
     tmp_path: Path, marks: Path, fault: Callable[[Path], None]
 ) -> None:
@@ -719,6 +721,7 @@ def test_a_daemon_whose_database_file_vanishes(
         assert_complete(marks, database)
 
 
+@pytest.mark.slow
 def test_a_refused_record_is_logged_once_and_blocks_no_other(tmp_path: Path, marks: Path) -> None:
     """Another program has written Runs of fire times to come."""
     database = tmp_path / "state" / "pycron.db"
@@ -884,7 +887,7 @@ def wait_for_the_next_second() -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("room", ["before", "after"])
+@pytest.mark.parametrize("room", slow_after(1, ["after", "before"]))
 def test_a_full_disk_and_a_daemon_that_is_killed(
     tmp_path: Path, marks: Path, disk: Disk, room: str
 ) -> None:
@@ -911,6 +914,7 @@ def test_a_full_disk_and_a_daemon_that_is_killed(
     assert_complete(marks, disk.seen / "pycron.db")
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_disk_that_is_full_of_outputs(tmp_path: Path, disk: Disk) -> None:
     """Surplus outputs are deleted also while nothing can be written."""
@@ -932,6 +936,7 @@ def test_a_disk_that_is_full_of_outputs(tmp_path: Path, disk: Disk) -> None:
     assert daemon.log("store_recovered")[0]["dropped"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_no_room_for_a_repair(tmp_path: Path, disk: Disk) -> None:
     """With any amount of free space, a failed repair loses nothing."""
@@ -1017,7 +1022,7 @@ def stop(system: IsolatedSystem, how: str) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", slow_after(1, ["killed", "stopped"]))
 def test_a_daemon_starts_on_a_read_only_disk(
     tmp_path: Path, marks: Path, system: IsolatedSystem, how: str
 ) -> None:
@@ -1067,6 +1072,7 @@ def test_reboot_jobs_run_once_a_boot_also_without_a_database(
     ran_once(marks)
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_database_that_can_be_read_later_is_taken_up(
     tmp_path: Path, marks: Path, system: IsolatedSystem
@@ -1109,6 +1115,7 @@ def test_a_database_that_can_be_read_later_is_taken_up(
     assert ran_once(marks) <= set(recorded(Path(f"{system.root}{STATE}/pycron.db")))
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_damaged_database_on_a_full_disk(tmp_path: Path, marks: Path, disk: Disk) -> None:
     """There is no room to repair it when the daemon starts."""
@@ -1160,6 +1167,7 @@ def test_status_is_answered_when_the_database_cannot_be_read(tmp_path: Path) -> 
         assert status_of(tmp_path)["runs"] is None or daemon.log("store_repaired")
 
 
+@pytest.mark.slow
 def test_a_daemon_starts_without_its_database(tmp_path: Path, marks: Path) -> None:
     database = tmp_path / "state" / "pycron.db"
     database.mkdir(parents=True)

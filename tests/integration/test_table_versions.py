@@ -95,6 +95,7 @@ def test_the_difference_to_a_version(system: IsolatedSystem) -> None:
     assert (done.returncode, "use -r to delete it" in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_what_somebody_changes_in_the_spool(system: IsolatedSystem) -> None:
     """Each change that a scan sees, a deletion, and one while the daemon was not running."""
     crontab(system, "-", stdin=FIRST)
@@ -162,6 +163,7 @@ def test_an_account_that_gets_a_used_name_inherits_nothing(system: IsolatedSyste
     assert listed(system) == [f"* 2 TIME {JOE} pycrontab - 2 entries, 20 bytes"]
 
 
+@pytest.mark.slow
 def test_a_version_that_cannot_be_kept(system: IsolatedSystem) -> None:
     versions = paths.SYSTEM_STATE / "versions"
     system.shell(f"mkdir {versions}; mount -t tmpfs -o size=4k,nr_inodes=2 tmpfs {versions}")

@@ -13,6 +13,7 @@ import pytest
 
 from pycron.system import host
 from tests.support.running_daemon import RunningDaemon, program, run
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS, UserAccount, user_account
 from tests.support.waiting import until
 
@@ -100,6 +101,7 @@ def test_a_file_replaces_the_table(own: UserWithDaemon) -> None:
     assert stored == file.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_there(own: UserWithDaemon) -> None:
     own.crontab("-", stdin=HELLO)
     refused = own.crontab("nowhere")
@@ -134,7 +136,9 @@ def test_a_deleted_table_comes_back(own: UserWithDaemon) -> None:
     assert [line.split()[0] for line in listed] == ["*", "2", "1"]
 
 
-@pytest.mark.parametrize(("answer", "deleted"), [("y\n", True), ("n\n", False), ("?\ny\n", True)])
+@pytest.mark.parametrize(
+    ("answer", "deleted"), slow_after(1, [("?\ny\n", True), ("y\n", True), ("n\n", False)])
+)
 def test_delete_asks_first(own: UserWithDaemon, answer: str, deleted: bool) -> None:
     own.crontab("-", stdin=HELLO)
     asked = own.crontab("-r", "-i", stdin=answer)
@@ -143,6 +147,7 @@ def test_delete_asks_first(own: UserWithDaemon, answer: str, deleted: bool) -> N
     assert own.table() == ("" if deleted else HELLO)
 
 
+@pytest.mark.slow
 def test_delete_abandoned_at_the_question(own: UserWithDaemon) -> None:
     own.crontab("-", stdin=HELLO)
     assert own.crontab("-r", "-i", stdin="").returncode == 1
@@ -198,6 +203,7 @@ def test_edit_installs_the_new_text(own: UserWithDaemon) -> None:
     assert not own.left_behind()
 
 
+@pytest.mark.slow
 def test_an_edit_within_the_same_second_is_an_edit(own: UserWithDaemon) -> None:
     """The texts are compared, not the modification times (Debian's crontab loses such an edit)."""
     own.crontab("-", stdin=HELLO)
@@ -206,6 +212,7 @@ def test_an_edit_within_the_same_second_is_an_edit(own: UserWithDaemon) -> None:
     assert own.table() == HELLO + "# more\n"
 
 
+@pytest.mark.slow
 def test_no_change(own: UserWithDaemon) -> None:
     own.crontab("-", stdin=HELLO)
     edited = own.edit('touch "$1"')
@@ -221,7 +228,7 @@ def test_a_bad_edit_can_be_corrected(own: UserWithDaemon) -> None:
     assert 'bad minute: "61" (0-59)' in edited.stderr
 
 
-@pytest.mark.parametrize("answer", ["n\n", ""])
+@pytest.mark.parametrize("answer", slow_after(1, ["n\n", ""]))
 def test_a_bad_edit_that_is_abandoned_is_kept(own: UserWithDaemon, answer: str) -> None:
     edited = own.edit('echo "61 * * * * true" > "$1"', stdin=answer)
     assert edited.returncode == 1

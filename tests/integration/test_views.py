@@ -16,6 +16,7 @@ from pycron.control.client import ControlClient
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon
 from tests.support.pseudo_terminal import Shown, show
 from tests.support.running_daemon import foreground, program, run
+from tests.support.thoroughness import slow_after
 
 LONG = "a-name-that-is-longer-than-any-column-of-a-small-terminal-is"
 TABLE = f"""CRON_TZ=Asia/Tokyo
@@ -27,7 +28,7 @@ CRON_NAME=good 0 0 1 1 * sleep 0.05
 CRON_NAME=sleeper @yearly sleep 600
 CRON_NAME=follows @after good true
 """
-SIZES = [(80, 24), (40, 12), (160, 50)]
+SIZES = [(40, 12), (80, 24), (160, 50)]
 VIEWS = [["list"], ["next"], ["runs"], ["show", "backup"], ["why", LONG, "now"], ["status"],
          ["top", "--once"], ["list", "--failed"], ["next", "--job", "tokyo", "--count", "3"],
          ["dead", "list"]]  # fmt: skip
@@ -48,8 +49,8 @@ def on_a_terminal(op: OperatedDaemon, *words: str, columns: int = 80, rows: int 
     return show(program("pycron", "--state-dir", op.state, *words), columns, rows)
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=" ".join)
-@pytest.mark.parametrize(("columns", "rows"), SIZES)
+@pytest.mark.parametrize("view", slow_after(5, VIEWS), ids=" ".join)
+@pytest.mark.parametrize(("columns", "rows"), slow_after(1, SIZES))
 def test_nothing_is_wider_than_the_terminal(
     op: OperatedDaemon, view: list[str], columns: int, rows: int
 ) -> None:
@@ -59,7 +60,9 @@ def test_nothing_is_wider_than_the_terminal(
     assert shown.text.strip()
 
 
-@pytest.mark.parametrize("verb", ["list", "next", "runs", "show x", "why x now", "status", "top"])
+@pytest.mark.parametrize("verb", slow_after(
+    2, ["list", "why x now", "next", "runs", "show x", "status", "top"],
+))  # fmt: skip
 def test_without_a_daemon(tmp_path: Path, verb: str) -> None:
     command = program("pycron", "--state-dir", tmp_path, *verb.split())
     shown = show(command)
@@ -231,6 +234,7 @@ def test_top_ends_a_command_after_a_question(op: OperatedDaemon) -> None:
     op.daemon.wait_for("attempt_ended", run_id=run_id)
 
 
+@pytest.mark.slow
 def test_a_pipe_needs_no_rich(op: OperatedDaemon) -> None:
     for view in VIEWS:
         script = (

@@ -238,6 +238,7 @@ def test_output_is_raw_and_a_download(op: OperatedDaemon, reader: Browser) -> No
     assert reader.get(f"{API}/runs/{run_id}/output?attempt=x").status == 400
 
 
+@pytest.mark.slow
 def test_long_output_is_whole(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, "CRON_NAME=long @yearly seq 200000\n") as op:
         run_id = op.start("long")

@@ -8,6 +8,7 @@ import pytest
 from pycron.system import paths
 from tests.support.control_requests import ask_as
 from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS
 
 pytestmark = [
@@ -69,15 +70,16 @@ def test_a_name_that_others_have_is_refused_with_the_candidates(system: Isolated
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["log", "NAME"], ["show", "NAME"], ["start", "NAME"], ["pause", "NAME"], ["kill", "NAME"],
-        ["resume", "NAME"], ["why", "NAME", "2026-03-08T12:00"], ["runs", "--job", "NAME"],
-        ["runs", "--owner", "USER"], ["pause", "--owner", "USER"], ["resume", "--owner", "USER"],
-        ["dead", "drop", "RUN"], ["dead", "redrive", "RUN"], ["show", "RUN"], ["log", "RUN"],
-        ["kill", "RUN"], ["stats", "NAME"], ["stats", "--owner", "USER"],
+    slow_after(6, [
+        ["log", "NAME"], ["start", "NAME"], ["why", "NAME", "2026-03-08T12:00"],
+        ["runs", "--owner", "USER"], ["show", "RUN"], ["kill", "RUN"],
+        ["show", "NAME"], ["pause", "NAME"], ["kill", "NAME"], ["resume", "NAME"],
+        ["runs", "--job", "NAME"], ["pause", "--owner", "USER"], ["resume", "--owner", "USER"],
+        ["dead", "drop", "RUN"], ["dead", "redrive", "RUN"], ["log", "RUN"],
+        ["stats", "NAME"], ["stats", "--owner", "USER"],
         ["calendar", "--owner", "USER"], ["next", "--job", "NAME"],
         ["next", "--job", "NAME", "--until", "2036-03-08T12:00"],
-    ],
+    ]),
     ids=" ".join,
 )  # fmt: skip
 def test_nobody_can_tell_whether_something_of_another_user_exists(

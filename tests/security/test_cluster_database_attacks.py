@@ -14,6 +14,7 @@ from pycron.system.accounts import own_account
 from tests.support.cluster_hosts import Host, hosts, wait_for_rows
 from tests.support.interleavings import schema
 from tests.support.postgres import Postgres, is_here, running_postgres
+from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 pytest.importorskip("psycopg")
@@ -109,6 +110,7 @@ def test_rows_of_other_jobs(host: Host, server: Postgres) -> None:
     works_on(host)
 
 
+@pytest.mark.slow
 def test_rows_that_the_host_seems_to_hold(host: Host, server: Postgres) -> None:
     for name in ("local", "elsewhere", "unknown", COMMAND):
         insert(server, name, "held", ME)
@@ -130,6 +132,7 @@ def test_rows_of_queues(host: Host, server: Postgres) -> None:
     works_on(host)
 
 
+@pytest.mark.slow
 def test_numbers_of_attempts(host: Host, server: Postgres) -> None:
     for number, name in ((0, "local"), (-1, "elsewhere"), (2**31 - 1, "unknown")):
         insert(server, name, "waiting", ME, number)
@@ -139,10 +142,6 @@ def test_numbers_of_attempts(host: Host, server: Postgres) -> None:
 
 
 ANSWERS = {
-    "null": "null",
-    "text": json.dumps(COMMAND),
-    "nested": "[" * 200 + "]" * 200,
-    "nothing": "{}",
     "held": json.dumps({"live": True, "clock": 0, "drained": False, "hosts": [], "due": [
         {"owner": "root", "name": "local", "fire_time": 0, "attempt": 0, "due_in": 0},
         {"owner": "root", "name": COMMAND, "fire_time": -1, "attempt": -1, "due_in": -1e300}],
@@ -151,6 +150,10 @@ ANSWERS = {
         "orphans": True, "expired": True,
         "answers": [{"owner": "root", "name": "local", "fire_time": 1, "answer": "held",
                      "attempt": 1}]}),
+    "null": "null",
+    "text": json.dumps(COMMAND),
+    "nested": "[" * 200 + "]" * 200,
+    "nothing": "{}",
 }  # fmt: skip
 
 
@@ -162,8 +165,7 @@ def replace_functions(server: Postgres, expression: str) -> None:
         )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("answer", slow_after(1, ANSWERS))
 def test_functions_that_answer_something_else(host: Host, server: Postgres, answer: str) -> None:
     replace_functions(server, f"$x${ANSWERS[answer]}$x$::jsonb")
     ticks = host.lines().count("tick")
@@ -171,6 +173,7 @@ def test_functions_that_answer_something_else(host: Host, server: Postgres, answ
     works_on(host)
 
 
+@pytest.mark.slow
 def test_answers_without_end(host: Host, server: Postgres) -> None:
     replace_functions(server, "jsonb_build_object('live', true, 'hosts', repeat('x', 50000000))")
     ticks = host.lines().count("tick")

@@ -15,6 +15,7 @@ import pytest
 from pycron.system.marks import mark_of
 from tests.security.forgers import FORGING, end_all_of, forger
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, status_of
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import let_others_enter, real_user
 from tests.support.waiting import until
 
@@ -46,7 +47,7 @@ def start_victim(runner: RunningRunner, owner: str, command: str, **limits: Any)
     return mark
 
 
-@pytest.mark.parametrize("owner", ["pycronowner", "root"])
+@pytest.mark.parametrize("owner", slow_after(1, ["pycronowner", "root"]))
 def test_memory_of_a_stranger_does_not_count(runner: RunningRunner, owner: str) -> None:
     mark = start_victim(runner, owner, "sleep 3.5", memory_max=LIMIT)
     with forger(mark, "hog", user("pycronforger")):
@@ -70,8 +71,8 @@ def start_attacker(runner: RunningRunner, mark: Path, orphan: str = "") -> int:
     return pid
 
 
-@pytest.mark.parametrize("owner", ["pycronowner", "root"])
-@pytest.mark.parametrize("orphan", ["", "setsid "])
+@pytest.mark.parametrize("owner", slow_after(1, ["pycronowner", "root"]))
+@pytest.mark.parametrize("orphan", slow_after(1, ["setsid ", ""]))
 def test_memory_of_a_command_of_another_user_does_not_count(
     runner: RunningRunner, tmp_path: Path, owner: str, orphan: str
 ) -> None:

@@ -183,6 +183,7 @@ LOUD = "CRON_NAME=dead CRON_RETRIES=1 CRON_RETRY_DELAY=1s @every 1s false\n" + "
 )
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_flooder_loses_its_own_records_only(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_a_new_account_while_the_daemon_runs(system: IsolatedSystem) -> None:
     assert run_id in history(system, "root")
 
 
+@pytest.mark.slow
 def test_a_new_account_while_no_daemon_runs(system: IsolatedSystem) -> None:
     run_id = prepare(system)
     system.rows("kill", "sleeper")

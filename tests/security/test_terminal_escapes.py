@@ -19,6 +19,7 @@ from pycron.cli.verb import all_verbs
 from pycron.model.text import visible
 from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.running_daemon import program
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -158,6 +159,10 @@ ARGUMENTS: dict[str, list[list[str]]] = {
 }  # fmt: skip
 
 
+# Those that show a text of the table without being asked for it.
+QUOTING = ("list", "log", "show", "top", "pause", "check")
+
+
 def wrong(verb: str) -> list[list[str]]:
     """Arguments that argparse or the daemon refuses, with a message that quotes them."""
     return [[verb, f"--{POISON}"], [verb, "--json", f"--limit={POISON}", POISON, POISON, POISON]]
@@ -165,7 +170,9 @@ def wrong(verb: str) -> list[list[str]]:
 
 @needs_root
 @pytest.mark.root
-@pytest.mark.parametrize("verb", [each.name for each in all_verbs()])
+@pytest.mark.parametrize("verb", slow_after(
+    len(QUOTING), [*QUOTING, *sorted({each.name for each in all_verbs()} - {*QUOTING})],
+))  # fmt: skip
 def test_every_verb(system: IsolatedSystem, verb: str) -> None:
     shown = ""
     for words in [[verb, *each] for each in ARGUMENTS.get(verb, [])] + wrong(verb):
@@ -173,7 +180,7 @@ def test_every_verb(system: IsolatedSystem, verb: str) -> None:
         assert is_clean(text), (words, text)
         shown += text
     assert shown
-    if verb in ("list", "log", "show", "top", "pause", "check"):
+    if verb in QUOTING:
         assert r"\x1b" in shown or r"\u001b" in shown, verb
 
 
@@ -191,7 +198,7 @@ def test_pycrontab(system: IsolatedSystem) -> None:
     assert "owned" in on_terminal(inside(system, "pycrontab", "-u", MALLORY, "-l"))
 
 
-@pytest.mark.parametrize("form", ["console", "console -v", "json", "logfmt"])
+@pytest.mark.parametrize("form", slow_after(1, ["console -v", "console", "json", "logfmt"]))
 def test_the_daemon_in_the_foreground(tmp_path: Path, form: str) -> None:
     table = tmp_path / "\x1b[31mtable\u202e"
     table.write_bytes(encoded(TABLE.replace("@yearly", "@every 1s") + BAD_TABLE))

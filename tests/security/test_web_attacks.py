@@ -304,6 +304,7 @@ def test_who_only_begins_requests_keeps_nobody_out(
         connection.close()
 
 
+@pytest.mark.slow
 def test_ten_thousand_connections(op: OperatedDaemon, page: WebPage, browser: Browser) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 11_000:

@@ -15,6 +15,7 @@ from pycron.system import paths
 from pycron.web.views import routes as views
 from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.running_runner import needs_root
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS
 from tests.support.web_page import Browser, WebPage, web_page
 
@@ -115,7 +116,11 @@ def test_every_view_shows_a_user_their_own(alice: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [*(("GET", path) for path in GETS), *(("POST", path) for path in POSTS)]
+    ("method", "path"),
+    [
+        *slow_after(2, (("GET", path) for path in GETS)),
+        *slow_after(2, (("POST", path) for path in POSTS)),
+    ],
 )
 def test_another_users_job_by_url_and_by_id(
     system: IsolatedSystem, alice: Browser, method: str, path: str

@@ -15,7 +15,7 @@ from tests.simulation.faults import KINDS, LONGEST, Fault, random_faults
 from tests.simulation.jobs import JOBS, LAST
 from tests.simulation.rules import Rules
 from tests.simulation.simulate import UNTIL, simulate
-from tests.support import thoroughness
+from tests.support.thoroughness import number_of
 
 _FAULTS = 20  # in each simulation
 _MOST = 60  # simulations until a broken rule has to be found
@@ -32,9 +32,8 @@ faults_strategy = st.lists(
 )
 
 
-@pytest.mark.slow
 def test_nothing_is_doubled_or_lost() -> None:
-    examples = 500 if thoroughness.is_thorough() else 12  # 80,000 steps each
+    examples = number_of(quick=2, thorough=500)  # 80,000 steps each
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(seed=st.integers(0, 2**32), faults=faults_strategy)
@@ -44,14 +43,12 @@ def test_nothing_is_doubled_or_lost() -> None:
     check()
 
 
-@pytest.mark.slow
 def test_without_faults_each_fire_time_has_one_run() -> None:
     result = simulate(0, [])
     assert result.faults == []
     assert result.runs == sum(len(job.fire_times(LAST)) for job in JOBS.values())
 
 
-@pytest.mark.slow
 def test_a_host_that_leaves_gives_up_its_name() -> None:
     result = simulate(0, [Fault("leave", 300.0, 0, 60.0)])
     assert (result.faults, result.goodbyes) == ([], 1)

@@ -37,13 +37,14 @@ def is_here(kind: str) -> bool:
 
 
 def each_kind() -> list[Any]:
-    """Parameters for a test: each broker, skipped where it cannot be started."""
+    """Parameters for a test: each broker, skipped where it cannot be started; Redis by default."""
     return [
-        pytest.param(
-            kind, marks=pytest.mark.skipif(not is_here(kind), reason=f"needs a server: {kind}")
-        )
+        pytest.param(kind, marks=[
+            pytest.mark.skipif(not is_here(kind), reason=f"needs a server: {kind}"),
+            *([] if kind == "redis" else [pytest.mark.slow]),
+        ])
         for kind in KINDS
-    ]
+    ]  # fmt: skip
 
 
 class Broker:

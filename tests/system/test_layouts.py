@@ -12,6 +12,7 @@ import pytest
 
 from pycron.system import paths
 from tests.support.isolated_system import IsolatedSystem, isolated_system
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS
 from tests.support.waiting import until
 
@@ -117,11 +118,14 @@ def test_cronies_tables_in_place(system: IsolatedSystem) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "table", "marker"),
-    [
-        ("debian", paths.CRONTAB, paths.BOOT_MARKERS[0]),
-        ("debian", paths.CRONTAB, paths.BOOT_MARKERS[1]),
-        ("pycron", paths.DROP_INS / "imported", paths.BOOT_MARKERS[0]),
-    ],
+    slow_after(
+        1,
+        [
+            ("debian", paths.CRONTAB, paths.BOOT_MARKERS[0]),
+            ("debian", paths.CRONTAB, paths.BOOT_MARKERS[1]),
+            ("pycron", paths.DROP_INS / "imported", paths.BOOT_MARKERS[0]),
+        ],
+    ),
 )
 def test_the_reboot_jobs_of_a_boot_run_under_one_cron(
     system: IsolatedSystem, layout: str, table: Path, marker: Path
@@ -174,6 +178,7 @@ def test_another_cron_on_the_same_tables(system: IsolatedSystem, tmp_path: Path)
     until(lambda: system.rows("status")[0]["other_crons"] == [])
 
 
+@pytest.mark.slow
 def test_paths_of_ones_own(system: IsolatedSystem) -> None:
     etc = paths.ALLOW.parent
     put(system, etc / "jobs.table", entry("file", "root"), "644")
@@ -196,6 +201,7 @@ def test_an_unsafe_spool_is_refused(system: IsolatedSystem) -> None:
     assert f"{etc}/spool: not a safe spool" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_lists_of_another_cron_hold_where_pycron_has_none(system: IsolatedSystem) -> None:
     """cron.deny before cron.allow, which replaces it; a list of pycron's own comes first."""
 

@@ -106,6 +106,7 @@ def test_without_a_daemon_and_a_runner_there_is_nothing_to_end(system: IsolatedS
     until(lambda: "no pycron daemon answers" in system.run("pycron", *KILL_ALL).stderr)
 
 
+@pytest.mark.slow
 def test_a_mail_that_is_being_sent_is_not_ended(system: IsolatedSystem) -> None:
     """It is not sent a second time, so it would be lost."""
     gate, sent = system.directory / "gate", system.directory / "sent"

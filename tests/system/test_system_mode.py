@@ -220,6 +220,7 @@ def test_hostile_files_in_the_drop_in_directory(system: IsolatedSystem) -> None:
     assert {job["job"] for job in jobs} == {"good"}
 
 
+@pytest.mark.slow
 def test_a_table_that_comes_and_goes_while_it_is_read(system: IsolatedSystem) -> None:
     path = paths.DROP_INS / "restless"
     churn = subprocess.Popen([*system.inside, "sh", "-c", f"""

@@ -10,6 +10,7 @@ import pytest
 from pycron.system import paths
 from tests.support.isolated_system import IsolatedSystem, isolated_system
 from tests.support.running_daemon import program
+from tests.support.thoroughness import slow_after
 from tests.support.user_accounts import USERS, user_account
 
 pytestmark = [
@@ -96,8 +97,8 @@ def test_a_directory_that_others_can_write_to(system: IsolatedSystem) -> None:
 @pytest.mark.parametrize("user", ["root", USER])
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("pycron", ["status"]), ("pycron", ["reload"]), ("pycron", ["--system", "runs"]),
-     ("pycrontab", ["-l"]), ("pycrontab", ["--system", "-l"])],
+    slow_after(2, [("pycron", ["status"]), ("pycrontab", ["-l"]), ("pycron", ["reload"]),
+                   ("pycron", ["--system", "runs"]), ("pycrontab", ["--system", "-l"])]),
 )  # fmt: skip
 def test_while_the_daemon_is_down(
     system: IsolatedSystem, name: str, words: list[str], user: str

@@ -86,7 +86,7 @@ def test_urgent_runs_of_a_flood_are_in_the_first_part(period: int) -> None:
     for number in urgent:
         lines[number] = f"CRON_PRIORITY=7 CRON_NAME=urgent{number} {lines[number]}"
     flood = Flood(Limits(running=0), alice="\n".join(lines) + "\n")
-    for _ in range(40):
+    for _ in range(2 * period):
         parts = flood.second()
         first = [each.job.name for each in parts[0] if isinstance(each, RecordRun)]
         if flood.wall % period == 0:

@@ -14,7 +14,6 @@ from functools import cache
 from itertools import count
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -107,9 +106,7 @@ from pycron.schedule.fire_times import fire_times, follows_the_wall
 from pycron.schedule.zone import UTC, Zone
 from tests.support.thoroughness import number_of
 
-pytestmark = pytest.mark.slow
-
-LIVES = number_of(quick=40, thorough=3000)
+LIVES = number_of(quick=20, thorough=3000)
 
 BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
 HOST = "host"

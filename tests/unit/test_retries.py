@@ -386,6 +386,7 @@ def test_a_retry_waits_across_a_kill_of_the_daemon(tmp_path: Path) -> None:
     assert len(marks) == len(set(marks))  # no Attempt of a Run was started twice
 
 
+@pytest.mark.slow
 def test_a_redriven_run_keeps_its_retry_over_a_kill_of_the_daemon(tmp_path: Path) -> None:
     settings = "CRON_NAME=bad CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
     command = f"[ $CRON_ATTEMPT = 3 ] && {waiting_for_gate(tmp_path)}; exit 3"
@@ -401,6 +402,7 @@ def test_a_redriven_run_keeps_its_retry_over_a_kill_of_the_daemon(tmp_path: Path
         assert [row["run_id"] for row in op.rows("dead", "list")] == [run_id]
 
 
+@pytest.mark.slow
 def test_a_fire_time_before_a_kill_of_the_daemon_still_ends_the_retries(tmp_path: Path) -> None:
     table = f"CRON_NAME=long CRON_RETRIES=9 @every 5s {waiting_for_gate(tmp_path)}; exit 3\n"
     with operated_daemon(tmp_path, table) as op:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pycron.schedule.zone import LONGEST_SHIFT, UTC, Stretch, Zone
+from tests.support.thoroughness import slow_after
 
 DAY = 86_400
 
@@ -84,7 +85,7 @@ def changes_in_file(name: str) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", slow_after(2, range(8)))
 def test_every_change_in_every_zone_file_is_found(part: int) -> None:
     """Also two changes within one day: zone files have each change to the second."""
     seen = set()
@@ -98,7 +99,9 @@ def test_every_change_in_every_zone_file_is_found(part: int) -> None:
         assert changes(zone(name), BEGIN, until) == listed, name
 
 
-@pytest.mark.parametrize("name", ["America/New_York", "Australia/Lord_Howe", "Antarctica/Troll"])
+@pytest.mark.parametrize("name", slow_after(
+    1, ["Australia/Lord_Howe", "America/New_York", "Antarctica/Troll"],
+))  # fmt: skip
 def test_the_rule_for_the_years_to_come(name: str) -> None:
     instants = range(END, LAST, 1800)
     offsets = [datetime.datetime.fromtimestamp(at, rules(name)).utcoffset() for at in instants]
