@@ -277,11 +277,11 @@ def service(plan: Plan, *, shell: bool = False) -> Table:
 def shared(plan: Plan) -> Table:
     """As many shared Jobs on three daemons of this machine as local ones on one: no box."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    try:
-        from shared import measured  # it needs PostgreSQL and psycopg
-    except ImportError as error:
-        return Table("shared Jobs", [{"daemon": Pycron.name, "note": str(error)}])
-    rows = [{"daemon": Pycron.name, **row} for row in measured(plan.jobs, hosts_count=3)]
+    from shared import starts, unable
+
+    if why := unable():
+        return Table("shared Jobs", [{"daemon": Pycron.name, "note": why}])
+    rows = [{"daemon": Pycron.name, **row} for row in starts(plan.jobs, hosts_count=3)]
     return Table(f"{plan.jobs:,} shared Jobs in one minute (ms after it begins)", rows)
 
 
