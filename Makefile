@@ -25,7 +25,8 @@ test-all: $(PYTHON)
 one: $(PYTHON)
 	$(PYTHON) -m pytest -x -vv -m "" $(T)
 
-# Random texts for one reader: make fuzz T=tables SECONDS=60 (schedules, configuration, allow)
+# Random texts for one reader: make fuzz T=tables SECONDS=60 (schedules, configuration, allow,
+# control, runner, agent, zones, database)
 SECONDS ?= 10
 fuzz: $(PYTHON)
 	$(PYTHON) -m tests.fuzz $(T) $(SECONDS)

@@ -163,9 +163,8 @@ class Entries(Sequence[Job]):
     def _job(self, index: int) -> Job:
         entry = read_entry(self.text(index), 0, self.source.owner)
         context = self.context(index)
-        identifier = self.id(index)
         return Job(
-            id=identifier,
+            id=self.id(index),
             name=self.name(index, entry.command),
             source=self.source,
             line=self._lines[index],
@@ -189,22 +188,20 @@ class Entries(Sequence[Job]):
         """The text of an entry, without settings in front of it."""
         start = self._starts[index]
         end = self._text.find(b"\n", start)
-        data = self._text[start:] if end < 0 else self._text[start:end]
-        return data.decode("utf-8", "surrogatepass")
+        return self._text[start : end if end >= 0 else None].decode("utf-8", "surrogatepass")
 
     def _schedule(self, index: int, entry: EntryLine) -> Schedule:
         if index in self._leaders:
             return self._after(index, entry)
-        rules = self.context(index).rules
-        if (unpacked := self._unpacked.get(index)) is not None:
-            return limited(unpacked, rules)  # thousands of waiting Runs share it with this table
+        if index in self._unpacked:  # then thousands of waiting Runs share it with this table
+            return limited(self._unpacked[index], self.context(index).rules)
         host, key = self.host, ""
         if is_random("".join(entry.words)):
             key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
             key = twin_key(key, self._twins.get(index, 0))
             if self.is_shared(index):
                 host, key = self.cluster, shared_key(entry.user, self._names[index])
-        return limited(schedule_of(entry.words, host, key), rules)
+        return limited(schedule_of(entry.words, host, key), self.context(index).rules)
 
     def _after(self, index: int, entry: EntryLine) -> Schedule:
         """The schedule of an `@after` entry, with that of the Jobs that it names."""

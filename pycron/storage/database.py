@@ -9,11 +9,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from pycron.storage import unfinished
 from pycron.storage.errors import (
+    SQLITE_ERRORS,
     StoreCorrupt,
     StoreError,
     StoreGone,
     StoreShut,
     StoreTooNew,
+    lacks_column,
     store_error,
 )
 from pycron.storage.meta import Meta
@@ -75,7 +77,9 @@ class Database:
         """Raise errors of SQLite as StoreError, and remember that the file is damaged."""
         try:
             yield
-        except (sqlite3.Error, OverflowError) as error:
+        except (*SQLITE_ERRORS, OverflowError, IndexError) as error:
+            if isinstance(error, IndexError) and not lacks_column(error):
+                raise
             failure = store_error(self._path, error)
             if isinstance(failure, StoreCorrupt):
                 self._damage = failure

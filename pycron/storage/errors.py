@@ -5,9 +5,13 @@ from pathlib import Path
 
 from pycron.ports import StoreFailure
 
+# Python cannot decode what SQLite says of a damaged schema, which it quotes.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# What SQLite says of a file that was cut to nothing, and Python of a text that is not UTF-8.
-_CORRUPT_TEXTS = ("no such table", "Could not decode to UTF-8")
+# What SQLite says of a file that was cut to nothing, and Python of a text that is not UTF-8, and of
+# a column that has another name in a damaged schema.
+_NO_SUCH_COLUMN = "No item with that key"
+_CORRUPT_TEXTS = ("no such table", "Could not decode to UTF-8", _NO_SUCH_COLUMN)
 
 
 class StoreError(StoreFailure):
@@ -50,6 +54,13 @@ def store_error(path: Path, error: Exception) -> StoreError:
     return kind(f"{path}: {error}")
 
 
+def lacks_column(error: IndexError) -> bool:
+    """Whether it is that of a row of SQLite."""
+    return str(error) == _NO_SUCH_COLUMN
+
+
 def _is_corrupt(error: Exception) -> bool:
+    if isinstance(error, UnicodeDecodeError):
+        return True
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in _CORRUPT or any(text in str(error) for text in _CORRUPT_TEXTS)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pycron.storage.errors import StoreError
+from pycron.storage.errors import SQLITE_ERRORS, StoreError
 from pycron.storage.rows import is_sound
 from pycron.storage.schema import open_database
 from pycron.storage.shared import forget_store_id
@@ -105,7 +105,7 @@ def _replace(path: Path, reason: str, fill: Callable[[sqlite3.Connection], None]
             _put_in_place(new, path)
         finally:
             _remove(new)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, *SQLITE_ERRORS) as error:
         raise StoreError(f"{path}: {reason}; it can't be repaired: {error}") from error
     return Repair(aside, runs, reason)
 
@@ -182,7 +182,7 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
     return source
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF in _NO_SUCH_ROWS or code in _UNREADABLE
 
@@ -212,7 +212,7 @@ def _readable_columns(source: sqlite3.Connection, table: str) -> set[str]:
     """The columns that the table has; an older version has fewer columns and fewer tables."""
     try:
         return {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
-    except sqlite3.DatabaseError as error:
+    except SQLITE_ERRORS as error:
         if not _is_damage(error):
             raise
         return set()
@@ -225,6 +225,6 @@ def _readable_rows(source: sqlite3.Connection, query: str, order: str) -> Iterat
         try:
             yield from source.execute(f"{query} ORDER BY {keys}")
             return
-        except sqlite3.DatabaseError as error:
+        except SQLITE_ERRORS as error:
             if not _is_damage(error):
                 raise

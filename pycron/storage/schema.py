@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from pycron.storage.errors import StoreError, StoreTooNew, store_error
+from pycron.storage.errors import SQLITE_ERRORS, StoreError, StoreTooNew, store_error
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -246,7 +246,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         except BaseException:
             database.close()
             raise
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise store_error(path, error) from error
     return database
 
@@ -270,10 +270,10 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         database.row_factory = sqlite3.Row
         try:
             (version,) = database.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             database.close()
             raise
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise store_error(path, error) from error
     if version != len(MIGRATIONS):
         database.close()

@@ -3,15 +3,18 @@
 The machine's zone is given by `TZ`, else by /etc/localtime, else by /etc/timezone.
 """
 
+import io
 import os
 import re
-import struct
 import zoneinfo
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import tzdata
 
 from pycron.schedule.zone import UTC, Zone
+from pycron.system import zone_file
 
 _SYSTEM = Path("/usr/share/zoneinfo")
 _PACKAGE = Path(tzdata.__file__).parent / "zoneinfo"
@@ -34,9 +37,7 @@ class ZoneData:
     def reload(self) -> None:
         """Read the files again: the zone data or the machine's zone may have changed."""
         self.origin, self.version = _newest()
-        path = str(_SYSTEM if self.origin == "system" else _PACKAGE)
-        zoneinfo.reset_tzpath([path])
-        zoneinfo.ZoneInfo.clear_cache()
+        self._folders = (_SYSTEM, _PACKAGE) if self.origin == "system" else (_PACKAGE,)
         self._zones: dict[str, Zone] = {}
         self.fingerprint = (self.origin, self.version, _machine_fingerprint())
         self.machine = self._machine_zone()
@@ -50,7 +51,7 @@ class ZoneData:
         if name is None:
             return self.machine
         if name not in self._zones:
-            self._zones[name] = _load(name)
+            self._zones[name] = _find(self._folders, name)
         return self._zones[name]
 
     def exists(self, name: str) -> bool:
@@ -92,13 +93,23 @@ def _name_in_environment() -> str:
     return os.environ.get("TZ", "").removeprefix(":").removeprefix(f"{_SYSTEM}/")
 
 
-def _load(name: str) -> Zone:
+def read_zone(path: Path, name: str) -> Zone:
+    """The zone in a zone file (RFC 9636). Raises UnknownZone."""
+    try:
+        data = path.read_bytes()
+        zone_file.check(data)
+        return Zone(name, zoneinfo.ZoneInfo.from_file(io.BytesIO(data), key=name))
+    except (OSError, ValueError) as error:  # no file, or one that is being written
+        raise UnknownZone(name) from error
+
+
+def _find(folders: Iterable[Path], name: str) -> Zone:
     if not re.fullmatch(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name, re.ASCII):
         raise UnknownZone(name)
-    try:
-        return Zone(name, zoneinfo.ZoneInfo(name))
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
-        raise UnknownZone(name) from error
+    for folder in folders:
+        with suppress(UnknownZone):
+            return read_zone(folder / name, name)
+    raise UnknownZone(name)
 
 
 def _newest() -> tuple[str, str]:
@@ -140,9 +151,8 @@ def _posix_zone(text: str) -> Zone | None:
 def _localtime_itself() -> Zone | None:
     """The zone in the file /etc/localtime, if that is a copy and so has no name."""
     try:
-        with _LOCALTIME.open("rb") as file:
-            return Zone(_MACHINE, zoneinfo.ZoneInfo.from_file(file, key=_MACHINE))
-    except (OSError, ValueError, struct.error):  # no file, or one that is being written
+        return read_zone(_LOCALTIME, _MACHINE)
+    except UnknownZone:
         return None
 
 

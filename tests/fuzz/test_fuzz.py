@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.__main__ import CORPUS, TARGETS
+from tests.fuzz.__main__ import CORPUS
 from tests.fuzz.tables import Maker
+from tests.fuzz.targets import TARGETS
 
 KEPT = sorted(CORPUS.iterdir())
 

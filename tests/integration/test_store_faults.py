@@ -122,6 +122,11 @@ def everything_gone(path: Path) -> None:
     path.write_text("nothing of the kind\n" * 1000)
 
 
+def schema_is_no_text(path: Path) -> None:
+    """What SQLite says of it cannot be decoded either."""
+    path.write_bytes(path.read_bytes().replace(b"CREATE", b"CRE\x80TE"))
+
+
 def unclean(path: Path) -> None:
     """With a log beside it, as a killed daemon leaves it."""
     Path(f"{path}-wal").write_bytes(b"")
@@ -166,6 +171,16 @@ def test_damage_met_in_reading_is_an_error_of_the_store(
             store.write([])
         assert store.runner() == "12-34"
         assert store.cursor() == Cursor(NOON, NOON + 60)
+
+
+def test_a_column_that_has_another_name_is_damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"cpu_seconds", b"cpu_secondz"))
+    with closing(Store(path)) as store:
+        with pytest.raises(StoreCorrupt, match="No item with that key"):
+            store.run(RUN)
+        store.repair(StoreCorrupt("what was met"))
+        assert store.run(RUN)
+        in_use(store)
 
 
 @pytest.mark.parametrize("damage", [half_gone, middle_gone, index_gone])
@@ -231,7 +246,9 @@ def test_a_damaged_database_of_an_older_version_is_repaired(
         in_use(store)
 
 
-@pytest.mark.parametrize("damage", [header_gone, first_page_gone, everything_gone])
+@pytest.mark.parametrize(
+    "damage", [header_gone, first_page_gone, everything_gone, schema_is_no_text]
+)
 def test_a_database_of_which_nothing_can_be_read(
     path: Path, damage: Callable[[Path], None]
 ) -> None:

@@ -3,13 +3,11 @@
 import importlib.resources
 import os
 import shutil
-import zoneinfo
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pycron.system import zone_data
+from pycron.system import zone_data, zone_file
 from pycron.system.zone_data import UnknownZone, ZoneData
 
 PACKAGE = Path(str(importlib.resources.files("tzdata").joinpath("zoneinfo")))
@@ -17,7 +15,7 @@ MARCH = 1_772_971_200  # 2026-03-08T12:00Z
 
 
 @pytest.fixture
-def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with zone files, but without /etc/localtime and TZ, which each test sets."""
     folder = tmp_path / "usr" / "zoneinfo"
     for name in ("UTC", "Europe/Berlin", "America/New_York"):
@@ -28,9 +26,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(zone_data, "_LOCALTIME", tmp_path / "localtime")
     monkeypatch.setattr(zone_data, "_TIMEZONE", tmp_path / "timezone")
     monkeypatch.delenv("TZ", raising=False)
-    yield folder
-    zoneinfo.reset_tzpath()
-    zoneinfo.ZoneInfo.clear_cache()
+    return folder
 
 
 # ---- which data
@@ -57,6 +53,66 @@ def test_a_machine_without_zone_files(system: Path) -> None:
     zones = ZoneData()
     assert zones.origin == "tzdata package"
     assert zones.zone("Europe/Berlin").offset_at(MARCH) == 3600
+
+
+def zone_files() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*") if path.is_file() and is_zone(path)]
+
+
+def is_zone(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"TZif"
+
+
+def test_all_zone_files_are_sound() -> None:
+    files = zone_files()
+    assert len(files) > 500
+    for path in files:
+        zone_file.check(path.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Asia/Kolkata"])
+def test_a_zone_file_that_was_cut_short_anywhere_is_none(name: str) -> None:
+    data = (PACKAGE / name).read_bytes()
+    for length in range(len(data)):
+        with pytest.raises(ValueError, match=r"it is cut short|its footer names no zone"):
+            zone_file.check(data[:length])
+
+
+@pytest.mark.parametrize(
+    ("place", "byte", "reason"),
+    [
+        (0, b"t", "it is no zone file"),
+        (4, b"\x80", "it is no zone file"),
+        (-2, b"\x80", "its footer names no zone"),
+        ("names", b"\xff", "its names are damaged"),
+        ("name of the last type", b"\xff", "a type is damaged"),
+        ("whether it is DST", b"\x02", "a type is damaged"),
+        ("its offset", b"\x7f", "a type is damaged"),
+    ],
+)
+def test_a_zone_file_with_a_wrong_byte_is_none(place: int | str, byte: bytes, reason: str) -> None:
+    data = bytearray((PACKAGE / "Europe" / "Berlin").read_bytes())
+    names = data.rindex(b"LMT\0")  # they follow the types, which have six bytes each
+    places = {
+        "names": names,
+        "name of the last type": names - 1,
+        "whether it is DST": names - 2,
+        "its offset": names - 6,
+    }
+    data[places[place] if isinstance(place, str) else place] = byte[0]
+    with pytest.raises(ValueError, match=reason):
+        zone_file.check(bytes(data))
+
+
+def test_a_damaged_zone_file_of_the_system_is_replaced_by_that_of_the_package(
+    system: Path,
+) -> None:
+    data = (PACKAGE / "Europe" / "Berlin").read_bytes()
+    (system / "Europe" / "Berlin").write_bytes(data[:-3])
+    assert ZoneData().zone("Europe/Berlin").offset_at(MARCH) == 3600
+    (system / "Europe" / "Berlin").with_name("Atlantis").write_bytes(data[:-3])
+    assert not ZoneData().exists("Europe/Atlantis")
 
 
 def test_a_machine_that_does_not_say_its_release(system: Path) -> None:
