@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-_WRONG: list[object] = [None, True, -1, 2**63, 1.5, 1e308, "", "\udcff", "\0", "x" * 5000, [], [None], {},
-          {"": {}}, [[[[[]]]]]]  # fmt: skip
+_WRONG: list[object] = [
+    None, True, -1, 2**63, 1.5, 1e308, "", "\udcff", "\0", "x" * 5000, [], [None], {}, {"": {}},
+    [[[[[]]]]],
+]  # fmt: skip
 _RIGHT: dict[Any, list[Any]] = {
     int: [0, 1, 100, 2**31],
     float: [0, 0.5, 1_800_000_000.25],
