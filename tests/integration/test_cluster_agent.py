@@ -80,6 +80,7 @@ def test_a_failed_attempt_is_offered_and_the_next_one_has_the_next_number(start:
     agents[0].wait_for(lambda: len(agents[0].heard("finished", run)) == 2)
 
 
+@pytest.mark.slow
 def test_the_lease_is_counted_from_before_the_request(start: Start) -> None:
     before = lease_file.now()
     agent = start("web1")
@@ -130,6 +131,7 @@ def test_a_second_daemon_with_the_name_of_a_host_is_refused(start: Start) -> Non
     assert 'has the name "web1"' in status["problem"]
 
 
+@pytest.mark.slow
 def test_who_leaves_gives_up_the_name(start: Start) -> None:
     agent = start("web1")
     agent.registered()

@@ -468,6 +468,7 @@ def test_the_server_soon_closes_a_session_whose_network_is_cut(database: Cluster
     session.close()
 
 
+@pytest.mark.slow
 def test_a_commit_that_is_on_no_standby_is_not_believed(database: ClusterDatabase) -> None:
     """A wait for the standby that somebody cancels ends with success, and a warning."""
     database.server.psql("ALTER DATABASE postgres SET synchronous_commit = on")

@@ -39,6 +39,7 @@ def test_hosts_share_one_connection_of_the_server(database: ClusterDatabase) -> 
     assert holder.change(calls.Reap()) == 1
 
 
+@pytest.mark.slow
 def test_no_session_leaves_anything_behind(database: ClusterDatabase) -> None:
     """Locks and settings of one call are gone when another host's call has the connection."""
     web1, web2 = database.host("left1"), database.host("left2")

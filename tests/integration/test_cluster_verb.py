@@ -116,6 +116,7 @@ def test_status_shows_hosts_and_how_they_differ(cluster: ClusterDatabase, config
     ]
 
 
+@pytest.mark.slow
 def test_runs_are_listed_newest_first(cluster: ClusterDatabase, config: Path) -> None:
     web1 = cluster.host("web1")
     old, new = run_key("backup", ago=60), run_key("backup", owner="joe")
@@ -177,6 +178,7 @@ def test_kill_cancels_a_run_that_waits(cluster: ClusterDatabase, config: Path) -
     assert (row["state"], row["outcome"]) == ("ended", "cancelled")
 
 
+@pytest.mark.slow
 def test_redrive_makes_a_run_due_again(cluster: ClusterDatabase, config: Path) -> None:
     web1, web2 = cluster.host("web1"), cluster.host("web2")
     key = run_key()

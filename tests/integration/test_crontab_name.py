@@ -66,6 +66,7 @@ def test_errors_have_the_name(user: CrontabUser) -> None:
     assert user("crontab -V").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_dry_run(user: CrontabUser) -> None:
     user("echo '@daily a' >good; echo '61 * * * * a' >bad")
     assert user("crontab -n good").returncode == 0
@@ -97,6 +98,7 @@ def test_the_editor_of_a_variable(user: CrontabUser, variable: str) -> None:
     assert done.stderr == "crontab: installed the new crontab\n"
 
 
+@pytest.mark.slow
 def test_a_terminal_is_told_what_changed(user: CrontabUser) -> None:
     ours, theirs = pty.openpty()
     (user.who.home / "table").write_text("@reboot /bin/true a\n@reboot /bin/true b\n")

@@ -118,6 +118,7 @@ def test_a_daemon_that_is_killed_sends_each_mail_once(tmp_path: Path) -> None:
         assert Counter(sent) == Counter(printed)
 
 
+@pytest.mark.slow
 def test_many_mails_of_one_job_are_summed_up(tmp_path: Path) -> None:
     table = "CRON_NAME=often @every 1s echo x\n"
     with mailing_daemon(tmp_path, table, "job_hour = 2\n") as (op, sendmail):
@@ -144,6 +145,7 @@ def test_a_mail_that_cannot_be_sent_is_a_dead_letter_and_can_be_redriven(tmp_pat
         assert len(sendmail.messages()) == 2
 
 
+@pytest.mark.slow
 def test_without_a_sendmail_program_the_log_says_so_once(tmp_path: Path) -> None:
     table = "MAILTO=root\nCRON_NAME=j @every 1s echo x\n"
     config = f'[mail]\nsendmail = "{tmp_path}/none"\n'
@@ -157,6 +159,7 @@ def test_without_a_sendmail_program_the_log_says_so_once(tmp_path: Path) -> None
         assert op.run("log", "j").stdout == "x\n"
 
 
+@pytest.mark.slow
 def test_transport_none_turns_mail_off(tmp_path: Path) -> None:
     with operated_daemon(
         tmp_path, f"CRON_NAME=j {NEVER} echo x\n", '[mail]\ntransport = "none"\n'
@@ -192,6 +195,7 @@ def test_the_foreground_mails_only_on_request(tmp_path: Path) -> None:
 # ---- late
 
 
+@pytest.mark.slow
 def test_a_late_run_and_its_end_are_told_once(tmp_path: Path) -> None:
     command = f"while [ ! -e {tmp_path}/gate ]; do sleep 0.05; done"
     table = f"CRON_NAME=slow CRON_EXPECT_WITHIN=1s {NEVER} {command}\n"

@@ -65,6 +65,7 @@ def test_never_more_of_a_job_at_once_than_its_limit(tmp_path: Path) -> None:
         assert op.row("top")["waiting"][0]["why"] == "as many of this job run as may (2)"
 
 
+@pytest.mark.slow
 def test_a_command_whose_entry_was_removed_still_counts(tmp_path: Path) -> None:
     """The entry is removed while no daemon runs."""
     gone = (
@@ -236,6 +237,7 @@ def test_a_failure_hook_gets_the_facts_in_variables(tmp_path: Path) -> None:
         assert len(op.runs("bad:on-failure")) == 1
 
 
+@pytest.mark.slow
 def test_no_failure_hook_runs_after_a_successful_retry(tmp_path: Path) -> None:
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE=true"
     table = f"CRON_NAME=twice {settings} {NEVER} [ $CRON_ATTEMPT = 2 ]\n"
@@ -255,6 +257,7 @@ def test_the_failure_hook_runs_if_the_next_fire_time_ends_the_retries(tmp_path: 
         assert op.run("log", told["run_id"]).stdout == f"{given_up['run_id']} 3\n"
 
 
+@pytest.mark.slow
 def test_the_failure_hook_runs_if_the_entry_was_removed_before_the_retry(tmp_path: Path) -> None:
     """The daemon that starts the hook has never read the entry."""
     settings = "CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_ON_FAILURE='echo $CRON_EXIT_STATUS'"
@@ -267,6 +270,7 @@ def test_the_failure_hook_runs_if_the_entry_was_removed_before_the_retry(tmp_pat
         assert op.run("log", told["run_id"]).stdout == "3\n"
 
 
+@pytest.mark.slow
 def test_a_failed_failure_hook_starts_no_further_hook(tmp_path: Path) -> None:
     table = f"CRON_NAME=bad CRON_ON_FAILURE='exit 4' {NEVER} exit 3\n"
     with operated_daemon(tmp_path, table) as op:
@@ -314,6 +318,7 @@ def test_a_dead_letter_that_fails_again_starts_no_second_hook(tmp_path: Path) ->
         assert not op.daemon.log("store_failed")
 
 
+@pytest.mark.slow
 def test_the_dead_letters_of_a_job_are_redriven_and_dropped_by_its_name(tmp_path: Path) -> None:
     table = (
         f"CRON_NAME=flaky CRON_RETRIES=1 CRON_RETRY_DELAY=1s @yearly test -e {tmp_path}/cured\n"
@@ -333,6 +338,7 @@ def test_the_dead_letters_of_a_job_are_redriven_and_dropped_by_its_name(tmp_path
         assert refusal == "flaky: no dead letters (pycron dead list)"
 
 
+@pytest.mark.slow
 def test_a_redriven_run_and_its_hook_are_found_by_the_next_daemon(tmp_path: Path) -> None:
     settings = f"CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_ON_FAILURE='{waiting_for_gate(tmp_path)}'"
     command = f"[ $CRON_ATTEMPT -lt 3 ] && exit 3; {waiting_for_gate(tmp_path)}"

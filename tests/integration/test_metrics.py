@@ -88,6 +88,7 @@ def test_counters_are_there_with_zero_from_the_beginning(tmp_path: Path) -> None
     assert not [name for name, _ in found if name == "pycron_job_last_success_timestamp_seconds"]
 
 
+@pytest.mark.slow
 def test_counters_go_on_after_a_kill(tmp_path: Path) -> None:
     """They equal the ends in the history: none is lost and none is counted twice."""
     with foreground(TABLE, tmp_path) as daemon:

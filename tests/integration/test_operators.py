@@ -166,6 +166,7 @@ def test_output_is_read_from_the_requested_offset(tmp_path: Path) -> None:
         assert not op.daemon.log("request_broken")
 
 
+@pytest.mark.slow
 def test_reboot_jobs_in_the_foreground_were_due_when_the_daemon_started(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, "CRON_NAME=boot @reboot true\n") as op:
         since = op.row("status")["since"]
@@ -175,6 +176,7 @@ def test_reboot_jobs_in_the_foreground_were_due_when_the_daemon_started(tmp_path
 # ---- log -f
 
 
+@pytest.mark.slow
 def test_a_run_is_followed_over_its_retries(tmp_path: Path) -> None:
     settings = "CRON_NAME=twice CRON_RETRIES=1 CRON_RETRY_DELAY=1s CRON_RETRY_UNTIL=never"
     command = (
@@ -220,6 +222,7 @@ def test_log_waits_for_a_run_that_has_not_started(tmp_path: Path) -> None:
         assert (next_one.returncode, never.returncode) == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_given_up_before_its_retry_is_followed_to_its_end(tmp_path: Path) -> None:
     settings = "CRON_NAME=once CRON_RETRIES=1 CRON_RETRY_DELAY=1h CRON_RETRY_UNTIL=never"
     with operated_daemon(tmp_path, f"{settings} {NEVER} echo once; exit 1\n") as op:
@@ -322,6 +325,7 @@ def test_a_name_that_two_jobs_have(tmp_path: Path) -> None:
         op.daemon.stop()
 
 
+@pytest.mark.slow
 def test_a_start_waits_in_the_queue(tmp_path: Path) -> None:
     table = f"CRON_NAME=long {NEVER} {waiting_for_gate(tmp_path)}\nCRON_NAME=next {NEVER} true\n"
     with operated_daemon(tmp_path, table, "[limits]\nrunning = 1\n") as op:
@@ -334,6 +338,7 @@ def test_a_start_waits_in_the_queue(tmp_path: Path) -> None:
         op.daemon.wait_for("attempt_ended", run_id=queued["run_id"], outcome="succeeded")
 
 
+@pytest.mark.slow
 def test_a_start_finds_the_queue_full(tmp_path: Path) -> None:
     table = f"CRON_NAME=long CRON_MAX_RUNNING=1 {NEVER} {waiting_for_gate(tmp_path)}\n"
     with operated_daemon(tmp_path, table, "[limits]\nwaiting = 1\n") as op:
@@ -367,6 +372,7 @@ def test_a_run_is_killed_with_its_children(tmp_path: Path) -> None:
         assert op.refusal("kill", run_id) == f'nothing runs or waits that is called "{run_id}"'
 
 
+@pytest.mark.slow
 def test_a_command_that_ignores_term_gets_kill(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     command = f"trap '' TERM; touch {ready}; {waiting_for_gate(tmp_path)}"
@@ -405,6 +411,7 @@ def test_a_run_that_waits_is_given_up(tmp_path: Path) -> None:
         assert op.row("show", waiting)["attempts"] == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_its_retry_is_given_up(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"CRON_NAME=bad CRON_RETRIES=1 {NEVER} exit 3\n") as op:
         run_id = op.start("bad")
@@ -463,6 +470,7 @@ def test_nothing_starts_in_a_pause(tmp_path: Path, what: str) -> None:
         assert all(not row["attempts"] for row in runs if row["outcome"] == "skipped")
 
 
+@pytest.mark.slow
 def test_a_pause_ends_by_itself(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, "CRON_NAME=tick @every 1s true\n") as op:
         op.daemon.wait_for("attempt_started", job="tick")
@@ -536,6 +544,7 @@ def test_a_run_in_the_queue_waits_for_the_end_of_a_pause(tmp_path: Path) -> None
         op.daemon.wait_for("attempt_ended", run_id=waiting, outcome="succeeded")
 
 
+@pytest.mark.slow
 def test_a_pause_of_a_job_outlives_its_entry(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"CRON_NAME=gone {NEVER} true\n") as op:
         scope = op.row("pause", "gone")["scope"]
@@ -629,6 +638,7 @@ def test_top_says_when_a_retry_is_due(tmp_path: Path) -> None:
         assert waiting["why"] in op.run("top").stdout
 
 
+@pytest.mark.slow
 def test_top_says_why_nothing_starts(tmp_path: Path) -> None:
     """The limit asks for more free memory than any machine has."""
     config = f"[limits]\nfree_memory = {2**60}\n"
@@ -740,6 +750,7 @@ def test_users_cannot_pass_limits_and_pauses_of_root(system: IsolatedSystem) -> 
     assert [row["by"] for row in rows(system, BOB, "pause")] == ["root"]
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @needs_root
 def test_users_end_their_own_runs(system: IsolatedSystem) -> None:

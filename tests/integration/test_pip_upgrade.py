@@ -15,7 +15,6 @@ import pytest
 
 from pycron.model.run import RunKey
 from tests.support.running_daemon import RunningDaemon, alive
-from tests.support.thoroughness import slow_after
 from tests.support.user_daemon import UserDaemon, Version
 from tests.support.waiting import until
 from tests.support.wheels import build_wheel, copy_checkout
@@ -107,7 +106,8 @@ def check_the_record(runs: list[dict[str, Any]], marks: Path) -> None:
     assert times == list(range(times[0], times[0] - short, -1))  # newest first
 
 
-@pytest.mark.parametrize("end", slow_after(1, [stop, RunningDaemon.kill]))
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [stop, RunningDaemon.kill])
 def test_pip_upgrades_a_running_daemon(
     user_daemon: UserDaemon,
     environment: Environment,

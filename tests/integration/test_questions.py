@@ -139,6 +139,7 @@ def test_the_calendar_of_a_table_needs_no_daemon(tmp_path: Path) -> None:
 # ---- simulate
 
 
+@pytest.mark.slow
 def test_a_simulation_has_the_tables_and_the_limits_of_the_daemon(daemon: OperatedDaemon) -> None:
     words = ["--utc", "--from", "2030-01-01T03:00", "--until", "2030-01-01T04:02"]
     words += ["--duration", "tick=0s", "--duration", "1m30s"]

@@ -126,6 +126,7 @@ def test_a_row_that_describes_no_job(tmp_path: Path, server: Postgres) -> None:
         wait_for_rows(server, "outcome = 'failed' AND reason LIKE '%bad%'")
 
 
+@pytest.mark.slow
 def test_a_worker_of_an_older_version(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         host.write(queued("true"))
@@ -171,6 +172,7 @@ def test_a_killed_daemon_goes_on_with_its_work(tmp_path: Path, server: Postgres)
         assert host.lines() == ["1"]
 
 
+@pytest.mark.slow
 def test_kill_ends_it_wherever_it_is(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 2, IDLE, options=(WORKER,)) as (first, second):
         line = queued("sleep 600")

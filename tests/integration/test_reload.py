@@ -43,6 +43,7 @@ def config_of(op: OperatedDaemon) -> Row:
 # ---- a good file
 
 
+@pytest.mark.slow
 def test_a_raised_pool_starts_at_once_what_waits(tmp_path: Path) -> None:
     table = f"CRON_POOL=db\nCRON_NAME=wait {NEVER} {waiting_for_gate(tmp_path)}\n"
     with operated_daemon(tmp_path, table, "[pools]\ndb = 1\n") as op:
@@ -104,6 +105,7 @@ def test_mail_that_is_turned_off_and_on(tmp_path: Path) -> None:
         assert len(op.rows("runs", "--deliveries")) == 2
 
 
+@pytest.mark.slow
 def test_the_next_attempt_may_print_as_much_as_the_file_says(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"CRON_NAME=long {NEVER} seq 1000\n") as op:
         reload(op, '[limits]\noutput_bytes = "1K"\n')
@@ -171,6 +173,7 @@ def test_a_bad_file_changes_nothing_until_it_is_mended(tmp_path: Path) -> None:
         assert running(op) == 2
 
 
+@pytest.mark.slow
 def test_a_file_that_was_named_and_is_gone(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, f"{NEVER} true\n") as op:
         (tmp_path / "config").unlink()
@@ -217,6 +220,7 @@ def test_an_option_that_takes_effect_at_the_next_start(tmp_path: Path) -> None:
         assert op.row("reload") == {"changed": [], "at_start": ["limits.clients"], "tables": 1}
 
 
+@pytest.mark.slow
 def test_a_daemon_of_another_version(tmp_path: Path) -> None:
     with other_daemon(tmp_path, "import pycron; pycron.__version__ = '0.0.1'", "") as op:
         done = op.run("status")
@@ -228,6 +232,7 @@ def test_a_daemon_of_another_version(tmp_path: Path) -> None:
         assert (row["version"], row["installed_version"]) == ("0.0.1", pycron.__version__)
 
 
+@pytest.mark.slow
 def test_a_daemon_that_knows_no_reload(tmp_path: Path) -> None:
     """An older daemon neither answers `reload` nor says anything of its configuration."""
     change = (

@@ -99,6 +99,7 @@ def test_reload_and_a_clean_check(op: OperatedDaemon) -> None:
     )
 
 
+@pytest.mark.slow
 def test_quiet_and_json_say_nothing(op: OperatedDaemon) -> None:
     for words in ("start long", "pause long", "kill --all", "check", "reload", "resume long"):
         how = "--json" if words == "kill --all" else "--quiet"

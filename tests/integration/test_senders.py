@@ -108,6 +108,7 @@ def test_a_worker_of_celery_gets_the_message(redis: RedisServer, tmp_path: Path)
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_redis
 @needs_rq
 def test_a_worker_of_rq_gets_the_message_once(redis: RedisServer, tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ class TestSystem:
         assert machine.setup(*PURGE).returncode == 0
         assert {line for line in before if "local/share/zsh " not in line} == machine.listing()
 
+    @pytest.mark.slow
     def test_an_upgrade_replaces_what_is_ours(
         self, machine: OverlaySystem, wheels: list[Path]
     ) -> None:

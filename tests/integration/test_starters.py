@@ -324,6 +324,7 @@ def test_a_user_gets_a_starter_ahead_of_time_while_commands_of_another_user_wait
     assert {ended["exit_status"] for ended in all_of(runner, ids).values()} <= {4, 5}
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @needs_root
 def test_a_user_who_stops_everything_all_the_time(
@@ -470,6 +471,7 @@ def test_a_starter_that_cannot_become_the_user(runner: RunningRunner, bad: dict[
     assert runner.run("id -u")[1] == f"{os.geteuid()}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @needs_root
 def test_many_commands_of_three_users(runner: RunningRunner) -> None:

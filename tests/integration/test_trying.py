@@ -199,6 +199,7 @@ def test_start_waits_for_the_last_attempt(operator: OperatedDaemon) -> None:
     assert operator.run("start", "--wait", "slow").returncode == 124
 
 
+@pytest.mark.slow
 def test_who_stops_waiting_does_not_end_the_run(operator: OperatedDaemon) -> None:
     operator.gate.unlink(missing_ok=True)
     waiting = operator.begin("start", "--wait", "gated")
@@ -215,6 +216,7 @@ def test_who_stops_waiting_does_not_end_the_run(operator: OperatedDaemon) -> Non
     until(lambda: operator.runs("gated")[-1]["outcome"] == "killed")
 
 
+@pytest.mark.slow
 def test_start_waits_across_a_restart_of_the_daemon(operator: OperatedDaemon) -> None:
     operator.gate.unlink(missing_ok=True)
     waiting = operator.begin("start", "--wait", "gated")

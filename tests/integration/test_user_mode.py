@@ -111,6 +111,7 @@ def test_a_file_that_is_not_there(own: UserWithDaemon) -> None:
     assert own.table() == HELLO
 
 
+@pytest.mark.slow
 def test_no_table_yet(own: UserWithDaemon) -> None:
     for form in ("-l", "-r"):
         refused = own.crontab(form)
@@ -126,6 +127,7 @@ def test_delete(own: UserWithDaemon) -> None:
     own.daemon.wait_for("table_removed")
 
 
+@pytest.mark.slow
 def test_a_deleted_table_comes_back(own: UserWithDaemon) -> None:
     own.crontab("-", stdin=HELLO)
     own.crontab("-r")
@@ -169,12 +171,14 @@ def test_a_table_with_an_error_is_refused_whole(own: UserWithDaemon) -> None:
     assert own.table() == HELLO
 
 
+@pytest.mark.slow
 def test_an_unterminated_last_line_is_taken_with_a_warning(own: UserWithDaemon) -> None:
     taken = own.crontab("-", stdin="@daily true")
     assert taken.returncode == 0
     assert "-:1: warning: the last line has no newline" in taken.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_zone_is_refused(own: UserWithDaemon) -> None:
     refused = own.crontab("-", stdin="CRON_TZ=Mars/Olympus @daily true\n")
     assert refused.returncode == 1
@@ -237,6 +241,7 @@ def test_a_bad_edit_that_is_abandoned_is_kept(own: UserWithDaemon, answer: str) 
     assert own.table() == ""
 
 
+@pytest.mark.slow
 def test_an_editor_that_fails_keeps_the_text(own: UserWithDaemon) -> None:
     edited = own.edit('echo "@daily true" > "$1"; exit 3')
     assert edited.returncode == 1
@@ -254,12 +259,14 @@ def test_a_daemon_that_dies_during_the_edit_loses_nothing(own: UserWithDaemon) -
 # ---- on a terminal, and the rest
 
 
+@pytest.mark.slow
 def test_no_arguments_on_a_terminal_print_the_usage(own: UserWithDaemon) -> None:
     status, shown = own.on_a_terminal(typed=b"")
     assert status == 1
     assert "usage: pycrontab" in shown
 
 
+@pytest.mark.slow
 def test_no_arguments_in_a_pipe_replace_nothing(own: UserWithDaemon) -> None:
     own.crontab("-", stdin=HELLO)
     refused = own.crontab(stdin="")
@@ -268,6 +275,7 @@ def test_no_arguments_in_a_pipe_replace_nothing(own: UserWithDaemon) -> None:
     assert own.table() == HELLO
 
 
+@pytest.mark.slow
 def test_end_of_file_at_a_prompt_on_a_terminal(own: UserWithDaemon) -> None:
     status, shown = own.on_a_terminal("-e", typed=b"\x04")
     assert status == 1
@@ -275,6 +283,7 @@ def test_end_of_file_at_a_prompt_on_a_terminal(own: UserWithDaemon) -> None:
     assert own.left_behind() == ["61\n"]
 
 
+@pytest.mark.slow
 def test_test_a_file(own: UserWithDaemon) -> None:
     (own.who.home / "good").write_text("@daily true\n")
     (own.who.home / "bad").write_text("61 * * * * true\n")
@@ -284,6 +293,7 @@ def test_test_a_file(own: UserWithDaemon) -> None:
     assert own.crontab("-l").returncode == 1
 
 
+@pytest.mark.slow
 def test_version(own: UserWithDaemon) -> None:
     assert own.crontab("-V").stdout.startswith("pycrontab 0.")
 

@@ -97,6 +97,7 @@ def test_the_first_line_is_a_link_that_logs_in_once(op: OperatedDaemon) -> None:
         assert browser.get("/").status == 303
 
 
+@pytest.mark.slow
 def test_a_page_at_a_unix_socket(op: OperatedDaemon, tmp_path: Path) -> None:
     path = tmp_path / "page.sock"
     with web_page(op.state, listen=str(path)) as page:
@@ -105,6 +106,7 @@ def test_a_page_at_a_unix_socket(op: OperatedDaemon, tmp_path: Path) -> None:
         assert page.logged_in().get("/").status == 200
 
 
+@pytest.mark.slow
 def test_a_socket_of_systemd(op: OperatedDaemon) -> None:
     """As systemd.socket(5) hands it over: descriptor 3, with LISTEN_PID and LISTEN_FDS."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -152,6 +154,7 @@ def test_tokens_are_listed(op: OperatedDaemon) -> None:
     assert op.run("web", "--name", "x").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_proxy_names_the_user(op: OperatedDaemon, tmp_path: Path) -> None:
     path = tmp_path / "page.sock"
     with web_page(op.state, "--remote-user-from", OWN_NAME, listen=str(path)) as page:
@@ -364,6 +367,7 @@ def fits(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> bool:
 # ---- the daemon goes, and comes back
 
 
+@pytest.mark.slow
 def test_a_page_outlives_the_daemon(tmp_path: Path) -> None:
     with operated_daemon(tmp_path, "CRON_NAME=x @yearly true\n") as op, web_page(op.state) as page:
         browser = page.logged_in()

@@ -66,6 +66,7 @@ def test_the_wheel_has_every_file(wheel: Path) -> None:
     assert "pycron/py.typed" in names
 
 
+@pytest.mark.slow
 def test_the_sdist_has_every_file(source: Path) -> None:
     code = "from setuptools import build_meta; print(build_meta.build_sdist('dist'))"
     done = subprocess.run(

@@ -80,6 +80,7 @@ def test_each_fire_time_runs_once_among_two_workers(
         assert shown.returncode == 0
 
 
+@pytest.mark.slow
 def test_what_is_published_while_the_broker_is_away_comes_later(
     tmp_path: Path, server: Postgres, broker: Broker
 ) -> None:

@@ -46,6 +46,7 @@ def test_a_name_means_ones_own_job(system: IsolatedSystem) -> None:
         assert system.rows("resume", "backup", user=user) == [row]
 
 
+@pytest.mark.slow
 def test_a_name_that_others_have_is_refused_with_the_candidates(system: IsolatedSystem) -> None:
     """For every verb that takes the name of one Job; `pycron why` answers for each of them."""
     assert system.run("pycrontab", "-r").returncode == 0
@@ -70,7 +71,7 @@ def test_a_name_that_others_have_is_refused_with_the_candidates(system: Isolated
 
 @pytest.mark.parametrize(
     "words",
-    slow_after(6, [
+    slow_after(3, [
         ["log", "NAME"], ["start", "NAME"], ["why", "NAME", "2026-03-08T12:00"],
         ["runs", "--owner", "USER"], ["show", "RUN"], ["kill", "RUN"],
         ["show", "NAME"], ["pause", "NAME"], ["kill", "NAME"], ["resume", "NAME"],

@@ -118,6 +118,7 @@ def test_rows_that_the_host_seems_to_hold(host: Host, server: Postgres) -> None:
     works_on(host)
 
 
+@pytest.mark.slow
 def test_rows_of_queues(host: Host, server: Postgres) -> None:
     """This host has no [worker]: it takes no Job from a row, also if it seems to hold that."""
     for owner in {ME, "root", "nobody"}:

@@ -81,6 +81,7 @@ def test_a_flood_of_fire_times_is_accounted_for_and_delays_nobody(system: Isolat
     assert len(system.daemon.log()) < 3 * len(flooder)
 
 
+@pytest.mark.slow
 def test_why_and_show_say_that_a_fire_time_was_refused(system: IsolatedSystem) -> None:
     name = "CRON_NAME=first "
     others = "".join(f"@every 1s : {number}\n" for number in range(JOBS))

@@ -54,6 +54,7 @@ def entries_below_many_variables(count: int) -> list[str]:
     return [*variables, *itertools.chain.from_iterable(changes)]
 
 
+@pytest.mark.slow
 def test_entries_share_the_variables_above_them() -> None:
     lines = entries_below_many_variables(1000)
     assert len(lines) > 22_000

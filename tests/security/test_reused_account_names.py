@@ -111,6 +111,7 @@ def test_a_new_account_while_no_daemon_runs(system: IsolatedSystem) -> None:
     check_nothing_is_inherited(system, run_id)
 
 
+@pytest.mark.slow
 def test_no_run_of_the_old_table_runs_as_either_account(system: IsolatedSystem) -> None:
     """A Job of the old table is due each second while the account is exchanged."""
     prepare(system)

@@ -98,6 +98,7 @@ def test_who_may_not_use_a_sender(system: IsolatedSystem) -> None:
     assert system.rows("list", user=DENIED) == []
 
 
+@pytest.mark.slow
 def test_who_may_not_use_a_sender_any_more(system: IsolatedSystem) -> None:
     """The table was good once, so its Jobs stay; their Attempts fail."""
     assert system.run("pycrontab", "-", user=ALLOWED, stdin=MESSAGE).returncode == 0
@@ -110,6 +111,7 @@ def test_who_may_not_use_a_sender_any_more(system: IsolatedSystem) -> None:
     assert f"is not for {ALLOWED}" in row["reason"]
 
 
+@pytest.mark.slow
 def test_a_system_without_the_account(system: IsolatedSystem) -> None:
     system.shell("userdel pycron-mail")
     assert system.run("pycrontab", "-", user=ALLOWED, stdin=MESSAGE).returncode == 0

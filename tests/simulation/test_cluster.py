@@ -49,6 +49,7 @@ def test_without_faults_each_fire_time_has_one_run() -> None:
     assert result.runs == sum(len(job.fire_times(LAST)) for job in JOBS.values())
 
 
+@pytest.mark.slow
 def test_a_host_that_leaves_gives_up_its_name() -> None:
     result = simulate(0, [Fault("leave", 300.0, 0, 60.0)])
     assert (result.faults, result.goodbyes) == ([], 1)

@@ -84,6 +84,7 @@ def test_debians_tables_in_place(system: IsolatedSystem) -> None:
     until(lambda: "changed" in jobs(system))
 
 
+@pytest.mark.slow
 def test_a_table_is_installed_as_debians_crontab_does_it(system: IsolatedSystem) -> None:
     """So that Debian's cron can take over again: owner, group, mode and header."""
     user, file = USERS[0], paths.DEBIAN_SPOOL / USERS[0]

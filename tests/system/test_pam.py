@@ -112,6 +112,7 @@ def test_limits_and_environment(make: Make) -> None:
     assert environment["LOGNAME"] == environment["USER"] == user
 
 
+@pytest.mark.slow
 def test_settings_of_a_job_stand_above_pam(make: Make) -> None:
     service = (
         f"{PERMIT}session required pam_limits.so\n"
@@ -122,6 +123,7 @@ def test_settings_of_a_job_stand_above_pam(make: Make) -> None:
     assert lines == ["11", "0077"]
 
 
+@pytest.mark.slow
 def test_limits_of_one_user_do_not_stay_for_the_next(make: Make) -> None:
     first, second = USERS[:2]
     limits = f"{first} - nofile 99\n{first} - priority 5\n"
@@ -132,6 +134,7 @@ def test_limits_of_one_user_do_not_stay_for_the_next(make: Make) -> None:
     assert run(pam, "ulimit -n", "root") == [files]
 
 
+@pytest.mark.slow
 def test_a_limit_of_processes_keeps_a_command_from_starting(make: Make) -> None:
     """A limit that is too low for a start is an error of the Attempt, not of the daemon."""
     pam = make(f"{PERMIT}session required pam_limits.so\n", limits=f"{USERS[0]} - nproc 0\n")
@@ -355,6 +358,7 @@ def test_sessions_of_commands_that_are_due_by_the_clock(make: Make) -> None:
 # ---- services
 
 
+@pytest.mark.slow
 def test_a_service_without_a_file(make: Make) -> None:
     """The daemon warns, and PAM goes by the service `other`."""
     pam = make("")
@@ -366,6 +370,7 @@ def test_a_service_without_a_file(make: Make) -> None:
     assert "PAM (service pycron): account check: " in ended["reason"]
 
 
+@pytest.mark.slow
 def test_a_reload_turns_pam_off_and_on(make: Make) -> None:
     """It holds for the next start."""
     pam = make(RECORDING)

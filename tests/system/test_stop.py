@@ -44,6 +44,7 @@ def outcome(system: IsolatedSystem, user: str) -> tuple[str | None, str | None]:
     return run["outcome"], run["reason"]
 
 
+@pytest.mark.slow
 def test_a_user_ends_all_own_commands_and_root_those_of_all(system: IsolatedSystem) -> None:
     pids = running(system, "root", ONE, OTHER)
     done = system.run("pycron", *KILL_ALL, user=ONE)

@@ -53,6 +53,7 @@ def test_only_root_reloads_and_only_root_sees_the_error(system: IsolatedSystem) 
     assert system.run("pycron", "check", user=USER).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_group_of_operators_and_the_limits_of_tables_change(system: IsolatedSystem) -> None:
     group = subprocess.check_output(["id", "-gn", USER], text=True).strip()
     assert system.rows("status", user=USER)[0]["config"] is None
@@ -112,6 +113,7 @@ def test_while_the_daemon_is_down(
     )
 
 
+@pytest.mark.slow
 def test_a_users_own_daemon_is_meant_where_it_is_in_use(
     system: IsolatedSystem, tmp_path: Path
 ) -> None:
