@@ -7,7 +7,6 @@ completion by the real one, and prints what it was given for everything else.
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +14,11 @@ import pytest
 
 from tests.support.operated_daemon import OperatedDaemon, operated_daemon
 from tests.support.pseudo_terminal import show
+from tests.support.running_daemon import PYTHON
 from tests.support.thoroughness import slow_after
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPLETION = ROOT / "contrib" / "completion"
+COMPLETION = shlex.quote(str(ROOT / "contrib" / "completion"))
 PROMPT = "READY> "
 TABLE = """\
 CRON_NAME=hello-world @yearly true
@@ -43,7 +43,7 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatedDaemo
         operated.daemon.wait_for("attempt_ended", run_id=run_id, attempt=2)
         program = directory / "bin" / "pycron"
         program.parent.mkdir()
-        program.write_text(PYCRON.format(python=sys.executable))
+        program.write_text(PYCRON.format(python=PYTHON))
         program.chmod(0o755)
         yield operated
 

@@ -1,7 +1,6 @@
 """Commands that the daemon starts find pycron's programs and this daemon, also without PATH."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,11 @@ import pytest
 from pycron.cli.daemon_choice import choice_for
 from pycron.cli.pycron import parser
 from pycron.system import paths
+from tests.support.running_daemon import python_script
 from tests.support.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SCRIPT = "#!{python}\nimport sys\nfrom pycron.cli.{name} import main\nsys.exit(main())\n"
+SCRIPT = "import sys\nfrom pycron.cli.{name} import main\nsys.exit(main())\n"
 
 
 def installed_in(directory: Path) -> Path:
@@ -22,7 +22,7 @@ def installed_in(directory: Path) -> Path:
     programs = directory / "venv/bin"
     programs.mkdir(parents=True)
     for name in ("pycron", "pycrond"):
-        (programs / name).write_text(SCRIPT.format(python=sys.executable, name=name))
+        (programs / name).write_text(python_script(SCRIPT.format(name=name)))
         (programs / name).chmod(0o755)
     return programs
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from pycron.model.run import RunKey
 from pycron.protocol.control_messages import HealthRequest
 from pycron.schedule.zone import UTC
 from tests.support.operated_daemon import OWN_NAME, OperatedDaemon, operated_daemon
-from tests.support.running_daemon import run
+from tests.support.running_daemon import PYTHON, run
 from tests.support.waiting import until
 
 TICK = "CRON_NAME=tick @every 1s true\n"
@@ -107,8 +106,7 @@ def test_commands_find_their_daemon(tmp_path: Path) -> None:
     """PYCRON_STATE_DIR says where it is, also in a container that has no other place."""
     root = Path(__file__).parents[2]
     table = (
-        f"PYTHONPATH={root}\n"
-        f"CRON_NAME=ask @reboot {sys.executable} -m pycron.cli.pycron status --health\n"
+        f"PYTHONPATH={root}\nCRON_NAME=ask @reboot {PYTHON} -m pycron.cli.pycron status --health\n"
     )
     with operated_daemon(tmp_path, table) as operated:
         operated.daemon.wait_for("attempt_ended", job="ask", outcome="succeeded")

@@ -15,7 +15,7 @@ import pytest
 from pycron.control.client import ControlClient
 from pycron.system import paths
 from tests.support.isolated_system import IsolatedSystem
-from tests.support.running_daemon import LogLine
+from tests.support.running_daemon import PYTHON, LogLine
 from tests.support.running_runner import status_of
 from tests.support.user_accounts import real_user
 from tests.support.waiting import until
@@ -115,13 +115,13 @@ while True:
     try: os.fork()
     except OSError: pass
 """.replace("\n", "%")
-PYTHON = f"exec {sys.executable} -S -"
+PYTHON_INPUT = f"exec {PYTHON} -S -"
 ATTACKS = {
     "escapee": "CRON_TIMEOUT=3s CRON_KILL_AFTER=1s {} "
     "setsid sleep 1000 & (setsid sh -c 'sleep 1000 &' &); sleep 1000",
     "deaf": "CRON_TIMEOUT=3s CRON_KILL_AFTER=1s {} trap '' TERM; while :; do sleep 1; done",
     "gigabyte": f"{{}} yes | head -c {GIGABYTE}",
-    "hungry": f"CRON_MEMORY_MAX=100M {{}} {PYTHON}%{HUNGRY}",
+    "hungry": f"CRON_MEMORY_MAX=100M {{}} {PYTHON_INPUT}%{HUNGRY}",
     "mute": "CRON_TIMEOUT=3s {} exec >&- 2>&-; sleep 1000",
     "frozen": "CRON_TIMEOUT=3s {} kill -STOP $$",
 }
@@ -147,7 +147,7 @@ def test_hostile_commands_harm_no_other_user(system: IsolatedSystem) -> None:
         for name, command in (VANDALS | VICTIMS).items()
     }
     install(system, ALICE, "".join(f"CRON_NAME={name} {line}\n" for name, line in lines.items()))
-    bomb = f"CRON_NAME=bomb CRON_TIMEOUT=3s CRON_KILL_AFTER=1s {BY_HAND} {PYTHON}%{FORKS}\n"
+    bomb = f"CRON_NAME=bomb CRON_TIMEOUT=3s CRON_KILL_AFTER=1s {BY_HAND} {PYTHON_INPUT}%{FORKS}\n"
     install(system, BOMBER, bomb)
     hoard = "".join(f"CRON_NAME=hoard{n} @every 4s exec sleep 1000\n" for n in range(60))
     install(system, HOARDER, hoard)

@@ -17,6 +17,7 @@ import pytest
 from pycron.protocol.framing import Message
 from pycron.runner.process_tree import ProcessTree, private_memory
 from pycron.system.marks import TreeSearch
+from tests.support.running_daemon import PYTHON
 from tests.support.running_runner import MEGABYTE, RunningRunner, needs_root, other_user, status_of
 from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
@@ -301,7 +302,7 @@ def test_a_process_that_forks_and_exits_all_the_time_is_ended(
 def hog(megabytes: int, argument: str) -> str:
     """A command that allocates so many megabytes and sleeps so many seconds."""
     script = f"import time; x = b'x' * ({megabytes} << 20); time.sleep({argument})"
-    return f'{sys.executable} -S -c "{script}"'
+    return f'{PYTHON} -S -c "{script}"'
 
 
 def test_a_tree_with_too_much_memory(runner: RunningRunner, unique: str) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import pycron
 from tests.support.fake_sendmail import FakeSendmail
 from tests.support.operated_daemon import OperatedDaemon, Row, operated_daemon, waiting_for_gate
-from tests.support.running_daemon import RunningDaemon
+from tests.support.running_daemon import PYTHON, RunningDaemon
 from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
@@ -189,7 +188,7 @@ def other_daemon(directory: Path, change: str, config: str) -> Iterator[Operated
     """A foreground daemon in which a line of Python has changed something before it starts."""
     python = directory / "python"
     code = f"{change}; import sys; from pycron.cli.pycrond import main; sys.exit(main())"
-    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} -c "{code}" "$@"\n')
+    python.write_text(f'#!/bin/sh\nshift 2\nexec {PYTHON} -c "{code}" "$@"\n')
     python.chmod(0o755)
     (directory / "table").write_text(f"{NEVER} true\n")
     (directory / "config").write_text(config)

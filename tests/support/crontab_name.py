@@ -1,18 +1,17 @@
 """pycrontab under the name `crontab`, as a package installs it."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.running_daemon import RunningDaemon, run
+from tests.support.running_daemon import RunningDaemon, python_script, run
 from tests.support.user_accounts import USERS, UserAccount, user_account
 from tests.support.waiting import until
 
 Done = subprocess.CompletedProcess[str]
 
-_SCRIPT = """#!{python}
+_SCRIPT = """
 import sys
 sys.path.insert(0, {checkout!r})
 from pycron.cli.pycrontab import main
@@ -26,7 +25,7 @@ def programs_in(directory: Path) -> Path:
     programs.mkdir()
     checkout = str(Path(__file__).parents[2])
     program = programs / "pycrontab"
-    program.write_text(_SCRIPT.format(python=sys.executable, checkout=checkout))
+    program.write_text(python_script(_SCRIPT.format(checkout=checkout)))
     program.chmod(0o755)
     (programs / "crontab").symlink_to(program)
     return programs

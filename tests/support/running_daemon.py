@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pycron.system.programs import own_programs
 from tests.support.waiting import until
 
 LogLine = dict[str, Any]
+PYTHON = shlex.quote(sys.executable)  # in a shell command: its path may have a blank
 
 
 def program(name: str, *arguments: str | Path, python: str | Path = sys.executable) -> list[str]:
@@ -36,6 +38,14 @@ def run(
         program(name, *arguments), capture_output=True, text=True, timeout=60, check=False,
         **source, **more,
     )  # fmt: skip
+
+
+def python_script(text: str) -> str:
+    """A program in this Python. A shell starts it, because no path after #! may have a blank."""
+    return f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+' '''
+{text}"""
 
 
 class RunningDaemon:
