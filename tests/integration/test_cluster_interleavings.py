@@ -4,6 +4,7 @@ Each case says what must hold at its end, whatever the order was. The last tests
 schema, and the cases must find it.
 """
 
+import dataclasses
 import datetime
 import functools
 import json
@@ -288,8 +289,8 @@ def queued(w: World) -> None:
     """Two Runs of a pool with room for one wait in a queue."""
     job = calls.QueueJob("gpu", 1, "0.1.0", "{}")
     for key in (KEY, OTHER):
-        made = claim(key, pool="p", pool_limit=1)
-        item = calls.Claim(key, made.limits, retry=AT_ONCE, queued=job)
+        made = claim(key, retry=AT_ONCE, pool="p", pool_limit=1)
+        item = dataclasses.replace(made, queued=job)
         w.web1.database.perform(claims(w.web1, item))
     later = "clock_timestamp() + interval '1 hour'"
     w.query(f"UPDATE pycron.runs SET next_publish = {later} WHERE name = 'other'")
