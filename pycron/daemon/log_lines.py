@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from pycron.daemon.deferred_import import deferred_import
+from pycron.daemon.deferred_import import deferred_import, left_out
 from pycron.daemon.log_entries import EncodeEvent, EncodeOutput, facts_of, lines_of
 from pycron.engine.actions import Log, Printed
 from pycron.engine.log_events import Event
 from pycron.model.text import printable
 
-# structlog imports both for loggers that pycron does not use (deferred_import.py has the figures).
-with deferred_import("asyncio"), deferred_import("uuid"):
+# structlog imports them for what pycron does not use (deferred_import.py has the figures).
+with deferred_import("asyncio"), deferred_import("uuid"), left_out("rich"):
     import structlog
     from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 

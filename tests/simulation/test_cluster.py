@@ -32,8 +32,10 @@ faults_strategy = st.lists(
 )
 
 
-def test_nothing_is_doubled_or_lost() -> None:
-    examples = number_of(quick=2, thorough=500)  # 80,000 steps each
+@pytest.mark.parametrize("examples", [2, pytest.param(13, marks=pytest.mark.slow)])
+def test_nothing_is_doubled_or_lost(examples: int) -> None:
+    """Each example has 80,000 steps."""
+    examples *= number_of(quick=1, thorough=10)
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(seed=st.integers(0, 2**32), faults=faults_strategy)

@@ -81,7 +81,7 @@ def test_the_daemon_has_nothing_in_memory_that_few_ask_for(form: str) -> None:
     assert ("structlog" in loaded) == (form == "json")  # the others need no renderer
     assert not loaded & {
         "asyncio", "asyncio.events", "ssl", "_ssl", "hashlib", "_hashlib", "croniter", "dateutil",
-        "psutil", "tempfile", "difflib", "tomllib", "base64", "uuid",
+        "psutil", "tempfile", "difflib", "tomllib", "base64", "uuid", "rich",
     }  # fmt: skip
 
 
