@@ -66,6 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
         if item.get_closest_marker("thorough") and not thoroughness.is_thorough():
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
     # The longest first: else one process would be busy with them when the others have ended.

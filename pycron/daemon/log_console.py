@@ -12,6 +12,7 @@ one whole line.
 """
 
 import os
+import shlex
 import shutil
 import textwrap
 import unicodedata
@@ -77,8 +78,8 @@ def _hints(log: Log) -> list[str]:
         return []
     own, found = own_programs(), shutil.which("pycron")
     program = "pycron" if own is None or found else os.path.join(own, "pycron")
-    state = printable(str(log.fields.get("state")))
-    return [f"{' ' * len(_TIME)}ask it: {program} --state-dir {state}"]
+    asked = shlex.join([program, "--state-dir", str(log.fields.get("state"))])
+    return [f"{' ' * len(_TIME)}ask it: {printable(asked)}"]
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:

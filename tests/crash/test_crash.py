@@ -12,7 +12,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -29,7 +28,7 @@ from pycron.model.run import AttemptKey, RunKey
 from pycron.system import unix_sockets
 from tests.support.failpoints import Failpoint, KilledProgram, failpoints
 from tests.support.remaining_processes import works_in
-from tests.support.running_daemon import RunningDaemon, alive
+from tests.support.running_daemon import PYTHON, RunningDaemon, alive
 from tests.support.running_runner import starters_of
 from tests.support.thoroughness import number_of
 from tests.support.waiting import until
@@ -213,7 +212,7 @@ class Machine:
         )
         self.killed_runners = KilledProgram(
             directory / "runners", failpoints(chance, RUNNER, KILLS * (victim != "daemon")),
-            program=sys.executable,
+            program=PYTHON,
         )  # fmt: skip
         self._victims = {
             "daemon": [self.killed_daemons],

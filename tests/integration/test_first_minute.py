@@ -30,7 +30,7 @@ def test_a_start_output_a_failure_and_its_retry_are_shown() -> None:
     text = shown.text
     first, hint, *rest = shown.lines
     assert re.fullmatch(r"\d\d:\d\d:\d\d pycron \S+ has started, mode foreground, zone .*", first)
-    assert re.fullmatch(r" {9}ask it: \S*pycron --state-dir \S+", hint)
+    assert re.fullmatch(r" {9}ask it: .*pycron'? --state-dir \S+", hint)
     assert max(map(len, [first, *rest])) <= 80
     for line in (
         r"hello +has started: echo .*…",

@@ -96,8 +96,10 @@ class Tour:
             self._begin(f". {state}; exec {command.removesuffix(' &')}")
             return ""
         script = f"cd {self._home}; . {state}; {command}\n{{ export -p; echo cd $PWD; }} >{state}"
-        printed = show(["bash", "-c", script], columns=100, environment=self._environment).text
-        return printed.replace(str(self._home), "/home/anna").replace(getpass.getuser(), "anna")
+        user = getpass.getuser()
+        columns = 100 + len(user) - len("anna")  # the other columns have the room of the page
+        shown = show(["bash", "-c", script], columns=columns, environment=self._environment)
+        return shown.text.replace(str(self._home), "/home/anna").replace(user, "anna")
 
     def _begin(self, script: str) -> None:
         with open(self._home / "log", "wb") as log:

@@ -1,6 +1,7 @@
 """contrib/completion is what shtab makes of the parsers of today: else `make completion`."""
 
 import importlib.util
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,7 +43,7 @@ ASKED = {
 def test_bash_completes_verbs_and_options(words: tuple[str, ...]) -> None:
     program = words[0]
     script = (
-        f"source {HERE}/bash/{program}; COMP_WORDS=({' '.join(words)}); "
+        f"source {shlex.quote(str(HERE))}/bash/{program}; COMP_WORDS=({' '.join(words)}); "
         f"COMP_CWORD={len(words) - 1}; _shtab_{program} {program} {words[-1]} {words[-2]}; "
         'echo "${COMPREPLY[@]}"'
     )

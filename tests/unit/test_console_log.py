@@ -96,14 +96,15 @@ def test_a_daemon_in_the_foreground_says_how_to_ask_it(
     in_path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole command: with the path of the program where the shell does not find it."""
-    program = tmp_path / "pycron"
+    program = tmp_path / "a blank" / "pycron"
+    program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    monkeypatch.setattr("sys.argv", [str(tmp_path / "pycrond")])
-    monkeypatch.setenv("PATH", str(tmp_path) if in_path else "/nowhere")
+    monkeypatch.setattr("sys.argv", [str(program.with_name("pycrond"))])
+    monkeypatch.setenv("PATH", str(program.parent) if in_path else "/nowhere")
     line, hint = plain(DAEMON)
     assert line.startswith("pycron 0.1.0 has started, mode foreground, zone America/Argentina")
-    asked = "pycron" if in_path else program
+    asked = "pycron" if in_path else f"'{program}'"
     assert hint.strip() == f"ask it: {asked} --state-dir /dev/shm/pycron-abcdefgh"
     service = Log(Event.DAEMON_STARTED, {**DAEMON.fields, "mode": "user"})
     assert len(plain(service)) == len(plain(DAEMON, columns=None)) == 1
