@@ -11,7 +11,7 @@ test: $(PYTHON)
 
 VM_TESTS = tests/system/test_vm.py tests/system/test_units.py tests/security/test_cgroup_escapes.py \
 	tests/system/test_installing.py tests/system/test_debian_package.py tests/system/test_moving.py \
-	tests/system/test_mail_servers.py
+	tests/system/test_mail_servers.py tests/system/test_shared_vm.py
 
 # Also the slow tests, those that take minutes, and more random examples: an hour. As root the
 # system tests, too.
