@@ -497,6 +497,7 @@ def restored(database: ClusterDatabase) -> Iterator[None]:
     database.server.psql(with_pauses(schema()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize(
     "broken", thoroughness.slow_after(3, BROKEN), ids=lambda broken: broken.rule

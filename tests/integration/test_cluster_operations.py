@@ -64,6 +64,7 @@ def test_a_run_is_killed_on_whatever_host_it_is(tmp_path: Path, server: Postgres
                       f" AND attempt = 1 AND host = '{row['host']}'", patience=60)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_that_was_missed_is_redriven(tmp_path: Path, server: Postgres) -> None:
     """Its first Attempt is still to come."""
     line = f"CRON_NAME=late CRON_ON=any @daily {WRITE}"

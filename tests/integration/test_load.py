@@ -1,4 +1,4 @@
-"""Many Jobs are due at one instant: all run, and Jobs with precedence do not wait."""
+"""Thousands of Jobs are due at one instant: all run, and Jobs with precedence do not wait."""
 
 import os
 import signal
@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from tests.support.running_daemon import RunningDaemon
-from tests.support.thoroughness import number_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.xdist_group("machine")
 
-JOBS = number_of(quick=600, thorough=2000)
+JOBS = 2000
 RUNNING = 50
 IS_ROOT = os.geteuid() == 0
 

@@ -32,6 +32,7 @@ def viewer(two: list[Host]) -> Iterator[Browser]:
         yield page.logged_in()
 
 
+@pytest.mark.slow
 def test_the_page_shows_live_and_drained_hosts(two: list[Host], viewer: Browser) -> None:
     until(lambda: viewer.get("/hosts").text.count("live</span>") == 2, patience=30)
     shown = viewer.get("/hosts").text

@@ -61,6 +61,7 @@ def failed(done: subprocess.CompletedProcess[str], *texts: str) -> bool:
 
 @pytest.mark.root
 class TestSystem:
+    @pytest.mark.slow
     def test_a_removal_leaves_nothing_behind(self, machine: OverlaySystem) -> None:
         before = machine.listing()
         planned = machine.setup("--dry-run")
@@ -146,6 +147,7 @@ class TestSystem:
         assert failed(machine.setup(), "nothing was done", "that setup has not made")
         assert machine.listing() == before
 
+    @pytest.mark.slow
     def test_an_interrupted_installation_is_completed(self, machine: OverlaySystem) -> None:
         machine.shell(
             "rm -rf /usr/local/share/zsh; mkdir -p /usr/local/share; touch /usr/local/share/zsh"

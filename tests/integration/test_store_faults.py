@@ -1038,6 +1038,7 @@ def stop(system: IsolatedSystem, how: str) -> None:
         assert system.daemon.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.parametrize("how", slow_after(1, ["killed", "stopped"]))
 def test_a_daemon_starts_on_a_read_only_disk(
@@ -1072,6 +1073,7 @@ def test_a_daemon_starts_on_a_read_only_disk(
     assert times == list(range(times[0], times[-1] + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_reboot_jobs_run_once_a_boot_also_without_a_database(
     marks: Path, system: IsolatedSystem

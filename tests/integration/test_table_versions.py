@@ -75,6 +75,7 @@ def test_the_versions_of_a_table(system: IsolatedSystem) -> None:
     assert origins == ["stdin", "stdin", "restore"]
 
 
+@pytest.mark.slow
 def test_the_difference_to_a_version(system: IsolatedSystem) -> None:
     crontab(system, "-", stdin=FIRST)
     crontab(system, "-", stdin=SECOND)
@@ -127,6 +128,7 @@ def test_a_restored_version_is_checked_like_any_table(system: IsolatedSystem) ->
     assert crontab(system, "-l").stdout == FIRST
 
 
+@pytest.mark.slow
 def test_nobody_else_gets_at_them(system: IsolatedSystem) -> None:
     crontab(system, "-", stdin=FIRST)
     for words in (["--versions"], ["--restore", "1"], ["--diff", "1"]):
@@ -145,6 +147,7 @@ def test_nobody_else_gets_at_them(system: IsolatedSystem) -> None:
     assert "not allowed to use this program" in refused.stderr
 
 
+@pytest.mark.slow
 def test_an_account_that_gets_a_used_name_inherits_nothing(system: IsolatedSystem) -> None:
     account = real_user(JOE)
     crontab(system, "-", stdin="CRON_NAME=secret @every 1s true\n")

@@ -55,6 +55,7 @@ def worker_of(
     return stack.enter_context(running_worker(host.state, queues, size))
 
 
+@pytest.mark.slow
 def test_each_fire_time_runs_once_among_two_workers(
     tmp_path: Path, server: Postgres, broker: Broker
 ) -> None:

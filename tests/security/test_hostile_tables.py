@@ -133,6 +133,7 @@ def test_a_table_is_read_in_small_steps(line: str) -> None:
     assert steps >= min(8, len(text) // 20_000)
 
 
+@pytest.mark.slow
 def test_a_table_that_is_replaced_again_and_again_takes_no_more_memory() -> None:
     lines = entries_below_many_variables(50)
     read(lines)

@@ -82,6 +82,7 @@ def check_nothing_is_inherited(system: IsolatedSystem, run_id: str) -> None:
     assert problem["code"] == "wrong-owner"
 
 
+@pytest.mark.slow
 def test_a_new_account_while_the_daemon_runs(system: IsolatedSystem) -> None:
     run_id = prepare(system)
     account(system, None)

@@ -229,6 +229,7 @@ def let_go(pam: PamSystem) -> None:
     pam.system.shell(f"touch {GO}")
 
 
+@pytest.mark.slow
 def test_a_daemon_that_is_killed(make: Make) -> None:
     pam = make(RECORDING)
     start_waiting(pam)
@@ -240,6 +241,7 @@ def test_a_daemon_that_is_killed(make: Make) -> None:
     until(lambda: pam.recorded() == session())
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed(make: Make) -> None:
     """The next one ends its command, and then the session is closed."""
     pam = make(RECORDING)
@@ -384,6 +386,7 @@ def test_a_reload_turns_pam_off_and_on(make: Make) -> None:
     until(lambda: pam.recorded() == session())
 
 
+@pytest.mark.slow
 def test_a_machine_without_pamela(tmp_path: Path) -> None:
     """The daemon does not start, because commands would start without the account check."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['pamela'] = None\n")
@@ -408,6 +411,7 @@ def test_a_foreground_daemon_has_no_pam(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (os.EX_CONFIG, text)
 
 
+@pytest.mark.slow
 def test_the_service_that_pycron_ships(make: Make) -> None:
     shipped = (Path(__file__).parents[2] / "contrib/pam/pycron").read_text()
     pam = make(shipped, limits=f"{USERS[0]} - nofile 345\n")

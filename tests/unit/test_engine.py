@@ -675,6 +675,7 @@ class Calendar:
         return found
 
 
+@pytest.mark.slow
 def test_a_hundred_entries_in_ten_zones_fire_correctly_for_a_year() -> None:
     """A run that is not thorough takes six of them."""
     plan = entries(number_of(6, 100), seed=20)
