@@ -26,7 +26,7 @@ from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 # has fire times to take up releases them earlier, because its turn may take as long. They are
 # binary fractions, so that they can be subtracted from an instant and added again without rounding.
 RELEASE_AHEAD = 1 / 128
-LONGEST_RELEASE_AHEAD = 1 / 16
+LONGEST_RELEASE_AHEAD = 3 / 32
 
 
 @dataclass(frozen=True, slots=True)

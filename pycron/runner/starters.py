@@ -8,7 +8,7 @@ import signal
 import time
 
 from pycron.protocol.runner_messages import EndMessage, StartMessage
-from pycron.runner.attempt import Attempt
+from pycron.runner.attempt import Attempt, User
 from pycron.runner.attempts import Attempts, Usage
 from pycron.runner.batch import Batch, seconds_until
 from pycron.runner.event_loop import NEVER
@@ -20,7 +20,7 @@ from pycron.runner.start_queue import StartQueue
 from pycron.runner.starter import STARTERS, Starter, StarterProcesses
 
 BATCH = 128  # the most commands of one starter
-_MOST_READY = 4 * STARTERS  # starters that wait for their go message
+_MOST_READY = 4 * STARTERS  # that wait for their go message; users without one get as many more
 _FIRST_BATCH = 2  # commands of the first starter that waits
 _SMALLEST_BATCH = 96  # to fork a starter costs as much as to start ten commands
 _HEAD_START = 0.002  # seconds that the first starter has before the others
@@ -205,10 +205,21 @@ class Starters:
     # ---- starters that are forked ahead of time
 
     def _may_get_ready(self) -> bool:
-        """A user whose commands are due gets no starter ahead of time; other users do."""
-        if not self._held or len(self._ready) >= _MOST_READY:
-            return False
-        return self._held.has_others_than(self._queue.users)
+        return bool(self._held) and self._passed_over() is not None
+
+    def _passed_over(self) -> set[User] | None:
+        """The users who get no starter ahead of time now; None if nobody gets one.
+
+        They are those whose commands are due already. A user without a starter that waits comes
+        first, and gets one even if others have as many as there may be.
+        """
+        due = self._queue.users
+        served = due | {starter.user for starter in self._ready}
+        if self._held.has_others_than(served):
+            return served if len(self._ready) < 2 * _MOST_READY else None
+        if len(self._ready) < _MOST_READY and self._held.has_others_than(due):
+            return due
+        return None
 
     def _get_ready(self) -> None:
         """Fork a starter for the first Attempts that are held; it waits for their go message."""
@@ -238,7 +249,7 @@ class Starters:
 
     def _first_held(self) -> list[Attempt]:
         """The Attempts for the next starter."""
-        alike = self._held.first_of_others_than(self._queue.users)
+        alike = self._held.first_of_others_than(self._passed_over() or set())
         size = _share(len(alike), len(self._ready)) if self._ready else _FIRST_BATCH
         return alike[:size]
 

@@ -324,6 +324,25 @@ def test_a_user_gets_a_starter_ahead_of_time_while_commands_of_another_user_wait
     assert {ended["exit_status"] for ended in all_of(runner, ids).values()} <= {4, 5}
 
 
+@pytest.mark.root
+@needs_root
+def test_a_user_gets_a_starter_ahead_of_time_while_another_user_has_all(
+    runner: RunningRunner, alice: dict[str, Any]
+) -> None:
+    ids = [f"a{number}" for number in range(5 * BATCH * STARTERS)]
+    runner.client.send(
+        runner.start_message(name, "", argv=["/bin/true"], user=alice, cwd="/", hold=100)
+        for name in ids
+    )
+    until(lambda: owners_of_starters(runner) == [str(alice["uid"])] * 4 * STARTERS, patience=30)
+    bob = somebody()
+    runner.client.send([runner.start_message("held", "exit 5", user=bob, cwd="/", hold=101)])
+    until(lambda: str(bob["uid"]) in owners_of_starters(runner))
+    runner.client.send([{"type": "go", "until": 101}])
+    assert runner.ended("held")["exit_status"] == 5
+    assert {ended["exit_status"] for ended in all_of(runner, ids).values()} <= {0, 5}
+
+
 @pytest.mark.slow
 @pytest.mark.root
 @needs_root
