@@ -91,7 +91,7 @@ class OverlaySystem:
     def listing(self) -> set[str]:
         """Every file below the directories that can change, with the accounts."""
         found = self.shell(
-            f"find {' '.join(_LISTED)} -xdev"
+            f"find {' '.join(_LISTED)} -ignore_readdir_race -xdev"
             " \\( -path /opt/pycron/lib -o -path /var/cache \\) -prune"
             " -o -printf '%p %y %m %U %l %s\\n'; cat /etc/passwd /etc/group"
         )

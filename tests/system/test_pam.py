@@ -64,7 +64,7 @@ def run(
     """Run a command to its end; the lines of its output."""
     start(pam, command, user, name, settings)
     ended = pam.system.daemon.wait_for("attempt_ended", user=user, job=f"{name}-{user}")
-    assert ended["outcome"] == "succeeded", ended
+    assert ended["outcome"] == "succeeded", str(ended)
     return pam.system.run("pycron", "log", ended["run_id"]).stdout.splitlines()
 
 
