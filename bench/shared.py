@@ -240,7 +240,7 @@ def _load(server: Postgres, minutes: float) -> Row:
 
 
 def _counters(server: Postgres) -> list[float]:
-    """What only grows: seconds, CPU seconds of the server, transactions, rows, bytes of WAL."""
+    """Numbers that only grow: seconds, CPU seconds of the server, transactions, rows, WAL bytes."""
     used = [process.cpu_times() for process in _processes(server)]
     ended = used[0].children_user + used[0].children_system
     found = server.psql(

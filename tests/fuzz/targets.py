@@ -90,7 +90,7 @@ def allow(text: str) -> None:
 
 
 def control_messages(text: str) -> None:
-    """What the daemon reads of a client, and a client of the daemon."""
+    """The daemon reads a request of a client, and a client an answer of the daemon."""
     for message in _decoded(text):
         with suppress(BadRequest):
             parse_request(message, "0.1.0")
@@ -101,25 +101,20 @@ def control_messages(text: str) -> None:
 
 
 def runner_protocol(text: str) -> None:
-    """What the runner reads of the daemon, and the daemon of the runner."""
-    for read in (
-        runner_checks.daemon_message,
-        runner_checks.runner_message,
-        runner_checks.runner_hello,
-    ):
-        for message in _decoded(text):
-            with suppress(ValueError):
-                read(message)
+    """The runner reads a message of the daemon, and the daemon one of the runner."""
+    checks = runner_checks
+    _read_by(text, checks.daemon_message, checks.runner_message, checks.runner_hello)
 
 
 def agent_protocol(text: str) -> None:
-    """What the agent reads of the daemon, and the daemon of the agent."""
-    for read in (
-        cluster_messages.daemon_message,
-        cluster_messages.agent_message,
-        cluster_messages.agent_hello,
-    ):
-        for message in _decoded(text):
+    """The agent reads a message of the daemon, and the daemon one of the agent."""
+    checks = cluster_messages
+    _read_by(text, checks.daemon_message, checks.agent_message, checks.agent_hello)
+
+
+def _read_by(text: str, *readers: Callable[[Message], object]) -> None:
+    for read in readers:
+        for message in _decoded(text):  # a reader may change the message
             with suppress(ValueError):
                 read(message)
 

@@ -289,15 +289,21 @@ def test_a_starter_that_is_stopped(
     assert ran(runner) == Counter(names)
 
 
+def more_than_may_start(runner: RunningRunner, slow: Slow, user: dict[str, Any]) -> list[str]:
+    """Slow commands of a user, of which most wait for a starter; their ids."""
+    ids = [f"a{number}" for number in range(3 * BATCH * STARTERS)]
+    command = {"argv": slow.argv("exit 4"), "user": user, "cwd": "/"}
+    runner.client.send(runner.start_message(name, "", **command) for name in ids)
+    until(lambda: waiting_for_slow(runner)[0])
+    return ids
+
+
 @pytest.mark.root
 @needs_root
 def test_one_user_never_has_all_starters(
     runner: RunningRunner, slow: Slow, alice: dict[str, Any]
 ) -> None:
-    ids = [f"a{number}" for number in range(3 * BATCH * STARTERS)]
-    command = {"argv": slow.argv("exit 4"), "user": alice, "cwd": "/"}
-    runner.client.send(runner.start_message(name, "", **command) for name in ids)
-    until(lambda: waiting_for_slow(runner)[0])
+    ids = more_than_may_start(runner, slow, alice)
     for number in range(5):
         runner.start(f"b{number}", "exit 5", user=somebody(), cwd="/")
     assert not any(runner.received("started", name) for name in ids)
@@ -310,10 +316,7 @@ def test_one_user_never_has_all_starters(
 def test_a_user_gets_a_starter_ahead_of_time_while_commands_of_another_user_wait(
     runner: RunningRunner, slow: Slow, alice: dict[str, Any]
 ) -> None:
-    ids = [f"a{number}" for number in range(3 * BATCH * STARTERS)]
-    command = {"argv": slow.argv("exit 4"), "user": alice, "cwd": "/"}
-    runner.client.send(runner.start_message(name, "", **command) for name in ids)
-    until(lambda: waiting_for_slow(runner)[0])
+    ids = more_than_may_start(runner, slow, alice)
     bob = somebody()
     runner.client.send([runner.start_message("held", "exit 5", user=bob, cwd="/", hold=100)])
     until(lambda: str(bob["uid"]) in owners_of_starters(runner))
