@@ -16,7 +16,7 @@ _NAME = rb"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
 _HOURS = rb"[+-]?(?:[01]?[0-9]|2[0-4])(?::[0-5][0-9]){0,2}"
 _RULE = (
     rb",(?:M(?:[1-9]|1[0-2])\.[1-5]\.[0-6]|J?[1-9][0-9]{0,2}|0)"
-    rb"(?:/[+-]?[0-9]{1,2}(?::[0-5][0-9]){0,2})?"
+    rb"(?:/[+-]?[0-9]{1,3}(?::[0-5][0-9]){0,2})?"
 )
 _FOOTER = re.compile(
     rb"\n(?:%b%b(?:%b(?:%b)?%b%b)?)?\n" % (_NAME, _HOURS, _NAME, _HOURS, _RULE, _RULE)
@@ -59,6 +59,8 @@ def _check_block(data: bytes, start: int, number: int) -> tuple[int, bytes]:
     end = first_letter + letters + (width + 4) * leaps + standard + utc
     if len(data) < end:
         raise ValueError("it is cut short")
+    if number == 1 and version != b"\0":  # readers of the second block ignore what is in the first
+        return end, version
     if not types or not letters or standard not in (0, types) or utc not in (0, types):
         raise ValueError("its counts contradict each other")
     times = struct.unpack_from(f">{instants}{'q' if width == 8 else 'l'}", data, at)

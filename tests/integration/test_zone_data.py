@@ -71,6 +71,13 @@ def test_all_zone_files_are_sound() -> None:
         zone_file.check(path.read_bytes())
 
 
+def test_what_a_sound_zone_file_may_have() -> None:
+    data = (PACKAGE / "Europe" / "Berlin").read_bytes()
+    second = data.rindex(b"TZif")
+    zone_file.check(b"TZif2" + bytes(39) + data[second:])  # nothing in the first block
+    zone_file.check(data.replace(b"M10.5.0/3", b"M10.5.0/-167"))  # the largest offset of a rule
+
+
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Asia/Kolkata"])
 def test_a_zone_file_that_was_cut_short_anywhere_is_none(name: str) -> None:
     data = (PACKAGE / name).read_bytes()
