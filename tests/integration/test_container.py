@@ -72,7 +72,7 @@ class Container:
         namespaces = ["unshare", "-Upf", "--map-user=61234", "--map-group=61234", "--mount-proc"]
         log = self.directory / f"log{self._logs}"
         self.daemon = RunningDaemon([], log, prefix=namespaces, env=self.environment)
-        self.daemon.wait_for("daemon_started")
+        self.daemon.wait_until_ready()
         return self.daemon
 
     @property

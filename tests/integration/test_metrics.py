@@ -312,7 +312,7 @@ def test_the_server_ends_with_a_killed_daemon(tmp_path: Path) -> None:
         daemon.kill()
         until(lambda: not alive(server.pid))
         with _again(tmp_path) as after:  # it ends the runner
-            after.wait_for("daemon_started")
+            after.wait_until_ready()
 
 
 @contextlib.contextmanager

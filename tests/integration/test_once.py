@@ -127,7 +127,7 @@ def test_on_a_state_directory_it_runs_again_each_time(tmp_path: Path) -> None:
     daemon = RunningDaemon(["--foreground", "--table", tmp_path / "table", *state],
                            tmp_path / "log")  # fmt: skip
     try:
-        daemon.wait_for("daemon_started")
+        daemon.wait_until_ready()
         rows = [json.loads(r) for r in run("pycron", *state, "runs", "--json").stdout.splitlines()]
     finally:
         daemon.stop()

@@ -309,7 +309,7 @@ def test_a_name_that_two_jobs_have(tmp_path: Path) -> None:
         arguments += ["--table", tmp_path / name]
     op = OperatedDaemon(tmp_path, arguments, RunningDaemon(arguments, tmp_path / "log"))
     try:
-        op.daemon.wait_for("daemon_started")
+        op.daemon.wait_until_ready()
         ids = [row["id"] for row in op.rows("list")]
         for verb in ("start", "pause"):
             said = op.refusal(verb, "twin")

@@ -198,7 +198,7 @@ def other_daemon(directory: Path, change: str, config: str) -> Iterator[Operated
     ]  # fmt: skip
     daemon = RunningDaemon(arguments, directory / "log", python=python)
     try:
-        daemon.wait_for("daemon_started")
+        daemon.wait_until_ready()
         yield OperatedDaemon(directory, arguments, daemon)
     finally:
         daemon.stop()

@@ -26,8 +26,7 @@ class UserWithDaemon:
     def __init__(self, who: UserAccount, log: Path) -> None:
         self.who = who
         self.daemon = RunningDaemon([], log, env=who.environment(), cwd="/", **who.run_as)
-        self.daemon.wait_for("daemon_started")
-        until(lambda: run("pycron", "status", **self.how()).returncode == 0)
+        self.daemon.wait_until_ready()
 
     def how(self, **environment: str) -> dict[str, Any]:
         return {"env": self.who.environment(**environment), "cwd": self.who.home, **self.who.run_as}
@@ -351,7 +350,7 @@ def test_commands_get_what_a_desktop_program_needs_and_no_more(tmp_path: Path) -
     environment = who.environment(**desktop, SECRET="x")
     daemon = RunningDaemon([], tmp_path / "log", env=environment, cwd="/", **who.run_as)
     try:
-        daemon.wait_for("daemon_started")
+        daemon.wait_until_ready()
         seen = who.home / "seen"
         table = f"DISPLAY=:8\n@every 1s env >{seen}.new; mv {seen}.new {seen}\n"
         how = {"env": environment, "cwd": who.home, **who.run_as}

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.running_daemon import RunningDaemon, python_script, run
+from tests.support.running_daemon import RunningDaemon, python_script
 from tests.support.user_accounts import USERS, UserAccount, user_account
-from tests.support.waiting import until
 
 Done = subprocess.CompletedProcess[str]
 
@@ -38,9 +37,7 @@ class CrontabUser:
         self.who = who
         self.programs = programs
         self.daemon = RunningDaemon([], log, env=who.environment(), cwd="/", **who.run_as)
-        self.daemon.wait_for("daemon_started")
-        how = {"env": who.environment(), "cwd": who.home, **who.run_as}
-        until(lambda: run("pycron", "status", **how).returncode == 0, patience=30)
+        self.daemon.wait_until_ready()
 
     def __call__(self, script: str, stdin: str = "", **environment: str) -> Done:
         path = f"{self.programs}:/usr/bin:/bin"

@@ -19,7 +19,6 @@ import psutil
 from pycron.system import paths
 from tests.support.running_daemon import RunningDaemon, program
 from tests.support.user_accounts import USERS, real_user
-from tests.support.waiting import until
 
 PRIVATE = (paths.SPOOL, paths.DROP_INS, paths.ALLOW.parent, paths.CRON_DROP_INS,
            paths.CRONIE_SPOOL, paths.SYSTEM_STATE, paths.SYSTEM_RUN)  # fmt: skip
@@ -92,8 +91,7 @@ class IsolatedSystem:
         self._logs += 1
         log = self.directory / f"log{self._logs}"
         self.daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)  # close() ends it
-        self.daemon.wait_for("daemon_started")
-        until(lambda: self.run("pycron", "status").returncode == 0)
+        self.daemon.wait_until_ready()
         return self.daemon
 
     def run(

@@ -74,9 +74,8 @@ class OperatedDaemon:
     def kill_daemon(self) -> None:
         """Kill the daemon with SIGKILL and start another one on the same state."""
         self.daemon.kill()
-        known = len(self.daemon.log("daemon_started"))
         self.daemon = RunningDaemon(self.arguments, self.directory / "log")
-        self.daemon.wait_for("daemon_started", count=known + 1)
+        self.daemon.wait_until_ready()
 
 
 def waiting_for_gate(directory: Path) -> str:
@@ -98,7 +97,7 @@ def operated_daemon(
     ]  # fmt: skip
     operated = OperatedDaemon(directory, arguments, RunningDaemon(arguments, directory / "log"))
     try:
-        operated.daemon.wait_for("daemon_started")
+        operated.daemon.wait_until_ready()
         yield operated
     finally:
         operated.open_gate()

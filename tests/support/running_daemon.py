@@ -65,6 +65,7 @@ class RunningDaemon:
         self._read_up_to = 0  # bytes of the log
         command = program("pycrond", "--log-format", "json", *arguments, python=python)
         with log.open("a") as stderr:
+            self._earlier = len(self.log())  # of another daemon with this log
             self.process = subprocess.Popen(
                 [*(prefix or []), *command],
                 stdin=subprocess.DEVNULL,
@@ -109,6 +110,20 @@ class RunningDaemon:
         until(is_logged, patience=30)
         return self.log(event, **fields)[count - 1]
 
+    def wait_until_ready(self) -> None:
+        """Until it has read its tables and met the runner, at most 30 seconds.
+
+        Earlier, a table that a test writes anew may still be empty when the daemon reads it first,
+        and a daemon in the foreground that has nothing to run ends.
+        """
+
+        def has_met_the_runner() -> bool:
+            events = {line["event"] for line in self.log()[self._earlier :]}
+            assert self.process.poll() is None, self._log.read_text()
+            return not events.isdisjoint({"runner_started", "runner_found"})
+
+        until(has_met_the_runner, patience=30)
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -145,7 +160,7 @@ def foreground(
         **more,
     )
     try:
-        daemon.wait_for("daemon_started")
+        daemon.wait_until_ready()
         yield daemon
     finally:
         daemon.stop()

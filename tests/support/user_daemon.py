@@ -66,7 +66,7 @@ class UserDaemon:
             [], log, prefix=self._prefix, python=version.python, **self._how(version)
         )
         self._daemons.append(daemon)
-        daemon.wait_for("daemon_started")
+        daemon.wait_until_ready()
         return daemon
 
     def run(self, *arguments: str, version: Version = OURS) -> str:
