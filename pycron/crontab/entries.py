@@ -18,11 +18,12 @@ from pycron.crontab.derived_names import Words, with_digits, with_digits_of
 from pycron.crontab.entry_kind import EntryKind
 from pycron.crontab.identity import entry_key, job_id, shared_key, twin_key
 from pycron.crontab.line import EntryLine, read_entry, schedule_of
+from pycron.crontab.special_schedules import SpecialSchedules
 from pycron.crontab.telling_word import telling_word
 from pycron.model.job import Environment, Job, Source
 from pycron.model.settings import Settings, replaced
 from pycron.schedule.day_rules import Calendar, DayRules
-from pycron.schedule.expressions import After, Reboot, Schedule, is_random, limited, same_times
+from pycron.schedule.expressions import After, Schedule, is_random, limited, same_times
 from pycron.schedule.fire_times import Times, follows_the_wall, has_fire_times
 from pycron.schedule.packed import Packed, is_wildcard, unpack
 
@@ -67,8 +68,7 @@ class Entries(Sequence[Job]):
         self.host, self.cluster = host, cluster
         self._calendars = calendars
         self._text = encoded(text)
-        self._starts = array("I")
-        self._lines = array("I")
+        self._starts, self._lines = array("I"), array("I")
         self._ids = array("Q")
         self._context_numbers = array("I")
         self._contexts: list[EntryContext] = []
@@ -77,7 +77,7 @@ class Entries(Sequence[Job]):
         self._minutes = array("Q")
         self._hours = array("I")
         self._days = array("Q")
-        self._unpacked: dict[int, Schedule] = {}
+        self._special = SpecialSchedules()
         self._names: dict[int, str] = {}
         self._twins: dict[int, int] = {}
         self.words = Words()
@@ -103,10 +103,8 @@ class Entries(Sequence[Job]):
             self._names[len(self)] = name
         if twin:
             self._twins[len(self)] = twin
-        if not isinstance(schedule, tuple):
-            self._unpacked[len(self)] = schedule
-            schedule = 0, 0, 0
-        minutes, hours, days = schedule
+        self._special.append(None if isinstance(schedule, tuple) else schedule)
+        minutes, hours, days = schedule if isinstance(schedule, tuple) else (0, 0, 0)
         self._minutes.append(minutes)
         self._hours.append(hours)
         self._days.append(days)
@@ -193,8 +191,8 @@ class Entries(Sequence[Job]):
     def _schedule(self, index: int, entry: EntryLine) -> Schedule:
         if index in self._leaders:
             return self._after(index, entry)
-        if index in self._unpacked:  # then thousands of waiting Runs share it with this table
-            return limited(self._unpacked[index], self.context(index).rules)
+        if special := self._special.of(index):  # thousands of waiting Runs share it with the table
+            return limited(special, self.context(index).rules)
         host, key = self.host, ""
         if is_random("".join(entry.words)):
             key = entry_key(entry.user, entry.words, entry.command, entry.stdin)
@@ -222,13 +220,13 @@ class Entries(Sequence[Job]):
 
     def times(self, index: int) -> Times:
         """When an entry is due: its schedule without the text."""
-        times = self._unpacked.get(index) or unpack(*self.packed(index))
+        times = self._special.of(index) or unpack(*self.packed(index))
         return limited(times, self.context(index).rules)
 
     def same_times(self, index: int, other: int) -> bool:
         """Whether two entries have the same fire times, by their schedules, zones and days."""
         zones = [self.context(each).settings.zone for each in (index, other)]
-        unpacked = [self._unpacked.get(each) for each in (index, other)]
+        unpacked = [self._special.of(each) for each in (index, other)]
         same_fields = self.packed(index) == self.packed(other) and same_times(*unpacked)
         rules = [self.context(each).rules for each in (index, other)]
         return same_fields and zones[0] == zones[1] and rules[0] == rules[1]
@@ -243,10 +241,7 @@ class Entries(Sequence[Job]):
         first = leaders[0]
         self._leaders[index] = leaders
         self._minutes[index], self._hours[index], self._days[index] = self.packed(first)
-        if first in self._unpacked:
-            self._unpacked[index] = self._unpacked[first]
-        else:
-            self._unpacked.pop(index, None)
+        self._special.copy(index, first)
         own, settings = self.context(index), self.context(first).settings
         times = {name: getattr(settings, name) for name in SETTINGS_OF_TIMES}
         number = self.context_number(own.user, own.environment, replaced(own.settings, times))
@@ -284,7 +279,7 @@ class Entries(Sequence[Job]):
                 moved[index] = len(kept)
                 context = self.context(index)
                 number = kept.context_number(context.user, context.environment, context.settings)
-                schedule = self._unpacked.get(index) or self.packed(index)
+                schedule = self._special.of(index) or self.packed(index)
                 kept.add(self._starts[index], self._lines[index], self._ids[index], number,
                          schedule, self._names.get(index), self._twins.get(index, 0))  # fmt: skip
         kept.words = self.words.without(indexes)
@@ -303,7 +298,7 @@ class Entries(Sequence[Job]):
 
     def reboots(self) -> list[int]:
         """The entries with @reboot."""
-        return [i for i, schedule in self._unpacked.items() if isinstance(schedule, Reboot)]
+        return self._special.reboots()
 
     def of_kind(self, kind: EntryKind) -> Iterator[int]:
         """The entries of a kind; those without fire times (@reboot) are of none."""
@@ -317,7 +312,8 @@ class Entries(Sequence[Job]):
             return EntryKind.SHARED
         if minutes := self._minutes[index]:
             return EntryKind.WALL if is_wildcard(minutes) else EntryKind.FIXED
-        schedule = self._unpacked[index]
+        schedule = self._special.of(index)
+        assert schedule is not None
         if not has_fire_times(schedule):
             return None
         return EntryKind.WALL if follows_the_wall(schedule) else EntryKind.FIXED

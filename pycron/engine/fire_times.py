@@ -190,7 +190,8 @@ class FireTimes:
         if refusal is not None:
             self._refusals.add(user, fire, refusal)
             return _WORK_WITHOUT_RUN
-        self._runs.come(run, entries[index])
+        job = entries[index]
+        self._runs.come(RunKey(job.id, fire, pass_number), job)  # the text of the id is kept once
         return 1.0
 
     def _is_known(self, run: RunKey) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pycron.engine.runs_of_jobs import RunsOfJobs
 from pycron.engine.states import TRANSITIONS, State, Step
 from pycron.model.job import Job
 from pycron.model.run import AttemptKey, Outcome, Redrive, RunKey
@@ -121,7 +122,7 @@ class LiveRuns:
     def __init__(self) -> None:
         self.held: dict[RunKey, float] = {}
         self._runs: dict[RunKey, Live] = {}
-        self._of_job: dict[str, dict[RunKey, None]] = {}
+        self._of_jobs = RunsOfJobs()
         self._latest: dict[str, int] = {}
         self._waiting: Counter[str] = Counter()
         self._all_waiting = 0
@@ -190,7 +191,7 @@ class LiveRuns:
         ]
 
     def of_job(self, job_id: str) -> list[RunKey]:
-        return list(self._of_job.get(job_id, ()))
+        return self._of_jobs.of(job_id)
 
     @property
     def waiting(self) -> Mapping[str, int]:
@@ -209,7 +210,7 @@ class LiveRuns:
         state = TRANSITIONS[None, step]
         assert state is not None
         live = self._runs[run] = Live(job, planned, state)
-        self._of_job.setdefault(job.id, {})[run] = None
+        self._of_jobs.add(run)
         self._index(run, live, state)
         self._count(job, None, state)
         return live
@@ -250,17 +251,15 @@ class LiveRuns:
 
     def _leave(self, run: RunKey) -> None:
         live = self._runs.pop(run)
-        runs = self._of_job[live.job.id]
-        del runs[run]
-        if not runs:
-            del self._of_job[live.job.id]
+        self._of_jobs.remove(run)
+        if live.job.id not in self._of_jobs:
             self._latest.pop(live.job.id, None)
 
     # ---- fire times of the Jobs that have live Runs
 
     def came(self, job_id: str, fire_time: int) -> None:
         """A fire time of this Job has come."""
-        if job_id in self._of_job:
+        if job_id in self._of_jobs:
             self._latest[job_id] = fire_time
 
     def has_come(self, job_id: str, since: float) -> bool:

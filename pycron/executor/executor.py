@@ -170,7 +170,8 @@ class RunnerExecutor:
             self._feed(Refused(start.attempt, str(error)))
             return None
         options, config, own = self._options, self._options.config(), self._options.own.uid
-        output = options.output / output_name(start.attempt)
+        # A Path would enter its parts into Python's table of names, which keeps its largest size.
+        output = f"{options.output}/{output_name(start.attempt)}"
         shown = options.shown and not start.job.is_message
         if shown:
             self._output.follow(start.attempt, start.job.name)
@@ -179,7 +180,7 @@ class RunnerExecutor:
             start.job,
             account,
             become=own == 0 and (account.uid != own or not options.shown),
-            output=str(output),
+            output=output,
             output_limit=config.output_bytes,
             report_output=shown,
             processes_max=config.processes,

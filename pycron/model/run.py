@@ -108,7 +108,7 @@ class AttemptKey(NamedTuple):
         return f"{self.run}.{self.number}"
 
     @staticmethod
-    @lru_cache(maxsize=4096)  # the runner speaks of each at least twice
+    @lru_cache(maxsize=1024)  # the runner speaks of each at least twice
     def parse(text: str) -> "AttemptKey":
         """The key that a text from str() stands for. Raises ValueError."""
         run, _, number = text.rpartition(".")

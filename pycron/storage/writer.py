@@ -41,6 +41,7 @@ from pycron.storage.shared import write_hold, write_shared
 from pycron.storage.unfinished import stored_settings
 
 _PAGE = 4096  # bytes that a small file takes
+_MOST_KNOWN = 2048  # Jobs whose rows are known to be up to date; each takes half a kilobyte
 
 
 class Writer:
@@ -256,6 +257,8 @@ class Writer:
             " RETURNING number",
             row,
         ).fetchone()[0]
+        if len(self._jobs) >= _MOST_KNOWN:
+            self._jobs.clear()
         self._jobs[job.id] = number, user, job
         return number, user
 

@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -91,6 +92,26 @@ def test_the_last_runs_of_jobs(store: Store) -> None:
     assert found[job.id][0].ended is None
     assert (found[job.id][1].ended, found[job.id][1].exit_status) == (NOON + 2.5, 0)
     assert store.last_runs([], 3) == {}
+
+
+def test_jobs_that_have_run_take_little_memory(store: Store) -> None:
+    """Each entry of a large table runs at some time; what the daemon knows of it stays small."""
+    table = "".join(f"* * * * * true {n}\n" for n in range(12_000))
+    jobs = parse(table, Source("anna", "anna"), ReaderContext()).jobs
+
+    def memory_after(numbers: range) -> int:
+        """Bytes that are in use when these Jobs have run."""
+        for n in numbers[::100]:
+            batch = [jobs[m] for m in range(n, n + 100)]
+            store.write([each for job in batch for each in (*begun(job), ended(first(job)))])
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = memory_after(range(4_000))
+        assert memory_after(range(4_000, 12_000)) - before < 8_000 * 300
+    finally:
+        tracemalloc.stop()
 
 
 # ---- the file

@@ -175,11 +175,14 @@ def test_found_by_user_or_setting() -> None:
 # ---- memory
 
 
-def test_an_entry_costs_little_more_than_its_text() -> None:
-    """Each entry has its own schedule. A Job takes more than a kilobyte."""
-    lines = [
-        f"{n % 60} {n // 60 % 24} {n // 1440 + 1} * * run --number={n}\n" for n in range(10_000)
+@pytest.mark.parametrize("schedule", ["{m} {h} {d} * *", "@every 1s", "@every {n}m"])
+def test_an_entry_costs_little_more_than_its_text(schedule: str) -> None:
+    """A Job takes more than a kilobyte."""
+    schedules = [
+        schedule.format(m=n % 60, h=n // 60 % 24, d=n // 1440 + 1, n=1 + n % 1000)
+        for n in range(10_000)
     ]
+    lines = [f"{each} run --number={n}\n" for n, each in enumerate(schedules)]
     text = "".join(lines)
     tracemalloc.start()
     try:
