@@ -80,8 +80,8 @@ class Scene:
             except ControlError:
                 pass
             self.answers.append(time.monotonic() - now)
-            self.memory = max(self.memory, daemon.memory_info().rss)
             time.sleep(max(0.0, 0.5 - (time.monotonic() - now)))
+        self.memory = _peak(daemon.pid)
 
     def figures(self, name: str, log: Path) -> str:
         starts = self.query(
@@ -99,6 +99,12 @@ class Scene:
             f" daemon max {self.memory / 2**20:6.1f} MiB;"
             f" log {log.stat().st_size / 2**20:7.2f} MiB; {rows:,} Runs"
         )
+
+
+def _peak(pid: int) -> int:
+    """The most memory that a process has had, in bytes: proc_pid_status(5)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def quiet(scene: Scene) -> None:

@@ -156,6 +156,7 @@ class Box:
             self.pid = subprocess.Popen(
                 ["unshare", "--mount", "sh", "-ec", _ENTER, self.root, *argv],
                 cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,  # as a service manager does
             ).pid  # fmt: skip
 
     def run(self, argv: Sequence[str | Path]) -> None:

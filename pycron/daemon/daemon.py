@@ -52,6 +52,7 @@ from pycron.storage.recorder import Recorder
 from pycron.storage.store import Store
 from pycron.system import host
 from pycron.system.accounts import Accounts
+from pycron.system.processor_share import ProcessorShare
 from pycron.system.sd_notify import notify
 from pycron.tables.user_tables import UserTableFiles
 
@@ -74,6 +75,7 @@ class Daemon:
         self._log: Callable[[LogEntry], None] = log.write
         self._selector = selectors.DefaultSelector()
         self._watchdog = Watchdog()
+        self._share = ProcessorShare()
         self._accounts = Accounts(setup.account)
         self._inputs = Inputs(setup, self._accounts, self._feed, self._log, self._attend)
         self._tables = self._inputs.tables
@@ -213,6 +215,7 @@ class Daemon:
         self._begin()
         while not self._shutdown.finished:
             self._take(self._selector.select(self._patience()))
+            self._share.keep(raised=self._engine.busy)
             self._act()
             self._server.answer_some()
             # The first look may have only released held Attempts.

@@ -23,10 +23,12 @@ from pycron.model.run import AttemptKey, Ending, Outcome, RunKey
 
 # Seconds before the fire time at which held Attempts are released: the time that the message may
 # take to the process that starts the command, which waits for the fire time itself. A daemon that
-# has fire times to take up releases them earlier, because its turn may take as long. They are
-# binary fractions, so that they can be subtracted from an instant and added again without rounding.
+# has fire times to take up releases them earlier, because its turn may take as long; so does one
+# beside many commands, because they may keep it from the processors. They are binary fractions, so
+# that they can be subtracted from an instant and added again without rounding.
 RELEASE_AHEAD = 1 / 128
 LONGEST_RELEASE_AHEAD = 3 / 32
+_MANY_COMMANDS = 64  # that run
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,18 @@ class Attempts:
             self._live.step(run, Step.RELEASED)
         self._space.out.released.append(Release(max(run.fire_time for run in runs)))
 
-    def release_due(self, ahead: float) -> bool:
+    def release_ahead(self, *, busy: bool) -> float:
+        """How many seconds before their fire time held Attempts are released."""
+        many = self._space.admission.running - len(self._live.held) >= _MANY_COMMANDS
+        return LONGEST_RELEASE_AHEAD if busy or many else RELEASE_AHEAD
+
+    def release_due(self, *, busy: bool) -> bool:
         """Release the held Attempts whose fire time comes in a moment; False if there are none.
 
-        `ahead`: at most so many seconds before their fire time.
-        If the clock was set back, their fire time may be far away again: they are taken back.
+        `busy`: whether fire times wait to be taken up. If the clock was set back, the fire time of
+        an Attempt may be far away again: it is taken back.
         """
-        now = self._space.now.wall
+        now, ahead = self._space.now.wall, self.release_ahead(busy=busy)
         held = self._live.held
         due = [run for run, planned in held.items() if planned <= now + ahead]
         far = [run for run, planned in held.items() if planned > now + self._longest_ahead]

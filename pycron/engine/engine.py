@@ -19,7 +19,7 @@ from pycron.engine.actions import (
     RecordRunner,
 )
 from pycron.engine.admission import Admission
-from pycron.engine.attempts import LONGEST_RELEASE_AHEAD, RELEASE_AHEAD, AttemptEnd
+from pycron.engine.attempts import AttemptEnd
 from pycron.engine.claim_ahead import LONGEST_CLAIM_AHEAD
 from pycron.engine.cursor import Cursor, Gap
 from pycron.engine.deliveries import NO_DELIVERIES, DeliveryState
@@ -320,12 +320,8 @@ class Engine:
             return
         awake = self._look_at_clock()
         # The release goes out at once; a second tick, which is due, too, handles the rest.
-        if not self._release_due():
+        if not self._runs.attempts.release_due(busy=self.busy):
             self._take_due(awake, at_once=self._was_set_back)
-
-    def _release_due(self) -> bool:
-        ahead = LONGEST_RELEASE_AHEAD if self.busy else RELEASE_AHEAD
-        return self._runs.attempts.release_due(ahead)
 
     def _look_at_clock(self) -> float:
         """The real seconds since the engine looked last; a step of the clock is logged."""
@@ -385,7 +381,7 @@ class Engine:
         """Before the first tick there is nothing to catch up with: the tables are still loading."""
         if self._seen and not self.stopping:
             awake = self._look_at_clock()
-            self._release_due()
+            self._runs.attempts.release_due(busy=self.busy)
             self._fire_times.take_all(awake)  # the next tick may not have the same Jobs
             self._take_due(awake)
         self._fire_times.reconsider()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from pycron.engine import reports
 from pycron.engine.actions import RecordNotStarted, RecordRevived, RecordRun, RecordTakenUp
-from pycron.engine.attempts import RELEASE_AHEAD, AttemptEnd, Attempts
+from pycron.engine.attempts import AttemptEnd, Attempts
 from pycron.engine.concurrency import meet
 from pycron.engine.deliveries import Deliveries, DeliveryState, RunEnd
 from pycron.engine.events import Redriven, Resumed, SkippedFollower, Started
@@ -68,7 +68,7 @@ class Runs:
     def next_wakeup(self) -> float:
         """The UTC second at which the time of a Run comes; infinity if there is none."""
         held = min(self._live.held.values(), default=math.inf)
-        return min(self._space.timers.next(), held - RELEASE_AHEAD)
+        return min(self._space.timers.next(), held - self.attempts.release_ahead(busy=False))
 
     def take_timers(self) -> None:
         """Look at the Runs whose timer has come: they are due, or too late to start."""

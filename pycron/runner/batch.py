@@ -111,6 +111,7 @@ class Batch:
         command would get a copy of all of them: with a thousand, that costs a tenth more.
         """
         try:
+            os.setsid()  # the higher share is the runner's: see processor_share.py
             for gap in others:
                 os.closerange(gap.start, gap.stop)
             failure = prepare(self.launches, files)

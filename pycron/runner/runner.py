@@ -41,6 +41,7 @@ from pycron.runner.start_failures import StartFailures
 from pycron.runner.starters import Starters
 from pycron.runner.tree_limits import TreeLimits
 from pycron.system.cgroup import Delegation, take_delegation
+from pycron.system.processor_share import ProcessorShare
 
 # Seconds per turn of the event loop in which starters have the processors to themselves while ends
 # and outputs accumulate. A turn for each of those would take time from the commands.
@@ -270,6 +271,7 @@ def main() -> None:
     listener, running_file = socket.socket(fileno=descriptor), RunningFile(sys.argv[2])
     own = sys.argv[3] if len(sys.argv) > 3 else None
     runner = Runner(listener, take_delegation(), running_file, comes_back=own is None)
+    ProcessorShare().keep(raised=True)
     gc.freeze()
     gc.disable()
     runner.run()

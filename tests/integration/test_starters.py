@@ -600,3 +600,25 @@ def test_progress_is_never_read_half_written() -> None:
         pids.add(told)
     os.waitpid(pid, 0)
     assert pids == {4711}
+
+
+AUTOGROUP = Path("/proc/self/autogroup")
+
+
+@needs_root
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel has no autogroups")
+def test_the_runner_has_a_higher_share_of_the_processors_than_starters_and_commands(
+    runner: RunningRunner,
+) -> None:
+    """A runner beside a thousand commands starts those of other users in time."""
+
+    def niceness(pid: int) -> str:
+        return Path(f"/proc/{pid}/autogroup").read_text().split()[-1]
+
+    ended, output = runner.run(f"cat {AUTOGROUP}")
+    assert (ended["exit_status"], output.split()[-1]) == (0, "0")
+    assert niceness(runner.process.pid) == "-10"
+    runner.client.send([runner.start_message("held", "true", hold=4_000_000_000)])
+    (starter,) = until(lambda: starters_of(runner.process.pid))
+    until(lambda: os.getsid(starter) == starter)
+    assert niceness(starter) == "0"

@@ -227,6 +227,17 @@ def test_a_table_that_lags_behind_does_not_keep_those_of_other_tables_from_being
     assert released == [[], [START + 60]]
 
 
+def test_beside_many_commands_held_runs_are_released_earlier() -> None:
+    """Each command has a share of the processors: the daemon may get none in time."""
+    sim = Sim(*(f"1 12 * * * a{n}" for n in range(100)), "2 12 * * * b")
+    sim.tell(Tick(), 60)
+    sim.tell(Tick(), 60 - CLAIM_AHEAD)
+    ahead = START + 120 - LONGEST_RELEASE_AHEAD
+    assert sim.engine.next_wakeup() == ahead
+    actions = sim.tell(Tick(), CLAIM_AHEAD - LONGEST_RELEASE_AHEAD)
+    assert [each for each in actions if isinstance(each, Release)] == [Release(START + 120)]
+
+
 def test_a_step_of_the_wall_clock_is_logged() -> None:
     sim = Sim("@daily a")
     sim.wall += 3600
