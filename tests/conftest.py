@@ -70,8 +70,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root"))
         if item.get_closest_marker("thorough") and not thoroughness.is_thorough():
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
-    # The longest first: else one process would be busy with them when the others have ended.
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    # What takes long comes first, and what runs one after the other: else one process would be busy
+    # with it when the others have ended.
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None
+                                 for name in ("slow", "xdist_group")])  # fmt: skip
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -74,8 +74,7 @@ class Daemon:
         self._setup, self._daemon_log = setup, log
         self._log: Callable[[LogEntry], None] = log.write
         self._selector = selectors.DefaultSelector()
-        self._watchdog = Watchdog()
-        self._share = ProcessorShare()
+        self._watchdog, self._share = Watchdog(), ProcessorShare()
         self._accounts = Accounts(setup.account)
         self._inputs = Inputs(setup, self._accounts, self._feed, self._log, self._attend)
         self._tables = self._inputs.tables

@@ -18,7 +18,7 @@ import pytest
 
 from pycron.model.run import RunKey
 from tests.support.operated_daemon import OperatedDaemon, Row, operated_daemon
-from tests.support.thoroughness import number_of
+from tests.support.thoroughness import number_of, slow_after
 from tests.support.waiting import until
 
 KILLS = number_of(quick=4, thorough=200)  # of each of the three victims
@@ -188,7 +188,7 @@ def soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{custom}{os.pathsep}{root}")
 
 
-@pytest.mark.parametrize("victim", ["daemon", "runner", "both"])
+@pytest.mark.parametrize("victim", slow_after(1, ["daemon", "runner", "both"]))
 def test_each_run_is_mailed_once(tmp_path: Path, victim: str) -> None:
     with machine(tmp_path, victim) as found:
         found.run_with_kills()

@@ -134,6 +134,7 @@ def test_runs_are_listed_newest_first(cluster: ClusterDatabase, config: Path) ->
     assert [json.loads(line) for line in done.stdout.splitlines()] == listed
 
 
+@pytest.mark.slow
 def test_a_drained_host_gets_no_further_runs(cluster: ClusterDatabase, config: Path) -> None:
     web1 = cluster.host("web1")
     running = run_key("running")

@@ -738,6 +738,7 @@ def test_users_start_and_kill_their_own_jobs(system: IsolatedSystem) -> None:
     assert shown["started_by"] == "root"
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @needs_root
 def test_users_cannot_pass_limits_and_pauses_of_root(system: IsolatedSystem) -> None:
@@ -782,6 +783,7 @@ def test_operators_see_and_do_not_change(system: IsolatedSystem) -> None:
             assert refusal(system, OPERATOR, *words) == "only root may do that"
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @needs_root
 def test_users_pause_their_own_jobs(system: IsolatedSystem) -> None:

@@ -17,7 +17,7 @@ from tests.support.running_daemon import RunningDaemon, foreground, run
 from tests.support.waiting import until
 from tests.support.web_page import WebPage, web_page
 
-pytestmark = [needs_chromium, pytest.mark.xdist_group("browser")]
+pytestmark = [needs_chromium, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 # Each command waits for a file or ends by itself, so no test waits for luck.
 TABLE = r"""

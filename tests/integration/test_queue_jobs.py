@@ -51,6 +51,7 @@ def message_of(server: Postgres, **change: Any) -> dict[str, Any]:
     return {"owner": owner, "name": name, "queue": queue, **numbers, **change}
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_host_without_the_entry_runs_it(tmp_path: Path, server: Postgres) -> None:
     """With its variables, input and settings, and once, however many messages there are."""
     command = 'sh -c "cat; echo $GREETING $CRON_ATTEMPT" >> $WITNESS%from stdin'

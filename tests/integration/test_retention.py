@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from pycron.model.run import RunKey
 from tests.support.operated_daemon import operated_daemon
 from tests.support.waiting import until
@@ -20,6 +22,7 @@ CRON_NAME=silent @every 1s true
 """
 
 
+@pytest.mark.slow
 def test_what_is_beyond_the_limits_is_deleted(tmp_path: Path) -> None:
     """Each minute: Runs of a Job, outputs of a Job, and a file without a record."""
     with operated_daemon(tmp_path, TABLE, CONFIG) as op:

@@ -239,6 +239,7 @@ def own(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home)}
 
 
+@pytest.mark.slow
 def test_for_one_user(wheels: list[Path], tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -229,6 +229,7 @@ def test_an_agent_that_hangs_is_replaced(tmp_path: Path, server: Postgres) -> No
         assert set(witnessed([host]).values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_second_host_with_the_same_name_is_refused(tmp_path: Path, server: Postgres) -> None:
     line = shared("x", "@every 2s", WRITE)
     with hosts(tmp_path, server, 1, line) as (host,):
@@ -251,6 +252,7 @@ def test_a_foreground_daemon_gives_its_name_back(tmp_path: Path, server: Postgre
         until(lambda: server.psql(free) == "1", 30)
 
 
+@pytest.mark.slow
 def test_status_says_how_the_cluster_is(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, shared("x", "@every 2s", WRITE)) as (host,):
         done = run("pycron", "status", "--json", "--state-dir", host.state)

@@ -406,6 +406,7 @@ def certificate(directory: Path) -> tuple[str, str]:
     return str(cert), str(key)
 
 
+@pytest.mark.slow
 def test_another_address_needs_tls_and_a_login(op: OperatedDaemon, tmp_path: Path) -> None:
     with operated_daemon(tmp_path, "@yearly true\n") as own:
         words = ("web", "--listen", "0.0.0.0:0")

@@ -184,6 +184,7 @@ def test_no_remote_control(tmp_path: Path, broker: Broker) -> None:
     app.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not postgres_is_here(), reason="needs PostgreSQL")
 @pytest.mark.parametrize(
     ("users", "queue"), slow_after(1, [(["nobody"], "default"), ([own_account().name], "other")])

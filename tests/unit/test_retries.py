@@ -345,6 +345,7 @@ def test_a_redriven_run_keeps_all_its_retries_over_a_restart(outcome: Outcome | 
 # ---- with a real daemon
 
 
+@pytest.mark.slow
 def test_a_retry_waits_across_a_kill_of_the_daemon(tmp_path: Path) -> None:
     """One Run fails twice, waits across a SIGKILL of the daemon, and succeeds."""
     table = (
