@@ -6,11 +6,14 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.support.wheels import ROOT, build_wheel, copy_checkout
 
 _BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
 
+@pytest.mark.slow
 def test_the_wheel_has_manual_pages_and_the_unit(tmp_path: Path) -> None:
     """Below share/, where man(1) and an administrator look for them."""
     build_wheel(copy_checkout(tmp_path / "source"), tmp_path / "wheels")

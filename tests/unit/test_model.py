@@ -14,6 +14,7 @@ from functools import cache
 from itertools import count
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -1422,7 +1423,11 @@ class Lifetime:
         return True
 
 
-TestWorld = World.TestCase
+@pytest.mark.xdist_group("model")  # it takes long, so it comes first
+class TestWorld(World.TestCase):
+    pass
+
+
 TestWorld.settings = settings(
     deadline=None,
     max_examples=LIVES,
