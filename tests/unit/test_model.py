@@ -1423,11 +1423,7 @@ class Lifetime:
         return True
 
 
-@pytest.mark.xdist_group("model")  # it takes long, so it comes first
-class TestWorld(World.TestCase):
-    pass
-
-
+TestWorld = pytest.mark.xdist_group("model")(World.TestCase)  # it takes long, so it comes first
 TestWorld.settings = settings(
     deadline=None,
     max_examples=LIVES,
