@@ -153,6 +153,7 @@ def test_a_drained_host_gets_no_further_runs(cluster: ClusterDatabase, config: P
     assert "no such host" in said(config, "drain", "web9", status=1)
 
 
+@pytest.mark.slow
 def test_kill_tells_the_holder_to_stop(cluster: ClusterDatabase, config: Path) -> None:
     web1 = cluster.host("web1")
     key = run_key()

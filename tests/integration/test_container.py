@@ -104,6 +104,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
     container.stop()
 
 
+@pytest.mark.slow
 def test_a_user_without_a_name_and_without_home(container: Container) -> None:
     daemon = container.boot()
     done = container.run("pycrontab", "-", stdin=TICK)

@@ -25,6 +25,7 @@ def test_the_wheel_has_manual_pages_and_the_unit(tmp_path: Path) -> None:
     assert len(pages) == 5
 
 
+@pytest.mark.slow
 def test_the_sdist_has_all_that_the_checkout_has(tmp_path: Path) -> None:
     """The parts that a distributor or a contributor needs, the tests included."""
     source = copy_checkout(tmp_path / "source")

@@ -138,6 +138,7 @@ def install(system: IsolatedSystem, user: str, table: str) -> None:
     assert installed.returncode == 0, installed.stderr
 
 
+@pytest.mark.slow
 def test_hostile_commands_harm_no_other_user(system: IsolatedSystem) -> None:
     """Each is recorded with its outcome, none is left, and another user's Job runs on time."""
     before = processes(system)

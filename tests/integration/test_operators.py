@@ -765,6 +765,7 @@ def test_users_end_their_own_runs(system: IsolatedSystem) -> None:
         assert shown["reason"] == f"cancelled by {other}"
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @needs_root
 def test_operators_see_and_do_not_change(system: IsolatedSystem) -> None:

@@ -209,6 +209,7 @@ def _text(found: list[Event]) -> str:
     return "".join(text for data in outputs if isinstance(data, list) for _, text in data)
 
 
+@pytest.mark.slow
 def test_who_does_not_read_a_flood_fills_nothing(
     daemon: RunningDaemon, page: WebPage, viewer: Browser
 ) -> None:

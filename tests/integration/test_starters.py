@@ -327,6 +327,7 @@ def test_a_user_gets_a_starter_ahead_of_time_while_commands_of_another_user_wait
     assert {ended["exit_status"] for ended in all_of(runner, ids).values()} <= {4, 5}
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @needs_root
 def test_a_user_gets_a_starter_ahead_of_time_while_another_user_has_all(

@@ -94,6 +94,7 @@ def test_the_last_runs_of_jobs(store: Store) -> None:
     assert store.last_runs([], 3) == {}
 
 
+@pytest.mark.slow
 def test_jobs_that_have_run_take_little_memory(store: Store) -> None:
     """Each entry of a large table runs at some time; what the daemon knows of it stays small."""
     table = "".join(f"* * * * * true {n}\n" for n in range(12_000))

@@ -278,6 +278,7 @@ def test_a_token_for_reading_changes_nothing(op: OperatedDaemon, reader: Browser
     assert [row["what"] for row in op.rows("pause")] == ["job soon"]
 
 
+@pytest.mark.slow
 def test_a_token_for_operating(op: OperatedDaemon, operator: Browser, page: WebPage) -> None:
     started = operator.request("POST", f"{API}/jobs/good/start").json
     op.daemon.wait_for("attempt_ended", run_id=started["run_id"])

@@ -19,6 +19,7 @@ from tests.support.waiting import until
 
 pytest.importorskip("psycopg")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not is_here(), reason="needs PostgreSQL"),
     pytest.mark.xdist_group("shared_jobs"),
 ]

@@ -278,6 +278,7 @@ def test_cve_2019_9704_and_9705_a_table_beyond_the_limit_is_refused_before_it_is
     assert table_of(system, MALLORY) == GOOD
 
 
+@pytest.mark.slow
 def test_cve_2019_9706_a_table_that_goes_while_its_command_runs(
     system: IsolatedSystem, place: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_nobody_else_sees_the_password(system: IsolatedSystem) -> None:
     assert PASSWORD not in str(system.daemon.log())
 
 
+@pytest.mark.slow
 def test_who_may_not_use_a_sender(system: IsolatedSystem) -> None:
     """pycrontab refuses the table; nothing is sent, and nothing is run as a command."""
     refused = system.run("pycrontab", "-", user=DENIED, stdin=MESSAGE)

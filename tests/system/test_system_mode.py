@@ -111,6 +111,7 @@ def test_a_user_sees_only_their_own(system: IsolatedSystem) -> None:
     assert "secret" in system.run("pycrontab", "-u", mine, "-l").stdout  # as root
 
 
+@pytest.mark.slow
 def test_runs_as_root_stay_hidden_from_the_next_user_of_the_entry(system: IsolatedSystem) -> None:
     """One Run of root is running, one has ended, one is a dead letter; then the user changes."""
     user, table = USERS[0], paths.DROP_INS / "moved"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
+from unittest import TestCase
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -107,7 +108,7 @@ from pycron.schedule.fire_times import fire_times, follows_the_wall
 from pycron.schedule.zone import UTC, Zone
 from tests.support.thoroughness import number_of
 
-LIVES = number_of(quick=20, thorough=3000)
+LIVES = number_of(quick=10, thorough=3000)
 
 BEGIN = 1_772_949_600.0  # 2026-03-08T06:00:00Z, an hour before the gap in New York
 HOST = "host"
@@ -1423,10 +1424,21 @@ class Lifetime:
         return True
 
 
-TestWorld = pytest.mark.xdist_group("model")(World.TestCase)  # it takes long, so it comes first
-TestWorld.settings = settings(
-    deadline=None,
-    max_examples=LIVES,
-    stateful_step_count=50,
-    suppress_health_check=list(HealthCheck),
-)
+class MoreLives(World):
+    """The same with other examples."""
+
+
+def _test_case(world: type[World], lives: int) -> type[TestCase]:
+    case: type[TestCase] = world.TestCase
+    case.settings = settings(  # type: ignore[attr-defined]
+        deadline=None,
+        max_examples=lives,
+        stateful_step_count=50,
+        suppress_health_check=list(HealthCheck),
+    )
+    return case
+
+
+# It takes long, so it comes first.
+TestWorld = pytest.mark.xdist_group("model")(_test_case(World, LIVES))
+TestMoreLives = pytest.mark.slow(_test_case(MoreLives, 40))
