@@ -5,7 +5,7 @@ BIN = $(dir $(PYTHON))
 
 .PHONY: test test-all one fuzz lint bench docs completion dist deb
 
-# The tests that README names: seven minutes. They leave out those with the mark `slow`.
+# The tests that README names: five minutes. They leave out those with the mark `slow`.
 test: $(PYTHON)
 	$(PYTHON) -m pytest -q -n auto
 

@@ -28,6 +28,7 @@ from tests.support.cluster_database import (
 from tests.support.interleavings import Ended, Explorer, schema, with_pauses
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not postgres.is_here(), reason="PostgreSQL is not installed"),
     pytest.mark.xdist_group("interleavings"),
 ]

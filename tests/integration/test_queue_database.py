@@ -22,7 +22,10 @@ from tests.support.cluster_database import (
 )
 from tests.support.postgres import running_postgres
 
-pytestmark = pytest.mark.skipif(not postgres.is_here(), reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not postgres.is_here(), reason="PostgreSQL is not installed"),
+]
 
 AT_ONCE = RetryTerms(most=5, delay=0.0, jitter=0.0)
 

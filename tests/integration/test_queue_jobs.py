@@ -18,6 +18,7 @@ from tests.support.worker_requests import Conversation, serve, work
 
 pytest.importorskip("psycopg")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not is_here(), reason="needs PostgreSQL"),
     pytest.mark.xdist_group("shared_jobs"),
 ]

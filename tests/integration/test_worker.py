@@ -15,7 +15,7 @@ from tests.support.running_worker import RunningWorker, running_worker
 from tests.support.waiting import until
 
 pytest.importorskip("celery")
-pytestmark = pytest.mark.xdist_group("brokers")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("brokers")]
 
 FIRE_TIME = 1_796_000_000
 

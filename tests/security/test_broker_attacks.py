@@ -22,6 +22,7 @@ from tests.support.waiting import until
 
 redis = pytest.importorskip("redis")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not is_here("redis"), reason="needs a Redis"),
     pytest.mark.xdist_group("brokers"),
 ]
