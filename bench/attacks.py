@@ -120,7 +120,18 @@ def every_second(scene: Scene) -> None:
 
 def catch_up(scene: Scene) -> None:
     """Ten thousand Jobs that want all their fire times of two hours back."""
-    scene.install(ATTACKER, "".join(f"CRON_CATCHUP=all * * * * * : {n}\n" for n in range(MANY)))
+    after_downtime(scene, "".join(f"CRON_CATCHUP=all * * * * * : {n}\n" for n in range(MANY)))
+
+
+def catch_up_all(scene: Scene) -> None:
+    """The same with ten thousand schedules: no two Jobs are due at the same minutes."""
+    after_downtime(scene, "".join(
+        f"CRON_CATCHUP=all {n % 60},{n // 60 % 60},{n // 3600} * * * * : {n}\n" for n in range(MANY)
+    ))  # fmt: skip
+
+
+def after_downtime(scene: Scene, table: str) -> None:
+    scene.install(ATTACKER, table)
     scene.system.daemon.stop()
     then = int(time.time()) - DOWN
     scene.query(f"UPDATE meta SET value = '[{then}, {then}, []]' WHERE key = 'cursor'")
@@ -217,6 +228,7 @@ ATTACKS: dict[str, Callable[[Scene], None]] = {
     "quiet": quiet,
     "every_second": every_second,
     "catch_up": catch_up,
+    "catch_up_all": catch_up_all,
     "sleepers": sleepers,
     "priority": priority,
     "clients": clients,

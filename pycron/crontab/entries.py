@@ -7,7 +7,7 @@ text begins, its id, and its schedule. `read_entry` reads an entry again when it
 
 import re
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
@@ -222,6 +222,10 @@ class Entries(Sequence[Job]):
         """When an entry is due: its schedule without the text."""
         times = self._special.of(index) or unpack(*self.packed(index))
         return limited(times, self.context(index).rules)
+
+    def key_of_times(self, index: int) -> Hashable:
+        """Entries of this table with one key have the same schedule and the same context."""
+        return self._special.of(index) or self.packed(index), self._context_numbers[index]
 
     def same_times(self, index: int, other: int) -> bool:
         """Whether two entries have the same fire times, by their schedules, zones and days."""

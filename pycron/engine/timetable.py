@@ -6,7 +6,7 @@ A minute in which nothing is due costs the same however many entries there are (
 import heapq
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from itertools import islice
 from operator import itemgetter
 
@@ -20,7 +20,7 @@ from pycron.engine.intake import DueFire
 from pycron.engine.table_queue import DueEntry
 from pycron.model.job import Job
 from pycron.model.settings import CatchUp
-from pycron.schedule.fire_times import follows_the_wall, last_fire_times
+from pycron.schedule.fire_times import last_fire_times
 from pycron.schedule.zone import Zone
 
 # After one gap, so many fire times of one Job, and of all Jobs of a table, are brought back. The
@@ -255,19 +255,22 @@ class Timetable:
     ) -> Iterator[tuple[int, int]]:
         """The fire times of a table in a gap that are brought back; each with its entry."""
         name = entries.source.name
+        kind = EntryKind.WALL if gap.wall else EntryKind.FIXED
         wanted = [
             index
             for index in entries.where(lambda each: each.settings.catch_up is not CatchUp.NONE)
-            if follows_the_wall(entries.times(index)) == gap.wall
-            and not entries.leaders(index)
-            and not entries.is_shared(index)
+            if entries.kind_of(index) is kind and not entries.leaders(index)
         ]
         after = [i for i in entries.followers_in_order() if not entries.is_shared(i)]
         share = max(1, MOST_CAUGHT_UP_OF_TABLE // max(1, len(wanted) + len(after)))
-        missed = {
-            index: self._missed(entries, index, gap, share, is_due=(name, index) in due)
-            for index in wanted
-        }
+        known: dict[Hashable, list[int]] = {}  # thousands of entries may have the same times
+        missed: dict[int, list[int]] = {}
+        for index in wanted:
+            is_due = (name, index) in due
+            key = entries.key_of_times(index), is_due
+            if key not in known:
+                known[key] = self._missed(entries, index, gap, share, is_due=is_due)
+            missed[index] = known[key]
         for index in after:  # an @after entry comes back with each of those that it names
             found = {fire for leader in entries.leaders(index) for fire in missed.get(leader, ())}
             missed[index] = sorted(found)

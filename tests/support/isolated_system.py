@@ -90,7 +90,8 @@ class IsolatedSystem:
     def start(self) -> RunningDaemon:
         self._logs += 1
         log = self.directory / f"log{self._logs}"
-        self.daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT)  # close() ends it
+        # As a service manager starts it. close() ends it.
+        self.daemon = RunningDaemon([], log, prefix=self.inside, cwd=_ROOT, start_new_session=True)
         self.daemon.wait_until_ready()
         return self.daemon
 
