@@ -12,7 +12,7 @@ from pycron.schedule.durations import parse_duration
 from pycron.schedule.expressions import JOB_NAME
 
 _UNIT_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"([0-9]{1,12})([KMGT]?)(?:i?B)?", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,19})([KMGT]?)(?:i?B)?", re.ASCII)
 LARGEST_SIZE = 2**60  # bytes
 NAME_PATTERN = JOB_NAME
 
