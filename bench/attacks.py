@@ -124,13 +124,14 @@ def catch_up(scene: Scene) -> None:
 
 
 def catch_up_all(scene: Scene) -> None:
-    """The same with ten thousand schedules: no two Jobs are due at the same minutes."""
+    """The same with five thousand different schedules."""
     after_downtime(scene, "".join(
         f"CRON_CATCHUP=all {n % 60},{n // 60 % 60},{n // 3600} * * * * : {n}\n" for n in range(MANY)
     ))  # fmt: skip
 
 
 def after_downtime(scene: Scene, table: str) -> None:
+    """Install a table, and start a daemon that has been down for two hours."""
     scene.install(ATTACKER, table)
     scene.system.daemon.stop()
     then = int(time.time()) - DOWN

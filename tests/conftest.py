@@ -70,8 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root"))
         if item.get_closest_marker("thorough") and not thoroughness.is_thorough():
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
-    # What takes long comes first, and what runs one after the other: else one process would be busy
-    # with it when the others have ended.
+    # Slow tests come first, then the groups: one process runs all tests of a group, and if it began
+    # late, it would still be busy when the others have ended.
     items.sort(key=lambda item: [item.get_closest_marker(name) is None
                                  for name in ("slow", "xdist_group")])  # fmt: skip
 

@@ -170,7 +170,7 @@ class RunnerExecutor:
             self._feed(Refused(start.attempt, str(error)))
             return None
         options, config, own = self._options, self._options.config(), self._options.own.uid
-        # A Path would enter its parts into Python's table of names, which keeps its largest size.
+        # A Path would intern its parts, and Python's table of interned strings never shrinks.
         output = f"{options.output}/{output_name(start.attempt)}"
         shown = options.shown and not start.job.is_message
         if shown:

@@ -425,14 +425,13 @@ def count_violations(
     return tried, 0
 
 
-@pytest.mark.parametrize("case", thoroughness.slow_after(10, PAIRS), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", PAIRS, ids=lambda case: case.name)
 def test_two_transactions(database: ClusterDatabase, explorer: Explorer, case: Case) -> None:
     tried, bad = count_violations(database, explorer, case, 100_000)
     assert bad == 0
     assert tried >= 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", TRIPLES, ids=lambda case: case.name)
 def test_three_transactions(database: ClusterDatabase, explorer: Explorer, case: Case) -> None:
     """All of them with --thorough: some cases have thousands."""
@@ -498,11 +497,8 @@ def restored(database: ClusterDatabase) -> Iterator[None]:
     database.server.psql(with_pauses(schema()))
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize(
-    "broken", thoroughness.slow_after(3, BROKEN), ids=lambda broken: broken.rule
-)
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.rule)
 def test_a_broken_rule_is_found(
     database: ClusterDatabase, explorer: Explorer, broken: Broken
 ) -> None:

@@ -311,7 +311,6 @@ def test_start_and_live_output(opened: Opened) -> None:
     assert lines == [*(f"line {n + 1}" for n in range(count)), "the end"]
 
 
-@pytest.mark.slow
 def test_a_flood_of_output_fills_neither_page_nor_process(opened: Opened) -> None:
     run_id = opened.start("flood")
     page = opened.open(f"/runs/{run_id}")
@@ -360,7 +359,6 @@ def test_pause_and_resume(opened: Opened) -> None:
     assert opened.rows("pause") == []
 
 
-@pytest.mark.slow
 def test_redrive_and_drop(opened: Opened) -> None:
     page = opened.open("/dead")
     page.find("tbody tr:last-child a[href$='/redrive']").click()
@@ -414,7 +412,6 @@ EMPTY: tuple[tuple[str, str], ...] = (
 )
 
 
-@pytest.mark.slow
 def test_empty_views_say_what_to_do(opened: Opened, tmp_path: Path) -> None:
     with (
         foreground("# nothing\n", tmp_path, "--allow-empty"),

@@ -80,7 +80,6 @@ def test_a_claim_makes_a_row_that_waits(database: ClusterDatabase) -> None:
     assert not web1.renew(ahead=10).due  # no host with the entry is offered it
 
 
-@pytest.mark.slow
 def test_the_time_in_which_a_worker_may_take_it(database: ClusterDatabase) -> None:
     host, late, caught = database.host(), run_key("late", 400), run_key("caught", 400)
     ask(host, queued(late), queued(caught, catch_up=True))
@@ -105,7 +104,6 @@ def test_a_publication_is_made_once_and_again_after_a_while(database: ClusterDat
         assert database.column(key, "publications") == str(number + 1)
 
 
-@pytest.mark.slow
 def test_a_backlog_does_not_flood_its_queue(database: ClusterDatabase) -> None:
     """Everything is published once, and then only what is first in its turn."""
     host, begin = database.host(), int(time.time())

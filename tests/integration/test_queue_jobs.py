@@ -52,7 +52,6 @@ def message_of(server: Postgres, **change: Any) -> dict[str, Any]:
     return {"owner": owner, "name": name, "queue": queue, **numbers, **change}
 
 
-@pytest.mark.slow
 def test_a_worker_of_a_host_without_the_entry_runs_it(tmp_path: Path, server: Postgres) -> None:
     """With its variables, input and settings, and once, however many messages there are."""
     command = 'sh -c "cat; echo $GREETING $CRON_ATTEMPT" >> $WITNESS%from stdin'
@@ -114,7 +113,6 @@ def test_what_the_configuration_does_not_allow(tmp_path: Path, server: Postgres)
         assert rows(server, "state, attempt", "name = 'x'")[0] == ["waiting", "0"]
 
 
-@pytest.mark.slow
 def test_a_row_that_describes_no_job(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         host.write(queued("true"))
@@ -128,7 +126,6 @@ def test_a_row_that_describes_no_job(tmp_path: Path, server: Postgres) -> None:
         wait_for_rows(server, "outcome = 'failed' AND reason LIKE '%bad%'")
 
 
-@pytest.mark.slow
 def test_a_worker_of_an_older_version(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         host.write(queued("true"))
@@ -174,7 +171,6 @@ def test_a_killed_daemon_goes_on_with_its_work(tmp_path: Path, server: Postgres)
         assert host.lines() == ["1"]
 
 
-@pytest.mark.slow
 def test_kill_ends_it_wherever_it_is(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 2, IDLE, options=(WORKER,)) as (first, second):
         line = queued("sleep 600")
@@ -197,7 +193,6 @@ def test_kill_ends_it_wherever_it_is(tmp_path: Path, server: Postgres) -> None:
         assert "no such run that has not ended" in done.stderr
 
 
-@pytest.mark.slow
 def test_what_workers_serve(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         answers = serve(host.state, "default,gpu")
@@ -219,7 +214,6 @@ def test_what_workers_serve(tmp_path: Path, server: Postgres) -> None:
         until(lambda: server.psql(f"SELECT {workers} FROM pycron.hosts") == "0", 30)
 
 
-@pytest.mark.slow
 def test_without_a_worker_it_is_missed(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 1, IDLE, options=(WORKER,)) as (host,):
         host.write(queued("true"))
@@ -247,7 +241,6 @@ def test_the_result_is_in_the_row(tmp_path: Path, server: Postgres) -> None:
         assert (found["exit_status"], found["output_bytes"]) == (3, 8)
 
 
-@pytest.mark.slow
 def test_what_became_of_it_can_be_seen_on_any_host(tmp_path: Path, server: Postgres) -> None:
     with hosts(tmp_path, server, 2, IDLE, options=(WORKER,)) as (first, second):
         first.write(queued("echo printed; exit 3"))

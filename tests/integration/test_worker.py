@@ -149,7 +149,6 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, redis: Broker) -> None:
         held.may_end.release()
 
 
-@pytest.mark.slow
 def test_a_broker_that_was_away(tmp_path: Path, broker: Broker) -> None:
     with (
         fake_daemon(tmp_path / "state", broker.url, ["away"]) as daemon,

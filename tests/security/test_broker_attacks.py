@@ -17,7 +17,6 @@ from tests.support.postgres import is_here as postgres_is_here
 from tests.support.postgres import running_postgres
 from tests.support.queue_brokers import Broker, is_here, publisher, running_broker
 from tests.support.running_worker import RunningWorker, running_worker
-from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 redis = pytest.importorskip("redis")
@@ -88,7 +87,7 @@ def survives(broker: Broker, daemon: FakeDaemon, worker: RunningWorker) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    slow_after(3, [
+    [
         envelope([[*GOOD[:2], "x" * 65, FIRE_TIME, 0], {}, {}]),
         envelope([["celery.ping"], {}, {}], {"task": "celery.map", "id": "x"}),
         envelope("[" * 100_000),
@@ -104,7 +103,7 @@ def survives(broker: Broker, daemon: FakeDaemon, worker: RunningWorker) -> None:
             "exchange": "", "routing_key": "pycron.test.unserved"}}),
         envelope([GOOD, {}, {}], headers={"compression": "application/x-gzip"}),
         envelope([GOOD, {}, {}], properties={}),
-    ]),
+    ],
 )  # fmt: skip
 def test_messages_of_strangers_reach_no_daemon(
     tmp_path: Path, broker: Broker, message: dict[str, Any]
@@ -120,7 +119,7 @@ def test_messages_of_strangers_reach_no_daemon(
 
 @pytest.mark.parametrize(
     "garbage",
-    slow_after(2, ["null", "[" * 100_000, "", "[]", "{}", "{", '"x"']),
+    ["null", "[" * 100_000, "", "[]", "{}", "{", '"x"'],
     ids=lambda text: text[:9] or "empty",
 )
 def test_what_is_no_message_at_all(tmp_path: Path, broker: Broker, garbage: str) -> None:
@@ -188,10 +187,9 @@ def test_no_remote_control(tmp_path: Path, broker: Broker) -> None:
     app.close()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not postgres_is_here(), reason="needs PostgreSQL")
 @pytest.mark.parametrize(
-    ("users", "queue"), slow_after(1, [(["nobody"], "default"), ([own_account().name], "other")])
+    ("users", "queue"), [(["nobody"], "default"), ([own_account().name], "other")]
 )
 def test_the_configuration_decides_what_runs(
     tmp_path: Path, broker: Broker, users: list[str], queue: str

@@ -14,7 +14,6 @@ from pycron.system.accounts import own_account
 from tests.support.cluster_hosts import Host, hosts, wait_for_rows
 from tests.support.interleavings import schema
 from tests.support.postgres import Postgres, is_here, running_postgres
-from tests.support.thoroughness import slow_after
 from tests.support.waiting import until
 
 pytest.importorskip("psycopg")
@@ -111,7 +110,6 @@ def test_rows_of_other_jobs(host: Host, server: Postgres) -> None:
     works_on(host)
 
 
-@pytest.mark.slow
 def test_rows_that_the_host_seems_to_hold(host: Host, server: Postgres) -> None:
     for name in ("local", "elsewhere", "unknown", COMMAND):
         insert(server, name, "held", ME)
@@ -119,7 +117,6 @@ def test_rows_that_the_host_seems_to_hold(host: Host, server: Postgres) -> None:
     works_on(host)
 
 
-@pytest.mark.slow
 def test_rows_of_queues(host: Host, server: Postgres) -> None:
     """This host has no [worker]: it takes no Job from a row, also if it seems to hold that."""
     for owner in {ME, "root", "nobody"}:
@@ -134,7 +131,6 @@ def test_rows_of_queues(host: Host, server: Postgres) -> None:
     works_on(host)
 
 
-@pytest.mark.slow
 def test_numbers_of_attempts(host: Host, server: Postgres) -> None:
     for number, name in ((0, "local"), (-1, "elsewhere"), (2**31 - 1, "unknown")):
         insert(server, name, "waiting", ME, number)
@@ -167,7 +163,7 @@ def replace_functions(server: Postgres, expression: str) -> None:
         )
 
 
-@pytest.mark.parametrize("answer", slow_after(1, ANSWERS))
+@pytest.mark.parametrize("answer", ANSWERS)
 def test_functions_that_answer_something_else(host: Host, server: Postgres, answer: str) -> None:
     replace_functions(server, f"$x${ANSWERS[answer]}$x$::jsonb")
     ticks = host.lines().count("tick")
@@ -175,7 +171,6 @@ def test_functions_that_answer_something_else(host: Host, server: Postgres, answ
     works_on(host)
 
 
-@pytest.mark.slow
 def test_answers_without_end(host: Host, server: Postgres) -> None:
     replace_functions(server, "jsonb_build_object('live', true, 'hosts', repeat('x', 50000000))")
     ticks = host.lines().count("tick")
