@@ -58,6 +58,7 @@ from pycron.tables.user_tables import UserTableFiles
 
 _LONGEST_WAIT = 60.0  # seconds
 _NAMED = 100  # Runs that a log event names at most
+_RAISED_AHEAD = 0.5  # seconds; a turn beside many commands takes up to 0.2
 
 
 def clock() -> Now:
@@ -214,7 +215,7 @@ class Daemon:
         self._begin()
         while not self._shutdown.finished:
             self._take(self._selector.select(self._patience()))
-            self._share.keep(raised=self._engine.busy)
+            self._share.keep(raised=self._next_wakeup() < time.time() + _RAISED_AHEAD)
             self._act()
             self._server.answer_some()
             # The first look may have only released held Attempts.

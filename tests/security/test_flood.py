@@ -42,6 +42,24 @@ def install(system: IsolatedSystem, user: str, table: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+AUTOGROUP = Path("/proc/self/autogroup")
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel has no autogroups")
+def test_a_daemon_with_a_fire_time_at_hand_has_a_higher_share_of_the_processors(
+    system: IsolatedSystem,
+) -> None:
+    """Else it has no turn in time beside many commands; with nothing at hand it takes nothing."""
+
+    def niceness() -> str:
+        return Path(f"/proc/{system.daemon.process.pid}/autogroup").read_text().split()[-1]
+
+    install(system, VICTIM, "@every 3s true\n")
+    for _ in range(2):
+        until(lambda: niceness() == "-10")
+        until(lambda: niceness() == "0")
+
+
 def instant(text: str) -> int:
     return int(time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))) - time.timezone
 
