@@ -1,22 +1,26 @@
 """Measures what the load of one user costs the others, as root: `bench/attacks.py [ATTACK…]`.
 
 Each attack has a system's daemon of its own, in a mount namespace (tests/support). Beside the
-attack, another user has a Job that is due every second, and root asks for `status` twice a
-second. The program prints one line for each attack.
+attack, another user has a Job that is due every second, a program that has nothing to do with
+pycron spawns a command every second, and root asks for `status` twice a second. The program prints
+one line for each attack.
 """
 
 import json
 import os
 import shlex
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import psutil
 
@@ -40,6 +44,39 @@ _QUERY = (
     "import json, sqlite3, sys; database = sqlite3.connect(sys.argv[1], timeout=60);"
     "print(json.dumps(database.execute(sys.argv[2]).fetchall())); database.commit()"
 )
+_ORDERS = """
+import sys
+from pathlib import Path
+from pycron.control.client import ControlClient, ControlError
+from pycron.protocol import control_messages as messages
+client = ControlClient(Path(sys.argv[1]), patience=60)
+while True:
+    for request in (
+        messages.StartRequest(job="n1"),
+        messages.PauseRequest(scope="job", job="n2"),
+        messages.ResumeRequest(scope="job", job="n2"),
+        messages.NextRequest(count=1000),
+        messages.RunsRequest(limit=1000, outcome="killed"),
+        messages.JobsRequest(match="no such text"),
+        messages.TopRequest(limit=1000, usual=True),
+        messages.WhyRequest(time=1_700_000_000, job="n3"),
+    ):
+        try:
+            client.request(request)
+        except ControlError:
+            client = ControlClient(Path(sys.argv[1]), patience=60)
+"""
+# Spawns a command each second, like the victim's, and says how late the latest spawn was.
+_BESIDE = """
+import os, sys, time
+end, latest = time.time() + float(sys.argv[1]), 0
+while (due := int(time.time()) + 1) < end:
+    time.sleep(due - time.time())
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", ":"], os.environ, setsid=True)
+    latest = max(latest, time.time() - due)
+    os.waitpid(pid, 0)
+print(latest)
+"""
 _SOCKET = str(paths.SYSTEM_RUN / "pycron.sock").lstrip("/")
 
 
@@ -50,6 +87,7 @@ class Scene:
         self.system = system
         self.answers: list[float] = []
         self.memory = 0
+        self.beside = 0.0  # how late a plain spawn beside it was, in seconds
         self.began = 0.0
         self._over = threading.Event()
 
@@ -72,6 +110,8 @@ class Scene:
     def watch(self, seconds: float) -> None:
         """Measure root's requests, and the memory of the daemon, for so long."""
         daemon = psutil.Process(self.system.daemon.process.pid)
+        beside = subprocess.Popen([sys.executable, "-c", _BESIDE, str(seconds)],
+                                  stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
         end = time.monotonic() + seconds
         while (now := time.monotonic()) < end:
             try:
@@ -82,6 +122,7 @@ class Scene:
             self.answers.append(time.monotonic() - now)
             time.sleep(max(0.0, 0.5 - (time.monotonic() - now)))
         self.memory = _peak(daemon.pid)
+        self.beside = float(beside.communicate()[0])
 
     def figures(self, name: str, log: Path) -> str:
         starts = self.query(
@@ -94,7 +135,7 @@ class Scene:
         expected = int((time.time() - 2) // PERIOD - self.began // PERIOD)
         return (
             f"{name:12} victim late max {max(late, default=float('nan')):9.1f} ms,"
-            f" {len(late):3} of {expected:3} starts;"
+            f" {len(late):3} of {expected:3} starts; a plain spawn {1000 * self.beside:6.1f} ms;"
             f" root max {1000 * max(self.answers):8.1f} ms in {len(self.answers):3} requests;"
             f" daemon max {self.memory / 2**20:6.1f} MiB;"
             f" log {log.stat().st_size / 2**20:7.2f} MiB; {rows:,} Runs"
@@ -109,12 +150,6 @@ def _peak(pid: int) -> int:
 
 def quiet(scene: Scene) -> None:
     """No attack."""
-    scene.watch(SECONDS)
-
-
-def every_second(scene: Scene) -> None:
-    """Ten thousand Jobs that are due each second."""
-    scene.install(ATTACKER, "".join(f"@every 1s : {n}\n" for n in range(MANY)))
     scene.watch(SECONDS)
 
 
@@ -142,19 +177,6 @@ def after_downtime(scene: Scene, table: str) -> None:
     scene.watch(SECONDS)
 
 
-def sleepers(scene: Scene) -> None:
-    """Two users whose commands do not end take all that they can of limits.running (50)."""
-    for user in (ATTACKER, SECOND_ATTACKER):
-        scene.install(user, "@every 1s sleep 600\n" * 100)
-    scene.watch(SECONDS)
-
-
-def priority(scene: Scene) -> None:
-    """A high priority in a pool that the victim uses, too."""
-    scene.install(ATTACKER, "CRON_POOL=shared CRON_PRIORITY=1000 @every 1s sleep 0.2\n" * 50)
-    scene.watch(SECONDS)
-
-
 def clients(scene: Scene) -> None:
     """Two hundred connections: one sends a byte a second, the others ask for all Jobs and Runs."""
     scene.install(ATTACKER, "".join(f"0 0 1 1 * : {n}\n" for n in range(MANY)))
@@ -175,13 +197,26 @@ def clients(scene: Scene) -> None:
         thread.join()
 
 
-def installs(scene: Scene) -> None:
-    """Four megabytes of variables, installed again and again."""
+def orders(scene: Scene) -> None:
+    """A user gives orders and asks questions, one after the other, in eight processes."""
+    scene.install(ATTACKER, "".join(f"CRON_NAME=n{n} @every 1h : {n}\n" for n in range(500)))
+    client = [sys.executable, "-c", _ORDERS, str(paths.SYSTEM_RUN / "pycron.sock")]
+    become = ["setpriv", f"--reuid={ATTACKER}", f"--regid={ATTACKER}", "--init-groups"]
+    running = [subprocess.Popen([*scene.system.inside, *become, *client]) for _ in range(8)]
+    scene.watch(SECONDS)
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def install_again(scene: Scene, tables: Sequence[str]) -> None:
+    """Install these tables in turn, without a pause."""
     over = threading.Event()
-    table = "".join(f"V{n}={n}\n" for n in range(250_000))
 
     def install() -> None:
-        while not over.is_set():
+        for table in cycle(tables):
+            if over.is_set():
+                break
             scene.install(ATTACKER, table)
 
     installing = threading.Thread(target=install)
@@ -225,15 +260,59 @@ def of_all_users(scene: Scene, table: Callable[[int], str]) -> None:
     scene.watch(75)
 
 
+def sleepers(scene: Scene) -> None:
+    """Two users whose commands do not end take all that they can of limits.running (50)."""
+    for user in (ATTACKER, SECOND_ATTACKER):
+        scene.install(user, "@every 1s sleep 600\n" * 100)
+    scene.watch(SECONDS)
+
+
+_DEAF = "trap '' TERM; for i in $(seq 100); do (while :; do sleep 0.1; done) & done; wait"
+_VARIABLES = "".join(f"v{n}=\n" for n in range(23_155))
+# The table of one user.
+TABLES = {
+    "every_second": "".join(f"@every 1s : {n}\n" for n in range(MANY)),
+    "priority": "CRON_POOL=shared CRON_PRIORITY=1000 @every 1s sleep 0.2\n" * 50,
+    "forks": f"CRON_TIMEOUT=2s @every 5s {_DEAF}\n" * 4,
+    "outputs": "@every 1s head -c 1000000 /dev/zero\n" * 20,
+    "endless": "CRON_TIMEOUT=5s @every 10s yes\n" * 4,
+    "retries": "CRON_RETRIES=1000 CRON_RETRY_DELAY=1s @every 1s false\n" * 200,
+    "failures": "@every 1s /no/such/program\n" * 500,
+    "background": "@every 1s sleep 30 & exec 2>&-\n" * 50,
+    "killers": "@every 1s kill -KILL -1\n" * 20,
+    "stoppers": "@every 1s kill -STOP -1\n" * 5 + "@every 1s :\n" * 100,
+    "followers": "CRON_NAME=k @every 1s :\n" + "@after k :\n" * 1000,
+}
+# Tables that one user installs again and again.
+INSTALLED: dict[str, Callable[[], list[str]]] = {
+    "installs": lambda: ["".join(f"V{n}={n}\n" for n in range(250_000))],
+    "variables": lambda: [_VARIABLES + "a=1\n" * 178_000],
+    "contexts": lambda: [_VARIABLES + "".join(f"a={n}\n@yearly : {n}\n" for n in range(1000))],
+    "blanks": lambda: [(" " * 131_071 + "x\n") * 3],
+    "changes": lambda: [
+        "".join(f"{n % 60} * * * * : {n}\n" for n in range(MANY - k)) for k in (0, 1)
+    ],
+    "others": lambda: [
+        "".join(f"{n % 60} * * * * : {k} {n}\n" for n in range(MANY // 2)) for k in range(50)
+    ],
+    "never": lambda: ["".join(f"{n % 60} {n // 60 % 24} 30 2 * :\n" for n in range(MANY))],
+    "zones": lambda: [
+        "".join(f"CRON_TZ={zone} {n} 1 * * * :\n" for n in range(15) for zone in _zones())
+    ],
+}
+
+
+def _zones() -> list[str]:
+    return sorted(zone for zone in available_timezones() if "/" in zone)
+
+
 ATTACKS: dict[str, Callable[[Scene], None]] = {
     "quiet": quiet,
-    "every_second": every_second,
     "catch_up": catch_up,
     "catch_up_all": catch_up_all,
     "sleepers": sleepers,
-    "priority": priority,
     "clients": clients,
-    "installs": installs,
+    "orders": orders,
     "users": users,
     "crowd": crowd,
 }
@@ -242,6 +321,16 @@ CONFIG = {
     "priority": "[pools]\nshared = 2\n",
 }
 VICTIMS = {"priority": f"CRON_POOL=shared @every {PERIOD}s :\n"}
+
+
+def attack(scene: Scene, name: str) -> None:
+    if name in TABLES:
+        scene.install(ATTACKER, TABLES[name])
+        scene.watch(SECONDS)
+    elif name in INSTALLED:
+        install_again(scene, INSTALLED[name]())
+    else:
+        ATTACKS[name](scene)
 
 
 @contextmanager
@@ -271,11 +360,11 @@ def scene_of(name: str, directory: Path) -> Iterator[Scene]:
 
 
 def main() -> None:
-    for name in sys.argv[1:] or ATTACKS:
+    for name in sys.argv[1:] or [*ATTACKS, *TABLES, *INSTALLED]:
         with tempfile.TemporaryDirectory() as temporary:
             directory = Path(temporary)
             with scene_of(name, directory) as scene:
-                ATTACKS[name](scene)
+                attack(scene, name)
                 log = max(directory.glob("log*"), key=lambda path: path.stat().st_size)
                 print(scene.figures(name, log), flush=True)
 

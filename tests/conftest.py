@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A job of a shell in the background has SIGINT ignored, and so had the programs under test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        os.environ[remaining_processes.VARIABLE] += f".{worker}"
+        os.environ[remaining_processes.VARIABLE] += f".{worker}."  # gw1 is not gw10
     else:
         os.environ[remaining_processes.VARIABLE] = secrets.token_hex(8)
     # Programs are started thousands of times, and would be compiled each time.

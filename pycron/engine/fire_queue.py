@@ -10,6 +10,9 @@ from pycron.crontab.entry_kind import EntryKind
 from pycron.engine.table_queue import DueEntry, TableQueue
 from pycron.schedule.zone import END_OF_TIME, Zone
 
+_HeapItem = tuple[int, int, str]  # the next fire time of a table, a serial number, its name
+_First = tuple[int, int, TableQueue]
+
 _MOST_DROPPED = 1000  # heap items of dropped tables, in addition to one for each table
 
 
@@ -17,7 +20,8 @@ class FireQueue:
     """The entries of one kind of all tables.
 
     `done`: the UTC second up to which all fire times were handed out. When a table is dropped, its
-    heap item stays until it comes up or until there are too many such items.
+    heap item stays until it comes up or until there are too many such items; it is a few bytes,
+    while the table may be megabytes.
     """
 
     def __init__(self, zone_of: Callable[[str | None], Zone], done: int, kind: EntryKind) -> None:
@@ -25,7 +29,8 @@ class FireQueue:
         self._zone_of = zone_of
         self._kind = kind
         self._tables: dict[str, TableQueue] = {}
-        self._heap: list[tuple[int, int, TableQueue]] = []  # next fire time, serial number
+        self._heap: list[_HeapItem] = []
+        self._waiting: dict[str, tuple[int, TableQueue]] = {}  # in the heap, with serial number
         self._turns: deque[TableQueue] = deque()  # have more due than was taken; not in the heap
         self._serial = count()
 
@@ -38,14 +43,15 @@ class FireQueue:
 
     def drop(self, name: str) -> None:
         self._tables.pop(name, None)
-        self._turns = deque(queue for queue in self._turns if not self._is_dropped(queue))
+        self._waiting.pop(name, None)
+        self._turns = deque(queue for queue in self._turns if queue.table != name)
         if len(self._heap) > 2 * len(self._tables) + _MOST_DROPPED:
-            self._heap = [item for item in self._heap if not self._is_dropped(item[2])]
+            self._heap = [item for item in self._heap if self._queue_of(item) is not None]
             heapify(self._heap)
 
     def next_to_come(self) -> int | None:
         """The next fire time of the tables that have nothing left from the last `take`."""
-        while self._heap and self._is_dropped(self._heap[0][2]):
+        while self._heap and self._queue_of(self._heap[0]) is None:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -65,8 +71,9 @@ class FireQueue:
         """
         due: list[DueEntry] = []
         while self._heap and self._heap[0][0] <= until:
-            _, _, queue = heappop(self._heap)
-            if not self._is_dropped(queue):
+            queue = self._queue_of(heappop(self._heap))
+            if queue is not None:
+                del self._waiting[queue.table]
                 self._turns.append(queue)
         left_alone = [queue for queue in self._turns if queue.table in busy]
         self._turns = deque(queue for queue in self._turns if queue.table not in busy)
@@ -87,29 +94,19 @@ class FireQueue:
 
         A table is looked at when its first fire time has its turn: there may be thousands of them.
         """
-        return self._in_order([*self._heap, *self._first_of_turns()], until)
+        return _in_order([*self._first_of_waiting(until), *self._first_of_turns()], until)
 
     def to_come(self, until: int) -> Iterator[DueEntry]:
         """The same, of the tables that have nothing left from the last `take`."""
-        return self._in_order(list(self._heap), until)
+        return _in_order([*self._first_of_waiting(until)], until)
 
-    def _in_order(
-        self, waiting: list[tuple[int, int, TableQueue]], until: int
-    ) -> Iterator[DueEntry]:
-        heapify(waiting)
-        opened: list[tuple[DueEntry, int, Iterator[DueEntry]]] = []
-        while waiting or opened:
-            while waiting and (not opened or waiting[0][0] <= opened[0][0][0]):
-                _, serial, queue = heappop(waiting)
-                if not self._is_dropped(queue):
-                    _push_next(opened, serial, queue.coming())
-            if not opened or opened[0][0][0] > until:
-                return
-            due, serial, rest = heappop(opened)
-            yield due
-            _push_next(opened, serial, rest)
+    def _first_of_waiting(self, until: int) -> Iterator[_First]:
+        """Of the tables in the heap, if it is up to `until`."""
+        for item in self._heap:
+            if item[0] <= until and (queue := self._queue_of(item)) is not None:
+                yield item[0], item[1], queue
 
-    def _first_of_turns(self) -> Iterator[tuple[int, int, TableQueue]]:
+    def _first_of_turns(self) -> Iterator[_First]:
         for queue in self._turns:
             fire = queue.next_fire_time()
             if fire is not None:
@@ -123,6 +120,7 @@ class FireQueue:
         """Hand out the fire times after `done`, whatever was handed out before."""
         self.done = done
         self._heap.clear()
+        self._waiting.clear()
         self._turns.clear()
         for queue in self._tables.values():
             queue.restart(done)
@@ -130,11 +128,13 @@ class FireQueue:
 
     def _queues(self, until: int) -> list[TableQueue]:
         """The tables with fire times up to `until`."""
-        waiting = [q for fire, _, q in self._heap if fire <= until and not self._is_dropped(q)]
-        return [*self._turns, *waiting]
+        return [*self._turns, *(queue for _, _, queue in self._first_of_waiting(until))]
 
-    def _is_dropped(self, queue: TableQueue) -> bool:
-        return self._tables.get(queue.table) is not queue
+    def _queue_of(self, item: _HeapItem) -> TableQueue | None:
+        """None if the table was dropped."""
+        _, serial, name = item
+        current, queue = self._waiting.get(name, (None, None))
+        return queue if current == serial else None
 
     def _put_back(self, queue: TableQueue, until: int) -> None:
         """A table had its turn; its next one comes last, if it has more that is due."""
@@ -147,7 +147,23 @@ class FireQueue:
     def _push(self, queue: TableQueue) -> None:
         fire = queue.next_fire_time()
         if fire is not None:
-            heappush(self._heap, (fire, next(self._serial), queue))
+            serial = next(self._serial)
+            self._waiting[queue.table] = serial, queue
+            heappush(self._heap, (fire, serial, queue.table))
+
+
+def _in_order(waiting: list[_First], until: int) -> Iterator[DueEntry]:
+    heapify(waiting)
+    opened: list[tuple[DueEntry, int, Iterator[DueEntry]]] = []
+    while waiting or opened:
+        while waiting and (not opened or waiting[0][0] <= opened[0][0][0]):
+            _, serial, queue = heappop(waiting)
+            _push_next(opened, serial, queue.coming())
+        if not opened or opened[0][0][0] > until:
+            return
+        due, serial, rest = heappop(opened)
+        yield due
+        _push_next(opened, serial, rest)
 
 
 def _push_next(

@@ -125,7 +125,8 @@ def test_nothing_escapes_a_time_out(
     command = f"{escape}\n{main}".format(unique)
     runner.start("a.1", command, timeout=1, kill_after=1)
     until(lambda: len(pids_with(unique)) >= 2)
-    assert runner.ended("a.1")["cause"] == "timeout"
+    ended = runner.ended("a.1")
+    assert ended["cause"] == "timeout", ended
     until(lambda: not pids_with(unique))
 
 

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import weakref
 from collections import Counter
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -584,3 +585,16 @@ def test_what_is_due_in_a_minute_whatever_was_handed_out() -> None:
     ]
     assert timetable.next_fire_time() is None
     assert timetable.take_due(minute + 10**7, 10**7) == []
+
+
+@pytest.mark.parametrize("line", ["0 0 1 1 * :", "*/5 * * * * :", "@every 1w :"])
+def test_a_table_that_was_replaced_is_not_kept_until_its_next_fire_time(line: str) -> None:
+    """Else a user who installs a large table again and again takes all memory."""
+    timetable = Timetable(ZONES.__getitem__, Cursor(utc("2026-01-01T00:00"), 0))
+    replaced = table(line)
+    timetable.put(replaced)
+    kept = weakref.ref(replaced.jobs)
+    del replaced
+    timetable.drop("alice")
+    timetable.put(table(line))
+    assert kept() is None
