@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from heapq import heappop, heappush
 from itertools import count
 from typing import TypeVar
 
 from pycron.engine.delivery_jobs import DELIVERY_POOLS
+from pycron.engine.lapsing_heap import LapsingHeap
 from pycron.engine.limits import (
     NO_PRESSURE_LIMITS,
     Limits,
@@ -71,7 +71,7 @@ class Admission:
         self._waiting_by_user: Counter[tuple[str, bool]] = Counter()
         self._waiting_by_pool: Counter[str | None] = Counter()
         self._pool_queues: dict[str | None, PoolQueue] = {}
-        self._held_back: dict[str, list[Item]] = {}  # by Job id: by the limit of the Job
+        self._held_back: dict[str, LapsingHeap[Item]] = {}  # by Job id: by the limit of the Job
         self._counted_by_job: Counter[str] = Counter()  # admitted, or in the queue of a pool
         self._last_turn: Counter[str] = Counter()  # by user
         self._serial = count(1)
@@ -137,8 +137,8 @@ class Admission:
         if self._job_has_room(job):
             self._enter_pool_queue(run)
         else:
-            item = 0, due, next(self._serial), run
-            heappush(self._held_back.setdefault(job.id, []), item)
+            held_back = self._held_back.setdefault(job.id, LapsingHeap(self._is_held_back))
+            held_back.push((0, due, next(self._serial), run))
 
     def withdraw(self, run: RunKey) -> None:
         """Remove a Run from the queue, if it waits there."""
@@ -263,16 +263,16 @@ class Admission:
     def _leave_job(self, job: Job) -> None:
         """Count one Run of the Job less; the next one that was held back enters the queue."""
         _decrement(self._counted_by_job, job.id)
-        held_back = self._held_back.get(job.id, [])
-        while held_back:
-            run = held_back[0][-1]
-            waiting = self._waiting.get(run)
-            if waiting is not None and waiting.serial is None:
-                if not self._job_has_room(waiting.job):
-                    return
-                self._enter_pool_queue(run)
-            heappop(held_back)
+        held_back = self._held_back.get(job.id)
+        while held_back and (item := held_back.first()) is not None:
+            if not self._job_has_room(self._waiting[item[-1]].job):
+                return
+            self._enter_pool_queue(held_back.pop()[-1])
         self._held_back.pop(job.id, None)
+
+    def _is_held_back(self, item: Item) -> bool:
+        waiting = self._waiting.get(item[-1])
+        return waiting is not None and waiting.serial is None
 
     def _requeue(self, job: Job) -> None:
         """Hold Runs of the Job back again: one that did not wait was admitted past its limit."""

@@ -7,21 +7,19 @@ from itertools import count
 
 from pycron.crontab.entries import Entries
 from pycron.crontab.entry_kind import EntryKind
+from pycron.engine.lapsing_heap import LapsingHeap
 from pycron.engine.table_queue import DueEntry, TableQueue
 from pycron.schedule.zone import END_OF_TIME, Zone
 
 _HeapItem = tuple[int, int, str]  # the next fire time of a table, a serial number, its name
 _First = tuple[int, int, TableQueue]
 
-_MOST_DROPPED = 1000  # heap items of dropped tables, in addition to one for each table
-
 
 class FireQueue:
     """The entries of one kind of all tables.
 
-    `done`: the UTC second up to which all fire times were handed out. When a table is dropped, its
-    heap item stays until it comes up or until there are too many such items; it is a few bytes,
-    while the table may be megabytes.
+    `done`: the UTC second up to which all fire times were handed out. The heap has no more of a
+    table than its name: a table that was dropped is freed at once, it may have megabytes.
     """
 
     def __init__(self, zone_of: Callable[[str | None], Zone], done: int, kind: EntryKind) -> None:
@@ -29,7 +27,7 @@ class FireQueue:
         self._zone_of = zone_of
         self._kind = kind
         self._tables: dict[str, TableQueue] = {}
-        self._heap: list[_HeapItem] = []
+        self._heap = LapsingHeap(self._is_waiting)
         self._waiting: dict[str, tuple[int, TableQueue]] = {}  # in the heap, with serial number
         self._turns: deque[TableQueue] = deque()  # have more due than was taken; not in the heap
         self._serial = count()
@@ -45,15 +43,11 @@ class FireQueue:
         self._tables.pop(name, None)
         self._waiting.pop(name, None)
         self._turns = deque(queue for queue in self._turns if queue.table != name)
-        if len(self._heap) > 2 * len(self._tables) + _MOST_DROPPED:
-            self._heap = [item for item in self._heap if self._queue_of(item) is not None]
-            heapify(self._heap)
 
     def next_to_come(self) -> int | None:
         """The next fire time of the tables that have nothing left from the last `take`."""
-        while self._heap and self._queue_of(self._heap[0]) is None:
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        first = self._heap.first()
+        return None if first is None else first[0]
 
     def next_fire_time(self) -> int | None:
         first = self.next_to_come()
@@ -70,11 +64,10 @@ class FireQueue:
         in `busy`. `done` becomes the second before the first fire time that is left.
         """
         due: list[DueEntry] = []
-        while self._heap and self._heap[0][0] <= until:
-            queue = self._queue_of(heappop(self._heap))
-            if queue is not None:
-                del self._waiting[queue.table]
-                self._turns.append(queue)
+        while (first := self._heap.first()) is not None and first[0] <= until:
+            _, queue = self._waiting.pop(first[-1])
+            self._heap.pop()
+            self._turns.append(queue)
         left_alone = [queue for queue in self._turns if queue.table in busy]
         self._turns = deque(queue for queue in self._turns if queue.table not in busy)
         while self._turns and len(due) < most:
@@ -102,9 +95,9 @@ class FireQueue:
 
     def _first_of_waiting(self, until: int) -> Iterator[_First]:
         """Of the tables in the heap, if it is up to `until`."""
-        for item in self._heap:
-            if item[0] <= until and (queue := self._queue_of(item)) is not None:
-                yield item[0], item[1], queue
+        for fire, serial, name in self._heap.current():
+            if fire <= until:
+                yield fire, serial, self._waiting[name][1]
 
     def _first_of_turns(self) -> Iterator[_First]:
         for queue in self._turns:
@@ -130,11 +123,11 @@ class FireQueue:
         """The tables with fire times up to `until`."""
         return [*self._turns, *(queue for _, _, queue in self._first_of_waiting(until))]
 
-    def _queue_of(self, item: _HeapItem) -> TableQueue | None:
-        """None if the table was dropped."""
+    def _is_waiting(self, item: _HeapItem) -> bool:
+        """Whether an item is that of a table in the heap, which was not dropped."""
         _, serial, name = item
-        current, queue = self._waiting.get(name, (None, None))
-        return queue if current == serial else None
+        waiting = self._waiting.get(name)
+        return waiting is not None and waiting[0] == serial
 
     def _put_back(self, queue: TableQueue, until: int) -> None:
         """A table had its turn; its next one comes last, if it has more that is due."""
@@ -149,7 +142,7 @@ class FireQueue:
         if fire is not None:
             serial = next(self._serial)
             self._waiting[queue.table] = serial, queue
-            heappush(self._heap, (fire, serial, queue.table))
+            self._heap.push((fire, serial, queue.table))
 
 
 def _in_order(waiting: list[_First], until: int) -> Iterator[DueEntry]:

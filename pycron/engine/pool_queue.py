@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+from pycron.engine.lapsing_heap import LapsingHeap
 from pycron.model.run import RunKey
 
 # Minus the priority, when the Run was due, a serial number, the Run.
@@ -17,8 +18,8 @@ _Entry = tuple[int, Item, str]
 class PoolQueue:
     """The Runs that wait for one pool, or all those without a pool.
 
-    The item of a Run that was withdrawn stays until it comes to the front. `is_current`: whether an
-    item still stands for a waiting Run. `last_turn`: when each user had a turn last; a number that
+    `is_current`: whether an item still stands for a waiting Run; that of one that was withdrawn
+    does not. `last_turn`: when each user had a turn last; a number that
     only grows.
     """
 
@@ -60,7 +61,7 @@ class _UsersInTurn:
     def __init__(self, is_current: Callable[[Item], bool], last_turn: Counter[str]) -> None:
         self._is_current = is_current
         self._last_turn = last_turn
-        self._items: dict[str, list[Item]] = {}  # a heap for each user
+        self._items: dict[str, LapsingHeap[Item]] = {}  # by user
         self._order: list[_Entry] = []  # a heap
         self._entries: dict[str, _Entry] = {}  # those of `_order` that count
 
@@ -68,10 +69,12 @@ class _UsersInTurn:
         return bool(self._items)
 
     def push(self, user: str, item: Item) -> None:
-        heap = self._items.setdefault(user, [])
-        heappush(heap, item)
-        if heap[0] is item:
-            self._enter(user)
+        items = self._items.get(user)
+        if items is None:
+            items = self._items[user] = LapsingHeap(self._is_current)
+        items.push(item)
+        if items.first() is item:
+            self._enter(user, item)
 
     def first(self, has_room: Callable[[str], bool]) -> _Entry | None:
         """The entry of the first user who has room; None if nobody has."""
@@ -82,10 +85,11 @@ class _UsersInTurn:
             user = entry[-1]
             if self._entries.get(user) is not entry:
                 continue
-            if not self._has_items(user):
+            item = self._items[user].first()
+            if item is None:
                 del self._items[user], self._entries[user]
-            elif entry != self._entry_of(user):
-                self._enter(user)
+            elif entry != (self._last_turn[user], item, user):
+                self._enter(user, item)
             elif has_room(user):
                 found = entry
             else:
@@ -94,16 +98,6 @@ class _UsersInTurn:
             heappush(self._order, entry)
         return found
 
-    def _enter(self, user: str) -> None:
-        entry = self._entries[user] = self._entry_of(user)
+    def _enter(self, user: str, first: Item) -> None:
+        entry = self._entries[user] = self._last_turn[user], first, user
         heappush(self._order, entry)
-
-    def _entry_of(self, user: str) -> _Entry:
-        return self._last_turn[user], self._items[user][0], user
-
-    def _has_items(self, user: str) -> bool:
-        """Remove items at the front that are not current; whether one is left."""
-        heap = self._items[user]
-        while heap and not self._is_current(heap[0]):
-            heappop(heap)
-        return bool(heap)

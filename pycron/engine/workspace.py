@@ -2,35 +2,37 @@
 
 import math
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from itertools import count
 
 from pycron.engine.actions import Decisions
 from pycron.engine.admission import Admission
 from pycron.engine.events import Now
+from pycron.engine.lapsing_heap import LapsingHeap
 from pycron.engine.live_runs import LiveRuns
 from pycron.model.run import RunKey
 
 
 class Timers:
-    """The UTC seconds at which a Run is to be looked at again."""
+    """The UTC seconds at which a Run is to be looked at again, as long as it is live."""
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, RunKey]] = []
+    def __init__(self, live: LiveRuns) -> None:
+        self._heap: LapsingHeap[tuple[float, int, RunKey]]
+        self._heap = LapsingHeap(lambda timer: timer[-1] in live)
         self._serial = count()
 
     def set(self, when: float, run: RunKey) -> None:
-        heappush(self._heap, (when, next(self._serial), run))
+        self._heap.push((when, next(self._serial), run))
 
     def next(self) -> float:
         """The first of them; infinity if there is none."""
-        return self._heap[0][0] if self._heap else math.inf
+        first = self._heap.first()
+        return math.inf if first is None else first[0]
 
     def take(self, now: float) -> tuple[float, RunKey] | None:
         """Remove and return the first timer whose second has come."""
         if self.next() > now:
             return None
-        when, _, run = heappop(self._heap)
+        when, _, run = self._heap.pop()
         return when, run
 
     def clear(self) -> None:
@@ -52,11 +54,14 @@ class Workspace:
 
     admission: Admission
     live: LiveRuns = field(default_factory=LiveRuns)
-    timers: Timers = field(default_factory=Timers)
+    timers: Timers = field(init=False)
     now: Now = _NEVER
     out: Decisions = field(default_factory=Decisions)
     stopping: bool = False
     delivers: bool = False
+
+    def __post_init__(self) -> None:
+        self.timers = Timers(self.live)
 
     def may_begin(self, planned: float) -> bool:
         """Whether a message that is planned for a UTC second still starts in this daemon."""
