@@ -4,7 +4,7 @@ import os
 import subprocess
 from typing import NamedTuple
 
-from pycron.system.shells import environment_from, shell_at
+from pycron.system.shells import SHELL_PATHS, environment_from, shell_at
 
 _PROGRAM = "/bin/cat"
 _QUESTION = f"{_PROGRAM} /proc/self/environ /proc/self/stat"
@@ -28,7 +28,12 @@ class KnownShells:
         self._found: dict[str, tuple[_Identity, KnownShell | None]] = {}
 
     def find(self, path: str) -> KnownShell | None:
-        """The shell at this path, if it does what it is known to do."""
+        """The shell at this path, if it does what it is known to do.
+
+        Nothing else is looked at: a path of a table may be on a file system that does not answer.
+        """
+        if path not in SHELL_PATHS:
+            return None
         try:
             status = os.stat(path)
         except OSError:

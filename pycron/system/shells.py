@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 DASH, BASH = "dash", "bash"
 # The paths by which a shell is known. A program of the same name elsewhere may be anything.
-_PATHS = frozenset(
+SHELL_PATHS = frozenset(
     f"{directory}/{name}" for directory in ("/bin", "/usr/bin") for name in ("sh", DASH, BASH)
 )
 # A shell that gets one of these variables does more than to pass it on: it drops or changes it,
@@ -30,7 +30,7 @@ _PASSED_ON = {
 
 def shell_at(path: str) -> str | None:
     """DASH or BASH; None if the program there is another shell, or nobody knows what it is."""
-    if path not in _PATHS:
+    if path not in SHELL_PATHS:
         return None
     name = os.path.basename(os.path.realpath(path))
     return name if name in _PASSED_ON else None

@@ -492,6 +492,16 @@ def test_a_shell_that_has_another_name_or_does_something_else(tmp_path: Path) ->
     assert KnownShells().find("/bin/cat") is None
 
 
+def test_the_daemon_does_not_look_at_a_shell_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be on a file system that does not answer, and each path would be remembered."""
+    looked_at: list[str] = []
+    monkeypatch.setattr("os.stat", looked_at.append)
+    monkeypatch.setattr("os.path.realpath", looked_at.append)
+    assert KnownShells().find("/home/alice/bin/bash") is None
+    assert KnownShells().find("/bin/../bin/bash") is None
+    assert looked_at == []
+
+
 def test_a_shell_is_asked_before_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version of a shell may do something else to the environment."""
     monkeypatch.setattr("pycron.executor.known_shells.environment_from", lambda *_: {"A": "b"})
