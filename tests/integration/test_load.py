@@ -78,6 +78,12 @@ class Crowd:
         with closing(sqlite3.connect(self._directory / "state" / "pycron.db")) as db:
             return db.execute(text).fetchall()
 
+    def recorded(self) -> int:
+        """How many Runs of the crowd there are."""
+        query = "SELECT count(*) FROM runs JOIN jobs ON jobs.number = job WHERE name GLOB 'c*'"
+        ((count,),) = self.query(query)
+        return int(count)
+
     def starts(self, jobs: str) -> list[tuple[int, float]]:
         """(fire time, start) of the Attempts of all Jobs whose name matches the pattern."""
         return self.query(
@@ -104,6 +110,8 @@ def test_jobs_with_precedence_start_before_a_crowd(crowd: Crowd) -> None:
     instant = crowd.write_table(others)
     room = RUNNING - RUNNING // 8 - len(others)  # an eighth is for users who have nothing running
     until(lambda: len(crowd.marks()) >= room, patience=60)
+    # A table's fire times are taken up in their order, some in each turn. Then the queue decides.
+    until(lambda: crowd.recorded() == JOBS, patience=60)
     crowd.open_gate()
     until(lambda: crowd.marks().count("end") == JOBS, patience=120)
     crowd.daemon.signal(signal.SIGTERM)

@@ -179,7 +179,7 @@ def test_show_is_a_page(op: OperatedDaemon) -> None:
 def test_why_ends_with_what_to_do(op: OperatedDaemon) -> None:
     (run,) = op.runs(LONG)
     text = on_a_terminal(op, "why", LONG, run["fire_time"], columns=160).text
-    assert re.search(r"last line +.*not found\n", text)
+    assert re.search(r"last line +.*backupp: .+\n", text)
     assert "127: command not found; PATH was " in " ".join(text.split())
     assert "pycron log " in text
 
