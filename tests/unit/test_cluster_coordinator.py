@@ -271,6 +271,25 @@ def test_a_renewal_from_before_the_finish_does_not_bring_the_row_back(agent: Age
     assert agent.heard("finished")[0]["taken"]
 
 
+def test_a_row_whose_finish_the_database_has_lost_is_told_again(agent: Agent) -> None:
+    """As in a fail-over to an asynchronous standby. Else nobody would end it: its host is alive."""
+    incarnation = agent.registered()
+    agent.ask()
+    agent.answer(Lane.CLAIM, decided(Decision.HELD, 1))
+    ended = {"run": RUN, "attempt": 1, "incarnation": incarnation, "outcome": "succeeded"}
+    agent.say("finish", **ended, reason=None, retry_in=None)
+    agent.answer(Lane.FINISH, calls.AllFinished((calls.Finished(True),)), passed=0.1)
+    for _ in range(3):  # the daemon's second finish has no answer yet
+        agent.handle(Tick(), 5.0)
+        agent.answer(Lane.RENEW, agent.renewed(held=(calls.HeldRow(KEY, 1),)))
+    assert len(agent.heard("held")) == 2
+    agent.say("finish", **ended, reason=None, retry_in=None)
+    agent.answer(Lane.FINISH, calls.AllFinished((calls.Finished(True),)), passed=0.1)
+    agent.handle(Tick(), 5.0)
+    agent.answer(Lane.RENEW, agent.renewed())
+    assert len(agent.heard("held")) == 2
+
+
 def test_a_stop_is_told_once(agent: Agent) -> None:
     agent.registered()
     for _ in range(2):
