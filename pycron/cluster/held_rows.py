@@ -1,9 +1,10 @@
 """The rows that this host holds, and what the daemon has been told of them.
 
 A renewal lists the rows that were held at some instant between its request and its answer. So a row
-that was told or finished after the request says nothing by being there, or by not being there. A row
-that was finished before the request and is there has been held for nobody since the database lost
-the finish, as a fail-over to an asynchronous standby does: the daemon is told again, and repeats it.
+that was told or finished after the request says nothing by being there, or by not being there.
+
+A row that was finished before the request must not be there. If it is, the database has lost the
+finish, as in a fail-over to an asynchronous standby: the daemon is told again, and repeats it.
 
 Pure: it uses no clock.
 """
