@@ -106,6 +106,7 @@ def _end(fleet: Fleet, begun: float, ended: float) -> Verdict:
     outcomes = Counter(row.outcome for row in rows)
     attempts = Counter(row.attempt for row in rows)
     print(f"{clock()} {len(rows)} Runs: {dict(outcomes)}; attempts {dict(attempts)}")
+    print(f"not ended: {sum(row.state != 'ended' for row in rows)}")
     return check(lines, rows, expected)
 
 

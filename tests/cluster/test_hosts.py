@@ -49,3 +49,4 @@ def test_rows_that_a_fail_over_loses_are_found() -> None:
     done = run_hosts("--minutes", "3", "--only", "an asynchronous fail-over")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "doubled: 0" not in done.stdout
+    assert "not ended: 0" in done.stdout
