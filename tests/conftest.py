@@ -23,7 +23,7 @@ from tests.support.user_accounts import USERS, WORKER
 from tests.support.user_daemon import UserDaemon
 
 # Speed is measured in bench/, never asserted by the clock of a machine that may be busy.
-settings.register_profile("quick", deadline=None, max_examples=60)
+settings.register_profile("quick", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=600)
 
 

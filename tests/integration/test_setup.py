@@ -90,6 +90,7 @@ class TestSystem:
         assert (removed.returncode, removed.stdout) == (0, planned.stdout)
         assert machine.listing() == before
 
+    @pytest.mark.slow
     def test_accounts_without_systemd_sysusers(self, machine: OverlaySystem) -> None:
         machine.shell("file=$(command -v systemd-sysusers) || exit 0; mount --bind /dev/null $file")
         before = machine.listing()
