@@ -264,7 +264,7 @@ class Admission:
         """Count one Run of the Job less; the next one that was held back enters the queue."""
         _decrement(self._counted_by_job, job.id)
         held_back = self._held_back.get(job.id)
-        while held_back and (item := held_back.first()) is not None:
+        while held_back is not None and (item := held_back.first()) is not None:
             if not self._job_has_room(self._waiting[item[-1]].job):
                 return
             self._enter_pool_queue(held_back.pop()[-1])

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from heapq import heappop, heappush
 
 from pycron.engine.lapsing_heap import LapsingHeap
 from pycron.model.run import RunKey
@@ -19,8 +18,7 @@ class PoolQueue:
     """The Runs that wait for one pool, or all those without a pool.
 
     `is_current`: whether an item still stands for a waiting Run; that of one that was withdrawn
-    does not. `last_turn`: when each user had a turn last; a number that
-    only grows.
+    does not. `last_turn`: when each user had a turn last; a number that only grows.
     """
 
     def __init__(self, is_current: Callable[[Item], bool], last_turn: Counter[str]) -> None:
@@ -62,8 +60,9 @@ class _UsersInTurn:
         self._is_current = is_current
         self._last_turn = last_turn
         self._items: dict[str, LapsingHeap[Item]] = {}  # by user
-        self._order: list[_Entry] = []  # a heap
-        self._entries: dict[str, _Entry] = {}  # those of `_order` that count
+        self._entries: dict[str, _Entry] = {}  # by user
+        self._order: LapsingHeap[_Entry]
+        self._order = LapsingHeap(lambda entry: self._entries.get(entry[-1]) is entry)
 
     def __bool__(self) -> bool:
         return bool(self._items)
@@ -80,11 +79,9 @@ class _UsersInTurn:
         """The entry of the first user who has room; None if nobody has."""
         without_room = []
         found = None
-        while found is None and self._order:
-            entry = heappop(self._order)
+        while found is None and self._order.first() is not None:
+            entry = self._order.pop()
             user = entry[-1]
-            if self._entries.get(user) is not entry:
-                continue
             item = self._items[user].first()
             if item is None:
                 del self._items[user], self._entries[user]
@@ -95,9 +92,9 @@ class _UsersInTurn:
             else:
                 without_room.append(entry)
         for entry in [found, *without_room] if found else without_room:
-            heappush(self._order, entry)
+            self._order.push(entry)
         return found
 
     def _enter(self, user: str, first: Item) -> None:
         entry = self._entries[user] = self._last_turn[user], first, user
-        heappush(self._order, entry)
+        self._order.push(entry)
